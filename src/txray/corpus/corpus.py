@@ -1,0 +1,141 @@
+"""A named, re-iterable source of documents, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from txray.corpus.document import Document
+from txray.errors import CorpusError, UsageError
+
+if TYPE_CHECKING:
+    from txray.corpus.tagger import Tagger
+
+Documents = Callable[[Counter[str]], Iterator[Document]]
+"""Starts one pass over the documents; counts into its argument what it skips, by reason."""
+
+
+class Corpus:
+    """A named source of documents that can be read again and again, in the same order.
+
+    Nothing is held in memory: each `for document in corpus` reads the source afresh. `skipped` counts
+    what the latest pass left out, by reason.
+    """
+
+    def __init__(self, name: str, documents: Documents, *, fingerprint: Callable[[], str]) -> None:
+        """Wrap a source.
+
+        Args:
+            name: shown in manifests and captions, e.g. `wikitext/train`.
+            documents: starts one pass; it is given a counter for what it skips.
+            fingerprint: hash of the content and of every option that changes it; called at most once.
+        """
+        self.name = name
+        self.skipped: Counter[str] = Counter()
+        self._documents = documents
+        self._fingerprint = fingerprint
+
+    def __iter__(self) -> Iterator[Document]:
+        self.skipped = Counter()
+        empty = True
+        for document in self._documents(self.skipped):
+            empty = False
+            yield document
+        if empty:
+            skipped = f" ({sum(self.skipped.values())} documents skipped)" if self.skipped else ""
+            raise CorpusError(f"corpus {self.name!r}: no documents{skipped}; check the path and the split")
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.name!r})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the content and of the reading options; equal text gives an equal fingerprint."""
+        return self._fingerprint()
+
+    @classmethod
+    def from_documents(cls, name: str, documents: Iterable[Document]) -> Corpus:
+        """A corpus of documents that are already in memory."""
+        held = tuple(documents)
+        return cls(name, lambda skipped: iter(held), fingerprint=lambda: _hash_documents(held))
+
+    def take(self, words: int) -> Corpus:
+        """The first `words` words; the last document is cut to fit."""
+        if words < 1:
+            raise UsageError(f"corpus {self.name!r}: take(words={words}) leaves nothing; ask for at least 1")
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            left = words
+            for document in self._documents(skipped):
+                cut = document.cut(left)
+                yield cut
+                left -= len(cut.words)
+                if left == 0:
+                    return
+
+        return Corpus(self.name, documents, fingerprint=lambda: derived(self.fingerprint, "take", words))
+
+    def select(self, keep: Callable[[Document], bool], *, name: str) -> Corpus:
+        """The documents for which `keep` holds.
+
+        Args:
+            keep: a pure function of one document.
+            name: of the part, e.g. `validation`; the fingerprint depends on it, so different choices
+                need different names.
+        """
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            return (document for document in self._documents(skipped) if keep(document))
+
+        return Corpus(
+            f"{self.name}/{name}", documents, fingerprint=lambda: derived(self.fingerprint, "select", name)
+        )
+
+    def annotate(self, tagger: Tagger, name: str = "pos", *, cache: Path | str | None = None) -> Corpus:
+        """The same documents with one more annotation, computed while reading.
+
+        Args:
+            tagger: gives one value per word.
+            name: of the annotation.
+            cache: folder that keeps the values of a complete pass for the next one; none by default.
+        """
+        from txray.corpus.annotated import annotated_documents
+
+        folder = None if cache is None else Path(cache)
+
+        def fingerprint() -> str:
+            return derived(self.fingerprint, "annotate", name, tagger.fingerprint)
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            file = None if folder is None else folder / f"{fingerprint()}.{name}.gz"
+            return annotated_documents(self._documents(skipped), tagger, name, file)
+
+        return Corpus(self.name, documents, fingerprint=fingerprint)
+
+
+def derived(fingerprint: str, *steps: object) -> str:
+    """The fingerprint of what `steps` make of the thing with this fingerprint."""
+    return hashlib.sha256(repr((fingerprint, *steps)).encode()).hexdigest()
+
+
+def document_digest(document: Document) -> bytes:
+    """32-byte hash of everything a document holds."""
+    parts = (
+        document.id,
+        document.words,
+        sorted((name, tuple(values)) for name, values in document.annotations.items()),
+        sorted(document.labels.items()),
+        document.sentence_starts,
+    )
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+def _hash_documents(documents: Iterable[Document]) -> str:
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(document_digest(document))
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""Every error that txray raises on purpose.
+
+    TxrayError                  anything txray refuses or cannot do; its text is one line
+    ├── UsageError              the request is wrong: fix the call (exit code 2)
+    │   ├── UnknownNameError    a layer, feature, format or preset that does not exist
+    │   └── ShapeError          two things that must align do not
+    ├── CorpusError             text that cannot be read: missing, empty, wrong encoding, malformed
+    ├── DownloadError           a download that failed, or is not what it should be
+    ├── SnapshotError           a saved model that cannot be used
+    ├── StageError              a stage folder that is missing, incomplete or damaged
+    ├── CaptureError            a model that gave unusable activations
+    └── OutputError             a result that could not be written
+
+An error text names what, where, the value and the fix. The command line prints it as one line and
+exits with `exit_code`: 2 for a wrong request, 1 for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TxrayError(Exception):
+    """Anything txray refuses or cannot do; the text is one line that says how to go on."""
+
+    exit_code = 1
+
+
+class UsageError(TxrayError):
+    """The request is wrong: fix the call."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A layer, feature, format or preset that does not exist."""
+
+    @classmethod
+    def of(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """Build the error that lists the names that do exist, the closest one first.
+
+        Args:
+            what: the kind of thing asked for, e.g. `layer`.
+            name: the name that does not exist.
+            known: the names that do.
+        """
+        names = list(known)
+        close = get_close_matches(name, names, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        shown = ", ".join(names[:20]) + (f", ... {len(names)} in all" if len(names) > 20 else "")
+        return cls(f"unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
+
+
+class ShapeError(UsageError):
+    """Two things that must align do not."""
+
+
+class CorpusError(TxrayError):
+    """Text that cannot be read: missing, empty, wrong encoding, malformed."""
+
+
+class DownloadError(TxrayError):
+    """A download that failed, or is not what it should be."""
+
+
+class SnapshotError(TxrayError):
+    """A saved model that cannot be used."""
+
+
+class StageError(TxrayError):
+    """A stage folder that is missing, incomplete or damaged."""
+
+
+class CaptureError(TxrayError):
+    """A model that gave unusable activations."""
+
+
+class OutputError(TxrayError):
+    """A result that could not be written."""
