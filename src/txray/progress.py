@@ -10,7 +10,8 @@ from typing import Protocol
 class Advance(Protocol):
     """Say that `amount` more units are done."""
 
-    def __call__(self, amount: float = 1) -> None: ...
+    def __call__(self, amount: float = 1) -> None:
+        """Say so."""
 
 
 @contextmanager
@@ -23,7 +24,14 @@ def progress(description: str, total: float | None = None, *, unit: str = "words
         unit: what is counted, shown beside the rate.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     with Progress(

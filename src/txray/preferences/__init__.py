@@ -1,1 +1,26 @@
-"""preferences"""
+"""What each neuron prefers: the streaming tally, the frozen preferences, and the stage folder.
+
+Nothing in this package needs the model or torch: preferences are computed once, while the model
+runs, and everything else is computed from them.
+"""
+
+from txray.preferences.distributions import Distributions
+from txray.preferences.exemplars import ExemplarTally, Occurrence
+from txray.preferences.folds import document_key, fold_of
+from txray.preferences.preferences import Preferences
+from txray.preferences.stage import Stage
+from txray.preferences.store import load_stage, save_stage
+from txray.preferences.tally import Tally
+
+__all__ = [
+    "Distributions",
+    "ExemplarTally",
+    "Occurrence",
+    "Preferences",
+    "Stage",
+    "Tally",
+    "document_key",
+    "fold_of",
+    "load_stage",
+    "save_stage",
+]

@@ -1,0 +1,100 @@
+"""Preference distributions: one per neuron, as rows of a sparse matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from txray.errors import ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Distributions:
+    """The preference distribution of every neuron.
+
+    Attributes:
+        matrix: (n_neurons, n_features) scipy CSR, float64, no stored zeros, columns ascending; each row
+            sums to 1, or is empty where the neuron is un-preferred.
+        features: (n_features,) names of the columns, sorted.
+
+    Source:
+        Rethmeier et al. 2020, section 2.1.
+    """
+
+    matrix: Any
+    features: NDArray[np.object_]
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape[1] != len(self.features):
+            raise ShapeError(
+                f"distributions: {self.matrix.shape[1]} columns for {len(self.features)} features"
+            )
+
+    @classmethod
+    def from_weights(
+        cls,
+        neuron: NDArray[np.int64],
+        feature_id: NDArray[np.int64],
+        weight: NDArray[np.float64],
+        *,
+        n_neurons: int,
+        features: NDArray[np.object_],
+    ) -> Distributions:
+        """Normalise non-negative weights, neuron by neuron.
+
+        Args:
+            neuron: (n,) row of each weight.
+            feature_id: (n,) column of each weight; a (neuron, feature) pair occurs once.
+            weight: (n,) >= 0; zeros are dropped.
+            n_neurons: rows in all.
+            features: (n_features,) names of the columns.
+        """
+        positive = weight > 0
+        neuron, feature_id, weight = neuron[positive], feature_id[positive], weight[positive]
+        total = np.bincount(neuron, weights=weight, minlength=n_neurons)
+        matrix = sp.csr_array(
+            (weight / total[neuron], (neuron, feature_id)), shape=(n_neurons, len(features))
+        )
+        matrix.sort_indices()
+        return cls(matrix, features)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
+        return np.asarray(np.diff(self.matrix.indptr), dtype=np.int64)
+
+    def onto(self, features: NDArray[np.object_]) -> Distributions:
+        """The same distributions over a larger, sorted feature set.
+
+        Raises:
+            ShapeError: a feature of this set is not in `features`.
+        """
+        place = np.searchsorted(features, self.features)
+        if len(self.features) and (
+            place.max() >= len(features) or not np.array_equal(features[place], self.features)
+        ):
+            raise ShapeError("distributions: the new feature set must contain every feature of the old one")
+        matrix = sp.csr_array(
+            (self.matrix.data, place[self.matrix.indices], self.matrix.indptr),
+            shape=(self.matrix.shape[0], len(features)),
+        )
+        return Distributions(matrix, features)
+
+
+def aligned(before: Distributions, after: Distributions) -> tuple[Distributions, Distributions]:
+    """Both over the union of their features.
+
+    Raises:
+        ShapeError: the two have different numbers of neurons.
+    """
+    if before.matrix.shape[0] != after.matrix.shape[0]:
+        raise ShapeError(
+            f"cannot align distributions of {before.matrix.shape[0]} and {after.matrix.shape[0]} neurons"
+        )
+    if np.array_equal(before.features, after.features):
+        return before, after
+    union = np.array(sorted({*before.features, *after.features}), dtype=object)
+    return before.onto(union), after.onto(union)

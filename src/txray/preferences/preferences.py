@@ -1,0 +1,228 @@
+"""The frozen result for one stage, layer and feature kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.preferences.distributions import Distributions
+
+Weight = Literal["mean", "mass", "count"]
+"""What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
+
+WEIGHTS: tuple[Weight, ...] = ("mean", "mass", "count")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Statistics per (neuron, feature), summed over folds; rows sorted by neuron, then feature.
+
+    Attributes:
+        neuron: (n,) int64.
+        feature_id: (n,) int64 column.
+        count: (n,) int64 selected activations.
+        sum: (n,) float64 of the activations.
+        sum_sq: (n,) float64 of their squares.
+        max: (n,) float64.
+    """
+
+    neuron: NDArray[np.int64]
+    feature_id: NDArray[np.int64]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+    def weights(self, weight: Weight) -> NDArray[np.float64]:
+        """(n,) what a preference distribution normalises."""
+        match weight:
+            case "mean":
+                return self.sum / self.count
+            case "mass":
+                return self.sum
+            case "count":
+                return self.count.astype(np.float64)
+            case _:
+                raise UnknownNameError.of("weight", weight, WEIGHTS)
+
+
+@dataclass(frozen=True, eq=False)
+class Preferences:
+    """How strongly each neuron of one layer responds to each feature of one kind, over one corpus.
+
+    Attributes:
+        stage: name of the stage.
+        layer: name of the layer.
+        feature: the feature kind, e.g. `token`.
+        selection: how activations were selected, e.g. `max-1`.
+        n_neurons: neurons of the layer, preferred or not.
+        features: (n_features,) names, sorted, each occurs at least once in the corpus.
+        corpus_counts: (folds, n_features) int64 occurrences in the corpus.
+        fold, neuron, feature_id: (n_rows,) int64, sorted in this order, each triple once.
+        count: (n_rows,) int64 selected activations.
+        sum, sum_sq, max: (n_rows,) float64 of the selected activations, in units of the layer's output.
+
+    Raises:
+        ShapeError: columns of different length, or an index out of range.
+    """
+
+    stage: str
+    layer: str
+    feature: str
+    selection: str
+    n_neurons: int
+    features: NDArray[np.object_]
+    corpus_counts: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    neuron: NDArray[np.int64]
+    feature_id: NDArray[np.int64]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
+        where = f"preferences of stage {self.stage!r}, layer {self.layer!r}, feature {self.feature!r}"
+        if len({len(column) for column in columns}) != 1:
+            raise ShapeError(f"{where}: columns of lengths {[len(column) for column in columns]}")
+        if self.corpus_counts.ndim != 2 or self.corpus_counts.shape[1] != len(self.features):
+            raise ShapeError(
+                f"{where}: corpus_counts of shape {self.corpus_counts.shape}, features {len(self.features)}"
+            )
+        bounds = (("fold", self.fold, self.folds), ("neuron", self.neuron, self.n_neurons))
+        for name, column, size in (*bounds, ("feature_id", self.feature_id, len(self.features))):
+            if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
+                raise ShapeError(
+                    f"{where}: {name} from {column.min()} to {column.max()}, must stay below {size}"
+                )
+        for array in (*columns, self.features, self.corpus_counts):
+            array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        preferred = int((self.lengths() > 0).sum())
+        return (
+            f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature={self.feature!r}, "
+            f"{preferred} of {self.n_neurons} neurons preferred, {len(self.features)} features)"
+        )
+
+    @property
+    def folds(self) -> int:
+        """Number of disjoint groups of documents."""
+        return int(self.corpus_counts.shape[0])
+
+    @property
+    def words(self) -> int:
+        """Words of the corpus that carry a feature of this kind."""
+        return int(self.corpus_counts.sum())
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Statistics per (neuron, feature), summed over folds."""
+        key = self.neuron * max(len(self.features), 1) + self.feature_id
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        if len(key) == 0:
+            return Totals(key, key, key, *(np.zeros(0) for _ in range(3)))
+        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+        neuron, feature_id = np.divmod(key[starts], len(self.features))
+        return Totals(
+            neuron=neuron,
+            feature_id=feature_id,
+            count=np.add.reduceat(self.count[order], starts),
+            sum=np.add.reduceat(self.sum[order], starts),
+            sum_sq=np.add.reduceat(self.sum_sq[order], starts),
+            max=np.maximum.reduceat(self.max[order], starts),
+        )
+
+    def distributions(self, weight: Weight = "mean") -> Distributions:
+        """The preference distribution of every neuron.
+
+        Args:
+            weight: what is normalised: `mean` activation per feature (the paper), `mass`, or `count`.
+
+        Returns:
+            (n_neurons, n_features) rows that sum to 1, empty where un-preferred.
+
+        Raises:
+            UnknownNameError: no such weight.
+
+        Source:
+            Rethmeier et al. 2020, section 2.1.
+        """
+        totals = self.totals
+        return Distributions.from_weights(
+            totals.neuron,
+            totals.feature_id,
+            totals.weights(weight),
+            n_neurons=self.n_neurons,
+            features=self.features,
+        )
+
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_neurons,) number of distinct features each neuron prefers; 0 means un-preferred."""
+        return np.bincount(self.totals.neuron, minlength=self.n_neurons)
+
+    def mass(self) -> NDArray[np.float64]:
+        """(n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
+        return _summed(self.neuron, self.sum, self.n_neurons)
+
+    def wins(self) -> NDArray[np.int64]:
+        """(n_neurons,) number of each neuron's selected activations."""
+        return _summed(self.neuron, self.count, self.n_neurons).astype(np.int64)
+
+    def feature_mass(self) -> NDArray[np.float64]:
+        """(n_features,) sum of the selected activations on each feature, over all neurons."""
+        return _summed(self.feature_id, self.sum, len(self.features))
+
+    def feature_counts(self) -> NDArray[np.int64]:
+        """(n_features,) occurrences of each feature in the corpus."""
+        return np.asarray(self.corpus_counts.sum(axis=0), dtype=np.int64)
+
+    def table(self, neuron: int | None = None) -> pl.DataFrame:
+        """One row per preferred feature of each neuron, the strongest first.
+
+        Args:
+            neuron: only this neuron; all by default.
+
+        Returns:
+            Columns neuron, feature, count, sum, mean, max, probability (of weight `mean`), sorted by
+            neuron, then falling probability, then feature.
+
+        Raises:
+            UsageError: no such neuron.
+        """
+        if neuron is not None and not 0 <= neuron < self.n_neurons:
+            raise UsageError(
+                f"stage {self.stage!r}: layer {self.layer!r} has no neuron {neuron}; "
+                f"there are 0 to {self.n_neurons - 1}"
+            )
+        totals = self.totals
+        mean = totals.weights("mean")
+        total_mean = _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
+        rows = slice(None) if neuron is None else slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
+        with np.errstate(invalid="ignore"):
+            probability = mean / total_mean
+        return pl.DataFrame(
+            {
+                "neuron": totals.neuron[rows],
+                "feature": pl.Series(self.features[totals.feature_id[rows]].tolist(), dtype=pl.String),
+                "count": totals.count[rows],
+                "sum": totals.sum[rows],
+                "mean": mean[rows],
+                "max": totals.max[rows],
+                "probability": probability[rows],
+            }
+        ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
+
+
+def _summed(
+    index: NDArray[np.int64], values: NDArray[np.int64] | NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)

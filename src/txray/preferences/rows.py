@@ -1,0 +1,68 @@
+"""Sorted rows of statistics: one per key, merged by sorting and reducing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Statistics of the selected activations, one row per key.
+
+    Attributes:
+        key: (n_rows,) int64; strictly ascending once `combined`.
+        count: (n_rows,) int64 number of activations.
+        sum: (n_rows,) float64 sum of activations.
+        sum_sq: (n_rows,) float64 sum of squared activations.
+        max: (n_rows,) float64 largest activation.
+    """
+
+    key: NDArray[np.int64]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def empty(cls) -> Rows:
+        """No rows."""
+        nothing = np.zeros(0)
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing, nothing, nothing)
+
+    @classmethod
+    def of_events(cls, key: NDArray[np.int64], value: NDArray[np.floating]) -> Rows:
+        """One row per event: not combined yet."""
+        activation = value.astype(np.float64)
+        return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)
+
+    @classmethod
+    def combined(cls, parts: Sequence[Rows]) -> Rows:
+        """All parts in one, rows of the same key merged, keys ascending."""
+        key = np.concatenate([part.key for part in parts])
+        if len(key) == 0:
+            return cls.empty()
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+        count, total, total_sq, largest = (
+            np.concatenate([getattr(part, name) for part in parts])[order]
+            for name in ("count", "sum", "sum_sq", "max")
+        )
+        return cls(
+            key=key[starts],
+            count=np.add.reduceat(count, starts),
+            sum=np.add.reduceat(total, starts),
+            sum_sq=np.add.reduceat(total_sq, starts),
+            max=np.maximum.reduceat(largest, starts),
+        )
+
+    def take(self, index: NDArray[np.int64]) -> Rows:
+        """The rows at these positions, in this order."""
+        return Rows(self.key[index], self.count[index], self.sum[index], self.sum_sq[index], self.max[index])

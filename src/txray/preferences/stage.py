@@ -1,0 +1,87 @@
+"""One (model snapshot, corpus) pair and everything collected from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.preferences import Preferences
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Preferences per layer and feature kind, exemplars, and how they came about.
+
+    Attributes:
+        name: e.g. `epoch-01`, `unsup`, `zero-shot`, `sup`.
+        collected: (layer, feature kind) -> preferences.
+        exemplars: polars, columns as in `EXEMPLAR_SCHEMA`; rank 0 is the strongest.
+        manifest: plain JSON values: model and corpus, layers, selection, seeds, versions, and the
+            accounting of words: per layer, `words` = `counted` + the sum of `skipped` by reason.
+
+    Raises:
+        UsageError: nothing was collected.
+        ShapeError: exemplars without the columns they need.
+    """
+
+    name: str
+    collected: Mapping[tuple[str, str], Preferences]
+    exemplars: pl.DataFrame
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.collected:
+            raise UsageError(f"stage {self.name!r}: no preferences; collect at least one layer and feature")
+        missing = set(EXEMPLAR_SCHEMA) - set(self.exemplars.columns)
+        if missing:
+            raise ShapeError(f"stage {self.name!r}: exemplars lack the columns {sorted(missing)}")
+
+    def __repr__(self) -> str:
+        return f"Stage({self.name!r}, layers={list(self.layers)}, features={list(self.features)})"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in the order of collection."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.collected))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The feature kinds, in the order of collection."""
+        return tuple(dict.fromkeys(feature for _, feature in self.collected))
+
+    def preferences(self, layer: str | None = None, feature: str = "token") -> Preferences:
+        """The preferences of one layer for one kind of feature.
+
+        Args:
+            layer: may be left out where the stage has only one.
+            feature: the feature kind.
+
+        Raises:
+            UsageError: several layers and none named.
+            UnknownNameError: no such layer or feature.
+        """
+        if layer is None:
+            if len(self.layers) > 1:
+                raise UsageError(f"stage {self.name!r}: several layers, name one of {', '.join(self.layers)}")
+            layer = self.layers[0]
+        if layer not in self.layers:
+            raise UnknownNameError.of(f"layer of stage {self.name!r}", layer, self.layers)
+        if feature not in self.features:
+            raise UnknownNameError.of(f"feature of stage {self.name!r}", feature, self.features)
+        return self.collected[layer, feature]
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the stage folder, complete or not at all; returns its path.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        from txray.preferences.store import save_stage
+
+        return save_stage(self, folder)

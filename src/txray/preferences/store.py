@@ -1,0 +1,184 @@
+"""The stage folder: a manifest and Parquet tables that any tool can read.
+
+    manifest.json               format, model, corpus, layers, selection, word accounting, checksums
+    features.<kind>.parquet     feature, fold, count: occurrences in the corpus
+    preferences.<kind>.parquet  layer, fold, neuron, feature, count, sum, sum_sq, max
+    exemplars.parquet           the strongest occurrences of every neuron
+
+A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.errors import OutputError, StageError
+from txray.files import atomic_folder, sha256_of
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.preferences import Preferences
+from txray.preferences.stage import Stage
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def save_stage(stage: Stage, folder: Path | str) -> Path:
+    """Write a stage folder, complete or not at all.
+
+    Args:
+        stage: what to write.
+        folder: created, or replaced if it holds a stage already.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: the place cannot be written, or holds something else than a stage.
+    """
+    target = Path(folder)
+    if (
+        target.exists()
+        and not (target / MANIFEST).is_file()
+        and (not target.is_dir() or any(target.iterdir()))
+    ):
+        raise OutputError(f"{target}: exists and is no stage folder; choose another place")
+    with atomic_folder(target) as place:
+        for kind in stage.features:
+            of_kind = [
+                stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected
+            ]
+            _features(of_kind[0]).write_parquet(place / f"features.{kind}.parquet")
+            pl.concat([_rows(one) for one in of_kind]).write_parquet(place / f"preferences.{kind}.parquet")
+        stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
+        manifest = {
+            **stage.manifest,
+            "format": FORMAT,
+            "name": stage.name,
+            "features": list(stage.features),
+            "neurons": {
+                layer: stage.preferences(layer, stage.features[0]).n_neurons for layer in stage.layers
+            },
+            "folds": stage.preferences(stage.layers[0], stage.features[0]).folds,
+            "selection": stage.preferences(stage.layers[0], stage.features[0]).selection,
+            "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
+        }
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+        (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="surrogatepass")
+    return target
+
+
+def load_stage(folder: Path | str) -> Stage:
+    """Read a stage folder.
+
+    Raises:
+        StageError: missing, of another format, or damaged.
+    """
+    place = Path(folder)
+    manifest = read_manifest(place)
+    for name, expected in manifest["checksums"].items():
+        file = place / name
+        if not file.is_file():
+            raise StageError(f"stage folder {place}: {name} is missing; collect the stage again")
+        if sha256_of(file) != expected:
+            raise StageError(
+                f"stage folder {place}: {name} is damaged (checksum differs); collect the stage again"
+            )
+    collected: dict[tuple[str, str], Preferences] = {}
+    try:
+        for kind in manifest["features"]:
+            names, corpus_counts = _read_features(place / f"features.{kind}.parquet", manifest["folds"])
+            rows = pl.read_parquet(place / f"preferences.{kind}.parquet")
+            for layer, n_neurons in manifest["neurons"].items():
+                of_layer = rows.filter(pl.col("layer") == layer)
+                collected[layer, kind] = Preferences(
+                    stage=manifest["name"],
+                    layer=layer,
+                    feature=kind,
+                    selection=manifest["selection"],
+                    n_neurons=n_neurons,
+                    features=names,
+                    corpus_counts=corpus_counts,
+                    fold=of_layer["fold"].to_numpy().astype(np.int64),
+                    neuron=of_layer["neuron"].to_numpy().astype(np.int64),
+                    feature_id=_positions(of_layer["feature"], names),
+                    **{
+                        name: of_layer[name].to_numpy(writable=True)
+                        for name in ("count", "sum", "sum_sq", "max")
+                    },
+                )
+        exemplars = pl.read_parquet(place / "exemplars.parquet")
+        return Stage(manifest["name"], collected, exemplars, manifest)
+    except (KeyError, pl.exceptions.PolarsError, OSError) as error:
+        raise StageError(
+            f"stage folder {place}: cannot be read ({error}); collect the stage again"
+        ) from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a stage folder.
+
+    Raises:
+        StageError: missing, unreadable, or of another format.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise StageError(
+            f"{folder}: no stage folder (it has no {MANIFEST}); name a folder that 'txray collect' wrote"
+        )
+    try:
+        manifest: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise StageError(f"{file}: not a readable manifest ({error}); collect the stage again") from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise StageError(f"{file}: format {found!r}, this version of txray reads format {FORMAT}")
+    missing = {"name", "features", "neurons", "folds", "selection", "checksums"} - set(manifest)
+    if missing:
+        raise StageError(f"{file}: lacks {', '.join(sorted(missing))}; collect the stage again")
+    return dict(manifest)
+
+
+def _features(preferences: Preferences) -> pl.DataFrame:
+    feature_id, fold = np.nonzero(preferences.corpus_counts.T)
+    return pl.DataFrame(
+        {
+            "feature": pl.Series(preferences.features[feature_id].tolist(), dtype=pl.String),
+            "fold": fold.astype(np.uint16),
+            "count": preferences.corpus_counts[fold, feature_id],
+        }
+    )
+
+
+def _read_features(file: Path, folds: int) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    table = pl.read_parquet(file)
+    # Written in sorted order, feature by feature, so the first sight of each is the sorted vocabulary.
+    names = table["feature"].unique(maintain_order=True).to_numpy()
+    counts = np.zeros((folds, len(names)), np.int64)
+    counts[table["fold"].to_numpy(), _positions(table["feature"], names)] = table["count"].to_numpy()
+    return names, counts
+
+
+def _positions(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.int64]:
+    # A cast to an enumeration looks the strings up in bulk, far faster than a search per row.
+    return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)
+
+
+def _rows(preferences: Preferences) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "layer": pl.Series([preferences.layer] * len(preferences.fold), dtype=pl.String),
+            "fold": preferences.fold.astype(np.uint16),
+            "neuron": preferences.neuron.astype(np.uint32),
+            "feature": pl.Series(preferences.features[preferences.feature_id].tolist(), dtype=pl.String),
+            "count": preferences.count,
+            "sum": preferences.sum,
+            "sum_sq": preferences.sum_sq,
+            "max": preferences.max,
+        }
+    )

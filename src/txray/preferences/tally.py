@@ -1,0 +1,208 @@
+"""The mutable accumulator: update with activations, merge shards, freeze into preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.errors import ShapeError, UsageError
+from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.preferences import Preferences
+from txray.preferences.rows import Rows
+
+_PENDING_ROWS = 1 << 20
+"""Rows collected before they are sorted into the rest; about 40 MB."""
+
+
+class Tally:
+    """Counts and sums of selected activations per (fold, neuron, feature), accumulated in one pass.
+
+    Feature ids are given in order of first sight; `freeze` sorts the features, so neither the order of
+    the documents nor the division into shards leaves a trace. Memory grows with the number of distinct
+    (fold, neuron, feature) triples only.
+    """
+
+    def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS) -> None:
+        """Start empty.
+
+        Args:
+            n_neurons: neurons of the layer.
+            folds: disjoint groups of documents.
+
+        Raises:
+            UsageError: fewer than one neuron or fold.
+        """
+        if n_neurons < 1 or folds < 1:
+            raise UsageError(f"tally: {n_neurons} neurons and {folds} folds; both must be at least 1")
+        self.n_neurons = n_neurons
+        self.folds = folds
+        self._ids: dict[str, int] = {}
+        self._occurrences = np.zeros((folds, 1024), np.int64)
+        self._rows = Rows.empty()
+        self._pending: list[Rows] = []
+        self._n_pending = 0
+
+    def ids_of(self, features: Sequence[str]) -> NDArray[np.int64]:
+        """Ids of features, given in order of first sight.
+
+        Args:
+            features: (n,) names, e.g. the words of a document.
+
+        Returns:
+            (n,) int64.
+        """
+        ids = self._ids
+        found = np.fromiter((ids.setdefault(name, len(ids)) for name in features), np.int64, len(features))
+        if len(ids) > self._occurrences.shape[1]:
+            wider = np.zeros((self.folds, max(len(ids), 2 * self._occurrences.shape[1])), np.int64)
+            wider[:, : self._occurrences.shape[1]] = self._occurrences
+            self._occurrences = wider
+        return found
+
+    def count_occurrences(self, fold: NDArray[np.int64], feature_id: NDArray[np.int64]) -> None:
+        """Count features of the corpus, whether or not a neuron was selected there.
+
+        Args:
+            fold: (n,) fold of each word.
+            feature_id: (n,) feature of each word.
+        """
+        np.add.at(self._occurrences, (fold, feature_id), 1)
+
+    def update(
+        self,
+        fold: NDArray[np.int64],
+        neuron: NDArray[np.int64],
+        feature_id: NDArray[np.int64],
+        activation: NDArray[np.floating],
+    ) -> None:
+        """Add selected activations.
+
+        Args:
+            fold: (n,) fold of the document.
+            neuron: (n,) selected neuron.
+            feature_id: (n,) feature at that position.
+            activation: (n,) non-negative.
+
+        Raises:
+            ShapeError: a neuron index beyond the layer.
+        """
+        if len(neuron) and not 0 <= int(neuron.min()) <= int(neuron.max()) < self.n_neurons:
+            raise ShapeError(
+                f"tally of {self.n_neurons} neurons: got neuron indices {neuron.min()} to {neuron.max()}"
+            )
+        self._push(Rows.combined([Rows.of_events(self._key(fold, neuron, feature_id), activation)]))
+
+    def update_dense(
+        self,
+        fold: NDArray[np.int64],
+        feature_id: NDArray[np.int64],
+        activations: NDArray[np.floating],
+    ) -> None:
+        """Add every positive activation of every neuron (selection `all`).
+
+        Args:
+            fold: (n_words,) fold of the document.
+            feature_id: (n_words,) feature at that position.
+            activations: (n_words, n_neurons); entries that are not positive do not count.
+
+        Raises:
+            ShapeError: another number of neurons than the tally has.
+        """
+        if activations.ndim != 2 or activations.shape[1] != self.n_neurons:
+            raise ShapeError(
+                f"tally of {self.n_neurons} neurons: got activations of shape {activations.shape}"
+            )
+        if len(fold) == 0:
+            return
+        # Words are grouped by (fold, feature) first, so that the large array is reduced along words
+        # before any key is made: far fewer keys than positive activations.
+        group = feature_id * self.folds + fold
+        order = np.argsort(group, kind="stable")
+        group = group[order]
+        starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+        values = np.maximum(activations[order].astype(np.float64), 0.0)
+        count = np.add.reduceat((values > 0).astype(np.int64), starts, axis=0)
+        row, neuron = np.nonzero(count)
+        self._push(
+            Rows(
+                key=group[starts][row] * self.n_neurons + neuron,
+                count=count[row, neuron],
+                sum=np.add.reduceat(values, starts, axis=0)[row, neuron],
+                sum_sq=np.add.reduceat(values * values, starts, axis=0)[row, neuron],
+                max=np.maximum.reduceat(values, starts, axis=0)[row, neuron],
+            )
+        )
+
+    def merge(self, other: Tally) -> None:
+        """Add everything another tally has seen; the other stays as it is.
+
+        Raises:
+            ShapeError: another number of neurons or folds.
+        """
+        if (self.n_neurons, self.folds) != (other.n_neurons, other.folds):
+            raise ShapeError(
+                f"cannot merge a tally of {other.n_neurons} neurons and {other.folds} folds into one of "
+                f"{self.n_neurons} neurons and {self.folds} folds"
+            )
+        theirs = other._combined()
+        here = self.ids_of(list(other._ids))
+        self._occurrences[:, here] += other._occurrences[:, : len(here)]
+        feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
+        key = here[feature_id] * (self.folds * self.n_neurons) + place
+        self._push(Rows(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
+
+    def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
+        """The result so far, features in sorted order; the tally can go on counting.
+
+        Args:
+            stage: name of the stage.
+            layer: name of the layer.
+            feature: the feature kind, e.g. `token`.
+            selection: how activations were selected, e.g. `max-1`.
+        """
+        rows = self._combined()
+        names = sorted(self._ids)
+        first_sight = np.fromiter((self._ids[name] for name in names), np.int64, len(names))
+        sorted_id = np.empty(len(names), np.int64)
+        sorted_id[first_sight] = np.arange(len(names))
+        group, neuron = np.divmod(rows.key, self.n_neurons)
+        seen_id, fold = np.divmod(group, self.folds)
+        feature_id = sorted_id[seen_id]
+        order = np.lexsort((feature_id, neuron, fold))
+        return Preferences(
+            stage=stage,
+            layer=layer,
+            feature=feature,
+            selection=selection,
+            n_neurons=self.n_neurons,
+            features=np.array(names, dtype=object),
+            corpus_counts=self._occurrences[:, first_sight],
+            fold=fold[order],
+            neuron=neuron[order],
+            feature_id=feature_id[order],
+            count=rows.count[order],
+            sum=rows.sum[order],
+            sum_sq=rows.sum_sq[order],
+            max=rows.max[order],
+        )
+
+    def _key(
+        self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        # The feature is the most significant part: the only one whose range is not known beforehand.
+        return (feature_id * self.folds + fold) * self.n_neurons + neuron
+
+    def _push(self, rows: Rows) -> None:
+        self._pending.append(rows)
+        self._n_pending += len(rows)
+        # Waiting for as many rows as are held keeps the total sorting work linear in the events.
+        if self._n_pending > max(_PENDING_ROWS, len(self._rows)):
+            self._combined()
+
+    def _combined(self) -> Rows:
+        if self._pending:
+            self._rows = Rows.combined([self._rows, *self._pending])
+            self._pending, self._n_pending = [], 0
+        return self._rows
