@@ -1,1 +1,49 @@
-"""models"""
+"""Recurrent language models and classifiers, and their snapshots on disk."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
+    from txray.models.sentiment import SentimentClassifier, classifier
+    from txray.models.snapshot import load_model, save_model, snapshot_facts
+    from txray.models.vocabulary import Vocabulary
+
+# Looked up on first use, so that `txray.models.vocabulary` costs no torch.
+_HOMES = {
+    "RecurrentConfig": "recurrent",
+    "RecurrentLanguageModel": "recurrent",
+    "RecurrentModel": "recurrent",
+    "SentimentClassifier": "sentiment",
+    "Vocabulary": "vocabulary",
+    "classifier": "sentiment",
+    "language_model": "recurrent",
+    "load_model": "snapshot",
+    "save_model": "snapshot",
+    "snapshot_facts": "snapshot",
+}
+
+__all__ = [
+    "RecurrentConfig",
+    "RecurrentLanguageModel",
+    "RecurrentModel",
+    "SentimentClassifier",
+    "Vocabulary",
+    "classifier",
+    "language_model",
+    "load_model",
+    "save_model",
+    "snapshot_facts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,197 @@
+"""Word-level recurrent models: the encoder, and the language model upon it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from txray.corpus.corpus import Corpus
+from txray.errors import UnknownNameError, UsageError
+from txray.models.vocabulary import END, Vocabulary
+
+Cell = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
+State = Tensor | tuple[Tensor, Tensor]
+"""What a recurrent layer carries on: (layers, batch, hidden); for an LSTM, a pair of those."""
+
+
+@dataclass(frozen=True)
+class RecurrentConfig:
+    """The sizes of a recurrent model.
+
+    Attributes:
+        cell: `lstm`, `gru`, `rnn-tanh` or `rnn-relu`.
+        embedding: numbers per word.
+        hidden: neurons per recurrent layer.
+        layers: recurrent layers, one upon the other.
+        dropout: share of the values left out while training: of embeddings, between layers, of the
+            outputs that the decoder or the head reads.
+        tied: whether the decoder uses the embedding's weights; then `embedding` equals `hidden`.
+
+    Raises:
+        UnknownNameError: no such cell.
+        UsageError: a size that cannot be.
+    """
+
+    cell: Cell
+    embedding: int = 300
+    hidden: int = 1500
+    layers: int = 1
+    dropout: float = 0.0
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cell not in get_args(Cell):
+            raise UnknownNameError.of("cell", self.cell, get_args(Cell))
+        for name in ("embedding", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"model: {name}={getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"model: dropout={self.dropout}; it must be at least 0 and below 1")
+        if self.tied and self.embedding != self.hidden:
+            raise UsageError(
+                f"model: tied weights need embedding = hidden, got {self.embedding} and {self.hidden}; "
+                "make them equal, or leave tied=False"
+            )
+
+
+class RecurrentModel(nn.Module):
+    """Words to embeddings to recurrent states; language model and classifier build on it.
+
+    Attributes:
+        vocabulary: the words it knows.
+        config: its sizes.
+        embedding: (vocabulary, embedding) table.
+        rnn: the recurrent layer that is looked into, named `rnn`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.config = config
+        self.embedding = nn.Embedding(len(vocabulary), config.embedding)
+        self.rnn = _recurrent_layer(config)
+        self.dropout = nn.Dropout(config.dropout)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def encode(self, words: Iterable[str]) -> list[int]:
+        """A document as the model reads it: `<eos> w1 ... wn <eos>`.
+
+        Args:
+            words: (n,) as written.
+
+        Returns:
+            (n + 2,) ids. The two `<eos>` are not words and are never counted as such.
+        """
+        end = self.vocabulary.encode((END,))
+        return [*end, *self.vocabulary.encode(words), *end]
+
+    def hidden_states(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """What the last recurrent layer holds after each word.
+
+        Args:
+            ids: (batch, time) int64.
+            state: to go on from; None for a new text.
+
+        Returns:
+            (batch, time, hidden) outputs, and the state to go on from.
+        """
+        outputs, state = self.rnn(self.dropout(self.embedding(ids)), state)
+        return outputs, state
+
+
+class RecurrentLanguageModel(RecurrentModel):
+    """Predicts the next word.
+
+    Attributes:
+        decoder: hidden -> vocabulary.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, config: RecurrentConfig) -> None:
+        super().__init__(vocabulary, config)
+        self.decoder = nn.Linear(config.hidden, len(vocabulary))
+        nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
+        nn.init.zeros_(self.decoder.bias)
+        if config.tied:
+            self.decoder.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Scores of every word to come next.
+
+        Args:
+            ids: (batch, time) int64.
+            state: to go on from; None for a new text.
+
+        Returns:
+            (batch, time, vocabulary) logits, and the state to go on from.
+        """
+        outputs, state = self.hidden_states(ids, state)
+        return self.decoder(self.dropout(outputs)), state
+
+
+def language_model(
+    cell: Cell,
+    corpus_or_vocabulary: Corpus | Vocabulary,
+    *,
+    embedding: int = 300,
+    hidden: int = 1500,
+    layers: int = 1,
+    dropout: float = 0.0,
+    tied: bool = False,
+    vocabulary_size: int | None = None,
+    lowercase: bool = True,
+    seed: int = 0,
+) -> RecurrentLanguageModel:
+    """A fresh, untrained language model; its recurrent layer is named `rnn`.
+
+    Args:
+        cell: `lstm`, `gru`, `rnn-tanh` or `rnn-relu`.
+        corpus_or_vocabulary: text to take the words from, or the words themselves.
+        embedding: numbers per word.
+        hidden: neurons per recurrent layer.
+        layers: recurrent layers.
+        dropout: share of the values left out while training.
+        tied: whether the decoder uses the embedding's weights.
+        vocabulary_size: words to take from a corpus, `<unk>` and `<eos>` included; None for all.
+        lowercase: for words taken from a corpus.
+        seed: of the weights; the global random state stays as it is.
+
+    Raises:
+        UnknownNameError: no such cell.
+        UsageError: sizes that cannot be, or `vocabulary_size` for a finished vocabulary.
+    """
+    config = RecurrentConfig(cell, embedding, hidden, layers, dropout, tied)
+    if isinstance(corpus_or_vocabulary, Vocabulary):
+        if vocabulary_size is not None:
+            raise UsageError(
+                f"language_model: vocabulary_size={vocabulary_size} means nothing for a finished vocabulary; "
+                "leave it out"
+            )
+        vocabulary = corpus_or_vocabulary
+    else:
+        vocabulary = Vocabulary.from_corpus(corpus_or_vocabulary, vocabulary_size, lowercase)
+    with seeded_weights(seed):
+        return RecurrentLanguageModel(vocabulary, config).eval()
+
+
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within the block, new weights depend on `seed` alone; afterwards the random state is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _recurrent_layer(config: RecurrentConfig) -> nn.LSTM | nn.GRU | nn.RNN:
+    between = config.dropout if config.layers > 1 else 0.0
+    sizes = (config.embedding, config.hidden, config.layers)
+    if config.cell == "lstm":
+        return nn.LSTM(*sizes, batch_first=True, dropout=between)
+    if config.cell == "gru":
+        return nn.GRU(*sizes, batch_first=True, dropout=between)
+    nonlinearity = config.cell.removeprefix("rnn-")
+    return nn.RNN(*sizes, nonlinearity=nonlinearity, batch_first=True, dropout=between)

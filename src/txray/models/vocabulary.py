@@ -1,0 +1,102 @@
+"""The words that a word-level model knows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from txray.corpus.corpus import Corpus
+from txray.errors import UsageError
+
+UNKNOWN = "<unk>"
+END = "<eos>"
+SPECIALS = (UNKNOWN, END)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a model knows; the position of a word is its id.
+
+    Attributes:
+        words: (n,) distinct words, the first two are `<unk>` (id 0) and `<eos>` (id 1).
+        lowercase: whether a word of the text is lower-cased before it is looked up.
+
+    Raises:
+        UsageError: the specials are not first, a word occurs twice, or can never be looked up.
+    """
+
+    words: tuple[str, ...]
+    lowercase: bool = True
+    _ids: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.words[:2] != SPECIALS:
+            raise UsageError(
+                f"vocabulary: begins with {list(self.words[:2])!r}; "
+                f"the first two words must be {list(SPECIALS)!r}"
+            )
+        ids = {word: position for position, word in enumerate(self.words)}
+        if len(ids) != len(self.words):
+            twice = next(word for position, word in enumerate(self.words) if ids[word] != position)
+            raise UsageError(f"vocabulary: {twice!r} occurs more than once; give each word one position")
+        if self.lowercase:
+            lost = next((word for word in self.words if word.lower() != word), None)
+            if lost is not None:
+                raise UsageError(
+                    f"vocabulary: {lost!r} can never be looked up, because words are lower-cased first; "
+                    "give lower-cased words, or lowercase=False"
+                )
+        object.__setattr__(self, "_ids", ids)
+
+    @classmethod
+    def from_corpus(cls, corpus: Corpus, size: int | None = None, lowercase: bool = True) -> Vocabulary:
+        """The most frequent words of a corpus; equally frequent ones in alphabetical order.
+
+        Args:
+            corpus: read once.
+            size: how many words, `<unk>` and `<eos>` included; None for all of them.
+            lowercase: whether upper and lower case are one word.
+
+        Raises:
+            UsageError: `size` leaves no room for a single word.
+        """
+        if size is not None and size <= len(SPECIALS):
+            raise UsageError(
+                f"vocabulary: size={size} leaves no room for words beside {' and '.join(SPECIALS)}; "
+                "ask for 3 or more"
+            )
+        counts = Counter(chain.from_iterable(document.words for document in corpus))
+        if lowercase:
+            lowered: Counter[str] = Counter()
+            for word, count in counts.items():
+                lowered[word.lower()] += count
+            counts = lowered
+        for special in SPECIALS:
+            counts.pop(special, None)
+        room = None if size is None else size - len(SPECIALS)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))[:room]
+        return cls((*SPECIALS, *ranked), lowercase)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def form(self, word: str) -> str:
+        """The word as the model sees it: lower-cased where the model does so, `<unk>` where it is unknown."""
+        form = word.lower() if self.lowercase else word
+        return form if form in self._ids else UNKNOWN
+
+    def encode(self, words: Iterable[str]) -> list[int]:
+        """(n_words,) ids; an unknown word has that of `<unk>`."""
+        find = self._ids.get
+        if self.lowercase:
+            return [find(word.lower(), 0) for word in words]
+        return [find(word, 0) for word in words]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the words, their order and the casing, as hexadecimal digits."""
+        return hashlib.sha256(json.dumps([self.lowercase, *self.words]).encode()).hexdigest()
