@@ -1,1 +1,64 @@
 """See what the neurons of a text model know, and how that knowledge changes between stages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txray import errors, models, plots, training
+    from txray.capture import Selection, collect
+    from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
+    from txray.models import load_model
+    from txray.preferences import Preferences, Stage, load_stage
+    from txray.transfer import Comparison, compare
+
+# Looked up on first use, so that `import txray` brings in neither torch nor plotly.
+_HOMES = {
+    "Comparison": "transfer",
+    "Corpus": "corpus",
+    "Document": "corpus",
+    "Preferences": "preferences",
+    "Selection": "capture",
+    "Stage": "preferences",
+    "Tagger": "corpus",
+    "collect": "capture",
+    "compare": "transfer",
+    "demo_corpus": "corpus",
+    "load_model": "models",
+    "load_stage": "preferences",
+    "read_corpus": "corpus",
+}
+_PACKAGES = ("errors", "models", "plots", "training")
+
+__all__ = [
+    "Comparison",
+    "Corpus",
+    "Document",
+    "Preferences",
+    "Selection",
+    "Stage",
+    "Tagger",
+    "collect",
+    "compare",
+    "demo_corpus",
+    "errors",
+    "load_model",
+    "load_stage",
+    "models",
+    "plots",
+    "read_corpus",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,38 @@
+"""The feature at each word of a document, for every feature kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from txray.capture.batching import Encoded
+from txray.errors import CorpusError, UnknownNameError
+
+OUTPUT = "output"
+"""The one kind that the model gives: its predicted next word, or a classifier's predicted class."""
+
+
+def features_of(kind: str, encoded: Encoded) -> Sequence[str]:
+    """The feature of one kind at each word.
+
+    Args:
+        kind: `token`, `label`, or the name of an annotation.
+        encoded: the document.
+
+    Returns:
+        (n_words,) names.
+
+    Raises:
+        UnknownNameError: the document has no such annotation.
+        CorpusError: kind `label`, and the document has none.
+    """
+    document = encoded.document
+    if kind == "token":
+        return encoded.forms
+    if kind == "label":
+        if "label" not in document.labels:
+            raise CorpusError(f"document {document.id!r}: has no label; leave the feature 'label' out")
+        return [document.labels["label"]] * len(document.words)
+    if kind not in document.annotations:
+        known = ["token", OUTPUT, "label", *sorted(document.annotations)]
+        raise UnknownNameError.of(f"feature of document {document.id!r}", kind, known)
+    return document.annotations[kind]
