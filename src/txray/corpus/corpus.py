@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,7 @@ class Corpus:
 
     def take(self, words: int) -> Corpus:
         """The first `words` words; the last document is cut to fit."""
-        if words < 1:
-            raise UsageError(f"corpus {self.name!r}: take(words={words}) leaves nothing; ask for at least 1")
+        self._require_some("words", words)
 
         def documents(skipped: Counter[str]) -> Iterator[Document]:
             left = words
@@ -78,6 +78,15 @@ class Corpus:
                     return
 
         return Corpus(self.name, documents, fingerprint=lambda: derived(self.fingerprint, "take", words))
+
+    def first(self, documents: int) -> Corpus:
+        """The first so many documents."""
+        self._require_some("documents", documents)
+        return Corpus(
+            self.name,
+            lambda skipped: islice(self._documents(skipped), documents),
+            fingerprint=lambda: derived(self.fingerprint, "first", documents),
+        )
 
     def select(self, keep: Callable[[Document], bool], *, name: str) -> Corpus:
         """The documents for which `keep` holds.
@@ -115,6 +124,10 @@ class Corpus:
             return annotated_documents(self._documents(skipped), tagger, name, file)
 
         return Corpus(self.name, documents, fingerprint=fingerprint)
+
+    def _require_some(self, what: str, amount: int) -> None:
+        if amount < 1:
+            raise UsageError(f"corpus {self.name!r}: {amount} {what} leave nothing; ask for at least 1")
 
 
 def derived(fingerprint: str, *steps: object) -> str:
