@@ -68,7 +68,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
             "selection": stage.preferences(stage.layers[0], stage.features[0]).selection,
             "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
         }
-        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="surrogatepass")
     return target
 

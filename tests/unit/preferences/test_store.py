@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.preferences.builders import arrays, preferences_of, random_events, stage_of
+from txray.errors import OutputError, ShapeError, StageError, UnknownNameError, UsageError
+from txray.preferences import Stage, load_stage
+from txray.transfer import compare, hellinger
+
+HOSTILE = ["<script>alert(1)</script>", 'a,b\n"c"', "\x00", "é́", "אב", "w" * 100_000, " ", "👩‍🚀"]
+
+
+def test_round_trip_is_exact(tmp_path: Path) -> None:
+    stage = stage_of(random_events(500))
+    loaded = load_stage(stage.save(tmp_path / "s"))
+    assert loaded.name == "s"
+    assert loaded.layers == ("rnn",)
+    assert loaded.features == ("token",)
+    for name, column in arrays(stage.preferences()).items():
+        np.testing.assert_array_equal(arrays(loaded.preferences())[name], column)
+    assert loaded.exemplars.equals(stage.exemplars)
+    assert loaded.manifest["words"] == 500
+
+
+def test_same_stage_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        stage_of(random_events(500)).save(tmp_path / folder)
+    for file in sorted((tmp_path / "one").iterdir()):
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+def test_hostile_words_survive(tmp_path: Path) -> None:
+    events = [(0, i % 3, word, 0.5) for i, word in enumerate(HOSTILE)]
+    loaded = load_stage(stage_of(events).save(tmp_path / "s"))
+    assert sorted(loaded.preferences().features.tolist()) == sorted(HOSTILE)
+    assert loaded.preferences().table().equals(preferences_of(events).table())
+
+
+def test_several_layers_and_kinds(tmp_path: Path) -> None:
+    collected = {}
+    for seed, kind in enumerate(("token", "pos")):
+        collected["rnn", kind] = replace(preferences_of(random_events(80, seed=seed)), feature=kind)
+        # The corpus side is the same for all layers of one kind.
+        collected["embedding", kind] = replace(collected["rnn", kind], layer="embedding", n_neurons=13)
+    stage = Stage("s", collected, stage_of(random_events(10)).exemplars)
+    loaded = load_stage(stage.save(tmp_path / "s"))
+    assert loaded.layers == ("rnn", "embedding")
+    assert loaded.preferences("embedding", "pos").n_neurons == 13
+    assert loaded.preferences("rnn", "pos").table().equals(collected["rnn", "pos"].table())
+    with pytest.raises(UsageError, match="several layers, name one of rnn, embedding"):
+        loaded.preferences()
+
+
+def test_unknown_layer_and_feature_list_what_there_is() -> None:
+    stage = stage_of(random_events(30))
+    with pytest.raises(UnknownNameError, match="'lstm'.*there are: rnn"):
+        stage.preferences("lstm")
+    with pytest.raises(UnknownNameError, match="'pos'.*there are: token"):
+        stage.preferences(feature="pos")
+
+
+def test_numbers_recomputed_from_the_parquet_files_with_plain_numpy(tmp_path: Path) -> None:
+    """Anybody can recompute lengths, masses and distances from the files, without txray."""
+    rows = {}
+    for name, seed in (("before", 1), ("after", 2)):
+        folder = stage_of(random_events(800, seed=seed), name).save(tmp_path / name)
+        rows[name] = pl.read_parquet(folder / "preferences.token.parquet")
+    words = sorted(set(rows["before"]["feature"]) | set(rows["after"]["feature"]))
+    place = {word: i for i, word in enumerate(words)}
+    probability, mass = {}, {}
+    for name, table in rows.items():
+        total, count = np.zeros((12, len(words))), np.zeros((12, len(words)))
+        for neuron, word, n, s in table.select("neuron", "feature", "count", "sum").iter_rows():
+            total[neuron, place[word]] += s
+            count[neuron, place[word]] += n
+        mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        probability[name] = mean / mean.sum(axis=1, keepdims=True)
+        mass[name] = total.sum(axis=1)
+    distance = np.sqrt(
+        ((np.sqrt(probability["before"]) - np.sqrt(probability["after"])) ** 2).sum(axis=1) / 2
+    )
+    comparison = compare(load_stage(tmp_path / "before"), load_stage(tmp_path / "after"))
+    np.testing.assert_allclose(comparison.neurons["hellinger"].to_numpy(), distance, atol=1e-12)
+    np.testing.assert_allclose(comparison.neurons["mass_after"].to_numpy(), mass["after"], rtol=1e-12)
+    assert comparison.neurons["length_before"].to_list() == (probability["before"] > 0).sum(axis=1).tolist()
+    union = ((probability["before"] > 0) | (probability["after"] > 0)).sum(axis=1)
+    assert comparison.neurons["hellinger_length"].to_list() == union.tolist()
+
+
+def test_distance_to_the_saved_copy_is_exactly_zero(tmp_path: Path) -> None:
+    stage = stage_of(random_events(500))
+    loaded = load_stage(stage.save(tmp_path / "s"))
+    assert (hellinger(stage.preferences().distributions(), loaded.preferences().distributions()) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["exemplars.parquet", "features.token.parquet", "preferences.token.parquet"])
+def test_damage_is_noticed(tmp_path: Path, name: str) -> None:
+    folder = stage_of(random_events(100)).save(tmp_path / "s")
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(StageError, match=rf"{name} is damaged"):
+        load_stage(folder)
+    (folder / name).unlink()
+    with pytest.raises(StageError, match=rf"{name} is missing"):
+        load_stage(folder)
+
+
+def test_manifest_damage_is_noticed(tmp_path: Path) -> None:
+    folder = stage_of(random_events(100)).save(tmp_path / "s")
+    manifest = folder / "manifest.json"
+    content = json.loads(manifest.read_text())
+    with pytest.raises(StageError, match="no stage folder"):
+        load_stage(tmp_path)
+    manifest.write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(StageError, match="format 99"):
+        load_stage(folder)
+    manifest.write_text(json.dumps({name: value for name, value in content.items() if name != "neurons"}))
+    with pytest.raises(StageError, match="lacks neurons"):
+        load_stage(folder)
+    for broken in ("{", "[]", ""):
+        manifest.write_text(broken)
+        with pytest.raises(StageError):
+            load_stage(folder)
+
+
+def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="no stage folder"):
+        stage_of(random_events(10)).save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_saving_again_replaces_the_stage(tmp_path: Path) -> None:
+    stage_of(random_events(100, seed=1)).save(tmp_path / "s")
+    stage_of(random_events(100, seed=2)).save(tmp_path / "s")
+    assert (
+        load_stage(tmp_path / "s")
+        .preferences()
+        .table()
+        .equals(preferences_of(random_events(100, seed=2)).table())
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+
+
+def test_failure_while_writing_leaves_the_former_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage_of(random_events(100, seed=1)).save(tmp_path / "s")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("txray.preferences.store.sha256_of", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            stage_of(random_events(100, seed=2)).save(tmp_path / "s")
+    assert (
+        load_stage(tmp_path / "s")
+        .preferences()
+        .table()
+        .equals(preferences_of(random_events(100, seed=1)).table())
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_stage_needs_preferences_and_exemplar_columns() -> None:
+    stage = stage_of(random_events(10))
+    with pytest.raises(UsageError, match="no preferences"):
+        Stage("s", {}, stage.exemplars)
+    with pytest.raises(ShapeError, match="probability"):
+        Stage("s", stage.collected, stage.exemplars.drop("probability"))

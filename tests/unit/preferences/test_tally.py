@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.preferences.builders import (
+    Events,
+    add,
+    arrays,
+    frozen,
+    preferences_of,
+    random_events,
+    tally_of,
+)
+from txray.errors import ShapeError, UsageError
+from txray.preferences import Tally
+
+EVENT = st.tuples(
+    st.integers(0, 3),
+    st.integers(0, 11),
+    st.sampled_from(["the", "a", "river", "<unk>", "", "é", "the "]),
+    st.integers(1, 4000).map(lambda n: n / 128),
+)
+EVENTS = st.lists(EVENT, max_size=60)
+
+
+def brute_force(events: Events) -> dict[tuple[int, int, str], tuple[int, float, float, float]]:
+    grouped: dict[tuple[int, int, str], list[float]] = defaultdict(list)
+    for fold, neuron, feature, activation in events:
+        grouped[fold, neuron, feature].append(activation)
+    return {
+        key: (len(values), sum(values), sum(value * value for value in values), max(values))
+        for key, values in grouped.items()
+    }
+
+
+@given(EVENTS, st.integers(1, 9))
+def test_tally_equals_counting_by_hand(events: Events, batch: int) -> None:
+    preferences = frozen(tally_of(events, batch=batch))
+    rows = {
+        (fold, neuron, preferences.features[feature]): (count, total, total_sq, largest)
+        for fold, neuron, feature, count, total, total_sq, largest in zip(
+            preferences.fold.tolist(),
+            preferences.neuron.tolist(),
+            preferences.feature_id.tolist(),
+            preferences.count.tolist(),
+            preferences.sum.tolist(),
+            preferences.sum_sq.tolist(),
+            preferences.max.tolist(),
+            strict=True,
+        )
+    }
+    expected = brute_force(events)
+    assert rows.keys() == expected.keys()
+    for key, values in expected.items():
+        assert rows[key] == pytest.approx(values, rel=1e-12)
+
+
+@given(EVENTS, st.randoms())
+def test_order_of_events_leaves_no_trace(events: Events, random: np.random.Generator) -> None:
+    shuffled = events.copy()
+    random.shuffle(shuffled)  # type: ignore[arg-type]
+    same(frozen(tally_of(events)), frozen(tally_of(shuffled)))
+
+
+@given(EVENTS, st.lists(st.integers(0, 60), max_size=4))
+def test_merged_shards_equal_one_pass(events: Events, cuts: list[int]) -> None:
+    borders = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
+    merged = Tally(12, 4)
+    for start, end in pairwise(borders):
+        merged.merge(tally_of(events[start:end]))
+    same(frozen(merged), frozen(tally_of(events)))
+
+
+def test_merge_leaves_the_other_tally_as_it_is() -> None:
+    other = tally_of(random_events(50, seed=1))
+    before = arrays(frozen(other))
+    tally = tally_of(random_events(50, seed=2))
+    tally.merge(other)
+    add(tally, random_events(20, seed=3))
+    for name, column in arrays(frozen(other)).items():
+        np.testing.assert_array_equal(column, before[name])
+
+
+def test_many_updates_are_sorted_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 10)
+    events = random_events(2_000, n_features=300)
+    same(frozen(tally_of(events)), preferences_of(events))
+
+
+def test_dense_update_equals_one_event_per_positive_activation() -> None:
+    rng = np.random.default_rng(3)
+    activations = rng.normal(size=(80, 12)).astype(np.float32)
+    fold = rng.integers(0, 4, 80)
+    words = [f"w{i}" for i in rng.zipf(1.5, 80) % 9]
+    dense = Tally(12, 4)
+    ids = dense.ids_of(words)
+    dense.count_occurrences(fold, ids)
+    dense.update_dense(fold, ids, activations)
+    events = [
+        (int(fold[word]), int(neuron), words[word], float(activations[word, neuron]))
+        for word, neuron in np.argwhere(activations > 0)
+    ]
+    by_hand = frozen(tally_of(events))
+    result = frozen(dense)
+    for name in ("fold", "neuron", "count", "max"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(by_hand, name))
+    np.testing.assert_allclose(result.sum, by_hand.sum, rtol=1e-12)
+    np.testing.assert_allclose(result.sum_sq, by_hand.sum_sq, rtol=1e-12)
+    assert result.words == 80
+
+
+def test_features_beyond_the_first_thousand_are_counted() -> None:
+    tally = Tally(1, 2)
+    for start in range(0, 5_000, 500):
+        ids = tally.ids_of([f"w{i}" for i in range(start, start + 500)])
+        tally.count_occurrences(np.ones(500, np.int64), ids)
+    preferences = frozen(tally)
+    assert preferences.words == 5_000
+    assert preferences.corpus_counts.sum(axis=1).tolist() == [0, 5_000]
+
+
+def test_features_that_no_neuron_prefers_stay_in_the_corpus_counts() -> None:
+    tally = Tally(2, 1)
+    ids = tally.ids_of(["seen", "won"])
+    tally.count_occurrences(np.zeros(2, np.int64), ids)
+    tally.update(np.zeros(1, np.int64), np.ones(1, np.int64), ids[1:], np.array([0.5]))
+    preferences = frozen(tally)
+    assert preferences.features.tolist() == ["seen", "won"]
+    assert preferences.feature_counts().tolist() == [1, 1]
+    assert preferences.feature_mass().tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("neuron", [-1, 12])
+def test_neuron_beyond_the_layer_is_refused(neuron: int) -> None:
+    with pytest.raises(ShapeError, match="12 neurons"):
+        tally_of([(0, neuron, "w", 1.0)])
+
+
+def test_tallies_of_other_sizes_do_not_merge() -> None:
+    with pytest.raises(ShapeError, match="8 neurons and 4 folds"):
+        Tally(12, 4).merge(Tally(8, 4))
+    with pytest.raises(ShapeError, match="2 folds"):
+        Tally(12, 4).merge(Tally(12, 2))
+    with pytest.raises(ShapeError, match=r"\(3, 5\)"):
+        Tally(12, 4).update_dense(np.zeros(3, np.int64), np.zeros(3, np.int64), np.ones((3, 5)))
+
+
+@pytest.mark.parametrize(("neurons", "folds"), [(0, 1), (1, 0)])
+def test_empty_sizes_are_refused(neurons: int, folds: int) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        Tally(neurons, folds)
+
+
+def same(one: object, other: object) -> None:
+    left, right = arrays(one), arrays(other)  # type: ignore[arg-type]
+    for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count", "max"):
+        np.testing.assert_array_equal(left[name], right[name])
+    for name in ("sum", "sum_sq"):
+        np.testing.assert_allclose(left[name], right[name], rtol=1e-9)
