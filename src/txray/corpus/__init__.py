@@ -1,1 +1,36 @@
-"""corpus"""
+"""Text in: documents, corpora, readers, the tagger, downloads, and the embedded demo corpus."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txray.corpus.corpus import Corpus
+    from txray.corpus.demo import demo_corpus
+    from txray.corpus.document import Document
+    from txray.corpus.download import fetch
+    from txray.corpus.read import read_corpus
+    from txray.corpus.tagger import Tagger
+
+# Looked up on first use: the tokenizer and the tagger bring in large libraries.
+_HOMES = {
+    "Corpus": "corpus",
+    "Document": "document",
+    "Tagger": "tagger",
+    "demo_corpus": "demo",
+    "fetch": "download",
+    "read_corpus": "read",
+}
+
+__all__ = ["Corpus", "Document", "Tagger", "demo_corpus", "fetch", "read_corpus"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
