@@ -1,0 +1,44 @@
+# `make demo` and `make test` each work as the first command after a clone: they create .venv themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs experiment clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)  ## the whole story on the embedded corpus; ends with the path of a report
+	$(BIN)/txray demo --out out/demo
+
+test: $(INSTALLED)  ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+check: $(INSTALLED) docs  ## format, lint, types, documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## format and sort imports in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+
+experiment: $(INSTALLED)  ## the experiment on real text: WIKITEXT=... IMDB=... CONLLU=... [PRESET=small] [OUT=out/small]
+	$(BIN)/txray experiment --preset $(or $(PRESET),small) --wikitext $(WIKITEXT) --imdb $(IMDB) \
+		--conllu $(CONLLU) --out $(or $(OUT),out/$(or $(PRESET),small))
+
+clean:  ## remove everything that can be made again
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
