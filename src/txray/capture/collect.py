@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -22,6 +23,7 @@ from txray.errors import CaptureError, UsageError
 from txray.models.vocabulary import UNKNOWN
 from txray.preferences import Preferences, Stage, document_key
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.tags import tag_table
 from txray.progress import progress
 
 
@@ -76,7 +78,7 @@ def collect(
     source = corpus if max_words is None else corpus.take(max_words)
     reader = reader_of(model, outputs=OUTPUT in features)
     tallies = {layer: LayerTally(layer, features, chosen, folds, exemplars) for layer in layers}
-    intake = _Intake(source, reader)
+    intake = _Intake(source, reader, tagged={"token", "pos"} <= set(features))
     with (
         capturing(model, layers) as captured,
         evaluating(model),
@@ -94,7 +96,9 @@ def collect(
 class _Intake:
     """Documents on their way into the model, counted and hashed."""
 
-    def __init__(self, corpus: Corpus, reader: Reader) -> None:
+    def __init__(self, corpus: Corpus, reader: Reader, *, tagged: bool) -> None:
+        self.tags: Counter[tuple[str, str]] = Counter()
+        self._tagged = tagged
         self.n_documents = 0
         self.n_words = 0
         self.n_unknown = 0
@@ -110,6 +114,8 @@ class _Intake:
             self.n_documents += 1
             self.n_words += len(document.words)
             self.n_unknown += encoded.forms.count(UNKNOWN)
+            if self._tagged and "pos" in document.annotations:
+                self.tags.update(zip(encoded.forms, document.annotations["pos"], strict=True))
             # A sum does not depend on the order of the documents.
             self._digest += int.from_bytes(document_digest(document), "little")
             yield encoded
@@ -163,7 +169,8 @@ def _stage(
             **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},
         },
     }
-    return Stage(name, collected, pl.concat([tally.exemplars() for tally in tallies.values()]), manifest)
+    exemplars = pl.concat([tally.exemplars() for tally in tallies.values()])
+    return Stage(name, collected, exemplars, manifest, tag_table(intake.tags))
 
 
 def model_fingerprint(model: nn.Module) -> str:

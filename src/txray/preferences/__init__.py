@@ -10,6 +10,7 @@ from txray.preferences.folds import document_key, fold_of
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
 from txray.preferences.store import load_stage, save_stage
+from txray.preferences.tags import token_tags
 from txray.preferences.tally import Tally
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "fold_of",
     "load_stage",
     "save_stage",
+    "token_tags",
 ]

@@ -12,6 +12,7 @@ import polars as pl
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
+from txray.preferences.tags import TAG_SCHEMA
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Stage:
         exemplars: polars, columns as in `EXEMPLAR_SCHEMA`; rank 0 is the strongest.
         manifest: plain JSON values: model and corpus, layers, selection, seeds, versions, and the
             accounting of words: per layer, `words` = `counted` + the sum of `skipped` by reason.
+        tags: polars, columns token, pos, count: which tags each token carried; empty unless both kinds
+            were collected.
 
     Raises:
         UsageError: nothing was collected.
@@ -34,6 +37,7 @@ class Stage:
     collected: Mapping[tuple[str, str], Preferences]
     exemplars: pl.DataFrame
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    tags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TAG_SCHEMA))
 
     def __post_init__(self) -> None:
         if not self.collected:

@@ -4,6 +4,7 @@
     features.<kind>.parquet     feature, fold, count: occurrences in the corpus
     preferences.<kind>.parquet  layer, fold, neuron, feature, count, sum, sum_sq, max
     exemplars.parquet           the strongest occurrences of every neuron
+    tags.parquet                token, pos, count: which tags each token carried
 
 A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
 """
@@ -23,6 +24,7 @@ from txray.files import atomic_folder, sha256_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.tags import TAG_SCHEMA
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -56,6 +58,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
             _features(of_kind[0]).write_parquet(place / f"features.{kind}.parquet")
             pl.concat([_rows(one) for one in of_kind]).write_parquet(place / f"preferences.{kind}.parquet")
         stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
+        stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
         manifest = {
             **stage.manifest,
             "format": FORMAT,
@@ -113,7 +116,8 @@ def load_stage(folder: Path | str) -> Stage:
                     },
                 )
         exemplars = pl.read_parquet(place / "exemplars.parquet")
-        return Stage(manifest["name"], collected, exemplars, manifest)
+        tags = pl.read_parquet(place / "tags.parquet")
+        return Stage(manifest["name"], collected, exemplars, manifest, tags)
     except (KeyError, pl.exceptions.PolarsError, OSError) as error:
         raise StageError(
             f"stage folder {place}: cannot be read ({error}); collect the stage again"

@@ -13,7 +13,7 @@ from txray.capture import Selection, capturing, collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import classifier
-from txray.preferences import Preferences, Stage
+from txray.preferences import Preferences, Stage, token_tags
 
 ALL_KINDS = ["token", "pos", "output", "label"]
 
@@ -219,6 +219,14 @@ def test_exemplars_are_the_strongest_occurrences_with_their_words() -> None:
     wins = stage.preferences().wins()
     kept = stage.exemplars["neuron"].value_counts().sort("neuron")
     assert kept["count"].to_list() == [min(4, int(n)) for n in wins if n]
+
+
+def test_tokens_know_their_tags() -> None:
+    made = [Document("d", ("the", "mill", "mill", "mill"), {"pos": ("DT", "VB", "NN", "NN")})]
+    stage = collect(small_model(), corpus_of(made), features=["token", "pos"], name="s")
+    assert stage.tags.rows() == [("mill", "NN", 2), ("mill", "VB", 1), ("the", "DT", 1)]
+    assert token_tags([stage, stage]) == {"mill": "NN", "the": "DT"}
+    assert token_tags([collect(small_model(), corpus_of(made), name="s")]) == {}
 
 
 def test_sign_chooses_what_counts() -> None:
