@@ -82,7 +82,7 @@ def load_model(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifi
     vocabulary = _read_vocabulary(folder)
     if description.get("vocabulary_sha256") != vocabulary.fingerprint:
         raise SnapshotError(
-            f"{folder / _VOCABULARY}: these {len(vocabulary)} words are not those that the weights belong to; "
+            f"{folder / _VOCABULARY}: these {len(vocabulary)} words are not those that the weights know; "
             "copy the snapshot folder as a whole"
         )
     model = _build(folder / _MODEL, description, vocabulary)

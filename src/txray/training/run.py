@@ -1,0 +1,125 @@
+"""What a training run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from txray.errors import SnapshotError
+
+RUN_FILE, CURVES_FILE = "run.json", "curves.parquet"
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A finished or interrupted training, as it lies on the disk.
+
+    Attributes:
+        folder: that holds all of it.
+        snapshots: epoch -> snapshot folder; epoch 0 is the untrained model.
+        curves: one row per epoch and split, columns `epoch`, `split`, `loss`, and the other scores.
+        best_epoch: the one with the lowest validation loss, the earliest of equals.
+        settings: what was asked for; starting again with the same continues the run.
+        facts: what the run found out about its data, e.g. words per epoch, share of `<unk>`.
+    """
+
+    folder: Path
+    snapshots: Mapping[int, Path]
+    curves: pl.DataFrame
+    best_epoch: int
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+def load_run(folder: Path | str) -> TrainingRun:
+    """Read what a training left, also while it runs or after it was interrupted.
+
+    Raises:
+        SnapshotError: there is no run, no epoch is complete yet, or a file is damaged.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    file = folder / CURVES_FILE
+    if not file.is_file():
+        raise SnapshotError(f"{file}: no such file; no epoch of this training is complete: start it again")
+    try:
+        curves = pl.read_parquet(file)
+        epochs = curves["epoch"].unique().sort().to_list()
+        best = best_epoch(validation_losses(curves))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise SnapshotError(f"{file}: damaged: {text}; start the training again") from error
+    return TrainingRun(
+        folder=folder,
+        snapshots={epoch: snapshot_folder(folder, epoch) for epoch in epochs},
+        curves=curves,
+        best_epoch=best,
+        settings=description["settings"],
+        facts=description["facts"],
+    )
+
+
+def snapshot_folder(folder: Path, epoch: int) -> Path:
+    """Where the snapshot of an epoch lies."""
+    return folder / f"epoch-{epoch:03d}"
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Settings and facts of a run.
+
+    Raises:
+        SnapshotError: the file is missing or damaged, or of another version.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise SnapshotError(f"{file}: no such file; give the folder of a training run")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        complete = isinstance(content, dict) and {"format", "settings", "facts"} <= content.keys()
+    except ValueError:
+        complete = False
+    if not complete:
+        raise SnapshotError(f"{file}: damaged; remove the folder and start the training again")
+    if content["format"] != FORMAT:
+        raise SnapshotError(
+            f"{file}: format {content['format']!r}; this version of txray reads format {FORMAT}; "
+            "use the version that wrote it"
+        )
+    description: dict[str, Any] = content
+    return description
+
+
+def validation_losses(curves: pl.DataFrame) -> list[float]:
+    """(epochs + 1,) validation loss by epoch, the untrained model first."""
+    losses: list[float] = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
+    return losses
+
+
+def best_epoch(losses: list[float]) -> int:
+    """The epoch with the lowest validation loss, the earliest of equals."""
+    return min(range(len(losses)), key=losses.__getitem__)
+
+
+def is_exhausted(losses: list[float], patience: int | None) -> bool:
+    """Whether the last `patience` epochs all failed to improve the validation loss."""
+    return patience is not None and len(losses) - 1 - best_epoch(losses) >= patience
+
+
+def annealed_rate(learning_rate: float, losses: list[float], factor: float) -> float:
+    """The learning rate of the next epoch: divided by `factor` for each epoch without an improvement.
+
+    It depends on the curve alone, so that a resumed training goes on with the same rate.
+
+    Args:
+        learning_rate: of the first epoch.
+        losses: (epochs so far + 1,) validation losses, the untrained model first.
+        factor: at least 1.
+    """
+    failures = sum(best_epoch(losses[: epoch + 1]) != epoch for epoch in range(len(losses)))
+    return learning_rate / factor**failures
