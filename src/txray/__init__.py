@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.models import load_model
     from txray.preferences import Preferences, Stage, load_stage
+    from txray.reporting import report
     from txray.transfer import Comparison, compare
 
 # Looked up on first use, so that `import txray` brings in neither torch nor plotly.
@@ -27,6 +28,7 @@ _HOMES = {
     "demo_corpus": "corpus",
     "load_model": "models",
     "load_stage": "preferences",
+    "report": "reporting",
     "read_corpus": "corpus",
 }
 _PACKAGES = ("errors", "models", "plots", "training")
@@ -48,6 +50,7 @@ __all__ = [
     "models",
     "plots",
     "read_corpus",
+    "report",
     "training",
 ]
 

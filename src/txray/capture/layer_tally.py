@@ -140,8 +140,8 @@ class LayerTally:
             position = int(window.position[first])
             raise CaptureError(
                 f"layer {self._layer!r}: activation {float(per_word[first])} in document {document.id!r}, "
-                f"word {position} ({document.words[position][:40]!r}); the model's weights are broken, or its "
-                "activations overflow"
+                f"word {position} ({document.words[position][:40]!r}); the model's weights are broken, or "
+                "its activations overflow"
             )
 
     def _account(self, credited: NDArray[np.bool_]) -> None:

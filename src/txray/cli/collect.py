@@ -1,0 +1,68 @@
+"""`txray collect`: from a model and a text to a stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+
+
+def collect(
+    model: Annotated[Path, typer.Argument(help="Snapshot folder of a model.", show_default=False)],
+    kind: options.Format,
+    text: options.Text,
+    out: options.Out,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the stage; the name of --out by default.")
+    ] = None,
+    split: options.Split = None,
+    layer: Annotated[list[str], typer.Option("--layer", help="Again for each further layer.")] = ["rnn"],  # noqa: B006
+    feature: Annotated[
+        list[str],
+        typer.Option("--feature", help="token, output, label, or an annotation such as pos; again for each."),
+    ] = ["token"],  # noqa: B006
+    selection: Annotated[str, typer.Option("--selection", help="max-1 (the paper) or all.")] = "max-1",
+    tagger: Annotated[
+        Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
+    ] = None,
+    max_words: Annotated[
+        int | None, typer.Option("--max-words", help="Read so many words; all by default.")
+    ] = None,
+    exemplars: Annotated[int, typer.Option("--exemplars", help="Strongest occurrences kept per neuron.")] = 8,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+) -> None:
+    """Run a model over a text and keep what its neurons prefer, as a stage folder."""
+    from txray.capture import collect as collect_stage
+    from txray.corpus import Tagger
+    from txray.models import load_model
+    from txray.training import device_of
+
+    corpus = options.open_corpus(kind, text, split, seed)
+    corpus = corpus if max_words is None else corpus.take(max_words)
+    if tagger is not None:
+        corpus = corpus.annotate(Tagger.load(tagger), "pos")
+    stage = collect_stage(
+        load_model(model).to(device_of(device)),
+        corpus,
+        layers=layer,
+        features=feature,
+        selection=selection,
+        name=name or out.name,
+        exemplars=exemplars,
+    )
+    stage.save(out)
+    manifest = stage.manifest
+    typer.echo(f"{manifest['words']:,} words, {manifest['unknown_share']:.1%} unknown to the model")
+    for layer_name, account in manifest["layers"].items():
+        preferred = int((stage.preferences(layer_name, stage.features[0]).lengths() > 0).sum())
+        n_neurons = stage.preferences(layer_name, stage.features[0]).n_neurons
+        skipped = ", ".join(f"{count:,} skipped: {reason}" for reason, count in account["skipped"].items())
+        typer.echo(
+            f"layer {layer_name}: {preferred} of {n_neurons} neurons preferred, {account['counted']:,} words "
+            f"counted{', ' + skipped if skipped else ''}"
+        )
+    typer.echo(f"stage in {out}")

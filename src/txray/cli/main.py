@@ -1,0 +1,83 @@
+"""The `txray` command: its subjects, and one line for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from txray.cli import collect, compare, data, experiment, plot, report, tagger, train
+from txray.errors import TxrayError
+
+app = typer.Typer(
+    name="txray",
+    help="See what the neurons of a text model know, and how that knowledge changes between stages.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(experiment.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(tagger.app, name="tagger")
+app.add_typer(train.app, name="train")
+app.command("collect")(collect.collect)
+app.command("compare")(compare.compare)
+app.command("plot")(plot.plot)
+app.command("report")(report.report)
+app.command("experiment")(experiment.experiment)
+
+TRACEBACK = "TXRAY_TRACEBACK"
+"""Environment variable: set it to see where an error comes from."""
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"txray {version_of('txray')}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted)."""
+    sys.exit(_exit_code(None if arguments is None else list(arguments)))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        # Click gives back the exit code of --help and --version instead of raising it.
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except TxrayError as error:
+        return _failed(str(error), error.exit_code)
+    except TyperException as error:
+        message = error.format_message()
+        return _failed(message, error.exit_code) if message else error.exit_code
+    except Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, Abort):
+        return _failed("interrupted; the same command goes on where it can", 130)
+    except MemoryError as error:
+        return _failed(f"out of memory ({error or 'no more given'}); ask for fewer words or neurons", 1)
+    except BrokenPipeError:
+        # The reader of our output has gone, e.g. `txray ... | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _failed(
+            f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where, and please report it",
+            1,
+        )
+
+
+def _failed(message: str, exit_code: int) -> int:
+    if os.environ.get(TRACEBACK):
+        raise
+    typer.echo("txray: " + " ".join(message.split()), err=True)
+    return exit_code

@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from txray.corpus import Corpus
+
+FORMATS = "wikitext, imdb, conllu, text, jsonl, or demo (the embedded corpus)"
+
+Format = Annotated[str, typer.Option("--format", "-f", help=f"What the text is: {FORMATS}.")]
+Text = Annotated[
+    str, typer.Option("--text", "-t", help="File or folder; for the format demo: encyclopedia or reviews.")
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="train, validation or test, where the format has them.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
+Feature = Annotated[str, typer.Option("--feature", help="The feature kind: token, pos, output, label, ...")]
+Layer = Annotated[str | None, typer.Option("--layer", help="May be left out where stages have one layer.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
+StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_default=False)]
+
+DEMO_WORDS = 1_000_000
+
+
+def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpus:
+    """The corpus that the options name."""
+    from txray.corpus import demo_corpus, read_corpus
+
+    if kind == "demo":
+        return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
+    return read_corpus(kind, text, split=split)

@@ -1,0 +1,25 @@
+"""`txray report`: one HTML file from saved stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+
+
+def report(
+    stages: Annotated[
+        list[Path], typer.Argument(help="Stage folders, in the order of the story.", show_default=False)
+    ],
+    out: options.Out = Path("report.html"),
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
+    feature: options.Feature = "token",
+) -> None:
+    """Write one self-contained HTML page about two or more stages."""
+    from txray.preferences import load_stage
+    from txray.reporting import report as write_report
+
+    typer.echo(write_report([load_stage(folder) for folder in stages], out, title=title, feature=feature))

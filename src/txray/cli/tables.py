@@ -1,0 +1,28 @@
+"""Data frames as terminal tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def print_table(frame: pl.DataFrame) -> None:
+    """Print a data frame to standard output; words of a corpus are shown as they are, markup included."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for name, dtype in frame.schema.items():
+        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(escape(_shown(value)) for value in row))
+    Console().print(table)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,42 @@
+"""`txray tagger`: part-of-speech taggers from treebanks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+
+app = typer.Typer(help="Part-of-speech taggers from CoNLL-U treebanks.", no_args_is_help=True)
+
+Treebank = Annotated[Path, typer.Argument(help="A CoNLL-U file, plain or .gz.", show_default=False)]
+
+
+@app.command()
+def train(
+    treebank: Treebank,
+    out: options.Out,
+    column: Annotated[str, typer.Option("--column", help="pos (XPOS) or upos.")] = "pos",
+) -> None:
+    """Train a tagger from a treebank."""
+    from txray.corpus import Tagger
+
+    tagger = Tagger.train(treebank, column=column)
+    tagger.save(out)
+    typer.echo(f"tagger in {out}")
+
+
+@app.command()
+def evaluate(
+    tagger: Annotated[
+        Path, typer.Argument(help="A tagger that 'txray tagger train' wrote.", show_default=False)
+    ],
+    treebank: Treebank,
+) -> None:
+    """Measure a tagger on a treebank with gold words and tags."""
+    from txray.corpus import Tagger, read_corpus
+
+    score = Tagger.load(tagger).evaluate(read_corpus("conllu", treebank))
+    typer.echo(f"{score.correct:,} of {score.words:,} words right: {score.accuracy:.2%}")

@@ -1,0 +1,56 @@
+"""The comparisons that answer the paper's three questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from txray.experiment.run import Outcome, stage_name
+from txray.transfer import Comparison, compare
+
+KINDS = ("token", "pos")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One comparison per question and feature kind.
+
+    Attributes:
+        first: feature kind -> first epoch against the best (pretraining builds knowledge up).
+        last: the epoch before the best against the best (it settles).
+        domain: the same model on pretraining text against reviews (zero-shot transfer).
+        supervision: the model on reviews against the fine-tuned encoder on the same reviews.
+
+    Source:
+        Rethmeier et al. 2020, RQ1 (first, last), RQ2 (domain), RQ3 (supervision).
+    """
+
+    first: Mapping[str, Comparison]
+    last: Mapping[str, Comparison]
+    domain: Mapping[str, Comparison]
+    supervision: Mapping[str, Comparison]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Questions:
+        """Compare the stages of an experiment."""
+        best = outcome.pretraining.best_epoch
+        stages = outcome.stages
+
+        def pair(before: str, after: str) -> dict[str, Comparison]:
+            return {kind: compare(stages[before], stages[after], kind) for kind in KINDS}
+
+        return cls(
+            first=pair(stage_name(min(1, best), best), "unsup"),
+            last=pair(stage_name(max(best - 1, 0), best), "unsup"),
+            domain=pair("unsup", "zero-shot"),
+            supervision=pair("zero-shot", "sup"),
+        )
+
+    def by_name(self) -> dict[str, Mapping[str, Comparison]]:
+        """Folder name -> comparisons by feature kind."""
+        return {
+            "rq1-first-to-best": self.first,
+            "rq1-last-to-best": self.last,
+            "rq2-domain": self.domain,
+            "rq3-supervision": self.supervision,
+        }

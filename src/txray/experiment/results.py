@@ -1,0 +1,88 @@
+"""Write what an experiment found: tables, figures, the report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from txray.errors import UsageError
+from txray.experiment.comparisons import Questions
+from txray.experiment.run import Outcome, Say
+from txray.experiment.story import sections
+from txray.experiment.table import Row, markdown, rows
+from txray.files import write_text
+from txray.plots import save_figures
+from txray.reporting import Section, report
+
+
+def write_results(outcome: Outcome, *, say: Say) -> Path:
+    """Write comparisons, figures, `results.md` and `report.html` into the experiment's folder.
+
+    Args:
+        outcome: of `run_experiment`.
+        say: told what is being done, one line at a time.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    say("comparing")
+    questions = Questions.of(outcome)
+    for name, pair in questions.by_name().items():
+        for kind, comparison in pair.items():
+            comparison.save(outcome.folder / "comparisons" / name / kind)
+    write_text(outcome.folder / "results.md", results_page(outcome, rows(outcome, questions)))
+    say("drawing")
+    story = sections(outcome, questions)
+    _write_figures(outcome.folder / "figures", story, say)
+    comparisons = [pair["token"] for pair in questions.by_name().values()]
+    return report(
+        list(outcome.stages.values()),
+        outcome.folder / "report.html",
+        title=f"What {outcome.settings.hidden} neurons know",
+        comparisons=comparisons,
+        sections=story,
+    )
+
+
+def results_page(outcome: Outcome, table: list[Row]) -> str:
+    """`results.md`: our figures beside the paper's, the settings, and the curves."""
+    settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
+    curves = "\n\n".join(
+        f"### {title}\n\n{_frame(run.curves)}"
+        for title, run in (("Language model", outcome.pretraining), ("Classifier", outcome.fine_tuning))
+    )
+    return (
+        f"# Results of the experiment, preset {outcome.settings.preset}\n\n"
+        "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
+        f"{markdown(table)}\n## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
+    )
+
+
+def _frame(frame: object) -> str:
+    import polars as pl
+
+    with pl.Config(
+        tbl_formatting="MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_rows=-1,
+        float_precision=4,
+    ):
+        return str(frame)
+
+
+def _write_figures(folder: Path, story: list[Section], say: Say) -> None:
+    """Every figure of the story as JSON, and as PNG where the extra `export` is installed."""
+    named = {}
+    for number, section in enumerate(story, start=1):
+        slug = re.sub(r"[^a-z]+", "-", section.title.split(":")[0].lower()).strip("-")
+        for index, picture in enumerate(section.figures, start=1):
+            named[f"{number}-{slug}-{index:02d}"] = picture.figure
+    save_figures({folder / f"{name}.json": figure for name, figure in named.items()})
+    try:
+        save_figures({folder / f"{name}.png": figure for name, figure in named.items()})
+    except UsageError as error:
+        say(f"no PNG files: {error}")

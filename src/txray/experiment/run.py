@@ -1,0 +1,175 @@
+"""The experiment in one command: pretrain, apply, fine-tune, collect, compare; it resumes where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from txray.corpus import Corpus
+from txray.errors import UsageError
+from txray.experiment.settings import Settings
+from txray.experiment.sources import Sources
+from txray.files import write_text
+from txray.models import classifier, language_model, load_model
+from txray.preferences import Stage, load_stage
+from txray.training import TrainingRun, train_classifier, train_language_model
+
+LAYER = "rnn"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything an experiment made.
+
+    Attributes:
+        folder: where it lies.
+        settings: what was asked for.
+        stages: by name, in the order of the story: `untrained`, `epoch-01`, the epoch before the best,
+            `unsup` (the best epoch on pretraining text), `zero-shot` (the same model on reviews), `sup`
+            (the fine-tuned encoder on the same reviews).
+        pretraining, fine_tuning: the training runs.
+        tagger_accuracy: on held-out gold tags; None where tags are gold.
+    """
+
+    folder: Path
+    settings: Settings
+    stages: dict[str, Stage]
+    pretraining: TrainingRun
+    fine_tuning: TrainingRun
+    tagger_accuracy: float | None
+
+
+def run_experiment(
+    settings: Settings, sources: Sources, folder: Path | str, *, device: str = "auto", say: Say
+) -> Outcome:
+    """Run the paper's three research questions, or go on where an earlier run stopped.
+
+    Args:
+        settings: sizes and choices.
+        sources: the text.
+        folder: of the experiment; a folder of another experiment is refused.
+        device: `auto`, `cpu` or `cuda`.
+        say: told what is being done, one line at a time.
+
+    Returns:
+        What was made; `write_results` turns it into pages.
+
+    Raises:
+        UsageError: the folder holds an experiment with other settings or text.
+
+    Source:
+        Rethmeier et al. 2020, section 3.
+    """
+    place = Path(folder)
+    _claim(place, settings, sources)
+    say("pretraining a language model")
+    pretraining = _pretrain(settings, sources, place, device)
+    say("fine-tuning it as a sentiment classifier")
+    fine_tuning = _fine_tune(settings, sources, place, pretraining, device)
+    best = pretraining.best_epoch
+    text = sources.tagged(sources.pretraining("train").take(settings.collection_words), place)
+    reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), place)
+    stages: dict[str, Stage] = {}
+    for epoch in sorted({0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)):
+        name = stage_name(epoch, best)
+        stages[name] = _collected(name, pretraining.snapshots[epoch], text, place, device, say)
+    stages["zero-shot"] = _collected("zero-shot", pretraining.snapshots[best], reviews, place, device, say)
+    fine_tuned = fine_tuning.snapshots[fine_tuning.best_epoch]
+    stages["sup"] = _collected("sup", fine_tuned, reviews, place, device, say)
+    return Outcome(place, settings, stages, pretraining, fine_tuning, sources.tagger_accuracy(place))
+
+
+def stage_name(epoch: int, best: int) -> str:
+    """What the stage of an epoch of pretraining is called: the best one `unsup`, epoch 0 `untrained`."""
+    if epoch == best:
+        return "unsup"
+    return "untrained" if epoch == 0 else f"epoch-{epoch:02d}"
+
+
+def _claim(place: Path, settings: Settings, sources: Sources) -> None:
+    """Write down what this folder is for, or check that it is for the same."""
+    file = place / "experiment.json"
+    wanted = {"settings": settings.as_json(), "sources": sources.description}
+    if not file.exists():
+        if place.exists() and any(place.iterdir()):
+            raise UsageError(f"{place}: is not empty and holds no experiment; name another folder")
+        write_text(file, json.dumps(wanted, indent=2) + "\n")
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    for part, values in wanted.items():
+        for name, value in values.items():
+            former = found.get(part, {}).get(name)
+            if former != value:
+                raise UsageError(
+                    f"{place}: holds an experiment with {name}={former!r}, asked for {name}={value!r}; "
+                    "name another folder, or ask for the same to go on"
+                )
+
+
+def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
+    train = _limited(sources.pretraining("train"), settings.pretraining_words)
+    model = language_model(
+        settings.cell,
+        train,
+        embedding=settings.embedding,
+        hidden=settings.hidden,
+        dropout=settings.dropout,
+        vocabulary_size=settings.vocabulary_size,
+        seed=settings.seed,
+    )
+    return train_language_model(
+        model,
+        train,
+        _limited(sources.pretraining("validation"), settings.evaluation_words),
+        _limited(sources.pretraining("test"), settings.evaluation_words),
+        folder=place / "language-model",
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        bptt=settings.bptt,
+        learning_rate=settings.learning_rate,
+        patience=settings.patience,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+def _fine_tune(
+    settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
+) -> TrainingRun:
+    encoder = load_model(pretraining.snapshots[pretraining.best_epoch])
+    train, test = sources.reviews("train"), sources.reviews("test")
+    return train_classifier(
+        classifier(encoder, settings.pooling, seed=settings.seed),
+        train if settings.training_reviews is None else train.first(settings.training_reviews),
+        sources.reviews("validation"),
+        test if settings.test_reviews is None else test.first(settings.test_reviews),
+        folder=place / "classifier",
+        epochs=settings.classifier_epochs,
+        learning_rate=settings.classifier_learning_rate,
+        patience=settings.classifier_patience,
+        max_length=settings.max_length,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: str, say: Say) -> Stage:
+    """The stage from its folder, or collected and saved there."""
+    from txray.capture import collect
+    from txray.training import device_of
+
+    folder = place / "stages" / name
+    if folder.exists():
+        return load_stage(folder)
+    say(f"collecting stage {name}")
+    model = load_model(snapshot).to(device_of(device))
+    stage = collect(model, corpus, layers=[LAYER], features=["token", "pos"], name=name)
+    stage.save(folder)
+    return stage
+
+
+def _limited(corpus: Corpus, words: int | None) -> Corpus:
+    return corpus if words is None else corpus.take(words)

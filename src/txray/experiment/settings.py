@@ -1,0 +1,112 @@
+"""What an experiment does, as one frozen record, and the presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from txray.errors import UnknownNameError, UsageError
+from txray.models.recurrent import Cell
+from txray.models.sentiment import Pooling
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and choices of one experiment.
+
+    Attributes:
+        preset: name of the preset these settings started from.
+        cell, embedding, hidden, dropout, vocabulary_size: of the language model.
+        pretraining_words: words of pretraining text; None for all.
+        evaluation_words: words of validation and of test text for the language model; None for all.
+        epochs, batch_size, bptt, learning_rate, patience: of pretraining.
+        training_reviews, test_reviews: documents for the classifier; None for all.
+        classifier_epochs, classifier_learning_rate, classifier_patience, max_length: of fine-tuning;
+            reviews are cut to `max_length` words.
+        pooling: what the classifier's head reads; the paper: `last`.
+        collection_words: words of each corpus that preferences are collected over.
+        seed: of every random choice.
+
+    Raises:
+        UsageError: a number that must be positive is not.
+    """
+
+    preset: str
+    cell: Cell = "lstm"
+    embedding: int = 300
+    hidden: int = 1500
+    dropout: float = 0.2
+    vocabulary_size: int | None = None
+    pretraining_words: int | None = None
+    evaluation_words: int | None = None
+    epochs: int = 50
+    batch_size: int = 20
+    bptt: int = 70
+    learning_rate: float = 1e-3
+    patience: int | None = None
+    training_reviews: int | None = None
+    test_reviews: int | None = None
+    classifier_epochs: int = 10
+    classifier_learning_rate: float = 1e-3
+    classifier_patience: int | None = 2
+    max_length: int = 400
+    pooling: Pooling = "last"
+    collection_words: int = 400_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in self.as_json().items():
+            positive = isinstance(value, int | float) and name not in ("seed", "dropout")
+            if positive and value <= 0:
+                raise UsageError(f"experiment: {name}={value}; it must be positive")
+
+    def as_json(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return asdict(self)
+
+
+PRESETS = {
+    # The embedded corpus, in about two minutes on two cores.
+    "demo": Settings(
+        preset="demo",
+        embedding=64,
+        hidden=128,
+        dropout=0.1,
+        vocabulary_size=3_000,
+        pretraining_words=120_000,
+        evaluation_words=10_000,
+        epochs=6,
+        learning_rate=3e-3,
+        training_reviews=800,
+        test_reviews=400,
+        classifier_epochs=5,
+        collection_words=60_000,
+    ),
+    # Real text, within an hour on two cores.
+    "small": Settings(
+        preset="small",
+        embedding=300,
+        hidden=300,
+        vocabulary_size=10_000,
+        pretraining_words=600_000,
+        evaluation_words=60_000,
+        epochs=12,
+        training_reviews=5_000,
+        test_reviews=5_000,
+        classifier_epochs=6,
+        collection_words=400_000,
+    ),
+    # The size of the paper; meant for a GPU.
+    "paper": Settings(preset="paper"),
+}
+
+
+def preset(name: str) -> Settings:
+    """The settings of a preset.
+
+    Raises:
+        UnknownNameError: no such preset.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError.of("preset", name, PRESETS)
+    return PRESETS[name]

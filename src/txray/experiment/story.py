@@ -1,0 +1,97 @@
+"""The report's story: pretraining, zero-shot, supervised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from txray import plots
+from txray.experiment.comparisons import Questions
+from txray.experiment.run import Outcome
+from txray.plots import StageStyle
+from txray.preferences import Stage, token_tags
+from txray.reporting import Picture, Section
+from txray.transfer import Comparison
+
+
+def sections(outcome: Outcome, questions: Questions) -> list[Section]:
+    """One section per question, with the figures of the paper.
+
+    Args:
+        outcome: of the experiment.
+        questions: its comparisons.
+    """
+    stages = list(outcome.stages.values())
+    styles = plots.stage_styles([stage.name for stage in stages])
+    tags = token_tags(stages)
+    best = outcome.pretraining.best_epoch
+    return [
+        Section(
+            "Pretraining: knowledge builds up",
+            f"The language model reads text for {max(outcome.pretraining.snapshots)} epochs; epoch {best} is the "
+            "best on validation text and is called unsup from here on. Early on, neurons still change what they "
+            "prefer; late, they settle.",
+            [
+                Picture(plots.training_curves(outcome.pretraining.curves)),
+                Picture(
+                    plots.pos_frequency(
+                        questions.first["pos"].before, questions.first["pos"].after, styles=styles
+                    ),
+                    "Corpus frequency is the null model: mass that merely follows it says little, and an untrained "
+                    "model follows it too.",
+                ),
+                *_distances(questions.first["token"], "first epoch against the best"),
+                *_distances(questions.last["token"], "the last epoch before the best against the best"),
+            ],
+        ),
+        Section(
+            "Zero-shot: the same model in a new domain",
+            "Nothing is trained here: the language model reads reviews instead. What changes is which of its "
+            "knowledge the new text calls on.",
+            [
+                Picture(_mass(stages, ("unsup", "zero-shot"), styles)),
+                *_distances(questions.domain["token"], "pretraining text against reviews"),
+                *_neurons(questions.domain, tags, styles),
+            ],
+        ),
+        Section(
+            "Supervision: what fine-tuning keeps, avoids and gains",
+            "The encoder is fine-tuned to tell positive from negative reviews and reads the same reviews again.",
+            [
+                Picture(plots.classifier_curves(outcome.fine_tuning.curves)),
+                Picture(_mass(stages, ("unsup", "zero-shot", "sup"), styles)),
+                *_distances(questions.supervision["token"], "before against after fine-tuning"),
+                Picture(
+                    plots.length_shift(questions.supervision["token"], styles=styles),
+                    "Fewer features: the neuron specialises. More: it responds more generally.",
+                ),
+                Picture(plots.length_shift(questions.supervision["pos"], styles=styles)),
+                *_neurons(questions.supervision, tags, styles),
+                Picture(
+                    plots.gained_table(questions.supervision["token"]),
+                    "Neurons that the language model did not use on reviews and the classifier does.",
+                ),
+            ],
+        ),
+    ]
+
+
+def _distances(comparison: Comparison, what: str) -> list[Picture]:
+    caption = (
+        f"{what[0].upper()}{what[1:]}. Use it to find neurons worth a look: distances at very different lengths "
+        "are not comparable. Click a neuron to see what it prefers."
+    )
+    return [Picture(plots.hellinger_length(comparison), caption, comparison)]
+
+
+def _neurons(
+    pair: Mapping[str, Comparison], tags: Mapping[str, str], styles: Mapping[str, StageStyle]
+) -> list[Picture]:
+    figures = (plots.most_changed_neurons, plots.least_changed_neurons)
+    return [Picture(draw(pair["token"], pos=pair["pos"], token_tags=tags, styles=styles)) for draw in figures]
+
+
+def _mass(stages: list[Stage], names: tuple[str, ...], styles: Mapping[str, StageStyle]) -> go.Figure:
+    chosen = [stage.preferences() for stage in stages if stage.name in names]
+    return plots.mass_activation(chosen, styles=styles)
