@@ -1,0 +1,82 @@
+"""The findings in words: one card per comparison, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from txray.plots.frame import kind_noun
+from txray.plots.mass import half_mass
+from txray.plots.text import count, percent, plural, visible
+from txray.transfer import STATES, Comparison
+
+
+def headline(comparison: Comparison) -> str:
+    """A card that says what changed between two stages: numbers, a bar of states, two sentences.
+
+    Args:
+        comparison: of two stages.
+    """
+    before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
+    layer = visible(comparison.after.layer)
+    summary, noun = comparison.summary, kind_noun(comparison.after.feature)
+    numbers = "\n".join(
+        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in _numbers(summary, noun)
+    )
+    sentences = " ".join(_sentences(comparison, before, after))
+    return (
+        '<article class="pair">\n'
+        f"<h3><bdi>{escape(before)}</bdi> → <bdi>{escape(after)}</bdi> "
+        f"<small>layer {escape(layer)}</small></h3>\n"
+        f'<dl class="numbers">\n{numbers}\n</dl>\n{_bar(summary)}\n<p>{escape(sentences)}</p>\n</article>'
+    )
+
+
+def _numbers(summary: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
+    """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
+    numbers = [
+        (f'<span class="dot {state}"></span>{state}', count(summary[state]))
+        for state in STATES
+        if summary[state]
+    ]
+    if summary["mean_hellinger"] is not None:
+        numbers.append(("mean Hellinger distance", f"{summary['mean_hellinger']:.2f}"))
+    if summary["length_change_shared"] is not None:
+        numbers.append((f"{escape(noun)}s per shared neuron", _signed(summary["length_change_shared"])))
+    return numbers
+
+
+def _bar(summary: Mapping[str, Any]) -> str:
+    """Proportions of the states; the numbers stand above it, so it is hidden from screen readers."""
+    parts = "".join(
+        f'<span class="{state}" style="flex:{summary[state]}"></span>' for state in STATES if summary[state]
+    )
+    return f'<div class="proportions" aria-hidden="true">{parts}</div>'
+
+
+def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
+    summary = comparison.summary
+    noun = kind_noun(comparison.after.feature)
+    neurons, shared = summary["neurons"], summary["shared"]
+    told = []
+    if shared == 0:
+        told.append(f"None of {plural(neurons, 'neuron')} is preferred in both {before} and {after}.")
+    else:
+        told.append(
+            f"{percent(shared / neurons)} of {plural(neurons, 'neuron')} stay preferred from {before} to "
+            f"{after}; they prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
+            f"{summary['mean_length_shared_after']:,.1f} after."
+        )
+    halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]
+    if all(halves):
+        told.append(
+            f"Half of the activation mass is held by {plural(halves[0], 'neuron')} before and by "
+            f"{count(halves[1])} after."
+        )
+    return told
+
+
+def _signed(change: float) -> str:
+    sign = "+" if change > 0 else "−" if change < 0 else "±"
+    return f"{sign}{percent(abs(change))}"

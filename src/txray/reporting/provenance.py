@@ -1,0 +1,62 @@
+"""Where the numbers come from: one row per stage and layer, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from txray.plots.text import count, visible
+from txray.plots.theme import StageStyle
+from txray.preferences import Stage
+
+
+def stage_label(name: str, styles: Mapping[str, StageStyle]) -> str:
+    """HTML of a stage's name with its colour.
+
+    Args:
+        name: of the stage.
+        styles: of all stages.
+    """
+    dot = f'<span class="dot" style="background:{styles[name].color}"></span>'
+    return f'<span class="stage">{dot}<bdi>{escape(visible(name))}</bdi></span>'
+
+
+def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) -> str:
+    """HTML of the table.
+
+    Args:
+        stages: of the report, in order.
+        styles: of all stages.
+    """
+    rows = []
+    for stage in stages:
+        for layer in stage.layers:
+            of_layer = [p for (name, _), p in stage.collected.items() if name == layer]
+            facts = (
+                visible(layer),
+                count(of_layer[0].n_neurons),
+                ", ".join(visible(p.feature) for p in of_layer),
+                visible(of_layer[0].selection),
+                count(max(p.words for p in of_layer)),
+                count(of_layer[0].folds),
+                _named(stage.manifest.get("corpus"), "name"),
+                _named(stage.manifest.get("model"), "type"),
+            )
+            cells = "".join(f"<td>{escape(fact)}</td>" for fact in facts)
+            rows.append(f'<tr><th scope="row">{stage_label(stage.name, styles)}</th>{cells}</tr>')
+    heads = ("Stage", "Layer", "Neurons", "Features", "Selection", "Words", "Folds", "Corpus", "Model")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Stages">\n'
+        f'<table class="sources"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>\n</div>'
+    )
+
+
+def _named(entry: Any, key: str) -> str:
+    """What a manifest says, as one short word and the beginning of its fingerprint."""
+    if not isinstance(entry, Mapping):
+        return visible(str(entry)) if entry else "–"
+    name = visible(str(entry.get(key, "–")))
+    fingerprint = str(entry.get("fingerprint", ""))[:8]
+    return f"{name} ({visible(fingerprint)})" if fingerprint else name

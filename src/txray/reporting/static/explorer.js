@@ -1,0 +1,123 @@
+// The detail explorer: which comparison, which neurons, which one is picked.
+
+const STATES = ["shared", "avoided", "gained", "unpreferred"];
+
+class Explorer {
+  constructor(data) {
+    this.data = data;
+    this.pair = 0;
+    this.state = "all";
+    this.neuron = null;
+    this.detail = new Detail(data, document.getElementById("detail"));
+    this.table = new NeuronTable((neuron) => this.pick(neuron), () => this.detail.place.focus());
+    this.query = document.getElementById("query");
+    this.chooser = document.getElementById("pair");
+    this.chooser.append(...data.pairs.map((_, pair) => node("option", { value: pair }, this.nameOf(pair))));
+    this.chooser.addEventListener("change", () => this.choose(Number(this.chooser.value)));
+    this.query.addEventListener("input", () => this.filter());
+    this.query.form.addEventListener("submit", (event) => event.preventDefault());
+    document.getElementById("states").addEventListener("change", (event) => {
+      this.state = event.target.value;
+      this.filter();
+    });
+    this.detail.place.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.table.table.focus();
+    });
+    window.addEventListener("hashchange", () => this.follow());
+    if (!this.follow()) {
+      this.choose(0);
+      if (this.table.rows.length) this.table.show(this.table.rows[0]);
+    }
+  }
+
+  nameOf(pair) {
+    const { before, after, layers } = this.data.pairs[pair];
+    const several = new Set(this.data.pairs.flatMap((each) => each.layers)).size > 1;
+    const layer = several ? ` (${[...new Set(layers)].join(" → ")})` : "";
+    return `${this.data.stages[before].name} → ${this.data.stages[after].name}${layer}`;
+  }
+
+  /** Show another comparison; the picked neuron stays picked where it exists. */
+  choose(pair) {
+    this.pair = pair;
+    this.chooser.value = String(pair);
+    this.showStates();
+    this.table.use(this.data, pair);
+    this.filter();
+    if (this.neuron !== null) this.pick(this.neuron);
+  }
+
+  showStates() {
+    const { state } = this.data.pairs[this.pair];
+    const counts = STATES.map((_, index) => state.filter((each) => each === index).length);
+    const choices = [["all", state.length], ...STATES.map((name, index) => [name, counts[index]])];
+    const fieldset = document.getElementById("states");
+    fieldset.replaceChildren(fieldset.firstElementChild, ...choices.map(([name, number]) =>
+      node("label", { class: `chip ${name}` },
+        node("input", { type: "radio", name: "state", value: name, checked: name === this.state }),
+        node("span", {}, name, " ", node("b", {}, count(number))))));
+  }
+
+  filter() {
+    const pair = this.data.pairs[this.pair];
+    const matches = this.matching(this.query.value.trim().toLowerCase());
+    const wanted = STATES.indexOf(this.state);
+    const rows = pair.state.flatMap((state, neuron) => ((wanted < 0 || state === wanted) && matches(neuron) ? [neuron] : []));
+    this.table.setRows(rows);
+    document.getElementById("found").textContent = `${count(rows.length)} of ${count(pair.state.length)} neurons shown.`;
+  }
+
+  /** A test for neurons: digits match the number exactly, text matches the beginning of a feature. */
+  matching(query) {
+    if (!query) return () => true;
+    const { start, id } = this.data.pairs[this.pair].features[this.data.feature];
+    const fitting = new Set();
+    this.data.words[this.data.feature].forEach((feature, index) => {
+      if (feature.toLowerCase().startsWith(query)) fitting.add(index);
+    });
+    return (neuron) => {
+      if (String(neuron) === query) return true;
+      for (let i = start[neuron]; i < start[neuron + 1]; i++) if (fitting.has(id[i])) return true;
+      return false;
+    };
+  }
+
+  /** Show one neuron's details and keep it in the address. */
+  pick(neuron) {
+    if (!(neuron in this.data.pairs[this.pair].state)) {
+      this.neuron = null;
+      this.detail.say(`There is no neuron ${neuron} in this comparison; pick one from the list.`);
+      return;
+    }
+    this.neuron = neuron;
+    this.table.mark(neuron);
+    this.detail.show(this.pair, neuron, this.nameOf(this.pair));
+    const address = addressOf(this.pair, neuron);
+    // The first neuron shows without anyone having asked: it leaves the address alone.
+    if (this.opened && window.location.hash !== address) window.history.replaceState(null, "", address);
+    this.opened = true;
+  }
+
+  /** Go to a neuron from elsewhere: filters that hide it are taken off. */
+  visit(neuron, pair) {
+    this.query.value = "";
+    this.state = "all";
+    this.choose(pair);
+    this.opened = true;
+    if (neuron in this.data.pairs[pair].state) this.table.show(neuron);
+    else this.pick(neuron);
+    document.getElementById("explorer").scrollIntoView();
+  }
+
+  /** Open the neuron that the address names, if it names one. */
+  follow() {
+    const named = new URLSearchParams(window.location.hash.slice(1));
+    if (!named.has("neuron")) return false;
+    const pair = Number(named.get("pair") ?? 1) - 1;
+    this.visit(Number(named.get("neuron")), pair in this.data.pairs ? pair : 0);
+    return true;
+  }
+}
+
+/** Address of a neuron; comparisons count from 1. */
+const addressOf = (pair, neuron) => `#neuron=${neuron}&pair=${pair + 1}`;

@@ -1,0 +1,105 @@
+// Start of the page: unpack what is embedded, draw figures when they come near, open the explorer.
+// Words of a corpus are inserted as text nodes only; no function here builds HTML from strings.
+
+/** Text of an embedded block: gzip, then base64. */
+async function unpack(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+/** An element with attributes and children; strings become text. */
+function node(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A word of a corpus, kept from reordering its neighbours. */
+const word = (text) => node("bdi", {}, text);
+
+const count = (number) => number.toLocaleString("en-US");
+
+function quantity(number) {
+  if (number === null) return "–";
+  return number.toLocaleString("en-US", Math.abs(number) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+}
+
+/** A share in percent, never 0 % for what is more than nothing. */
+function percent(share) {
+  const value = 100 * share;
+  if (value === 0) return "0 %";
+  const text = value.toFixed(value >= 10 ? 0 : value >= 1 ? 1 : 2);
+  return `${Number(text) ? text : value.toPrecision(1)} %`;
+}
+
+/** Figures are drawn when they come near the screen, all of them before printing. */
+class Figures {
+  constructor(specifications, onNeuron) {
+    this.specifications = specifications;
+    this.onNeuron = onNeuron;
+    this.waiting = new Set(document.querySelectorAll("[data-figure]"));
+    const observer = new IntersectionObserver((entries) => {
+      for (const entry of entries) if (entry.isIntersecting) this.draw(entry.target);
+    }, { rootMargin: "800px 0px" });
+    for (const place of this.waiting) observer.observe(place);
+    window.addEventListener("beforeprint", () => [...this.waiting].forEach((place) => this.draw(place)));
+  }
+
+  draw(place) {
+    if (!this.waiting.delete(place)) return;
+    const { data, layout } = this.specifications[Number(place.dataset.figure)];
+    const save = {
+      name: "save",
+      title: "Save as PNG, with its title",
+      icon: Plotly.Icons.camera,
+      click: () => Plotly.downloadImage({ data, layout }, { format: "png", scale: 2, filename: `figure-${Number(place.dataset.figure) + 1}` }),
+    };
+    const heading = Number(place.dataset.heading);
+    Plotly.newPlot(place, data, heading ? headless(layout, heading) : layout, {
+      displaylogo: false,
+      modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", save]],
+    });
+    if (place.dataset.pair === undefined) return;
+    place.on("plotly_click", (event) => {
+      const neuron = [event.points[0].customdata].flat()[0];
+      if (Number.isInteger(neuron)) this.onNeuron(neuron, Number(place.dataset.pair));
+    });
+  }
+}
+
+/** A layout without its title, which stands above the figure as a heading that wraps; `height` is the title's. */
+function headless(layout, height) {
+  return { ...layout, title: undefined, height: layout.height - height, margin: { ...layout.margin, t: layout.margin.t - height } };
+}
+
+/** Tell the navigation which section is on the screen. */
+function followSections() {
+  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
+      else links.get(target.id).removeAttribute("aria-current");
+    }
+  }, { rootMargin: "-45% 0px -54% 0px" });
+  for (const id of links.keys()) observer.observe(document.getElementById(id));
+}
+
+async function start() {
+  followSections();
+  const [plotly, figures, neurons] = await Promise.all(["packed-plotly", "packed-figures", "packed-neurons"].map(unpack));
+  const explorer = new Explorer(JSON.parse(neurons));
+  document.body.append(node("script", {}, plotly));
+  new Figures(JSON.parse(figures), (neuron, pair) => explorer.visit(neuron, pair));
+  document.documentElement.dataset.ready = "true";
+}
+
+start().catch((error) => {
+  const problem = document.getElementById("problem");
+  problem.textContent = `This browser cannot show the figures and neurons (${error.message}); a current one can.`;
+  problem.hidden = false;
+  throw error;
+});
