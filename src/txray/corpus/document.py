@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 
 from txray.errors import CorpusError
@@ -43,10 +44,11 @@ class Document:
                     f"{len(self.words)} words; give one value per word"
                 )
         starts = self.sentence_starts
-        if not starts or starts[0] != 0 or starts[-1] >= len(self.words):
+        ascending = all(start < following for start, following in pairwise(starts))
+        if not starts or starts[0] != 0 or starts[-1] >= len(self.words) or not ascending:
             raise CorpusError(
-                f"document {self.id!r}: sentence_starts {starts[:3]}... must begin with 0 and stay below "
-                f"{len(self.words)}, the number of words"
+                f"document {self.id!r}: sentence_starts {starts[:3]}... must begin with 0, ascend, and stay "
+                f"below {len(self.words)}, the number of words"
             )
 
     def sentences(self) -> list[tuple[str, ...]]:

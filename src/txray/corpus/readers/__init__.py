@@ -1,1 +1,1 @@
-"""corpus/readers"""
+"""One reader per format: a path becomes a `Corpus` that streams its documents."""

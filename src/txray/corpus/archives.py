@@ -1,0 +1,90 @@
+"""Opening compressed files and archives without unpacking them to disk."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_ENCRYPTED = 1
+"""Bit of a zip member's `flag_bits`."""
+
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError)
+
+
+@contextmanager
+def reading(where: str, error: type[Exception]) -> Iterator[None]:
+    """Turn what reading a file or an archive can raise into one line of `error` that says what to do.
+
+    Args:
+        where: the file, and the member where there is one.
+        error: what to raise, e.g. `CorpusError`.
+    """
+    try:
+        yield
+    except EOFError as cause:
+        raise error(
+            f"{where}: ends early, the compressed data are cut off; copy or download it again"
+        ) from cause
+    except _DAMAGED as cause:
+        raise error(f"{where}: damaged ({_line(cause)}); copy or download it again") from cause
+    except OSError as cause:
+        raise error(f"{where}: cannot be read: {cause.strerror or _line(cause)}") from cause
+    except NotImplementedError as cause:
+        raise error(
+            f"{where}: cannot be unpacked ({_line(cause)}); unpack it with another program"
+        ) from cause
+
+
+@contextmanager
+def decompressed(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The bytes of `stream`, decompressed where its content (not its name) is gzip; closes it at the end."""
+    with ExitStack() as stack:
+        buffered = stack.enter_context(io.BufferedReader(stream))  # type: ignore[arg-type]
+        if buffered.peek(2)[:2] == GZIP_MAGIC:
+            unzipped = stack.enter_context(gzip.GzipFile(fileobj=buffered, mode="rb"))
+            yield stack.enter_context(io.BufferedReader(unzipped))
+        else:
+            yield buffered
+
+
+def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    """Each member of a `.tar` or `.tar.gz` in archive order, with its bytes where it is a regular file.
+
+    The archive is read once from front to back and no list of members is kept, so memory does not grow
+    with it. The bytes of a member must be read before the next member is asked for.
+
+    Raises:
+        OSError, EOFError, zlib.error, tarfile.TarError: see `reading`. A header that is no header is an error
+            too, where the standard library would silently end the archive.
+    """
+    with (
+        decompressed(path.open("rb", buffering=0)) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
+    ):
+        while (member := tar.next()) is not None:
+            tar.members.clear()
+            yield member, tar.extractfile(member) if member.isreg() else None
+        while stream.read(1 << 20):  # reaches the checksum at the end of a gzip file
+            pass
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _StrictTarInfo:
+        try:
+            return super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

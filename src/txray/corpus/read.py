@@ -1,0 +1,65 @@
+"""`read_corpus`: one door to every format."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from txray.corpus.corpus import Corpus
+from txray.corpus.readers.conllu import read_conllu
+from txray.corpus.readers.imdb import read_imdb
+from txray.corpus.readers.jsonl import read_jsonl
+from txray.corpus.readers.text import read_text
+from txray.corpus.readers.wikitext import read_wikitext
+from txray.errors import CorpusError, UnknownNameError
+
+FORMATS: Mapping[str, Callable[..., Corpus]] = {
+    "wikitext": read_wikitext,
+    "imdb": read_imdb,
+    "conllu": read_conllu,
+    "text": read_text,
+    "jsonl": read_jsonl,
+}
+"""Format -> its reader, whose docstring describes the format and the options."""
+
+
+def read_corpus(format: str, path: str | Path, split: str | None = None, **options: Any) -> Corpus:  # noqa: A002
+    """A corpus from files, read afresh in every pass: memory does not grow with its length.
+
+    Files may be gzip-compressed, which their content tells. The fingerprint covers the decompressed content
+    and the options, so that the compressed and the plain file agree; it takes a pass over the bytes when
+    first asked for.
+
+    Args:
+        format: `wikitext`, `imdb`, `conllu`, `text` or `jsonl`.
+        path: a file or a folder, see the readers in `txray.corpus.readers`.
+        split: the part of the data set, e.g. `train`; None where there is but one.
+        options: of the format:
+            `wikitext`: `headings`, `markup`, `version`; `conllu`: `unit`; `text`: `unit`, `tokenized`;
+            `jsonl`: `ignore`; `imdb`: none.
+
+    Returns:
+        The corpus; path and options are checked before this returns, the content while it is read.
+
+    Raises:
+        UnknownNameError: a format, split, option or value that does not exist; the text lists what there is.
+        UsageError: a split where there is none, or none where there are several.
+        CorpusError: missing, empty, wrong encoding, damaged, malformed.
+
+    Example:
+        >>> corpus = read_corpus("wikitext", "wikitext-2/", split="train", headings="skip")  # doctest: +SKIP
+    """
+    if format not in FORMATS:
+        raise UnknownNameError.of("format", format, FORMATS)
+    reader = FORMATS[format]
+    known = [
+        name for name, one in inspect.signature(reader).parameters.items() if one.kind is one.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError.of(f"option of format {format!r}", option, known)
+    if not str(path):
+        raise CorpusError("the path is empty; name a file or a folder")
+    return reader(Path(path), split, **options)

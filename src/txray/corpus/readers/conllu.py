@@ -1,0 +1,163 @@
+"""CoNLL-U: treebanks, with gold part-of-speech tags."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+
+from txray.corpus.corpus import Corpus
+from txray.corpus.document import Document
+from txray.corpus.readers.choices import choice, known_split, split_of_file
+from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed, plain_stem
+from txray.errors import CorpusError, UsageError
+
+SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev"}
+
+_COLUMNS = 10
+_FORM, _DEPREL = 1, 7
+_ANNOTATIONS = {"lemma": 2, "upos": 3, "pos": 4, "deprel": _DEPREL}
+_NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
+
+
+def read_conllu(path: Path, split: str | None = None, *, unit: str = "document") -> Corpus:
+    """CoNLL-U, a file or the folder of a treebank.
+
+    Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `deprel`; a value that
+    the treebank leaves open is `_`, as in the file. Multiword tokens (`1-2`) and empty nodes (`1.1`) are
+    left out: the words are the syntactic words.
+
+    Args:
+        path: a `.conllu` file, plain or `.gz`, or a folder with files named like `en_ewt-ud-train.conllu`.
+        split: `train`, `dev` (or `valid`, `validation`) or `test`; needed for a folder.
+        unit: `document`: the sentences after each `# newdoc` are one document, named by its id; a sentence
+            before the first of these (in many treebanks: every one) is a document of its own.
+            `sentence`: every sentence is, named by its `sent_id`.
+
+    Raises:
+        CorpusError: nothing readable there; while reading: a line that is no CoNLL-U, with its number.
+        UsageError: a split or option that does not exist.
+    """
+    by_sentence = choice("unit", unit, ("document", "sentence")) == "sentence"
+    source = _find(path, split).check()
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        held: list[_Sentence] = []
+        name: str | None = None
+        for sentence in _sentences(source):
+            if sentence.new_document is not None:
+                if held:
+                    yield _document(source, name, held)
+                held, name = [], sentence.new_document
+            if not sentence.rows:
+                skipped["no words"] += 1
+            elif by_sentence or name is None:
+                yield _document(source, sentence.name, [sentence])
+            else:
+                held.append(sentence)
+        if held:
+            yield _document(source, name, held)
+
+    return Corpus(
+        f"conllu/{source.stem}",
+        documents,
+        fingerprint=lambda: content_fingerprint("conllu", [source.part()], unit=unit),
+    )
+
+
+def _document(source: Source, name: str | None, sentences: list[_Sentence]) -> Document:
+    rows = [row for sentence in sentences for row in sentence.rows]
+    starts = accumulate((len(sentence.rows) for sentence in sentences[:-1]), initial=0)
+    return Document(
+        id=name or f"{source.stem}/{sentences[0].line:06d}",
+        words=tuple(row[_FORM] for row in rows),
+        annotations={name: tuple(row[column] for row in rows) for name, column in _ANNOTATIONS.items()},
+        sentence_starts=tuple(starts),
+    )
+
+
+def _sentences(source: Source) -> Iterator[_Sentence]:
+    """Each block of lines; without rows where it holds only comments, multiword tokens or empty nodes."""
+    sentence: _Sentence | None = None
+    for number, text in source.lines():
+        line = text.rstrip("\r\n")
+        if not line.strip(" "):
+            if sentence is not None:
+                yield sentence
+            sentence = None
+            continue
+        if sentence is None:
+            sentence = _Sentence(number)
+        if line.startswith("#"):
+            sentence.comment(line)
+        else:
+            sentence.row(source, number, line)
+    if sentence is not None:
+        yield sentence
+
+
+@dataclass(slots=True)
+class _Sentence:
+    """One block of lines while it is read.
+
+    Attributes:
+        line: number of its first line.
+        rows: the columns of each word.
+        name: its `sent_id`.
+        new_document: the id of the document that starts here, empty where it has none; None where none
+            starts.
+    """
+
+    line: int
+    rows: list[list[str]] = field(default_factory=list)
+    name: str | None = None
+    new_document: str | None = None
+
+    def comment(self, line: str) -> None:
+        key, _, value = line[1:].partition("=")
+        match key.split():
+            case ["newdoc"] | ["newdoc", "id"]:
+                self.new_document = value.strip()
+            case ["sent_id"]:
+                self.name = value.strip()
+
+    def row(self, source: Source, number: int, line: str) -> None:
+        columns = line.split("\t")
+        if len(columns) != _COLUMNS:
+            raise CorpusError(
+                f"{source.where}, line {number}: {len(columns)} columns separated by tabs, CoNLL-U has "
+                f"{_COLUMNS}; correct the line, or give a CoNLL-U file"
+            )
+        if _NO_WORD.fullmatch(columns[0]):
+            return
+        if columns[0] != str(len(self.rows) + 1):
+            raise CorpusError(
+                f"{source.where}, line {number}: id {columns[0]!r} where {len(self.rows) + 1} must follow; a "
+                "line is missing, or the blank line between two sentences"
+            )
+        if "" in columns[_FORM : _DEPREL + 1]:
+            raise CorpusError(
+                f"{source.where}, line {number}: an empty column; write _ for what is not known"
+            )
+        self.rows.append(columns)
+
+
+def _find(path: Path, split: str | None) -> Source:
+    if kind_of(path) == "file":
+        split_of_file(path, split, SPLITS)
+        return file_source(path)
+    files = [*listed(path, "*.conllu"), *listed(path, "*.conllu.gz")]
+    if split is None and len(files) == 1:
+        return file_source(files[0])
+    wanted = known_split(path, split, SPLITS)
+    found = [file for file in files if plain_stem(file.name).endswith(wanted)]
+    if not found:
+        raise CorpusError(
+            f"{path}: holds no file like xx-ud-{wanted}.conllu or .conllu.gz; give a treebank folder or file"
+        )
+    if len({plain_stem(file.name) for file in found}) > 1:
+        raise UsageError(f"{path}: holds {' and '.join(file.name for file in found)}; name one of the files")
+    return file_source(found[0])

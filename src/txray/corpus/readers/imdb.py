@@ -1,0 +1,100 @@
+"""IMDB: labelled movie reviews, from the `aclImdb` folder, its archive, or a CSV table."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from txray.corpus.corpus import Corpus
+from txray.corpus.document import Document
+from txray.corpus.readers.choices import known_split, split_of_file
+from txray.corpus.readers.review_files import ReviewArchive, ReviewFolder, is_archive
+from txray.corpus.readers.review_table import ReviewTable
+from txray.corpus.readers.reviews import LABELS, Review, Reviews
+from txray.corpus.sources import file_source, kind_of, listed, plain_stem
+from txray.corpus.tokenize import Tokenizer, tokenizer_name
+from txray.errors import CorpusError, UsageError
+
+SPLITS = {"train": "train", "test": "test"}
+
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def read_imdb(path: Path, split: str | None = None) -> Corpus:
+    """The Large Movie Review Dataset (Maas et al. 2011), or reviews in a table of your own.
+
+    **The classes alternate**: positive, negative, positive, negative, ... and what is left over of one class
+    comes last, so that the first so many words hold both. Each class keeps the order of its source: the
+    number of the review in a folder, the order of the archive, the order of the rows.
+
+    The labels are `label`, `pos` or `neg`, and `rating`, 1 to 10, where it is known. `<br />` ends a
+    sentence, HTML entities become characters, then the text is tokenised. Reviews without words are skipped
+    (reason `no words`).
+
+    Args:
+        path: the folder `aclImdb` (or the one around it); its `.tar.gz` or `.tar`, read without unpacking; a
+            CSV with the columns `text` and `label` (`pos`/`neg` or 1/0), optionally `id` and `rating`, plain
+            or `.gz`; or a folder with one such CSV per split, named by it (`imdb_train.csv`).
+        split: `train` or `test`; needed except for a single CSV.
+
+    Raises:
+        CorpusError: nothing readable there; while reading: damaged, a broken row with its line.
+        UsageError: a split that does not exist.
+    """
+    reviews, name = _find(path, split)
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        tokenizer = Tokenizer()
+        for label, review in _alternating(reviews):
+            words, starts = tokenizer(html.unescape(_BREAK.sub("\n", review.text)))
+            if not words:
+                skipped["no words"] += 1
+                continue
+            labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
+            yield Document(id=review.id, words=words, labels=labels, sentence_starts=starts)
+
+    return Corpus(f"imdb/{name}", documents, fingerprint=lambda: reviews.fingerprint(rules=tokenizer_name()))
+
+
+def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:
+    """Label and review, from one cursor per label, in turn while both last."""
+    cursors = [(label, reviews.of(label)) for label in LABELS]
+    while cursors:
+        for label, cursor in tuple(cursors):
+            review = next(cursor, None)
+            if review is None:
+                cursors.remove((label, cursor))
+            else:
+                yield label, review
+
+
+def _find(path: Path, split: str | None) -> tuple[Reviews, str]:
+    """The collection, and what to call it."""
+    if kind_of(path) == "folder":
+        wanted = known_split(path, split, SPLITS)
+        found: Reviews | None = ReviewFolder.find(path, wanted)
+        return (found, wanted) if found else (_table_in(path, wanted), wanted)
+    if is_archive(path):
+        wanted = known_split(path, split, SPLITS)
+        return ReviewArchive(path, wanted).check(), wanted
+    split_of_file(path, split, SPLITS)
+    return ReviewTable(file_source(path)).check(), plain_stem(path.name)
+
+
+def _table_in(folder: Path, split: str) -> ReviewTable:
+    tables = [
+        file for pattern in ("*.csv", "*.csv.gz") for file in listed(folder, pattern) if split in file.name
+    ]
+    if not tables:
+        raise CorpusError(
+            f"{folder}: holds neither {split}/pos and {split}/neg, nor a table named *{split}*.csv; give the "
+            "aclImdb folder, its archive, or a CSV with the columns text,label"
+        )
+    if len(tables) > 1:
+        raise UsageError(
+            f"{folder}: holds {' and '.join(file.name for file in tables)}; name one of the files"
+        )
+    return ReviewTable(file_source(tables[0])).check()

@@ -1,0 +1,166 @@
+"""JSONL: one document per line, already split into words or not, with any annotations."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from txray.corpus.corpus import Corpus
+from txray.corpus.document import Document
+from txray.corpus.readers.choices import no_split
+from txray.corpus.sources import content_fingerprint, file_source
+from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
+from txray.errors import CorpusError, UsageError
+
+_RESERVED = ("id", "words", "text", "labels", "sentence_starts")
+
+
+def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] = ()) -> Corpus:
+    """JSON Lines: `{"words": ["A", "word"], "pos": ["DT", "NN"], "id": "1", "labels": {"label": "pos"}}`.
+
+    Keys of a line:
+        words: list of strings; or `text`: a string, which is tokenised.
+        id: a string or a whole number, unique in the file (not checked); by default the file and line number.
+        labels: object of strings or whole numbers.
+        sentence_starts: ascending positions from 0; by default after end marks, or by the tokenizer.
+        anything else: an annotation: a list of strings, one per word.
+
+    Blank lines are not counted; documents without words are skipped (reason `no words`).
+
+    Args:
+        path: the file, plain or `.gz`.
+        split: must be None: there are no splits.
+        ignore: keys to leave out, e.g. `["url", "date"]`; any other key that is no annotation is an error,
+            so that nothing is dropped unseen.
+
+    Raises:
+        CorpusError: nothing readable there; while reading: a line that is not as described, with its number.
+        UsageError: a split, or an option that does not exist.
+    """
+    no_split(path, split, "jsonl")
+    if isinstance(ignore, str) or not all(isinstance(key, str) for key in ignore):
+        raise UsageError(f"option 'ignore' is {ignore!r}; give a list of keys")
+    ignored = frozenset(ignore)
+    source = file_source(path).check()
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        tokenizer = Tokenizer()
+        for number, line in source.lines():
+            if not line.strip():
+                continue
+            try:
+                document = _document(line, f"{source.stem}/{number:06d}", ignored, tokenizer)
+            except (_BadLineError, CorpusError) as error:
+                raise CorpusError(f"{source.where}, line {number}: {error}") from error
+            if document is None:
+                skipped["no words"] += 1
+            else:
+                yield document
+
+    return Corpus(
+        f"jsonl/{source.stem}",
+        documents,
+        fingerprint=lambda: content_fingerprint(
+            "jsonl", [source.part()], ignore=sorted(ignored), rules=tokenizer_name()
+        ),
+    )
+
+
+class _BadLineError(Exception):
+    """What is wrong with a line; the reader adds where it is."""
+
+
+def _document(line: str, name: str, ignored: Collection[str], tokenizer: Tokenizer) -> Document | None:
+    entry = _parsed(line)
+    words, starts = _words(entry, tokenizer)
+    if not words:
+        return None
+    return Document(
+        id=_plain_text("id", entry.get("id", name)),
+        words=words,
+        annotations={
+            key: _strings(key, value)
+            for key, value in entry.items()
+            if key not in _RESERVED and key not in ignored
+        },
+        labels=_labels(entry.get("labels", {})),
+        sentence_starts=_starts(entry["sentence_starts"]) if "sentence_starts" in entry else starts,
+    )
+
+
+def _parsed(line: str) -> Mapping[str, object]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise _BadLineError(
+            f"not JSON ({error.msg} at column {error.colno}); write one JSON object per line"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _BadLineError(f"unusable JSON ({error}); write one flat JSON object per line") from error
+    if not isinstance(entry, dict):
+        raise _BadLineError(
+            f'a JSON {type(entry).__name__}, not an object; write one like {{"words": ["A", "word"]}}'
+        )
+    if "\\u" in line:
+        try:
+            json.dumps(entry, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _BadLineError(
+                "half of a surrogate pair (\\ud800 to \\udfff), which is no character; mend it"
+            ) from error
+    return entry
+
+
+def _words(entry: Mapping[str, object], tokenizer: Tokenizer) -> Tokens:
+    match entry:
+        case {"words": _, "text": _}:
+            raise _BadLineError("both 'words' and 'text'; give one of them")
+        case {"words": values}:
+            words = _strings("words", values)
+            if "" in words:
+                raise _BadLineError(f"word {words.index('')} is empty; leave it out, and its annotations")
+            return Tokens(words, sentence_starts(words) if words else ())
+        case {"text": str(text)}:
+            return tokenizer(text)
+        case {"text": value}:
+            raise _BadLineError(f"'text' is {_short(value)}; give a string")
+    raise _BadLineError(
+        f"neither 'words' nor 'text' among its keys ({', '.join(map(repr, entry)) or 'none'}); add one"
+    )
+
+
+def _strings(key: str, values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise _BadLineError(
+            f"{key!r} is {_short(values)}; give a list of strings, one per word (for the whole document: put "
+            f"it under 'labels', or leave it out with ignore=[{key!r}])"
+        )
+    for place, value in enumerate(values):
+        if not isinstance(value, str):
+            raise _BadLineError(f"{key!r} holds {_short(value)} at position {place}; give strings only")
+    return tuple(values)
+
+
+def _labels(labels: object) -> dict[str, str]:
+    if not isinstance(labels, dict):
+        raise _BadLineError(f"'labels' is {_short(labels)}; give an object of strings")
+    return {key: _plain_text(f"labels: {key}", value) for key, value in labels.items()}
+
+
+def _plain_text(key: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _BadLineError(f"{key!r} is {_short(value)}; give a string")
+    return str(value)
+
+
+def _starts(values: object) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(value) is not int for value in values):
+        raise _BadLineError(f"'sentence_starts' is {_short(values)}; give a list of positions")
+    return tuple(values)
+
+
+def _short(value: object) -> str:
+    shown = json.dumps(value, ensure_ascii=True)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."

@@ -1,0 +1,134 @@
+"""Reviews as one file each: the `aclImdb` layout, as a folder or inside its archive."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from txray.corpus.archives import reading, tar_members
+from txray.corpus.readers.reviews import LABELS, Review
+from txray.corpus.sources import MAX_LINE, Source, content_fingerprint, decoded, file_source, listed
+from txray.errors import CorpusError
+
+_NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<rating>[0-9]+)")
+_INSIDE = re.compile(r"(?:\./)?(?:aclImdb/)?(?P<split>train|test)/(?P<label>pos|neg)/(?P<name>[^/]+)\.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFolder:
+    """`train/pos/0_9.txt` and so on below a folder; reviews come in the order of their numbers."""
+
+    folders: dict[str, Path]
+    split: str
+
+    @classmethod
+    def find(cls, path: Path, split: str) -> ReviewFolder | None:
+        """The reviews at the top of `path`, or in `aclImdb` below it; None where there is no such layout.
+
+        Raises:
+            CorpusError: the reviews of one label are missing.
+        """
+        base = next((base / split for base in (path, path / "aclImdb") if (base / split).is_dir()), None)
+        if base is None:
+            return None
+        folders = {label: base / label for label in LABELS}
+        for folder in folders.values():
+            if not (folder.is_dir() and listed(folder, "*.txt")):
+                raise CorpusError(f"{folder}: no .txt files; unpack the archive again")
+        return cls(folders, split)
+
+    def of(self, label: str) -> Iterator[Review]:
+        """One pass over the reviews with this label."""
+        for source in self._sources(label):
+            yield _review(source.stem, source.text())
+
+    def fingerprint(self, **options: object) -> str:
+        """Hash of the content, in the order of the numbers, positive reviews first."""
+        parts = (source.part() for label in LABELS for source in self._sources(label))
+        return content_fingerprint("imdb", parts, **options)
+
+    def _sources(self, label: str) -> Iterator[Source]:
+        for file in sorted(listed(self.folders[label], "*.txt"), key=_by_number):
+            yield file_source(file, f"imdb/{self.split}/{label}/{file.stem}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewArchive:
+    """The same layout inside a `.tar` or `.tar.gz`, read from front to back without unpacking it."""
+
+    path: Path
+    split: str
+
+    def check(self) -> ReviewArchive:
+        """This archive, once a review of the split was met.
+
+        Raises:
+            CorpusError: damaged, no tar archive, or without such reviews.
+        """
+        with closing(self._members(*LABELS)) as members:
+            if next(members, None) is None:
+                raise CorpusError(
+                    f"{self.path}: holds no {self.split}/pos/*.txt or {self.split}/neg/*.txt; give the "
+                    "archive of aclImdb, its folder, or a CSV with the columns text,label"
+                )
+        return self
+
+    def of(self, label: str) -> Iterator[Review]:
+        """One pass over the reviews with this label."""
+        found = False
+        for stem, where, raw in self._members(label):
+            found = True
+            yield _review(stem, decoded(raw, where))
+        if not found:
+            raise CorpusError(f"{self.path}: holds no {self.split}/{label}/*.txt; download the archive again")
+
+    def fingerprint(self, **options: object) -> str:
+        """Hash of the content, in the order of the archive, positive reviews first."""
+        parts = (
+            (stem, hashlib.sha256(raw).digest()) for label in LABELS for stem, _, raw in self._members(label)
+        )
+        return content_fingerprint("imdb", parts, **options)
+
+    def _members(self, *labels: str) -> Generator[tuple[str, str, bytes]]:
+        """Stem, place and bytes of each review of the split with one of the labels."""
+        with reading(str(self.path), CorpusError):
+            for member, content in tar_members(self.path):
+                match = _INSIDE.fullmatch(member.name)
+                if (
+                    content is None
+                    or match is None
+                    or match["split"] != self.split
+                    or match["label"] not in labels
+                ):
+                    continue
+                where = f"{self.path}: {member.name!r}"
+                if member.size >= MAX_LINE:
+                    raise CorpusError(
+                        f"{where}: {member.size:,} bytes are no review; download the archive again"
+                    )
+                yield f"imdb/{self.split}/{match['label']}/{match['name']}", where, content.read()
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the content is a tar archive, plain or gzip.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    with file_source(path).stream() as stream:
+        return stream.read(512)[257:262] == b"ustar"
+
+
+def _by_number(file: Path) -> tuple[int, str]:
+    match = _NUMBERED.fullmatch(file.stem)
+    return (int(match["number"]) if match else sys.maxsize, file.name)
+
+
+def _review(stem: str, text: str) -> Review:
+    match = _NUMBERED.fullmatch(stem.rpartition("/")[2])
+    return Review(stem, text, match["rating"] if match else None)

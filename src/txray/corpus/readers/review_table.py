@@ -1,0 +1,95 @@
+"""Reviews as rows of a CSV table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from txray.corpus.readers.reviews import Review
+from txray.corpus.sources import MAX_LINE, Source, content_fingerprint
+from txray.errors import CorpusError
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+_NEEDED = ("text", "label")
+_LABELS: Mapping[str, str] = {"pos": "pos", "neg": "neg", "1": "pos", "0": "neg"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewTable:
+    """A comma-separated UTF-8 table whose header names `text` and `label`, and maybe `id` and `rating`.
+
+    Labels are `pos` and `neg`, or 1 and 0. Ids are the file, the number of the row, and the value of `id`
+    where there is such a column: unique even where that is not.
+    """
+
+    source: Source
+
+    def check(self) -> ReviewTable:
+        """This table, after a look at its header.
+
+        Raises:
+            CorpusError: unreadable, or without the columns.
+        """
+        self.source.check()
+        next(self._rows(), None)
+        return self
+
+    def of(self, label: str) -> Iterator[Review]:
+        """One pass over the reviews with this label."""
+        for number, line, row in self._rows():
+            value = row["label"].strip()
+            if value not in _LABELS:
+                raise CorpusError(
+                    f"{self.source.where}, line {line}: label {value[:40]!r}; give pos or neg, or 1 or 0"
+                )
+            if _LABELS[value] == label:
+                own = row.get("id", "").strip()
+                name = f"{self.source.stem}/{number:06d}"
+                yield Review(
+                    f"{name}/{own}" if own else name, row["text"], row.get("rating", "").strip() or None
+                )
+
+    def fingerprint(self, **options: object) -> str:
+        """Hash of the content and of the options."""
+        return content_fingerprint("imdb", [self.source.part()], **options)
+
+    def _rows(self) -> Iterator[tuple[int, int, Mapping[str, str]]]:
+        """Number of each row from 1, of its last line, and its values by column."""
+        # strict: a broken quote is an error, not a field that swallows the rest of the file
+        table = csv.reader((text for _, text in self.source.lines()), strict=True)
+        columns = self._next(table)
+        if columns is None or not set(_NEEDED) <= {column.strip() for column in columns}:
+            found = ", ".join(map(repr, columns or ())) or "none"
+            raise CorpusError(
+                f"{self.source.where}: columns {found[:200]}; needs {' and '.join(map(repr, _NEEDED))} in "
+                "the first line, separated by commas"
+            )
+        names = [column.strip() for column in columns]
+        number = 0
+        while (values := self._next(table)) is not None:
+            if not values:
+                continue
+            number += 1
+            if len(values) != len(names):
+                raise CorpusError(
+                    f"{self.source.where}, line {table.line_num}: {len(values)} values for {len(names)} "
+                    "columns; put text with commas or quotes between double quotes"
+                )
+            yield number, table.line_num, dict(zip(names, values, strict=True))
+
+    def _next(self, table: Reader) -> list[str] | None:
+        """The next row; None at the end."""
+        # 131,072 characters by default, and one value for the whole process: raised for this row only
+        limit = csv.field_size_limit(MAX_LINE)
+        try:
+            return next(table, None)
+        except csv.Error as error:
+            raise CorpusError(
+                f"{self.source.where}, line {table.line_num}: broken CSV ({error}); check the quotes"
+            ) from error
+        finally:
+            csv.field_size_limit(limit)

@@ -1,0 +1,38 @@
+"""What the kinds of review collections have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+LABELS = ("pos", "neg")
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review as stored.
+
+    Attributes:
+        id: unique in its collection.
+        text: with its HTML.
+        rating: 1 to 10, None where it is not known.
+    """
+
+    id: str
+    text: str
+    rating: str | None
+
+
+class Reviews(Protocol):
+    """A collection of labelled reviews that can be read again and again."""
+
+    def of(self, label: str) -> Iterator[Review]:
+        """One pass over the reviews with this label, in the order stored.
+
+        Raises:
+            CorpusError: while reading: damaged, not UTF-8, malformed.
+        """
+
+    def fingerprint(self, **options: object) -> str:
+        """Hash of the content in reading order, and of the options."""

@@ -1,0 +1,123 @@
+"""Plain text: a file, or a folder of `.txt` files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from txray.corpus.corpus import Corpus
+from txray.corpus.document import Document
+from txray.corpus.readers.choices import choice, no_split, switch
+from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed
+from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
+from txray.errors import CorpusError
+
+UNITS = ("paragraph", "line", "file")
+
+Paragraph = list[str]
+"""Its lines, without the spaces around them."""
+
+
+def read_text(
+    path: Path, split: str | None = None, *, unit: str = "paragraph", tokenized: bool = False
+) -> Corpus:
+    """Plain UTF-8 text.
+
+    Lines without words separate paragraphs and are not counted. Inside a paragraph a line end is a mere
+    space, because running text is often wrapped. Ids are the file and the number of the first line, e.g.
+    `notes/000017`, for whole files the file alone.
+
+    Args:
+        path: a file, plain or `.gz`, or a folder whose `.txt` and `.txt.gz` files (also in folders below) are
+            read in the order of their names.
+        split: must be None: there are no splits.
+        unit: what a document is: `paragraph`, `line` or `file`.
+        tokenized: the text is already split into words by spaces and is not tokenised again; then a line end
+            is also a sentence end.
+
+    Raises:
+        CorpusError: nothing readable there.
+        UsageError: a split, or an option that does not exist.
+    """
+    choice("unit", unit, UNITS)
+    switch("tokenized", tokenized)
+    no_split(path, split, "text")
+    sources = _find(path)
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        tokenizer = Tokenizer()
+        for source in sources:
+            for name, paragraphs in _units(source, unit):
+                words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
+                if words:
+                    yield Document(id=name, words=words, sentence_starts=starts)
+                else:
+                    skipped["no words"] += 1
+
+    rules = "spaces" if tokenized else tokenizer_name()
+    return Corpus(
+        f"text/{path.name.removesuffix('.gz')}",
+        documents,
+        fingerprint=lambda: content_fingerprint(
+            "text", (source.part() for source in sources), unit=unit, rules=rules
+        ),
+    )
+
+
+def _find(path: Path) -> list[Source]:
+    if kind_of(path) == "file":
+        return [file_source(path).check()]
+    files = sorted([*listed(path, "**/*.txt"), *listed(path, "**/*.txt.gz")])
+    if not files:
+        raise CorpusError(f"{path}: holds no .txt or .txt.gz file; give a folder with some, or one file")
+    stems: dict[str, Path] = {}
+    for file in files:
+        stem = file.relative_to(path).as_posix().removesuffix(".gz").removesuffix(".txt")
+        if stem in stems:
+            raise CorpusError(
+                f"{path}: holds {stems[stem].name} and {file.name}; keep one, their documents share ids"
+            )
+        stems[stem] = file
+    return [file_source(file, stem) for stem, file in stems.items()]
+
+
+def _units(source: Source, unit: str) -> Iterator[tuple[str, list[Paragraph]]]:
+    """The id and the text of each document."""
+    if unit == "file":
+        yield source.stem, [lines for _, lines in _paragraphs(source)]
+        return
+    for first, lines in _paragraphs(source):
+        if unit == "paragraph":
+            yield f"{source.stem}/{first:06d}", [lines]
+        else:
+            for number, line in enumerate(lines, first):
+                yield f"{source.stem}/{number:06d}", [[line]]
+
+
+def _paragraphs(source: Source) -> Iterator[tuple[int, Paragraph]]:
+    """The number of the first line, and the lines between two blank ones."""
+    first, held = 0, Paragraph()
+    for number, line in source.lines():
+        if text := line.strip():
+            first = first if held else number
+            held.append(text)
+        elif held:
+            yield first, held
+            held = []
+    if held:
+        yield first, held
+
+
+def _running_text(paragraphs: list[Paragraph]) -> str:
+    return "\n".join(" ".join(lines) for lines in paragraphs)
+
+
+def _split(paragraphs: list[Paragraph]) -> Tokens:
+    words: list[str] = []
+    starts: list[int] = []
+    for line in (line for lines in paragraphs for line in lines):
+        found = line.split()
+        starts.extend(len(words) + start for start in sentence_starts(found))
+        words.extend(found)
+    return Tokens(tuple(words), tuple(starts))

@@ -1,0 +1,153 @@
+"""WikiText: Wikipedia paragraphs, already split into words."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from txray.corpus.archives import ZIP_MAGIC, reading
+from txray.corpus.corpus import Corpus
+from txray.corpus.document import Document
+from txray.corpus.readers.choices import choice, known_split, split_of_file
+from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed, zip_source
+from txray.corpus.tokenize import sentence_starts
+from txray.errors import CorpusError, UsageError
+
+SPLITS = {"train": "train", "valid": "valid", "test": "test", "validation": "valid"}
+VERSIONS = ("tokens", "raw")
+
+_OFFICIAL = re.compile(r"wiki\.(?P<split>train|valid|test)\.(?P<version>tokens|raw)(?:\.gz)?")
+_RESTORED = {"@-@": "-", "@,@": ",", "@.@": "."}
+_HEADING = {"section": "heading"}
+_PARAGRAPH = {"section": "paragraph"}
+
+
+def read_wikitext(
+    path: Path,
+    split: str | None = None,
+    *,
+    headings: str = "keep",
+    markup: str = "keep",
+    version: str | None = None,
+) -> Corpus:
+    """WikiText-2 or WikiText-103, tokens or raw version.
+
+    Each line with words is a document, split at spaces. A heading, ` = Title = `, is one too; the label
+    `section` is `heading` or `paragraph`. Lines without words separate documents and are not counted. `<unk>`
+    is a word. Ids are the split and the line number, e.g. `wiki/train/000123`. Sentence starts follow
+    `txray.corpus.tokenize.sentence_starts`.
+
+    Args:
+        path: folder or zip that holds `wiki.{train,valid,test}.{tokens,raw}`, at its top or one folder
+            below, plain or `.gz`; or one file of such lines.
+        split: `train`, `valid` (or `validation`) or `test`; needed for a folder or a zip.
+        headings: `keep`, or `skip` (counted as skipped, reason `heading`).
+        markup: `keep`, or `restore`: the words `@-@`, `@,@`, `@.@` become `-`, `,`, `.`.
+        version: `tokens` or `raw`; needed only where both are there.
+
+    Raises:
+        CorpusError: nothing readable there.
+        UsageError: a split or option that does not exist.
+    """
+    skip_headings = choice("headings", headings, ("keep", "skip")) == "skip"
+    restore = choice("markup", markup, ("keep", "restore")) == "restore"
+    if version is not None:
+        choice("version", version, VERSIONS)
+    source = _find(path, split, version).check()
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        for number, line in source.lines():
+            words = line.split()
+            if not words:
+                continue
+            heading = _is_heading(words)
+            if heading and skip_headings:
+                skipped["heading"] += 1
+                continue
+            if restore and "@" in line:
+                words = [_RESTORED.get(word, word) for word in words]
+            yield Document(
+                id=f"{source.stem}/{number:06d}",
+                words=tuple(words),
+                labels=_HEADING if heading else _PARAGRAPH,
+                sentence_starts=sentence_starts(words),
+            )
+
+    return Corpus(
+        f"wikitext/{source.stem.removeprefix('wiki/')}",
+        documents,
+        fingerprint=lambda: content_fingerprint(
+            "wikitext", [source.part()], headings=headings, markup=markup
+        ),
+    )
+
+
+def _is_heading(words: Sequence[str]) -> bool:
+    """Whether the words stand between equally many `=` on both sides."""
+    if words[0] != "=" or words[-1] != "=":
+        return False
+    level = next((place for place, word in enumerate(words) if word != "="), len(words))
+    return len(words) > 2 * level and all(word == "=" for word in words[-level:]) and words[-level - 1] != "="
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An official file: where it lies, and how to open it."""
+
+    inside: PurePosixPath
+    split: str
+    version: str
+    source: Callable[[], Source]
+
+    @classmethod
+    def of(cls, inside: str, source: Callable[[str], Source]) -> _Candidate | None:
+        place = PurePosixPath(inside)
+        match = _OFFICIAL.fullmatch(place.name)
+        if match is None or len(place.parts) > 2:
+            return None
+        stem = f"wiki/{match['split']}"
+        return cls(place, match["split"], match["version"], lambda: source(stem))
+
+
+def _find(path: Path, split: str | None, version: str | None) -> Source:
+    if kind_of(path) == "folder":
+        files = [*listed(path, "wiki.*"), *listed(path, "*/wiki.*")]
+        found = [
+            _Candidate.of(file.relative_to(path).as_posix(), partial(file_source, file)) for file in files
+        ]
+        return _choose(path, split, version, [one for one in found if one])
+    with reading(str(path), CorpusError), path.open("rb") as stream:
+        is_zip = stream.read(4) in ZIP_MAGIC
+    if is_zip:
+        with reading(str(path), CorpusError), zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        found = [_Candidate.of(member.filename, partial(zip_source, path, member)) for member in members]
+        return _choose(path, split, version, [one for one in found if one])
+    split_of_file(path, split, SPLITS)
+    official = _OFFICIAL.fullmatch(path.name)
+    return file_source(path, f"wiki/{official['split']}" if official else None)
+
+
+def _choose(path: Path, split: str | None, version: str | None, found: Sequence[_Candidate]) -> Source:
+    wanted = known_split(path, split, SPLITS)
+    found = [one for one in found if one.split == wanted and version in (None, one.version)]
+    if not found:
+        raise CorpusError(
+            f"{path}: holds no wiki.{wanted}.{version or 'tokens'}, .raw or .gz of it; give the WikiText "
+            "folder, its zip, or one file of it"
+        )
+    if len({one.version for one in found}) > 1:
+        raise UsageError(
+            f"{path}: holds the tokens and the raw version; choose one with version='tokens' or 'raw'"
+        )
+    plain = [one for one in found if one.inside.suffix != ".gz"] or list(found)
+    if len(plain) > 1:
+        raise UsageError(
+            f"{path}: holds {' and '.join(str(one.inside) for one in plain)}; name one of the folders"
+        )
+    return plain[0].source()

@@ -1,0 +1,221 @@
+"""One readable text: a file, a gzip file or a member of an archive, decoded with errors that say where."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from txray.corpus.archives import GZIP_MAGIC, ZIP_ENCRYPTED, ZIP_MAGIC, decompressed, reading
+from txray.errors import CorpusError
+
+MAX_LINE = 1 << 28
+"""Bytes; a longer line, field of a table, or file that is one document is refused."""
+
+_HEAD = 4096
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_TO_UTF8 = "convert it to UTF-8, e.g. with iconv -f {guess} -t UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One text that can be read again and again; gzip is undone wherever it is met.
+
+    Attributes:
+        where: names the text in errors: the path, and the member where it lies in an archive.
+        stem: begins the ids of its documents, e.g. `wiki/train`; without `.gz`, so that the compressed and
+            the plain text agree.
+        opener: opens the bytes as stored.
+    """
+
+    where: str
+    stem: str
+    opener: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    @contextmanager
+    def stream(self) -> Iterator[IO[bytes]]:
+        """The decompressed bytes.
+
+        Raises:
+            CorpusError: they cannot be read, or the compressed data are damaged.
+        """
+        with reading(self.where, CorpusError), self.opener() as stored, decompressed(stored) as stream:
+            yield stream
+
+    def check(self) -> Source:
+        """This source, after a look at its first bytes.
+
+        Raises:
+            CorpusError: it is unreadable, empty, binary, or not UTF-8.
+        """
+        with self.stream() as stream:
+            head = stream.read(_HEAD)
+        if not head:
+            raise CorpusError(f"{self.where}: empty; give a file with text")
+        if head.startswith(ZIP_MAGIC):
+            raise CorpusError(f"{self.where}: a zip archive where text is needed; unpack it first")
+        if not head.startswith(_UTF16_MARKS) and head.count(0) > len(head) // 10:
+            raise CorpusError(
+                f"{self.where}: binary ({head.count(0)} of the first {len(head)} bytes are NUL); give UTF-8 "
+                "text (if it is UTF-16, " + _TO_UTF8.format(guess="UTF-16") + ")"
+            )
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(head)
+        except UnicodeDecodeError as error:
+            raise _wrong_encoding(head, self.where, error.start) from error
+        return self
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Line numbers from 1 and lines with their line ends, split at `\\n` only; no byte order mark.
+
+        Raises:
+            CorpusError: not UTF-8, with the line and the byte offset; damaged; a line above `MAX_LINE`.
+        """
+        offset = 0
+        with self.stream() as stream:
+            for number, raw in enumerate(iter(partial(stream.readline, MAX_LINE), b""), 1):
+                if len(raw) >= MAX_LINE:
+                    raise CorpusError(
+                        f"{self.where}, line {number}: longer than {MAX_LINE:,} bytes; break the text into "
+                        "lines"
+                    )
+                yield number, decoded(raw, self.where, line=number, offset=offset)
+                offset += len(raw)
+
+    def text(self) -> str:
+        """The whole text.
+
+        Raises:
+            CorpusError: as for `lines`.
+        """
+        with self.stream() as stream:
+            raw = stream.read(MAX_LINE)
+        if len(raw) >= MAX_LINE:
+            raise CorpusError(f"{self.where}: more than {MAX_LINE:,} bytes for one document; split the file")
+        return decoded(raw, self.where)
+
+    def part(self) -> tuple[str, bytes]:
+        """The stem, and SHA-256 of the decompressed bytes (32 bytes)."""
+        digest = hashlib.sha256()  # hashlib.file_digest does not take every kind of stream
+        with self.stream() as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        return self.stem, digest.digest()
+
+
+def decoded(raw: bytes, where: str, *, line: int = 1, offset: int = 0) -> str:
+    """UTF-8 bytes as text, without a byte order mark at the beginning.
+
+    Args:
+        raw: the bytes.
+        where: names the text in the error.
+        line: number of the first line in `raw`.
+        offset: of `raw` in the whole text, bytes.
+
+    Raises:
+        CorpusError: not UTF-8, with the line and the byte offset.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(raw, where, error.start, line=line, offset=offset) from error
+    return text.removeprefix("\ufeff") if offset == 0 else text
+
+
+def _wrong_encoding(raw: bytes, where: str, at: int, *, line: int = 1, offset: int = 0) -> CorpusError:
+    line += raw.count(b"\n", 0, at)
+    guess = "UTF-16" if offset == 0 and raw.startswith(_UTF16_MARKS) else "LATIN1"
+    return CorpusError(
+        f"{where}, line {line}: not UTF-8 (byte 0x{raw[at]:02X} at offset {offset + at}); "
+        + _TO_UTF8.format(guess=guess)
+    )
+
+
+def file_source(path: Path, stem: str | None = None) -> Source:
+    """A file, plain or gzip.
+
+    Args:
+        path: of the file.
+        stem: begins the ids of its documents; the file name without its endings by default.
+
+    Raises:
+        CorpusError: missing, a folder, not a regular file, or named `.gz` and not gzip.
+    """
+    if kind_of(path) != "file":
+        raise CorpusError(f"{path}: a folder where a file is needed; name one file in it")
+    with reading(str(path), CorpusError), path.open("rb") as stream:
+        magic = stream.read(2)
+    if path.suffix == ".gz" and magic and magic != GZIP_MAGIC:
+        raise CorpusError(f"{path}: named .gz but not gzip-compressed; download it again, or rename it")
+    return Source(str(path), plain_stem(path.name) if stem is None else stem, partial(path.open, "rb", 0))
+
+
+def zip_source(path: Path, member: zipfile.ZipInfo, stem: str) -> Source:
+    """A member of a zip archive, plain or gzip.
+
+    Raises:
+        CorpusError: the member is encrypted.
+    """
+    where = f"{path}: {member.filename!r}"
+    if member.flag_bits & ZIP_ENCRYPTED:
+        raise CorpusError(f"{where}: encrypted; unpack it with its password first")
+
+    @contextmanager
+    def opener() -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            yield stream
+
+    return Source(where, stem, opener)
+
+
+def kind_of(path: Path) -> str:
+    """`file` or `folder`.
+
+    Raises:
+        CorpusError: nothing is there, it cannot be looked at, or it is neither (a pipe, a device).
+    """
+    with reading(str(path), CorpusError):
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "file"
+        if path.exists():
+            raise CorpusError(
+                f"{path}: neither a file nor a folder; text is read more than once, so save it first"
+            )
+    raise CorpusError(f"{path}: no such file or folder; check the path")
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that match, sorted by their path inside it; hidden ones are left out."""
+    with reading(str(folder), CorpusError):
+        found = [(path.relative_to(folder), path) for path in folder.glob(pattern) if path.is_file()]
+    visible = [
+        (inside, path) for inside, path in found if not any(part.startswith(".") for part in inside.parts)
+    ]
+    return [path for _, path in sorted(visible, key=lambda pair: pair[0].as_posix())]
+
+
+def plain_stem(name: str) -> str:
+    """A file name without `.gz` and one more ending."""
+    return Path(name.removesuffix(".gz")).stem
+
+
+def content_fingerprint(format: str, parts: Iterable[tuple[str, bytes]], **options: object) -> str:  # noqa: A002
+    """SHA-256 of the content in reading order, of what the ids are made of, and of the reading options.
+
+    Args:
+        format: the reader's name.
+        parts: stem and digest of each text, as `Source.part` gives them.
+        options: every option that changes the documents.
+    """
+    digest = hashlib.sha256(repr((format, sorted(options.items()))).encode())
+    for part in parts:
+        digest.update(repr(part).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
