@@ -48,8 +48,9 @@ class RecurrentConfig:
         if self.cell not in get_args(Cell):
             raise UnknownNameError.of("cell", self.cell, get_args(Cell))
         for name in ("embedding", "hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"model: {name}={getattr(self, name)}; it must be at least 1")
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise UsageError(f"model: {name}={size!r}; it must be a whole number of at least 1")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model: dropout={self.dropout}; it must be at least 0 and below 1")
         if self.tied and self.embedding != self.hidden:
