@@ -1,1 +1,32 @@
-"""plots"""
+"""Figures: each function takes results and returns a plotly figure; nothing is written or shown."""
+
+from txray.plots.curves import classifier_curves, training_curves
+from txray.plots.export import save_figure, save_figures, to_html
+from txray.plots.frequency import pos_frequency
+from txray.plots.gained import gained_neurons, gained_table
+from txray.plots.mass import mass_activation
+from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
+from txray.plots.scatter import hellinger_length
+from txray.plots.shift import length_shift
+from txray.plots.states import states
+from txray.plots.theme import StageStyle, stage_styles
+
+__all__ = [
+    "StageStyle",
+    "classifier_curves",
+    "gained_neurons",
+    "gained_table",
+    "hellinger_length",
+    "least_changed_neurons",
+    "length_shift",
+    "mass_activation",
+    "most_changed_neurons",
+    "neuron_detail",
+    "pos_frequency",
+    "save_figure",
+    "save_figures",
+    "stage_styles",
+    "states",
+    "to_html",
+    "training_curves",
+]

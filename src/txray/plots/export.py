@@ -1,0 +1,159 @@
+"""Figures to files: HTML and JSON always, PNG, PDF and SVG with the extra `export` and a Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+import plotly.graph_objects as go
+
+from txray.errors import OutputError, UnknownNameError, UsageError
+from txray.files import atomic_file, write_text
+
+SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
+"""What a figure can be written as."""
+
+_IMAGES = (".png", ".pdf", ".svg")
+_PNG_SCALE = 2
+"""Pixels of a PNG per pixel of the figure: sharp in print at column width."""
+_SECONDS = 120
+"""One image may take so long before it counts as failed."""
+
+Result = TypeVar("Result")
+
+
+def save_figure(figure: go.Figure, path: Path | str) -> Path:
+    """Write one figure; the suffix of the path says as what.
+
+    `.html` is one file without a request to any host, `.json` is plotly's own format; `.png`, `.pdf` and
+    `.svg` need the extra `export` (kaleido) and a Chromium or Chrome. The file is complete or absent.
+
+    Args:
+        figure: any.
+        path: ends in .html, .json, .png, .pdf or .svg; folders are made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        UnknownNameError: another suffix.
+        UsageError: kaleido or the browser is missing.
+        OutputError: the browser failed, or the place cannot be written.
+    """
+    return save_figures({path: figure})[0]
+
+
+def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
+    """Write several figures, all images with one start of the browser.
+
+    Args:
+        figures: path -> figure; see `save_figure`.
+
+    Returns:
+        The paths written, in the order given.
+
+    Raises:
+        UnknownNameError: an unknown suffix; nothing is written then.
+        UsageError: kaleido or the browser is missing.
+        OutputError: the browser failed, or a place cannot be written.
+    """
+    targets = {Path(path): figure for path, figure in figures.items()}
+    for path in targets:
+        if path.suffix.lower() not in SUFFIXES:
+            raise UnknownNameError.of(f"suffix of {path}", path.suffix, SUFFIXES)
+    images = {path: figure for path, figure in targets.items() if path.suffix.lower() in _IMAGES}
+    # Rendering is what can fail: nothing is written before it has succeeded.
+    contents = _rendered(images) if images else []
+    for path, figure in targets.items():
+        match path.suffix.lower():
+            case ".html":
+                write_text(path, to_html(figure, name=path.stem))
+            case ".json":
+                write_text(path, figure.to_json())
+    for path, content in zip(images, contents, strict=True):
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    return list(targets)
+
+
+def to_html(figure: go.Figure, *, name: str = "figure") -> str:
+    """One whole HTML page that makes no request to any host; the same figure gives the same text.
+
+    Args:
+        figure: any.
+        name: of the page's element.
+    """
+    config = {
+        "typesetMath": False,
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "svg", "scale": 1},
+    }
+    identity = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return str(
+        figure.to_html(
+            config=config, include_plotlyjs=True, include_mathjax=False, div_id=f"txray-{identity}"
+        )
+    )
+
+
+def _kaleido(path: Path) -> Any:
+    try:
+        import kaleido
+    except ImportError as error:
+        raise UsageError(
+            f"{path}: {path.suffix} needs the extra 'export': pip install 'txray[export]' "
+            "(or write .html or .json)"
+        ) from error
+    return kaleido
+
+
+def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
+    first = next(iter(images))
+    kaleido = _kaleido(first)
+    from kaleido.errors import ChromeNotFoundError
+
+    async def render() -> list[bytes]:
+        # One browser for all; without MathJax, which would be fetched from a host.
+        async with kaleido.Kaleido(n=1, timeout=_SECONDS, mathjax=False) as browser:
+            contents: list[bytes] = []
+            for path, figure in images.items():
+                kind = path.suffix.lower().removeprefix(".")
+                options = {"format": kind, "scale": _PNG_SCALE if kind == "png" else 1}
+                contents.append(await browser.calc_fig(figure.to_dict(), opts=options))
+            return contents
+
+    try:
+        return _in_thread(render)
+    except ChromeNotFoundError as error:
+        named = os.environ.get("BROWSER_PATH")
+        where = f" (BROWSER_PATH={named!r} is none)" if named else ""
+        raise UsageError(
+            f"{first}: {first.suffix} needs Chromium or Chrome{where}: install one, or name it in "
+            "BROWSER_PATH (or write .html or .json)"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OutputError(f"{first}: the browser could not draw it: {reason}") from error
+
+
+def _in_thread(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run a coroutine to its end, also where an event loop runs already (notebooks)."""
+    outcome: list[Result | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(work()))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = Thread(target=run, name="txray-export")
+    thread.start()
+    thread.join()
+    result = outcome[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -1,0 +1,79 @@
+"""The preferred features of neurons, strongest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from txray.preferences.preferences import Preferences, Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """What one neuron prefers, by falling probability, then by feature.
+
+    Attributes:
+        feature: names.
+        probability: (n,) of the preference distribution; sums to 1 unless empty.
+        mean: (n,) mean selected activation, in units of the layer's output.
+        mass: (n,) their sum, in the same units.
+        count: (n,) selected activations.
+    """
+
+    feature: tuple[str, ...]
+    probability: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+
+def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") -> Preferred:
+    """What one neuron prefers; empty for an un-preferred neuron.
+
+    Args:
+        preferences: of one stage.
+        neuron: its index.
+        weight: what the distribution normalises.
+    """
+    totals = preferences.totals
+    rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
+    weights = totals.weights(weight)[rows]
+    order = np.argsort(-weights, kind="stable")  # rows come sorted by feature: ties keep that order
+    weights = weights[order]
+    return Preferred(
+        feature=tuple(preferences.features[totals.feature_id[rows][order]].tolist()),
+        probability=weights / weights.sum() if len(weights) else weights,
+        mean=(totals.sum[rows] / totals.count[rows])[order],
+        mass=totals.sum[rows][order],
+        count=totals.count[rows][order],
+    )
+
+
+def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list[tuple[str, ...]]:
+    """The k features of highest probability of every neuron, in one pass.
+
+    Args:
+        preferences: of one stage.
+        k: features per neuron.
+        weight: what the distributions normalise.
+
+    Returns:
+        One tuple per neuron, at most k long, empty where un-preferred.
+    """
+    totals = preferences.totals
+    # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
+    order = np.lexsort((-totals.weights(weight), totals.neuron))
+    starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
+    ends = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons), side="right")
+    names = preferences.features
+    return [
+        tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]

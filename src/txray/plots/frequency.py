@@ -1,0 +1,157 @@
+"""Activation mass per feature against how often the feature occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from txray.errors import ShapeError, UsageError
+from txray.plots.frame import caption, dress, kind_noun, linear_axis, say
+from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
+from txray.plots.theme import GRID, MUTED, SIZE, StageStyle, styles_for
+
+if TYPE_CHECKING:
+    from txray.preferences.preferences import Preferences
+
+
+def pos_frequency(
+    early: Preferences,
+    late: Preferences,
+    *,
+    top: int = 40,
+    styles: Mapping[str, StageStyle] | None = None,
+) -> go.Figure:
+    """Per POS tag: share of the corpus, and share of the activation mass early and late.
+
+    The title tells the total variation distance, over all tags, of each stage's mass shares from the tag
+    shares of its corpus. Tags beyond `top` are drawn together as one.
+
+    Args:
+        early: preferences of the earlier stage, of kind `pos`.
+        late: of the later stage, of the same kind.
+        top: tags drawn on their own, the most frequent first.
+        styles: of all stages of a report (`stage_styles`).
+
+    Raises:
+        ShapeError: two kinds of feature.
+        UsageError: `top` below 1.
+        UnknownNameError: `styles` lacks a stage.
+
+    Source:
+        Rethmeier et al. 2020, section 3 (frequency analysis).
+    """
+    if early.feature != late.feature:
+        raise ShapeError(
+            f"stage {early.stage!r} gives feature {early.feature!r}, stage {late.stage!r} gives "
+            f"{late.feature!r}; draw the same kind"
+        )
+    if top < 1:
+        raise UsageError(f"frequency analysis: top={top}; draw at least 1 feature")
+    look = styles_for([early.stage, late.stage], styles)
+    noun = kind_noun(early.feature)
+    names = np.array(sorted({*early.features, *late.features}), dtype=object)
+    corpora = [_shares(p, p.feature_counts(), names) for p in (early, late)]
+    masses = [_shares(p, p.feature_mass(), names) for p in (early, late)]
+    same_corpus = np.array_equal(corpora[0], corpora[1])
+    order = np.lexsort((np.arange(len(names)), -(corpora[0] + corpora[1])))
+    ticks = [*names[order[:top]].tolist()]
+    if len(names) > top:
+        ticks.append(f"{count(len(names) - top)} others")
+    figure = go.Figure()
+    for p, share, color in zip((early, late), corpora, (GRID, MUTED), strict=True):
+        if p is late and same_corpus:
+            continue
+        drawn = _together(share[order], top)
+        whose = "" if same_corpus else f" of {shown(p.stage)}"
+        figure.add_bar(
+            name=f"share of the corpus{whose}",
+            x=np.arange(len(drawn)),
+            y=100 * drawn,
+            marker={"color": "#C9C9C9" if color == GRID else "#8A8A8A"},
+            hovertext=[
+                hover(visible(tick), f"{percent(s)} of the words of the corpus")
+                for tick, s in zip(ticks, drawn, strict=True)
+            ],
+            hoverinfo="text",
+        )
+    for p, share, corpus, shift in zip((early, late), masses, corpora, (-0.16, 0.16), strict=True):
+        drawn = _together(share[order], top)
+        figure.add_scatter(
+            name=f"share of the activation mass, {shown(p.stage)}",
+            x=np.arange(len(drawn)) + shift,
+            y=100 * drawn,
+            mode="markers",
+            marker={
+                "color": look[p.stage].color,
+                "symbol": look[p.stage].symbol,
+                "size": 9,
+                "line": {"color": "white", "width": 1},
+            },
+            hovertext=[
+                hover(
+                    f"{visible(tick)} in {visible(p.stage)}",
+                    f"{percent(s)} of the activation mass",
+                    f"{percent(c)} of the words of the corpus",
+                )
+                for tick, s, c in zip(ticks, drawn, _together(corpus[order], top), strict=True)
+            ],
+            hoverinfo="text",
+        )
+    tilt = max((text_width(visible(tick), SIZE) for tick in ticks), default=0) > 800 / max(len(ticks), 1)
+    figure.update_xaxes(
+        tickmode="array",
+        tickvals=np.arange(len(ticks)),
+        ticktext=[shown(tick) for tick in ticks],
+        tickangle=-90 if tilt else 0,
+        range=[-0.6, len(ticks) - 0.4],
+        title_text=f"{noun}, by falling frequency in the corpus",
+        showgrid=False,
+    )
+    drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
+    figure.update_yaxes(
+        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit=" %")
+    )
+    if len(names) == 0:
+        say(figure, f"No {noun} was counted in these stages.")
+    longest = max((text_width(visible(tick), SIZE) for tick in ticks), default=0)
+    return dress(
+        figure,
+        title=_finding(early, late, masses, corpora, noun),
+        subtitle=f"Bars: how often each {noun} occurs. Markers: how much of the activation mass falls on it",
+        caption=caption(early, late, note=plural(len(names), noun)),
+        below=round(46 + longest) if tilt else 52,
+    )
+
+
+def _shares(p: Preferences, amounts: NDArray[np.generic], names: NDArray[np.object_]) -> NDArray[np.float64]:
+    """(n_names,) share of each name; 0 for names that this stage lacks, and everywhere if there is nothing."""
+    result = np.zeros(len(names))
+    if len(p.features):
+        result[np.searchsorted(names, p.features)] = amounts
+    total = result.sum()
+    return result / total if total > 0 else result
+
+
+def _together(shares: NDArray[np.float64], top: int) -> NDArray[np.float64]:
+    """The first `top` shares, and the sum of all others as one more."""
+    return shares if len(shares) <= top else np.append(shares[:top], shares[top:].sum())
+
+
+def _finding(
+    early: Preferences,
+    late: Preferences,
+    masses: list[NDArray[np.float64]],
+    corpora: list[NDArray[np.float64]],
+    noun: str,
+) -> str:
+    told = [
+        f"{np.abs(mass - corpus).sum() / 2:.3f} in {visible(p.stage)}"
+        if mass.any()
+        else f"(no mass) in {visible(p.stage)}"
+        for p, mass, corpus in zip((early, late), masses, corpora, strict=True)
+    ]
+    return f"Activation mass departs from {noun} frequency by {told[0]}, {told[1]} (total variation)"

@@ -1,0 +1,168 @@
+"""The strongest and the weakest gained neurons, with what they prefer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.features import strongest
+from txray.plots.frame import caption_of, dress, kind_noun, say
+from txray.plots.text import count, figure_of, markup, percent, text_width, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.comparison import Comparison
+
+FEATURES = 10
+"""Features listed per neuron."""
+_LINE = 17
+_EDGE = 14
+_COLUMNS = (86, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 354)
+"""Widths in pixels."""
+
+
+def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
+    """The k strongest and the k weakest gained neurons by activation mass; each neuron once.
+
+    Args:
+        comparison: of two stages.
+        k: neurons at either end.
+        features: preferred features listed per neuron, by falling probability.
+
+    Returns:
+        Columns end (`strongest` or `weakest`), neuron, mass (sum of its selected activations in the later
+        stage), length, features (list). Falling mass, ties by neuron; no rows where nothing was gained.
+
+    Raises:
+        UsageError: `k` or `features` below 1.
+
+    Source:
+        Rethmeier et al. 2020, table 1.
+    """
+    if k < 1 or features < 1:
+        raise UsageError(f"gained neurons: k={k}, features={features}; both must be at least 1")
+    gained = comparison.neurons.filter(pl.col("state") == "gained").sort(
+        ["mass_after", "neuron"], descending=[True, False]
+    )
+    weakest = min(k, max(0, len(gained) - k))
+    chosen = pl.concat([gained.head(k), gained.tail(weakest)])
+    top = strongest(comparison.after, features, comparison.weight)
+    return pl.DataFrame(
+        {
+            "end": pl.Series(
+                ["strongest"] * (len(chosen) - weakest) + ["weakest"] * weakest, dtype=pl.String
+            ),
+            "neuron": chosen["neuron"],
+            "mass": chosen["mass_after"],
+            "length": chosen["length_after"],
+            "features": pl.Series(
+                [list(top[neuron]) for neuron in chosen["neuron"]], dtype=pl.List(pl.String)
+            ),
+        }
+    )
+
+
+def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> go.Figure:
+    """Table of the strongest and weakest gained neurons with their preferred features.
+
+    Args:
+        comparison: of two stages.
+        k: neurons at either end.
+        features: preferred features listed per neuron.
+
+    Raises:
+        UsageError: `k` or `features` below 1.
+
+    Source:
+        Rethmeier et al. 2020, table 1.
+    """
+    rows = gained_neurons(comparison, k, features=features)
+    noun = kind_noun(comparison.after.feature)
+    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    gained = int(comparison.summary["gained"])
+    figure = go.Figure()
+    height = 150
+    if len(rows):
+        cells = [_cell(names, length) for names, length in rows.select("features", "length").iter_rows()]
+        figure.add_table(
+            columnwidth=_COLUMNS,
+            header={
+                "values": [
+                    f"<b>{markup(head)}</b>"
+                    for head in (
+                        "",
+                        "neuron",
+                        "activation sum",
+                        f"{noun}s",
+                        f"preferred {noun}s, strongest first",
+                    )
+                ],
+                "align": ["left", "right", "right", "right", "left"],
+                "fill": {"color": theme.PAPER},
+                "line": {"color": theme.FAINT, "width": [0, 0, 0, 0, 0]},
+                "height": 30,
+            },
+            cells={
+                "values": [
+                    rows["end"].to_list(),
+                    [str(neuron) for neuron in rows["neuron"]],
+                    [figure_of(mass) for mass in rows["mass"]],
+                    [count(length) for length in rows["length"]],
+                    ["<br>".join(map(markup, cell)) for cell in cells],
+                ],
+                "align": ["left", "right", "right", "right", "left"],
+                "fill": {
+                    "color": [["#EAF5FC" if end == "strongest" else theme.PAPER for end in rows["end"]]]
+                },
+                "line": {"color": theme.GRID},
+                "height": _LINE + 10,
+            },
+        )
+        height = 30 + sum(_LINE * len(cell) + 10 for cell in cells) + 6
+    else:
+        say(
+            figure,
+            f"No neuron is gained: every neuron that {after} prefers was already preferred in {before} "
+            f"({count(comparison.summary['shared'])} shared, {count(comparison.summary['avoided'])} avoided).",
+        )
+    return dress(
+        figure,
+        title=_finding(comparison, gained),
+        subtitle=f"Gained: un-preferred in {before}, preferred in {after}",
+        caption=caption_of(comparison),
+        plot_height=height,
+        below=0,
+        left=_EDGE,
+    )
+
+
+def _finding(comparison: Comparison, gained: int) -> str:
+    after = comparison.neurons["mass_after"]
+    total = float(after.sum())
+    if gained == 0 or total == 0:
+        return f"No neuron is gained from {visible(comparison.before.stage)} to {visible(comparison.after.stage)}"
+    mass = float(comparison.neurons.filter(pl.col("state") == "gained")["mass_after"].sum())
+    verb = "neuron is" if gained == 1 else "neurons are"
+    return (
+        f"{count(gained)} of {count(len(comparison.neurons))} {verb} gained in {visible(comparison.after.stage)}, "
+        f"with {percent(mass / total)} of its activation mass"
+    )
+
+
+def _cell(names: list[str], length: int) -> list[str]:
+    """Lines of a cell: each word is kept whole, the count of what is not listed stands at the end."""
+    words = [visible(name) for name in names]
+    if length > len(words):
+        words.append(f"... {count(length - len(words))} more")
+    lines: list[str] = []
+    for position, word in enumerate(words):
+        piece = word + ("," if position < len(words) - 1 else "")
+        joined = f"{lines[-1]} {piece}" if lines else piece
+        if lines and text_width(joined, theme.SIZE) <= _COLUMNS[-1] - 24:
+            lines[-1] = joined
+        else:
+            lines.append(piece)
+    return lines

@@ -1,0 +1,116 @@
+"""Labels that never overlap: placed greedily in pixels, the most important first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from txray.plots.text import text_width
+
+Side = Literal["middle right", "middle left", "top center", "bottom center"]
+"""Where a label stands beside its marker, in plotly's words for `textposition`."""
+
+SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
+
+_LINE_HEIGHT = 1.3
+_SPARE = 2.0
+"""Pixels kept free around a label, because the reader's font is not exactly ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels, x to the right, y downwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share any area."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+    def holds(self, other: Box) -> bool:
+        """Whether the other lies within this one."""
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and other.right <= self.right
+            and other.bottom <= self.bottom
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text that wants to stand beside a marker.
+
+    Attributes:
+        text: plain text, one line.
+        x, y: centre of the marker, in pixels, y downwards.
+        sides: where it may stand, the most wanted first.
+    """
+
+    text: str
+    x: float
+    y: float
+    sides: tuple[Side, ...] = SIDES
+
+
+def place(labels: Sequence[Label], *, area: Box, size: float, radius: float) -> list[Side | None]:
+    """Choose a side for each label so that none overlaps another label or any marker.
+
+    Args:
+        labels: the most important first; later ones give way.
+        area: no label leaves it.
+        size: font size in pixels.
+        radius: of every marker, in pixels.
+
+    Returns:
+        One per label: the side, or None where the label finds no room.
+    """
+    markers = [
+        Box(label.x - radius, label.y - radius, label.x + radius, label.y + radius) for label in labels
+    ]
+    taken: list[Box] = []
+    chosen: list[Side | None] = []
+    for index, label in enumerate(labels):
+        others = markers[:index] + markers[index + 1 :]
+        chosen.append(None)
+        for side in label.sides:
+            box = label_box(label, side, size=size, radius=radius)
+            if area.holds(box) and not any(box.overlaps(other) for other in (*taken, *others)):
+                taken.append(box)
+                chosen[-1] = side
+                break
+    return chosen
+
+
+def label_box(label: Label, side: Side, *, size: float, radius: float) -> Box:
+    """The rectangle that a label covers on one side of its marker, with some room to spare.
+
+    Args:
+        label: what and where.
+        side: of the marker.
+        size: font size in pixels.
+        radius: of the marker, in pixels.
+    """
+    width = text_width(label.text, size) * 1.05 + 2 * _SPARE
+    height = size * _LINE_HEIGHT
+    # Plotly keeps text this far from the centre of a marker.
+    gap = radius / 0.8 + 1 - _SPARE
+    match side:
+        case "middle right":
+            left, top = label.x + gap, label.y - height / 2
+        case "middle left":
+            left, top = label.x - gap - width, label.y - height / 2
+        case "top center":
+            left, top = label.x - width / 2, label.y - gap - height
+        case "bottom center":
+            left, top = label.x - width / 2, label.y + gap
+    return Box(left, top, left + width, top + height)

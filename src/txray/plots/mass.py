@@ -1,0 +1,124 @@
+"""Sorted activation mass per neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from txray.errors import UsageError
+from txray.plots.features import strongest
+from txray.plots.frame import caption, dress, even_sample, log_axis, say
+from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
+from txray.plots.theme import MARKS, StageStyle, styles_for
+
+if TYPE_CHECKING:
+    from txray.preferences.preferences import Preferences
+
+_POINTS = 2_000
+"""Points per stage: twice the pixels of the plotting area."""
+_SYMBOLS = 14
+_HOVER_FEATURES = 8
+
+
+def mass_activation(
+    preferences: Sequence[Preferences], *, styles: Mapping[str, StageStyle] | None = None
+) -> go.Figure:
+    """Sorted activation mass per neuron, one series per stage, on a logarithmic axis.
+
+    Neurons without mass are not on a logarithmic axis; the legend tells how many have some.
+
+    Args:
+        preferences: one per stage, of the same layer and kind, in the order of the legend.
+        styles: of all stages of a report (`stage_styles`), so that a stage looks the same everywhere.
+
+    Raises:
+        UsageError: no stage given, or more than the figure can hold.
+        UnknownNameError: `styles` lacks a stage.
+
+    Source:
+        Rethmeier et al. 2020, section 3 (mass activation).
+    """
+    if not 1 <= len(preferences) <= MARKS // _POINTS:
+        raise UsageError(
+            f"mass activation: {len(preferences)} stages; give 1 to {MARKS // _POINTS}, or the figure cannot be read"
+        )
+    look = styles_for([p.stage for p in preferences], styles)
+    figure = go.Figure()
+    masses = [p.mass() for p in preferences]
+    for p, mass in zip(preferences, masses, strict=True):
+        order = np.argsort(-mass, kind="stable")
+        order = order[: int((mass > 0).sum())]
+        drawn = even_sample(len(order), _POINTS)
+        style = look[p.stage]
+        figure.add_scatter(
+            name=f"{shown(p.stage)} ({count(len(order))} of {count(p.n_neurons)} neurons)",
+            x=drawn + 1,
+            y=mass[order][drawn],
+            mode="lines+markers",
+            line={"color": style.color, "width": 2},
+            marker={"color": style.color, "symbol": style.symbol, "size": 9, "maxdisplayed": _SYMBOLS},
+            hovertext=_stories(p, mass, order, drawn),
+            hoverinfo="text",
+        )
+    every = np.concatenate(masses)
+    most = max(int((mass > 0).sum()) for mass in masses)
+    figure.update_xaxes(
+        title_text="neurons, by falling activation mass (rank)",
+        range=[1 - 0.02 * most, 1.02 * most + 1],
+        tickformat=",d",
+    )
+    figure.update_yaxes(log_axis(every, "activation mass (sum of selected activations)"))
+    if most == 0:
+        say(figure, "No neuron has any activation mass: no activation was selected in these stages.")
+    return dress(
+        figure,
+        title=_finding(preferences, masses),
+        subtitle="Activation mass of each neuron, sorted: a line that falls fast is knowledge in few neurons",
+        caption=caption(*preferences),
+    )
+
+
+def half_mass(mass: NDArray[np.float64]) -> int:
+    """The smallest number of neurons that together hold at least half of the activation mass.
+
+    Args:
+        mass: (n_neurons,) >= 0.
+    """
+    total = float(mass.sum())
+    if total == 0:
+        return 0
+    running = np.cumsum(np.sort(mass)[::-1])
+    return int(np.searchsorted(running, total / 2)) + 1
+
+
+def _finding(preferences: Sequence[Preferences], masses: Sequence[NDArray[np.float64]]) -> str:
+    told = list(zip(preferences, masses, strict=True))
+    if len(told) > 3:
+        told = [told[0], told[-1]]
+    if not any(mass.any() for _, mass in told):
+        return "No activation mass"
+    halves = [
+        f"{count(half_mass(mass))} of {plural(p.n_neurons, 'neuron')} in {visible(p.stage)}"
+        for p, mass in told
+    ]
+    return "Half of the activation mass is held by " + ", ".join(halves)
+
+
+def _stories(
+    preferences: Preferences, mass: NDArray[np.float64], order: NDArray[np.int64], drawn: NDArray[np.int64]
+) -> list[str]:
+    features = strongest(preferences, _HOVER_FEATURES)
+    total = float(mass.sum())
+    return [
+        hover(
+            f"neuron {order[rank]} in {visible(preferences.stage)}",
+            f"rank {count(rank + 1)} of {count(len(order))}",
+            f"activation mass {figure_of(mass[order[rank]])} ({percent(mass[order[rank]] / total)} of all)",
+            f"prefers {listed(features[order[rank]])}",
+        )
+        for rank in drawn.tolist()
+    ]

@@ -1,0 +1,162 @@
+"""How many features each shared neuron prefers before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.plots import theme
+from txray.plots.frame import caption_of, dress, even_sample, kind_noun, linear_axis, log_axis, say
+from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
+from txray.plots.theme import StageStyle, styles_for
+
+if TYPE_CHECKING:
+    from txray.transfer.comparison import Comparison
+
+_LINES = 300
+"""Lines that can still be told apart."""
+_LINEAR_UP_TO = 100
+"""Lengths beyond this need a logarithmic axis: tokens, not POS tags."""
+
+
+def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
+    """Number of preferred features of every shared neuron, before (top row) and after (bottom row).
+
+    A marker stands at every length that occurs, its area tells how many neurons share it. A line joins the two
+    lengths of a neuron; of many neurons an even sample over all changes of length is drawn.
+
+    Args:
+        comparison: of two stages.
+        styles: of all stages of a report (`stage_styles`).
+
+    Raises:
+        UnknownNameError: `styles` lacks a stage.
+
+    Source:
+        Rethmeier et al. 2020, section 3 (length shift).
+    """
+    sides = (comparison.before, comparison.after)
+    look = styles_for([p.stage for p in sides], styles)
+    noun = kind_noun(comparison.before.feature)
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    lengths = [shared[f"length_{side}"].to_numpy().astype(np.int64) for side in ("before", "after")]
+    figure = go.Figure()
+    drawn = _sample(lengths[0], lengths[1])
+    change = np.sign(lengths[1] - lengths[0])
+    for sign, name, color, dash in (
+        (-1, "fewer", theme.SHORTENED, "solid"),
+        (1, "more", theme.LENGTHENED, "solid"),
+        (0, "as many", theme.UNCHANGED, "dot"),
+    ):
+        mine = drawn[change[drawn] == sign]
+        number = int((change == sign).sum())
+        if number == 0:
+            continue
+        figure.add_scatter(
+            name=f"{count(number)} prefer {name}",
+            x=_broken(lengths[0][mine], lengths[1][mine]),
+            y=_broken(np.ones(len(mine)), np.zeros(len(mine))),
+            mode="lines",
+            line={"color": color, "width": 1, "dash": dash},
+            opacity=float(np.clip(12 / np.sqrt(len(drawn)), 0.5, 0.9)),
+            hoverinfo="skip",
+        )
+    largest = max((int(_tally(side)[1].max()) for side in lengths if len(side)), default=1)
+    for p, side, height in zip(sides, lengths, (1, 0), strict=True):
+        at, neurons = _tally(side)
+        figure.add_scatter(
+            x=at,
+            y=np.full(len(at), height),
+            mode="markers",
+            showlegend=False,
+            marker={
+                "color": look[p.stage].color,
+                "symbol": look[p.stage].symbol,
+                "size": 7 + 19 * np.sqrt((neurons - 1) / max(largest - 1, 1)),
+                "opacity": 0.75,
+                "line": {"color": "white", "width": 0.7},
+            },
+            hovertext=[
+                hover(
+                    f"{plural(length, noun)} in {visible(p.stage)}",
+                    f"preferred by {plural(n, 'shared neuron')}",
+                )
+                for length, n in zip(at.tolist(), neurons.tolist(), strict=True)
+            ],
+            hoverinfo="text",
+        )
+    every = np.concatenate(lengths).astype(np.float64)
+    title = f"preferred {noun}s per neuron (length)"
+    is_long = bool(len(every)) and float(every.max()) > _LINEAR_UP_TO
+    axis = log_axis(every, title) if is_long else linear_axis(every, title)
+    if not is_long:
+        axis["range"] = [-0.015 * axis["range"][1], axis["range"][1]]
+    figure.update_xaxes(axis)
+    figure.update_yaxes(
+        tickmode="array", tickvals=[1, 0], ticktext=["", ""], range=[-0.32, 1.32], ticks="", showline=False
+    )
+    for p, side, height, shift in zip(sides, lengths, (1, 0), (1, -1), strict=True):
+        mean = f", mean length {figure_of(float(side.mean()))}" if len(side) else ""
+        figure.add_annotation(
+            text=f"<b>{shown(p.stage)}</b>{markup(mean)}",
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=height,
+            yref="y",
+            yshift=shift * 34,
+            showarrow=False,
+            font={"color": look[p.stage].color, "size": theme.SUBTITLE_SIZE},
+        )
+    if len(shared) == 0:
+        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+    note = (
+        ""
+        if len(drawn) == len(shared)
+        else f"lines: an even sample of {count(len(drawn))} of {count(len(shared))}"
+    )
+    return dress(
+        figure,
+        title=_finding(comparison, lengths[0], lengths[1], noun),
+        subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron, "
+        "the area of a marker tells how many neurons share the length",
+        caption=caption_of(comparison, note),
+    )
+
+
+def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[np.int64], noun: str) -> str:
+    first, second = visible(comparison.before.stage), visible(comparison.after.stage)
+    if len(before) == 0:
+        return f"No neuron is shared by {first} and {second}"
+    change = float(after.mean() / before.mean() - 1)
+    whose = (
+        "The only shared neuron prefers"
+        if len(before) == 1
+        else f"{count(len(before))} shared neurons on average prefer"
+    )
+    how = "as many" if change == 0 else f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}"
+    return (
+        f"{whose} {how} {noun}s in {second} than in {first} "
+        f"(mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))})"
+    )
+
+
+def _sample(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions to draw: evenly spread over the neurons sorted by change of length."""
+    order = np.lexsort((np.arange(len(before)), before, after - before))
+    return order[even_sample(len(order), _LINES)]
+
+
+def _tally(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    values, number = np.unique(lengths, return_counts=True)
+    return values, number
+
+
+def _broken(first: NDArray[np.generic], second: NDArray[np.generic]) -> list[float | None]:
+    """One trace for many lines: both ends of each, then a gap."""
+    return [value for ends in zip(first.tolist(), second.tolist(), strict=True) for value in (*ends, None)]

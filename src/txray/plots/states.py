@@ -1,0 +1,108 @@
+"""How many neurons are shared, avoided, gained or un-preferred."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.frame import caption, dress
+from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.comparison import Comparison
+
+_MEANING = {
+    "shared": "preferred in both",
+    "avoided": "preferred only before",
+    "gained": "preferred only after",
+    "unpreferred": "in neither",
+}
+_ROW = 74
+
+
+def states(*comparisons: Comparison) -> go.Figure:
+    """Shared, avoided, gained and un-preferred neurons, one bar per comparison.
+
+    Args:
+        comparisons: one or more; the title tells the last.
+
+    Raises:
+        UsageError: no comparison given.
+
+    Source:
+        Rethmeier et al. 2020, section 2.3.
+    """
+    if not comparisons:
+        raise UsageError("states: no comparison; give at least one")
+    names = [f"{visible(c.before.stage)} → {visible(c.after.stage)}" for c in comparisons]
+    figure = go.Figure()
+    for state, meaning in _MEANING.items():
+        numbers = [int(c.summary[state]) for c in comparisons]
+        shares = [n / max(len(c.neurons), 1) for n, c in zip(numbers, comparisons, strict=True)]
+        figure.add_bar(
+            name=f"{state} ({meaning})",
+            x=[100 * share for share in shares],
+            y=list(range(len(comparisons))),
+            orientation="h",
+            width=0.62,
+            marker={"color": theme.STATE_COLORS[state], "line": {"color": theme.MUTED, "width": 0.8}},
+            text=[_label(state, n, share) for n, share in zip(numbers, shares, strict=True)],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"color": theme.INK, "size": theme.SUBTITLE_SIZE},
+            constraintext="none",
+            hovertext=[
+                hover(
+                    name,
+                    f"{plural(n, 'neuron')} {state}: {meaning}",
+                    f"{percent(share)} of {count(len(c.neurons))}",
+                )
+                for name, n, share, c in zip(names, numbers, shares, comparisons, strict=True)
+            ],
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", title_text="share of all neurons of the layer")
+    figure.update_yaxes(
+        range=[len(comparisons) - 0.5, -0.5], tickvals=[], showline=False, showgrid=False, ticks=""
+    )
+    for row, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
+        figure.add_annotation(
+            text=f"<b>{shown(comparison.before.stage)} → {shown(comparison.after.stage)}</b>",
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=row - 0.31,
+            yref="y",
+            yanchor="bottom",
+            showarrow=False,
+            hovertext=name,
+        )
+    last = comparisons[-1]
+    counts = last.summary
+    return dress(
+        figure,
+        title=f"{count(counts['shared'])} of {plural(len(last.neurons), 'neuron')} stay preferred from "
+        f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(counts['avoided'])} avoided, "
+        f"{count(counts['gained'])} gained",
+        subtitle="State of every neuron of the layer between two stages",
+        caption=caption(*dict.fromkeys(p for c in comparisons for p in (c.before, c.after))),
+        plot_height=max(150, _ROW * len(comparisons)),
+    )
+
+
+def _label(state: str, number: int, share: float) -> str:
+    """What stands in a bar: as much as fits."""
+    room = share * theme.PLOT_WIDTH - 8
+    for text in (
+        f"{state} {count(number)} ({percent(share)})",
+        f"{count(number)} ({percent(share)})",
+        count(number),
+    ):
+        if text_width(text, theme.SUBTITLE_SIZE) <= room:
+            return text
+    return ""

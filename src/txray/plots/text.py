@@ -1,0 +1,178 @@
+"""Text of a corpus and of users, made safe to show in a figure, and its width in pixels.
+
+Plotly reads a subset of HTML, entities, and between two dollar signs TeX. Text is therefore composed
+plain, words go through `visible`, and every string that enters a figure goes through `markup` (or `shown`,
+which is both).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST_WORD = 40
+"""Characters of a word that are shown; the rest is cut off with an ellipsis."""
+
+HOVER_WIDTH, HOVER_SIZE = 460, 12
+"""Pixels of a line of hover text, and its font size."""
+
+_ORDINARY = re.compile(r"[!-~]{1,40}")
+_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
+_FORMAT_CHARACTERS_OF_SCRIPTS = "\u200c\u200d"
+"""Joiners: Persian, Indic scripts and emoji need them."""
+
+# Widths of ASCII 32 to 126 in Helvetica, thousandths of the font size (Adobe font metrics; Arial and
+# Liberation Sans are metrically the same).
+_WIDTHS = (
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278,
+    556, 556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556,
+    1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
+    667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556,
+    333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
+    556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
+)  # fmt: skip
+_WIDTH_ELSEWHERE = 700
+_WIDTH_FULL = 1000
+_BOLD = 1.08
+
+
+def visible(word: str) -> str:
+    """A word as one short line of plain text in which nothing is hidden.
+
+    Control characters, line ends, unpaired surrogates and characters that reorder text become visible
+    signs; words of more than `LONGEST_WORD` characters end in an ellipsis; words of a right-to-left script
+    are isolated so that they do not reorder their neighbours; the empty word reads `(empty)`.
+
+    Args:
+        word: any text. Not markup yet: see `markup`.
+    """
+    if _ORDINARY.fullmatch(word):
+        return word
+    if not word:
+        return "(empty)"
+    if len(word) > LONGEST_WORD:
+        word = word[: LONGEST_WORD - 1] + "…"
+    plain = "".join(_visible_character(character) for character in word)
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in plain):
+        return f"\u2068{plain}\u2069"
+    return plain
+
+
+def _visible_character(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if character == " " or character in _FORMAT_CHARACTERS_OF_SCRIPTS:
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"):
+        return f"[U+{code:04X}]"
+    return character
+
+
+def markup(text: str) -> str:
+    """Plain text as plotly must receive it: markup, entities and TeX in it stay text."""
+    return text.translate(_MARKUP)
+
+
+def shown(word: str) -> str:
+    """A word of a corpus, or a name given by a user, as plotly must receive it."""
+    return markup(visible(word))
+
+
+def listed(words: Iterable[str]) -> str:
+    """Several words as one line of plain text, separated by commas."""
+    return ", ".join(visible(word) for word in words)
+
+
+def hover(head: str, *lines: str) -> str:
+    """Hover text: a bold head and the lines, all given as plain text, broken to a width that fits a screen.
+
+    Empty lines are left out.
+    """
+    told = [part for line in lines if line for part in wrapped(line, HOVER_WIDTH, HOVER_SIZE)]
+    return "<br>".join((f"<b>{markup(head)}</b>", *map(markup, told)))
+
+
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Width in pixels of one line of plain text, in Arial or a font of the same metrics.
+
+    Args:
+        text: plain text, not markup.
+        size: font size in pixels.
+        bold: in the bold face.
+    """
+    thousandths = sum(map(_character_width, text))
+    return thousandths / 1000 * size * (_BOLD if bold else 1)
+
+
+def _character_width(character: str) -> int:
+    code = ord(character)
+    if 32 <= code < 127:
+        return _WIDTHS[code - 32]
+    if unicodedata.combining(character) or unicodedata.category(character) == "Cf":
+        return 0
+    return _WIDTH_FULL if unicodedata.east_asian_width(character) in "WF" else _WIDTH_ELSEWHERE
+
+
+def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Plain text broken at spaces into lines that fit; a longer word keeps a line of its own.
+
+    Args:
+        text: plain text.
+        width: of a line, in pixels.
+        size: font size in pixels.
+        bold: in the bold face.
+    """
+    lines: list[str] = []
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(joined, size, bold=bold) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return lines
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """Plain text, cut off with an ellipsis where it is wider than it may be.
+
+    Args:
+        text: plain text, one line.
+        width: in pixels.
+        size: font size in pixels.
+    """
+    if text_width(text, size) <= width:
+        return text
+    while len(text) > 1 and text_width(f"{text}…", size) > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def count(number: int) -> str:
+    """A whole number with a comma every three digits."""
+    return f"{number:,}"
+
+
+def percent(share: float) -> str:
+    """A share in percent: `45 %`, `4.6 %`, `0.004 %`; never `0 %` for what is more than nothing."""
+    value = 100 * share
+    if value == 0:
+        return "0 %"
+    decimals = 0 if abs(value) >= 10 else 1 if abs(value) >= 1 else 2
+    text = f"{value:.{decimals}f}"
+    return f"{text if float(text) else f'{value:.1g}'} %"
+
+
+def figure_of(number: float) -> str:
+    """A measured number with three significant digits or all digits before the point: `1,307`, `0.0421`."""
+    if abs(number) >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 neuron`, `1,500 neurons`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"

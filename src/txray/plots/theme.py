@@ -1,0 +1,187 @@
+"""How every figure looks: colours, markers, frame, axes. The only place that decides it.
+
+Colours are those of Okabe and Ito (safe for colour-blind eyes), continued with Paul Tol's muted set.
+Colour never carries meaning alone: stages also differ by marker, states by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from txray.errors import UnknownNameError
+
+WIDTH = 1000
+"""Pixels of a figure, frame included."""
+PLOT_HEIGHT = 388
+"""Pixels of the plotting area, so that a figure with a one-line title is about 600 high."""
+LEFT, RIGHT = 84, 28
+PLOT_WIDTH = WIDTH - LEFT - RIGHT
+MARKS = 20_000
+"""No figure draws more marks than a screen can show."""
+
+INK = "#222222"
+MUTED = "#666666"
+FAINT = "#999999"
+GRID = "#E6E6E6"
+PAPER = "#FFFFFF"
+FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
+
+STATE_COLORS: Mapping[str, str] = {
+    "shared": "#999999",
+    "avoided": "#E69F00",
+    "gained": "#56B4E9",
+    "unpreferred": "#E6E6E6",
+}
+"""State of a neuron -> its colour."""
+
+SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
+"""Fewer features is kin to avoided, more to gained."""
+
+SPLITS: Mapping[str, tuple[str, str, str]] = {
+    "train": ("#888888", "circle", "dot"),
+    "validation": ("#222222", "diamond", "solid"),
+    "test": ("#CC79A7", "x", "dash"),
+}
+"""Split -> colour, marker, dash."""
+
+TITLE_SIZE, SUBTITLE_SIZE, SIZE, CAPTION_SIZE = 17, 13, 12, 11
+"""Font sizes in pixels: title, subtitle and axis titles, everything else, caption."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStyle:
+    """What a stage looks like in every figure.
+
+    Attributes:
+        color: as `#rrggbb`.
+        symbol: plotly's name of the marker.
+    """
+
+    color: str
+    symbol: str
+
+
+_ROLES: Mapping[str, StageStyle] = {
+    "early": StageStyle("#444444", "square"),
+    "pretrained": StageStyle("#D55E00", "triangle-up"),
+    "zero-shot": StageStyle("#009E73", "circle"),
+    "supervised": StageStyle("#0072B2", "triangle-down"),
+}
+_FURTHER: tuple[StageStyle, ...] = (
+    StageStyle("#CC79A7", "diamond"),
+    StageStyle("#882255", "cross"),
+    StageStyle("#999933", "star"),
+    StageStyle("#332288", "hexagon"),
+)
+# In this order: `unsupervised` also contains `supervised`, `pretrained` also `trained`.
+_ROLE_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("early", re.compile(r"untrained|random|early|initial")),
+    ("pretrained", re.compile(r"unsup|pre-?train|late\b|language.?model|\blm\b")),
+    ("zero-shot", re.compile(r"zero")),
+    ("supervised", re.compile(r"\bsup\b|supervis|fine-?tun|classif")),
+)
+_EPOCH = re.compile(r"epoch\D*(\d+)")
+
+
+def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
+    """Give every stage a colour and a marker; the same list gives the same styles.
+
+    Build it once from all stages of a report, in their order, and hand it to every figure: then a stage
+    looks the same everywhere. Names that tell a role (untrained, unsup, zero-shot, sup, and their longer
+    forms) get the role's style; of stages named by epochs, the first counts as early and the last as
+    pretrained; all others continue the palette.
+
+    Args:
+        names: of the stages, in order; repeated names count once.
+    """
+    ordered = list(dict.fromkeys(names))
+    styles: dict[str, StageStyle] = {}
+    free = dict(_ROLES)
+
+    def give(name: str, role: str) -> None:
+        if name not in styles and role in free:
+            styles[name] = free.pop(role)
+
+    for name in ordered:
+        for role, pattern in _ROLE_NAMES:
+            if pattern.search(name.lower()):
+                give(name, role)
+                break
+    epochs = sorted(
+        (int(match[1]), name)
+        for name in ordered
+        if name not in styles and (match := _EPOCH.search(name.lower()))
+    )
+    if epochs and (len(epochs) > 1 or epochs[0][0] <= 1):
+        give(epochs[0][1], "early")
+    if epochs:
+        give(epochs[-1][1], "pretrained")
+    spare = _spare_styles(styles.values())
+    for name in ordered:
+        if name not in styles:
+            styles[name] = next(spare)
+    return {name: styles[name] for name in ordered}
+
+
+def _spare_styles(taken: Iterable[StageStyle]) -> Iterator[StageStyle]:
+    used = set(taken)
+    palette = (*_FURTHER, *_ROLES.values())
+    yield from (style for style in palette if style not in used)
+    while True:  # beyond twelve stages only shapes are left: open markers, in the same colours
+        yield from (StageStyle(style.color, f"{style.symbol}-open") for style in palette)
+
+
+def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) -> Mapping[str, StageStyle]:
+    """The styles of a figure's stages: the caller's, else those that `stage_styles` gives.
+
+    Args:
+        names: of the stages of this figure.
+        styles: built once for all figures, or None.
+
+    Raises:
+        UnknownNameError: the caller's mapping lacks one of the stages.
+    """
+    ordered = list(names)
+    if styles is None:
+        return stage_styles(ordered)
+    for name in ordered:
+        if name not in styles:
+            raise UnknownNameError.of("stage (build the styles from all stages)", name, styles)
+    return styles
+
+
+def template() -> go.layout.Template:
+    """Fonts, colours, grid and hover of every figure, on white for print."""
+    axis = {
+        "gridcolor": GRID,
+        "linecolor": FAINT,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": FAINT,
+        "tickfont": {"size": SIZE, "color": INK},
+        "title": {"font": {"size": SUBTITLE_SIZE, "color": INK}, "standoff": 8},
+        "zeroline": False,
+        "automargin": False,
+    }
+    layout = go.Layout(
+        font={"family": FONT, "size": SIZE, "color": INK},
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        colorway=[style.color for style in (*_ROLES.values(), *_FURTHER)],
+        xaxis=axis,
+        yaxis=axis,
+        hoverlabel={
+            "bgcolor": PAPER,
+            "bordercolor": FAINT,
+            "align": "left",
+            "font": {"size": SIZE, "color": INK},
+        },
+        hovermode="closest",
+        dragmode="zoom",
+    )
+    return go.layout.Template(layout=layout)
