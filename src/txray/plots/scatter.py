@@ -53,16 +53,15 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
     neuron = drawn["neuron"].to_numpy()
     opacity = _opacity(length, distance)
     stories = _stories(comparison, drawn)
-    change = np.sign((drawn["length_after"] - drawn["length_before"]).to_numpy())
+    change, change_of_all = _change(drawn), _change(shared)
     for sign, (name, (color, symbol)) in zip((-1, 1, 0), CHANGES.items(), strict=True):
         mine = np.flatnonzero(change == sign)
         if len(mine) == 0:
             continue
         figure.add_scattergl(
-            name=f"{count(len(mine))} prefer {_than(name, noun)} in {visible(comparison.after.stage)}",
+            name=f"{count(int((change_of_all == sign).sum()))} prefer {_than(name, noun)} in {visible(comparison.after.stage)}",
             x=length[mine],
             y=distance[mine],
-            customdata=drawn["neuron"].to_numpy()[mine],
             customdata=neuron[mine],
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 8, "opacity": opacity[mine]},
@@ -91,6 +90,11 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
         subtitle="Each mark is a shared neuron: how many features it prefers, and how far its preferences moved",
         caption=caption_of(comparison, note),
     )
+
+
+def _change(neurons: pl.DataFrame) -> NDArray[np.int64]:
+    """(n,) -1 where a neuron prefers fewer features after, 1 where more, 0 where as many."""
+    return np.sign((neurons["length_after"] - neurons["length_before"]).to_numpy())
 
 
 def _than(name: str, noun: str) -> str:
