@@ -61,7 +61,7 @@ class RunFolder:
         """
         settings = json.loads(json.dumps(settings))
         if (self.path / RUN_FILE).exists():
-            _same(self.path, read_description(self.path)["settings"], settings)
+            _check_same(self.path, read_description(self.path)["settings"], settings)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(
                 f"{self.path}: holds something that is no training run; give a new or empty folder"
@@ -136,13 +136,23 @@ class RunFolder:
             pl.DataFrame(rows, schema={"epoch": pl.Int64, "split": pl.String, **scores}).write_parquet(new)
 
 
-def _same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of other settings; what is known by its fingerprint is only named."""
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            _same(folder, old, new)
-        elif old != new:
-            raise UsageError(
-                f"{folder}: holds a training with {name}={old!r}, asked for is {name}={new!r}; "
-                "use the same settings to go on, or another folder to start anew"
-            )
+        if old == new:
+            continue
+        if name == "text" and isinstance(old, dict) and isinstance(new, dict):
+            split = next(split for split in sorted({*old, *new}) if old.get(split) != new.get(split))
+            difference = f"the text of {split!r} differs"
+        elif name in ("weights", "vocabulary"):
+            difference = f"the model's {name} differ"
+        elif isinstance(old, dict) and isinstance(new, dict):
+            _check_same(folder, old, new)
+            continue
+        else:
+            difference = f"it has {name}={old!r}, asked for is {name}={new!r}"
+        raise UsageError(
+            f"{folder}: holds another training: {difference}; "
+            "use the same settings to go on, or another folder to start anew"
+        )
