@@ -12,8 +12,8 @@ import polars as pl
 
 from txray.errors import ShapeError
 from txray.plots import theme
-from txray.plots.frame import dress, linear_axis, log_axis, say, tiled
-from txray.plots.text import count, figure_of, hover, markup, shown, visible
+from txray.plots.frame import dress, linear_axis, log_axis, say, tiled, whole_step
+from txray.plots.text import figure_of, hover, plural, shown, visible
 
 _GAP_ACROSS, _GAP_DOWN = 84, 66
 """Pixels between panels, for axis titles and tick labels."""
@@ -113,7 +113,7 @@ def _curves(curves: pl.DataFrame, metrics: Sequence[_Metric], name: str) -> go.F
         figure,
         title=_finding(curves, metrics[0], splits),
         subtitle=f"{_listed(metrics)} by epoch; epoch 0 is before training",
-        caption=f"{visible(name)} · {count(curves['epoch'].n_unique())} epochs measured",
+        caption=f"{visible(name)} · {plural(curves['epoch'].n_unique(), 'epoch')} measured",
         plot_height=plot_height,
     )
 
@@ -159,12 +159,11 @@ def _line(points: pl.DataFrame, split: str, metric: _Metric) -> dict[str, Any]:
 def _epochs(curves: pl.DataFrame) -> dict[str, Any]:
     epochs = curves["epoch"].to_numpy()
     last = int(epochs.max(initial=1))
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**6) if last / step <= 12)
     return {
         "range": [-0.03 * last, 1.03 * last],
-        "dtick": step,
         "tick0": 0,
-        "title": {"text": markup("epoch")},
+        "dtick": whole_step(last),
+        "title": {"text": "epoch"},
     }
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.preferences.preferences import Totals
+
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
 
@@ -44,15 +46,24 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
     """
     totals = preferences.totals
     rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
-    weights = totals.weights(weight)[rows]
-    order = np.argsort(-weights, kind="stable")  # rows come sorted by feature: ties keep that order
+    mine = Totals(
+        neuron=totals.neuron[rows],
+        feature_id=totals.feature_id[rows],
+        count=totals.count[rows],
+        sum=totals.sum[rows],
+        sum_sq=totals.sum_sq[rows],
+        max=totals.max[rows],
+    )
+    weights = mine.weights(weight)
+    # Rows come sorted by feature: in a stable sort, ties keep that order. Weights of 0 are no preference.
+    order = np.argsort(-weights, kind="stable")[: int((weights > 0).sum())]
     weights = weights[order]
     return Preferred(
-        feature=tuple(preferences.features[totals.feature_id[rows][order]].tolist()),
+        feature=tuple(preferences.features[mine.feature_id[order]].tolist()),
         probability=weights / weights.sum() if len(weights) else weights,
-        mean=(totals.sum[rows] / totals.count[rows])[order],
-        mass=totals.sum[rows][order],
-        count=totals.count[rows][order],
+        mean=(mine.sum / mine.count)[order],
+        mass=mine.sum[order],
+        count=mine.count[order],
     )
 
 
@@ -71,7 +82,7 @@ def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list
     # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
     order = np.lexsort((-totals.weights(weight), totals.neuron))
     starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
-    ends = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons), side="right")
+    ends = starts + np.bincount(totals.neuron[totals.weights(weight) > 0], minlength=preferences.n_neurons)
     names = preferences.features
     return [
         tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())

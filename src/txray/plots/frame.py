@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.text import count, markup, text_width, visible, wrapped
+from txray.plots.text import count, markup, text_width, unmarked, visible, wrapped
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences
@@ -121,7 +122,7 @@ def _legend_rows(figure: go.Figure) -> int:
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
-    widths = [text_width(name, theme.SIZE) + _LEGEND_ENTRY for name in names]
+    widths = [text_width(unmarked(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
     if sum(widths) <= theme.PLOT_WIDTH:
         return 1
     return math.ceil(len(names) / max(1, int(theme.PLOT_WIDTH // max(widths))))
@@ -248,8 +249,8 @@ def _log_span(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = math.log10(float(positive.min())), math.log10(float(positive.max()))
     room = max(0.04 * (high - low), 0.03)
     low, high = low - room, high + room
-    # At least a factor of four, so that two labelled ticks fit.
-    spare = max(0.0, 0.6 - (high - low)) / 2
+    # Wide enough for two ticks of 1-2-5, wherever it lies.
+    spare = max(0.0, 0.72 - (high - low)) / 2
     return low - spare, high + spare
 
 
@@ -277,6 +278,12 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
         "rangemode": "tozero",
         "title": {"text": markup(title)},
     }
+
+
+def whole_step(last: float) -> int:
+    """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
+    steps = (step * 10**decade for decade in itertools.count() for step in (1, 2, 5))
+    return next(step for step in steps if last / step <= 12)
 
 
 def even_sample(size: int, most: int) -> NDArray[np.int64]:

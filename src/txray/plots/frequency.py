@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UsageError
 from txray.plots.frame import caption, dress, kind_noun, linear_axis, say
-from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
-from txray.plots.theme import GRID, MUTED, SIZE, StageStyle, styles_for
+from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.theme import PLOT_WIDTH, SIZE, StageStyle, styles_for
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences
+
+_BARS = ("#C9C9C9", "#8A8A8A")
+_LONGEST_TICK = 120
+"""Pixels; longer names are cut off under the axis and told in full on hover."""
 
 
 def pos_frequency(
@@ -62,16 +66,14 @@ def pos_frequency(
     if len(names) > top:
         ticks.append(f"{count(len(names) - top)} others")
     figure = go.Figure()
-    for p, share, color in zip((early, late), corpora, (GRID, MUTED), strict=True):
-        if p is late and same_corpus:
-            continue
+    for p, share, color in list(zip((early, late), corpora, _BARS, strict=True))[: 1 if same_corpus else 2]:
         drawn = _together(share[order], top)
         whose = "" if same_corpus else f" of {shown(p.stage)}"
         figure.add_bar(
             name=f"share of the corpus{whose}",
             x=np.arange(len(drawn)),
             y=100 * drawn,
-            marker={"color": "#C9C9C9" if color == GRID else "#8A8A8A"},
+            marker={"color": color},
             hovertext=[
                 hover(visible(tick), f"{percent(s)} of the words of the corpus")
                 for tick, s in zip(ticks, drawn, strict=True)
@@ -101,14 +103,16 @@ def pos_frequency(
             ],
             hoverinfo="text",
         )
-    tilt = max((text_width(visible(tick), SIZE) for tick in ticks), default=0) > 800 / max(len(ticks), 1)
+    under = [fitted(visible(tick), _LONGEST_TICK, SIZE) for tick in ticks]
+    longest = max((text_width(tick, SIZE) for tick in under), default=0)
+    tilt = longest > PLOT_WIDTH / max(len(ticks), 1) - 4
     figure.update_xaxes(
         tickmode="array",
         tickvals=np.arange(len(ticks)),
-        ticktext=[shown(tick) for tick in ticks],
+        ticktext=[markup(tick) for tick in under],
         tickangle=-90 if tilt else 0,
         range=[-0.6, len(ticks) - 0.4],
-        title_text=f"{noun}, by falling frequency in the corpus",
+        title_text=markup(f"{noun}, by falling frequency in the corpus"),
         showgrid=False,
     )
     drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
@@ -117,7 +121,6 @@ def pos_frequency(
     )
     if len(names) == 0:
         say(figure, f"No {noun} was counted in these stages.")
-    longest = max((text_width(visible(tick), SIZE) for tick in ticks), default=0)
     return dress(
         figure,
         title=_finding(early, late, masses, corpora, noun),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from txray.errors import UsageError
 from txray.plots.features import strongest
-from txray.plots.frame import caption, dress, even_sample, log_axis, say
+from txray.plots.frame import caption, dress, even_sample, log_axis, say, whole_step
 from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
 from txray.plots.theme import MARKS, StageStyle, styles_for
 
@@ -55,7 +55,7 @@ def mass_activation(
         drawn = even_sample(len(order), _POINTS)
         style = look[p.stage]
         figure.add_scatter(
-            name=f"{shown(p.stage)} ({count(len(order))} of {count(p.n_neurons)} neurons)",
+            name=f"{shown(p.stage)} ({count(len(order))} of {plural(p.n_neurons, 'neuron')})",
             x=drawn + 1,
             y=mass[order][drawn],
             mode="lines+markers",
@@ -68,7 +68,9 @@ def mass_activation(
     most = max(int((mass > 0).sum()) for mass in masses)
     figure.update_xaxes(
         title_text="neurons, by falling activation mass (rank)",
-        range=[1 - 0.02 * most, 1.02 * most + 1],
+        range=[0.98 - 0.02 * most, 1.02 * most + 0.02],
+        tick0=0,
+        dtick=whole_step(most),
         tickformat=",d",
     )
     figure.update_yaxes(log_axis(every, "activation mass (sum of selected activations)"))

@@ -11,7 +11,8 @@ import polars as pl
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import Panel, caption, caption_of, dress, say, tiled
-from txray.plots.panel import Neuron, Room, check_aligned, draw_neuron
+from txray.plots.neuron import Neuron, Room, check_aligned
+from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
@@ -241,6 +242,8 @@ def _ranked(
 
 
 def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weight) -> str:
+    if not any(len(side) for side in neuron.tokens):
+        return f"Neuron {neuron.index} is un-preferred"
     told = [
         f"{plural(len(side), 'token') if len(side) else 'none'} in {visible(stage)}"
         for stage, side in zip(neuron.stages, neuron.tokens, strict=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from txray.plots import theme
 from txray.plots.features import strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
-from txray.plots.text import count, figure_of, hover, listed, plural, visible
+from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -23,11 +23,11 @@ _FULL_STORIES = 5_000
 """Up to so many neurons the hover names the features; beyond, the file would grow out of hand."""
 
 CHANGES: Mapping[str, tuple[str, str]] = {
-    "shorter": (theme.SHORTENED, "triangle-down"),
-    "longer": (theme.LENGTHENED, "triangle-up"),
-    "as long": (theme.UNCHANGED, "circle"),
+    "fewer": (theme.SHORTENED, "triangle-down"),
+    "more": (theme.LENGTHENED, "triangle-up"),
+    "as many": (theme.UNCHANGED, "circle"),
 }
-"""Change of length -> colour, marker."""
+"""Change of the number of features -> colour, marker."""
 
 
 def hellinger_length(comparison: Comparison) -> go.Figure:
@@ -58,8 +58,9 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
         mine = np.flatnonzero(change == sign)
         if len(mine) == 0:
             continue
+        number = count(int((change_of_all == sign).sum()))
         figure.add_scattergl(
-            name=f"{count(int((change_of_all == sign).sum()))} prefer {_than(name, noun)} in {visible(comparison.after.stage)}",
+            name=f"{name} {markup(noun)}s in {shown(comparison.after.stage)} ({number})",
             x=length[mine],
             y=distance[mine],
             customdata=neuron[mine],
@@ -94,11 +95,7 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
 
 def _change(neurons: pl.DataFrame) -> NDArray[np.int64]:
     """(n,) -1 where a neuron prefers fewer features after, 1 where more, 0 where as many."""
-    return np.sign((neurons["length_after"] - neurons["length_before"]).to_numpy())
-
-
-def _than(name: str, noun: str) -> str:
-    return {"shorter": f"fewer {noun}s", "longer": f"more {noun}s", "as long": f"as many {noun}s"}[name]
+    return np.asarray(np.sign((neurons["length_after"] - neurons["length_before"]).to_numpy()))
 
 
 def _opacity(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.frame import caption_of, dress, even_sample, kind_noun, linear_axis, log_axis, say
+from txray.plots.frame import (
+    caption_of,
+    dress,
+    even_sample,
+    kind_noun,
+    linear_axis,
+    log_axis,
+    say,
+    whole_step,
+)
 from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 
@@ -58,7 +67,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         if number == 0:
             continue
         figure.add_scatter(
-            name=f"{count(number)} prefer {name}",
+            name=f"{name} {markup(noun)}s in {shown(comparison.after.stage)} ({count(number)})",
             x=_broken(lengths[0][mine], lengths[1][mine]),
             y=_broken(np.ones(len(mine)), np.zeros(len(mine))),
             mode="lines",
@@ -95,15 +104,17 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
     is_long = bool(len(every)) and float(every.max()) > _LINEAR_UP_TO
     axis = log_axis(every, title) if is_long else linear_axis(every, title)
     if not is_long:
-        axis["range"] = [-0.015 * axis["range"][1], axis["range"][1]]
+        last = axis["range"][1]
+        axis |= {"range": [-0.015 * last, last], "dtick": whole_step(last)}
     figure.update_xaxes(axis)
     figure.update_yaxes(
         tickmode="array", tickvals=[1, 0], ticktext=["", ""], range=[-0.32, 1.32], ticks="", showline=False
     )
     for p, side, height, shift in zip(sides, lengths, (1, 0), (1, -1), strict=True):
-        mean = f", mean length {figure_of(float(side.mean()))}" if len(side) else ""
+        if len(side) == 0:
+            continue
         figure.add_annotation(
-            text=f"<b>{shown(p.stage)}</b>{markup(mean)}",
+            text=f"<b>{shown(p.stage)}</b>, mean length {figure_of(float(side.mean()))}",
             x=0,
             xref="paper",
             xanchor="left",
@@ -139,10 +150,14 @@ def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[n
         if len(before) == 1
         else f"{count(len(before))} shared neurons on average prefer"
     )
-    how = "as many" if change == 0 else f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}"
+    how = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}"
+    moved = (
+        f"as many {noun}s in {second} as in {first}"
+        if change == 0
+        else f"{how} {noun}s in {second} than in {first}"
+    )
     return (
-        f"{whose} {how} {noun}s in {second} than in {first} "
-        f"(mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))})"
+        f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))})"
     )
 
 

@@ -18,7 +18,8 @@ HOVER_WIDTH, HOVER_SIZE = 460, 12
 """Pixels of a line of hover text, and its font size."""
 
 _ORDINARY = re.compile(r"[!-~]{1,40}")
-_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "$": "&#36;", "&": "&amp;"}
+_MARKUP = str.maketrans(_ENTITIES)
 _FORMAT_CHARACTERS_OF_SCRIPTS = "\u200c\u200d"
 """Joiners: Persian, Indic scripts and emoji need them."""
 
@@ -60,21 +61,25 @@ def visible(word: str) -> str:
 
 
 def _visible_character(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
     if character == " " or character in _FORMAT_CHARACTERS_OF_SCRIPTS:
         return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"):
-        return f"[U+{code:04X}]"
-    return character
+    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"):
+        return character
+    code = ord(character)
+    # Spelled out in ASCII, because hardly any font has signs for control characters.
+    return character.encode("unicode_escape").decode("ascii") if code < 0x80 else f"[U+{code:04X}]"
 
 
 def markup(text: str) -> str:
     """Plain text as plotly must receive it: markup, entities and TeX in it stay text."""
     return text.translate(_MARKUP)
+
+
+def unmarked(text: str) -> str:
+    """The plain text that `markup` made this of."""
+    for character, entity in _ENTITIES.items():
+        text = text.replace(entity, character)
+    return text
 
 
 def shown(word: str) -> str:

@@ -72,10 +72,10 @@ _ROLES: Mapping[str, StageStyle] = {
     "supervised": StageStyle("#0072B2", "triangle-down"),
 }
 _FURTHER: tuple[StageStyle, ...] = (
-    StageStyle("#CC79A7", "diamond"),
-    StageStyle("#882255", "cross"),
+    StageStyle("#AA4499", "diamond"),
+    StageStyle("#332288", "cross"),
     StageStyle("#999933", "star"),
-    StageStyle("#332288", "hexagon"),
+    StageStyle("#882255", "hexagon"),
 )
 # In this order: `unsupervised` also contains `supervised`, `pretrained` also `trained`.
 _ROLE_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
