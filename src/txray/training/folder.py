@@ -97,7 +97,7 @@ class RunFolder:
             for number, values in optimizer.items()
             for name, value in values.items()
         }
-        description = json.dumps({"format": FORMAT, "epoch": epoch, "rows": rows}, sort_keys=True)
+        description = json.dumps({"format": FORMAT, "epoch": epoch, "rows": rows})
         with atomic_file(self.path / _STATE_FILE) as new:
             save_file(tensors, new, metadata={_META: description})
         self.write_curves(rows)
