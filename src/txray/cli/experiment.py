@@ -47,6 +47,9 @@ def experiment(
     pretraining_words: Annotated[
         int | None, typer.Option("--pretraining-words", help="Pretrain on less or more text than the preset.")
     ] = None,
+    evaluation_words: Annotated[
+        int | None, typer.Option("--evaluation-words", help="Score on less or more text than the preset.")
+    ] = None,
     collection_words: Annotated[
         int | None, typer.Option("--collection-words", help="Collect over less or more text than the preset.")
     ] = None,
@@ -69,6 +72,7 @@ def experiment(
     changes: dict[str, Any] = {
         "epochs": epochs,
         "pretraining_words": pretraining_words,
+        "evaluation_words": evaluation_words,
         "collection_words": collection_words,
         "training_reviews": training_reviews,
         "test_reviews": test_reviews,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from txray.corpus import Corpus, Tagger, demo_corpus, read_corpus
+from txray.corpus import Corpus, demo_corpus, read_corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError
 from txray.preferences import fold_of
+
+if TYPE_CHECKING:
+    from txray.corpus import Tagger
 
 _VALIDATION_FOLDS = 10
 
@@ -115,6 +118,8 @@ class RealSources:
         return read_corpus("imdb", self.imdb, split=split)
 
     def _tagger(self, folder: Path) -> Tagger:
+        from txray.corpus import Tagger
+
         place = folder / "tagger"
         if place.exists():
             return Tagger.load(place)
