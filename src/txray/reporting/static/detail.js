@@ -94,7 +94,7 @@ class Detail {
   /** The neuron's size in every stage that has its layer. */
   stages(pair, neuron) {
     const layer = pair.layers[1];
-    const rows = this.data.stages.filter((stage) => neuron in (stage.layers[layer]?.mass ?? [])).map((stage) => {
+    const rows = this.data.stages.filter((stage) => neuron < (stage.layers[layer]?.mass?.length ?? 0)).map((stage) => {
       const { mass, length, wins } = stage.layers[layer];
       const total = mass.reduce((sum, each) => sum + each, 0);
       return node("tr", {},

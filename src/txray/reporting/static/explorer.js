@@ -82,9 +82,14 @@ class Explorer {
     };
   }
 
+  /** Whether the chosen comparison has this neuron; addresses may name anything. */
+  exists(neuron) {
+    return Number.isInteger(neuron) && neuron < this.data.pairs[this.pair].state.length;
+  }
+
   /** Show one neuron's details and keep it in the address. */
   pick(neuron) {
-    if (!(neuron in this.data.pairs[this.pair].state)) {
+    if (!this.exists(neuron)) {
       this.neuron = null;
       this.detail.say(`There is no neuron ${neuron} in this comparison; pick one from the list.`);
       return;
@@ -104,7 +109,7 @@ class Explorer {
     this.state = "all";
     this.choose(pair);
     this.opened = true;
-    if (neuron in this.data.pairs[pair].state) this.table.show(neuron);
+    if (this.exists(neuron)) this.table.show(neuron);
     else this.pick(neuron);
     document.getElementById("explorer").scrollIntoView();
   }
@@ -113,8 +118,9 @@ class Explorer {
   follow() {
     const named = new URLSearchParams(window.location.hash.slice(1));
     if (!named.has("neuron")) return false;
-    const pair = Number(named.get("pair") ?? 1) - 1;
-    this.visit(Number(named.get("neuron")), pair in this.data.pairs ? pair : 0);
+    const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+    const pair = number(named.get("pair") ?? "1") - 1;
+    this.visit(number(named.get("neuron")), Object.hasOwn(this.data.pairs, pair) ? pair : 0);
     return true;
   }
 }

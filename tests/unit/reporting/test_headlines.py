@@ -1,0 +1,66 @@
+"""The findings in words."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import numpy as np
+
+from tests.unit.reporting.builders import stage_of, vocabulary
+from txray.preferences import Preferences
+from txray.reporting.headlines import headline
+from txray.transfer import compare
+
+
+def words_of(html: str) -> str:
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html)))
+
+
+def half(preferences: Preferences) -> int:
+    """How many of the heaviest neurons it takes, one by one, to hold half of the mass."""
+    left = preferences.mass().sum() / 2
+    for number, mass in enumerate(sorted(preferences.mass(), reverse=True), start=1):
+        left -= mass
+        if left <= 1e-12:
+            return number
+    raise AssertionError
+
+
+def test_numbers_are_those_of_the_neurons() -> None:
+    words = vocabulary(60)
+    before = stage_of("unsup", words, silent=range(3), seed=1)
+    after = stage_of("sup", words, silent=range(2, 9), n_words=700, seed=2)
+    text = words_of(headline(compare(before, after)))
+    first, second = before.preferences(), after.preferences()
+    was, now = first.lengths(), second.lengths()
+    shared = (was > 0) & (now > 0)
+    assert f"{shared.sum()} shared" in re.sub(r"(shared) (\d+)", r"\2 \1", text)
+    for state, number in (("avoided", 6), ("gained", 2), ("unpreferred", 1)):
+        assert f"{state} {number} " in text
+    change = now[shared].sum() / was[shared].sum() - 1
+    assert change < 0
+    assert f"tokens per shared neuron −{round(-100 * change)} %" in text
+    assert f"{np.mean(was[shared]):.1f} tokens on average before and {np.mean(now[shared]):.1f} after" in text
+    assert "55 % of 20 neurons stay preferred from unsup to sup" in text
+    assert f"held by {half(first)} neurons before and by {half(second)} after" in text
+
+
+def test_nothing_shared_is_said_plainly() -> None:
+    words = vocabulary(30)
+    comparison = compare(
+        stage_of("a", words, silent=range(10)), stage_of("b", words, silent=range(10, 20), seed=1)
+    )
+    text = words_of(headline(comparison))
+    assert "None of 20 neurons is preferred in both a and b." in text
+    assert "mean Hellinger" not in text
+    assert "None neurons" not in text
+
+
+def test_names_are_escaped() -> None:
+    words = vocabulary(30)
+    name = "<img src=x onerror=alert(1)>"
+    comparison = compare(stage_of(name, words), stage_of("b", words, seed=1, layer="rnn"))
+    html = headline(comparison)
+    assert "<img" not in html
+    assert name in unescape(html)
