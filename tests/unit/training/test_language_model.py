@@ -170,6 +170,37 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     assert max(norms) <= 0.01 * (1 + 1e-4)
 
 
+def test_the_rate_falls_when_an_epoch_brings_nothing(tmp_path: Path) -> None:
+    rates: list[float] = []
+    handle = register_optimizer_step_post_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    backwards = ring("backwards", 8, 4, step=-1)
+    try:
+        run = train_language_model(
+            model(),
+            TRAIN,
+            backwards,
+            folder=tmp_path / "run",
+            epochs=6,
+            batch_size=4,
+            bptt=10,
+            learning_rate=0.02,
+        )
+    finally:
+        handle.remove()
+    losses = run.curves.filter(split="validation").sort("epoch")["loss"].to_list()
+    rate, expected = 0.02, []
+    for epoch in range(1, 7):
+        expected.append(rate)
+        if losses[epoch] >= min(losses[:epoch]):
+            rate /= 4
+    assert rate < 0.02, "the text was chosen so that some epochs bring nothing"
+    steps = len(rates) // 6
+    assert rates[::steps] == pytest.approx(expected)
+    assert len(set(rates)) == len(set(expected))
+
+
 def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     backwards = ring("backwards", 8, 4, step=-1)
     run = train_language_model(
@@ -233,6 +264,21 @@ def test_leaves_model_random_state_screen_and_other_folders_alone(
     assert list((tmp_path / "here").iterdir()) == []
     names = {"curves.parquet", "epoch-000", "epoch-001", "run.json", "state.safetensors"}
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == names
+
+
+def test_is_one_process_also_within_a_cluster_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: TrainingRun
+) -> None:
+    for name, value in (
+        ("NTASKS", "4"),
+        ("JOB_NAME", "job"),
+        ("JOB_ID", "7"),
+        ("PROCID", "2"),
+        ("LOCALID", "2"),
+    ):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    run = train(tmp_path / "run", epochs=1)
+    assert bytes_of(run.snapshots[1]) == bytes_of(finished.snapshots[1])
 
 
 def test_more_epochs_go_on_from_a_finished_run(tmp_path: Path, finished: TrainingRun) -> None:
