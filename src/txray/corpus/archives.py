@@ -48,7 +48,7 @@ def reading(where: str, error: type[Exception]) -> Iterator[None]:
 def decompressed(stream: IO[bytes]) -> Iterator[IO[bytes]]:
     """The bytes of `stream`, decompressed where its content (not its name) is gzip; closes it at the end."""
     with ExitStack() as stack:
-        buffered = stack.enter_context(io.BufferedReader(stream))  # type: ignore[arg-type]
+        buffered = stack.enter_context(io.BufferedReader(stream))  # type: ignore[type-var]
         if buffered.peek(2)[:2] == GZIP_MAGIC:
             unzipped = stack.enter_context(gzip.GzipFile(fileobj=buffered, mode="rb"))
             yield stack.enter_context(io.BufferedReader(unzipped))
@@ -63,17 +63,17 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]
     with it. The bytes of a member must be read before the next member is asked for.
 
     Raises:
-        OSError, EOFError, zlib.error, tarfile.TarError: see `reading`. A header that is no header is an error
-            too, where the standard library would silently end the archive.
+        OSError, EOFError, zlib.error, tarfile.TarError: see `reading`. Also for a header that is none and for an
+            archive without its end, where the standard library just stops.
     """
     with (
         decompressed(path.open("rb", buffering=0)) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
     ):
         while (member := tar.next()) is not None:
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
             yield member, tar.extractfile(member) if member.isreg() else None
-        while stream.read(1 << 20):  # reaches the checksum at the end of a gzip file
+        while stream.read(1 << 16):  # reaches the checksum at the end of a gzip file
             pass
 
 
@@ -82,8 +82,10 @@ class _StrictTarInfo(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _StrictTarInfo:
         try:
             return super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(str(error)) from error
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # the mark at the end of an archive
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}, before the mark at the end of the archive") from error
 
 
 def _line(error: BaseException) -> str:

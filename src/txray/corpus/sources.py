@@ -19,6 +19,7 @@ MAX_LINE = 1 << 28
 """Bytes; a longer line, field of a table, or file that is one document is refused."""
 
 _HEAD = 4096
+_BLOCK = 1 << 16
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _TO_UTF8 = "convert it to UTF-8, e.g. with iconv -f {guess} -t UTF-8"
 
@@ -104,7 +105,7 @@ class Source:
         """The stem, and SHA-256 of the decompressed bytes (32 bytes)."""
         digest = hashlib.sha256()  # hashlib.file_digest does not take every kind of stream
         with self.stream() as stream:
-            while block := stream.read(1 << 20):
+            while block := stream.read(_BLOCK):
                 digest.update(block)
         return self.stem, digest.digest()
 
@@ -153,7 +154,9 @@ def file_source(path: Path, stem: str | None = None) -> Source:
         magic = stream.read(2)
     if path.suffix == ".gz" and magic and magic != GZIP_MAGIC:
         raise CorpusError(f"{path}: named .gz but not gzip-compressed; download it again, or rename it")
-    return Source(str(path), plain_stem(path.name) if stem is None else stem, partial(path.open, "rb", 0))
+    return Source(
+        str(path), plain_stem(path.name) if stem is None else stem, lambda: path.open("rb", buffering=0)
+    )
 
 
 def zip_source(path: Path, member: zipfile.ZipInfo, stem: str) -> Source:

@@ -30,8 +30,8 @@ class Tokens(NamedTuple):
 def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
     """Sentence starts of text that is already split into words.
 
-    A sentence starts after `.`, `?` or `!` standing alone, unless another end mark or a closing bracket or
-    quote follows, which still belongs to the sentence. A straight `"` may open or close: it opens here.
+    A sentence starts after `.`, `?` or `!` standing alone, and after the end marks and the closing brackets and
+    quotes that follow it. A straight `"` may open or close: it opens here.
 
     Args:
         words: (n_words,), at least one.
@@ -39,9 +39,14 @@ def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
     Returns:
         Ascending positions, the first is 0.
     """
-    last = len(words) - 1
-    ends = [place for place, word in enumerate(words) if word in _END_MARKS and place < last]
-    return (0, *(place + 1 for place in ends if words[place + 1] not in _CLOSERS))
+    starts = [0]
+    for place in [place for place, word in enumerate(words) if word in _END_MARKS]:
+        start = place + 1
+        while start < len(words) and words[start] in _CLOSERS:
+            start += 1
+        if starts[-1] < start < len(words):
+            starts.append(start)
+    return tuple(starts)
 
 
 class Tokenizer:
@@ -98,7 +103,7 @@ class Tokenizer:
         sentences: list[list[tuple[int, str]]] = []
         starts = True
         for token in self._spacy()(text):
-            starts = starts or token.is_sent_start
+            starts = starts or bool(token.is_sent_start)
             if token.is_space:
                 continue
             if starts:

@@ -92,7 +92,7 @@ def _document(line: str, name: str, ignored: Collection[str], tokenizer: Tokeniz
 
 def _parsed(line: str) -> Mapping[str, object]:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line.rstrip("\r\n"))
     except json.JSONDecodeError as error:
         raise _BadLineError(
             f"not JSON ({error.msg} at column {error.colno}); write one JSON object per line"
