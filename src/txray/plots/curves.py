@@ -17,7 +17,7 @@ from txray.plots.text import figure_of, hover, plural, shown, visible
 
 _GAP_ACROSS, _GAP_DOWN = 84, 66
 """Pixels between panels, for axis titles and tick labels."""
-_BESIDE_HEIGHT, _STACKED_HEIGHT = 380, 230
+_BESIDE_HEIGHT, _STACKED_HEIGHT = 420, 230
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,7 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
 
 def whole_step(last: float) -> int:
     """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
-    steps = (step * 10**decade for decade in itertools.count() for step in (1, 2, 5))
+    steps = (step * int(10**decade) for decade in itertools.count() for step in (1, 2, 5))
     return next(step for step in steps if last / step <= 12)
 
 

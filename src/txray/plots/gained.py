@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FEATURES = 10
 """Features listed per neuron."""
+_MOST = 50
 _LINE = 17
 _EDGE = 14
 _COLUMNS = (86, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 354)
@@ -70,15 +71,17 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
 
     Args:
         comparison: of two stages.
-        k: neurons at either end.
+        k: neurons at either end, at most 50.
         features: preferred features listed per neuron.
 
     Raises:
-        UsageError: `k` or `features` below 1.
+        UsageError: `k` or `features` below 1, or `k` above 50.
 
     Source:
         Rethmeier et al. 2020, table 1.
     """
+    if k > _MOST:
+        raise UsageError(f"gained table: k={k}; a table of more than {2 * _MOST} rows is for gained_neurons")
     rows = gained_neurons(comparison, k, features=features)
     noun = kind_noun(comparison.after.feature)
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)

@@ -150,12 +150,9 @@ def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[n
         if len(before) == 1
         else f"{count(len(before))} shared neurons on average prefer"
     )
-    how = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}"
-    moved = (
-        f"as many {noun}s in {second} as in {first}"
-        if change == 0
-        else f"{how} {noun}s in {second} than in {first}"
-    )
+    moved = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
+    if change == 0:
+        moved = f"as many {noun}s in {second} as in {first}"
     return (
         f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))})"
     )

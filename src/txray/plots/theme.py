@@ -16,7 +16,7 @@ from txray.errors import UnknownNameError
 
 WIDTH = 1000
 """Pixels of a figure, frame included."""
-PLOT_HEIGHT = 388
+PLOT_HEIGHT = 428
 """Pixels of the plotting area, so that a figure with a one-line title is about 600 high."""
 LEFT, RIGHT = 84, 28
 PLOT_WIDTH = WIDTH - LEFT - RIGHT

@@ -1,0 +1,156 @@
+"""Preferences and comparisons to draw, and a reader of what a figure shows."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from txray.preferences import Preferences, Tally
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<b>bold</b>",
+    "a&lt;b",
+    "$x$ and $y$",
+    "%{x}",
+    "line\nend",
+    "tab\tbell\x07null\x00",
+    "\u202ereversed",
+    "אבג",
+    "\ud800",
+    "w" * 1_000_000,
+    "",
+    "日本語",
+    "👩\u200d🚀",
+    "javascript:alert(1)",
+    "[U+202E]",
+)
+"""Words that a corpus may hold."""
+
+TAGS = ("NN", "IN", "DT", "JJ", "VBD", "PRP$", ".", "<b>")
+
+
+class Text:
+    """A made-up text with tags, and what a made-up layer makes of it."""
+
+    def __init__(
+        self, words: Sequence[str], *, n_words: int = 4000, n_neurons: int = 40, folds: int = 4, seed: int = 0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.n_neurons = n_neurons
+        self.folds = folds
+        rank = np.minimum(rng.zipf(1.3, n_words) - 1, len(words) - 1)
+        self.words = [words[i] for i in rank]
+        self.tags = [TAGS[(i * 7 + i // 3) % len(TAGS)] for i in rank]
+        self.tag_of = dict(zip(self.words, self.tags, strict=True))
+        self.rank = rank
+        self.fold = rng.integers(0, folds, n_words)
+
+    def stage(self, name: str, *, seed: int, silent: Sequence[int] = ()) -> tuple[Preferences, Preferences]:
+        """Token and POS preferences of one stage; `silent` neurons win nothing.
+
+        Each word has a favourite neuron, which wins four times in five.
+        """
+        rng = np.random.default_rng(seed)
+        awake = np.setdiff1d(np.arange(self.n_neurons), silent)
+        n = len(self.words)
+        favourite = rng.permutation(awake)[self.rank % len(awake)] if len(awake) else np.zeros(n, np.int64)
+        winner = np.where(rng.random(n) < 0.8, favourite, rng.choice(awake, n) if len(awake) else 0)
+        activation = rng.uniform(0.05, 1.0, n)
+        return tuple(  # type: ignore[return-value]
+            self._frozen(name, kind, values, winner, activation, bool(len(awake)))
+            for kind, values in (("token", self.words), ("pos", self.tags))
+        )
+
+    def _frozen(
+        self, name: str, kind: str, values: Sequence[str], winner: Any, activation: Any, wins: bool
+    ) -> Preferences:
+        tally = Tally(self.n_neurons, self.folds)
+        ids = tally.ids_of(values)
+        tally.count_occurrences(self.fold, ids)
+        if wins:
+            tally.update(self.fold, winner, ids, activation)
+        return tally.freeze(stage=name, layer="rnn", feature=kind, selection="max-1")
+
+
+def plain_words(n: int) -> list[str]:
+    """n distinct harmless words."""
+    return [f"word{i}" for i in range(n)]
+
+
+@functools.cache
+def neurons_of(preferences: Preferences) -> dict[int, dict[str, tuple[int, float]]]:
+    """Neuron -> feature -> (count, sum) over all folds, by plain loops: the oracle of the figures."""
+    table: dict[int, dict[str, tuple[int, float]]] = {}
+    for neuron, feature_id, count, total in zip(
+        preferences.neuron.tolist(),
+        preferences.feature_id.tolist(),
+        preferences.count.tolist(),
+        preferences.sum.tolist(),
+        strict=True,
+    ):
+        features = table.setdefault(neuron, {})
+        before = features.get(preferences.features[feature_id], (0, 0.0))
+        features[preferences.features[feature_id]] = (before[0] + count, before[1] + total)
+    return table
+
+
+def rows_of(preferences: Preferences) -> list[tuple[int, str, int, float]]:
+    """(neuron, feature, count, sum) over all folds."""
+    return [
+        (neuron, feature, count, total)
+        for neuron, features in neurons_of(preferences).items()
+        for feature, (count, total) in features.items()
+    ]
+
+
+def distribution(preferences: Preferences, neuron: int) -> dict[str, float]:
+    """Feature -> probability of weight `mean`."""
+    mean = {f: total / count for f, (count, total) in neurons_of(preferences).get(neuron, {}).items()}
+    return {feature: value / sum(mean.values()) for feature, value in mean.items()}
+
+
+def mass_of(preferences: Preferences) -> list[float]:
+    """Activation mass of each neuron."""
+    mass = [0.0] * preferences.n_neurons
+    for neuron, _, _, total in rows_of(preferences):
+        mass[neuron] += total
+    return mass
+
+
+def title_of(figure: go.Figure) -> str:
+    """The finding, without the subtitle and markup."""
+    return " ".join(re.findall(r"<b>(.*?)</b>", figure.layout.title.text))
+
+
+def numbers_in(text: str) -> list[float]:
+    """The numbers of a title, in order; commas every three digits are read as such."""
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
+
+
+def caption_of(figure: go.Figure) -> str:
+    """The line at the bottom."""
+    return str(figure.layout.annotations[-1].text)
+
+
+def marks_in(figure: go.Figure) -> int:
+    """Marks drawn: points of all traces."""
+    return sum(len(trace.x) for trace in figure.data if getattr(trace, "x", None) is not None)
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every string of a figure that is not a key."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in strings_in(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in strings_in(inner)]
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [text for inner in value.tolist() for text in strings_in(inner)]
+    return []
