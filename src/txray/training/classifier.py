@@ -15,7 +15,8 @@ from torchmetrics.functional.classification import binary_accuracy, binary_auroc
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models import SentimentClassifier
-from txray.training.loop import Learner, Schedule, Scores, fingerprint_of, run_training
+from txray.training.learner import Learner, Schedule, Scores, fingerprint_of
+from txray.training.loop import run_training
 from txray.training.reviews import Batch, Reviews
 from txray.training.run import TrainingRun
 

@@ -15,7 +15,8 @@ from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.recurrent import RecurrentLanguageModel, State
 from txray.training.cross_entropy import next_word_loss
-from txray.training.loop import Learner, Schedule, Scores, fingerprint_of, run_training
+from txray.training.learner import Learner, Schedule, Scores, fingerprint_of
+from txray.training.loop import run_training
 from txray.training.run import TrainingRun
 from txray.training.stream import IGNORED, Lanes, TokenStream
 

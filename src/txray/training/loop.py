@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import signal
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,100 +16,17 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
-from torch.optim import Adam
 
 from txray.errors import TxrayError, UsageError
-from txray.models import RecurrentModel, load_model
-from txray.models.snapshot import weights_of
+from txray.models import load_model
 from txray.progress import Advance, progress
 from txray.training.device import device_of
 from txray.training.folder import RunFolder, State
+from txray.training.learner import Learner, Schedule
 from txray.training.run import TrainingRun, annealed_rate, is_exhausted, load_run, snapshot_folder
 
 # A quarter of the learning rate after each epoch without progress; compared on WikiText-2 with 2 and 10.
 _ANNEALING = 4.0
-
-Scores = dict[str, dict[str, float]]
-"""Split -> score -> value; `loss` is always among the scores."""
-
-
-class Learner(pl.LightningModule, ABC):
-    """What is particular to one kind of training: its batches, its loss, its scores.
-
-    Attributes:
-        model: the one being trained.
-        epoch: the current one, from 1.
-        optimizer: made by `configure_optimizers`.
-        restored: optimizer state to start from; None for a fresh one.
-    """
-
-    def __init__(self, model: RecurrentModel, learning_rate: float) -> None:
-        super().__init__()
-        self.model = model
-        self.epoch = 1
-        self.restored: dict[int, dict[str, Tensor]] | None = None
-        self._learning_rate = learning_rate
-
-    @abstractmethod
-    def batches(self, epoch: int) -> Iterable[Any]:
-        """The batches of an epoch; the same ones for the same epoch."""
-
-    @abstractmethod
-    def batch_count(self) -> int:
-        """How many batches an epoch has."""
-
-    @abstractmethod
-    def words_of(self, batch: Any) -> int:
-        """How many words a batch has, for the progress bar."""
-
-    @abstractmethod
-    def words_per_epoch(self) -> int:
-        """How many words the batches of an epoch have in all."""
-
-    @abstractmethod
-    def scores(self) -> Scores:
-        """The model's scores; called in `eval()` mode, without gradients."""
-
-    def configure_optimizers(self) -> Adam:
-        """Adam over everything that is not frozen, with its earlier state where there is one."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = Adam(parameters, lr=self._learning_rate, fused=True)
-        if self.restored is not None:
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": self.restored, "param_groups": groups})
-        return optimizer
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Attributes:
-        epochs: at most; an interrupted or finished run can go on to more.
-        learning_rate: of Adam at the start; a quarter of it after each epoch that did not improve the
-            validation loss.
-        clip: largest norm of the gradient.
-        patience: stop after so many epochs without a better validation loss; None: never.
-        seed: of dropout and of the order of the batches.
-
-    Raises:
-        UsageError: a number that cannot be.
-    """
-
-    epochs: int
-    learning_rate: float
-    clip: float
-    patience: int | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("patience", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"training: {name}={value}; it must be at least {least}")
-        for name in ("learning_rate", "clip"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise UsageError(f"training: {name}={getattr(self, name)}; it must be a number above 0")
 
 
 def run_training(
@@ -157,7 +71,7 @@ def run_training(
             "ask for at least as many, or give another folder"
         )
     learner.to(place)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), _quiet_lightning():
+    with torch.random.fork_rng(devices=[place.index] if place.type == "cuda" else []), _quiet_lightning():
         epochs = _Epochs(run, schedule)
         if state is None:
             epochs.close(learner, 0, {})
@@ -166,15 +80,6 @@ def run_training(
         if not epochs.finished():
             _fit(learner, epochs, schedule, place, folder)
     return load_run(folder)
-
-
-def fingerprint_of(model: torch.nn.Module) -> str:
-    """SHA-256 of the weights, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, values in sorted(weights_of(model).items()):
-        digest.update(name.encode())
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
 
 
 class _Epochs(pl.Callback):
@@ -219,7 +124,7 @@ class _Epochs(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, learner: Learner) -> None:  # type: ignore[override]
         epoch = learner.epoch = self.done + 1
         learner.train()
-        torch.manual_seed(int(np.random.SeedSequence((self._schedule.seed, epoch)).generate_state(1)[0]))
+        _seed(learner.device, (self._schedule.seed, epoch))
         rate = annealed_rate(self._schedule.learning_rate, self._losses(), _ANNEALING)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -285,6 +190,14 @@ def _fit(learner: Learner, epochs: _Epochs, schedule: Schedule, place: torch.dev
         # Lightning turns Ctrl-C into an exit and ignores further ones: undo both.
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+def _seed(place: torch.device, entropy: tuple[int, int]) -> None:
+    """Seed the generators that dropout on this device draws from, and no others."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    torch.default_generator.manual_seed(seed)
+    if place.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @contextmanager

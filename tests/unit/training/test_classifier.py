@@ -15,7 +15,7 @@ from txray.corpus.document import Document
 from txray.errors import CorpusError, UsageError
 from txray.models import SentimentClassifier, classifier, load_model
 from txray.training import TrainingRun, train_classifier
-from txray.training.loop import fingerprint_of
+from txray.training.learner import fingerprint_of
 from txray.training.reviews import Reviews
 
 TRAIN, VALIDATION, TEST = (

@@ -18,7 +18,7 @@ from txray.errors import SnapshotError, TxrayError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, load_model, snapshot_facts
 from txray.training import TrainingRun, language_model_loss, load_run, train_language_model
 from txray.training.language_model import _LanguageModelLearner
-from txray.training.loop import fingerprint_of
+from txray.training.learner import fingerprint_of
 from txray.training.stream import TokenStream
 
 TRAIN, VALIDATION, TEST = ring("train", 60, 0), ring("validation", 8, 1), ring("test", 8, 2)
