@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from txray.capture import Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.models import load_model
-    from txray.preferences import Preferences, Stage, load_stage
+    from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
     from txray.transfer import Comparison, compare
 
@@ -29,6 +29,7 @@ _HOMES = {
     "load_model": "models",
     "load_stage": "preferences",
     "report": "reporting",
+    "token_tags": "preferences",
     "read_corpus": "corpus",
 }
 _PACKAGES = ("errors", "models", "plots", "training")
@@ -51,6 +52,7 @@ __all__ = [
     "plots",
     "read_corpus",
     "report",
+    "token_tags",
     "training",
 ]
 

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.experiment.tiny import TINY
+from txray.errors import UsageError
+from txray.experiment import DemoSources, Outcome, run_experiment, write_results
+from txray.experiment.comparisons import Questions
+from txray.experiment.run import stage_name
+from txray.experiment.sources import RealSources, held_out
+from txray.experiment.table import Row, markdown, mass_divergence, rows
+from txray.preferences import load_stage
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder = tmp_path_factory.mktemp("experiment") / "tiny"
+    return run_experiment(TINY, DemoSources(), folder, device="cpu", say=quiet)
+
+
+@pytest.fixture(scope="module")
+def table(outcome: Outcome) -> dict[str, Row]:
+    return {row.quantity: row for row in rows(outcome, Questions.of(outcome))}
+
+
+def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:
+    best = outcome.pretraining.best_epoch
+    names = list(outcome.stages)
+    assert names[0] == "untrained"
+    assert names[-3:] == ["unsup", "zero-shot", "sup"]
+    assert stage_name(best, best) == "unsup"
+    for stage in outcome.stages.values():
+        assert stage.manifest["words"] == TINY.collection_words
+        assert stage.features == ("token", "pos")
+
+
+def test_zero_shot_is_the_same_model_on_the_text_of_sup(outcome: Outcome) -> None:
+    unsup, zero, sup = (outcome.stages[name].manifest for name in ("unsup", "zero-shot", "sup"))
+    assert unsup["model"]["fingerprint"] == zero["model"]["fingerprint"] != sup["model"]["fingerprint"]
+    assert zero["corpus"]["documents_digest"] == sup["corpus"]["documents_digest"]
+    assert unsup["corpus"]["documents_digest"] != zero["corpus"]["documents_digest"]
+
+
+def test_table_states_what_the_stages_hold(outcome: Outcome, table: dict[str, Row]) -> None:
+    lengths = {name: outcome.stages[name].preferences().lengths() for name in outcome.stages}
+    zero, sup = lengths["zero-shot"], lengths["sup"]
+    shared = int(((zero > 0) & (sup > 0)).sum())
+    assert table["shared neurons"].ours == f"{shared} of 20 ({shared / 20:.1%})"
+    assert table["avoided neurons"].ours.startswith(f"{int(((zero > 0) & (sup == 0)).sum())} of 20")
+    assert table["gained neurons"].ours.startswith(f"{int(((zero == 0) & (sup > 0)).sum())} of 20")
+    change = sup.sum() / zero.sum() - 1
+    assert table["token length of all neurons"].ours == f"{change:+.2%}".replace("%", " %")
+    mass = np.sort(outcome.stages["sup"].preferences().mass())[::-1]
+    key = "share of the mass in the 20 most preferred neurons, supervised"
+    assert table[key].ours == f"{mass[:20].sum() / mass.sum():.2%}".replace("%", " %")
+
+
+def test_table_has_the_figures_of_the_paper(table: dict[str, Row]) -> None:
+    papers = " ".join(row.paper for row in table.values())
+    for figure in (
+        "544",
+        "1335",
+        "944.76",
+        "524.55",
+        "519.34",
+        "-99.92 %",
+        "1323",
+        "675",
+        "740",
+        "85",
+        "+4.62 %",
+    ):
+        assert figure in papers
+    assert all(row.ours not in ("", "nan") for row in table.values())
+
+
+def test_f1_is_that_of_the_best_epoch(outcome: Outcome, table: dict[str, Row]) -> None:
+    run = outcome.fine_tuning
+    best = run.curves.filter((pl.col("epoch") == run.best_epoch) & (pl.col("split") == "test"))["f1"].item()
+    assert table["F1 of the classifier (test)"].ours == f"{best:.2%}".replace("%", " %")
+
+
+def test_mass_divergence_by_hand(outcome: Outcome) -> None:
+    preferences = outcome.stages["unsup"].preferences(feature="pos")
+    table = preferences.table().group_by("feature").agg(pl.col("sum").sum())
+    mass = dict(table.iter_rows())
+    counts = dict(zip(preferences.features, preferences.corpus_counts.sum(axis=0), strict=True))
+    total, words = sum(mass.values()), sum(counts.values())
+    by_hand = sum(abs(mass.get(tag, 0) / total - count / words) for tag, count in counts.items()) / 2
+    assert mass_divergence(preferences) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_results_are_written_once_more_to_the_same_bytes(outcome: Outcome) -> None:
+    page = write_results(outcome, say=quiet)
+    first = {name: (outcome.folder / name).read_bytes() for name in ("results.md", "report.html")}
+    assert page.name == "report.html"
+    comparisons = sorted(path.parent.name for path in (outcome.folder / "comparisons").glob("*/token"))
+    assert comparisons == ["rq1-first-to-best", "rq1-last-to-best", "rq2-domain", "rq3-supervision"]
+    figures = {file.stem for file in (outcome.folder / "figures").glob("*.json")}
+    assert len(figures) == len(list((outcome.folder / "figures").glob("*.png"))) >= 14
+    for name in figures:
+        drawn = json.loads((outcome.folder / "figures" / f"{name}.json").read_text())
+        assert drawn["data"], name
+    again = run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=quiet)
+    write_results(again, say=quiet)
+    for name, content in first.items():
+        assert (outcome.folder / name).read_bytes() == content, name
+
+
+def test_finished_steps_are_not_done_again(outcome: Outcome) -> None:
+    said: list[str] = []
+    folder = outcome.folder / "stages" / "zero-shot"
+    before = folder.stat().st_mtime_ns
+    run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=said.append)
+    assert not [line for line in said if line.startswith("collecting")]
+    assert folder.stat().st_mtime_ns == before
+    assert load_stage(folder).preferences().table().equals(outcome.stages["zero-shot"].preferences().table())
+
+
+def test_a_folder_of_another_experiment_is_refused(outcome: Outcome) -> None:
+    with pytest.raises(UsageError, match="experiment with hidden=20, asked for hidden=24"):
+        run_experiment(replace(TINY, hidden=24), DemoSources(), outcome.folder, say=quiet)
+    with pytest.raises(UsageError, match="seed='0', asked for seed='5'"):
+        run_experiment(TINY, DemoSources(5), outcome.folder, say=quiet)
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not empty and holds no experiment"):
+        run_experiment(TINY, DemoSources(), tmp_path, say=quiet)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_tenth_of_the_reviews_is_held_out() -> None:
+    corpus = DemoSources().reviews("train").first(600)
+    train, validation = held_out(corpus)
+    kept = [[document.id for document in part] for part in (train, validation)]
+    assert sorted(kept[0] + kept[1]) == sorted(document.id for document in corpus)
+    assert 30 <= len(kept[1]) <= 100
+    assert train.fingerprint != validation.fingerprint
+
+
+def test_markdown_is_one_line_per_row() -> None:
+    text = markdown([Row("RQ1", "shared", "544", "49")])
+    assert text.splitlines()[-1] == "| RQ1 | shared | 544 | 49 |"
+
+
+@pytest.mark.data
+def test_real_sources_find_the_parts_of_each_data_set(data_folder: Path, tmp_path: Path) -> None:
+    for imdb in (data_folder / "imdb", data_folder / "imdb" / "aclImdb_subset.tar.gz"):
+        sources = RealSources(data_folder / "wikitext-2", imdb, data_folder / "ud-ewt")
+        for split in ("train", "validation", "test"):
+            labels = {document.labels["label"] for document in sources.reviews(split).first(40)}
+            assert labels == {"pos", "neg"}
+    assert next(iter(sources.pretraining("validation"))).id.startswith("wiki/valid")
