@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from txray.errors import OutputError
+from txray.files import atomic_file, atomic_folder, sha256_of, write_text
+
+
+def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "stage"
+    with atomic_folder(target) as place:
+        (place / "a.txt").write_text("1")
+        assert not target.exists()
+    assert (target / "a.txt").read_text() == "1"
+    assert [path.name for path in target.parent.iterdir()] == ["stage"]
+
+
+def test_a_failed_folder_leaves_the_former_one(tmp_path: Path) -> None:
+    target = tmp_path / "stage"
+    with atomic_folder(target) as place:
+        (place / "a.txt").write_text("1")
+    with pytest.raises(ValueError, match="stop"), atomic_folder(target) as place:
+        (place / "a.txt").write_text("2")
+        raise ValueError("stop")
+    assert (target / "a.txt").read_text() == "1"
+    with atomic_folder(target) as place:
+        (place / "b.txt").write_text("3")
+    assert [path.name for path in target.iterdir()] == ["b.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_a_failed_file_leaves_the_former_one(tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    write_text(target, "first")
+    with pytest.raises(ValueError, match="stop"), atomic_file(target) as temporary:
+        temporary.write_text("half")
+        raise ValueError("stop")
+    assert target.read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    for atomic in (atomic_folder, atomic_file):
+        with (
+            pytest.raises(OutputError, match="x: cannot be written: No space left on device"),
+            atomic(tmp_path / "x"),
+        ):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_text(tmp_path / "file" / "page.html", "x")
+
+
+def test_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

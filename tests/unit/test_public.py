@@ -1,0 +1,107 @@
+"""The public surface: exactly these names, and a light import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import txray
+from txray import errors
+
+PUBLIC = {
+    "Comparison",
+    "Corpus",
+    "Document",
+    "Preferences",
+    "Selection",
+    "Stage",
+    "Tagger",
+    "collect",
+    "compare",
+    "demo_corpus",
+    "errors",
+    "load_model",
+    "load_stage",
+    "models",
+    "plots",
+    "read_corpus",
+    "report",
+    "token_tags",
+    "training",
+}
+PACKAGES = (
+    "capture",
+    "corpus",
+    "experiment",
+    "models",
+    "plots",
+    "preferences",
+    "reporting",
+    "training",
+    "transfer",
+)
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_public_names_are_these() -> None:
+    assert set(txray.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(txray, name) is not None
+    assert set(dir(txray)) == PUBLIC
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_that_a_package_promises_exists(package: str) -> None:
+    module = __import__(f"txray.{package}", fromlist=["__all__"])
+    for name in module.__all__:
+        assert getattr(module, name) is not None, name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'colect'"):
+        _ = txray.colect
+
+
+def test_importing_txray_brings_in_nothing_heavy() -> None:
+    heavy = "{'torch', 'plotly', 'polars', 'spacy', 'lightning', 'pycrfsuite', 'scipy', 'rich'}"
+    assert run_python(f"import sys, txray; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+@pytest.mark.parametrize("package", ["preferences", "transfer", "plots"])
+def test_what_works_on_saved_stages_needs_no_torch(package: str) -> None:
+    assert run_python(f"import sys, txray.{package}; print('torch' in sys.modules)") == "False"
+
+
+def test_commands_are_listed_without_anything_heavy() -> None:
+    heavy = "{'torch', 'plotly', 'polars', 'spacy', 'lightning', 'pycrfsuite', 'scipy', 'numpy'}"
+    assert run_python(f"import sys, txray.cli.main; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+@pytest.mark.parametrize(
+    "first", ["import txray.reporting", "import txray.reporting.page", "import txray.cli.report", ""]
+)
+def test_report_is_a_function_in_every_order_of_imports(first: str) -> None:
+    assert run_python(f"{first}\nimport txray\nprint(callable(txray.report))") == "True"
+
+
+def test_every_error_has_a_place_in_the_tree() -> None:
+    documented = errors.__doc__ or ""
+    for name, member in vars(errors).items():
+        if isinstance(member, type) and issubclass(member, Exception):
+            assert issubclass(member, errors.TxrayError)
+            assert name in documented
+            assert member.exit_code == (2 if issubclass(member, errors.UsageError) else 1)
+
+
+def test_unknown_names_get_the_closest_one_and_the_list() -> None:
+    error = errors.UnknownNameError.of("layer", "rn", ["embedding", "rnn"])
+    assert str(error) == "unknown layer 'rn' (did you mean 'rnn'?); there are: embedding, rnn"
+    many = errors.UnknownNameError.of("layer", "x", [f"layer{i}" for i in range(50)])
+    assert "50 in all" in str(many)
+    assert "none" in str(errors.UnknownNameError.of("layer", "x", []))
