@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from txray.errors import OutputError
@@ -62,7 +62,9 @@ def atomic_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the folder is none, there is nothing to remove and the error above tells why.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -70,7 +70,7 @@ def states(*comparisons: Comparison) -> go.Figure:
     figure.update_yaxes(
         range=[len(comparisons) - 0.5, -0.5], tickvals=[], showline=False, showgrid=False, ticks=""
     )
-    for row, (name, comparison) in enumerate(zip(names, comparisons, strict=True)):
+    for row, comparison in enumerate(comparisons):
         figure.add_annotation(
             text=f"<b>{shown(comparison.before.stage)} → {shown(comparison.after.stage)}</b>",
             x=0,
@@ -80,7 +80,6 @@ def states(*comparisons: Comparison) -> go.Figure:
             yref="y",
             yanchor="bottom",
             showarrow=False,
-            hovertext=name,
         )
     last = comparisons[-1]
     counts = last.summary

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from txray import plots
 from txray.preferences import Preferences, Tally
+from txray.transfer import compare
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -22,7 +24,6 @@ HOSTILE = (
     "tab\tbell\x07null\x00",
     "\u202ereversed",
     "אבג",
-    "\ud800",
     "w" * 1_000_000,
     "",
     "日本語",
@@ -154,3 +155,24 @@ def strings_in(value: Any) -> list[str]:
     if isinstance(value, np.ndarray) and value.dtype == object:
         return [text for inner in value.tolist() for text in strings_in(inner)]
     return []
+
+
+def all_figures(
+    stages: Sequence[tuple[Preferences, Preferences]], tag_of: dict[str, str], *, neuron: int = 0
+) -> dict[str, go.Figure]:
+    """Every figure of two stages."""
+    (a, a_tags), (b, b_tags) = stages
+    tokens, tags = compare(a, b), compare(a_tags, b_tags)
+    return {
+        "mass_activation": plots.mass_activation([a, b]),
+        "pos_frequency": plots.pos_frequency(a_tags, b_tags),
+        "token_frequency": plots.pos_frequency(a, b),
+        "hellinger_length": plots.hellinger_length(tokens),
+        "length_shift": plots.length_shift(tokens),
+        "length_shift_pos": plots.length_shift(tags),
+        "states": plots.states(tokens, tags),
+        "gained_table": plots.gained_table(tokens),
+        "neuron_detail": plots.neuron_detail([a, b], neuron, pos=[a_tags, b_tags], token_tags=tag_of),
+        "most_changed": plots.most_changed_neurons(tokens, pos=tags, token_tags=tag_of, k=4, min_wins=1),
+        "least_changed": plots.least_changed_neurons(tokens, pos=tags, token_tags=tag_of, k=3, min_wins=1),
+    }

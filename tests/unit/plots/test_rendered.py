@@ -1,0 +1,137 @@
+"""What a real browser makes of the figures: nothing overlaps, nothing is cut off, words stay words."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import plotly.graph_objects as go
+import pytest
+from playwright.sync_api import Browser, Page
+from plotly.offline import get_plotlyjs
+
+from tests.unit.plots.builders import Text, all_figures
+from txray.plots import neuron_detail
+
+LONG_STAGES = (
+    "a stage with quite a long name, epoch 01",
+    "unsupervised pretraining on WikiText-2, <i>all</i>",
+)
+BOXES = """selector => [...document.querySelectorAll(selector)].map(node => {
+    const box = node.getBoundingClientRect(), all = document.querySelector('.main-svg').getBoundingClientRect();
+    return [node.textContent, box.left - all.left, box.top - all.top, box.right - all.left, box.bottom - all.top];
+}).filter(([text]) => text.trim())"""
+
+Boxes = list[tuple[str, float, float, float, float]]
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1100, "height": 2000})
+    opened.set_content('<body style="margin:0"><div id="figure"></div></body>')
+    opened.add_script_tag(content=get_plotlyjs())
+    yield opened
+    opened.close()
+
+
+def draw(page: Page, figure: go.Figure) -> None:
+    page.evaluate(
+        """async figure => { const place = document.getElementById('figure'); Plotly.purge(place);
+        await Plotly.newPlot(place, figure.data, figure.layout); }""",
+        json.loads(figure.to_json()),
+    )
+
+
+def boxes(page: Page, selector: str) -> Boxes:
+    return [tuple(box) for box in page.evaluate(BOXES, selector)]
+
+
+def overlapping(first: Boxes, second: Boxes | None = None, *, spare: float = 0.5) -> list[tuple[str, str]]:
+    pairs = itertools.combinations(first, 2) if second is None else itertools.product(first, second)
+    return [
+        (a[0], b[0])
+        for a, b in pairs
+        if min(a[3], b[3]) - max(a[1], b[1]) > spare and min(a[4], b[4]) - max(a[2], b[2]) > spare
+    ]
+
+
+@pytest.fixture(scope="module")
+def figures(text: Text) -> dict[str, go.Figure]:
+    first, second = LONG_STAGES
+    stages = [text.stage(first, seed=0, silent=[0, 1]), text.stage(second, seed=1, silent=[1, 2])]
+    return all_figures(stages, text.tag_of, neuron=7)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mass_activation",
+        "pos_frequency",
+        "token_frequency",
+        "hellinger_length",
+        "length_shift",
+        "length_shift_pos",
+        "states",
+        "gained_table",
+        "neuron_detail",
+        "most_changed",
+    ],
+)
+def test_texts_neither_overlap_nor_leave_the_picture(
+    name: str, figures: dict[str, go.Figure], page: Page
+) -> None:
+    figure = figures[name]
+    draw(page, figure)
+    title = boxes(page, ".gtitle")
+    legend = boxes(page, ".legend .legendtext")
+    notes = boxes(page, ".annotation-text")
+    ticks = boxes(page, ".xtick text, .ytick text")
+    axis_titles = boxes(page, ".g-xtitle text, .g-ytitle text, [class*='g-x'][class*='title'] text")
+    labels = boxes(page, ".textpoint text, .bartext")
+    assert len(title) == 1
+    assert notes
+    everything = [*title, *legend, *notes, *ticks, *axis_titles, *labels]
+    outside = [
+        box
+        for box in everything
+        if box[1] < 0 or box[2] < 0 or box[3] > figure.layout.width or box[4] > figure.layout.height
+    ]
+    assert outside == []
+    assert overlapping(title, [*legend, *notes, *ticks, *labels]) == []
+    assert overlapping(legend) == []
+    assert overlapping(legend, [*notes, *ticks, *labels]) == []
+    assert overlapping(notes, [*ticks, *axis_titles, *labels]) == []
+    assert overlapping(ticks, axis_titles) == []
+    assert overlapping(notes) == []
+    assert overlapping(labels) == []
+    across = boxes(page, ".xtick text")
+    assert overlapping(across) == []
+
+
+def test_labels_of_a_crowded_neuron_do_not_overlap(hostile: Text, page: Page) -> None:
+    stages = [hostile.stage(name, seed=seed) for seed, name in enumerate(("a", "b", "c", "d"))]
+    figure = neuron_detail(
+        [tokens for tokens, _ in stages], 3, pos=[tags for _, tags in stages], token_tags=hostile.tag_of
+    )
+    draw(page, figure)
+    labels = boxes(page, ".textpoint text")
+    assert len(labels) > 25
+    assert overlapping(labels) == []
+    assert "<b>bold</b>" in {text for text, *_ in labels}
+
+
+def test_hostile_words_run_nothing(hostile: Text, page: Page) -> None:
+    problems: list[str] = []
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    first, second = "<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>"
+    stages = [hostile.stage(first, seed=0, silent=[3]), hostile.stage(second, seed=1)]
+    for name, figure in all_figures(stages, hostile.tag_of, neuron=1).items():
+        draw(page, figure)
+        assert page.query_selector("img, svg image[href^='x']") is None, name
+        assert first in page.evaluate(
+            "document.querySelector('.gtitle').parentNode.textContent + "
+            "[...document.querySelectorAll('.annotation-text')].map(n => n.textContent)"
+        ), name
+    assert problems == []
