@@ -37,13 +37,14 @@ def collect(
 ) -> None:
     """Run a model over a text and keep what its neurons prefer, as a stage folder."""
     from txray.capture import collect as collect_stage
-    from txray.corpus import Tagger
     from txray.models import load_model
     from txray.training import device_of
 
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
     if tagger is not None:
+        from txray.corpus import Tagger
+
         corpus = corpus.annotate(Tagger.load(tagger), "pos")
     stage = collect_stage(
         load_model(model).to(device_of(device)),

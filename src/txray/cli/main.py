@@ -31,6 +31,7 @@ app.command("experiment")(experiment.experiment)
 
 TRACEBACK = "TXRAY_TRACEBACK"
 """Environment variable: set it to see where an error comes from."""
+_INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -51,9 +52,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str] | None) -> int:
     try:
-        # Click gives back the exit code of --help and --version instead of raising it.
+        # Typer gives back the exit code of --help, --version and Ctrl-C instead of raising it.
         code = app(arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _interrupted() if code == _INTERRUPTED else code if isinstance(code, int) else 0
     except TxrayError as error:
         return _failed(str(error), error.exit_code)
     except TyperException as error:
@@ -62,7 +63,7 @@ def _exit_code(arguments: list[str] | None) -> int:
     except Exit as leave:
         return leave.exit_code
     except (KeyboardInterrupt, Abort):
-        return _failed("interrupted; the same command goes on where it can", 130)
+        return _interrupted()
     except MemoryError as error:
         return _failed(f"out of memory ({error or 'no more given'}); ask for fewer words or neurons", 1)
     except BrokenPipeError:
@@ -76,8 +77,12 @@ def _exit_code(arguments: list[str] | None) -> int:
         )
 
 
+def _interrupted() -> int:
+    return _failed("interrupted; the same command goes on where it can", _INTERRUPTED)
+
+
 def _failed(message: str, exit_code: int) -> int:
-    if os.environ.get(TRACEBACK):
+    if os.environ.get(TRACEBACK) and sys.exception() is not None:
         raise
     typer.echo("txray: " + " ".join(message.split()), err=True)
     return exit_code

@@ -39,6 +39,10 @@ def lm(
     words: Annotated[
         int | None, typer.Option("--words", help="Words of training text; all by default.")
     ] = None,
+    evaluation_words: Annotated[
+        int | None,
+        typer.Option("--evaluation-words", help="Words of validation and of test text; all by default."),
+    ] = None,
     epochs: Epochs = 10,
     batch_size: BatchSize = 20,
     bptt: Annotated[int, typer.Option("--bptt", help="Steps that gradients go back.")] = 35,
@@ -56,6 +60,9 @@ def lm(
 
     corpus = options.open_corpus(kind, text, "train", seed)
     corpus = corpus if words is None else corpus.take(words)
+    scored = [options.open_corpus(kind, text, split, seed) for split in ("validation", "test")]
+    if evaluation_words is not None:
+        scored = [one.take(evaluation_words) for one in scored]
     model = language_model(
         cell,  # type: ignore[arg-type]  # the model checks it
         corpus,
@@ -70,8 +77,7 @@ def lm(
     run = train_language_model(
         model,
         corpus,
-        options.open_corpus(kind, text, "validation", seed),
-        options.open_corpus(kind, text, "test", seed),
+        *scored,
         folder=out,
         epochs=epochs,
         batch_size=batch_size,

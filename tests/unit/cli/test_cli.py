@@ -1,0 +1,216 @@
+"""The commands, from training to the report, on the embedded corpus; and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from txray.cli.main import _exit_code, run
+from txray.preferences import load_stage
+
+
+def txray(*arguments: object) -> int:
+    return _exit_code([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained language model, a classifier, and three stages."""
+    folder = tmp_path_factory.mktemp("cli")
+    patch = pytest.MonkeyPatch()
+    # A million words of demo text is more than these tests need.
+    patch.setattr("txray.cli.options.DEMO_WORDS", 6_000)
+    articles = ("--format", "demo", "--text", "encyclopedia")
+    reviews = ("--format", "demo", "--text", "reviews")
+    size = ("--embedding", 12, "--hidden", 20, "--vocabulary", 400, "--epochs", 2, "--batch-size", 8)
+    assert txray("train", "lm", *articles, "--out", folder / "lm", *size) == 0
+    assert (
+        txray(
+            "train", "classifier", folder / "lm/epoch-002", *reviews, "--out", folder / "clf", "--epochs", 1
+        )
+        == 0
+    )
+    kinds = ("--feature", "token", "--feature", "pos", "--max-words", 3_000)
+    for name, model, text in (
+        ("early", "lm/epoch-001", articles),
+        ("unsup", "lm/epoch-002", articles),
+        ("sup", "clf/epoch-001", reviews),
+    ):
+        assert txray("collect", folder / model, *text, "--out", folder / name, *kinds) == 0
+    patch.undo()
+    return folder
+
+
+def test_collect_names_the_stage_after_its_folder(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((made / "unsup" / "manifest.json").read_text())
+    assert manifest["name"] == "unsup"
+    assert manifest["words"] == 3_000
+    assert manifest["features"] == ["token", "pos"]
+
+
+def test_compare_writes_table_and_summary(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert txray("compare", made / "early", made / "unsup", "--out", tmp_path / "c", "--feature", "pos") == 0
+    summary = json.loads((tmp_path / "c" / "summary.json").read_text())
+    table = pl.read_parquet(tmp_path / "c" / "neurons.parquet")
+    assert summary["feature"] == "pos"
+    assert summary["shared"] == (table["state"] == "shared").sum()
+    assert pl.read_csv(tmp_path / "c" / "neurons.csv").height == 20
+    assert "mean_hellinger" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("figure", "stages", "options"),
+    [
+        ("mass-activation", ("early", "unsup", "sup"), ()),
+        ("pos-frequency", ("early", "unsup"), ()),
+        ("hellinger-length", ("early", "unsup"), ()),
+        ("length-shift", ("early", "unsup"), ("--feature", "pos")),
+        ("states", ("early", "unsup"), ()),
+        ("most-changed", ("early", "unsup"), ("-k", 4)),
+        ("least-changed", ("early", "unsup"), ("-k", 4)),
+        ("gained", ("early", "unsup"), ("-k", 3)),
+        ("neuron", ("early", "unsup"), ("--neuron", "{strongest}")),
+        ("curves", ("lm",), ()),
+        ("curves", ("clf",), ()),
+    ],
+)
+def test_plot_draws_every_figure(
+    made: Path, tmp_path: Path, figure: str, stages: tuple[str, ...], options: tuple[object, ...]
+) -> None:
+    folders = [made / stage for stage in stages]
+    strongest = load_stage(made / "unsup").preferences().wins().argmax()
+    given = [str(option).format(strongest=strongest) for option in options]
+    assert txray("plot", figure, *folders, "--out", tmp_path / "f.json", *given) == 0
+    drawn = json.loads((tmp_path / "f.json").read_text())
+    assert drawn["data"]
+    assert drawn["layout"]["title"]["text"]
+
+
+def test_report_is_one_page(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        txray("report", made / "early", made / "unsup", "--out", tmp_path / "r.html", "--title", "A & B") == 0
+    )
+    page = (tmp_path / "r.html").read_text()
+    assert "A &amp; B" in page
+    assert capsys.readouterr().out.strip().endswith("r.html")
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert txray("--version") == 0
+    assert capsys.readouterr().out.startswith("txray 0.")
+    assert txray("--help") == 0
+    shown = capsys.readouterr().out
+    for command in ("demo", "data", "tagger", "train", "collect", "compare", "plot", "report", "experiment"):
+        assert command in shown
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    assert captured.err.startswith("txray: ")
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        (("colect",), 2, "colect"),
+        (("collect", "model"), 2, "--format"),
+        (("compare", "nowhere", "nowhere"), 1, "nowhere: no stage folder"),
+        (("collect", "nowhere", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "model.json: no such file"),
+        (("collect", "{lm}", "-f", "demo", "-t", "review", "-o", "x"), 2, "did you mean 'reviews'"),
+        (("collect", "{lm}", "-f", "dem", "-t", "reviews", "-o", "x"), 2, "format 'dem'"),
+        (
+            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--layer", "lstm"),
+            2,
+            "embedding, rnn",
+        ),
+        (
+            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--feature", "ner"),
+            2,
+            "output, label, pos",
+        ),
+        (
+            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--selection", "max"),
+            2,
+            "max-1, all",
+        ),
+        (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "x"), 1, "nowhere.txt"),
+        (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--max-words", "0"), 2, "at least 1"),
+        (("plot", "pie", "{early}", "-o", "f.json"), 2, "figure 'pie'"),
+        (("plot", "states", "{early}", "-o", "f.json"), 2, "2 stages, got 1"),
+        (("plot", "neuron", "{early}", "-o", "f.json"), 2, "--neuron"),
+        (("plot", "neuron", "{early}", "-o", "f.json", "--neuron", "20"), 2, "no neuron 20"),
+        (("plot", "states", "{early}", "{unsup}", "-o", "f.tiff"), 2, ".tiff"),
+        (("plot", "curves", "{early}", "-o", "f.json"), 1, "training run"),
+        (("compare", "{early}", "{unsup}", "--feature", "output"), 2, "there are: token, pos"),
+        (("compare", "{early}", "{unsup}", "--layer", "decoder"), 2, "there are: rnn"),
+        (("compare", "{early}", "{unsup}", "--weight", "sum"), 2, "mean, mass, count"),
+        (("report", "{early}", "-o", "r.html"), 2, "at least two"),
+        (("experiment", "--preset", "huge", "-o", "x"), 2, "demo, small, paper"),
+        (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),
+        (
+            ("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "x", "--cell", "lstn"),
+            2,
+            "did you mean 'lstm'",
+        ),
+        (("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "x", "--hidden", "0"), 2, "hidden=0"),
+        (("train", "classifier", "{early}", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "model.json"),
+        (("data", "fetch", "wikitext-3"), 2, "did you mean 'wikitext-2'"),
+        (("tagger", "train", "nowhere.conllu", "-o", "x"), 1, "nowhere.conllu"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_mistake_is_one_line(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    exit_code: int,
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("txray.cli.options.DEMO_WORDS", 6_000)
+    names = {"lm": made / "lm/epoch-001", "early": made / "early", "unsup": made / "unsup"}
+    assert txray(*(argument.format(**names) for argument in arguments)) == exit_code
+    assert says in one_line(capsys)
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_an_interruption_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("txray.preferences.load_stage", interrupted)
+    assert txray("compare", "a", "b") == 130
+    assert "interrupted" in one_line(capsys)
+
+
+def test_a_bug_is_one_line_and_says_how_to_see_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("txray.preferences.load_stage", broken)
+    assert txray("compare", "a", "b") == 1
+    assert "ZeroDivisionError: a b; set TXRAY_TRACEBACK=1" in one_line(capsys)
+    monkeypatch.setenv("TXRAY_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        txray("compare", "a", "b")
+
+
+def test_run_leaves_with_the_exit_code() -> None:
+    with pytest.raises(SystemExit) as leaving:
+        run(["compare", "nowhere", "nowhere"])
+    assert leaving.value.code == 1
