@@ -152,8 +152,7 @@ class _Transfer:
             return
         self.partial.unlink()
         wrong = f"SHA-256 is {actual}, expected {self._file.sha256}, so it was removed"
-        if self._continued:
-            self._continued = False
+        if self._continued:  # until a whole body comes
             raise _BrokenError(wrong)
         raise _FailedError(wrong)
 

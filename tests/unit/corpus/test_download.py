@@ -218,6 +218,17 @@ def test_a_wrong_leftover_is_found_by_the_checksum_and_the_download_starts_afres
     assert _left(tmp_path) == ["data.bin"]
 
 
+def test_a_leftover_beyond_the_end_of_what_the_server_has_is_dropped(server, get, tmp_path):
+    server.files["data.bin"] = Served(content=bytes(10))
+    partial = tmp_path / "some-set" / f".data.bin.{hashlib.sha256(CONTENT).hexdigest()[:12]}.part"
+    partial.parent.mkdir()
+    partial.write_bytes(CONTENT[:1000])
+    with pytest.raises(DownloadError, match="announces 10 bytes"):
+        get()
+    assert [asked for _, asked, _ in server.requests] == ["bytes=1000-", None]
+    assert _left(tmp_path) == []
+
+
 def test_a_complete_leftover_needs_no_request(server, get, tmp_path):
     partial = tmp_path / "some-set" / f".data.bin.{hashlib.sha256(CONTENT).hexdigest()[:12]}.part"
     partial.parent.mkdir()

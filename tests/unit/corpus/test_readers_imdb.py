@@ -3,11 +3,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import tarfile
+import tracemalloc
 
 import pytest
 
 from txray.corpus import read_corpus
+from txray.corpus.archives import tar_members
 from txray.errors import CorpusError, UsageError
 
 REVIEWS = {
@@ -170,6 +173,27 @@ def test_a_header_that_is_none_does_not_silently_end_the_archive(write):
         CorpusError, match=r"bad\.tar: damaged \(bad checksum, before the mark at the end of the archive\)"
     ):
         list(corpus)
+
+
+def test_a_flipped_byte_in_the_checksum_of_an_archive_is_found(write):
+    noise = {"end.bin": os.urandom(200_000)}  # so that the end is not read together with the beginning
+    raw = bytearray(write.tar("acl.tar.gz", {**REVIEWS, **noise}).read_bytes())
+    raw[-6] ^= 1
+    corpus = read_corpus("imdb", write.plain("bad.tar.gz", bytes(raw)), split="train")
+    with pytest.raises(CorpusError, match=r"bad\.tar\.gz: damaged \(CRC check failed"):
+        list(corpus)
+
+
+def test_memory_does_not_grow_with_the_number_of_members(write):
+    peaks = []
+    for count in (200, 4_000):
+        file = write.tar(f"{count}.tar", {f"train/pos/{number}_9.txt": "good" for number in range(count)})
+        tracemalloc.start()
+        for _ in tar_members(file):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000
 
 
 @pytest.mark.parametrize("container", ["folder", "tar.gz"])
