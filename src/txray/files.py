@@ -14,14 +14,21 @@ from txray.errors import OutputError
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, *, marker: str | None) -> Iterator[Path]:
     """A temporary sibling to fill; it becomes `target` only when the block ends without an error.
 
-    An existing `target` is replaced as a whole.
+    An existing `target` is replaced as a whole, but only if it is of the same kind: a folder of the user's
+    that merely has the same name is never touched.
+
+    Args:
+        target: the folder to make.
+        marker: name of a file that folders of this kind hold; an existing folder without it is replaced
+            only if it is empty. None: an existing folder is replaced only if it is empty.
 
     Raises:
-        OutputError: the disk is full, or the place cannot be written.
+        OutputError: the disk is full, the place cannot be written, or `target` holds something else.
     """
+    _require_replaceable(target, marker)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +84,14 @@ def sha256_of(file: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _require_replaceable(target: Path, marker: str | None) -> None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if marker is None or not (target / marker).is_file():
+        expected = "" if marker is None else f" and holds no {marker}"
+        raise OutputError(f"{target}: exists already{expected}; name another place, or remove it first")
 
 
 def _sync(path: Path) -> None:

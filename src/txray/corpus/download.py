@@ -6,11 +6,8 @@ from pathlib import Path
 
 from txray.corpus.catalogue import CATALOGUE, DataSet
 from txray.corpus.remote import Patience, download
-from txray.corpus.unpack import unpack
+from txray.corpus.unpack import MARK, unpack
 from txray.errors import OutputError, UnknownNameError
-from txray.files import write_text
-
-_MARK = ".unpacked-from-sha256"
 
 
 def fetch(
@@ -65,14 +62,13 @@ def _known(name: str) -> DataSet:
 def _unpacked(archive: Path, sha256: str) -> Path:
     """The folder beside the archive with its content, unpacked unless this very archive was before."""
     target = archive.with_name(archive.name.removesuffix(".gz").rpartition(".")[0])
-    mark = target / _MARK
+    mark = target / MARK
     try:
         done = mark.is_file() and mark.read_text(encoding="utf-8") == sha256
     except OSError as error:
         raise OutputError(f"{mark}: cannot be read: {error.strerror or error}") from error
     if not done:
-        unpack(archive, target)
-        write_text(mark, sha256)
+        unpack(archive, target, sha256=sha256)
     return target
 
 

@@ -29,13 +29,18 @@ class UnpackLimits:
     members: int = 200_000
 
 
-def unpack(archive: Path, target: Path, limits: UnpackLimits | None = None) -> None:
+MARK = ".unpacked-from-sha256"
+"""A file in every unpacked folder that tells which archive it came from."""
+
+
+def unpack(archive: Path, target: Path, limits: UnpackLimits | None = None, *, sha256: str = "") -> None:
     """Unpack a `.zip`, `.tar` or `.tar.gz` into `target`, which appears complete or not at all.
 
     Args:
         archive: the file; its content tells the kind.
-        target: the folder; an existing one is replaced as a whole.
+        target: the folder; an existing one is replaced as a whole if an archive was unpacked there.
         limits: of size and number.
+        sha256: of the archive, written into the folder's `MARK`.
 
     Raises:
         DownloadError: damaged, encrypted or too large; or a member that is neither a file nor a folder, has a
@@ -44,7 +49,7 @@ def unpack(archive: Path, target: Path, limits: UnpackLimits | None = None) -> N
     """
     limits = limits or UnpackLimits()
     left = limits.size
-    with atomic_folder(target) as folder:
+    with atomic_folder(target, marker=MARK) as folder:
         for number, (name, content) in enumerate(_members(archive), 1):
             if number > limits.members:
                 raise _refused(archive, f"more than {limits.members:,} members")
@@ -63,6 +68,7 @@ def unpack(archive: Path, target: Path, limits: UnpackLimits | None = None) -> N
                     if left < 0:
                         raise _refused(archive, f"more than {limits.size:,} bytes unpacked")
                     stream.write(block)
+        (folder / MARK).write_text(sha256, encoding="utf-8")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:

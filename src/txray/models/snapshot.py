@@ -45,7 +45,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         raise UsageError(
             f"save_model: a {type(model).__name__} cannot be saved; give one of {', '.join(_KINDS.values())}"
         )
-    with atomic_folder(Path(folder)) as new:
+    with atomic_folder(Path(folder), marker=_MODEL) as new:
         save_file(weights_of(model), new / _WEIGHTS)
         vocabulary = model.vocabulary
         _write_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.tags import TAG_SCHEMA
+
+_FILE_NAME = re.compile(r"[\w.-]{1,100}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,12 @@ class Stage:
     def __post_init__(self) -> None:
         if not self.collected:
             raise UsageError(f"stage {self.name!r}: no preferences; collect at least one layer and feature")
+        for kind in self.features:
+            if not _FILE_NAME.fullmatch(kind):
+                raise UsageError(
+                    f"stage {self.name!r}: feature {kind!r} cannot be part of a file name; rename the annotation "
+                    "to letters, digits, '_', '-' and '.'"
+                )
         missing = set(EXEMPLAR_SCHEMA) - set(self.exemplars.columns)
         if missing:
             raise ShapeError(f"stage {self.name!r}: exemplars lack the columns {sorted(missing)}")

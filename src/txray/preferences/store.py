@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.errors import OutputError, StageError
+from txray.errors import StageError
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
@@ -44,13 +44,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
         OutputError: the place cannot be written, or holds something else than a stage.
     """
     target = Path(folder)
-    if (
-        target.exists()
-        and not (target / MANIFEST).is_file()
-        and (not target.is_dir() or any(target.iterdir()))
-    ):
-        raise OutputError(f"{target}: exists and is no stage folder; choose another place")
-    with atomic_folder(target) as place:
+    with atomic_folder(target, marker=MANIFEST) as place:
         for kind in stage.features:
             of_kind = [
                 stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected

@@ -23,6 +23,9 @@ STATES = ("shared", "avoided", "gained", "unpreferred")
 """Preferred in both stages, only before, only after, in neither."""
 
 
+_SUMMARY = "summary.json"
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What changed between two stages of one layer, for one kind of feature.
@@ -54,11 +57,11 @@ class Comparison:
             OutputError: the place cannot be written.
         """
         target = Path(folder)
-        with atomic_folder(target) as place:
+        with atomic_folder(target, marker=_SUMMARY) as place:
             self.neurons.write_parquet(place / "neurons.parquet")
             self.neurons.write_csv(place / "neurons.csv")
             text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
-            (place / "summary.json").write_text(text + "\n", encoding="utf-8")
+            (place / _SUMMARY).write_text(text + "\n", encoding="utf-8")
         return target
 
 

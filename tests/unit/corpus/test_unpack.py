@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from txray.corpus.unpack import UnpackLimits, unpack
+from txray.corpus.unpack import MARK, UnpackLimits, unpack
 from txray.errors import DownloadError, OutputError
 
 FILES = {"data/a.txt": "first", "data/deep/b.txt": "second", "c.txt": ""}
@@ -17,7 +17,9 @@ FILES = {"data/a.txt": "first", "data/deep/b.txt": "second", "c.txt": ""}
 
 def _tree(folder: Path) -> dict[str, str]:
     return {
-        file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()
+        file.relative_to(folder).as_posix(): file.read_text()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != MARK
     }
 
 
@@ -46,6 +48,7 @@ def test_files_and_folders_are_unpacked(write, target, kind):
 def test_an_existing_folder_is_replaced_as_a_whole(write, target, kind):
     target.mkdir(parents=True)
     (target / "old.txt").write_text("old")
+    (target / MARK).write_text("")
     pack = write.zip if kind == "zip" else write.tar
     unpack(pack(f"a.{kind}", FILES), target)
     assert _tree(target) == FILES

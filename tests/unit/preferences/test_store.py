@@ -132,7 +132,7 @@ def test_manifest_damage_is_noticed(tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no stage folder"):
+    with pytest.raises(OutputError, match="exists already and holds no manifest.json"):
         stage_of(random_events(10)).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -174,5 +174,8 @@ def test_a_stage_needs_preferences_and_exemplar_columns() -> None:
     stage = stage_of(random_events(10))
     with pytest.raises(UsageError, match="no preferences"):
         Stage("s", {}, stage.exemplars)
+    for kind in ("a/b", "", "x" * 200, "a\nb"):
+        with pytest.raises(UsageError, match="cannot be part of a file name"):
+            Stage("s", {("rnn", kind): stage.preferences()}, stage.exemplars)
     with pytest.raises(ShapeError, match="probability"):
         Stage("s", stage.collected, stage.exemplars.drop("probability"))
