@@ -1,0 +1,67 @@
+"""Data cannot run code, and packages import in one direction only: read off the source itself."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "txray"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+FORBIDDEN_FUNCTIONS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_METHODS = {"extractall", "extract"}
+
+BELOW: dict[str, set[str]] = {
+    "preferences": set(),
+    "transfer": {"preferences"},
+    "plots": {"preferences", "transfer"},
+    "reporting": {"preferences", "transfer", "plots"},
+    "corpus": set(),
+    "models": {"corpus"},
+    "training": {"corpus", "models"},
+    "capture": {"corpus", "models", "preferences"},
+}
+"""Package -> the packages that it may import."""
+
+
+def imports_of(file: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_nothing_unpickles_or_evaluates(file: Path) -> None:
+    assert not {name.split(".")[0] for name in imports_of(file)} & FORBIDDEN_MODULES
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        assert name not in FORBIDDEN_FUNCTIONS, f"{file.name}:{node.lineno}: {name}()"
+        assert name.split(".")[-1] not in FORBIDDEN_METHODS, f"{file.name}:{node.lineno}: {name}()"
+        if name.endswith("torch.load"):
+            assert "weights_only=True" in ast.unparse(node), f"{file.name}:{node.lineno}"
+        for keyword in node.keywords:
+            assert keyword.arg != "trust_remote_code", f"{file.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize("package", sorted(BELOW))
+def test_packages_import_in_one_direction(package: str) -> None:
+    for file in (SOURCE / package).rglob("*.py"):
+        for name in imports_of(file):
+            parts = name.split(".")
+            if parts[0] == "txray" and len(parts) > 1 and (SOURCE / parts[1]).is_dir():
+                allowed = BELOW[package] | {package}
+                assert parts[1] in allowed, f"{file.relative_to(SOURCE)} imports {name}"
+
+
+def test_files_hold_one_idea_each() -> None:
+    long = {str(file.relative_to(SOURCE)): len(file.read_text().splitlines()) for file in FILES}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
