@@ -210,6 +210,13 @@ def test_draws_figures_as_they_come_into_view(visit: Visit) -> None:
     last.locator("svg.main-svg").first.wait_for()
 
 
+def test_navigation_marks_the_section_on_the_screen(explorer: Page) -> None:
+    for name in ("explorer", "in-short", "section-1"):
+        explorer.click(f"nav a[href='#{name}']")
+        until(explorer, f"document.querySelector('nav a[aria-current]')?.hash === '#{name}'")
+    assert explorer.locator("nav a[aria-current]").count() == 1
+
+
 def test_search_by_number_finds_that_neuron(explorer: Page) -> None:
     explorer.fill("#query", "7")
     rows = listed(explorer)

@@ -53,7 +53,9 @@ def explorer_data(
             {
                 "name": visible(stage.name),
                 "color": styles[stage.name].color,
-                "layers": {layer: _layer(stage, layer, kind) for layer in layers if layer in stage.layers},
+                "layers": {
+                    layer: _layer(stage, layer, kind) for layer in layers if (layer, kind) in stage.collected
+                },
             }
             for stage in stages
         ],

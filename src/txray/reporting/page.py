@@ -110,7 +110,7 @@ def _page(
     written = [section_html(index, section, comparisons, figures) for index, section in enumerate(sections)]
     links = [
         ("in-short", "In short"),
-        *((f"section-{index}", section.title) for index, section in enumerate(sections)),
+        *((f"section-{index}", section.title.partition(":")[0]) for index, section in enumerate(sections)),
         ("explorer", "Every neuron"),
         ("provenance", "Sources"),
     ]

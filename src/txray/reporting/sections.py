@@ -43,7 +43,7 @@ class Section:
     """A part of the report's story.
 
     Attributes:
-        title: plain text, also shown in the navigation.
+        title: plain text; the navigation shows it up to a colon.
         text: plain text; blank lines part paragraphs.
         figures: shown below the text, in order.
 

@@ -143,6 +143,14 @@ def test_kinds_that_only_one_stage_holds_are_left_out() -> None:
     assert list(data_of([before, bare], [compare(before, bare)])["pairs"][0]["features"]) == ["token"]
 
 
+def test_a_stage_without_the_feature_is_only_named() -> None:
+    words = vocabulary(30)
+    stages = [stage_of(name, words, seed=seed) for seed, name in enumerate("abc")]
+    stages[2] = Stage("c", {("rnn", "pos"): stages[2].preferences("rnn", "pos")}, stages[2].exemplars)
+    data = data_of(stages, [compare(*stages[:2])])
+    assert [list(stage["layers"]) for stage in data["stages"]] == [["rnn"], ["rnn"], []]
+
+
 def test_words_are_made_visible_and_short() -> None:
     words = [*vocabulary(50), "a\x00b", "\u202eevil", "x" * 1_000_000]
     stages = [stage_of(name, words, n_words=60, seed=i) for i, name in enumerate("ab")]

@@ -97,12 +97,14 @@ def test_given_sections_replace_the_default_ones_and_keep_their_order(
 ) -> None:
     sections = [
         Section("Pretraining", "First."),
-        Section("Zero-shot", "Then."),
+        Section("Zero-shot: elsewhere", "Then."),
         Section("Supervised", "Last."),
     ]
     file = txray.report(stages, tmp_path / "report.html", sections=sections)
-    headings = [text for tag, text in Outline(file.read_text(encoding="utf-8")).headings if tag == "h2"]
-    assert headings[:5] == ["In short", "Pretraining", "Zero-shot", "Supervised", "Overview"]
+    page = file.read_text(encoding="utf-8")
+    headings = [text for tag, text in Outline(page).headings if tag == "h2"]
+    assert headings[:5] == ["In short", "Pretraining", "Zero-shot: elsewhere", "Supervised", "Overview"]
+    assert '<a href="#section-1">Zero-shot</a>' in page
 
 
 def test_navigation_leads_to_every_section_once(page: str) -> None:

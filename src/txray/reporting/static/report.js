@@ -84,8 +84,11 @@ function followSections() {
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
-      else links.get(target.id).removeAttribute("aria-current");
+      const link = links.get(target.id);
+      if (isIntersecting) {
+        link.setAttribute("aria-current", "true");
+        link.closest("ul").scrollLeft = link.offsetLeft - 64;
+      } else link.removeAttribute("aria-current");
     }
   }, { rootMargin: "-45% 0px -54% 0px" });
   for (const id of links.keys()) observer.observe(document.getElementById(id));
