@@ -90,6 +90,7 @@ def to_html(figure: go.Figure, *, name: str = "figure") -> str:
     config = {
         "typesetMath": False,
         "displaylogo": False,
+        "showSendToCloud": False,
         "toImageButtonOptions": {"format": "svg", "scale": 1},
     }
     identity = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)

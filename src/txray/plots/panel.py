@@ -12,7 +12,7 @@ from txray.plots import theme
 from txray.plots.frame import Panel, log_ticks
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.neuron import Mark, Neuron, Places, Room, marks_of
-from txray.plots.text import count, figure_of, fitted, hover, listed, markup, percent, shown, visible
+from txray.plots.text import count, figure_of, fitted, hover, listed, markup, percent, plural, shown, visible
 from txray.plots.theme import StageStyle
 
 _HOVER_FEATURES = 10
@@ -173,7 +173,7 @@ def _token_story(neuron: Neuron, mark: Mark) -> str:
     return hover(
         f"{visible(mark.token)} in {visible(neuron.stages[mark.stage])}",
         f"rank {count(mark.rank)} of {count(len(tokens))} tokens, probability {figure_of(tokens.probability[place])}",
-        f"mean activation {figure_of(tokens.mean[place])}, {count(int(tokens.count[place]))} wins, "
+        f"mean activation {figure_of(tokens.mean[place])}, {plural(int(tokens.count[place]), 'win')}, "
         f"{percent(tokens.mass[place] / tokens.mass.sum())} of the neuron's activation mass",
         "" if tag is None else f"mostly tagged {visible(tag)}",
     )
@@ -213,7 +213,7 @@ def _lay_axes(
                 "anchor": f"x{first}",
                 "type": "log",
                 "range": [bottom, top],
-                **log_ticks(top, bottom),
+                **log_ticks(0.0, bottom),
                 "title": {"text": "rank of token, log scale" if is_large else "rank"},
             },
             f"yaxis{second}": {

@@ -36,7 +36,7 @@ _LINEAR_UP_TO = 100
 def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
     """Number of preferred features of every shared neuron, before (top row) and after (bottom row).
 
-    A marker stands at every length that occurs, its area tells how many neurons share it. A line joins the two
+    A marker stands at every length that occurs; the larger, the more neurons share it. A line joins the two
     lengths of a neuron; of many neurons an even sample over all changes of length is drawn.
 
     Args:
@@ -134,8 +134,8 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
     return dress(
         figure,
         title=_finding(comparison, lengths[0], lengths[1], noun),
-        subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron, "
-        "the area of a marker tells how many neurons share the length",
+        subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron; "
+        "the larger a marker, the more neurons share the length",
         caption=caption_of(comparison, note),
     )
 

@@ -182,6 +182,14 @@ def template() -> go.layout.Template:
             "font": {"size": SIZE, "color": INK},
         },
         hovermode="closest",
+        # Beside the picture and not over its title; without the button that uploads the data.
+        modebar={
+            "orientation": "v",
+            "bgcolor": PAPER,
+            "color": FAINT,
+            "activecolor": INK,
+            "remove": ["sendChartToCloud"],
+        },
         dragmode="zoom",
     )
     return go.layout.Template(layout=layout)

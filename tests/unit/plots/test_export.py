@@ -45,6 +45,9 @@ def test_html_needs_nothing_else(figure: go.Figure, browser: Browser, tmp_path: 
     page.goto(path.as_uri())
     page.wait_for_selector(".scatterlayer .trace")
     page.mouse.move(300, 300)
+    buttons = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)")
+    assert "Zoom" in buttons
+    assert not [button for button in buttons if "hare" in button or "loud" in button]
     page.wait_for_timeout(300)
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert requests[0] == path.as_uri()

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.unit.plots.builders import Text, distribution, numbers_in, plain_words, rows_of, title_of
@@ -45,6 +46,9 @@ def test_bars_are_the_pos_distribution(text: Text, stages: tuple[Pair, Pair]) ->
         expected = distribution(tags, 7)
         assert set(places) == set(expected)
         np.testing.assert_allclose(bar.y, [expected[tag] for tag in places], rtol=1e-12)
+        assert len({round(x - place, 9) for place, x in enumerate(bar.x)}) == 1
+    assert bars[0].x[0] < 0 < bars[1].x[0]
+    assert bars[1].x[0] - bars[0].x[0] >= bars[0].width
 
 
 def test_tags_stand_by_falling_mass(text: Text, stages: tuple[Pair, Pair]) -> None:
@@ -146,11 +150,14 @@ def test_wrong_requests(text: Text, stages: tuple[Pair, Pair]) -> None:
 @pytest.mark.parametrize(("draw", "most"), [(most_changed_neurons, True), (least_changed_neurons, False)])
 def test_ranked_neurons(text: Text, pair: tuple[Comparison, Comparison], draw: object, most: bool) -> None:
     tokens, tags = pair
-    figure = draw(tokens, pos=tags, token_tags=text.tag_of, k=4, min_wins=30)
+    wins = tokens.neurons.filter(pl.col("state") == "shared").select("wins_before", "wins_after").rows()
+    enough = sorted(min(pair) for pair in wins)[len(wins) // 2]
+    assert sum(max(pair) >= enough for pair in wins) > sum(min(pair) >= enough for pair in wins)
+    figure = draw(tokens, pos=tags, token_tags=text.tag_of, k=4, min_wins=enough)
     able = [
         (row["hellinger"], row["neuron"])
         for row in tokens.neurons.iter_rows(named=True)
-        if row["state"] == "shared" and min(row["wins_before"], row["wins_after"]) >= 30
+        if row["state"] == "shared" and min(row["wins_before"], row["wins_after"]) >= enough
     ]
     assert len(able) > 8
     expected = sorted(able, reverse=most)[:4]

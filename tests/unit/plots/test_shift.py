@@ -37,7 +37,7 @@ def test_every_shared_neuron_has_its_line(comparison: Comparison) -> None:
     assert sorted(drawn) == sorted(lengths_of(comparison))
 
 
-def test_the_area_of_a_marker_counts_neurons(comparison: Comparison) -> None:
+def test_a_marker_counts_the_neurons_of_its_length(comparison: Comparison) -> None:
     top, bottom = (trace for trace in length_shift(comparison).data if trace.mode == "markers")
     for trace, side in ((top, 0), (bottom, 1)):
         lengths = [pair[side] for pair in lengths_of(comparison)]

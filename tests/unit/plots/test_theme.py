@@ -61,3 +61,10 @@ def test_styles_of_the_caller_are_used_and_must_be_complete() -> None:
 def test_every_state_has_a_colour_of_its_own() -> None:
     assert set(STATE_COLORS) == set(STATES)
     assert len(set(STATE_COLORS.values())) == 4
+
+
+def test_a_role_is_given_once() -> None:
+    styles = stage_styles(["zero-shot wiki", "zero-shot imdb", "sup", "fine-tuned"])
+    assert styles["zero-shot wiki"].color == GREEN
+    assert styles["sup"].color == BLUE
+    assert len(set(styles.values())) == 4
