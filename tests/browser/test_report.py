@@ -595,7 +595,12 @@ def test_several_layers_can_be_told_apart(browser: Browser, tmp_path: Path) -> N
         )
         collected = {**one.collected, **two.collected}
         stages.append(Stage(name, collected, one.exemplars.vstack(two.exemplars), {}, one.tags))
-    visit = Visit.to(browser, txray.report(stages, tmp_path / "report.html"), "#neuron=7&pair=2")
+    pairs = [compare(*stages, layer=layer) for layer in ("lower", "constructor")]
+    # One more stage, which lacks the upper layer.
+    stages.append(stage_of("bare", words, layer="lower", n_neurons=5, seed=9))
+    file = txray.report(stages, tmp_path / "report.html", comparisons=pairs)
+    visit = Visit.to(browser, file, "#neuron=7&pair=2")
+    assert visit.page.locator("#detail .over tbody th").all_inner_texts() == ["before", "after"]
     assert visit.page.locator("#pair option").all_inner_texts() == [
         "before → after (lower)",
         "before → after (constructor)",
