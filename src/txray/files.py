@@ -8,9 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from txray.errors import OutputError
+
+_WRITERS = count()  # two writers of one process must not share a temporary file
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full, or the place cannot be written.
     """
-    temporary = target.parent / f".{target.name}.{os.getpid()}.part"
+    temporary = target.parent / f".{target.name}.{os.getpid()}-{next(_WRITERS)}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,0 +1,325 @@
+"""Part-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from txray.corpus.corpus import Corpus, derived
+from txray.corpus.document import Document
+from txray.corpus.read import read_corpus
+from txray.corpus.tagger_features import VERSION, FeatureMaker, lexicon_of
+from txray.errors import CorpusError, SnapshotError, UnknownNameError, UsageError
+from txray.files import atomic_folder
+from txray.progress import progress
+
+if TYPE_CHECKING:
+    import polars
+
+_FORMAT = "txray tagger 1"
+_SAVED, _MODEL, _WORDS = "tagger.json", "model.crfsuite", "words.json"
+# CoNLL-U's mark of a value that is not known.
+_MISSING = "_"
+# The decoder's memory grows with the sentence; text without sentence ends is tagged in pieces.
+_LONGEST_SENTENCE = 1000
+
+Sentence = tuple[tuple[str, ...], tuple[str, ...]]
+"""Words and their tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaggerScore:
+    """How a tagger did against gold tags.
+
+    Attributes:
+        confusion: (gold tag, given tag) -> words.
+        unknown_words: words that the training text did not contain, in this spelling.
+        unknown_correct: how many of these have the right tag.
+    """
+
+    confusion: Mapping[tuple[str, str], int]
+    unknown_words: int
+    unknown_correct: int
+
+    @property
+    def words(self) -> int:
+        """Words with a gold tag."""
+        return sum(self.confusion.values())
+
+    @property
+    def correct(self) -> int:
+        """Words with the right tag."""
+        return sum(count for (gold, given), count in self.confusion.items() if gold == given)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of words with the right tag, in [0, 1]."""
+        return self.correct / self.words
+
+    @property
+    def unknown_accuracy(self) -> float | None:
+        """The same for words that the training text did not contain; None where there are none."""
+        return self.unknown_correct / self.unknown_words if self.unknown_words else None
+
+    def by_tag(self) -> polars.DataFrame:
+        """One row per gold tag, most frequent first: tag, words, correct, recall, given, precision.
+
+        `given` counts the words that got this tag; `precision` is null where it is 0.
+        """
+        import polars
+
+        gold, given, correct = Counter[str](), Counter[str](), Counter[str]()
+        for (gold_tag, given_tag), count in self.confusion.items():
+            gold[gold_tag] += count
+            given[given_tag] += count
+            correct[gold_tag] += count * (gold_tag == given_tag)
+        tags = sorted(gold, key=lambda tag: (-gold[tag], tag))
+        return polars.DataFrame(
+            {
+                "tag": tags,
+                "words": [gold[tag] for tag in tags],
+                "correct": [correct[tag] for tag in tags],
+                "recall": [correct[tag] / gold[tag] for tag in tags],
+                "given": [given[tag] for tag in tags],
+                "precision": [correct[tag] / given[tag] if given[tag] else None for tag in tags],
+            },
+            schema_overrides={"precision": polars.Float64},
+        )
+
+
+class Tagger:
+    """Gives every word of a text one of the tags of the treebank it was trained from.
+
+    Trained by `Tagger.train`, kept in a folder by `save`, read back by `Tagger.load`. Calling it on a
+    document gives that document's tags.
+
+    Attributes:
+        column: annotation that was learned, e.g. `pos`.
+        facts: what is known about the training: corpus, its fingerprint, words, options, library versions.
+    """
+
+    def __init__(
+        self, model: bytes, lexicon: Mapping[str, str], known: Sequence[str], facts: Mapping[str, Any]
+    ) -> None:
+        """Put the parts together; users call `train` or `load`.
+
+        Args:
+            model: a file as crfsuite writes it, already known to be intact: crfsuite does not check.
+            lexicon: see `tagger_features`.
+            known: words of the training text.
+            facts: about the training, with `column`.
+        """
+        import pycrfsuite
+
+        self.column: str = facts["column"]
+        self.facts = dict(facts)
+        self._model = model  # crfsuite reads from this memory as long as it tags
+        self._lexicon = dict(lexicon)
+        self._known = frozenset(known)
+        self._features = FeatureMaker(self._lexicon)
+        self._crf = pycrfsuite.Tagger()
+        self._crf.open_inmemory(model)
+
+    def __repr__(self) -> str:
+        return f"Tagger({self.column!r}, trained on {self.facts['corpus']!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what decides the tags: equal taggers have equal fingerprints."""
+        return derived(sha256(self._model).hexdigest(), VERSION, sorted(self._lexicon.items()))
+
+    @classmethod
+    def train(
+        cls,
+        conllu_path: str | Path,
+        *,
+        column: str = "pos",
+        split: str | None = None,
+        iterations: int = 8,
+        seed: int = 0,
+    ) -> Tagger:
+        """Train from the gold tags of a CoNLL-U file, about half a minute for 200,000 words.
+
+        Sentences in which a word has no tag (`_`) are left out and counted in `facts`.
+
+        Args:
+            conllu_path: file, plain or `.gz`, or folder of a treebank.
+            column: annotation to learn: `pos` (XPOS) or `upos`.
+            split: which file of a folder, e.g. `train`.
+            iterations: passes over the training text, at least 1.
+            seed: of the order in which each pass sees the sentences; the same seed gives the same tagger.
+
+        Raises:
+            CorpusError: the file cannot be read, or holds no tags.
+            UnknownNameError: there is no such column.
+            UsageError: `iterations` is below 1 or `seed` below 0.
+        """
+        if iterations < 1 or seed < 0:
+            raise UsageError(f"tagger: iterations={iterations}, seed={seed}; give at least 1 and at least 0")
+        corpus = read_corpus("conllu", conllu_path, split)
+        sentences, skipped = _gold_sentences(corpus, column)
+        lexicon = lexicon_of(sentences)
+        known = sorted({word for words, _ in sentences for word in words})
+        model = _train_crf(sentences, FeatureMaker(lexicon), iterations, seed)
+        facts = {
+            "column": column,
+            "corpus": corpus.name,
+            "corpus_fingerprint": corpus.fingerprint,
+            "words": sum(len(words) for words, _ in sentences),
+            "sentences": len(sentences),
+            "skipped_sentences": skipped,
+            "tags": sorted({tag for _, tags in sentences for tag in tags}),
+            "iterations": iterations,
+            "seed": seed,
+            "versions": {name: version(name) for name in ("txray", "python-crfsuite")},
+        }
+        return cls(model, lexicon, known, facts)
+
+    def tag(self, words: Sequence[str]) -> list[str]:
+        """Tags of one sentence, one per word.
+
+        WikiText's `@-@`, `@,@` and `@.@` are read as `-`, `,` and `.`; `<unk>` is tagged from its context.
+        """
+        if len(words) > _LONGEST_SENTENCE:
+            pieces = range(0, len(words), _LONGEST_SENTENCE)
+            return [tag for start in pieces for tag in self.tag(words[start : start + _LONGEST_SENTENCE])]
+        tags: list[str] = self._crf.tag(self._features(words))
+        return tags
+
+    def __call__(self, document: Document) -> tuple[str, ...]:
+        """Tags of a document, one per word, sentence by sentence."""
+        return tuple(tag for sentence in document.sentences() for tag in self.tag(sentence))
+
+    def evaluate(self, corpus: Corpus) -> TaggerScore:
+        """Compare with gold tags, the annotation `column` of a corpus; words without one (`_`) do not count.
+
+        Raises:
+            UnknownNameError: the documents have no such annotation.
+            CorpusError: no word has a gold tag.
+        """
+        confusion = Counter[tuple[str, str]]()
+        unknown_words = unknown_correct = 0
+        with progress(f"evaluate tagger on {corpus.name}") as advance:
+            for document in corpus:
+                for word, gold, given in zip(
+                    document.words, _gold(document, self.column), self(document), strict=True
+                ):
+                    if gold != _MISSING:
+                        confusion[gold, given] += 1
+                        if word not in self._known:
+                            unknown_words += 1
+                            unknown_correct += gold == given
+                advance(len(document.words))
+        if not confusion:
+            raise CorpusError(
+                f"corpus {corpus.name!r}: every {self.column!r} is {_MISSING!r}; nothing to compare"
+            )
+        return TaggerScore(dict(confusion), unknown_words, unknown_correct)
+
+    def save(self, path: str | Path) -> None:
+        """Write the tagger as a folder, which replaces what is there.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        words = json.dumps({"lexicon": self._lexicon, "known": sorted(self._known)}).encode()
+        saved = {
+            "format": _FORMAT,
+            "features": VERSION,
+            "facts": self.facts,
+            "sha256": _checksum(self.facts, self._model, words),
+        }
+        with atomic_folder(Path(path), marker=_SAVED) as folder:
+            (folder / _MODEL).write_bytes(self._model)
+            (folder / _WORDS).write_bytes(words)
+            (folder / _SAVED).write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tagger:
+        """Read a tagger that `save` wrote.
+
+        Raises:
+            SnapshotError: missing, damaged, or not a tagger of this version.
+        """
+        folder = Path(path)
+        try:
+            saved = json.loads((folder / _SAVED).read_text(encoding="utf-8"))
+            model, words = (folder / _MODEL).read_bytes(), (folder / _WORDS).read_bytes()
+        except OSError as error:
+            raise SnapshotError(
+                f"{folder}: no tagger can be read: {error.strerror}; train one first"
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise SnapshotError(f"{folder / _SAVED}: is damaged ({error}); train the tagger again") from error
+        if not isinstance(saved, dict) or (saved.get("format"), saved.get("features")) != (_FORMAT, VERSION):
+            raise SnapshotError(f"{folder}: is no tagger of this version of txray; train it again")
+        # crfsuite trusts every byte of its file: a damaged one would end the process
+        if saved.get("sha256") != _checksum(saved.get("facts"), model, words):
+            raise SnapshotError(f"{folder}: is damaged, its checksum differs; train the tagger again")
+        return cls(model, facts=saved["facts"], **json.loads(words))
+
+
+def _checksum(facts: object, model: bytes, words: bytes) -> str:
+    parts = (json.dumps(facts, sort_keys=True).encode(), model, words)
+    return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _gold(document: Document, column: str) -> tuple[str, ...]:
+    if column not in document.annotations:
+        raise UnknownNameError.of("annotation", column, document.annotations)
+    return document.annotations[column]
+
+
+def _gold_sentences(corpus: Corpus, column: str) -> tuple[list[Sentence], int]:
+    """The sentences whose words all have tags, and the number of others."""
+    sentences: list[Sentence] = []
+    skipped = 0
+    for document in corpus:
+        tags = iter(_gold(document, column))
+        for words in document.sentences():
+            sentence_tags = tuple(next(tags) for _ in words)
+            for tag in sentence_tags:
+                if not tag.isprintable() or tag.split() != [tag]:
+                    raise CorpusError(
+                        f"corpus {corpus.name!r}, document {document.id!r}: {column} {tag!r} is no tag; "
+                        "tags are words without spaces"
+                    )
+            if _MISSING in sentence_tags:
+                skipped += 1
+            else:
+                sentences.append((words, sentence_tags))
+    if not sentences:
+        raise CorpusError(
+            f"corpus {corpus.name!r}: no sentence has a tag for every word in {column!r}; choose another column"
+        )
+    return sentences, skipped
+
+
+def _train_crf(sentences: Sequence[Sentence], features: FeatureMaker, iterations: int, seed: int) -> bytes:
+    """Train by the passive-aggressive algorithm; the model file's bytes."""
+    import pycrfsuite
+
+    trainer = pycrfsuite.Trainer(algorithm="pa", params={"max_iterations": iterations})
+    with progress("read features", total=len(sentences), unit="sentences") as advance:
+        for words, tags in sentences:
+            trainer.append(features(words), tags)
+            advance()
+    with (
+        progress("train tagger", total=iterations, unit="passes") as advance,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        trainer.message = lambda text: advance() if text.startswith("***** Iteration") else None
+        # crfsuite shuffles with the C library's generator and never seeds it
+        ctypes.CDLL(None if os.name == "posix" else "ucrtbase").srand(seed)
+        file = Path(folder) / _MODEL
+        trainer.train(str(file))
+        return file.read_bytes()

@@ -1,0 +1,127 @@
+"""What the tagger sees of a sentence: features of each word and of its neighbours.
+
+Building features costs as much as the tagger itself, so all features of a word, as itself and as a
+neighbour, are built once and kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+VERSION = 1
+"""Raised when the features change: a saved tagger needs those it was trained with."""
+
+# WikiText writes these three between spaces; "<unk>" hides a word, which leaves only its surroundings.
+_MARKUP = {"@-@": "-", "@,@": ",", "@.@": "."}
+_HIDDEN = "<unk>"
+_LONGEST_WORD = 48
+_KEPT_WORDS = 1 << 16
+_SUFFIXES, _PREFIXES = range(1, 5), range(1, 4)
+# A word is ambiguous between the tags that it has in at least this share of its occurrences; words seen
+# less often than this are not in the lexicon, so that training sees what unknown words look like.
+_SHARE, _OCCURRENCES = 0.05, 5
+
+Features = list[bytes]
+
+
+class _Word(NamedTuple):
+    """Features that a word gives to itself, to its neighbours at distance 1 and 2, and to pairs."""
+
+    own: Features
+    as_previous: Features
+    as_next: Features
+    as_second_previous: Features
+    as_second_next: Features
+    form: bytes
+
+
+_OUTSIDE = _Word([], [b"-1"], [b"+1"], [b"-2"], [b"+2"], b"")
+
+
+class FeatureMaker:
+    """Turns sentences into features.
+
+    Args:
+        lexicon: lower-cased frequent word -> the tags it has, joined by `|`.
+    """
+
+    def __init__(self, lexicon: Mapping[str, str]) -> None:
+        # Surrogates, NUL and words of a megabyte are text too; crfsuite wants short C strings.
+        self._word = lru_cache(_KEPT_WORDS)(partial(_features_of_word, lexicon))
+
+    def __call__(self, words: Sequence[str]) -> list[Features]:
+        """Features of every word of one sentence."""
+        word = self._word
+        seen = [word(text if len(text) <= _LONGEST_WORD else text[:_LONGEST_WORD]) for text in words]
+        padded = [_OUTSIDE, _OUTSIDE, *seen, _OUTSIDE, _OUTSIDE]
+        features = []
+        for position, one in enumerate(seen, start=2):
+            before, after = padded[position - 1], padded[position + 1]
+            features.append(
+                [
+                    *one.own,
+                    *before.as_previous,
+                    *after.as_next,
+                    *padded[position - 2].as_second_previous,
+                    *padded[position + 2].as_second_next,
+                    b"<" + before.form + b"|" + one.form,
+                    b">" + one.form + b"|" + after.form,
+                ]
+            )
+        return features
+
+
+def lexicon_of(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, str]:
+    """Lower-cased frequent word -> the tags it has, joined by `|`, from tagged sentences."""
+    tags: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for words, sentence_tags in sentences:
+        for word, tag in zip(words, sentence_tags, strict=True):
+            tags[word.lower()][tag] += 1
+    return {
+        word: "|".join(sorted(tag for tag, count in counts.items() if count >= _SHARE * counts.total()))
+        for word, counts in sorted(tags.items())
+        if counts.total() >= _OCCURRENCES
+    }
+
+
+def _features_of_word(lexicon: Mapping[str, str], text: str) -> _Word:
+    if text == _HIDDEN:
+        return _Word([b"bias"], [], [], [], [], b"")
+    text = _MARKUP.get(text, text)
+    lower = text.lower()
+    shape = _shape(text)
+    tags = lexicon.get(lower)
+    length = len(lower)
+    own = [f"w={text}", f"l={lower}", f"sh={shape}", f"t={tags or '?'}", "bias"]
+    own += [f"s{n}={lower[-n:]}" for n in _SUFFIXES if length > n]
+    own += [f"p{n}={lower[:n]}" for n in _PREFIXES if length > n]
+    if "@" in text[1:] or "://" in text or "www." in lower or ".com" in lower:
+        own.append("address")
+    if length > 1 and not any(map(str.isalnum, text)):
+        own.append("symbols")
+    near = [f"l={lower}", f"s={lower[-3:]}", f"sh={shape}", f"t={tags or '?' + lower[-2:]}"]
+    far = [f"l={lower}", f"t={tags or '?'}"]
+    sides = (_encoded("-1", near), _encoded("+1", near), _encoded("-2", far), _encoded("+2", far))
+    return _Word(_encoded("", own), *sides, _encoded("", [lower])[0])
+
+
+def _shape(text: str) -> str:
+    """The kinds of characters, each run once: `McDonald-2` -> `XxXx-d`."""
+    kinds: list[str] = []
+    for character in text:
+        if character.isupper():
+            kind = "X"
+        elif character.islower():
+            kind = "x"
+        else:
+            kind = "d" if character.isdigit() else character
+        if not kinds or kinds[-1] != kind:
+            kinds.append(kind)
+    return "".join(kinds[:8])
+
+
+def _encoded(prefix: str, features: list[str]) -> Features:
+    return [(prefix + feature).replace("\0", "\ufffd").encode("utf-8", "replace") for feature in features]
