@@ -185,7 +185,7 @@ class _Transfer:
         if response.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if match is None or int(match["first"]) != offset:
-                self.partial.unlink()
+                self.partial.unlink(missing_ok=True)
                 raise _BrokenError(f"{status} with another part than the one asked for")
             announced = match["size"]
         elif response.status_code == 200:

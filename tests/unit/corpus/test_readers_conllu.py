@@ -117,6 +117,17 @@ def test_a_treebank_folder(write):
         read_corpus("conllu", write.folder)
 
 
+def test_a_folder_with_one_file_needs_no_split(write):
+    write.plain("mine.conllu", TREEBANK)
+    assert read_corpus("conllu", write.folder).name == "conllu/mine"
+
+
+def test_a_folder_with_the_plain_and_the_compressed_file(write):
+    write.plain("en-ud-dev.conllu", TREEBANK)
+    write.gz("en-ud-dev.conllu.gz", TREEBANK)
+    assert len(list(read_corpus("conllu", write.folder, split="dev"))) == 2
+
+
 def test_a_folder_with_two_treebanks_or_none(write):
     write.plain("readme.txt", "text")
     with pytest.raises(CorpusError, match=r"holds no file like xx-ud-train\.conllu"):

@@ -9,8 +9,9 @@ import tracemalloc
 
 import pytest
 
-from txray.corpus import read_corpus
+from txray.corpus import read_corpus, sources
 from txray.corpus.archives import tar_members
+from txray.corpus.readers import review_files
 from txray.errors import CorpusError, UsageError
 
 REVIEWS = {
@@ -147,6 +148,14 @@ def test_members_that_are_hostile_are_not_even_looked_at(write):
     assert [entry.name for entry in write.folder.iterdir()] == ["acl.tar.gz"]
 
 
+@pytest.mark.parametrize("container", ["folder", "tar.gz"])
+def test_a_review_above_the_limit_is_refused(write, container, monkeypatch):
+    for module in (sources, review_files):
+        monkeypatch.setattr(module, "MAX_LINE", 30)
+    with pytest.raises(CorpusError, match=r"0_9\.txt'?: (more than 30 bytes|40 bytes are no review)"):
+        list(read_corpus("imdb", CONTAINERS[container](write), split="train"))
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.9])
 @pytest.mark.parametrize("name", ["acl.tar", "acl.tar.gz"])
 def test_a_cut_off_archive_ends_in_an_error_not_in_a_short_corpus(write, name, keep):
@@ -176,8 +185,8 @@ def test_a_header_that_is_none_does_not_silently_end_the_archive(write):
 
 
 def test_a_flipped_byte_in_the_checksum_of_an_archive_is_found(write):
-    noise = {"end.bin": os.urandom(200_000)}  # so that the end is not read together with the beginning
-    raw = bytearray(write.tar("acl.tar.gz", {**REVIEWS, **noise}).read_bytes())
+    packed = write.tar("acl.tar", {**REVIEWS, "end.bin": os.urandom(200_000)}).read_bytes()
+    raw = bytearray(gzip.compress(packed + bytes(200_000)))  # padding, so that the last member is not the end
     raw[-6] ^= 1
     corpus = read_corpus("imdb", write.plain("bad.tar.gz", bytes(raw)), split="train")
     with pytest.raises(CorpusError, match=r"bad\.tar\.gz: damaged \(CRC check failed"):

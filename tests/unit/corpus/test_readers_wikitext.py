@@ -34,6 +34,35 @@ def test_every_line_with_words_is_a_document_named_by_its_line(write):
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("= a =", True),
+        ("= = a b = =", True),
+        ("= a = b =", True),
+        ("= = a b =", False),
+        ("= a b = =", False),
+        ("= a", False),
+        ("a =", False),
+        ("=", False),
+        ("= =", False),
+        ("= = =", False),
+        ("== a ==", False),
+    ],
+)
+def test_a_heading_stands_between_equally_many_signs(write, line, heading):
+    (document,) = read_corpus("wikitext", write.plain("wiki.train.tokens", f" {line} \n"))
+    assert document.labels == {"section": "heading" if heading else "paragraph"}
+
+
+def test_files_deeper_than_one_folder_are_not_looked_for(write):
+    write.plain("a/b/wiki.train.tokens", TEXT)
+    packed = write.zip("a.zip", {"a/b/wiki.train.tokens": TEXT})
+    for path in (write.folder, packed):
+        with pytest.raises(CorpusError, match=r"holds no wiki\.train\.tokens"):
+            read_corpus("wikitext", path, split="train")
+
+
 def test_headings_can_be_skipped_and_are_counted(write):
     corpus = read_corpus("wikitext", write.plain("wiki.train.tokens", TEXT), headings="skip")
     assert [document.id[-2:] for document in corpus] == ["04", "08", "09", "10"]

@@ -45,9 +45,9 @@ def read_imdb(path: Path, split: str | None = None) -> Corpus:
         UsageError: a split that does not exist.
     """
     reviews, name = _find(path, split)
+    tokenizer = Tokenizer()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
-        tokenizer = Tokenizer()
         for label, review in _alternating(reviews):
             words, starts = tokenizer(html.unescape(_BREAK.sub("\n", review.text)))
             if not words:

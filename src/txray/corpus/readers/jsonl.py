@@ -44,9 +44,9 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         raise UsageError(f"option 'ignore' is {ignore!r}; give a list of keys")
     ignored = frozenset(ignore)
     source = file_source(path).check()
+    tokenizer = Tokenizer()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
-        tokenizer = Tokenizer()
         for number, line in source.lines():
             if not line.strip():
                 continue

@@ -44,9 +44,9 @@ def read_text(
     switch("tokenized", tokenized)
     no_split(path, split, "text")
     sources = _find(path)
+    tokenizer = Tokenizer()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
-        tokenizer = Tokenizer()
         for source in sources:
             for name, paragraphs in _units(source, unit):
                 words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
