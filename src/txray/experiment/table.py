@@ -67,7 +67,7 @@ def _models(outcome: Outcome) -> list[Row]:
             "set-up",
             "POS tags",
             "Flair",
-            "gold" if accuracy is None else f"CRF, {accuracy:.2%} right on held-out gold words",
+            "gold" if accuracy is None else f"CRF, {_percent(accuracy)} right on held-out gold words",
         ),
         Row(
             "set-up",
@@ -154,7 +154,7 @@ def _domain(outcome: Outcome, questions: Questions) -> list[Row]:
             "RQ2",
             "activation mass, reviews against pretraining text",
             "weaker",
-            f"{zero.mass().sum() / unsup.mass().sum() - 1:+.1%}",
+            _signed(zero.mass().sum() / unsup.mass().sum() - 1),
         ),
         Row(
             "RQ2",
@@ -233,15 +233,15 @@ def _score(curves: pl.DataFrame, epoch: int, split: str, metric: str) -> float:
 
 def _of(summary: object, state: str) -> str:
     count, n_neurons = summary[state], summary["neurons"]  # type: ignore[index]
-    return f"{count} of {n_neurons} ({count / n_neurons:.1%})"
+    return f"{count} of {n_neurons} ({_percent(count / n_neurons, 1)})"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.2%}".replace("%", " %")
+def _percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _signed(change: float | None) -> str:
-    return "-" if change is None else f"{change:+.2%}".replace("%", " %")
+    return "-" if change is None else f"{100 * change:+.2f} %"
 
 
 def _fall(before: float | None, after: float | None) -> str:

@@ -55,7 +55,7 @@ def test_table_states_what_the_stages_hold(outcome: Outcome, table: dict[str, Ro
     lengths = {name: outcome.stages[name].preferences().lengths() for name in outcome.stages}
     zero, sup = lengths["zero-shot"], lengths["sup"]
     shared = int(((zero > 0) & (sup > 0)).sum())
-    assert table["shared neurons"].ours == f"{shared} of 20 ({shared / 20:.1%})"
+    assert table["shared neurons"].ours == f"{shared} of 20 ({100 * shared / 20:.1f} %)"
     assert table["avoided neurons"].ours.startswith(f"{int(((zero > 0) & (sup == 0)).sum())} of 20")
     assert table["gained neurons"].ours.startswith(f"{int(((zero == 0) & (sup > 0)).sum())} of 20")
     change = sup.sum() / zero.sum() - 1
