@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+_SHOWN: list[str] = []  # two bars would overwrite each other's line
+
 
 class Advance(Protocol):
     """Say that `amount` more units are done."""
@@ -16,7 +18,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(description: str, total: float | None = None, *, unit: str = "words") -> Iterator[Advance]:
-    """A rich progress bar on standard error, silent where that is no terminal.
+    """A rich progress bar on standard error, silent where that is no terminal, or inside another bar.
 
     Args:
         description: what is being done.
@@ -34,16 +36,21 @@ def progress(description: str, total: float | None = None, *, unit: str = "words
     )
 
     console = Console(stderr=True)
+    outermost = not _SHOWN
+    _SHOWN.append(description)
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f} " + unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (outermost and console.is_terminal),
     ) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda amount=1: bar.advance(task, amount)
+        try:
+            yield lambda amount=1: bar.advance(task, amount)
+        finally:
+            _SHOWN.remove(description)

@@ -12,6 +12,7 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.demo import demo_corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError, OutputError
+from txray.progress import progress
 
 
 class Lengths:
@@ -182,6 +183,21 @@ def test_values_must_be_one_word_for_each_word(values: tuple[str, ...]) -> None:
     documents = iter([Document("d", ("one", "two"))])
     with pytest.raises(CorpusError, match="one per word, without white space"):
         list(annotated_documents(documents, lambda document: values, "pos", None))
+
+
+def test_progress_is_shown_once_and_takes_every_name(
+    corpus: Corpus, tagger: Lengths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any stream for a terminal
+    list(annotated_documents(iter(corpus), tagger, "[/red]", None))
+    assert "annotate '[/red]'" in capsys.readouterr().err
+    with progress("collect"):
+        read(corpus, tagger, None)
+    shown = capsys.readouterr().err
+    assert "collect" in shown
+    assert "annotate" not in shown
+    read(corpus, tagger, None)
+    assert "annotate 'length'" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written(corpus: Corpus, tagger: Lengths, tmp_path: Path) -> None:
