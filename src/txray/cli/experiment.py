@@ -53,6 +53,9 @@ def experiment(
     collection_words: Annotated[
         int | None, typer.Option("--collection-words", help="Collect over less or more text than the preset.")
     ] = None,
+    classifier_epochs: Annotated[
+        int | None, typer.Option("--classifier-epochs", help="Fine-tune less or more than the preset.")
+    ] = None,
     training_reviews: Annotated[
         int | None,
         typer.Option("--training-reviews", help="Fine-tune on fewer or more reviews than the preset."),
@@ -74,6 +77,7 @@ def experiment(
         "pretraining_words": pretraining_words,
         "evaluation_words": evaluation_words,
         "collection_words": collection_words,
+        "classifier_epochs": classifier_epochs,
         "training_reviews": training_reviews,
         "test_reviews": test_reviews,
     }

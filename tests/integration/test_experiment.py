@@ -1,0 +1,89 @@
+"""The experiment through its command: killed and resumed, and at the size of the paper."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = (
+    *("--pretraining-words", "3000", "--evaluation-words", "300", "--collection-words", "2000"),
+    *("--epochs", "1", "--classifier-epochs", "1", "--training-reviews", "20", "--test-reviews", "8"),
+)
+
+
+def command(preset: str, out: Path, *options: str) -> list[str]:
+    run = "from txray.cli.main import run; run()"
+    return [sys.executable, "-c", run, "experiment", "--preset", preset, "--out", str(out), *SMALL, *options]
+
+
+def kill_when(arguments: list[str], appears: Path) -> None:
+    """Start a command and kill it, with no chance to clean up, as soon as a path is there."""
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not appears.exists():
+        assert process.poll() is None, f"ended before {appears} was there"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    names = [
+        *folder.glob("stages/*/*"),
+        *folder.glob("comparisons/*/*/*"),
+        folder / "results.md",
+        folder / "report.html",
+    ]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in names}
+
+
+def test_a_killed_experiment_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command("demo", whole), check=True, capture_output=True)
+    for moment in ("language-model/epoch-001", "classifier/epoch-000", "stages/zero-shot"):
+        kill_when(command("demo", killed), killed / moment)
+        assert not (killed / "report.html").exists()
+    done = subprocess.run(command("demo", killed), check=True, capture_output=True, text=True)
+    assert "collecting stage untrained" not in done.stderr, "a finished stage was collected again"
+    assert done.stdout.strip() == str(killed / "report.html")
+    expected, found = results_of(whole), results_of(killed)
+    assert found.keys() == expected.keys()
+    for name, content in expected.items():
+        assert found[name] == content, name
+    left = [path.name for path in killed.rglob(".*")]
+    assert left == [], "temporary folders of killed runs are removed"
+
+
+@pytest.mark.data
+def test_the_preset_of_the_paper_runs_on_a_cpu(data_folder: Path, tmp_path: Path) -> None:
+    """One epoch of a few thousand words; the sizes of the model are those of the paper."""
+    options = (
+        "--wikitext",
+        str(data_folder / "wikitext-2"),
+        "--imdb",
+        str(data_folder / "imdb"),
+    )
+    treebank = tmp_path / "treebank"
+    treebank.mkdir()
+    # The smaller dev part stands in for the training part: the tagger is not what is tested here.
+    (treebank / "en-train.conllu.gz").symlink_to(data_folder / "ud-ewt" / "en_ewt-ud-dev.conllu.gz")
+    done = subprocess.run(
+        [*command("paper", tmp_path / "out", *options), "--conllu", str(treebank), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "out" / "stages" / "unsup" / "manifest.json").read_text())
+    assert manifest["neurons"] == {"rnn": 1500}
+    assert manifest["words"] == 2000
+    assert "of 1500" in (tmp_path / "out" / "results.md").read_text()
+    assert (tmp_path / "out" / "report.html").stat().st_size < 15_000_000
