@@ -1,0 +1,316 @@
+"""The documentation says what is so: its code runs, its commands, names, paths and tables exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import chdir
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import typer.main
+from numpy.testing import assert_allclose
+
+import txray
+from txray.cli import plot
+from txray.cli.main import app
+from txray.errors import TxrayError
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [
+    *sorted(DOCS.glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
+PACKAGES = (
+    "corpus",
+    "models",
+    "training",
+    "capture",
+    "preferences",
+    "transfer",
+    "plots",
+    "reporting",
+    "experiment",
+)
+COMMAND = typer.main.get_command(app)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
+    """Line number and content of each code block of a language."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield text[: match.start(1)].count("\n"), match[1]
+
+
+def inline_code(page: Path) -> list[str]:
+    """What stands between single backticks."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, without its two first lines."""
+    text = (DOCS / page).read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    assert text, f"{page} has no heading {heading!r}"
+    found = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert found, f"{page}: no table below {heading!r}"
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[0].splitlines()[2:]]
+
+
+def run(page: str, folder: Path) -> dict[str, Any]:
+    """Execute the Python blocks of a page, in order, in one fresh namespace."""
+    names: dict[str, Any] = {}
+    with chdir(folder):
+        for line, code in blocks(DOCS / page, "python"):
+            # The line ends put a failure's line number where the page has it.
+            exec(compile("\n" * line + code, str(DOCS / page), "exec"), names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def after_quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart was run."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    names = run("quickstart.md", folder)
+    assert names["change"].summary["shared"] > 0
+    return folder
+
+
+def test_the_quickstart_runs_and_leaves_what_it_says(after_quickstart: Path) -> None:
+    left = {"language-model", "stages", "hellinger-length.html", "report.html"}
+    assert {path.name for path in after_quickstart.iterdir()} >= left
+    for stage in ("unsup", "zero-shot"):
+        assert txray.load_stage(after_quickstart / "stages" / stage).manifest["words"] == 20_000
+
+
+@pytest.mark.parametrize("page", ["stages.md", "models.md"])
+def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
+    assert run(page, after_quickstart)
+
+
+def test_the_page_on_data_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("data.md", tmp_path)
+    assert "note-1 ('A', 'quiet', 'film', '.') ('DT', 'JJ', 'NN', '.')" in capsys.readouterr().out
+
+
+def test_the_worked_example_gives_the_numbers_of_the_page(tmp_path: Path) -> None:
+    names = run("concepts.md", tmp_path)
+    before, after = names["before"], names["after"]
+    assert list(before.lengths()) == [3, 0, 1]
+    assert_allclose(before.mass(), [2.7, 0, 1])
+    probability = dict(before.table(neuron=0).select("feature", "probability").iter_rows())
+    assert probability == pytest.approx({"ship": 0.35, "storm": 0.35, "sank": 0.30})
+    change = txray.compare(before, after).neurons
+    assert change["state"].to_list() == ["shared", "gained", "avoided"]
+    assert change["hellinger_length"][0] == 4
+    assert change["hellinger"][0] == pytest.approx(0.698, abs=0.0005)
+
+
+def test_the_table_of_bias_is_what_its_code_gives(tmp_path: Path) -> None:
+    names = run("concepts.md", tmp_path)
+    told = {row[0]: row[1:] for row in table("concepts.md", "## What the numbers cannot tell")}
+    assert told == {
+        f"{wins:,}": [f"{value:.2f}" for value in values] for wins, values in names["bias"].items()
+    }
+
+
+def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickstart: Path) -> None:
+    folder = after_quickstart / "stages" / "unsup"
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert told_names("## manifest.json") == set(manifest)
+    for file in folder.glob("*.parquet"):
+        heading = re.sub(r"\.(token|pos)\.", ".&lt;kind&gt;.", file.name)
+        if heading != "tags.parquet":
+            assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
+    assert pl.read_parquet_schema(folder / "tags.parquet").names() == ["token", "pos", "count"]
+    files = {re.sub(r"\.(token|pos)\.", ".<kind>.", file.name) for file in folder.iterdir()}
+    assert told_names("# Stages on disk") == files
+
+
+def told_names(heading: str) -> set[str]:
+    """The names in the first column of a table of the page on stages."""
+    return {name for row in table("stages.md", heading) for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_the_columns_of_curves_are_those_of_a_training(after_quickstart: Path) -> None:
+    curves = pl.read_parquet(after_quickstart / "language-model" / "curves.parquet")
+    rows = table(
+        "models.md", "The **curves** have one row per epoch and split (`train`, `validation`, `test`):"
+    )
+    told = {
+        name for row in rows if "classifiers only" not in row[1] for name in re.findall(r"`(\w+)`", row[0])
+    }
+    assert told == set(curves.columns)
+
+
+@each_page
+def test_every_command_shown_can_be_parsed(page: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for _, block in blocks(page, "console"):
+        for line in re.findall(r"^\$ (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+            program, *arguments = shlex.split(line, comments=True)
+            if program == "txray":
+                command, rest = command_of(arguments)
+                # Parses and checks the arguments without running anything; an unknown option raises.
+                command.make_context(program, rest)
+            elif program == "make":
+                assert arguments[0] in targets, line
+            elif program == "pytest":
+                assert all((ROOT / argument).exists() for argument in arguments if "/" in argument), line
+            else:
+                assert program in {".", "cd", "git", "mypy", "python"}, (
+                    f"{page.name}: unknown program in {line!r}"
+                )
+
+
+def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
+    """The command that the arguments name, and the arguments that are left for it."""
+    command: Any = COMMAND
+    rest = list(arguments)
+    while rest and hasattr(command, "commands"):
+        assert rest[0] in command.commands, f"txray has no command {' '.join(arguments)!r}"
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+def options(command: Any) -> set[str]:
+    """All options of a command and of those below it."""
+    found = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return found.union(*(options(each) for each in getattr(command, "commands", {}).values()))
+
+
+@each_page
+def test_commands_and_options_named_in_the_text_exist(page: Path) -> None:
+    known = options(COMMAND)
+    for code in inline_code(page):
+        if code.startswith("txray "):
+            command_of([word for word in code.split()[1:] if re.fullmatch(r"[a-z]+", word)])
+        if code.startswith("-"):
+            assert code.split()[0] in known or code == "-", f"{page.name}: {code!r} is no option of txray"
+
+
+@each_page
+def test_names_of_txray_exist(page: Path) -> None:
+    for name in set(re.findall(r"\btxray(?:\.[A-Za-z_]\w*)+", page.read_text(encoding="utf-8"))):
+        assert resolved(name) is not None
+
+
+def resolved(name: str) -> object:
+    """What a dotted name stands for; modules are imported on the way."""
+    thing: Any = txray
+    for parent, part in pairwise(["txray", *name.split(".")[1:]]):
+        if not hasattr(thing, part):
+            thing = importlib.import_module(f"{thing.__name__}.{part}")
+        else:
+            thing = getattr(thing, part)
+        assert thing is not None, f"{parent}.{part}"
+    return thing
+
+
+@each_page
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    labels = {
+        label for each in DOCS.glob("*.md") for label in re.findall(r"^\((\S+)\)=$", each.read_text(), re.M)
+    }
+    shown = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", shown) + re.findall(r'(?:src|href)="([^"]+)"', shown)
+    for link in links:
+        target = link.partition("#")[0]
+        if target and not target.startswith(("https://", "http://")) and target not in labels:
+            assert (page.parent / target).exists(), f"{page.name}: {link}"
+    for code in inline_code(page):
+        if re.match(r"(src|docs|tests|examples)/", code) and not code.startswith("docs/_build"):
+            assert (ROOT / code).exists(), f"{page.name}: {code}"
+
+
+@each_page
+def test_pictures_that_exist_are_shown(page: Path) -> None:
+    hidden = re.findall(r"<!-- !\[.*?\]\((.*?)\) -->", page.read_text(encoding="utf-8"))
+    ready = [picture for picture in hidden if (page.parent / picture).exists()]
+    assert not ready, f"{page.name}: {ready} exist now, so take the comment marks around them away"
+
+
+def test_the_api_page_holds_every_public_name() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    told = re.findall(r"(?:auto\w+|py:\w+):: (txray[\w.]+)", page)
+    things = [resolved(name) for name in told]
+    assert len(set(told)) == len(told)
+    for module in (txray, *(importlib.import_module(f"txray.{package}") for package in PACKAGES)):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            is_package = getattr(thing, "__name__", "").removeprefix("txray.") in {*PACKAGES, "errors"}
+            assert is_package or any(thing is each for each in things), f"{module.__name__}.{name}"
+
+
+def test_the_error_page_holds_every_error() -> None:
+    def tree(error: type[TxrayError]) -> set[type[TxrayError]]:
+        return {error}.union(*(tree(each) for each in error.__subclasses__()))
+
+    listed = [error for error in tree(TxrayError) if error.__module__ == "txray.errors"]
+    told = {row[0].strip("`"): int(row[2]) for row in table("errors.md", "## The tree")}
+    assert told == {f"txray.errors.{error.__name__}": error.exit_code for error in listed}
+
+
+def test_the_messages_on_the_error_page_are_those_of_the_code() -> None:
+    said = [
+        part.value
+        for file in (ROOT / "src").rglob("*.py")
+        for part in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    for message, *_ in table("errors.md", "## Frequent messages"):
+        for piece in message.strip("`").split("…"):
+            assert any(piece in text for text in said), f"no error says {piece!r} (of {message})"
+
+
+def test_every_figure_of_the_command_line_is_explained() -> None:
+    shown = {
+        shlex.split(line)[3]
+        for _, block in blocks(DOCS / "figures.md", "console")
+        for line in block.splitlines()
+        if line.startswith("$ txray plot")
+    }
+    assert shown == {*plot._FIGURES, plot._CURVES}
+
+
+def test_generated_parts_come_from_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("generated", DOCS / "_extensions" / "generated.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generated = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generated)
+
+    commands = generated.filled((DOCS / "cli.md").read_text(encoding="utf-8"))
+    headings = set(re.findall(r"^#+ `(txray .*)`$", commands, re.MULTILINE))
+    assert headings >= {"txray demo", "txray train lm", "txray data fetch", "txray experiment"}
+    assert "--evaluation-words <int>" in commands
+    assert "**Commands**" not in commands
+
+    experiment = generated.filled((DOCS / "experiment.md").read_text(encoding="utf-8"))
+    assert "| setting | demo | small | paper |" in experiment
+    assert "| `hidden` | 128 | 300 | 1,500 |" in experiment
+    assert "<!-- generated" not in commands + experiment
+
+
+def test_numbers_told_of_the_embedded_corpus() -> None:
+    words = [
+        {word.lower() for document in txray.demo_corpus(domain, words=200_000) for word in document.words}
+        for domain in ("encyclopedia", "reviews")
+    ]
+    text = (DOCS / "data.md").read_text(encoding="utf-8")
+    told = re.search(r"some ([\d,]+) and ([\d,]+) different words .* some ([\d,]+) occur in both", text)
+    assert told
+    sizes = [len(words[0]), len(words[1]), len(words[0] & words[1])]
+    assert_allclose([int(number.replace(",", "")) for number in told.groups()], sizes, rtol=0.03)
