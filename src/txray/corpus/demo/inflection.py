@@ -68,13 +68,15 @@ def takes_an(word: str) -> bool:
 
 
 def _graded(adjective: str) -> str | None:
-    if "-" in adjective:
+    """What `-er` and `-est` are added to; None where they cannot be."""
+    syllables = _syllables(adjective)
+    if "-" in adjective or syllables > 2:
         return None
-    if adjective.endswith("y") and _syllables(adjective) == 2:
+    if re.search(r"[^aeiou]y$", adjective):
         return adjective[:-1] + "i"
-    if _syllables(adjective) > 1:
-        return None
-    return adjective[:-1] if adjective.endswith("e") else _doubled(adjective)
+    if adjective.endswith("e") and (syllables == 1 or adjective.endswith("le")):
+        return adjective[:-1]
+    return _doubled(adjective) if syllables == 1 else None
 
 
 def _doubled(word: str) -> str:
