@@ -32,6 +32,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 READY = "html[data-ready]"
+PATIENCE = 120_000
+"""Milliseconds: a busy machine needs many seconds to open a page."""
 IN_VIEW = """(id) => {
     const row = document.getElementById(id)?.getBoundingClientRect();
     const list = document.getElementById("list").getBoundingClientRect();
@@ -72,6 +74,7 @@ class Visit:
     ) -> Visit:
         visit = cls(browser.new_context(viewport={"width": width, "height": height}).new_page())
         page = visit.page
+        page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: visit.requests.append(request.url))
         page.on(
             "requestfailed",
@@ -167,7 +170,7 @@ def listed(page: Page) -> list[int]:
 
 def until(page: Page, condition: str) -> None:
     """Wait for a condition; playwright's own way needs `eval`, which the page forbids."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE / 1000
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(20)
@@ -494,7 +497,8 @@ def test_a_click_in_a_figure_opens_the_neuron(visit: Visit, comparisons: list[Co
     box = place.locator(".scatterlayer .trace").first.locator(".point").first.bounding_box()
     assert box is not None
     visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    visit.page.wait_for_timeout(200)
+    # Plotly clicks what it hovers over, and hovers with a delay.
+    until(visit.page, "document.querySelector('#section-1 .hoverlayer .hovertext') !== null")
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     until(visit.page, "location.hash.includes('neuron=')")
     assert visit.page.input_value("#pair") == "1"
