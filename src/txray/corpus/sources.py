@@ -21,7 +21,7 @@ MAX_LINE = 1 << 28
 _HEAD = 4096
 _BLOCK = 1 << 16
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-_TO_UTF8 = "convert it to UTF-8, e.g. with iconv -f {guess} -t UTF-8"
+_TO_UTF8 = "if it is text, convert it to UTF-8, e.g. with iconv -f {guess} -t UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Source:
             raise CorpusError(f"{self.where}: a zip archive where text is needed; unpack it first")
         if not head.startswith(_UTF16_MARKS) and head.count(0) > len(head) // 10:
             raise CorpusError(
-                f"{self.where}: binary ({head.count(0)} of the first {len(head)} bytes are NUL); give UTF-8 "
-                "text (if it is UTF-16, " + _TO_UTF8.format(guess="UTF-16") + ")"
+                f"{self.where}: binary ({head.count(0)} of the first {len(head)} bytes are NUL); "
+                + _TO_UTF8.format(guess="UTF-16")
             )
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)

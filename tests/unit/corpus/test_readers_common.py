@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -155,7 +157,8 @@ def test_latin_1_in_the_first_bytes_is_found_at_the_call_with_line_and_offset(wr
     line = raw.count(b"\n", 0, at) + 1
     file = write.plain(_name(format), raw)
     with pytest.raises(
-        CorpusError, match=rf"line {line}: not UTF-8 \(byte 0xE9 at offset {at}\); convert it"
+        CorpusError,
+        match=rf"line {line}: not UTF-8 \(byte 0xE9 at offset {at}\); if it is text, convert it to UTF-8",
     ):
         read_corpus(format, file)
 
@@ -169,7 +172,8 @@ def test_latin_1_further_on_is_found_while_reading_with_line_and_offset(write, f
     line = raw.count(b"\n", 0, at) + 1
     corpus = read_corpus(format, write.gz(f"{_name(format)}.gz", raw))
     with pytest.raises(
-        CorpusError, match=rf"line {line}: not UTF-8 \(byte 0xE9 at offset {at}\); convert it"
+        CorpusError,
+        match=rf"line {line}: not UTF-8 \(byte 0xE9 at offset {at}\); if it is text, convert it to UTF-8",
     ):
         list(corpus)
 
@@ -265,6 +269,16 @@ def test_a_line_above_the_limit_is_refused(write: Containers, monkeypatch: pytes
     corpus = read_corpus("text", write.gz("bomb.gz", "short\n" + "x" * 1000))
     with pytest.raises(CorpusError, match=r"line 2: longer than 1,000 bytes"):
         list(corpus)
+
+
+def test_the_readers_are_there_without_the_large_libraries():
+    """The tokenizer takes seconds to load; a corpus that is split already, or the command line, must not wait."""
+    program = (
+        "import sys, txray; txray.read_corpus; from txray.corpus import fetch; "
+        "print([name for name in ('spacy', 'torch', 'plotly', 'requests', 'pooch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_path_may_be_a_string(write):

@@ -75,6 +75,15 @@ def test_keys_can_be_left_out_by_name(write):
     assert document == Document("a/000001", ("a",))
 
 
+def test_what_is_left_out_is_part_of_the_fingerprint(write):
+    file = write.plain("a.jsonl", '{"words": ["a"], "pos": ["DT"]}')
+    prints = {read_corpus("jsonl", file, ignore=ignore).fingerprint for ignore in ((), ["pos"])}
+    assert len(prints) == 2
+    assert read_corpus("jsonl", file, ignore=["x", "pos"]).fingerprint == (
+        read_corpus("jsonl", file, ignore=["pos", "x"]).fingerprint
+    )
+
+
 def test_there_are_no_splits(write):
     with pytest.raises(UsageError, match="format 'jsonl' has no splits"):
         read_corpus("jsonl", write.plain("a.jsonl", '{"words": ["a"]}'), split="test")

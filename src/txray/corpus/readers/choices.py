@@ -42,7 +42,7 @@ def known_split(path: Path, split: str | None, names: Mapping[str, str]) -> str:
         UsageError: no split, or one that does not exist.
     """
     if split is None:
-        raise UsageError(f"{path}: holds several splits; choose one with split=: {', '.join(names)}")
+        raise UsageError(f"{path}: needs a split; choose one with split=: {', '.join(names)}")
     if split not in names:
         raise UnknownNameError.of("split", split, names)
     return names[split]

@@ -89,7 +89,7 @@ class ReviewTable:
             return next(table, None)
         except csv.Error as error:
             raise CorpusError(
-                f"{self.source.where}, line {table.line_num}: broken CSV ({error}); check the quotes"
+                f"{self.source.where}, line {table.line_num}: broken CSV ({error}); check the quotes and the line ends"
             ) from error
         finally:
             csv.field_size_limit(limit)
