@@ -22,6 +22,9 @@ from txray.preferences import ExemplarTally, Occurrence, Preferences, Tally
 _CONTEXT = 8
 """Words shown either side of an exemplar."""
 
+_LONGEST = 200
+"""Characters shown of a word in an exemplar."""
+
 NOT_POSITIVE = "no positive activation"
 
 
@@ -176,13 +179,18 @@ class LayerTally:
         return Occurrence(
             document=document.id,
             position=position,
-            word=words[position],
-            before=" ".join(words[max(0, position - _CONTEXT) : position]),
-            after=" ".join(words[position + 1 : position + 1 + _CONTEXT]),
+            word=_shown(words[position]),
+            before=" ".join(map(_shown, words[max(0, position - _CONTEXT) : position])),
+            after=" ".join(map(_shown, words[position + 1 : position + 1 + _CONTEXT])),
             output=None if window.outputs is None else window.outputs[i],
             probability=None if window.probability is None else float(window.probability[row]),
             label=document.labels.get("label"),
         )
+
+
+def _shown(word: str) -> str:
+    # A megabyte that passes for a word would be kept eight times per neuron.
+    return word if len(word) <= _LONGEST else word[: _LONGEST - 1] + "…"
 
 
 def _strongest_words(

@@ -43,6 +43,7 @@ class Document:
                     f"document {self.id!r}: annotation {name!r} has {len(values)} values for "
                     f"{len(self.words)} words; give one value per word"
                 )
+        self._require_text()
         starts = self.sentence_starts
         ascending = all(start < following for start, following in pairwise(starts))
         if not starts or starts[0] != 0 or starts[-1] >= len(self.words) or not ascending:
@@ -50,6 +51,23 @@ class Document:
                 f"document {self.id!r}: sentence_starts {starts[:3]}... must begin with 0, ascend, and stay "
                 f"below {len(self.words)}, the number of words"
             )
+
+    def _require_text(self) -> None:
+        # Half a surrogate pair is a Python string but no text: no table and no file can hold it.
+        parts = (
+            self.id,
+            *self.labels.values(),
+            *self.words,
+            *(v for values in self.annotations.values() for v in values),
+        )
+        try:
+            "".join(parts).encode("utf-8")
+        except UnicodeEncodeError:
+            broken = next(part for part in parts if any("\ud800" <= letter <= "\udfff" for letter in part))
+            raise CorpusError(
+                f"document {self.id!r}: {broken[:40]!r} holds half of a surrogate pair, which is no text; "
+                "repair the source, or replace it by U+FFFD"
+            ) from None
 
     def sentences(self) -> list[tuple[str, ...]]:
         """The words, sentence by sentence."""

@@ -12,7 +12,7 @@ from tests.unit.capture.texts import WORDS, corpus_of, direct, documents, small_
 from txray.capture import Selection, capturing, collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
-from txray.models import classifier
+from txray.models import classifier, language_model
 from txray.preferences import Preferences, Stage, token_tags
 
 ALL_KINDS = ["token", "pos", "output", "label"]
@@ -219,6 +219,17 @@ def test_exemplars_are_the_strongest_occurrences_with_their_words() -> None:
     wins = stage.preferences().wins()
     kept = stage.exemplars["neuron"].value_counts().sort("neuron")
     assert kept["count"].to_list() == [min(4, int(n)) for n in wins if n]
+
+
+def test_a_megabyte_that_passes_for_a_word_is_cut_in_exemplars_only() -> None:
+    huge = "x" * 1_000_000
+    known = Corpus.from_documents("known", [Document("k", ("the", huge))])
+    model = language_model("lstm", known, embedding=8, hidden=16, seed=1)
+    stage = collect(model, corpus_of([Document("d", ("the", huge, "the"))]), name="s")
+    assert huge in stage.preferences().features
+    assert stage.exemplars["word"].str.len_chars().max() == 200
+    assert stage.exemplars["before"].str.len_chars().max() == len("the ") + 200
+    assert stage.exemplars["after"].str.len_chars().max() == len(" the") + 200
 
 
 def test_tokens_know_their_tags() -> None:

@@ -55,3 +55,19 @@ def test_cut_keeps_the_first_words_with_their_annotations_and_sentences(length, 
     whole = [word for sentence in document.sentences() for word in sentence]
     assert [word for sentence in cut.sentences() for word in sentence] == whole[:kept]
     assert cut.sentence_starts == tuple(start for start in starts if start < kept)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"words": ("fine", "\ud83d")},
+        {"words": ("fine",), "annotations": {"pos": ("\udc00",)}},
+        {"words": ("fine",), "labels": {"label": "a\ud800"}},
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_in_one_line(parts):
+    with pytest.raises(CorpusError, match="half of a surrogate pair") as caught:
+        Document("d", **parts)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode("utf-8")
+    assert Document("d", ("👩‍🚀",)).words == ("👩‍🚀",)
