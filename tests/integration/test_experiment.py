@@ -14,7 +14,8 @@ import pytest
 
 SMALL = (
     *("--pretraining-words", "3000", "--evaluation-words", "300", "--collection-words", "2000"),
-    *("--epochs", "1", "--classifier-epochs", "1", "--training-reviews", "20", "--test-reviews", "8"),
+    *("--epochs", "1", "--classifier-epochs", "1", "--training-reviews", "20"),
+    *("--validation-reviews", "8", "--test-reviews", "8"),
 )
 
 

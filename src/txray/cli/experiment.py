@@ -60,6 +60,10 @@ def experiment(
         int | None,
         typer.Option("--training-reviews", help="Fine-tune on fewer or more reviews than the preset."),
     ] = None,
+    validation_reviews: Annotated[
+        int | None,
+        typer.Option("--validation-reviews", help="Validate on fewer or more reviews than the preset."),
+    ] = None,
     test_reviews: Annotated[
         int | None, typer.Option("--test-reviews", help="Test on fewer or more reviews than the preset.")
     ] = None,
@@ -79,6 +83,7 @@ def experiment(
         "collection_words": collection_words,
         "classifier_epochs": classifier_epochs,
         "training_reviews": training_reviews,
+        "validation_reviews": validation_reviews,
         "test_reviews": test_reviews,
     }
     given = {name: value for name, value in changes.items() if value is not None}

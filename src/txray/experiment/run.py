@@ -140,12 +140,11 @@ def _fine_tune(
     settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
 ) -> TrainingRun:
     encoder = load_model(pretraining.snapshots[pretraining.best_epoch])
-    train, test = sources.reviews("train"), sources.reviews("test")
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),
-        train if settings.training_reviews is None else train.first(settings.training_reviews),
-        sources.reviews("validation"),
-        test if settings.test_reviews is None else test.first(settings.test_reviews),
+        _first(sources.reviews("train"), settings.training_reviews),
+        _first(sources.reviews("validation"), settings.validation_reviews),
+        _first(sources.reviews("test"), settings.test_reviews),
         folder=place / "classifier",
         epochs=settings.classifier_epochs,
         learning_rate=settings.classifier_learning_rate,
@@ -173,3 +172,7 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
 
 def _limited(corpus: Corpus, words: int | None) -> Corpus:
     return corpus if words is None else corpus.take(words)
+
+
+def _first(corpus: Corpus, documents: int | None) -> Corpus:
+    return corpus if documents is None else corpus.first(documents)

@@ -20,7 +20,7 @@ class Settings:
         pretraining_words: words of pretraining text; None for all.
         evaluation_words: words of validation and of test text for the language model; None for all.
         epochs, batch_size, bptt, learning_rate, patience: of pretraining.
-        training_reviews, test_reviews: documents for the classifier; None for all.
+        training_reviews, validation_reviews, test_reviews: documents for the classifier; None for all.
         classifier_epochs, classifier_learning_rate, classifier_patience, max_length: of fine-tuning;
             reviews are cut to `max_length` words.
         pooling: what the classifier's head reads; the paper: `last`.
@@ -45,6 +45,7 @@ class Settings:
     learning_rate: float = 2e-3
     patience: int | None = None
     training_reviews: int | None = None
+    validation_reviews: int | None = None
     test_reviews: int | None = None
     classifier_epochs: int = 10
     classifier_learning_rate: float = 1e-3
@@ -78,6 +79,7 @@ PRESETS = {
         epochs=6,
         learning_rate=3e-3,
         training_reviews=800,
+        validation_reviews=200,
         test_reviews=400,
         classifier_epochs=5,
         collection_words=60_000,

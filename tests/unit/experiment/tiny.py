@@ -16,6 +16,7 @@ TINY: Settings = replace(
     epochs=3,
     batch_size=8,
     training_reviews=40,
+    validation_reviews=20,
     test_reviews=20,
     classifier_epochs=2,
     collection_words=3_000,
