@@ -15,6 +15,7 @@ from txray.corpus.document import Document
 from txray.errors import CorpusError, UsageError
 from txray.models import SentimentClassifier, classifier, load_model
 from txray.training import TrainingRun, train_classifier
+from txray.training.classifier import _ClassifierLearner
 from txray.training.learner import fingerprint_of
 from txray.training.reviews import Reviews
 
@@ -207,6 +208,15 @@ def test_every_document_is_in_one_batch_of_an_epoch_and_epochs_differ() -> None:
         for ids, lengths, positive in documents.shuffled_batches(7, (0, 1))
         for row, length, label in zip(ids, lengths, positive, strict=True)
     ]
+
+
+def test_each_epoch_and_each_seed_has_an_order_of_its_own() -> None:
+    documents = {"train": Reviews.of(TRAIN, start(), 100), "validation": Reviews.of(VALIDATION, start(), 100)}
+    orders = set()
+    for seed, epoch in ((0, 1), (0, 2), (1, 1), (0, 1)):
+        learner = _ClassifierLearner(start(), documents, batch_size=7, learning_rate=0.1, seed=seed)
+        orders.add(tuple(tuple(ids.flatten().tolist()) for ids, _, _ in learner.batches(epoch)))
+    assert len(orders) == 3
 
 
 def test_patience_stops(tmp_path: Path) -> None:

@@ -152,6 +152,20 @@ def test_windows_carry_the_state_on_and_epochs_start_afresh() -> None:
     assert start.rnn.weight_hh_l0.grad is not None
 
 
+def test_the_decoder_learns_from_outputs_after_dropout() -> None:
+    start = model(dropout=0.5).train()
+    streams = {"train": TokenStream.of(TRAIN, VOCABULARY), "validation": TokenStream.of(TEST, VOCABULARY)}
+    learner = _LanguageModelLearner(start, streams, batch_size=3, bptt=7, learning_rate=0.1)
+    inputs, targets = next(iter(learner.batches(1)))
+    thinned: list[torch.Tensor] = []
+    start.dropout.register_forward_hook(lambda module, given, result: thinned.append(result.detach()))
+    loss = learner.training_step((inputs, targets), 0)
+    embedded, outputs = thinned
+    assert (embedded.shape[-1], outputs.shape[-1]) == (6, 8)
+    expected = torch.nn.functional.cross_entropy(start.decoder(outputs).flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(loss, expected)
+
+
 def test_gradients_are_clipped(tmp_path: Path) -> None:
     norms: list[float] = []
 
