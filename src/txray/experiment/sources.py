@@ -95,8 +95,8 @@ class RealSources:
     def reviews(self, split: str) -> Corpus:
         """IMDB; `validation` is a tenth of the training reviews."""
         if split == "test":
-            return self._imdb("test")
-        train, validation = held_out(self._imdb("train"))
+            return read_corpus("imdb", self.imdb, split="test")
+        train, validation = held_out(read_corpus("imdb", self.imdb, split="train"))
         return validation if split == "validation" else train
 
     def tagged(self, corpus: Corpus, folder: Path) -> Corpus:
@@ -109,13 +109,6 @@ class RealSources:
         if test is None:
             return None
         return float(self._tagger(folder).evaluate(read_corpus("conllu", test)).accuracy)
-
-    def _imdb(self, split: str) -> Corpus:
-        if self.imdb.is_dir():
-            table = _part_of(self.imdb, split)
-            if table is not None:
-                return read_corpus("imdb", table)
-        return read_corpus("imdb", self.imdb, split=split)
 
     def _tagger(self, folder: Path) -> Tagger:
         from txray.corpus import Tagger
@@ -137,7 +130,7 @@ def _part_of(folder: Path, split: str) -> Path | None:
     """The one data file of a split in a folder, by its name."""
     if not folder.is_dir():
         return None
-    suffixes = (".conllu", ".conllu.gz", ".csv", ".csv.gz")
+    suffixes = (".conllu", ".conllu.gz")
     found = [file for file in sorted(folder.iterdir()) if split in file.name and file.name.endswith(suffixes)]
     return found[0] if found else None
 
