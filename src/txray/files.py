@@ -31,7 +31,7 @@ def atomic_folder(target: Path, *, marker: str | None) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full, the place cannot be written, or `target` holds something else.
     """
-    _require_replaceable(target, marker)
+    require_replaceable(target, marker)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,12 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _require_replaceable(target: Path, marker: str | None) -> None:
+def require_replaceable(target: Path, marker: str | None) -> None:
+    """Refuse a folder that `atomic_folder` would refuse: before hours of work rather than after.
+
+    Raises:
+        OutputError: `target` holds something else than a folder of this kind.
+    """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if marker is None or not (target / marker).is_file():

@@ -37,9 +37,12 @@ def collect(
 ) -> None:
     """Run a model over a text and keep what its neurons prefer, as a stage folder."""
     from txray.capture import collect as collect_stage
+    from txray.files import require_replaceable
     from txray.models import load_model
+    from txray.preferences.store import MANIFEST
     from txray.training import device_of
 
+    require_replaceable(out, MANIFEST)
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
     if tagger is not None:

@@ -16,7 +16,7 @@ VERSION = 1
 
 # WikiText writes these three between spaces; "<unk>" hides a word, which leaves only its surroundings.
 _MARKUP = {"@-@": "-", "@,@": ",", "@.@": "."}
-_HIDDEN = "<unk>"
+HIDDEN = "<unk>"
 _LONGEST_WORD = 48
 _KEPT_WORDS = 1 << 16
 _SUFFIXES, _PREFIXES = range(1, 5), range(1, 4)
@@ -39,6 +39,7 @@ class _Word(NamedTuple):
 
 
 _OUTSIDE = _Word([], [b"-1"], [b"+1"], [b"-2"], [b"+2"], b"")
+_HIDDEN = _Word([b"bias"], [b"-1?"], [b"+1?"], [b"-2?"], [b"+2?"], b"")
 
 
 class FeatureMaker:
@@ -60,17 +61,17 @@ class FeatureMaker:
         features = []
         for position, one in enumerate(seen, start=2):
             before, after = padded[position - 1], padded[position + 1]
-            features.append(
-                [
-                    *one.own,
-                    *before.as_previous,
-                    *after.as_next,
-                    *padded[position - 2].as_second_previous,
-                    *padded[position + 2].as_second_next,
-                    b"<" + before.form + b"|" + one.form,
-                    b">" + one.form + b"|" + after.form,
-                ]
-            )
+            around = [
+                *one.own,
+                *before.as_previous,
+                *after.as_next,
+                *padded[position - 2].as_second_previous,
+                *padded[position + 2].as_second_next,
+                b"<" + before.form + b"|" + one.form,
+                b">" + one.form + b"|" + after.form,
+            ]
+            # what surrounds a hidden word must decide alone, so it is weighed apart from other surroundings
+            features.append([b"?" + feature for feature in around] if one is _HIDDEN else around)
         return features
 
 
@@ -88,8 +89,8 @@ def lexicon_of(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict
 
 
 def _features_of_word(lexicon: Mapping[str, str], text: str) -> _Word:
-    if text == _HIDDEN:
-        return _Word([b"bias"], [], [], [], [], b"")
+    if text == HIDDEN:
+        return _HIDDEN
     text = _MARKUP.get(text, text)
     lower = text.lower()
     shape = _shape(text)

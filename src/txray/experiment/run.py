@@ -59,11 +59,13 @@ def run_experiment(
 
     Raises:
         UsageError: the folder holds an experiment with other settings or text.
+        CorpusError: text that is not there or cannot be read.
 
     Source:
         Rethmeier et al. 2020, section 3.
     """
     place = Path(folder)
+    _require_text(sources)
     _claim(place, settings, sources)
     say("pretraining a language model")
     pretraining = _pretrain(settings, sources, place, device)
@@ -87,6 +89,13 @@ def stage_name(epoch: int, best: int) -> str:
     if epoch == best:
         return "unsup"
     return "untrained" if epoch == 0 else f"epoch-{epoch:02d}"
+
+
+def _require_text(sources: Sources) -> None:
+    """Open everything once, so that a wrong path is told before the folder is claimed for it."""
+    for split in ("train", "validation", "test"):
+        sources.pretraining(split)
+        sources.reviews(split)
 
 
 def _claim(place: Path, settings: Settings, sources: Sources) -> None:

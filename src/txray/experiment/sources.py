@@ -77,11 +77,17 @@ class RealSources:
         wikitext: folder, zip or file, as `read_corpus("wikitext", ...)` takes it.
         imdb: `aclImdb` folder, its archive, or a folder with one CSV file per split.
         conllu: training file, or a folder with one file per split.
+
+    Raises:
+        CorpusError: there is no treebank.
     """
 
     wikitext: Path
     imdb: Path
     conllu: Path
+
+    def __post_init__(self) -> None:
+        read_corpus("conllu", self._treebank())
 
     @property
     def description(self) -> dict[str, str]:
@@ -116,14 +122,17 @@ class RealSources:
         place = folder / "tagger"
         if place.exists():
             return Tagger.load(place)
-        train = self.conllu if self.conllu.is_file() else _part_of(self.conllu, "train")
+        tagger = Tagger.train(self._treebank())
+        tagger.save(place)
+        return tagger
+
+    def _treebank(self) -> Path:
+        train = _part_of(self.conllu, "train") if self.conllu.is_dir() else self.conllu
         if train is None:
             raise CorpusError(
                 f"{self.conllu}: no *train*.conllu in this folder; name the treebank's training file"
             )
-        tagger = Tagger.train(train)
-        tagger.save(place)
-        return tagger
+        return train
 
 
 def _part_of(folder: Path, split: str) -> Path | None:

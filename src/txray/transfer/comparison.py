@@ -83,7 +83,7 @@ def compare(
 
     Raises:
         UnknownNameError: no such layer, feature or weight.
-        ShapeError: the two do not hold the same neurons or kind of feature.
+        ShapeError: the two do not hold the same neurons, kind of feature or selection.
 
     Source:
         Rethmeier et al. 2020, section 2.
@@ -100,6 +100,11 @@ def compare(
         raise ShapeError(
             f"stage {first.stage!r} gives feature {first.feature!r}, stage {second.stage!r} gives "
             f"{second.feature!r}; compare the same kind"
+        )
+    if first.selection != second.selection:
+        raise ShapeError(
+            f"stage {first.stage!r} was collected with selection {first.selection!r}, stage {second.stage!r} with "
+            f"{second.selection!r}; collect both in the same way"
         )
     neurons = _neurons(first, second, weight)
     return Comparison(first, second, weight, neurons, _summary(first, second, weight, neurons))

@@ -143,6 +143,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             "max-1, all",
         ),
         (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "x"), 1, "nowhere.txt"),
+        (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "{lm}"), 1, "exists already"),
         (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--max-words", "0"), 2, "at least 1"),
         (("plot", "pie", "{early}", "-o", "f.json"), 2, "figure 'pie'"),
         (("plot", "states", "{early}", "-o", "f.json"), 2, "2 stages, got 1"),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.unit.experiment.tiny import TINY
-from txray.errors import UsageError
+from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, Outcome, run_experiment, write_results
 from txray.experiment.comparisons import Questions
 from txray.experiment.run import stage_name
@@ -139,6 +139,17 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not empty and holds no experiment"):
         run_experiment(TINY, DemoSources(), tmp_path, say=quiet)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_wrong_text_is_told_before_the_folder_is_claimed(tmp_path: Path) -> None:
+    treebank = tmp_path / "en-train.conllu"
+    treebank.write_text("1\tx\tx\tX\tNN\t_\t0\troot\t_\t_\n\n")
+    with pytest.raises(CorpusError, match="nowhere"):
+        RealSources(tmp_path / "nowhere", tmp_path / "nowhere", tmp_path / "nowhere")
+    sources = RealSources(tmp_path / "nowhere", tmp_path / "nowhere", tmp_path)
+    with pytest.raises(CorpusError, match="nowhere"):
+        run_experiment(TINY, sources, tmp_path / "out", say=quiet)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_tenth_of_the_reviews_is_held_out() -> None:

@@ -66,6 +66,8 @@ def test_different_layers_kinds_and_weights_are_refused() -> None:
         compare(preferences, preferences_of(AFTER, n_neurons=5))
     with pytest.raises(ShapeError, match="'token'.*'pos'; compare the same kind"):
         compare(preferences, replace(preferences, feature="pos"))
+    with pytest.raises(ShapeError, match="selection 'max-1'.*'all'; collect both in the same way"):
+        compare(preferences, replace(preferences, selection="all"))
     with pytest.raises(UnknownNameError, match="weight 'sum'"):
         compare(preferences, preferences, weight="sum")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="feature of stage 's' 'pos'"):
