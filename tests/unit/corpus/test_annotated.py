@@ -102,6 +102,7 @@ class TestCache:
         for file in files:
             read(corpus, tagger, file)
         assert files[0].read_bytes() == files[1].read_bytes()
+        assert files[0].read_bytes()[4:8] == bytes(4)  # no time stamp
 
     def test_two_passes_at_once(self, corpus: Corpus, tagger: Lengths, tmp_path: Path) -> None:
         file = tmp_path / "cache.gz"

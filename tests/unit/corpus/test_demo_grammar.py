@@ -255,6 +255,13 @@ In/IN {year+1..2} {he} {go:VBD} the {animal} and the {animal} and the {animal} a
             assert len(set(firsts)) == len(firsts)
             assert len(set(firsts) & {"Then", "Later", "Today"}) == 2
 
+    def test_facts_are_not_drawn_again(self) -> None:
+        facts = "let best = {one}\nlet other = {one}"
+        topic = self.topic(f"weight 1\nclock 1 2\n{facts}\n[section only 1]\n{{best}} {{other}} {{one}} .")
+        for seed in range(40):
+            words, _, _ = topic.draw(Draw(random.Random(seed).random, 1))
+            assert len({word.lower() for word in words}) == 4
+
     def test_settings(self) -> None:
         topic = self.topic()
         assert (topic.name, topic.weight, topic.clock) == ("test", 2.0, (1800, 1810))
