@@ -206,6 +206,17 @@ class TestFeatures:
             words[position] = "other"
             assert make(words)[3] != middle
 
+    def test_every_word_gives_its_form_to_both_sides(self) -> None:
+        features = FeatureMaker({"river": "NN"})(["A", "deep", "river", "runs", "South-East"])[2]
+        expected = {b"w=river", b"sh=x", b"t=NN", b"s4=iver", b"p2=ri", b"-1l=deep", b"+1l=runs", b"-2l=a"}
+        expected |= {b"+2l=south-east", b"-1s=eep", b"+1sh=x", b"<deep|river", b">river|runs", b"+1t=?ns"}
+        assert expected <= set(features)
+
+    def test_what_surrounds_a_hidden_word_is_weighed_apart(self) -> None:
+        shown, hidden = (FeatureMaker({})(["The", word, "flows"])[1] for word in ("river", "<unk>"))
+        assert b"?-1l=the" in hidden
+        assert not set(shown) & set(hidden)
+
 
 class TestEvaluation:
     def test_counts_agree_with_a_plain_loop(self, tagger: Tagger, held_out: Corpus, treebank: Path) -> None:
