@@ -161,7 +161,7 @@ def test_the_columns_of_curves_are_those_of_a_training(after_quickstart: Path) -
 def test_every_command_shown_can_be_parsed(page: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for _, block in blocks(page, "console"):
-        for line in re.findall(r"^\$ (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+        for line in commands_of(block):
             program, *arguments = shlex.split(line, comments=True)
             if program == "txray":
                 command, rest = command_of(arguments)
@@ -175,6 +175,14 @@ def test_every_command_shown_can_be_parsed(page: Path) -> None:
                 assert program in {".", "cd", "git", "mypy", "python"}, (
                     f"{page.name}: unknown program in {line!r}"
                 )
+
+
+def commands_of(block: str) -> list[str]:
+    """The lines behind prompts; all lines where there are no prompts."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or [
+        line for line in lines if line
+    ]
 
 
 def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
