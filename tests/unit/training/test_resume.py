@@ -76,9 +76,17 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     ("kind", "learner"), [("language-model", _LanguageModelLearner), ("classifier", _ClassifierLearner)]
 )
 def test_ctrl_c_comes_through_and_the_training_can_go_on(
-    tmp_path: Path, whole: dict[str, TrainingRun], monkeypatch: pytest.MonkeyPatch, kind: str, learner: type
+    tmp_path: Path,
+    whole: dict[str, TrainingRun],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    kind: str,
+    learner: type,
 ) -> None:
-    handler = signal.getsignal(signal.SIGINT)
+    # A process started in the background ignores Ctrl-C; this one must hear it.
+    handler = signal.default_int_handler
+    before = signal.signal(signal.SIGINT, handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     original, seen = learner.training_step, 0  # type: ignore[attr-defined]
 
     def interrupted(self: object, batch: object, batch_idx: int) -> object:
