@@ -323,7 +323,9 @@ def test_what_is_told_of_the_embedded_corpus() -> None:
     corpora = [txray.demo_corpus(domain, words=200_000) for domain in ("encyclopedia", "reviews")]
     words = [{word.lower() for document in corpus for word in document.words} for corpus in corpora]
     text = (DOCS / "data.md").read_text(encoding="utf-8")
-    told = re.search(r"some ([\d,]+) and ([\d,]+) different words .* some ([\d,]+) occur in both", text)
+    told = re.search(
+        r"some ([\d,]+) and ([\d,]+) different words .* some ([\d,]+) occur in both", " ".join(text.split())
+    )
     assert told
     sizes = [len(words[0]), len(words[1]), len(words[0] & words[1])]
     assert_allclose([int(number.replace(",", "")) for number in told.groups()], sizes, rtol=0.03)
