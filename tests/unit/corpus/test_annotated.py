@@ -152,7 +152,9 @@ class TestWrongCache:
             list(annotated_documents(iter(corpus), tagger, "pos", file))
 
     @pytest.mark.parametrize(
-        "content", [b"", b"garbage", gzip.compress(b"\xff\xfe"), gzip.compress(b"{}\n1 2\n")]
+        "content",
+        [b"", b"garbage", gzip.compress(b"\xff\xfe"), gzip.compress(b"{}\n1 2\n")],
+        ids=["empty", "garbage", "not-utf-8", "no-header"],  # gzip headers hold the time: no names for workers
     )
     def test_foreign(self, corpus: Corpus, tagger: Lengths, file: Path, content: bytes) -> None:
         file.write_bytes(content)
