@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+_CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Chromium as root, without a graphics card, and without any request of its own."""
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The prepared real text: the folder that TXRAY_DATA names."""
     named = os.environ.get("TXRAY_DATA")
-    folder = Path(named) if named else None
-    if folder is None or not folder.is_dir():
-        message = f"TXRAY_DATA={named!r} names no folder with the prepared real text"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return folder
+    if not named or not Path(named).is_dir():
+        missing(f"TXRAY_DATA={named!r} names no folder with the prepared real text")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium or Chrome."""
+    found = next(filter(None, map(shutil.which, _CHROMIUMS)), None)
+    if found is None:
+        missing("no Chromium or Chrome on the PATH")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One headless browser for the tests of a module; it keeps an event loop running meanwhile."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
+        yield opened
+        opened.close()
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test for what this machine lacks; under continuous integration nothing may be lacking."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)

@@ -23,19 +23,20 @@ _MARKUP = str.maketrans(_ENTITIES)
 _FORMAT_CHARACTERS_OF_SCRIPTS = "\u200c\u200d"
 """Joiners: Persian, Indic scripts and emoji need them."""
 
-# Widths of ASCII 32 to 126 in Helvetica, thousandths of the font size (Adobe font metrics; Arial and
-# Liberation Sans are metrically the same).
+# Widths of ASCII 32 to 126, thousandths of the font size: for each character the wider of Helvetica (Arial
+# and Liberation Sans have the same metrics) and DejaVu Sans, which Linux shows where it has none of those.
+# Where a figure will be looked at is not known when it is laid out, so it must fit in either.
 _WIDTHS = (
-    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278,
-    556, 556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556,
-    1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
-    667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556,
-    333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
-    556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337,
+    636, 636, 636, 636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 556,
+    1015, 684, 686, 722, 770, 667, 611, 778, 752, 295, 500, 667, 557, 863, 748, 787,
+    667, 787, 722, 667, 611, 732, 684, 989, 685, 667, 685, 390, 337, 390, 838, 556,
+    500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612,
+    635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
 )  # fmt: skip
 _WIDTH_ELSEWHERE = 700
 _WIDTH_FULL = 1000
-_BOLD = 1.08
+_BOLD = 1.13
 
 
 def visible(word: str) -> str:
@@ -102,7 +103,7 @@ def hover(head: str, *lines: str) -> str:
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Width in pixels of one line of plain text, in Arial or a font of the same metrics.
+    """Width in pixels of one line of plain text, at most, in any of the fonts of the theme.
 
     Args:
         text: plain text, not markup.

@@ -28,7 +28,7 @@ MUTED = "#666666"
 FAINT = "#999999"
 GRID = "#E6E6E6"
 PAPER = "#FFFFFF"
-FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
+FONT = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
 
 STATE_COLORS: Mapping[str, str] = {
     "shared": "#999999",

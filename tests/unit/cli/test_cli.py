@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -215,3 +217,12 @@ def test_run_leaves_with_the_exit_code() -> None:
     with pytest.raises(SystemExit) as leaving:
         run(["compare", "nowhere", "nowhere"])
     assert leaving.value.code == 1
+
+
+def test_python_runs_the_package_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "txray", "plto"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("txray: ")
+    assert "plto" in done.stderr

@@ -154,7 +154,8 @@ class TestWrongCache:
     @pytest.mark.parametrize(
         "content",
         [b"", b"garbage", gzip.compress(b"\xff\xfe"), gzip.compress(b"{}\n1 2\n")],
-        ids=["empty", "garbage", "not-utf-8", "no-header"],  # gzip headers hold the time: no names for workers
+        # A gzip header holds the time: as a name, the case would be another one in every worker.
+        ids=["empty", "garbage", "not-utf-8", "no-header"],
     )
     def test_foreign(self, corpus: Corpus, tagger: Lengths, file: Path, content: bytes) -> None:
         file.write_bytes(content)

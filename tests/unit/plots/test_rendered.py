@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 from collections.abc import Iterator
 
 import plotly.graph_objects as go
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from plotly.offline import get_plotlyjs
 
+from tests.conftest import missing
 from tests.unit.plots.builders import Text, all_figures
 from txray.plots import neuron_detail
 
@@ -35,11 +37,26 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.close()
 
 
-def draw(page: Page, figure: go.Figure) -> None:
+FONTS = ("Liberation Sans", "DejaVu Sans")
+"""What Linux shows for the fonts of the theme: with the metrics of Arial, and where there are none of those."""
+
+
+@pytest.fixture(params=FONTS)
+def font(request: pytest.FixtureRequest) -> str:
+    known = subprocess.run(["fc-list", ":", "family"], capture_output=True, text=True, check=False).stdout
+    if request.param not in known:
+        missing(f"no font {request.param!r}")
+    return str(request.param)
+
+
+def draw(page: Page, figure: go.Figure, font: str | None = None) -> None:
+    drawn = json.loads(figure.to_json())
+    if font is not None:
+        drawn["layout"].setdefault("font", {})["family"] = font
     page.evaluate(
         """async figure => { const place = document.getElementById('figure'); Plotly.purge(place);
         await Plotly.newPlot(place, figure.data, figure.layout); }""",
-        json.loads(figure.to_json()),
+        drawn,
     )
 
 
@@ -79,10 +96,10 @@ def figures(text: Text) -> dict[str, go.Figure]:
     ],
 )
 def test_texts_neither_overlap_nor_leave_the_picture(
-    name: str, figures: dict[str, go.Figure], page: Page
+    name: str, figures: dict[str, go.Figure], page: Page, font: str
 ) -> None:
     figure = figures[name]
-    draw(page, figure)
+    draw(page, figure, font)
     title = boxes(page, ".gtitle")
     legend = boxes(page, ".legend .legendtext")
     notes = boxes(page, ".annotation-text")
@@ -109,12 +126,12 @@ def test_texts_neither_overlap_nor_leave_the_picture(
     assert overlapping(across) == []
 
 
-def test_labels_of_a_crowded_neuron_do_not_overlap(hostile: Text, page: Page) -> None:
+def test_labels_of_a_crowded_neuron_do_not_overlap(hostile: Text, page: Page, font: str) -> None:
     stages = [hostile.stage(name, seed=seed) for seed, name in enumerate(("a", "b", "c", "d"))]
     figure = neuron_detail(
         [tokens for tokens, _ in stages], 3, pos=[tags for _, tags in stages], token_tags=hostile.tag_of
     )
-    draw(page, figure)
+    draw(page, figure, font)
     labels = boxes(page, ".textpoint text")
     assert len(labels) > 25
     assert overlapping(labels) == []
