@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _QUIET = (

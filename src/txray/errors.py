@@ -78,3 +78,7 @@ class CaptureError(TxrayError):
 
 class OutputError(TxrayError):
     """A result that could not be written."""
+
+
+class DominanceWarning(UserWarning):
+    """One neuron wins more than half of all words of a layer; the text names it and the remedy."""

@@ -1,7 +1,17 @@
 """From a model and a corpus to a stage, in one pass: hooks, batches, selection, tally."""
 
 from txray.capture.collect import collect
-from txray.capture.hooks import capturing, layer_names
+from txray.capture.hooks import capturing, layer_names, matching_layers
+from txray.capture.layers import Layer, LayerShape, layer_shapes
 from txray.capture.selection import Selection
 
-__all__ = ["Selection", "capturing", "collect", "layer_names"]
+__all__ = [
+    "Layer",
+    "LayerShape",
+    "Selection",
+    "capturing",
+    "collect",
+    "layer_names",
+    "layer_shapes",
+    "matching_layers",
+]

@@ -1,44 +1,28 @@
-"""Documents to full batches of similar length, while streaming."""
+"""Inputs to full batches of similar length, while streaming."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from txray.corpus.document import Document
+from txray.capture.encoding import Encoded
 from txray.errors import UsageError
 
 _POOL_BATCHES = 32
-"""Documents of about this many batches are sorted by length at a time."""
+"""Inputs of about this many batches are sorted by length at a time."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A document with the ids that the model reads.
+def batches(inputs: Iterable[Encoded], positions: int) -> Iterator[list[Encoded]]:
+    """Group inputs so that padding is small and batches are full.
 
-    Attributes:
-        document: the words.
-        forms: (n_words,) the words as the model sees them, lower-cased.
-        ids: (n_positions,) input ids, with any special positions.
-    """
-
-    document: Document
-    forms: list[str]
-    ids: list[int]
-
-
-def batches(documents: Iterable[Encoded], positions: int) -> Iterator[list[Encoded]]:
-    """Group documents so that padding is small and batches are full.
-
-    Documents are read into a pool of bounded size, sorted by length, and cut into batches of at most
-    `positions` padded positions; a longer document is a batch of its own.
+    Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most
+    `positions` padded positions; a longer one is a batch of its own.
 
     Args:
-        documents: encoded documents.
-        positions: padded positions (documents x longest) in a batch.
+        inputs: documents, or parts of documents.
+        positions: padded positions (inputs x longest) in a batch.
 
     Yields:
-        (n_documents,) the longest first.
+        (n_inputs,) the longest first.
 
     Raises:
         UsageError: `positions` is below 1.
@@ -47,7 +31,7 @@ def batches(documents: Iterable[Encoded], positions: int) -> Iterator[list[Encod
         raise UsageError(f"batch of {positions} positions: must be at least 1")
     pool: list[Encoded] = []
     held = 0
-    for encoded in documents:
+    for encoded in inputs:
         pool.append(encoded)
         held += len(encoded.ids)
         if held >= _POOL_BATCHES * positions:

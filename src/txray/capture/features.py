@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from txray.capture.batching import Encoded
+from txray.capture.encoding import Text
 from txray.errors import CorpusError, UnknownNameError
 
 OUTPUT = "output"
-"""The one kind that the model gives: its predicted next word, or a classifier's predicted class."""
+"""What the model gives: its predicted next word, or a classifier's predicted class."""
 
 
-def features_of(kind: str, encoded: Encoded) -> Sequence[str]:
+SUBWORD = "subword"
+"""Pieces of words as the tokenizer cuts them; each piece is credited on its own."""
+
+
+def features_of(kind: str, text: Text) -> Sequence[str]:
     """The feature of one kind at each word.
 
     Args:
         kind: `token`, `label`, or the name of an annotation.
-        encoded: the document.
+        text: the document.
 
     Returns:
         (n_words,) names.
@@ -25,14 +29,14 @@ def features_of(kind: str, encoded: Encoded) -> Sequence[str]:
         UnknownNameError: the document has no such annotation.
         CorpusError: kind `label`, and the document has none.
     """
-    document = encoded.document
+    document = text.document
     if kind == "token":
-        return encoded.forms
+        return text.forms
     if kind == "label":
         if "label" not in document.labels:
             raise CorpusError(f"document {document.id!r}: has no label; leave the feature 'label' out")
         return [document.labels["label"]] * len(document.words)
     if kind not in document.annotations:
-        known = ["token", OUTPUT, "label", *sorted(document.annotations)]
+        known = ["token", OUTPUT, SUBWORD, "label", *sorted(document.annotations)]
         raise UnknownNameError.of(f"feature of document {document.id!r}", kind, known)
     return document.annotations[kind]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from txray.errors import CaptureError, UnknownNameError
 
@@ -15,21 +17,20 @@ from txray.errors import CaptureError, UnknownNameError
 class Captured:
     """The latest output of each captured layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = True) -> None:
         self._outputs: dict[str, Tensor] = {}
+        self._strict = strict
 
     def put(self, layer: str, output: Any) -> None:
-        """Keep what a layer returned; of a tuple (recurrent layers), the first part."""
-        tensor = output[0] if isinstance(output, tuple) else output
-        if not isinstance(tensor, Tensor) or tensor.dim() != 3:
-            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise CaptureError(
-                f"layer {layer!r}: its output is {shape}; collection needs (documents, time, neurons)"
-            )
-        self._outputs[layer] = tensor.detach()
+        """Keep what a layer returned: its first tensor."""
+        tensor = _first_tensor(output)
+        if tensor is not None:
+            self._outputs[layer] = tensor.detach()
+        elif self._strict:
+            raise CaptureError(f"layer {layer!r}: returns {type(output).__name__}, which holds no tensor")
 
     def take(self, layer: str) -> Tensor:
-        """The (documents, time, neurons) output since the last `take`.
+        """What the layer gave since the last `take`, as it gave it.
 
         Raises:
             CaptureError: the layer did not run.
@@ -38,23 +39,41 @@ class Captured:
             raise CaptureError(f"layer {layer!r}: did not run in the forward pass, so it has no activations")
         return self._outputs.pop(layer)
 
+    def layers(self) -> list[str]:
+        """The layers that ran since the last `take`, in the order in which they ended."""
+        return list(self._outputs)
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    """The tensor that an output is about: itself, or the first one of a tuple or a record of outputs."""
+    match output:
+        case Tensor():
+            return output
+        case PackedSequence():
+            return pad_packed_sequence(output, batch_first=True)[0]
+        case Mapping():  # such as the records of outputs of transformers
+            return _first_tensor(tuple(output.values()))
+        case tuple() | list():
+            found = (_first_tensor(each) for each in output)
+            return next((tensor for tensor in found if tensor is not None), None)
+    return None
+
 
 @contextmanager
-def capturing(model: nn.Module, layers: Sequence[str]) -> Iterator[Captured]:
+def capturing(model: nn.Module, layers: Sequence[str], *, strict: bool = True) -> Iterator[Captured]:
     """Record the outputs of named modules while the block runs; the model itself is not changed.
 
     Args:
         model: any module.
-        layers: names as in `layer_names(model)`.
+        layers: names or patterns, see `matching_layers`.
+        strict: whether an output without a tensor is an error, instead of being passed over.
 
     Raises:
         UnknownNameError: a layer does not exist.
+        CaptureError: within the block: a layer returned no tensor.
     """
     modules = dict(model.named_modules())
-    for layer in layers:
-        if layer not in modules or not layer:
-            raise UnknownNameError.of("layer", layer, layer_names(model))
-    captured = Captured()
+    captured = Captured(strict=strict)
 
     def hook_of(layer: str) -> Any:
         # A hook that returns None leaves the output as it is.
@@ -63,7 +82,9 @@ def capturing(model: nn.Module, layers: Sequence[str]) -> Iterator[Captured]:
 
         return hook
 
-    handles = [modules[layer].register_forward_hook(hook_of(layer)) for layer in layers]
+    handles = [
+        modules[layer].register_forward_hook(hook_of(layer)) for layer in matching_layers(model, layers)
+    ]
     try:
         yield captured
     finally:
@@ -74,6 +95,52 @@ def capturing(model: nn.Module, layers: Sequence[str]) -> Iterator[Captured]:
 def layer_names(model: nn.Module) -> list[str]:
     """Names of all modules of a model that can be captured."""
     return [name for name, _ in model.named_modules() if name]
+
+
+def matching_layers(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """The layers that names and patterns mean, in the order of the model for each pattern.
+
+    In a pattern, `*` stands for anything within one part of a name (between dots), `**` for anything, `?` for
+    one character, `[0-9]` for one of these characters: `encoder.layer.*.intermediate`, `model.layers.[0-9].mlp`.
+
+    Args:
+        model: any module.
+        patterns: names of modules, or patterns.
+
+    Raises:
+        UnknownNameError: nothing is named so.
+    """
+    names = layer_names(model)
+    known = set(names)
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        if pattern in known:
+            found[pattern] = None
+            continue
+        matcher = layer_pattern(pattern)
+        matched = [name for name in names if matcher.fullmatch(name)]
+        if not matched:
+            raise UnknownNameError.of("layer", pattern, names)
+        found.update(dict.fromkeys(matched))
+    return list(found)
+
+
+def layer_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern for names of layers, see `matching_layers`, as a regular expression."""
+    parts = re.split(r"(\*\*|\*|\?|\[[^\[\]]+\])", pattern)
+    rules = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    return re.compile(
+        "".join(
+            rules.get(part) or (_characters(part) if index % 2 else re.escape(part))
+            for index, part in enumerate(parts)
+        )
+    )
+
+
+def _characters(part: str) -> str:
+    """`[0-9]` or `[!a]` as a regular expression; everything else in it is a character."""
+    inner = part[1:-1].replace("\\", r"\\").replace("^", r"\^")
+    return f"[^{inner[1:]}]" if inner.startswith("!") and len(inner) > 1 else f"[{inner}]"
 
 
 @contextmanager

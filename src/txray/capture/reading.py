@@ -1,20 +1,22 @@
-"""How a model reads documents: ids in, one window of activations after the other out."""
+"""How a model reads documents: inputs in, one window of activations after the other out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.batching import Encoded
+from txray.capture.encoding import Encoded, Indices, Text, inputs
+from txray.capture.hooks import layer_pattern
+from txray.corpus.document import Document
 from txray.errors import UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
+from txray.models.text_model import TextModel
 
 _WINDOW = 2048
 """Time steps of one call of a recurrent layer; longer documents carry their state on."""
@@ -25,34 +27,60 @@ _DECODED = 2048
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What one forward pass over part of a batch covers, as flat lists of words.
+    """What one forward pass over a batch, or a part of it, covers, as flat lists of words and their pieces.
 
     Attributes:
-        row: (n,) which document of the batch.
-        position: (n,) which word of that document, from 0.
-        place: (n,) where the word's activations lie in (documents * time, neurons).
-        outputs: (n,) the model's output at each word; None where not asked for.
-        probability: (n_documents,) of the class `pos`; None where the model is no classifier.
+        row: (n_words,) which input of the batch.
+        word: (n_words,) which word of its document, from 0; input by input, ascending.
+        starts: (n_words,) where the pieces of each word begin in `step`.
+        step: (n_pieces,) the time step of each piece in this pass.
+        outputs: (n_words,) the model's output at each word; None where not asked for.
+        probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
     """
 
-    row: NDArray[np.int64]
-    position: NDArray[np.int64]
-    place: NDArray[np.int64]
-    outputs: list[str] | None
-    probability: NDArray[np.float64] | None
+    row: Indices
+    word: Indices
+    starts: Indices
+    step: Indices
+    outputs: list[str] | None = None
+    probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+
+    @property
+    def piece_row(self) -> Indices:
+        """(n_pieces,) which input of the batch each piece belongs to."""
+        return np.repeat(self.row, np.diff(self.starts, append=len(self.step)))
 
 
 class Reader(Protocol):
     """How one kind of model reads documents."""
 
-    def encode(self, words: Sequence[str]) -> list[int]:
-        """Input ids of a document."""
+    @property
+    def module(self) -> nn.Module:
+        """What runs."""
 
-    def forms(self, words: Sequence[str]) -> list[str]:
-        """(n_words,) the words as the model sees them, lower-cased; `<unk>` for those it does not know."""
+    @property
+    def name(self) -> str:
+        """What the model is called in the records."""
+
+    @property
+    def pooling(self) -> str:
+        """Which activation a word of several pieces has: `max`, `mean`, `first` or `last`."""
+
+    def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
+        """What a document becomes: an account of its words, and the inputs of the model."""
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model over a batch; the captured layers hold a window's activations when it is yielded."""
+
+    def dry_run(self, documents: int, steps: int) -> int:
+        """Run the model over an input of this size, or a shorter one where it cannot read so much.
+
+        Returns:
+            The steps of the input.
+        """
+
+    def shift(self, layer: str) -> int:
+        """Time steps by which a layer's outputs lag behind the input."""
 
 
 class RecurrentReader:
@@ -60,6 +88,8 @@ class RecurrentReader:
 
     A document is `<eos> w1 ... wn <eos>`; the two ends are read and never counted.
     """
+
+    pooling = "max"
 
     def __init__(self, model: RecurrentModel, *, outputs: bool) -> None:
         """Read for `model`.
@@ -69,46 +99,43 @@ class RecurrentReader:
             outputs: whether the model's outputs are wanted; a language model's decoder costs a multiple
                 of its recurrent layer, so it runs only then.
         """
+        self.module = model
+        self.name = type(model).__name__
         self._model = model
         self._outputs = outputs
         self._words = np.array([word.lower() for word in model.vocabulary.words], dtype=object)
 
-    def encode(self, words: Sequence[str]) -> list[int]:
-        """Input ids of a document, with `<eos>` at both ends."""
-        return self._model.encode(words)
-
-    def forms(self, words: Sequence[str]) -> list[str]:
-        """(n_words,) the words as the model sees them, lower-cased."""
+    def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
+        """The document between two `<eos>`, one input however long it is."""
         form = self._model.vocabulary.form
-        return [form(word).lower() for word in words]
+        text = Text.whole(document, [form(word).lower() for word in document.words])
+        return text, [Encoded.word_by_word(text, self._model.encode(document.words), first=1)]
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model over a batch, window by window."""
-        device = next(self._model.parameters()).device
         lengths = np.array([len(encoded.ids) for encoded in batch])
-        ids = nn.utils.rnn.pad_sequence(
-            [torch.tensor(encoded.ids) for encoded in batch], batch_first=True
-        ).to(device)
+        ids = _padded(batch, 0, _device(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _WINDOW
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
             time = start + np.arange(hidden.shape[1])
-            is_word = (time[None, :] >= 1) & (time[None, :] < lengths[:, None] - 1)
-            row, step = np.nonzero(is_word)
-            place = row * hidden.shape[1] + step
-            yield self._window(hidden, lengths, row, start + step - 1, place)
+            row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
+            yield self._window(hidden, lengths, row, step, start)
 
-    def _window(
-        self,
-        hidden: Tensor,
-        lengths: NDArray[np.int64],
-        row: NDArray[np.int64],
-        position: NDArray[np.int64],
-        place: NDArray[np.int64],
-    ) -> Window:
+    def dry_run(self, documents: int, steps: int) -> int:
+        """Run the recurrent layer over `<unk>`."""
+        ids = torch.zeros((documents, steps), dtype=torch.int64, device=_device(self._model))
+        self._model.hidden_states(ids)
+        return steps
+
+    def shift(self, layer: str) -> int:
+        """None."""
+        return 0
+
+    def _window(self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int) -> Window:
         outputs: list[str] | None = None
-        probability: NDArray[np.float64] | None = None
+        probability = None
         if isinstance(self._model, SentimentClassifier):
             pooled = self._model.pool(hidden, torch.from_numpy(lengths).to(hidden.device))
             score = self._model.head(pooled).squeeze(-1)
@@ -117,13 +144,59 @@ class RecurrentReader:
                 predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
                 outputs = [predicted[i] for i in row]
         elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
-            flat = hidden.reshape(-1, hidden.shape[-1])[torch.from_numpy(place).to(hidden.device)]
+            place = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
+            flat = hidden.reshape(-1, hidden.shape[-1])[place]
             best = [self._model.decoder(part).argmax(dim=-1) for part in torch.split(flat, _DECODED)]
             outputs = self._words[torch.cat(best).cpu().numpy()].tolist() if best else []
-        return Window(row, position, place, outputs, probability)
+        return Window(row, start + step - 1, np.arange(len(row)), step, outputs, probability)
 
 
-def reader_of(model: nn.Module, *, outputs: bool) -> Reader:
+class TextModelReader:
+    """Reads for a `TextModel`: pieces of words, and inputs of bounded length."""
+
+    def __init__(self, model: TextModel) -> None:
+        """Read for `model`."""
+        self.module = model.module
+        self.name = model.name or type(model.module).__name__
+        self.pooling = model.pooling
+        self._model = model
+        self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
+
+    def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
+        """The document's pieces, cut into inputs that the model can read."""
+        return inputs(document, self._model.pieces(document.words), self._model)
+
+    def windows(self, batch: list[Encoded]) -> Iterator[Window]:
+        """Run the model once over the whole batch."""
+        ids = _padded(batch, self._model.padding, _device(self.module))
+        lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
+        self._model.forward(
+            self.module, ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        )
+        pieces = np.array([len(encoded.steps) for encoded in batch])
+        before = np.cumsum(pieces) - pieces
+        yield Window(
+            row=np.repeat(np.arange(len(batch)), [len(encoded.words) for encoded in batch]),
+            word=np.concatenate([encoded.words for encoded in batch]),
+            starts=np.concatenate(
+                [encoded.starts + int(offset) for encoded, offset in zip(batch, before, strict=True)]
+            ),
+            step=np.concatenate([encoded.steps for encoded in batch]),
+        )
+
+    def dry_run(self, documents: int, steps: int) -> int:
+        """Run the model over padding that is marked as text."""
+        steps = min(steps, self._model.limit or steps)
+        ids = torch.full((documents, steps), self._model.padding, device=_device(self.module))
+        self._model.forward(self.module, ids, torch.ones_like(ids, dtype=torch.bool))
+        return steps
+
+    def shift(self, layer: str) -> int:
+        """That of the first pattern that the layer's name fits."""
+        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), 0)
+
+
+def reader_of(model: nn.Module | TextModel, *, outputs: bool) -> Reader:
     """How this model reads documents.
 
     Args:
@@ -131,11 +204,31 @@ def reader_of(model: nn.Module, *, outputs: bool) -> Reader:
         outputs: whether the model's outputs are wanted.
 
     Raises:
-        UsageError: txray does not know how this kind of model reads documents.
+        UsageError: txray does not know how this kind of model reads documents, or what its outputs are.
     """
     if isinstance(model, RecurrentModel):
         return RecurrentReader(model, outputs=outputs)
+    if isinstance(model, TextModel):
+        if outputs:
+            raise UsageError(
+                "feature 'output': what a text model predicts is known of txray's own models only; leave it out"
+            )
+        return TextModelReader(model)
     raise UsageError(
-        f"model of type {type(model).__name__}: collect knows how txray's recurrent language models and "
-        "classifiers read documents; load one with txray.load_model"
+        f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
+        "it in a txray.TextModel that says so"
     )
+
+
+def _padded(batch: list[Encoded], padding: int, device: torch.device) -> Tensor:
+    """(n_inputs, longest) int64 ids."""
+    ids = np.full((len(batch), max(len(encoded.ids) for encoded in batch)), padding, dtype=np.int64)
+    for row, encoded in enumerate(batch):
+        ids[row, : len(encoded.ids)] = encoded.ids
+    return torch.from_numpy(ids).to(device)
+
+
+def _device(module: nn.Module) -> torch.device:
+    """Where a module runs; the CPU where it has no parameters."""
+    first = next(module.parameters(), None)
+    return torch.device("cpu") if first is None else first.device

@@ -13,6 +13,7 @@ import polars as pl
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
+from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
 
 _FILE_NAME = re.compile(r"[\w.-]{1,100}")
@@ -30,6 +31,8 @@ class Stage:
             accounting of words: per layer, `words` = `counted` + the sum of `skipped` by reason.
         tags: polars, columns token, pos, count: which tags each token carried; empty unless both kinds
             were collected.
+        scales: polars, columns layer, neuron, mean, deviation: what activations were standardized with; empty
+            where they were not.
 
     Raises:
         UsageError: nothing was collected.
@@ -41,6 +44,7 @@ class Stage:
     exemplars: pl.DataFrame
     manifest: Mapping[str, Any] = field(default_factory=dict)
     tags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TAG_SCHEMA))
+    scales: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCALE_SCHEMA))
 
     def __post_init__(self) -> None:
         if not self.collected:

@@ -5,6 +5,7 @@
     preferences.<kind>.parquet  layer, fold, neuron, feature, count, sum, sum_sq, max
     exemplars.parquet           the strongest occurrences of every neuron
     tags.parquet                token, pos, count: which tags each token carried
+    scales.parquet              layer, neuron, mean, deviation: what activations were standardized with
 
 A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
 """
@@ -23,6 +24,7 @@ from txray.errors import StageError
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
+from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage import Stage
 from txray.preferences.tags import TAG_SCHEMA
 
@@ -53,6 +55,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
             pl.concat([_rows(one) for one in of_kind]).write_parquet(place / f"preferences.{kind}.parquet")
         stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
         stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
+        stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
         manifest = {
             **stage.manifest,
             "format": FORMAT,
@@ -62,7 +65,9 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
                 layer: stage.preferences(layer, stage.features[0]).n_neurons for layer in stage.layers
             },
             "folds": stage.preferences(stage.layers[0], stage.features[0]).folds,
-            "selection": stage.preferences(stage.layers[0], stage.features[0]).selection,
+            "selections": {
+                layer: stage.preferences(layer, stage.features[0]).selection for layer in stage.layers
+            },
             "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
@@ -97,7 +102,7 @@ def load_stage(folder: Path | str) -> Stage:
                     stage=manifest["name"],
                     layer=layer,
                     feature=kind,
-                    selection=manifest["selection"],
+                    selection=manifest["selections"][layer],
                     n_neurons=n_neurons,
                     features=names,
                     corpus_counts=corpus_counts,
@@ -111,7 +116,8 @@ def load_stage(folder: Path | str) -> Stage:
                 )
         exemplars = pl.read_parquet(place / "exemplars.parquet")
         tags = pl.read_parquet(place / "tags.parquet")
-        return Stage(manifest["name"], collected, exemplars, manifest, tags)
+        scales = pl.read_parquet(place / "scales.parquet")
+        return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
     except (KeyError, pl.exceptions.PolarsError, OSError) as error:
         raise StageError(
             f"stage folder {place}: cannot be read ({error}); collect the stage again"
@@ -136,7 +142,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise StageError(f"{file}: format {found!r}, this version of txray reads format {FORMAT}")
-    missing = {"name", "features", "neurons", "folds", "selection", "checksums"} - set(manifest)
+    missing = {"name", "features", "neurons", "folds", "selections", "checksums"} - set(manifest)
     if missing:
         raise StageError(f"{file}: lacks {', '.join(sorted(missing))}; collect the stage again")
     return dict(manifest)

@@ -6,19 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txray.capture.batching import Encoded, batches
+from txray.capture.batching import batches
+from txray.capture.encoding import Encoded, Text
 from txray.corpus import Document
 from txray.errors import UsageError
 
 
 def encoded(lengths: list[int]) -> list[Encoded]:
-    return [Encoded(Document(str(i), ("w",)), ["w"], [0] * length) for i, length in enumerate(lengths)]
+    return [
+        Encoded.word_by_word(Text.whole(Document(str(i), ("w",)), ["w"]), [0] * length, first=0)
+        for i, length in enumerate(lengths)
+    ]
 
 
 @given(st.lists(st.integers(1, 50), max_size=80), st.integers(1, 120))
 def test_every_document_once_and_no_batch_too_large(lengths: list[int], positions: int) -> None:
     made = list(batches(encoded(lengths), positions))
-    seen = [one.document.id for batch in made for one in batch]
+    seen = [one.text.document.id for batch in made for one in batch]
     assert sorted(seen) == sorted(str(i) for i in range(len(lengths)))
     for batch in made:
         longest = max(len(one.ids) for one in batch)

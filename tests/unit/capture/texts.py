@@ -57,7 +57,11 @@ def corpus_of(made: list[Document]) -> Corpus:
 def small_model(cell: str = "lstm", **options: int) -> RecurrentLanguageModel:
     """An untrained model that knows the common words."""
     known = Corpus.from_documents("known", [Document("k", tuple(WORDS))])
-    return language_model(cell, known, embedding=8, hidden=16, seed=1, **options)  # type: ignore[arg-type]
+    model = language_model(cell, known, embedding=8, hidden=16, seed=1, **options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        # Fresh embeddings are so small that one neuron would win nearly every word.
+        model.embedding.weight.mul_(20)
+    return model
 
 
 def direct(model: RecurrentModel, made: list[Document]) -> dict[tuple[int, int, str], list[float]]:

@@ -1,0 +1,20 @@
+"""Which model it was: a hash of everything it has learned."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import nn
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of all parameter and buffer names, shapes and values."""
+    digest = hashlib.sha256()
+    state: dict[str, torch.Tensor] = model.state_dict()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(repr((key, tuple(tensor.shape), str(tensor.dtype))).encode())
+        # As bytes, because numpy lacks some of the number types of torch.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""The one loop: documents in, batches through the model, windows of activations to whoever consumes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from txray.capture.batching import batches
+from txray.capture.encoding import Encoded
+from txray.capture.hooks import capturing, evaluating
+from txray.capture.reading import Reader, Window
+from txray.capture.site import Site
+from txray.corpus.corpus import Corpus, document_digest
+from txray.models.vocabulary import UNKNOWN
+from txray.progress import progress
+
+
+class Consumer(Protocol):
+    """What takes the activations of one layer."""
+
+    @property
+    def site(self) -> Site:
+        """Where the activations come from."""
+
+    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+        """Take the output of the layer for one window."""
+
+
+class Intake:
+    """Documents on their way into the model, counted and hashed.
+
+    Attributes:
+        tags: how often each (token, tag) pair occurred.
+        n_documents, n_words, n_unknown: read so far; unknown words are those that the model sees as `<unk>`.
+        unread: words that the model does not read, by reason.
+    """
+
+    def __init__(self, corpus: Corpus, reader: Reader, *, tagged: bool) -> None:
+        """Read `corpus` for `reader`; `tagged`: count the tags of tokens."""
+        self.tags: Counter[tuple[str, str]] = Counter()
+        self.n_documents = 0
+        self.n_words = 0
+        self.n_unknown = 0
+        self.unread: Counter[str] = Counter()
+        self._tagged = tagged
+        self._digest = 0
+        self._corpus = corpus
+        self._reader = reader
+
+    def inputs(self) -> Iterator[Encoded]:
+        """What the documents become."""
+        for document in self._corpus:
+            text, inputs = self._reader.encode(document)
+            self.n_documents += 1
+            self.n_words += len(document.words)
+            self.n_unknown += text.forms.count(UNKNOWN)
+            self.unread += text.skipped
+            if self._tagged and "pos" in document.annotations:
+                self.tags.update(zip(text.forms, document.annotations["pos"], strict=True))
+            # A sum does not depend on the order of the documents.
+            self._digest += int.from_bytes(document_digest(document), "little")
+            yield from inputs
+
+    @property
+    def digest(self) -> str:
+        """Hash of the documents read, whatever their order."""
+        return f"{self._digest % (1 << 256):064x}"
+
+
+def run(
+    reader: Reader,
+    intake: Intake,
+    consumers: Sequence[Consumer],
+    batch_positions: int,
+    description: str,
+    max_words: int | None,
+) -> None:
+    """Run the model over all documents, once.
+
+    Args:
+        reader: of the model, which runs in evaluation mode and is left as it was.
+        intake: the documents.
+        consumers: one per layer.
+        batch_positions: padded positions in a batch.
+        description: for the progress bar.
+        max_words: how many there are, where that is known.
+    """
+    layers = [consumer.site.layer for consumer in consumers]
+    with (
+        capturing(reader.module, layers) as captured,
+        evaluating(reader.module),
+        progress(description, max_words) as advance,
+    ):
+        for batch in batches(intake.inputs(), batch_positions):
+            for window in reader.windows(batch):
+                for consumer in consumers:
+                    consumer.update(captured.take(consumer.site.layer), batch, window)
+            advance(sum(len(encoded.words) for encoded in batch))

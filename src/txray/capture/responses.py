@@ -1,0 +1,158 @@
+"""From activations of positions to the responses that count: pooled over the pieces of a word, then selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from txray.capture.encoding import Indices
+from txray.capture.selection import Selection
+
+Check = Callable[[NDArray[np.floating]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """Selected activations, all positive.
+
+    Attributes:
+        unit: (n,) which of the units that were selected from (words, or pieces) responded.
+        neuron: (n,) with which neuron.
+        value: (n,) how strongly, in units of the layer's output, or of its standard deviation.
+    """
+
+    unit: Indices
+    neuron: Indices
+    value: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, unit: Indices, neuron: Indices, value: NDArray[np.floating]) -> Responses:
+        """Those of positive value."""
+        positive = value > 0
+        if positive.all():
+            return cls(unit, neuron, value)
+        return cls(unit[positive], neuron[positive], value[positive])
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What is selected from: words with their pieces, or pieces on their own.
+
+    Attributes:
+        place: (n_pieces,) where the activations of each piece lie in (documents * time, neurons).
+        starts: (n_units,) where the pieces of each unit begin.
+        pooling: which activation a unit of several pieces has.
+    """
+
+    place: Indices
+    starts: Indices
+    pooling: str
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def ends(self) -> Indices:
+        """(n_units,) where the pieces of each unit end."""
+        return np.append(self.starts[1:], len(self.place))
+
+    @property
+    def single(self) -> bool:
+        """Whether every unit is one piece."""
+        return len(self.place) == len(self.starts)
+
+    def edges(self) -> Units:
+        """The same units by their first or their last piece alone, where that is what pooling asks for."""
+        if self.single or self.pooling not in ("first", "last"):
+            return self
+        place = self.place[self.starts if self.pooling == "first" else self.ends - 1]
+        return Units(place, np.arange(len(self)), self.pooling)
+
+
+def pooled(flat: Tensor, units: Units) -> Tensor:
+    """Activations of units.
+
+    Args:
+        flat: (documents * time, neurons).
+        units: n_units of them.
+
+    Returns:
+        (n_units, neurons), a copy.
+    """
+    units = units.edges()
+    values = flat[torch.from_numpy(units.place).to(flat.device)]
+    if units.single:
+        return values
+    sizes = np.diff(units.starts, append=len(units.place))
+    owner = torch.from_numpy(np.repeat(np.arange(len(units)), sizes)).to(flat.device)
+    result = values.new_zeros((len(units), values.shape[1]))
+    reduce = "amax" if units.pooling == "max" else "mean"
+    return result.index_reduce_(0, owner, values, reduce, include_self=False)
+
+
+def strongest(flat: Tensor, units: Units) -> tuple[NDArray[np.floating], Indices]:
+    """The largest activation of each unit, and the neuron that has it.
+
+    Args:
+        flat: (documents * time, neurons).
+        units: n_units of them.
+
+    Returns:
+        (n_units,) values and (n_units,) neurons.
+    """
+    if not units.single and units.pooling == "mean":
+        best, winner = pooled(flat, units).max(dim=-1)
+        return as_numpy(best), winner.cpu().numpy()
+    # The maximum runs over padding too: cheaper than copying the activations of the words out first.
+    units = units.edges()
+    best, winner = flat.max(dim=-1)
+    value, neuron = as_numpy(best)[units.place], winner.cpu().numpy()[units.place]
+    if units.single:
+        return value, neuron
+    largest = np.maximum.reduceat(value, units.starts)  # of the pieces; no number stays no number
+    sizes = np.diff(units.starts, append=len(value))
+    holders = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
+    first = holders[np.searchsorted(holders, units.starts)]
+    return largest, neuron[first]
+
+
+def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> Tensor | Responses:
+    """The activations that count: all at once where most of them may, else one by one.
+
+    Args:
+        flat: (documents * time, neurons), signed and standardized.
+        units: what is selected from.
+        selection: any rule but `max-position`, which needs whole documents.
+        check: told one number per unit, which is finite where its activations are.
+
+    Returns:
+        (n_units, neurons) with zeros where nothing counts, or the responses.
+    """
+    if selection.k == 1:
+        value, neuron = strongest(flat, units)
+        check(value)
+        return Responses.of(np.arange(len(units)), neuron, value)
+    dense = pooled(flat, units)
+    check(as_numpy(dense.sum(dim=-1)))
+    if selection.threshold is not None:
+        return torch.where(dense > selection.threshold, dense, 0)
+    top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)
+    unit = np.repeat(np.arange(len(units)), top.values.shape[1])
+    return Responses.of(unit, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
+
+
+def strongest_units(dense: Tensor, k: int) -> Responses:
+    """The `k` strongest units of each neuron."""
+    top = dense.topk(min(k, len(dense)), dim=0)
+    neuron = np.broadcast_to(np.arange(dense.shape[1]), top.values.shape)
+    return Responses.of(top.indices.cpu().numpy().ravel(), neuron.ravel(), as_numpy(top.values).ravel())
+
+
+def as_numpy(values: Tensor) -> NDArray[np.floating]:
+    """On the CPU; numpy has no bfloat16."""
+    return (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()

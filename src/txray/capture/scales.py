@@ -1,0 +1,119 @@
+"""Means and standard deviations of neurons, for selections that standardize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import Tensor
+
+from txray.capture.encoding import Encoded
+from txray.capture.loop import Intake, run
+from txray.capture.reading import Reader, Window
+from txray.capture.responses import as_numpy, pooled
+from txray.capture.site import Site
+from txray.corpus.corpus import Corpus
+from txray.errors import UsageError
+from txray.preferences import Stage
+from txray.preferences.scales import SCALE_SCHEMA
+
+
+class ScaleTally:
+    """Sums and sums of squares of one layer's activations over all words."""
+
+    def __init__(self, site: Site) -> None:
+        """Start empty."""
+        # Raw activations: neither standardized nor signed.
+        self.site = replace(site, selection=replace(site.selection, sign="positive", standardize="none"))
+        self._words = 0
+        self._sum = np.zeros(site.layout.neurons)
+        self._sum_sq = np.zeros(site.layout.neurons)
+
+    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+        """Add one window."""
+        if len(window.row) == 0:
+            return
+        flat, steps = self.site.flat(output, len(batch))
+        _, units = self.site.inside(window, steps)
+        values = as_numpy(pooled(flat, units)).astype(np.float64)
+        self._words += len(values)
+        self._sum += values.sum(axis=0)
+        self._sum_sq += np.square(values).sum(axis=0)
+
+    def scale(self) -> NDArray[np.float32]:
+        """(2, n_neurons) mean and standard deviation.
+
+        In single precision, which no order of the documents changes.
+        """
+        mean = self._sum / self._words
+        variance = np.maximum(self._sum_sq / self._words - mean**2, 0)
+        # What is left of a constant by rounding is no deviation.
+        variance[variance <= 1e-12 * mean**2] = 0
+        return np.stack((mean, np.sqrt(variance))).astype(np.float32)
+
+
+def standardized(
+    sites: Sequence[Site],
+    reader: Reader,
+    corpus: Corpus,
+    batch_positions: int,
+    *,
+    scales: Stage | None,
+    stage: str,
+) -> list[Site]:
+    """The sites, those that standardize with the scales of their neurons.
+
+    Args:
+        sites: of the collection.
+        reader: of the model.
+        corpus: that a first pass goes over where no scales are given.
+        batch_positions: padded positions in a batch.
+        scales: a stage that has them.
+        stage: name of the one to be collected, for the progress bar.
+
+    Raises:
+        UsageError: the given stage has no scales of a layer.
+    """
+    wanting = [site for site in sites if site.selection.standardize == "zscore"]
+    if not wanting:
+        return list(sites)
+    if scales is None:
+        tallies = [ScaleTally(site) for site in wanting]
+        run(
+            reader, Intake(corpus, reader, tagged=False), tallies, batch_positions, f"scales of {stage}", None
+        )
+        found = {tally.site.layer: tally.scale() for tally in tallies}
+    else:
+        found = {site.layer: _given(scales, site) for site in wanting}
+    return [replace(site, scale=found.get(site.layer)) for site in sites]
+
+
+def _given(stage: Stage, site: Site) -> NDArray[np.float32]:
+    rows = stage.scales.filter(pl.col("layer") == site.layer).sort("neuron")
+    if len(rows) != site.layout.neurons:
+        raise UsageError(
+            f"stage {stage.name!r}: has scales of {len(rows)} neurons of layer {site.layer!r}, needed are "
+            f"{site.layout.neurons}; give a stage that was collected there with a selection like 'max-1/zscore'"
+        )
+    return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
+
+
+def scale_table(sites: Iterable[Site]) -> pl.DataFrame:
+    """The scales of all sites that have them: layer, neuron, mean, deviation."""
+    tables = [
+        pl.DataFrame(
+            {
+                "layer": [site.layer] * site.scale.shape[1],
+                "neuron": np.arange(site.scale.shape[1]),
+                "mean": site.scale[0].astype(np.float64),
+                "deviation": site.scale[1].astype(np.float64),
+            },
+            schema=SCALE_SCHEMA,
+        )
+        for site in sites
+        if site.scale is not None
+    ]
+    return pl.concat([pl.DataFrame(schema=SCALE_SCHEMA), *tables])

@@ -1,0 +1,82 @@
+"""Selection `max-position`: each neuron credits its strongest word of each document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.capture.encoding import Indices, Text
+from txray.capture.responses import Responses
+from txray.capture.words import Words
+
+
+@dataclass(slots=True)
+class _Open:
+    """A document of which some words are still to come.
+
+    Attributes:
+        text: the document.
+        left: words to come.
+        value, word: (n_neurons,) the strongest activation so far, and where.
+    """
+
+    text: Text
+    left: int
+    value: NDArray[np.floating]
+    word: Indices
+
+
+class StrongestPositions:
+    """Keeps the strongest word of each neuron of the documents that are not complete; of equals, the first."""
+
+    def __init__(self) -> None:
+        """Start without documents."""
+        self._open: dict[int, _Open] = {}
+
+    def offer(self, dense: NDArray[np.floating], words: Words) -> Iterator[tuple[Text, Responses]]:
+        """Add words, and give what is complete.
+
+        Args:
+            dense: (n_words, n_neurons) their activations.
+            words: n_words of them.
+
+        Yields:
+            Each document of which the last word was added, and its responses, with words as units.
+        """
+        # A document counts the words that the layer does not answer to as well, or it would never end.
+        expected = np.bincount(words.window.row, minlength=len(words.batch))
+        bounds = np.searchsorted(words.row, np.arange(len(words.batch) + 1))
+        for row, encoded in enumerate(words.batch):
+            if expected[row] == 0:
+                continue
+            document = self._document(encoded.text, dense.shape[1], dense.dtype)
+            here = slice(int(bounds[row]), int(bounds[row + 1]))
+            _strengthen(document, dense[here], words.word[here])
+            document.left -= int(expected[row])
+            if document.left == 0:
+                del self._open[id(encoded.text)]
+                yield (
+                    document.text,
+                    Responses.of(document.word, np.arange(dense.shape[1]), document.value),
+                )
+
+    def _document(self, text: Text, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
+        found = self._open.get(id(text))
+        if found is None:
+            found = _Open(text, text.readable, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))
+            self._open[id(text)] = found
+        return found
+
+
+def _strengthen(document: _Open, dense: NDArray[np.floating], words: Indices) -> None:
+    if len(dense) == 0:
+        return
+    place = dense.argmax(axis=0)
+    value, word = np.take_along_axis(dense, place[None], axis=0)[0], words[place]
+    # Parts of a document may come in any order.
+    stronger = (value > document.value) | ((value == document.value) & (word < document.word))
+    document.value = np.where(stronger, value, document.value)
+    document.word = np.where(stronger, word, document.word)

@@ -1,0 +1,120 @@
+"""Any module, together with what it takes to read text through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from txray.errors import UnknownNameError, UsageError
+
+Pooling = Literal["max", "mean", "first", "last"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A document as a tokenizer sees it: pieces, and the word that each belongs to.
+
+    Attributes:
+        ids: (n_pieces,) input ids, without special ones.
+        word: (n_pieces,) index of each piece's word, never falling. A word may have several pieces; one that
+            the tokenizer does not know has none, and is counted as skipped.
+        texts: (n_pieces,) what the pieces are called, for the feature kind `subword`; empty where not offered.
+    """
+
+    ids: Sequence[int]
+    word: Sequence[int]
+    texts: Sequence[str] = ()
+
+
+Encode = Callable[[Sequence[str]], "Pieces | Sequence[int]"]
+Forward = Callable[[nn.Module, Tensor, Tensor], object]
+
+
+def read_ids(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
+    """The plain forward pass: the module takes ids and nothing else."""
+    return module(ids)
+
+
+@dataclass(frozen=True, eq=False)
+class TextModel:
+    """A module, how to turn words into its input, and how to run it.
+
+    Attributes:
+        module: any `nn.Module`; it is never changed.
+        encode: words of a document -> `Pieces`, or one id per word.
+        forward: runs the module on (documents, time) int64 ids and a mask of the same shape, True where a
+            position is in use; padding is on the right. What it returns does not matter.
+        prefix, suffix: ids that stand before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
+        padding: the id of padding.
+        limit: positions that the module can read at once, prefix and suffix included; longer documents are cut
+            between words into several inputs. None: no limit.
+        overlap: pieces that two neighbouring inputs of one document have in common at most, so that words at
+            a cut have context; each word counts once, in the input whose edge is farther away.
+        pooling: which activation a word of several pieces has, neuron by neuron: their `max` (the default,
+            because the strongest response is what selection by maximum looks for), `mean`, or that of the
+            `first` or the `last` piece.
+        shifts: layer pattern -> positions by which the outputs of such layers lag behind the input, such as
+            `{"decoder.**": 1}` where a decoder reads the text behind a start symbol.
+        name: what to call the model in the records; the class of the module by default.
+
+    Raises:
+        UnknownNameError: no such pooling.
+        UsageError: a limit that leaves no room for a piece, or an overlap that leaves no room to go on.
+    """
+
+    module: nn.Module
+    encode: Encode
+    forward: Forward = read_ids
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
+    padding: int = 0
+    limit: int | None = None
+    overlap: int = 0
+    pooling: Pooling = "max"
+    shifts: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise UnknownNameError.of("pooling", self.pooling, POOLINGS)
+        special = len(self.prefix) + len(self.suffix)
+        if self.limit is not None and self.limit <= special:
+            raise UsageError(
+                f"text model: limit={self.limit} leaves no room beside {special} special positions; raise it"
+            )
+        if self.overlap < 0 or (self.limit is not None and self.overlap >= self.limit - special):
+            raise UsageError(
+                f"text model: overlap={self.overlap}; it must be at least 0 and below the room of one input, "
+                f"{'unlimited' if self.limit is None else self.limit - special} pieces"
+            )
+
+    @property
+    def room(self) -> int | None:
+        """Pieces that one input holds at most; None: no limit."""
+        return None if self.limit is None else self.limit - len(self.prefix) - len(self.suffix)
+
+    def pieces(self, words: Sequence[str]) -> Pieces:
+        """The pieces of a document.
+
+        Raises:
+            UsageError: `encode` gave something that does not fit the words.
+        """
+        encoded: Any = self.encode(words)
+        pieces = encoded if isinstance(encoded, Pieces) else Pieces(encoded, range(len(encoded)))
+        n = len(pieces.ids)
+        if not isinstance(encoded, Pieces) and n != len(words):
+            raise UsageError(
+                f"text model: encode gave {n} ids for {len(words)} words; give one per word, or Pieces"
+            )
+        falls = any(before > after for before, after in zip(pieces.word, pieces.word[1:], strict=False))
+        outside = n > 0 and not 0 <= pieces.word[0] <= pieces.word[-1] < len(words)
+        if len(pieces.word) != n or falls or outside or len(pieces.texts) not in (0, n):
+            raise UsageError(
+                f"text model: encode gave {n} ids and {len(pieces.word)} word indices for {len(words)} words; "
+                "give the index of its word for each id, never falling"
+            )
+        return pieces
