@@ -114,12 +114,12 @@ def classifier(
     """
     from txray.experiment.sources import held_out
     from txray.models import classifier as fresh_classifier
-    from txray.models import load_model
+    from txray.models import load_snapshot
     from txray.training import train_classifier
 
     train, validation = held_out(options.open_corpus(kind, text, "train", seed))
     run = train_classifier(
-        fresh_classifier(load_model(encoder), pooling, seed=seed),  # type: ignore[arg-type]
+        fresh_classifier(load_snapshot(encoder), pooling, seed=seed),  # type: ignore[arg-type]
         train,
         validation,
         options.open_corpus(kind, text, "test", seed),

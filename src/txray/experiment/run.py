@@ -12,7 +12,7 @@ from txray.errors import UsageError
 from txray.experiment.settings import Settings
 from txray.experiment.sources import Sources
 from txray.files import write_text
-from txray.models import classifier, language_model, load_model
+from txray.models import classifier, language_model, load_snapshot
 from txray.preferences import Stage, load_stage
 from txray.training import TrainingRun, train_classifier, train_language_model
 
@@ -148,7 +148,7 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
 def _fine_tune(
     settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
 ) -> TrainingRun:
-    encoder = load_model(pretraining.snapshots[pretraining.best_epoch])
+    encoder = load_snapshot(pretraining.snapshots[pretraining.best_epoch])
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),
         _first(sources.reviews("train"), settings.training_reviews),
@@ -173,7 +173,7 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
     if folder.exists():
         return load_stage(folder)
     say(f"collecting stage {name}")
-    model = load_model(snapshot).to(device_of(device))
+    model = load_snapshot(snapshot).to(device_of(device))
     stage = collect(model, corpus, layers=[LAYER], features=["token", "pos"], name=name)
     stage.save(folder)
     return stage

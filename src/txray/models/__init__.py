@@ -1,4 +1,4 @@
-"""Recurrent language models and classifiers, and their snapshots on disk."""
+"""Models that read text: the built-in recurrent ones and their snapshots, Hugging Face's, and any module."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from txray.models.hub import hugging_face
+    from txray.models.load import load_model
     from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
     from txray.models.sentiment import SentimentClassifier, classifier
-    from txray.models.snapshot import load_model, save_model, snapshot_facts
+    from txray.models.snapshot import load_snapshot, save_model, snapshot_facts
+    from txray.models.text_model import Pieces, TextModel
     from txray.models.vocabulary import Vocabulary
 
 # Looked up on first use, so that `txray.models.vocabulary` costs no torch.
@@ -17,23 +20,31 @@ _HOMES = {
     "RecurrentLanguageModel": "recurrent",
     "RecurrentModel": "recurrent",
     "SentimentClassifier": "sentiment",
+    "Pieces": "text_model",
+    "TextModel": "text_model",
     "Vocabulary": "vocabulary",
     "classifier": "sentiment",
     "language_model": "recurrent",
-    "load_model": "snapshot",
+    "hugging_face": "hub",
+    "load_model": "load",
+    "load_snapshot": "snapshot",
     "save_model": "snapshot",
     "snapshot_facts": "snapshot",
 }
 
 __all__ = [
+    "Pieces",
     "RecurrentConfig",
     "RecurrentLanguageModel",
     "RecurrentModel",
     "SentimentClassifier",
+    "TextModel",
     "Vocabulary",
     "classifier",
+    "hugging_face",
     "language_model",
     "load_model",
+    "load_snapshot",
     "save_model",
     "snapshot_facts",
 ]

@@ -25,7 +25,7 @@ from txray.models.vocabulary import Vocabulary
 
 FORMAT = 1
 _KINDS = {RecurrentLanguageModel: "language-model", SentimentClassifier: "sentiment-classifier"}
-_WEIGHTS, _MODEL, _VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
+_WEIGHTS, MODEL, _VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
 
 
 def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> None:
@@ -45,7 +45,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         raise UsageError(
             f"save_model: a {type(model).__name__} cannot be saved; give one of {', '.join(_KINDS.values())}"
         )
-    with atomic_folder(Path(folder), marker=_MODEL) as new:
+    with atomic_folder(Path(folder), marker=MODEL) as new:
         save_file(weights_of(model), new / _WEIGHTS)
         vocabulary = model.vocabulary
         _write_json(
@@ -61,10 +61,10 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
             "weights_sha256": sha256_of(new / _WEIGHTS),
             "facts": facts,
         }
-        _write_json(new / _MODEL, description)
+        _write_json(new / MODEL, description)
 
 
-def load_model(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
+def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
     """Read a snapshot.
 
     Args:
@@ -78,14 +78,14 @@ def load_model(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifi
             another version of the format.
     """
     folder = Path(folder)
-    description = _read_json(folder, _MODEL)
+    description = _read_json(folder, MODEL)
     vocabulary = _read_vocabulary(folder)
     if description.get("vocabulary_sha256") != vocabulary.fingerprint:
         raise SnapshotError(
             f"{folder / _VOCABULARY}: these {len(vocabulary)} words are not those that the weights know; "
             "copy the snapshot folder as a whole"
         )
-    model = _build(folder / _MODEL, description, vocabulary)
+    model = _build(folder / MODEL, description, vocabulary)
     _load_weights(model, folder / _WEIGHTS, description)
     return model.eval()
 
@@ -96,7 +96,7 @@ def snapshot_facts(folder: Path | str) -> Mapping[str, Any]:
     Raises:
         SnapshotError: the snapshot is missing or damaged.
     """
-    facts: dict[str, Any] = _read_json(Path(folder), _MODEL).get("facts", {})
+    facts: dict[str, Any] = _read_json(Path(folder), MODEL).get("facts", {})
     return facts
 
 
@@ -137,15 +137,15 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
     wanted = dict(model.named_parameters(remove_duplicate=True))
     if found.keys() != wanted.keys():
         names = ", ".join(sorted(found.keys() ^ wanted.keys()))
-        raise SnapshotError(f"{file}: {_MODEL} asks for other weights: {names}; save the model again")
+        raise SnapshotError(f"{file}: {MODEL} asks for other weights: {names}; save the model again")
     for name, parameter in wanted.items():
         if found[name].shape != parameter.shape:
             raise SnapshotError(
-                f"{file}: {name} has size {tuple(found[name].shape)}, {_MODEL} and {_VOCABULARY} ask for "
+                f"{file}: {name} has size {tuple(found[name].shape)}, {MODEL} and {_VOCABULARY} ask for "
                 f"{tuple(parameter.shape)}; copy the snapshot folder as a whole"
             )
     if description.get("weights_sha256") != sha256_of(file):
-        raise SnapshotError(f"{file}: damaged: its checksum is not the one in {_MODEL}; save the model again")
+        raise SnapshotError(f"{file}: damaged: its checksum is not the one in {MODEL}; save the model again")
     for name, parameter in wanted.items():
         parameter.data.copy_(found[name])
 
@@ -188,7 +188,7 @@ def _write_json(file: Path, content: object) -> None:
 
 def _missing(file: Path) -> SnapshotError:
     return SnapshotError(
-        f"{file}: no such file; a snapshot folder holds {_WEIGHTS}, {_MODEL} and {_VOCABULARY}"
+        f"{file}: no such file; a snapshot folder holds {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from txray.errors import UnknownNameError, UsageError
@@ -91,6 +92,11 @@ class TextModel:
                 f"text model: overlap={self.overlap}; it must be at least 0 and below the room of one input, "
                 f"{'unlimited' if self.limit is None else self.limit - special} pieces"
             )
+
+    def to(self, device: torch.device | str) -> TextModel:
+        """The same, its module moved to a device."""
+        self.module.to(device)
+        return self
 
     @property
     def room(self) -> int | None:

@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from txray.errors import TxrayError, UsageError
-from txray.models import load_model
+from txray.models import load_snapshot
 from txray.progress import Advance, progress
 from txray.training.device import device_of
 from txray.training.folder import RunFolder, State
@@ -111,7 +111,7 @@ class _Epochs(pl.Callback):
     def restore(self, learner: Learner, state: State) -> None:
         """Put the learner where the run stands."""
         snapshot = snapshot_folder(self._folder.path, state.epoch)
-        learner.model.load_state_dict(load_model(snapshot).state_dict())
+        learner.model.load_state_dict(load_snapshot(snapshot).state_dict())
         learner.restored = state.optimizer
         self._rows = state.rows
         self._folder.write_curves(state.rows)

@@ -294,7 +294,8 @@ def test_wrong_requests_name_what_there_is() -> None:
     with pytest.raises(UnknownNameError, match=r"layer 'lstm'; there are: embedding, rnn, dropout, decoder"):
         collect(model, corpus, layers=["lstm"], name="s")
     with pytest.raises(
-        UnknownNameError, match=r"'upos'.*\(did you mean 'pos'\?\); there are: token, output, subword, label, pos"
+        UnknownNameError,
+        match=r"'upos'.*\(did you mean 'pos'\?\); there are: token, output, subword, label, pos",
     ):
         collect(model, corpus, features=["upos"], name="s")
     with pytest.raises(UnknownNameError, match="selection 'max1'.*did you mean 'max-1'"):

@@ -1,0 +1,202 @@
+"""Models and tokenizers of Hugging Face, from a local folder or by name, without running anybody's code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from txray.errors import SnapshotError, UsageError
+from txray.models.text_model import Pieces, Pooling, TextModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+CONFIG = "config.json"
+"""A file that every model folder of Hugging Face has."""
+
+_LONGEST_WINDOW = 1_024
+"""Positions read at once where the caller does not say: attention costs the square of it."""
+
+
+def hugging_face(
+    name: str | Path,
+    *,
+    window: int | None = None,
+    overlap: int = 0,
+    pooling: Pooling = "max",
+    revision: str | None = None,
+) -> TextModel:
+    """A Hugging Face model without its head, and its fast tokenizer, ready for `txray.collect`.
+
+    Encoders, decoders, and encoder-decoders: those read the document on both sides, the decoder behind its start
+    symbol as in training. Weights are read from safetensors only, in the precision in which they were saved, and
+    code that comes with a model is never run.
+
+    Args:
+        name: a local folder, or the name of a model on the hub.
+        window: positions read at once; by default what the model can read, at most 1,024. Longer documents are
+            cut between words.
+        overlap: pieces that two neighbouring windows of a document share, so that words at a cut have context.
+        pooling: which activation a word of several pieces has: `max`, `mean`, `first` or `last`.
+        revision: of a model on the hub.
+
+    Raises:
+        UsageError: transformers is not installed, or there is no fast tokenizer.
+        SnapshotError: there is no such model, or it cannot be read.
+    """
+    transformers = _transformers()
+    where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
+    with _quiet(transformers), _reading(name):
+        config = transformers.AutoConfig.from_pretrained(name, **where)
+        module = transformers.AutoModel.from_pretrained(
+            name, config=config, dtype="auto", use_safetensors=True, **where
+        )
+        tokenizer = _tokenizer(transformers, name, where)
+    if not tokenizer.is_fast:
+        raise UsageError(
+            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
+            "convert it to a tokenizer.json"
+        )
+    prefix, suffix = _special_ids(tokenizer)
+    limit = _limit(config, module, tokenizer)
+    if window is not None and limit is not None and window > limit:
+        raise UsageError(f"{name}: window={window}; the model reads at most {limit} positions")
+    both_sides = bool(config.is_encoder_decoder)
+    return TextModel(
+        module=module.eval(),
+        encode=_Encoder(tokenizer),
+        forward=_both_sides if both_sides else _one_side,
+        prefix=prefix,
+        # The decoder reads everything one position later: the last piece needs one that follows it.
+        suffix=suffix or ((_padding(tokenizer),) if both_sides else ()),
+        padding=_padding(tokenizer),
+        limit=window or min(limit or _LONGEST_WINDOW, _LONGEST_WINDOW),
+        overlap=overlap,
+        pooling=pooling,
+        shifts={"decoder": 1, "decoder.**": 1} if both_sides else {},
+    )
+
+
+class _Encoder:
+    """Words to pieces by a fast tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._unknown = tokenizer.unk_token_id
+
+    def __call__(self, words: Sequence[str]) -> Pieces:
+        # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
+        encoded = self._tokenizer(
+            list(words),
+            is_split_into_words=True,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids, owner, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
+        if self._unknown in ids:
+            # A word of which the tokenizer knows no piece says nothing about itself.
+            known = {word for piece, word in zip(ids, owner, strict=True) if piece != self._unknown}
+            kept = [i for i, word in enumerate(owner) if word in known]
+            ids, owner, texts = ([each[i] for i in kept] for each in (ids, owner, texts))
+        return Pieces(ids, owner, texts)
+
+
+def _one_side(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
+    return module(input_ids=ids, attention_mask=mask.long(), **_without_cache(module))
+
+
+def _both_sides(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
+    config: Any = module.config
+    start = config.decoder_start_token_id
+    first = torch.full_like(ids[:, :1], config.bos_token_id or 0 if start is None else start)
+    return module(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        decoder_input_ids=torch.cat((first, ids[:, :-1]), dim=1),
+        decoder_attention_mask=mask.long(),
+        **_without_cache(module),
+    )
+
+
+def _without_cache(module: nn.Module) -> dict[str, bool]:
+    """Keys and values of earlier positions are of no use here; not every model knows the word."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageError("Hugging Face models need the extra 'hf': pip install 'txray[hf]'") from error
+    return transformers
+
+
+def _tokenizer(transformers: Any, name: str | Path, where: dict[str, Any]) -> Any:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+    try:
+        tokenizer(["word"], is_split_into_words=True)
+    except (AssertionError, ValueError):
+        # Byte-level tokenizers take words only where each begins with a space.
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, add_prefix_space=True, **where)
+    return tokenizer
+
+
+def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that the tokenizer puts before and after a text."""
+    encoded = tokenizer(["a"], is_split_into_words=True, return_special_tokens_mask=True)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    text = [i for i, flag in enumerate(special) if not flag]
+    return tuple(ids[: text[0]]), tuple(ids[text[-1] + 1 :])
+
+
+def _padding(tokenizer: Any) -> int:
+    return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+
+def _limit(config: PreTrainedConfig, module: nn.Module, tokenizer: Any) -> int | None:
+    """Positions that the model can read at once; None where nothing limits them."""
+    limits = [tokenizer.model_max_length]
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if isinstance(positions, int) and positions > 0:
+        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
+        # Models of the RoBERTa kind count positions from behind the one of padding.
+        padding = table.padding_idx if isinstance(table, nn.Embedding) else None
+        limits.append(positions if padding is None else positions - padding - 1)
+    least = int(min(limits))
+    return least if least < 10**9 else None
+
+
+@contextmanager
+def _reading(name: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise SnapshotError(
+            f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "
+            f"{CONFIG}, model.safetensors and tokenizer.json, or a name on the hub"
+        ) from error
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without progress bars and hints; what is wrong comes as an exception."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
