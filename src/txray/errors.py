@@ -11,6 +11,9 @@
     ├── CaptureError            a model that gave unusable activations
     └── OutputError             a result that could not be written
 
+    UserWarning
+    └── DominanceWarning        a result that one neuron dominates
+
 An error text names what, where, the value and the fix. The command line prints it as one line and
 exits with `exit_code`: 2 for a wrong request, 1 for everything else.
 """
@@ -37,19 +40,21 @@ class UnknownNameError(UsageError):
     """A layer, feature, format or preset that does not exist."""
 
     @classmethod
-    def of(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    def of(cls, what: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownNameError:
         """Build the error that lists the names that do exist, the closest one first.
 
         Args:
             what: the kind of thing asked for, e.g. `layer`.
             name: the name that does not exist.
             known: the names that do.
+            where: what it was asked of, e.g. `document 'a'`.
         """
         names = list(known)
         close = get_close_matches(name, names, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         shown = ", ".join(names[:20]) + (f", ... {len(names)} in all" if len(names) > 20 else "")
-        return cls(f"unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
+        of = f"{where}: " if where else ""
+        return cls(f"{of}unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
 
 
 class ShapeError(UsageError):

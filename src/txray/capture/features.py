@@ -38,5 +38,8 @@ def features_of(kind: str, text: Text) -> Sequence[str]:
         return [document.labels["label"]] * len(document.words)
     if kind not in document.annotations:
         known = ["token", OUTPUT, SUBWORD, "label", *sorted(document.annotations)]
-        raise UnknownNameError.of(f"feature of document {document.id!r}", kind, known)
+        error = UnknownNameError.of("feature", kind, known, where=f"document {document.id!r}")
+        if kind == "pos":
+            error = UnknownNameError(f"{error}; add tags with corpus.annotate(tagger), or --tagger")
+        raise error
     return document.annotations[kind]

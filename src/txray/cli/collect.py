@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.errors import UsageError
 
 
 def collect(
-    model: Annotated[Path, typer.Argument(help="Snapshot folder of a model.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Snapshot folder, Hugging Face folder, or hf: and a name on its hub.", show_default=False
+        ),
+    ],
     kind: options.Format,
     text: options.Text,
     out: options.Out,
@@ -19,12 +25,24 @@ def collect(
         str | None, typer.Option("--name", help="Of the stage; the name of --out by default.")
     ] = None,
     split: options.Split = None,
-    layer: Annotated[list[str], typer.Option("--layer", help="Again for each further layer.")] = ["rnn"],  # noqa: B006
+    layer: Annotated[
+        list[str],
+        typer.Option(
+            "--layer", help="Name or pattern, such as encoder.layer.*.intermediate; again for each."
+        ),
+    ] = ["rnn"],  # noqa: B006
     feature: Annotated[
         list[str],
         typer.Option("--feature", help="token, output, label, or an annotation such as pos; again for each."),
     ] = ["token"],  # noqa: B006
-    selection: Annotated[str, typer.Option("--selection", help="max-1 (the paper) or all.")] = "max-1",
+    selection: Annotated[
+        str,
+        typer.Option(
+            "--selection",
+            help="max-1 (the paper), max-5, threshold=0.5, all or max-position; with a sign or zscore: "
+            "max-1/absolute, max-1/zscore.",
+        ),
+    ] = "max-1",
     tagger: Annotated[
         Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
     ] = None,
@@ -32,6 +50,9 @@ def collect(
         int | None, typer.Option("--max-words", help="Read so many words; all by default.")
     ] = None,
     exemplars: Annotated[int, typer.Option("--exemplars", help="Strongest occurrences kept per neuron.")] = 8,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a stage that is there already.")
+    ] = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -43,6 +64,8 @@ def collect(
     from txray.training import device_of
 
     require_replaceable(out, MANIFEST)
+    if (out / MANIFEST).exists() and not replace:
+        raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
     if tagger is not None:

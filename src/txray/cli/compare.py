@@ -35,7 +35,11 @@ def compare(
         layer=layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
     )
-    rows = [(name, str(value)) for name, value in comparison.summary.items() if value is not None]
+    rows = [
+        (name, f"{value:.6g}" if isinstance(value, float) else str(value))
+        for name, value in comparison.summary.items()
+        if value is not None
+    ]
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
     if out is not None:
         comparison.save(out)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from txray.errors import UnknownNameError
+
 if TYPE_CHECKING:
     from txray.corpus import Corpus
 
@@ -32,7 +34,10 @@ DEMO_WORDS = 1_000_000
 def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpus:
     """The corpus that the options name."""
     from txray.corpus import demo_corpus, read_corpus
+    from txray.corpus.read import FORMATS as READERS
 
+    if kind not in READERS and kind != "demo":
+        raise UnknownNameError.of("format", kind, [*READERS, "demo"])
     if kind == "demo":
         return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
     return read_corpus(kind, text, split=split)

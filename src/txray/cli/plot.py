@@ -28,6 +28,7 @@ class _Request:
     layer: str | None
     neuron: int | None
     k: int
+    min_wins: int
 
     def all(self, feature: str | None = None) -> list[Preferences]:
         return [stage.preferences(self.layer, feature or self.feature) for stage in self.stages]
@@ -70,7 +71,11 @@ def _changed(most: bool) -> Callable[[_Request], go.Figure]:
 
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
-            request.pair("token"), pos=request.pair("pos"), token_tags=request.token_tags(), k=request.k
+            request.pair("token"),
+            pos=request.pair("pos"),
+            token_tags=request.token_tags(),
+            k=request.k,
+            min_wins=request.min_wins,
         )
 
     return draw
@@ -123,6 +128,9 @@ def plot(
     layer: options.Layer = None,
     neuron: Annotated[int | None, typer.Option("--neuron", help="For the figure neuron.")] = None,
     k: Annotated[int, typer.Option("-k", help="Neurons shown, where a figure ranks them.")] = 10,
+    min_wins: Annotated[
+        int, typer.Option("--min-wins", help="Words won in both stages by neurons ranked by distance.")
+    ] = 100,
 ) -> None:
     """Draw one figure and write it to a file."""
     from txray.plots import save_figure
@@ -132,7 +140,7 @@ def plot(
         drawn = _curves(inputs)
     elif figure in _FIGURES:
         stages = [load_stage(folder) for folder in inputs]
-        drawn = _FIGURES[figure](_Request(stages, feature, layer, neuron, k))
+        drawn = _FIGURES[figure](_Request(stages, feature, layer, neuron, k, min_wins))
     else:
         raise UnknownNameError.of("figure", figure, [*_FIGURES, _CURVES])
     typer.echo(save_figure(drawn, out))

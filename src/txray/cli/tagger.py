@@ -11,7 +11,10 @@ from txray.cli import options
 
 app = typer.Typer(help="Part-of-speech taggers from CoNLL-U treebanks.", no_args_is_help=True)
 
-Treebank = Annotated[Path, typer.Argument(help="A CoNLL-U file, plain or .gz.", show_default=False)]
+Split = Annotated[str | None, typer.Option("--split", help="Which file of a folder: train, dev or test.")]
+Treebank = Annotated[
+    Path, typer.Argument(help="A CoNLL-U file, plain or .gz, or a folder with --split.", show_default=False)
+]
 
 
 @app.command()
@@ -19,11 +22,12 @@ def train(
     treebank: Treebank,
     out: options.Out,
     column: Annotated[str, typer.Option("--column", help="pos (XPOS) or upos.")] = "pos",
+    split: Split = None,
 ) -> None:
     """Train a tagger from a treebank."""
     from txray.corpus import Tagger
 
-    tagger = Tagger.train(treebank, column=column)
+    tagger = Tagger.train(treebank, column=column, split=split)
     tagger.save(out)
     typer.echo(f"tagger in {out}")
 
@@ -34,9 +38,10 @@ def evaluate(
         Path, typer.Argument(help="A tagger that 'txray tagger train' wrote.", show_default=False)
     ],
     treebank: Treebank,
+    split: Split = None,
 ) -> None:
     """Measure a tagger on a treebank with gold words and tags."""
     from txray.corpus import Tagger, read_corpus
 
-    score = Tagger.load(tagger).evaluate(read_corpus("conllu", treebank))
+    score = Tagger.load(tagger).evaluate(read_corpus("conllu", treebank, split))
     typer.echo(f"{score.correct:,} of {score.words:,} words right: {score.accuracy:.2%}")

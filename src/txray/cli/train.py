@@ -9,6 +9,7 @@ import typer
 
 from txray.cli import options
 from txray.cli.tables import print_table
+from txray.errors import UsageError
 
 app = typer.Typer(
     help="Train the built-in models; a killed training goes on where it stopped.", no_args_is_help=True
@@ -39,6 +40,10 @@ def lm(
     words: Annotated[
         int | None, typer.Option("--words", help="Words of training text; all by default.")
     ] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", help="Validation text, where --text has no splits.")
+    ] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Test text, where --text has no splits.")] = None,
     evaluation_words: Annotated[
         int | None,
         typer.Option("--evaluation-words", help="Words of validation and of test text; all by default."),
@@ -53,14 +58,23 @@ def lm(
 ) -> None:
     """Pretrain a language model; every epoch is kept as a snapshot, the untrained model included.
 
-    The text needs the splits train, validation and test.
+    The text needs the splits train, validation and test, or further files are named with --validation and --test.
     """
     from txray.models import language_model
     from txray.training import train_language_model
 
-    corpus = options.open_corpus(kind, text, "train", seed)
+    if validation is None:
+        if test is not None:
+            raise UsageError(
+                "train lm: --test without --validation; name both, or neither for a text with splits"
+            )
+        corpus, *scored = (
+            options.open_corpus(kind, text, split, seed) for split in ("train", "validation", "test")
+        )
+    else:
+        files = [text, validation, *([] if test is None else [test])]
+        corpus, *scored = (options.open_corpus(kind, file, None, seed) for file in files)
     corpus = corpus if words is None else corpus.take(words)
-    scored = [options.open_corpus(kind, text, split, seed) for split in ("validation", "test")]
     if evaluation_words is not None:
         scored = [one.take(evaluation_words) for one in scored]
     model = language_model(

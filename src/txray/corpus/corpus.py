@@ -104,6 +104,19 @@ class Corpus:
             f"{self.name}/{name}", documents, fingerprint=lambda: derived(self.fingerprint, "select", name)
         )
 
+    def followed_by(self, other: Corpus) -> Corpus:
+        """The documents of this corpus, then those of another."""
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            for part in (self, other):
+                yield from part._documents(skipped)
+
+        return Corpus(
+            f"{self.name}+{other.name}",
+            documents,
+            fingerprint=lambda: derived(self.fingerprint, "followed by", other.fingerprint),
+        )
+
     def annotate(self, tagger: Tagger, name: str = "pos", *, cache: Path | str | None = None) -> Corpus:
         """The same documents with one more annotation, computed while reading.
 

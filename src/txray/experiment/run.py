@@ -120,9 +120,12 @@ def _claim(place: Path, settings: Settings, sources: Sources) -> None:
 
 def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
+    known = train
+    if settings.shared_vocabulary:
+        known = train.followed_by(_first(sources.reviews("train"), settings.training_reviews))
     model = language_model(
         settings.cell,
-        train,
+        known,
         embedding=settings.embedding,
         hidden=settings.hidden,
         dropout=settings.dropout,

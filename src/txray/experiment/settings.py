@@ -17,6 +17,8 @@ class Settings:
     Attributes:
         preset: name of the preset these settings started from.
         cell, embedding, hidden, dropout, vocabulary_size: of the language model.
+        shared_vocabulary: whether the words of the training reviews are in the vocabulary as well, so that the
+            model sees them (with embeddings that pretraining never met) instead of `<unk>`.
         pretraining_words: words of pretraining text; None for all.
         evaluation_words: words of validation and of test text for the language model; None for all.
         epochs, batch_size, bptt, learning_rate, patience: of pretraining.
@@ -37,6 +39,7 @@ class Settings:
     hidden: int = 1500
     dropout: float = 0.2
     vocabulary_size: int | None = None
+    shared_vocabulary: bool = False
     pretraining_words: int | None = None
     evaluation_words: int | None = None
     epochs: int = 50
@@ -57,8 +60,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in self.as_json().items():
-            positive = isinstance(value, int | float) and name not in ("seed", "dropout")
-            if positive and value <= 0:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and name not in ("seed", "dropout") and value <= 0:
                 raise UsageError(f"experiment: {name}={value}; it must be positive")
 
     def as_json(self) -> dict[str, Any]:
@@ -73,7 +76,7 @@ PRESETS = {
         embedding=64,
         hidden=128,
         dropout=0.1,
-        vocabulary_size=3_000,
+        shared_vocabulary=True,
         pretraining_words=120_000,
         evaluation_words=10_000,
         epochs=6,

@@ -30,8 +30,9 @@ def sections(outcome: Outcome, questions: Questions) -> list[Section]:
         Section(
             "Pretraining: knowledge builds up",
             f"The language model reads text for {max(outcome.pretraining.snapshots)} epochs; epoch {best} is the "
-            "best on validation text and is called unsup from here on. Early on, neurons still change what they "
-            "prefer; late, they settle.",
+            "best on validation text and is called unsup from here on. How far do preferences move from the first "
+            "epoch to the best, and how far in the last epoch before it? Even without any training a neuron that wins "
+            "few words shows a large distance, so look at lengths and wins before calling it change.",
             [
                 Picture(plots.training_curves(outcome.pretraining.curves)),
                 Picture(
@@ -64,13 +65,15 @@ def sections(outcome: Outcome, questions: Questions) -> list[Section]:
                 *_distances(questions.supervision["token"], "before against after fine-tuning"),
                 Picture(
                     plots.length_shift(questions.supervision["token"], styles=styles),
-                    "Fewer features: the neuron specialises. More: it responds more generally.",
+                    "A neuron that wins fewer words also has fewer features to show; compare its wins before "
+                    "calling it specialised.",
                 ),
                 Picture(plots.length_shift(questions.supervision["pos"], styles=styles)),
                 *_neurons(questions.supervision, tags, styles),
                 Picture(
                     plots.gained_table(questions.supervision["token"]),
-                    "Neurons that the language model did not use on reviews and the classifier does.",
+                    "Neurons that never won a word of the reviews in the language model, and do in the classifier. "
+                    "They may have been active before without being the strongest.",
                 ),
             ],
         ),

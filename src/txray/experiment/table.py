@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -57,12 +58,17 @@ def _models(outcome: Outcome) -> list[Row]:
 
     tuned, tuned_best = outcome.fine_tuning.curves, outcome.fine_tuning.best_epoch
     accuracy = outcome.tagger_accuracy
-    text = outcome.stages["unsup"].manifest
+    text, reviews = (outcome.stages[name].manifest for name in ("unsup", "zero-shot"))
     return [
         Row("set-up", "recurrent units", "1500 LSTM", f"{settings.hidden} {settings.cell.upper()}"),
         Row("set-up", "epochs of pretraining (best)", "50", f"{max(outcome.pretraining.snapshots)} ({best})"),
         Row("set-up", "words collected per stage", "400,000", f"{text['words']:,}"),
-        Row("set-up", "share of `<unk>` among them", "-", _percent(text["unknown_share"])),
+        Row(
+            "set-up",
+            "share of `<unk>` among them, pretraining text / reviews",
+            "-",
+            f"{_percent(text['unknown_share'])} / {_percent(reviews['unknown_share'])}",
+        ),
         Row(
             "set-up",
             "POS tags",
@@ -76,6 +82,12 @@ def _models(outcome: Outcome) -> list[Row]:
             " / ".join(perplexity(epoch, "validation") for epoch in (0, min(1, best), best)),
         ),
         Row("set-up", "perplexity best (test)", "-", perplexity(best, "test")),
+        Row(
+            "set-up",
+            "epochs of fine-tuning (best by validation loss)",
+            "-",
+            f"{max(outcome.fine_tuning.snapshots)} ({tuned_best})",
+        ),
         Row(
             "set-up",
             "F1 of the classifier (test)",
@@ -97,23 +109,27 @@ def _pretraining(outcome: Outcome, questions: Questions) -> list[Row]:
     )
     return [
         Row("RQ1", "shared neurons, first epoch and best", "544 of 1500 (36.3 %)", _of(first, "shared")),
-        Row("RQ1", "shared neurons, last two epochs", "1335 of 1500 (89.0 %)", _of(last, "shared")),
         Row(
             "RQ1",
-            "mean length of shared neurons, first / last but one / best epoch",
-            "944.76 / 524.55 / 519.34",
-            " / ".join(
-                _number(value)
-                for value in (
-                    first["mean_length_shared_before"],
-                    last["mean_length_shared_before"],
-                    last["mean_length_shared_after"],
-                )
-            ),
+            "shared neurons, the epoch before the best and the best",
+            "1335 of 1500 (89.0 %)",
+            _of(last, "shared"),
         ),
         Row(
             "RQ1",
-            "mean Hellinger distance, first to best / last two epochs",
+            "mean length of neurons shared by first and best epoch, in each",
+            "944.76 in the first; 519.34 in the last",
+            _lengths(first),
+        ),
+        Row(
+            "RQ1",
+            "mean length of neurons shared by the epoch before the best and the best, in each",
+            "524.55; 519.34",
+            _lengths(last),
+        ),
+        Row(
+            "RQ1",
+            "mean Hellinger distance, first to best / before the best to best",
             "-",
             f"{_number(first['mean_hellinger'], 4)} / {_number(last['mean_hellinger'], 4)}",
         ),
@@ -129,7 +145,12 @@ def _pretraining(outcome: Outcome, questions: Questions) -> list[Row]:
             "-99.92 %",
             _fall(first["mean_hellinger_published_code"], last["mean_hellinger_published_code"]),
         ),
-        Row("RQ1", "shared neurons with 10 to 200 features", "most", _percent(inside)),
+        Row(
+            "RQ1",
+            "shared neurons with a Hellinger length of 10 to 200 (the epoch before the best and the best)",
+            "most",
+            _percent(inside),
+        ),
         Row(
             "RQ1",
             "POS: activation mass against corpus share (total variation), untrained / first / best epoch",
@@ -231,8 +252,8 @@ def _score(curves: pl.DataFrame, epoch: int, split: str, metric: str) -> float:
     return float(row[metric].item())
 
 
-def _of(summary: object, state: str) -> str:
-    count, n_neurons = summary[state], summary["neurons"]  # type: ignore[index]
+def _of(summary: Mapping[str, Any], state: str) -> str:
+    count, n_neurons = summary[state], summary["neurons"]
     return f"{count} of {n_neurons} ({_percent(count / n_neurons, 1)})"
 
 
@@ -242,6 +263,11 @@ def _percent(share: float, digits: int = 2) -> str:
 
 def _signed(change: float | None) -> str:
     return "-" if change is None else f"{100 * change:+.2f} %"
+
+
+def _lengths(summary: Mapping[str, Any]) -> str:
+    sides = ("mean_length_shared_before", "mean_length_shared_after")
+    return "; ".join(_number(summary[side]) for side in sides)
 
 
 def _fall(before: float | None, after: float | None) -> str:

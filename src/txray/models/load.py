@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from txray.models.text_model import TextModel
 
 
+HUB = "hf:"
+"""Begins the name of a model on the hub: nothing is asked of the network unless it is meant."""
+
+
 def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
     """A model, on the CPU, ready to be applied.
 
     Args:
-        name: a snapshot folder of txray, a model folder of Hugging Face, or the name of a model on its hub.
-            How Hugging Face models read long documents is chosen by `txray.models.hugging_face`.
+        name: a snapshot folder of txray, a model folder of Hugging Face, or `hf:` and the name of a model on its
+            hub, such as `hf:gpt2`. How such models read long documents is chosen by `txray.models.hugging_face`.
 
     Raises:
         SnapshotError: there is no model, or it is damaged.
@@ -26,13 +30,9 @@ def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier
     """
     from txray.models.hub import CONFIG, hugging_face
 
+    if str(name).startswith(HUB):
+        return hugging_face(str(name).removeprefix(HUB))
     folder = Path(name)
     if (folder / CONFIG).is_file() and not (folder / MODEL).exists():
-        return hugging_face(name)
-    return load_snapshot(folder) if folder.exists() or _is_path(folder) else hugging_face(name)
-
-
-def _is_path(missing: Path) -> bool:
-    """Whether what does not exist was meant as a path, rather than as a name such as `user/model`."""
-    beside = missing.parent
-    return len(missing.parts) > 2 or missing.is_absolute() or (beside != Path() and beside.exists())
+        return hugging_face(folder)
+    return load_snapshot(folder)

@@ -47,6 +47,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         )
     with atomic_folder(Path(folder), marker=MODEL) as new:
         save_file(weights_of(model), new / _WEIGHTS)
+        (new / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
         vocabulary = model.vocabulary
         _write_json(
             new / _VOCABULARY,

@@ -29,7 +29,6 @@ class _Metric:
     axis: str
     log: bool = False
     share: bool = False
-    lower_is_better: bool = True
 
 
 _LANGUAGE_MODEL = (
@@ -37,9 +36,9 @@ _LANGUAGE_MODEL = (
     _Metric("loss", "loss", "cross-entropy (nats per word)"),
 )
 _CLASSIFIER = (
-    _Metric("f1", "F1", "F1", share=True, lower_is_better=False),
-    _Metric("accuracy", "accuracy", "accuracy", share=True, lower_is_better=False),
-    _Metric("auroc", "area under ROC", "area under the ROC curve", share=True, lower_is_better=False),
+    _Metric("f1", "F1", "F1", share=True),
+    _Metric("accuracy", "accuracy", "accuracy", share=True),
+    _Metric("auroc", "area under ROC", "area under the ROC curve", share=True),
     _Metric("loss", "loss", "cross-entropy (nats per document)"),
 )
 
@@ -175,14 +174,18 @@ def _finding(curves: pl.DataFrame, metric: _Metric, splits: Sequence[str]) -> st
     if judged is None:
         return f"No {metric.name} has been measured yet"
     points = _points(curves, judged, metric.column)
-    order = points.sort(metric.column, descending=not metric.lower_is_better, maintain_order=True)
-    epoch, value = order.row(0)
-    extreme = "lowest" if metric.lower_is_better else "highest"
-    text = f"{visible(judged).capitalize()} {metric.name} is {extreme} at epoch {epoch}: {figure_of(value)}"
+    # The epoch that everything downstream uses: the best one by loss, the earliest of equals.
+    losses = _points(curves, judged, "loss").filter(pl.col("epoch").is_in(points["epoch"].implode()))
+    ranked = losses if len(losses) else points
+    order = ranked.sort(ranked.columns[1], maintain_order=True)
+    epoch = order["epoch"][0]
+    by_epoch = dict(points.iter_rows())
+    split = visible(judged)
+    text = f"Best epoch {epoch}, by {split} loss: {split} {metric.name} {figure_of(by_epoch[epoch])}"
     first_epoch, first = points.row(0)
     if first_epoch != epoch:
         text += f" (epoch {first_epoch}: {figure_of(first)})"
     there = _points(curves, "test", metric.column).filter(pl.col("epoch") == epoch)
     if judged != "test" and len(there):
-        text += f"; test {metric.name} there {figure_of(there[metric.column][0])}"
+        text += f", test {metric.name} {figure_of(there[metric.column][0])}"
     return text

@@ -109,7 +109,7 @@ def most_changed_neurons(
     pos: Comparison,
     token_tags: Mapping[str, str],
     k: int = 10,
-    min_wins: int = 10,
+    min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
     """The k shared neurons of largest Hellinger distance, each drawn as in `neuron_detail`.
@@ -142,7 +142,7 @@ def least_changed_neurons(
     pos: Comparison,
     token_tags: Mapping[str, str],
     k: int = 10,
-    min_wins: int = 10,
+    min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
     """The k shared neurons of smallest Hellinger distance; everything else as in `most_changed_neurons`.
@@ -235,10 +235,14 @@ def _ranked(
         caption=caption_of(
             comparison,
             f"{count(len(able))} of {plural(len(shared), 'shared neuron')} won at least {count(min_wins)} words "
-            "in both stages; ranked among these",
+            f"in both stages; ranked among these{_all_shown(len(able), k)}",
         ),
         plot_height=plot_height,
     )
+
+
+def _all_shown(able: int, k: int) -> str:
+    return ", of whom so few are left that the most and the least changed overlap" if 0 < able < 2 * k else ""
 
 
 def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weight) -> str:

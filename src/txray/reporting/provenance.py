@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from txray.plots.text import count, visible
+from txray.plots.text import count, percent, visible
 from txray.plots.theme import StageStyle
 from txray.preferences import Stage
 
@@ -39,18 +39,34 @@ def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) 
                 ", ".join(visible(p.feature) for p in of_layer),
                 visible(of_layer[0].selection),
                 count(max(p.words for p in of_layer)),
+                _share(stage.manifest.get("unknown_share")),
                 count(of_layer[0].folds),
                 _named(stage.manifest.get("corpus"), "name"),
                 _named(stage.manifest.get("model"), "type"),
             )
             cells = "".join(f"<td>{escape(fact)}</td>" for fact in facts)
             rows.append(f'<tr><th scope="row">{stage_label(stage.name, styles)}</th>{cells}</tr>')
-    heads = ("Stage", "Layer", "Neurons", "Features", "Selection", "Words", "Folds", "Corpus", "Model")
+    heads = (
+        "Stage",
+        "Layer",
+        "Neurons",
+        "Features",
+        "Selection",
+        "Words",
+        "Unknown words",
+        "Folds",
+        "Corpus",
+        "Model",
+    )
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Stages">\n'
         f'<table class="sources"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>\n</div>'
     )
+
+
+def _share(value: Any) -> str:
+    return percent(value) if isinstance(value, int | float) else "–"
 
 
 def _named(entry: Any, key: str) -> str:

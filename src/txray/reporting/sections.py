@@ -88,7 +88,8 @@ def comparison_section(
         ),
         Picture(
             plots.length_shift(comparison, styles=styles),
-            "Fewer features: the neuron specialises. More: it responds more generally.",
+            "A neuron that wins fewer words also has fewer features to show; compare its wins before calling it "
+            "specialised.",
         ),
     ]
     tags = _tags(comparison, stages)
@@ -103,7 +104,8 @@ def comparison_section(
     pictures.append(
         Picture(
             plots.gained_table(comparison),
-            "Neurons that the earlier stage did not use and the later one does.",
+            "Neurons that never won a word in the earlier stage and do in the later one. They may have been active "
+            "before without being the strongest.",
         )
     )
     name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"

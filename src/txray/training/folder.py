@@ -100,6 +100,7 @@ class RunFolder:
         description = json.dumps({"format": FORMAT, "epoch": epoch, "rows": rows})
         with atomic_file(self.path / _STATE_FILE) as new:
             save_file(tensors, new, metadata={_META: description})
+            new.chmod(0o644)  # safetensors lets nobody else read
         self.write_curves(rows)
 
     def state(self) -> State | None:

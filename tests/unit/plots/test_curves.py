@@ -50,11 +50,11 @@ def test_lines_are_the_curves() -> None:
 
 def test_the_title_tells_the_best_epoch() -> None:
     assert title_of(training_curves(language_model())) == (
-        f"Validation perplexity is lowest at epoch 2: {math.exp(5.4):,.0f} (epoch 0: {math.exp(9.2):,.0f}); "
-        f"test perplexity there {math.exp(5.35):,.0f}"
+        f"Best epoch 2, by validation loss: validation perplexity {math.exp(5.4):,.0f} "
+        f"(epoch 0: {math.exp(9.2):,.0f}), test perplexity {math.exp(5.35):,.0f}"
     )
     assert title_of(classifier_curves(classifier())) == (
-        "Validation F1 is highest at epoch 2: 0.83 (epoch 0: 0.6); test F1 there 0.79"
+        "Best epoch 1, by validation loss: validation F1 0.81 (epoch 0: 0.6), test F1 0.77"
     )
 
 

@@ -42,7 +42,7 @@ def known_split(path: Path, split: str | None, names: Mapping[str, str]) -> str:
         UsageError: no split, or one that does not exist.
     """
     if split is None:
-        raise UsageError(f"{path}: needs a split; choose one with split=: {', '.join(names)}")
+        raise UsageError(f"{path}: needs a split, one of {', '.join(names)} (split=..., or --split)")
     if split not in names:
         raise UnknownNameError.of("split", split, names)
     return names[split]
@@ -66,5 +66,6 @@ def no_split(path: Path, split: str | None, format: str) -> None:  # noqa: A002
     """
     if split is not None:
         raise UsageError(
-            f"{path}: format {format!r} has no splits, not {split!r}; name the file of the split instead"
+            f"{path}: format {format!r} has no splits, so {split!r} cannot be chosen; name the file of the split as "
+            "the path, without a split"
         )
