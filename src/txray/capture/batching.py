@@ -11,7 +11,7 @@ _POOL_BATCHES = 32
 """Inputs of about this many batches are sorted by length at a time."""
 
 
-def batches(inputs: Iterable[Encoded], positions: int) -> Iterator[list[Encoded]]:
+def batches(inputs: Iterable[Encoded], positions: int, *, padded: bool = True) -> Iterator[list[Encoded]]:
     """Group inputs so that padding is small and batches are full.
 
     Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most
@@ -20,6 +20,7 @@ def batches(inputs: Iterable[Encoded], positions: int) -> Iterator[list[Encoded]
     Args:
         inputs: documents, or parts of documents.
         positions: padded positions (inputs x longest) in a batch.
+        padded: whether inputs of different length may share a batch.
 
     Yields:
         (n_inputs,) the longest first.
@@ -35,15 +36,16 @@ def batches(inputs: Iterable[Encoded], positions: int) -> Iterator[list[Encoded]
         pool.append(encoded)
         held += len(encoded.ids)
         if held >= _POOL_BATCHES * positions:
-            yield from _by_length(pool, positions)
+            yield from _by_length(pool, positions, padded)
             pool, held = [], 0
-    yield from _by_length(pool, positions)
+    yield from _by_length(pool, positions, padded)
 
 
-def _by_length(pool: list[Encoded], positions: int) -> Iterator[list[Encoded]]:
+def _by_length(pool: list[Encoded], positions: int, padded: bool) -> Iterator[list[Encoded]]:
     batch: list[Encoded] = []
     for encoded in sorted(pool, key=lambda one: len(one.ids), reverse=True):
-        if batch and (len(batch) + 1) * len(batch[0].ids) > positions:
+        longest = len(batch[0].ids) if batch else 0
+        if batch and ((len(batch) + 1) * longest > positions or (not padded and len(encoded.ids) < longest)):
             yield batch
             batch = []
         batch.append(encoded)

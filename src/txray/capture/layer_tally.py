@@ -75,15 +75,15 @@ class LayerTally:
         if SUBWORD in self._features:
             self._update_pieces(flat, units, words)
         if self._positions is not None:
-            for text, responses in self._positions.offer(self._pooled(flat, units, words), words):
-                self._finish(text, responses)
+            for complete in self._positions.offer(self._pooled(flat, units, words), words):
+                self._finish(*complete)
             return
         found = selected(flat, units, self.site.selection, words.check(self.site.layer))
         if isinstance(found, Responses):
-            self._account(_marked(len(words), found.unit))
+            self._account(len(np.unique(found.unit)), len(words))
             strong = found
         else:
-            self._account((found > 0).any(dim=-1).cpu().numpy())
+            self._account(int((found > 0).any(dim=-1).sum()), len(words))
             strong = strongest_units(found, self._k)
         for kind, feature_id in ids.items():
             _add(self._tallies[kind], words.fold, feature_id, found)
@@ -121,9 +121,9 @@ class LayerTally:
         words.check(self.site.layer)(as_numpy(dense.sum(dim=-1)))
         return as_numpy(dense)
 
-    def _finish(self, text: Text, responses: Responses) -> None:
+    def _finish(self, text: Text, answered: int, responses: Responses) -> None:
         """Add a whole document, of which each neuron credits its strongest word."""
-        self._account(_marked(text.readable, responses.unit))
+        self._account(len(np.unique(responses.unit)), answered)
         fold = np.full(len(responses.unit), text.key % self._folds, np.int64)
         chosen = responses.unit.tolist()
         for kind in self._features:
@@ -138,11 +138,10 @@ class LayerTally:
             lambda i: occurrence_of(text, int(responses.unit[i])),
         )
 
-    def _account(self, credited: NDArray[np.bool_]) -> None:
-        n_credited = int(credited.sum())
-        self.counted += n_credited
-        if n_credited < len(credited):
-            self.skipped[self._reason()] += len(credited) - n_credited
+    def _account(self, credited: int, words: int) -> None:
+        self.counted += credited
+        if credited < words:
+            self.skipped[self._reason()] += words - credited
 
     def _reason(self) -> str:
         if self.site.selection.rule == "max-position":
@@ -156,9 +155,3 @@ def _add(tally: Tally, fold: Indices, feature_id: Indices, found: Tensor | Respo
         tally.update(fold[found.unit], found.neuron, feature_id[found.unit], found.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(found))
-
-
-def _marked(size: int, places: Indices) -> NDArray[np.bool_]:
-    marked = np.zeros(size, np.bool_)
-    marked[places] = True
-    return marked

@@ -94,7 +94,7 @@ def run(
         evaluating(reader.module),
         progress(description, max_words) as advance,
     ):
-        for batch in batches(intake.inputs(), batch_positions):
+        for batch in batches(intake.inputs(), batch_positions, padded=reader.padded):
             for window in reader.windows(batch):
                 for consumer in consumers:
                     consumer.update(captured.take(consumer.site.layer), batch, window)

@@ -34,6 +34,7 @@ class Window:
         word: (n_words,) which word of its document, from 0; input by input, ascending.
         starts: (n_words,) where the pieces of each word begin in `step`.
         step: (n_pieces,) the time step of each piece in this pass.
+        lengths: (n_inputs,) time steps of this pass that each input uses.
         outputs: (n_words,) the model's output at each word; None where not asked for.
         probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
     """
@@ -42,6 +43,7 @@ class Window:
     word: Indices
     starts: Indices
     step: Indices
+    lengths: Indices
     outputs: list[str] | None = None
     probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
 
@@ -65,6 +67,10 @@ class Reader(Protocol):
     @property
     def pooling(self) -> str:
         """Which activation a word of several pieces has: `max`, `mean`, `first` or `last`."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether inputs of different length may be read together."""
 
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """What a document becomes: an account of its words, and the inputs of the model."""
@@ -90,6 +96,7 @@ class RecurrentReader:
     """
 
     pooling = "max"
+    padded = True
 
     def __init__(self, model: RecurrentModel, *, outputs: bool) -> None:
         """Read for `model`.
@@ -148,7 +155,8 @@ class RecurrentReader:
             flat = hidden.reshape(-1, hidden.shape[-1])[place]
             best = [self._model.decoder(part).argmax(dim=-1) for part in torch.split(flat, _DECODED)]
             outputs = self._words[torch.cat(best).cpu().numpy()].tolist() if best else []
-        return Window(row, start + step - 1, np.arange(len(row)), step, outputs, probability)
+        here = np.clip(lengths - start, 0, hidden.shape[1])
+        return Window(row, start + step - 1, np.arange(len(row)), step, here, outputs, probability)
 
 
 class TextModelReader:
@@ -159,6 +167,7 @@ class TextModelReader:
         self.module = model.module
         self.name = model.name or type(model.module).__name__
         self.pooling = model.pooling
+        self.padded = model.padding_is_seen
         self._model = model
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
 
@@ -182,6 +191,7 @@ class TextModelReader:
                 [encoded.starts + int(offset) for encoded, offset in zip(batch, before, strict=True)]
             ),
             step=np.concatenate([encoded.steps for encoded in batch]),
+            lengths=np.array([len(encoded.ids) for encoded in batch]),
         )
 
     def dry_run(self, documents: int, steps: int) -> int:

@@ -56,8 +56,9 @@ class Site:
     def inside(self, window: Window, steps: int) -> tuple[NDArray[np.bool_], Units]:
         """Which words of a window the layer's output covers wholly, and those as units."""
         step = window.step + self.shift
-        covered = (step >= 0) & (step < steps)
         row = window.piece_row
+        # An output that lacks some steps has seen padding in as many at the end of a shorter input.
+        covered = (step >= 0) & (step < window.lengths[row] - max(self.layout.missing, 0)) & (step < steps)
         if covered.all():
             everything = np.ones(len(window.row), np.bool_)
             return everything, Units(row * steps + step, window.starts, self.pooling)

@@ -20,11 +20,13 @@ class _Open:
     Attributes:
         text: the document.
         left: words to come.
+        answered: words so far that the layer answered to.
         value, word: (n_neurons,) the strongest activation so far, and where.
     """
 
     text: Text
     left: int
+    answered: int
     value: NDArray[np.floating]
     word: Indices
 
@@ -36,7 +38,7 @@ class StrongestPositions:
         """Start without documents."""
         self._open: dict[int, _Open] = {}
 
-    def offer(self, dense: NDArray[np.floating], words: Words) -> Iterator[tuple[Text, Responses]]:
+    def offer(self, dense: NDArray[np.floating], words: Words) -> Iterator[tuple[Text, int, Responses]]:
         """Add words, and give what is complete.
 
         Args:
@@ -44,7 +46,8 @@ class StrongestPositions:
             words: n_words of them.
 
         Yields:
-            Each document of which the last word was added, and its responses, with words as units.
+            Each document of which the last word was added, how many words of it the layer answered to, and its
+            responses, with words as units.
         """
         # A document counts the words that the layer does not answer to as well, or it would never end.
         expected = np.bincount(words.window.row, minlength=len(words.batch))
@@ -55,18 +58,17 @@ class StrongestPositions:
             document = self._document(encoded.text, dense.shape[1], dense.dtype)
             here = slice(int(bounds[row]), int(bounds[row + 1]))
             _strengthen(document, dense[here], words.word[here])
+            document.answered += here.stop - here.start
             document.left -= int(expected[row])
             if document.left == 0:
                 del self._open[id(encoded.text)]
-                yield (
-                    document.text,
-                    Responses.of(document.word, np.arange(dense.shape[1]), document.value),
-                )
+                responses = Responses.of(document.word, np.arange(dense.shape[1]), document.value)
+                yield document.text, document.answered, responses
 
     def _document(self, text: Text, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
         found = self._open.get(id(text))
         if found is None:
-            found = _Open(text, text.readable, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))
+            found = _Open(text, text.readable, 0, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))
             self._open[id(text)] = found
         return found
 

@@ -51,6 +51,10 @@ class TextModel:
             position is in use; padding is on the right. What it returns does not matter.
         prefix, suffix: ids that stand before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
         padding: the id of padding.
+        reads_padding: whether inputs of different length may be read together, padded on the right. By default
+            only where `forward` is given, because it gets the mask; a module that takes nothing but ids cannot tell
+            padding from text, so its inputs are read together with others of the same length only. Say True of a
+            module that no later position can influence, such as a one-way recurrent layer.
         limit: positions that the module can read at once, prefix and suffix included; longer documents are cut
             between words into several inputs. None: no limit.
         overlap: pieces that two neighbouring inputs of one document have in common at most, so that words at
@@ -73,6 +77,7 @@ class TextModel:
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     padding: int = 0
+    reads_padding: bool | None = None
     limit: int | None = None
     overlap: int = 0
     pooling: Pooling = "max"
@@ -97,6 +102,11 @@ class TextModel:
         """The same, its module moved to a device."""
         self.module.to(device)
         return self
+
+    @property
+    def padding_is_seen(self) -> bool:
+        """Whether the module knows padding when it sees it."""
+        return self.forward is not read_ids if self.reads_padding is None else self.reads_padding
 
     @property
     def room(self) -> int | None:

@@ -30,6 +30,13 @@ def test_every_document_once_and_no_batch_too_large(lengths: list[int], position
         assert len(batch) == 1 or len(batch) * longest <= positions
 
 
+@given(st.lists(st.integers(1, 9), max_size=80), st.integers(1, 60))
+def test_without_padding_a_batch_has_one_length(lengths: list[int], positions: int) -> None:
+    made = list(batches(encoded(lengths), positions, padded=False))
+    assert sum(map(len, made)) == len(lengths)
+    assert all(len({len(one.ids) for one in batch}) == 1 for batch in made)
+
+
 def test_padding_stays_small_on_a_mixed_text() -> None:
     lengths = [1 + (i * 37) % 300 for i in range(3_000)]
     made = list(batches(encoded(lengths), 4_096))

@@ -26,14 +26,14 @@ def table_of(preferences: Preferences) -> dict[tuple[int, int, str], tuple[int, 
     )
 
 
-def same_preferences(one: Stage, other: Stage, rtol: float = 1e-5) -> None:
+def same_preferences(one: Stage, other: Stage, rtol: float = 1e-5, atol: float = 0) -> None:
     assert one.features == other.features
     for kind in one.features:
         left, right = one.preferences(feature=kind), other.preferences(feature=kind)
         for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count"):
             np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=f"{kind} {name}")
         for name in ("sum", "sum_sq", "max"):
-            np.testing.assert_allclose(getattr(left, name), getattr(right, name), rtol=rtol)
+            np.testing.assert_allclose(getattr(left, name), getattr(right, name), rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn-tanh", "rnn-relu"])
