@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from txray import errors, models, plots, training
-    from txray.capture import Selection, collect
+    from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
-    from txray.models import load_model
+    from txray.models import TextModel, load_model
     from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
     from txray.transfer import Comparison, compare
@@ -19,10 +19,12 @@ _HOMES = {
     "Comparison": "transfer",
     "Corpus": "corpus",
     "Document": "corpus",
+    "Layer": "capture",
     "Preferences": "preferences",
     "Selection": "capture",
     "Stage": "preferences",
     "Tagger": "corpus",
+    "TextModel": "models",
     "collect": "capture",
     "compare": "transfer",
     "demo_corpus": "corpus",
@@ -38,10 +40,12 @@ __all__ = [
     "Comparison",
     "Corpus",
     "Document",
+    "Layer",
     "Preferences",
     "Selection",
     "Stage",
     "Tagger",
+    "TextModel",
     "collect",
     "compare",
     "demo_corpus",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from txray.cli import collect, compare, data, experiment, plot, report, tagger, train
+from txray.cli import collect, compare, data, experiment, layers, plot, report, tagger, train
 from txray.errors import TxrayError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("demo")(experiment.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(tagger.app, name="tagger")
 app.add_typer(train.app, name="train")
+app.command("layers")(layers.layers)
 app.command("collect")(collect.collect)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)

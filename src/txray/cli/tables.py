@@ -16,7 +16,8 @@ def print_table(frame: pl.DataFrame) -> None:
 
     table = Table()
     for name, dtype in frame.schema.items():
-        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left")
+        # Folded and not cut: the end of a layer's name tells it from others.
+        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(escape(_shown(value)) for value in row))
     Console().print(table)

@@ -89,6 +89,7 @@ class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._unknown = tokenizer.unk_token_id
+        self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
 
     def __call__(self, words: Sequence[str]) -> Pieces:
         # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
@@ -102,10 +103,15 @@ class _Encoder:
             verbose=False,
         )
         ids, owner, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
-        if self._unknown in ids:
-            # A word of which the tokenizer knows no piece says nothing about itself.
-            known = {word for piece, word in zip(ids, owner, strict=True) if piece != self._unknown}
-            kept = [i for i, word in enumerate(owner) if word in known]
+        if self._unknown in ids or not self._special.isdisjoint(ids):
+            # A word of which the tokenizer knows no piece says nothing about itself. Some tokenizers have their
+            # special tokens among the pieces of ordinary text; there they are left out.
+            known = {
+                word
+                for piece, word in zip(ids, owner, strict=True)
+                if piece != self._unknown and piece not in self._special
+            }
+            kept = [i for i, word in enumerate(owner) if word in known and ids[i] not in self._special]
             ids, owner, texts = ([each[i] for i in kept] for each in (ids, owner, texts))
         return Pieces(ids, owner, texts)
 

