@@ -48,7 +48,7 @@ def collect(
         model: a language model or classifier of `txray.models`, a Hugging Face model loaded by
             `txray.load_model`, or any module in a `TextModel`.
         corpus: the documents.
-        layers: names of modules, such as `rnn`, patterns, such as `encoder.layer.*.intermediate`, or `Layer`s,
+        layers: names of modules, such as `rnn`, patterns, such as `encoder.layer.*.intermediate`, or `Layer` objects,
             which also say how to read the output and what counts there. How an output lays out documents, time
             and neurons is found out by a dry run.
         features: feature kinds: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
