@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ _WRITERS = count()  # two writers of one process must not share a temporary file
 
 
 @contextmanager
-def atomic_folder(target: Path, *, marker: str | None) -> Iterator[Path]:
+def atomic_folder(target: Path, *, markers: Collection[str]) -> Iterator[Path]:
     """A temporary sibling to fill; it becomes `target` only when the block ends without an error.
 
     An existing `target` is replaced as a whole, but only if it is of the same kind: a folder of the user's
@@ -25,13 +25,13 @@ def atomic_folder(target: Path, *, marker: str | None) -> Iterator[Path]:
 
     Args:
         target: the folder to make.
-        marker: name of a file that folders of this kind hold; an existing folder without it is replaced
-            only if it is empty. None: an existing folder is replaced only if it is empty.
+        markers: names of files of which folders of this kind hold one; an existing folder without is replaced
+            only if it is empty.
 
     Raises:
         OutputError: the disk is full, the place cannot be written, or `target` holds something else.
     """
-    require_replaceable(target, marker)
+    require_replaceable(target, markers)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def require_replaceable(target: Path, marker: str | None) -> None:
+def require_replaceable(target: Path, markers: Collection[str]) -> None:
     """Refuse a folder that `atomic_folder` would refuse: before hours of work rather than after.
 
     Raises:
@@ -97,8 +97,8 @@ def require_replaceable(target: Path, marker: str | None) -> None:
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if marker is None or not (target / marker).is_file():
-        expected = "" if marker is None else f" and holds no {marker}"
+    if not any((target / marker).is_file() for marker in markers):
+        expected = f" and holds no {' or '.join(markers)}" if markers else ""
         raise OutputError(f"{target}: exists already{expected}; name another place, or remove it first")
 
 

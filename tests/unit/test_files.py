@@ -12,7 +12,7 @@ from txray.files import atomic_file, atomic_folder, sha256_of, write_text
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "stage"
-    with atomic_folder(target, marker="a.txt") as place:
+    with atomic_folder(target, markers=("a.txt",)) as place:
         (place / "a.txt").write_text("1")
         assert not target.exists()
     assert (target / "a.txt").read_text() == "1"
@@ -21,13 +21,13 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
 
 def test_a_failed_folder_leaves_the_former_one(tmp_path: Path) -> None:
     target = tmp_path / "stage"
-    with atomic_folder(target, marker="a.txt") as place:
+    with atomic_folder(target, markers=("a.txt",)) as place:
         (place / "a.txt").write_text("1")
-    with pytest.raises(ValueError, match="stop"), atomic_folder(target, marker="a.txt") as place:
+    with pytest.raises(ValueError, match="stop"), atomic_folder(target, markers=("a.txt",)) as place:
         (place / "a.txt").write_text("2")
         raise ValueError("stop")
     assert (target / "a.txt").read_text() == "1"
-    with atomic_folder(target, marker="a.txt") as place:
+    with atomic_folder(target, markers=("a.txt",)) as place:
         (place / "b.txt").write_text("3")
     assert [path.name for path in target.iterdir()] == ["b.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
@@ -35,12 +35,12 @@ def test_a_failed_folder_leaves_the_former_one(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    for marker in ("manifest.json", None):
-        with pytest.raises(OutputError, match="exists already"), atomic_folder(tmp_path, marker=marker):
+    for markers in (("manifest.json",), ("manifest.json", "checkpoint.safetensors"), ()):
+        with pytest.raises(OutputError, match="exists already"), atomic_folder(tmp_path, markers=markers):
             pass
     with (
         pytest.raises(OutputError, match="exists already"),
-        atomic_folder(tmp_path / "thesis.txt", marker=None),
+        atomic_folder(tmp_path / "thesis.txt", markers=()),
     ):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
@@ -57,7 +57,7 @@ def test_a_failed_file_leaves_the_former_one(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    for atomic in (partial(atomic_folder, marker=None), atomic_file):
+    for atomic in (partial(atomic_folder, markers=()), atomic_file):
         with (
             pytest.raises(OutputError, match="x: cannot be written: No space left on device"),
             atomic(tmp_path / "x"),

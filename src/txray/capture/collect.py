@@ -6,10 +6,12 @@ import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import polars as pl
 from torch import nn
 
+from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.fingerprint import model_fingerprint
 from txray.capture.layer_tally import LayerTally
@@ -39,6 +41,8 @@ def collect(
     exemplars: int = 8,
     batch_positions: int = 16_384,
     scales: Stage | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_seconds: float = 60.0,
 ) -> Stage:
     """Run a model over a corpus and collect what its neurons prefer.
 
@@ -62,13 +66,20 @@ def collect(
         scales: a stage whose means and standard deviations standardize this one; by default, where a selection
             standardizes, a first pass over the corpus computes them.
 
+        checkpoint: the folder that the stage will be saved to; what is done so far is kept there, and the same call
+            goes on from it after an interruption, to the same bytes. Not kept by default.
+        checkpoint_seconds: between two checkpoints.
+
     Returns:
         The stage. Its manifest accounts for every word: words read = counted + skipped, by reason.
 
     Raises:
         UnknownNameError: no such layer, feature or selection.
-        UsageError: nothing asked for, or a kind of model that collect cannot read for.
+        UsageError: nothing asked for, a kind of model that collect cannot read for, or the checkpoint is of
+            another collection.
         CorpusError: the corpus is empty or lacks what a feature needs.
+        StageError: the checkpoint is damaged.
+        OutputError: the checkpoint cannot be written.
         CaptureError: activations that are not numbers, or of another shape.
 
     Warns:
@@ -85,14 +96,30 @@ def collect(
         raise UsageError(f"collect: exemplars={exemplars}; must not be negative")
     source = corpus if max_words is None else corpus.take(max_words)
     reader = reader_of(model, outputs=OUTPUT in features)
-    sites = standardized(
-        sites_of(reader, layers, chosen), reader, source, batch_positions, scales=scales, stage=name
-    )
+    sites = sites_of(reader, layers, chosen)
     for site in sites:
         site.require(features)
+    checkpoints: Checkpoints = NoCheckpoints()
+    if checkpoint is not None:
+        request = {
+            "name": name,
+            "model": model_fingerprint(reader.module),
+            "corpus": source.fingerprint,
+            "layers": [[site.layer, *site.described().values()] for site in sites],
+            "features": list(features),
+            "reading": reader.settings,
+            "folds": folds,
+            "exemplars": exemplars,
+            "batch_positions": batch_positions,
+            "scales": None if scales is None else scales.scales.write_json(),
+        }
+        checkpoints = FolderCheckpoints(Path(checkpoint), request, checkpoint_seconds)
+    sites = standardized(
+        sites, reader, source, batch_positions, scales=scales, stage=name, checkpoints=checkpoints
+    )
     tallies = [LayerTally(site, features, folds, exemplars) for site in sites]
     intake = Intake(source, reader, tagged={"token", "pos"} <= set(features))
-    run(reader, intake, tallies, batch_positions, f"collecting {name}", max_words)
+    run(reader, intake, tallies, batch_positions, f"collecting {name}", max_words, checkpoints.of("tallies"))
     return _stage(name, reader, source, chosen, tallies, intake)
 
 
@@ -120,16 +147,14 @@ def _stage(
         accounts[layer] = {
             "counted": tally.counted,
             "skipped": dict(sorted(skipped.items())),
-            "selection": str(tally.site.selection),
-            "layout": tally.site.layout.axes,
-            "shift": tally.site.shift,
+            **tally.site.described(),
         }
     dominance = list(_dominance(collected, tallies))
     for line in dominance:
         warnings.warn(line, DominanceWarning, stacklevel=3)
     manifest = {
         "model": {"type": reader.name, "fingerprint": model_fingerprint(reader.module)},
-        "pooling": reader.pooling,
+        "reading": reader.settings,
         "corpus": {
             "name": corpus.name,
             "fingerprint": corpus.fingerprint,

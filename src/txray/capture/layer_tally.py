@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions
 from txray.capture.words import Words, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
+from txray.preferences.state import as_bytes, from_bytes
 
 NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
@@ -94,6 +96,34 @@ class LayerTally:
             words.word[strong.unit],
             lambda i: words.occurrence(int(strong.unit[i])),
         )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays."""
+        parts: dict[str, Mapping[str, NDArray[Any]]] = {
+            **{f"kind.{kind}": tally.state() for kind, tally in self._tallies.items()},
+            "exemplars": self._exemplars.state(),
+            "account": {"words": as_bytes([self.counted, self.skipped])},
+        }
+        if self._positions is not None:
+            parts["positions"] = self._positions.state()
+        return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
+
+        def part(prefix: str) -> dict[str, NDArray[Any]]:
+            start = f"{prefix}/"
+            return {
+                name.removeprefix(start): array for name, array in state.items() if name.startswith(start)
+            }
+
+        for kind, tally in self._tallies.items():
+            tally.restore(part(f"kind.{kind}"))
+        self._exemplars.restore(part("exemplars"))
+        if self._positions is not None:
+            self._positions.restore(part("positions"))
+        self.counted, skipped = from_bytes(state["account/words"])
+        self.skipped = Counter(skipped)
 
     def freeze(self, stage: str) -> Iterator[Preferences]:
         """The preferences of each feature kind."""

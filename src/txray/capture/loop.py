@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.batching import batches
+from txray.capture.checkpoint import Pass
 from txray.capture.encoding import Encoded
 from txray.capture.hooks import capturing, evaluating
 from txray.capture.reading import Reader, Window
@@ -27,6 +29,12 @@ class Consumer(Protocol):
 
     def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
         """Take the output of the layer for one window."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
 
 
 class Intake:
@@ -77,6 +85,7 @@ def run(
     batch_positions: int,
     description: str,
     max_words: int | None,
+    checkpoints: Pass,
 ) -> None:
     """Run the model over all documents, once.
 
@@ -87,6 +96,8 @@ def run(
         batch_positions: padded positions in a batch.
         description: for the progress bar.
         max_words: how many there are, where that is known.
+        checkpoints: that an interrupted run goes on from: it reads the documents again, without the model, up to
+            the batch where the last checkpoint was made.
     """
     layers = [consumer.site.layer for consumer in consumers]
     with (
@@ -94,8 +105,11 @@ def run(
         evaluating(reader.module),
         progress(description, max_words) as advance,
     ):
-        for batch in batches(intake.inputs(), batch_positions, padded=reader.padded):
-            for window in reader.windows(batch):
-                for consumer in consumers:
-                    consumer.update(captured.take(consumer.site.layer), batch, window)
+        done = checkpoints.restore(consumers)
+        for number, batch in enumerate(batches(intake.inputs(), batch_positions, padded=reader.padded), 1):
+            if number > done:
+                for window in reader.windows(batch):
+                    for consumer in consumers:
+                        consumer.update(captured.take(consumer.site.layer), batch, window)
+                checkpoints.offer(number, consumers)
             advance(sum(len(encoded.words) for encoded in batch))

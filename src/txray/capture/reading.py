@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -72,6 +72,10 @@ class Reader(Protocol):
     def padded(self) -> bool:
         """Whether inputs of different length may be read together."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How documents are read, as plain JSON values for the records."""
+
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """What a document becomes: an account of its words, and the inputs of the model."""
 
@@ -97,6 +101,7 @@ class RecurrentReader:
 
     pooling = "max"
     padded = True
+    settings: ClassVar[dict[str, Any]] = {"ends": "<eos>"}
 
     def __init__(self, model: RecurrentModel, *, outputs: bool) -> None:
         """Read for `model`.
@@ -168,6 +173,13 @@ class TextModelReader:
         self.name = model.name or type(model.module).__name__
         self.pooling = model.pooling
         self.padded = model.padding_is_seen
+        self.settings = {
+            "pooling": model.pooling,
+            "limit": model.limit,
+            "overlap": model.overlap,
+            "prefix": list(model.prefix),
+            "suffix": list(model.suffix),
+        }
         self._model = model
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.capture.checkpoint import Checkpoints
 from txray.capture.encoding import Encoded
 from txray.capture.loop import Intake, run
 from txray.capture.reading import Reader, Window
@@ -43,6 +45,15 @@ class ScaleTally:
         self._sum += values.sum(axis=0)
         self._sum_sq += np.square(values).sum(axis=0)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays."""
+        return {"words": np.array([self._words]), "sum": self._sum, "sum_sq": self._sum_sq}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
+        self._words = int(state["words"][0])
+        self._sum, self._sum_sq = np.array(state["sum"]), np.array(state["sum_sq"])
+
     def scale(self) -> NDArray[np.float32]:
         """(2, n_neurons) mean and standard deviation.
 
@@ -63,6 +74,7 @@ def standardized(
     *,
     scales: Stage | None,
     stage: str,
+    checkpoints: Checkpoints,
 ) -> list[Site]:
     """The sites, those that standardize with the scales of their neurons.
 
@@ -73,6 +85,7 @@ def standardized(
         batch_positions: padded positions in a batch.
         scales: a stage that has them.
         stage: name of the one to be collected, for the progress bar.
+        checkpoints: of the collection.
 
     Raises:
         UsageError: the given stage has no scales of a layer.
@@ -82,9 +95,10 @@ def standardized(
         return list(sites)
     if scales is None:
         tallies = [ScaleTally(site) for site in wanting]
-        run(
-            reader, Intake(corpus, reader, tagged=False), tallies, batch_positions, f"scales of {stage}", None
-        )
+        intake = Intake(corpus, reader, tagged=False)
+        first = checkpoints.of("scales")
+        run(reader, intake, tallies, batch_positions, f"scales of {stage}", None, first)
+        first.complete(tallies)
         found = {tally.site.layer: tally.scale() for tally in tallies}
     else:
         found = {site.layer: _given(scales, site) for site in wanting}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,10 @@ class Site:
         kept = np.repeat(whole, sizes)
         starts = np.cumsum(sizes[whole]) - sizes[whole]
         return whole, Units((row * steps + step)[kept], starts, self.pooling)
+
+    def described(self) -> dict[str, Any]:
+        """What the result depends on besides the layer, as plain JSON values."""
+        return {"selection": str(self.selection), "layout": self.layout.axes, "shift": self.shift}
 
     def require(self, features: Sequence[str]) -> None:
         """Refuse kinds of feature that the selection cannot give.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from txray.capture.encoding import Indices, Text
 from txray.capture.responses import Responses
 from txray.capture.words import Words
+from txray.errors import CorpusError
 
 
 @dataclass(slots=True)
@@ -18,13 +20,13 @@ class _Open:
     """A document of which some words are still to come.
 
     Attributes:
-        text: the document.
+        text: the document; None after a restart, until more of it comes.
         left: words to come.
         answered: words so far that the layer answered to.
         value, word: (n_neurons,) the strongest activation so far, and where.
     """
 
-    text: Text
+    text: Text | None
     left: int
     answered: int
     value: NDArray[np.floating]
@@ -61,15 +63,38 @@ class StrongestPositions:
             document.answered += here.stop - here.start
             document.left -= int(expected[row])
             if document.left == 0:
-                del self._open[id(encoded.text)]
+                del self._open[encoded.text.key]
                 responses = Responses.of(document.word, np.arange(dense.shape[1]), document.value)
-                yield document.text, document.answered, responses
+                yield encoded.text, document.answered, responses
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays."""
+        held = list(self._open.items())
+        return {
+            "open": np.array([(key, each.left, each.answered) for key, each in held], np.int64).reshape(
+                -1, 3
+            ),
+            "value": np.array([each.value for _, each in held], np.float64),
+            "word": np.array([each.word for _, each in held], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
+        self._open = {
+            key: _Open(None, left, answered, value, word)
+            for (key, left, answered), value, word in zip(
+                state["open"].tolist(), state["value"], state["word"], strict=True
+            )
+        }
 
     def _document(self, text: Text, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
-        found = self._open.get(id(text))
+        found = self._open.get(text.key)
         if found is None:
             found = _Open(text, text.readable, 0, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))
-            self._open[id(text)] = found
+            self._open[text.key] = found
+        elif found.text not in (None, text):
+            raise CorpusError(f"document {text.document.id!r}: occurs twice; ids must differ")
+        found.text = text
         return found
 
 

@@ -50,22 +50,30 @@ def collect(
         int | None, typer.Option("--max-words", help="Read so many words; all by default.")
     ] = None,
     exemplars: Annotated[int, typer.Option("--exemplars", help="Strongest occurrences kept per neuron.")] = 8,
+    checkpoint: Annotated[
+        float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun goes on.")
+    ] = 60.0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a stage that is there already.")
     ] = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
-    """Run a model over a text and keep what its neurons prefer, as a stage folder."""
+    """Run a model over a text and keep what its neurons prefer, as a stage folder.
+
+    Interrupted, the same command goes on where the last checkpoint was made.
+    """
     from txray.capture import collect as collect_stage
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences.store import MANIFEST
+    from txray.preferences.store import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
-    require_replaceable(out, MANIFEST)
-    if (out / MANIFEST).exists() and not replace:
-        raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
+    require_replaceable(out, (MANIFEST, CHECKPOINT))
+    if (out / MANIFEST).exists():
+        if not replace:
+            raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
+        (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
     if tagger is not None:
@@ -80,6 +88,8 @@ def collect(
         selection=selection,
         name=name or out.name,
         exemplars=exemplars,
+        checkpoint=out,
+        checkpoint_seconds=checkpoint,
     )
     stage.save(out)
     manifest = stage.manifest

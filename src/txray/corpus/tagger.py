@@ -239,7 +239,7 @@ class Tagger:
             "facts": self.facts,
             "sha256": _checksum(self.facts, self._model, words),
         }
-        with atomic_folder(Path(path), marker=_SAVED) as folder:
+        with atomic_folder(Path(path), markers=(_SAVED,)) as folder:
             (folder / _MODEL).write_bytes(self._model)
             (folder / _WORDS).write_bytes(words)
             (folder / _SAVED).write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

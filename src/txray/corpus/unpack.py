@@ -49,7 +49,7 @@ def unpack(archive: Path, target: Path, limits: UnpackLimits | None = None, *, s
     """
     limits = limits or UnpackLimits()
     left = limits.size
-    with atomic_folder(target, marker=MARK) as folder:
+    with atomic_folder(target, markers=(MARK,)) as folder:
         for number, (name, content) in enumerate(_members(archive), 1):
             if number > limits.members:
                 raise _refused(archive, f"more than {limits.members:,} members")

@@ -45,7 +45,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         raise UsageError(
             f"save_model: a {type(model).__name__} cannot be saved; give one of {', '.join(_KINDS.values())}"
         )
-    with atomic_folder(Path(folder), marker=MODEL) as new:
+    with atomic_folder(Path(folder), markers=(MODEL,)) as new:
         save_file(weights_of(model), new / _WEIGHTS)
         (new / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
         vocabulary = model.vocabulary

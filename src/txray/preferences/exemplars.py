@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from txray.preferences.state import as_bytes, from_bytes
 
 EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
     "layer": pl.String(),
@@ -109,6 +112,21 @@ class ExemplarTally:
             del mine[self.k :]
             if len(mine) == self.k and self.k:
                 self._threshold[index] = -mine[-1][0]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays."""
+        kept = [[(*entry[:3], astuple(entry[3])) for entry in of_neuron] for of_neuron in self._kept]
+        return {"kept": as_bytes(kept)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
+        self._kept = [
+            [(value, key, position, Occurrence(*fields)) for value, key, position, fields in of_neuron]
+            for of_neuron in from_bytes(state["kept"])
+        ]
+        for index, kept in enumerate(self._kept):
+            if len(kept) == self.k and self.k:
+                self._threshold[index] = -kept[-1][0]
 
     def table(self, layer: str) -> pl.DataFrame:
         """One row per kept occurrence, by neuron and falling activation.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_COLUMNS = ("key", "count", "sum", "sum_sq", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,15 @@ class Rows:
             sum_sq=np.add.reduceat(total_sq, starts),
             max=np.maximum.reduceat(largest, starts),
         )
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """The columns by name, each name behind a prefix."""
+        return {prefix + name: getattr(self, name) for name in _COLUMNS}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Rows:
+        """What `arrays` gave."""
+        return cls(**{name: arrays[prefix + name] for name in _COLUMNS})
 
     def take(self, index: NDArray[np.int64]) -> Rows:
         """The rows at these positions, in this order."""

@@ -30,6 +30,8 @@ from txray.preferences.tags import TAG_SCHEMA
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint.safetensors"
+"""In the folder of a stage that is still being collected, instead of everything else."""
 
 
 def save_stage(stage: Stage, folder: Path | str) -> Path:
@@ -46,7 +48,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
         OutputError: the place cannot be written, or holds something else than a stage.
     """
     target = Path(folder)
-    with atomic_folder(target, marker=MANIFEST) as place:
+    with atomic_folder(target, markers=(MANIFEST, CHECKPOINT)) as place:
         for kind in stage.features:
             of_kind = [
                 stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected
@@ -131,6 +133,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         StageError: missing, unreadable, or of another format.
     """
     file = folder / MANIFEST
+    if (folder / CHECKPOINT).is_file() and not file.is_file():
+        raise StageError(
+            f"{folder}: holds an unfinished collection; start the same 'txray collect' again to complete it"
+        )
     if not file.is_file():
         raise StageError(
             f"{folder}: no stage folder (it has no {MANIFEST}); name a folder that 'txray collect' wrote"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from txray.errors import ShapeError, UsageError
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.preferences import Preferences
 from txray.preferences.rows import Rows
+from txray.preferences.state import as_bytes, from_bytes
 
 _PENDING_ROWS = 1 << 20
 """Rows collected before they are sorted into the rest; about 40 MB."""
@@ -152,6 +154,28 @@ class Tally:
         feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
         key = here[feature_id] * (self.folds * self.n_neurons) + place
         self._push(Rows(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything it holds, as arrays; a tally restored from it goes on to the same bytes."""
+        # What waits to be sorted in is kept as it is: sums depend on the order of adding up, in the last bits.
+        pending = self._pending or [Rows.empty()]
+        waiting = Rows(
+            *(np.concatenate([getattr(rows, name) for rows in pending]) for name in Rows.__slots__)
+        )
+        return {
+            **self._rows.arrays("rows."),
+            **waiting.arrays("pending."),
+            "occurrences": self._occurrences[:, : len(self._ids)],
+            "features": as_bytes(list(self._ids)),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was taken from."""
+        self._ids = {name: number for number, name in enumerate(from_bytes(state["features"]))}
+        self._occurrences = np.array(state["occurrences"])
+        self._rows = Rows.of_arrays(state, "rows.")
+        self._pending = [Rows.of_arrays(state, "pending.")]
+        self._n_pending = len(self._pending[0])
 
     def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
         """The result so far, features in sorted order; the tally can go on counting.

@@ -57,7 +57,7 @@ class Comparison:
             OutputError: the place cannot be written.
         """
         target = Path(folder)
-        with atomic_folder(target, marker=_SUMMARY) as place:
+        with atomic_folder(target, markers=(_SUMMARY,)) as place:
             self.neurons.write_parquet(place / "neurons.parquet")
             self.neurons.write_csv(place / "neurons.csv")
             text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,199 @@
+"""Interrupted collections go on to the same bytes; what does not fit is refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.capture.text_models import transformer
+from tests.unit.capture.texts import corpus_of, documents, small_model
+from txray.capture import collect
+from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
+from txray.corpus import Corpus, Document
+from txray.errors import StageError, UsageError
+from txray.models import save_model
+from txray.preferences import load_stage
+from txray.preferences.store import CHECKPOINT
+
+LINEAR = "encoder.layers.0.linear1"
+
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+
+
+class StopError(Exception):
+    """A stand-in for the power cut."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pools, so that batches are made while documents are still read, and rows that are sorted in early."""
+    monkeypatch.setattr("txray.capture.batching._POOL_BATCHES", 2)
+    monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 50)
+
+
+def stopping_after(n: int, made: list[Document]) -> Corpus:
+    """The same corpus, but reading it breaks off after n documents."""
+    whole = corpus_of(made)
+
+    def documents(skipped: Any) -> Iterator[Document]:
+        for number, document in enumerate(made):
+            if number == n:
+                raise StopError
+            yield document
+
+    return Corpus(whole.name, documents, fingerprint=lambda: whole.fingerprint)
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all", "max-position", "max-2/zscore"])
+def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp_path: Path) -> None:
+    made = documents(60)
+    model = transformer(limit=30)
+    kinds = ["token", "pos"] if selection == "max-position" else ["token", "pos", "subword"]
+    asked: dict[str, Any] = {
+        "layers": [LINEAR, "embedding"],
+        "features": kinds,
+        "selection": selection,
+        "name": "s",
+        "batch_positions": 100,
+        "checkpoint_seconds": 0,
+    }
+    collect(model, corpus_of(made), **asked).save(tmp_path / "whole")
+    for n in (9, 25, 41, 59):
+        with pytest.raises(StopError):
+            collect(model, stopping_after(n, made), **asked, checkpoint=tmp_path / "cut")
+        assert [file.name for file in (tmp_path / "cut").iterdir()] == [CHECKPOINT]
+        with pytest.raises(StageError, match="holds an unfinished collection"):
+            load_stage(tmp_path / "cut")
+    forwards = 0
+
+    def counted(module: Any, ids: Any, mask: Any) -> object:
+        nonlocal forwards
+        forwards += len(ids) if ids.shape[1] > 17 else 0
+        return module(ids, mask)
+
+    object.__setattr__(model, "forward", counted)
+    collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
+    if "zscore" not in selection:  # there the interruptions were in the first of two passes
+        assert forwards <= 12, "the model reads again what was read before"
+    assert_same_files(tmp_path / "whole", tmp_path / "cut")
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    assert sorted(file.name for file in one.iterdir()) == sorted(file.name for file in other.iterdir())
+    for file in one.iterdir():
+        assert file.read_bytes() == (other / file.name).read_bytes(), file.name
+
+
+def test_checkpoints_are_made_when_they_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("txray.capture.checkpoint.time.monotonic", lambda: now)
+    of = FolderCheckpoints(tmp_path / "s", {}, seconds=10).of("tallies")
+    assert isinstance(of, _FolderPass)
+    assert of.restore([]) == 0
+    for now, kept in ((9.9, 0), (10.0, 2), (19.9, 2), (20.1, 4)):
+        of.offer(of.batches + 2 if now in (10.0, 20.1) else 99, [])
+        assert of.batches == kept
+    assert FolderCheckpoints(tmp_path / "s", {}, seconds=10).of("tallies").restore([]) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"selection": "all"}, "with layers="),
+        ({"features": ["token"]}, r"with features=\['token', 'pos'\], asked for is features=\['token'\]"),
+        ({"exemplars": 3}, "with exemplars=8, asked for is exemplars=3"),
+        ({"folds": 4}, "with folds=16"),
+        ({"batch_positions": 50}, "with batch_positions=100"),
+        ({"name": "other"}, "with name='s'"),
+        ({"model": small_model("gru")}, "with another model"),
+        ({"corpus": corpus_of(documents(59))}, "with another corpus"),
+    ],
+    ids=lambda value: str(next(iter(value))) if isinstance(value, dict) else None,
+)
+def test_another_request_is_refused_with_the_difference(
+    change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    made = documents(60)
+    asked: dict[str, Any] = {
+        "model": small_model(),
+        "features": ["token", "pos"],
+        "name": "s",
+        "batch_positions": 100,
+        "checkpoint": tmp_path / "s",
+        "checkpoint_seconds": 0,
+    }
+    with pytest.raises(StopError):
+        collect(corpus=stopping_after(59, made), **asked)
+    before = (tmp_path / "s" / CHECKPOINT).read_bytes()
+    with pytest.raises(UsageError, match=says):
+        collect(**{"corpus": corpus_of(made), **asked, **change})
+    assert (tmp_path / "s" / CHECKPOINT).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    made = documents(60)
+    asked: dict[str, Any] = {"name": "s", "batch_positions": 100, "checkpoint_seconds": 0}
+    with pytest.raises(StopError):
+        collect(small_model(), stopping_after(59, made), **asked, checkpoint=tmp_path / "s")
+    file = tmp_path / "s" / CHECKPOINT
+    content = file.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (b"", b"garbage", content[:100], content[:-5], bytes(flipped)):
+        file.write_bytes(damaged)
+        with pytest.raises(StageError, match=r"checkpoint\.safetensors: damaged") as caught:
+            collect(small_model(), corpus_of(made), **asked, checkpoint=tmp_path / "s")
+        assert "\n" not in str(caught.value)
+        assert file.read_bytes() == damaged
+
+
+MOMENTS = int(os.environ.get("TXRAY_KILLS", "3"))
+"""How often the process is killed; set it higher for a thorough run."""
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    save_model(small_model(), tmp_path / "model")
+
+    def command(out: Path) -> list[str]:
+        arguments = ("collect", tmp_path / "model", "-f", "demo", "-t", "reviews", "--max-words", 150_000)
+        kinds = (
+            "--feature",
+            "token",
+            "--feature",
+            "pos",
+            "--checkpoint",
+            "0.05",
+            "--name",
+            "s",
+            "--out",
+            out,
+        )
+        return [sys.executable, "-m", "txray", *map(str, (*arguments, *kinds))]
+
+    started = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    took = time.monotonic() - started
+    chance = random.Random(4)
+    for moment in range(MOMENTS):
+        out = tmp_path / f"killed-{moment}"
+        while not (out / "manifest.json").exists():
+            process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            try:
+                _, said = process.communicate(timeout=chance.uniform(0.3, 1.1) * took)
+                assert process.returncode == 0, said
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                process.stderr.close()  # type: ignore[union-attr]
+                left = {file.name for file in out.glob("[!.]*")} if out.exists() else set()
+                assert left <= {CHECKPOINT} or "manifest.json" in left
+        assert_same_files(tmp_path / "whole", out)
