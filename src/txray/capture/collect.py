@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from torch import nn
@@ -161,7 +162,9 @@ def _stage(
             "documents": intake.n_documents,
             "documents_digest": intake.digest,
             "documents_skipped": dict(sorted(corpus.skipped.items())),
+            **_shard(corpus),
         },
+        "exemplars": tallies[0].exemplars_kept,
         "words": intake.n_words,
         "unknown_words": intake.n_unknown,
         "unknown_share": intake.n_unknown / intake.n_words,
@@ -177,6 +180,14 @@ def _stage(
     return Stage(
         name, collected, exemplars, manifest, tag_table(intake.tags), scale_table(t.site for t in tallies)
     )
+
+
+def _shard(corpus: Corpus) -> dict[str, Any]:
+    part = corpus.part
+    if part is None:
+        return {}
+    whole = {"name": part.whole.name, "fingerprint": part.whole.fingerprint}
+    return {"shard": {"number": part.number, "of": part.of, **whole}}
 
 
 def _dominance(

@@ -34,6 +34,7 @@ class LayerTally:
         site: where the activations come from.
         counted: words that credited at least one neuron.
         skipped: words that credited none, by reason; without those that the model never read.
+        exemplars_kept: strongest occurrences per neuron.
     """
 
     def __init__(self, site: Site, features: Sequence[str], folds: int, exemplars: int) -> None:
@@ -43,7 +44,7 @@ class LayerTally:
         self.skipped: Counter[str] = Counter()
         self._features = tuple(features)
         self._folds = folds
-        self._k = exemplars
+        self.exemplars_kept = exemplars
         n_neurons = site.layout.neurons
         self._tallies = {kind: Tally(n_neurons, folds) for kind in features}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
@@ -86,7 +87,7 @@ class LayerTally:
             strong = found
         else:
             self._account(int((found > 0).any(dim=-1).sum()), len(words))
-            strong = strongest_units(found, self._k)
+            strong = strongest_units(found, self.exemplars_kept, words.key, words.word)
         for kind, feature_id in ids.items():
             _add(self._tallies[kind], words.fold, feature_id, found)
         self._exemplars.update(

@@ -146,11 +146,28 @@ def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> 
     return Responses.of(unit, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
 
 
-def strongest_units(dense: Tensor, k: int) -> Responses:
-    """The `k` strongest units of each neuron."""
-    top = dense.topk(min(k, len(dense)), dim=0)
-    neuron = np.broadcast_to(np.arange(dense.shape[1]), top.values.shape)
-    return Responses.of(top.indices.cpu().numpy().ravel(), neuron.ravel(), as_numpy(top.values).ravel())
+def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
+    """The `k` strongest units of each neuron; of equals, those of smaller ranks.
+
+    Args:
+        dense: (n_units, neurons).
+        k: how many.
+        ranks: (n_units,) each; the first decides among equals, then the next.
+    """
+    if k == 0:
+        nothing = np.zeros(0, np.int64)
+        return Responses(nothing, nothing, np.zeros(0, np.float32))
+    # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
+    least = dense.topk(min(k, len(dense)), dim=0).values[-1]
+    unit, neuron = (
+        each.cpu().numpy() for each in torch.nonzero((dense >= least) & (dense > 0), as_tuple=True)
+    )
+    value = as_numpy(dense[unit, neuron])
+    order = np.lexsort((*(rank[unit] for rank in reversed(ranks)), -value, neuron))
+    unit, neuron, value = unit[order], neuron[order], value[order]
+    place = np.arange(len(neuron)) - np.searchsorted(neuron, neuron)
+    kept = place < k
+    return Responses(unit[kept], neuron[kept], value[kept])
 
 
 def as_numpy(values: Tensor) -> NDArray[np.floating]:

@@ -49,6 +49,15 @@ def collect(
     max_words: Annotated[
         int | None, typer.Option("--max-words", help="Read so many words; all by default.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", help="3/8: every eighth document from the third; 'txray merge' joins the parts."
+        ),
+    ] = None,
+    scales: Annotated[
+        Path | None, typer.Option("--scales", help="A stage whose scales standardize this one.")
+    ] = None,
     exemplars: Annotated[int, typer.Option("--exemplars", help="Strongest occurrences kept per neuron.")] = 8,
     checkpoint: Annotated[
         float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun goes on.")
@@ -66,7 +75,7 @@ def collect(
     from txray.capture import collect as collect_stage
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences.store import CHECKPOINT, MANIFEST
+    from txray.preferences.store import CHECKPOINT, MANIFEST, load_stage
     from txray.training import device_of
 
     require_replaceable(out, (MANIFEST, CHECKPOINT))
@@ -76,6 +85,8 @@ def collect(
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
+    if shard is not None:
+        corpus = corpus.shard(*_part(shard))
     if tagger is not None:
         from txray.corpus import Tagger
 
@@ -88,6 +99,7 @@ def collect(
         selection=selection,
         name=name or out.name,
         exemplars=exemplars,
+        scales=None if scales is None else load_stage(scales),
         checkpoint=out,
         checkpoint_seconds=checkpoint,
     )
@@ -103,3 +115,11 @@ def collect(
             f"counted{', ' + skipped if skipped else ''}"
         )
     typer.echo(f"stage in {out}")
+
+
+def _part(shard: str) -> tuple[int, int]:
+    """`3/8` as numbers."""
+    number, slash, of = shard.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise UsageError(f"--shard {shard!r}: give a part and how many there are, such as 3/8")
+    return int(number), int(of)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from txray.cli import collect, compare, data, experiment, layers, plot, report, tagger, train
+from txray.cli import collect, compare, data, experiment, layers, merge, plot, report, tagger, train
 from txray.errors import TxrayError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(tagger.app, name="tagger")
 app.add_typer(train.app, name="train")
 app.command("layers")(layers.layers)
 app.command("collect")(collect.collect)
+app.command("merge")(merge.merge)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)

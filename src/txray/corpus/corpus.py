@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,11 +21,20 @@ Documents = Callable[[Counter[str]], Iterator[Document]]
 """Starts one pass over the documents; counts into its argument what it skips, by reason."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of a corpus a shard is: part `number` of `of`, counted from 1."""
+
+    whole: Corpus
+    number: int
+    of: int
+
+
 class Corpus:
     """A named source of documents that can be read again and again, in the same order.
 
     Nothing is held in memory: each `for document in corpus` reads the source afresh. `skipped` counts
-    what the latest pass left out, by reason.
+    what the latest pass left out, by reason; `part` says of what larger corpus this is a shard.
     """
 
     def __init__(self, name: str, documents: Documents, *, fingerprint: Callable[[], str]) -> None:
@@ -37,6 +47,7 @@ class Corpus:
         """
         self.name = name
         self.skipped: Counter[str] = Counter()
+        self.part: Part | None = None
         self._documents = documents
         self._fingerprint = fingerprint
 
@@ -88,6 +99,26 @@ class Corpus:
             fingerprint=lambda: derived(self.fingerprint, "first", documents),
         )
 
+    def shard(self, number: int, of: int) -> Corpus:
+        """Every `of`-th document, beginning with the `number`-th: one part of several that are read elsewhere.
+
+        Args:
+            number: 1 to `of`.
+            of: parts in all; together they hold every document once.
+
+        Raises:
+            UsageError: no such part.
+        """
+        if not 1 <= number <= of:
+            raise UsageError(f"corpus {self.name!r}: shard {number}/{of}; give 1/{of} to {of}/{of}")
+        shard = Corpus(
+            f"{self.name}[{number}/{of}]",
+            lambda skipped: islice(self._documents(skipped), number - 1, None, of),
+            fingerprint=lambda: derived(self.fingerprint, "shard", number, of),
+        )
+        shard.part = Part(self, number, of)
+        return shard
+
     def select(self, keep: Callable[[Document], bool], *, name: str) -> Corpus:
         """The documents for which `keep` holds.
 
@@ -136,7 +167,11 @@ class Corpus:
             file = None if folder is None else folder / f"{fingerprint()}.{name}.gz"
             return annotated_documents(self._documents(skipped), tagger, name, file)
 
-        return Corpus(self.name, documents, fingerprint=fingerprint)
+        annotated = Corpus(self.name, documents, fingerprint=fingerprint)
+        if self.part is not None:
+            whole = self.part.whole.annotate(tagger, name, cache=cache)
+            annotated.part = Part(whole, self.part.number, self.part.of)
+        return annotated
 
     def _require_some(self, what: str, amount: int) -> None:
         if amount < 1:

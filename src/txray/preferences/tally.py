@@ -46,6 +46,18 @@ class Tally:
         self._pending: list[Rows] = []
         self._n_pending = 0
 
+    @classmethod
+    def of(cls, preferences: Preferences) -> Tally:
+        """A tally that holds what these preferences hold."""
+        tally = cls(preferences.n_neurons, preferences.folds)
+        tally._ids = {name: number for number, name in enumerate(preferences.features.tolist())}
+        tally._occurrences = preferences.corpus_counts.copy()
+        key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
+        tally._push(
+            Rows(key, preferences.count, preferences.sum, preferences.sum_sq, preferences.max),
+        )
+        return tally
+
     def ids_of(self, features: Sequence[str]) -> NDArray[np.int64]:
         """Ids of features, given in order of first sight.
 

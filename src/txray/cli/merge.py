@@ -1,0 +1,34 @@
+"""`txray merge`: one stage of the shards of a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+from txray.errors import UsageError
+
+
+def merge(
+    stages: Annotated[
+        list[Path], typer.Argument(help="Stage folders of different documents.", show_default=False)
+    ],
+    out: options.Out,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the stage; the name of --out by default.")
+    ] = None,
+) -> None:
+    """Join stages that were collected in the same way over different documents, such as shards of a corpus."""
+    from txray.preferences import load_stage, merge_stages
+    from txray.preferences.store import MANIFEST
+
+    if (out / MANIFEST).exists():
+        raise UsageError(f"{out}: holds a stage already; name another folder")
+    stage = merge_stages([load_stage(folder) for folder in stages], name or out.name)
+    stage.save(out)
+    missing = stage.manifest["corpus"].get("shards_missing", [])
+    if missing:
+        typer.echo(f"without the shards {', '.join(missing)}")
+    typer.echo(f"{stage.manifest['words']:,} words; stage in {out}")

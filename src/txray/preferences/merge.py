@@ -1,0 +1,192 @@
+"""One stage of several: what shards of a corpus gave, put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from txray.errors import ShapeError, UsageError
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.folds import document_key
+from txray.preferences.preferences import Preferences
+from txray.preferences.stage import Stage
+from txray.preferences.tags import TAG_SCHEMA
+from txray.preferences.tally import Tally
+
+_SAME = ("model", "reading", "exemplars", "selection")
+_PER_LAYER = ("selection", "layout", "shift")
+_EXEMPLARS = 8
+"""Kept per neuron where a stage does not say."""
+
+
+def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
+    """The stage that one pass over all their documents would have given.
+
+    Counts are exactly those of the single pass, sums agree to the rounding of adding up in another order.
+
+    Args:
+        stages: of the same model, layers, features, selection and folds, over different documents: such as the
+            shards of one corpus, in any order.
+        name: of the merged stage; that of the first by default.
+
+    Raises:
+        UsageError: fewer than one stage, a shard twice, or shards of different corpora.
+        ShapeError: stages that were collected in different ways.
+    """
+    if not stages:
+        raise UsageError("merge: no stages; give at least one")
+    first = stages[0]
+    for other in stages[1:]:
+        _require_same(first, other)
+    called = name or first.name
+    collected = {key: _merged([stage.collected[key] for stage in stages], called) for key in first.collected}
+    return Stage(
+        called,
+        collected,
+        _exemplars(stages),
+        _manifest(stages),
+        _tags([stage.tags for stage in stages]),
+        first.scales,
+    )
+
+
+def _require_same(first: Stage, other: Stage) -> None:
+    def differ(what: str, one: object, two: object) -> None:
+        raise ShapeError(
+            f"cannot merge stage {other.name!r} into {first.name!r}: {what} {two!r}, not {one!r}; collect all in "
+            "the same way"
+        )
+
+    if first.collected.keys() != other.collected.keys():
+        differ("it has (layer, feature)", sorted(first.collected), sorted(other.collected))
+    for key in _SAME:
+        if first.manifest.get(key) != other.manifest.get(key):
+            differ(key, first.manifest.get(key), other.manifest.get(key))
+    for (layer, kind), one in first.collected.items():
+        two = other.collected[layer, kind]
+        for what in ("n_neurons", "folds", "selection"):
+            if getattr(one, what) != getattr(two, what):
+                differ(f"layer {layer!r} has {what}", getattr(one, what), getattr(two, what))
+    if not first.scales.equals(other.scales):
+        raise ShapeError(
+            f"cannot merge stage {other.name!r} into {first.name!r}: they were standardized differently; collect the "
+            "shards with the scales of one stage"
+        )
+
+
+def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
+    tally = Tally(parts[0].n_neurons, parts[0].folds)
+    for part in parts:
+        tally.merge(Tally.of(part))
+    return tally.freeze(
+        stage=name, layer=parts[0].layer, feature=parts[0].feature, selection=parts[0].selection
+    )
+
+
+def _exemplars(stages: Sequence[Stage]) -> pl.DataFrame:
+    """The strongest of all, by the rule that kept them: strength, then the document's key, then position."""
+    kept = int(stages[0].manifest.get("exemplars", _EXEMPLARS))
+    together = pl.concat([stage.exemplars.select(*EXEMPLAR_SCHEMA) for stage in stages])
+    layers = {layer: place for place, layer in enumerate(stages[0].layers)}
+    keys = {document: document_key(document) for document in together["document"].unique().to_list()}
+    return (
+        together.with_columns(
+            pl.Series("_layer", [layers[layer] for layer in together["layer"]], pl.Int64),
+            pl.Series("_key", [keys[document] for document in together["document"]], pl.Int64),
+        )
+        .sort(
+            ["_layer", "neuron", "activation", "_key", "position"],
+            descending=[False, False, True, False, False],
+        )
+        .with_columns(rank=pl.int_range(pl.len()).over("_layer", "neuron"))
+        .filter(pl.col("rank") < kept)
+        .select(*EXEMPLAR_SCHEMA)
+    )
+
+
+def _tags(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    together = pl.concat([table.select(*TAG_SCHEMA) for table in tables])
+    return (
+        together.group_by("token", "pos").agg(pl.col("count").sum()).sort("token", "pos").select(*TAG_SCHEMA)
+    )
+
+
+def _manifest(stages: Sequence[Stage]) -> dict[str, Any]:
+    manifests = [stage.manifest for stage in stages]
+    words = sum(int(manifest.get("words", 0)) for manifest in manifests)
+    unknown = sum(int(manifest.get("unknown_words", 0)) for manifest in manifests)
+    return {
+        **manifests[0],
+        "corpus": _corpus([manifest.get("corpus", {}) for manifest in manifests]),
+        "words": words,
+        "unknown_words": unknown,
+        "unknown_share": unknown / words if words else 0.0,
+        "layers": {
+            layer: {
+                "counted": sum(int(_of(manifest, layer)["counted"]) for manifest in manifests),
+                "skipped": dict(
+                    sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
+                ),
+                **{key: _of(manifests[0], layer).get(key) for key in _PER_LAYER},
+            }
+            for layer in stages[0].layers
+        },
+    }
+
+
+def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
+    account: Mapping[str, Any] = manifest.get("layers", {}).get(layer, {"counted": 0, "skipped": {}})
+    return account
+
+
+def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What was read, together: the whole corpus where every shard of it is there."""
+    shards = [corpus.get("shard") for corpus in corpora]
+    documents = {
+        "documents": sum(int(corpus.get("documents", 0)) for corpus in corpora),
+        "documents_digest": f"{sum(int(str(c.get('documents_digest', '0')), 16) for c in corpora) % (1 << 256):064x}",
+    }
+    if not any(shards):
+        return {
+            "name": "+".join(dict.fromkeys(str(corpus.get("name")) for corpus in corpora)),
+            "fingerprint": "+".join(str(corpus.get("fingerprint")) for corpus in corpora),
+            **documents,
+            "documents_skipped": dict(
+                sorted(_summed(c.get("documents_skipped", {}) for c in corpora).items())
+            ),
+        }
+    known = [shard for shard in shards if shard]
+    wholes = {(shard["name"], shard["fingerprint"], shard["of"]) for shard in known}
+    if len(known) < len(shards) or len(wholes) > 1:
+        raise UsageError(
+            "merge: shards of different corpora, or a shard and a whole corpus; merge those of one corpus"
+        )
+    ((name, fingerprint, of),) = wholes
+    numbers = sorted(shard["number"] for shard in known)
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    if twice:
+        raise UsageError(f"merge: shard {twice[0]}/{of} twice; give each once")
+    # Every shard reads past the same documents to its own, so each has counted the same ones as skipped.
+    skipped = {
+        reason: max(int(corpus.get("documents_skipped", {}).get(reason, 0)) for corpus in corpora)
+        for corpus in corpora
+        for reason in corpus.get("documents_skipped", {})
+    }
+    whole = {
+        "name": name,
+        "fingerprint": fingerprint,
+        **documents,
+        "documents_skipped": dict(sorted(skipped.items())),
+    }
+    missing = sorted(set(range(1, of + 1)) - set(numbers))
+    return whole if not missing else {**whole, "shards_missing": [f"{number}/{of}" for number in missing]}
+
+
+def _summed(counts: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update({reason: int(count) for reason, count in each.items()})
+    return total
