@@ -46,7 +46,9 @@ class LayerTally:
         self._folds = folds
         self.exemplars_kept = exemplars
         n_neurons = site.layout.neurons
-        self._tallies = {kind: Tally(n_neurons, folds) for kind in features}
+        # Where every neuron may be credited, most of them are, for most features.
+        dense = site.selection.threshold == 0
+        self._tallies = {kind: Tally(n_neurons, folds, dense=dense) for kind in features}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if site.selection.rule == "max-position" else None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UsageError
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.grid import Grid
 from txray.preferences.preferences import Preferences
 from txray.preferences.rows import Rows
 from txray.preferences.state import as_bytes, from_bytes
@@ -26,12 +27,14 @@ class Tally:
     (fold, neuron, feature) triples only.
     """
 
-    def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS) -> None:
+    def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS, *, dense: bool = False) -> None:
         """Start empty.
 
         Args:
             n_neurons: neurons of the layer.
             folds: disjoint groups of documents.
+            dense: whether what `update_dense` adds is held as a grid of all (fold, feature, neuron): faster and
+                smaller where most of them occur, larger where few do. The result is the same.
 
         Raises:
             UsageError: fewer than one neuron or fold.
@@ -45,6 +48,7 @@ class Tally:
         self._rows = Rows.empty()
         self._pending: list[Rows] = []
         self._n_pending = 0
+        self._grid = Grid(n_neurons) if dense else None
 
     @classmethod
     def of(cls, preferences: Preferences) -> Tally:
@@ -138,14 +142,19 @@ class Tally:
         starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
         values = np.maximum(activations[order].astype(np.float64), 0.0)
         count = np.add.reduceat((values > 0).astype(np.int64), starts, axis=0)
+        total, largest = np.add.reduceat(values, starts, axis=0), np.maximum.reduceat(values, starts, axis=0)
+        total_sq = np.add.reduceat(np.square(values, out=values), starts, axis=0)
+        if self._grid is not None:
+            self._grid.add(group[starts], count, total, total_sq, largest)
+            return
         row, neuron = np.nonzero(count)
         self._push(
             Rows(
                 key=group[starts][row] * self.n_neurons + neuron,
                 count=count[row, neuron],
-                sum=np.add.reduceat(values, starts, axis=0)[row, neuron],
-                sum_sq=np.add.reduceat(values * values, starts, axis=0)[row, neuron],
-                max=np.maximum.reduceat(values, starts, axis=0)[row, neuron],
+                sum=total[row, neuron],
+                sum_sq=total_sq[row, neuron],
+                max=largest[row, neuron],
             )
         )
 
@@ -160,7 +169,7 @@ class Tally:
                 f"cannot merge a tally of {other.n_neurons} neurons and {other.folds} folds into one of "
                 f"{self.n_neurons} neurons and {self.folds} folds"
             )
-        theirs = other._combined()
+        theirs = other._all_rows()
         here = self.ids_of(list(other._ids))
         self._occurrences[:, here] += other._occurrences[:, : len(here)]
         feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
@@ -174,7 +183,9 @@ class Tally:
         waiting = Rows(
             *(np.concatenate([getattr(rows, name) for rows in pending]) for name in Rows.__slots__)
         )
+        grid = Rows.empty() if self._grid is None else self._grid.rows()
         return {
+            **grid.arrays("grid."),
             **self._rows.arrays("rows."),
             **waiting.arrays("pending."),
             "occurrences": self._occurrences[:, : len(self._ids)],
@@ -188,6 +199,8 @@ class Tally:
         self._rows = Rows.of_arrays(state, "rows.")
         self._pending = [Rows.of_arrays(state, "pending.")]
         self._n_pending = len(self._pending[0])
+        if self._grid is not None:
+            self._grid = Grid.of(Rows.of_arrays(state, "grid."), self.n_neurons)
 
     def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
         """The result so far, features in sorted order; the tally can go on counting.
@@ -198,7 +211,7 @@ class Tally:
             feature: the feature kind, e.g. `token`.
             selection: how activations were selected, e.g. `max-1`.
         """
-        rows = self._combined()
+        rows = self._all_rows()
         names = sorted(self._ids)
         first_sight = np.fromiter((self._ids[name] for name in names), np.int64, len(names))
         sorted_id = np.empty(len(names), np.int64)
@@ -236,6 +249,11 @@ class Tally:
         # Waiting for as many rows as are held keeps the total sorting work linear in the events.
         if self._n_pending > max(_PENDING_ROWS, len(self._rows)):
             self._combined()
+
+    def _all_rows(self) -> Rows:
+        if self._grid is None:
+            return self._combined()
+        return Rows.combined([self._combined(), self._grid.rows()])
 
     def _combined(self) -> Rows:
         if self._pending:

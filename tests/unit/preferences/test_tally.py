@@ -163,3 +163,44 @@ def same(one: object, other: object) -> None:
         np.testing.assert_array_equal(left[name], right[name])
     for name in ("sum", "sum_sq"):
         np.testing.assert_allclose(left[name], right[name], rtol=1e-9)
+
+
+@given(st.integers(0, 1_000_000))
+def test_a_dense_tally_gives_the_same(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sparse, dense = Tally(5, 3), Tally(5, 3, dense=True)
+    for _ in range(int(random.integers(1, 6))):
+        n = int(random.integers(0, 12))
+        words = [f"w{i}" for i in random.integers(0, 7, n)]
+        fold = random.integers(0, 3, n)
+        activations = random.normal(size=(n, 5)).astype(np.float32)
+        for tally in (sparse, dense):
+            ids = tally.ids_of(words)
+            tally.count_occurrences(fold, ids)
+            tally.update_dense(fold, ids, activations)
+    restored = Tally(5, 3, dense=True)
+    restored.restore(dense.state())
+    merged = Tally(5, 3)
+    merged.merge(dense)
+    one = sparse.freeze(stage="s", layer="l", feature="token", selection="all")
+    for tally in (dense, restored, merged):
+        other = tally.freeze(stage="s", layer="l", feature="token", selection="all")
+        for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count", "max"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+        for name in ("sum", "sum_sq"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12)
+
+
+def test_a_dense_tally_grows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txray.preferences.grid._BLOCK_BYTES", 28 * 4 * 3)  # three rows of four neurons
+    tally = Tally(4, 2, dense=True)
+    ids = tally.ids_of([f"w{i}" for i in range(2_000)])
+    fold = np.arange(2_000) % 2
+    activations = np.arange(8_000, dtype=np.float64).reshape(2_000, 4)
+    for part in (slice(0, 900), slice(600, 2_000)):
+        tally.update_dense(fold[part], ids[part], activations[part])
+    preferences = tally.freeze(stage="s", layer="l", feature="token", selection="all")
+    twice = np.ones(2_000)
+    twice[600:900] = 2
+    np.testing.assert_allclose(preferences.mass(), (activations * twice[:, None]).sum(axis=0))
+    assert preferences.wins().tolist() == [2_299, 2_300, 2_300, 2_300]
