@@ -13,6 +13,7 @@ import polars as pl
 from torch import nn
 
 from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
+from txray.capture.estimate import require_memory
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.fingerprint import model_fingerprint
 from txray.capture.layer_tally import LayerTally
@@ -44,6 +45,7 @@ def collect(
     scales: Stage | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
+    memory: int | None = None,
 ) -> Stage:
     """Run a model over a corpus and collect what its neurons prefer.
 
@@ -70,14 +72,16 @@ def collect(
         checkpoint: the folder that the stage will be saved to; what is done so far is kept there, and the same call
             goes on from it after an interruption, to the same bytes. Not kept by default.
         checkpoint_seconds: between two checkpoints.
+        memory: bytes that the tallies may take; most of what is free by default. Selections that may credit every
+            neuron of every word are estimated from the text, and refused before the model runs if they cannot fit.
 
     Returns:
         The stage. Its manifest accounts for every word: words read = counted + skipped, by reason.
 
     Raises:
         UnknownNameError: no such layer, feature or selection.
-        UsageError: nothing asked for, a kind of model that collect cannot read for, or the checkpoint is of
-            another collection.
+        UsageError: nothing asked for, a kind of model that collect cannot read for, more memory needed than
+            there is, or the checkpoint is of another collection.
         CorpusError: the corpus is empty or lacks what a feature needs.
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written.
@@ -100,6 +104,7 @@ def collect(
     sites = sites_of(reader, layers, chosen)
     for site in sites:
         site.require(features)
+    require_memory(sites, reader, source, features, folds, memory)
     checkpoints: Checkpoints = NoCheckpoints()
     if checkpoint is not None:
         request = {

@@ -62,6 +62,10 @@ def collect(
     checkpoint: Annotated[
         float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun goes on.")
     ] = 60.0,
+    memory: Annotated[
+        float | None,
+        typer.Option("--memory", help="GiB that the tallies may take; most of what is free by default."),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a stage that is there already.")
     ] = False,
@@ -102,6 +106,7 @@ def collect(
         scales=None if scales is None else load_stage(scales),
         checkpoint=out,
         checkpoint_seconds=checkpoint,
+        memory=None if memory is None else int(memory * 2**30),
     )
     stage.save(out)
     manifest = stage.manifest

@@ -1,0 +1,114 @@
+"""How much memory a collection will take, found out from the text alone, before the model runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from txray.capture.features import OUTPUT, SUBWORD, features_of
+from txray.capture.reading import Reader
+from txray.capture.site import Site
+from txray.corpus.corpus import Corpus
+from txray.errors import UsageError
+from txray.preferences.grid import CELL_BYTES
+from txray.progress import progress
+
+_SHARE = 0.8
+"""Of the memory that is free: the model's own activations need some, too."""
+
+
+def require_memory(
+    sites: Sequence[Site],
+    reader: Reader,
+    corpus: Corpus,
+    features: Sequence[str],
+    folds: int,
+    memory: int | None,
+) -> int:
+    """Refuse a collection that cannot fit, and say what would.
+
+    Only selections that may credit every neuron of every word can be large: then memory is that of all (fold,
+    feature) pairs of the text for each neuron, which a pass over the text, without the model, counts. Kinds of
+    feature that only the model or its tokenizer gives are left out of the estimate.
+
+    Args:
+        sites: of the collection.
+        reader: of the model.
+        corpus: to be read.
+        features: the feature kinds.
+        folds: disjoint groups of documents.
+        memory: bytes that may be used; most of what is free by default.
+
+    Returns:
+        The estimate in bytes; 0 where there is nothing to fear.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    neurons = {site.layer: site.layout.neurons for site in sites if site.selection.threshold is not None}
+    kinds = [kind for kind in features if kind not in (OUTPUT, SUBWORD)]
+    if not neurons or not kinds:
+        return 0
+    allowed = int(_SHARE * free_memory()) if memory is None else memory
+    pairs, distinct = _counted(reader, corpus, kinds, folds)
+    cells = sum(neurons.values()) * CELL_BYTES
+    needed = cells * sum(pairs.values())
+    if needed <= allowed:
+        return needed
+    one_fold = cells * sum(distinct.values())
+    ways = ["selection='max-1' or 'max-5'"]
+    if len(neurons) > 1:
+        most = max(1, int(len(neurons) * allowed / needed))
+        ways.append(f"{most} of the {len(neurons)} layers at a time")
+    if one_fold <= allowed:
+        ways.append(f"folds=1 ({_size(one_fold)})")
+    ways += [
+        f"only the feature {kind!r} ({_size(cells * pairs[kind])})"
+        for kind in kinds
+        if len(kinds) > 1 and cells * pairs[kind] <= allowed
+    ]
+    told = ", ".join(f"{pairs[kind]:,} (fold, {kind})" for kind in kinds)
+    raise UsageError(
+        f"collect: needs about {_size(needed)} of memory for {told} pairs and {sum(neurons.values()):,} neurons, "
+        f"{_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
+    )
+
+
+def _counted(
+    reader: Reader, corpus: Corpus, kinds: Sequence[str], folds: int
+) -> tuple[dict[str, int], dict[str, int]]:
+    """(fold, feature) pairs of the text, and distinct features, by kind."""
+    seen: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+    with progress("estimating memory") as advance:
+        for document in corpus:
+            text, _ = reader.encode(document)
+            bit = 1 << (text.key % folds)
+            for kind, found in seen.items():
+                for feature in set(features_of(kind, text)):
+                    found[feature] = found.get(feature, 0) | bit
+            advance(len(document.words))
+    return (
+        {kind: sum(bits.bit_count() for bits in found.values()) for kind, found in seen.items()},
+        {kind: len(found) for kind, found in seen.items()},
+    )
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be used without swapping; a guess of 4 GiB where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
+
+
+def _size(number: float) -> str:
+    power = int(np.clip(np.log2(max(number, 1)) // 10, 0, 4))
+    return f"{number / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

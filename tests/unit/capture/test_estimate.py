@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.capture.text_models import transformer
+from tests.unit.capture.texts import corpus_of, documents, small_model
+from txray.capture import Layer, collect, estimate
+from txray.capture.estimate import free_memory, require_memory
+from txray.capture.layers import sites_of
+from txray.capture.reading import reader_of
+from txray.capture.selection import Selection
+from txray.errors import UsageError
+from txray.preferences import fold_of
+from txray.preferences.grid import CELL_BYTES
+
+LINEAR = "encoder.layers.*.linear1"
+
+
+def needed(features: list[str], selection: str = "all", **options: Any) -> int:
+    reader = reader_of(transformer(), outputs=False)
+    sites = sites_of(reader, [LINEAR], Selection.parse(selection))
+    asked = {"folds": 16, "memory": None, **options}
+    return require_memory(sites, reader, corpus_of(documents()), features, **asked)
+
+
+def test_the_estimate_is_the_cells_that_occur() -> None:
+    pairs = {
+        kind: len(
+            {
+                (fold_of(document.id), feature.lower() if kind == "token" else feature)
+                for document in documents()
+                for feature in (document.words if kind == "token" else document.annotations["pos"])
+            }
+        )
+        for kind in ("token", "pos")
+    }
+    assert needed(["token"]) == 24 * CELL_BYTES * pairs["token"]
+    assert needed(["token", "pos", "subword"]) == 24 * CELL_BYTES * sum(pairs.values())
+    assert needed(["token"], "max-1") == needed(["token"], "max-position") == 0
+
+
+def test_what_cannot_fit_is_refused_before_the_model_runs() -> None:
+    model = small_model()
+    runs = []
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    model.rnn.register_forward_pre_hook(lambda *_: runs.append(1))
+    layers: list[Any] = [Layer("rnn", selection="all"), Layer("embedding", selection="threshold=0.1")]
+    with pytest.raises(UsageError) as caught:
+        collect(model, corpus_of(documents()), layers, ["token", "pos"], name="s", memory=60_000)
+    told = str(caught.value)
+    assert len(runs) == 3, "only the dry runs"
+    assert "\n" not in told
+    assert re.search(
+        r"needs about [\d.]+ (KiB|MiB) of memory for [\d,]+ \(fold, token\), \d+ \(fold, pos\) pairs", told
+    )
+    assert "24 neurons, 58.6 KiB may be used" in told
+    for way in ("selection='max-1'", "1 of the 2 layers at a time", "folds=1 (", "only the feature 'pos' ("):
+        assert way in told
+
+
+def test_each_way_out_that_is_named_works() -> None:
+    model = small_model()
+
+    def tried(**changes: Any) -> None:
+        asked: dict[str, Any] = {
+            "layers": ["rnn"],
+            "features": ["token", "pos"],
+            "selection": "all",
+            "name": "s",
+            "memory": 40_000,
+        }
+        collect(model, corpus_of(documents()), **{**asked, **changes})
+
+    with pytest.raises(UsageError, match="what would fit"):
+        tried()
+    tried(folds=1)
+    tried(features=["pos"])
+    tried(selection="max-5")
+
+
+def test_free_memory_is_asked_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 << 28 < free_memory() < 1 << 45
+    monkeypatch.setattr(estimate, "free_memory", lambda: 1_000)
+    with pytest.raises(UsageError, match="800 bytes may be used"):
+        needed(["token"])
