@@ -13,6 +13,9 @@ from pathlib import Path
 
 from txray.errors import OutputError
 
+TEMPORARY = ".txray-"
+"""Begins the name of everything that is not complete yet."""
+
 _WRITERS = count()  # two writers of one process must not share a temporary file
 
 
@@ -32,28 +35,41 @@ def atomic_folder(target: Path, *, markers: Collection[str]) -> Iterator[Path]:
         OutputError: the disk is full, the place cannot be written, or `target` holds something else.
     """
     require_replaceable(target, markers)
-    temporary = None
+    temporary = replaced = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = _temporary_folder(target)
         temporary.chmod(0o755)
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 _sync(file)
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.rename(old / "replaced")
-            temporary.rename(target)
-            shutil.rmtree(old)
+            replaced = _temporary_folder(target)
+            _replace(target, temporary, replaced / "replaced")
         else:
             temporary.rename(target)
         _sync(target.parent)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        raise _as_output_error(target, error) from error
     finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
+        for left in (temporary, replaced):
+            if left is not None and left.exists():
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _temporary_folder(target: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{target.name}.", dir=target.parent))
+
+
+def _replace(target: Path, new: Path, former: Path) -> None:
+    """Put a folder in the place of another, or leave the other where it is."""
+    target.rename(former)
+    try:
+        new.rename(target)
+    except BaseException:
+        former.rename(target)
+        raise
 
 
 @contextmanager
@@ -63,18 +79,38 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full, or the place cannot be written.
     """
-    temporary = target.parent / f".{target.name}.{os.getpid()}-{next(_WRITERS)}.part"
+    temporary = target.parent / f"{TEMPORARY}{target.name}.{os.getpid()}-{next(_WRITERS)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    except Exception as error:
+        raise _as_output_error(target, error) from error
     finally:
         # Where the folder is none, there is nothing to remove and the error above tells why.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _as_output_error(target: Path, error: Exception) -> Exception:
+    """What to raise for an error within a block: a full disk has many names, other errors stay what they are."""
+    if isinstance(error, OSError):
+        return OutputError(f"{target}: cannot be written: {error.strerror or error}")
+    # Libraries that write files on their own tell of the disk in words only.
+    for words in ("No space left on device", "Disk quota exceeded", "Read-only file system"):
+        if words in str(error) and not isinstance(error, OutputError):
+            return OutputError(f"{target}: cannot be written: {words}")
+    return error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed process was about to put in place; nobody may be writing there."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

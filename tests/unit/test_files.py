@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from txray.errors import OutputError
-from txray.files import atomic_file, atomic_folder, sha256_of, write_text
+from txray.files import TEMPORARY, atomic_file, atomic_folder, remove_temporaries, sha256_of, write_text
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -75,3 +75,47 @@ def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
 def test_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class LibraryError(Exception):
+    """What a library raises that writes files on its own."""
+
+
+@pytest.mark.parametrize("words", ["parquet: No space left on device (os error 28)", "Read-only file system"])
+def test_a_disk_that_a_library_tells_of_is_one_line_too(words: str, tmp_path: Path) -> None:
+    for atomic in (partial(atomic_folder, markers=()), atomic_file):
+        with pytest.raises(OutputError, match="x: cannot be written: (No|Read)"), atomic(tmp_path / "x"):
+            raise LibraryError(words)
+        with pytest.raises(LibraryError), atomic(tmp_path / "x"):
+            raise LibraryError("something else")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "stage"
+    with atomic_folder(target, markers=("a.txt",)) as place:
+        (place / "a.txt").write_text("1")
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if to == target and (self / "b.txt").exists():
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OutputError, match="busy"), atomic_folder(target, markers=("a.txt",)) as place:
+        (place / "b.txt").write_text("2")
+    assert (target / "a.txt").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_only_what_txray_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".notes").write_text("mine")
+    (tmp_path / ".link").symlink_to(tmp_path / ".git", target_is_directory=True)
+    (tmp_path / f"{TEMPORARY}state.1-0").write_text("half")
+    (tmp_path / f"{TEMPORARY}epoch-001.abc").mkdir()
+    remove_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".link", ".notes"]

@@ -27,6 +27,7 @@ from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Preferences, Stage
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.stage import require_names
 from txray.preferences.tags import tag_table
 
 
@@ -97,6 +98,7 @@ def collect(
     for what, asked in (("layers", layers), ("features", features)):
         if isinstance(asked, str) or not asked or len(set(asked)) != len(asked):
             raise UsageError(f"collect: {what}={asked!r}; give a list of at least one name, each once")
+    require_names(name, features)
     if exemplars < 0:
         raise UsageError(f"collect: exemplars={exemplars}; must not be negative")
     source = corpus if max_words is None else corpus.take(max_words)

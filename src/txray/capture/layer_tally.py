@@ -14,7 +14,7 @@ from torch import Tensor
 from txray.capture.encoding import Encoded, Indices, Text
 from txray.capture.features import SUBWORD, features_of
 from txray.capture.reading import Window
-from txray.capture.responses import Responses, Units, as_numpy, pooled, selected, strongest_units
+from txray.capture.responses import Responses, Units, as_numpy, is_finite, pooled, selected, strongest_units
 from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions
 from txray.capture.words import Words, occurrence_of
@@ -70,6 +70,9 @@ class LayerTally:
         words = Words.of(batch, window, inside, self._folds)
         if not inside.all():
             self.skipped[OUTSIDE] += int((~inside).sum())
+        if not is_finite(flat):
+            # The strongest of a word may be a number where others are not; of padding, nothing matters.
+            words.check(self.site.layer)(as_numpy(pooled(flat, units).sum(dim=-1)))
         ids = {
             kind: self._tallies[kind].ids_of(words.features(kind))
             for kind in self._features

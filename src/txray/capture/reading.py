@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import layer_pattern
 from txray.corpus.document import Document
-from txray.errors import UsageError
+from txray.errors import CaptureError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -151,6 +151,7 @@ class RecurrentReader:
         if isinstance(self._model, SentimentClassifier):
             pooled = self._model.pool(hidden, torch.from_numpy(lengths).to(hidden.device))
             score = self._model.head(pooled).squeeze(-1)
+            _require_finite(score, "the classifier's score of a document")
             probability = torch.sigmoid(score).double().cpu().numpy()
             if self._outputs:
                 predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
@@ -158,8 +159,11 @@ class RecurrentReader:
         elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
             place = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
             flat = hidden.reshape(-1, hidden.shape[-1])[place]
-            best = [self._model.decoder(part).argmax(dim=-1) for part in torch.split(flat, _DECODED)]
-            outputs = self._words[torch.cat(best).cpu().numpy()].tolist() if best else []
+            best = [self._model.decoder(part).max(dim=-1) for part in torch.split(flat, _DECODED)]
+            for each in best:
+                _require_finite(each.values, "the score of a predicted word")
+            indices = [each.indices for each in best]
+            outputs = self._words[torch.cat(indices).cpu().numpy()].tolist() if best else []
         here = np.clip(lengths - start, 0, hidden.shape[1])
         return Window(row, start + step - 1, np.arange(len(row)), step, here, outputs, probability)
 
@@ -240,6 +244,13 @@ def reader_of(model: nn.Module | TextModel, *, outputs: bool) -> Reader:
         f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
         "it in a txray.TextModel that says so"
     )
+
+
+def _require_finite(scores: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(scores).all()):
+        raise CaptureError(
+            f"{what} is no number; the model's weights are broken, or its activations overflow"
+        )
 
 
 def _padded(batch: list[Encoded], padding: int, device: torch.device) -> Tensor:

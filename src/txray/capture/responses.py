@@ -170,6 +170,12 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
     return Responses(unit[kept], neuron[kept], value[kept])
 
 
+def is_finite(values: Tensor) -> bool:
+    """Whether all are numbers, by one sum; a sum that overflows is taken for a no."""
+    wide = values.dtype if values.dtype in (torch.float32, torch.float64) else torch.float32
+    return bool(torch.isfinite(values.sum(dtype=wide)))
+
+
 def as_numpy(values: Tensor) -> NDArray[np.floating]:
     """On the CPU; numpy has no bfloat16."""
     return (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()

@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from txray.cli import collect, compare, data, experiment, layers, merge, plot, report, tagger, train
+from txray.cli.tables import printable
 from txray.errors import TxrayError
 
 app = typer.Typer(
@@ -53,6 +54,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str] | None) -> int:
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            return _failed(f"argument {argument!r} is not UTF-8; rename what it names, or correct it", 2)
     try:
         # Typer gives back the exit code of --help, --version and Ctrl-C instead of raising it.
         code = app(arguments, standalone_mode=False)
@@ -72,11 +76,23 @@ def _exit_code(arguments: list[str] | None) -> int:
         # The reader of our output has gone, e.g. `txray ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{place}{error.strerror or error}; check the path, and the room on the disk", 1)
+    except RuntimeError as error:
+        if "alloc" in str(error):  # torch has no MemoryError
+            return _failed(
+                "out of memory: the model or a batch is too large for this machine; ask for less", 1
+            )
+        return _unexpected(error)
     except Exception as error:
-        return _failed(
-            f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where, and please report it",
-            1,
-        )
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    return _failed(
+        f"unexpected {type(error).__name__}: {error}; set {TRACEBACK}=1 to see where, and please report it", 1
+    )
 
 
 def _interrupted() -> int:
@@ -86,5 +102,5 @@ def _interrupted() -> int:
 def _failed(message: str, exit_code: int) -> int:
     if os.environ.get(TRACEBACK) and sys.exception() is not None:
         raise
-    typer.echo("txray: " + " ".join(message.split()), err=True)
+    typer.echo("txray: " + printable(" ".join(message.split())), err=True)
     return exit_code

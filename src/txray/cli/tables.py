@@ -19,8 +19,15 @@ def print_table(frame: pl.DataFrame) -> None:
         # Folded and not cut: the end of a layer's name tells it from others.
         table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(escape(_shown(value)) for value in row))
+        table.add_row(*(escape(printable(_shown(value))) for value in row))
     Console().print(table)
+
+
+def printable(text: str) -> str:
+    """Text in which nothing steers the terminal: control characters are spelled out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _shown(value: object) -> str:

@@ -26,7 +26,10 @@ def train(
 ) -> None:
     """Train a tagger from a treebank."""
     from txray.corpus import Tagger
+    from txray.corpus.tagger import SAVED
+    from txray.files import require_replaceable
 
+    require_replaceable(out, (SAVED,))
     tagger = Tagger.train(treebank, column=column, split=split)
     tagger.save(out)
     typer.echo(f"tagger in {out}")

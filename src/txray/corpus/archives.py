@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_ENCRYPTED = 1
 """Bit of a zip member's `flag_bits`."""
 
-_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError)
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError)
 
 
 @contextmanager
@@ -77,11 +78,25 @@ def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]
             pass
 
 
+_DESCRIPTIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_LONGEST_DESCRIPTION = 1 << 20
+"""Bytes; they are held in memory, so a packed gigabyte of them would be, too."""
+
+
 class _StrictTarInfo(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _StrictTarInfo:
         try:
-            return super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
+            member = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
+            if member.type in _DESCRIPTIONS and member.size > _LONGEST_DESCRIPTION:
+                raise tarfile.ReadError(f"a name or description of {member.size:,} bytes")
+            return member
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise  # the mark at the end of an archive
         except tarfile.HeaderError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from txray.corpus.corpus import Corpus, derived
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
-from txray.errors import CorpusError, SnapshotError, UnknownNameError, UsageError
+from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError
 from txray.files import atomic_folder
 from txray.progress import progress
 
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     import polars
 
 _FORMAT = "txray tagger 1"
-_SAVED, _MODEL, _WORDS = "tagger.json", "model.crfsuite", "words.json"
+SAVED, _MODEL, _WORDS = "tagger.json", "model.crfsuite", "words.json"
 # CoNLL-U's mark of a value that is not known.
 _MISSING = "_"
 # The decoder's memory grows with the sentence; text without sentence ends is tagged in pieces.
 _LONGEST_SENTENCE = 1000
+# Of temporary files: several times what a large treebank needs.
+_ROOM = 128 << 20
 
 Sentence = tuple[tuple[str, ...], tuple[str, ...]]
 """Words and their tags."""
@@ -239,10 +242,10 @@ class Tagger:
             "facts": self.facts,
             "sha256": _checksum(self.facts, self._model, words),
         }
-        with atomic_folder(Path(path), markers=(_SAVED,)) as folder:
+        with atomic_folder(Path(path), markers=(SAVED,)) as folder:
             (folder / _MODEL).write_bytes(self._model)
             (folder / _WORDS).write_bytes(words)
-            (folder / _SAVED).write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+            (folder / SAVED).write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Tagger:
@@ -253,14 +256,14 @@ class Tagger:
         """
         folder = Path(path)
         try:
-            saved = json.loads((folder / _SAVED).read_text(encoding="utf-8"))
+            saved = json.loads((folder / SAVED).read_text(encoding="utf-8"))
             model, words = (folder / _MODEL).read_bytes(), (folder / _WORDS).read_bytes()
         except OSError as error:
             raise SnapshotError(
                 f"{folder}: no tagger can be read: {error.strerror}; train one first"
             ) from error
         except (ValueError, RecursionError) as error:
-            raise SnapshotError(f"{folder / _SAVED}: is damaged ({error}); train the tagger again") from error
+            raise SnapshotError(f"{folder / SAVED}: is damaged ({error}); train the tagger again") from error
         if not isinstance(saved, dict) or (saved.get("format"), saved.get("features")) != (_FORMAT, VERSION):
             raise SnapshotError(f"{folder}: is no tagger of this version of txray; train it again")
         # crfsuite trusts every byte of its file: a damaged one would end the process
@@ -332,6 +335,16 @@ def _train_crf(sentences: Sequence[Sentence], features: FeatureMaker, iterations
         trainer.message = lambda text: advance() if text.startswith("***** Iteration") else None
         # crfsuite shuffles with the C library's generator and never seeds it
         ctypes.CDLL(None if os.name == "posix" else "ucrtbase").srand(seed)
+        # crfsuite ends the process, or leaves a torso and says nothing, where the disk is full.
+        if shutil.disk_usage(folder).free < _ROOM:
+            raise OutputError(
+                f"{folder}: training a tagger needs {_ROOM >> 20} MiB for temporary files; free some, or set TMPDIR"
+            )
         file = Path(folder) / _MODEL
         trainer.train(str(file))
-        return file.read_bytes()
+        model = file.read_bytes()
+        if model[:4] != b"lCRF" or int.from_bytes(model[4:8], "little") != len(model):
+            raise OutputError(
+                f"{folder}: the tagger's model could not be written as a whole; is the disk full?"
+            )
+        return model

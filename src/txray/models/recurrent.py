@@ -19,6 +19,9 @@ State = Tensor | tuple[Tensor, Tensor]
 """What a recurrent layer carries on: (layers, batch, hidden); for an LSTM, a pair of those."""
 
 
+_LARGEST, _MOST_LAYERS = 1_000_000, 1_000
+
+
 @dataclass(frozen=True)
 class RecurrentConfig:
     """The sizes of a recurrent model.
@@ -49,8 +52,9 @@ class RecurrentConfig:
             raise UnknownNameError.of("cell", self.cell, get_args(Cell))
         for name in ("embedding", "hidden", "layers"):
             size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
-                raise UsageError(f"model: {name}={size!r}; it must be a whole number of at least 1")
+            most = _MOST_LAYERS if name == "layers" else _LARGEST
+            if type(size) is not int or not 1 <= size <= most:
+                raise UsageError(f"model: {name}={size!r}; it must be a whole number from 1 to {most:,}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model: dropout={self.dropout}; it must be at least 0 and below 1")
         if self.tied and self.embedding != self.hidden:
@@ -182,6 +186,8 @@ def language_model(
 @contextmanager
 def seeded_weights(seed: int) -> Iterator[None]:
     """Within the block, new weights depend on `seed` alone; afterwards the random state is as it was."""
+    if not 0 <= seed < 1 << 63:
+        raise UsageError(f"model: seed={seed}; it must be from 0 to 2^63 - 1")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

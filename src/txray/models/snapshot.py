@@ -171,7 +171,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
         raise _missing(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SnapshotError(f"{file}: damaged: {_one_line(error)}; save the model again") from error
     if not isinstance(content, dict):
         raise SnapshotError(f"{file}: damaged: holds no JSON object; save the model again")

@@ -8,6 +8,10 @@ DEFAULT_FOLDS = 16
 """Sixteen, because 2^8 paired sign flips cannot reach 5 % FDR among 1500 neurons and 2^16 can."""
 
 
+MOST_FOLDS = 65_535
+"""What a stage folder can number."""
+
+
 def document_key(document_id: str) -> int:
     """A 63-bit hash of a document id: the same in every process, on every machine."""
     digest = hashlib.blake2b(document_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,24 @@ from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
 
 _FILE_NAME = re.compile(r"[\w.-]{1,100}")
+
+
+def require_names(name: str, features: Iterable[str]) -> None:
+    """Refuse names that no stage folder can hold: better before the work than after it.
+
+    Raises:
+        UsageError: a name that is no text, or a feature kind that cannot be part of a file name.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UsageError(
+            f"stage {name!r}: its name holds half of a surrogate pair, which is no text; rename it"
+        )
+    for kind in features:
+        if not _FILE_NAME.fullmatch(kind):
+            raise UsageError(
+                f"stage {name!r}: feature {kind!r} cannot be part of a file name; rename the annotation "
+                "to letters, digits, '_', '-' and '.'"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +67,7 @@ class Stage:
     def __post_init__(self) -> None:
         if not self.collected:
             raise UsageError(f"stage {self.name!r}: no preferences; collect at least one layer and feature")
-        for kind in self.features:
-            if not _FILE_NAME.fullmatch(kind):
-                raise UsageError(
-                    f"stage {self.name!r}: feature {kind!r} cannot be part of a file name; rename the annotation "
-                    "to letters, digits, '_', '-' and '.'"
-                )
+        require_names(self.name, self.features)
         missing = set(EXEMPLAR_SCHEMA) - set(self.exemplars.columns)
         if missing:
             raise ShapeError(f"stage {self.name!r}: exemplars lack the columns {sorted(missing)}")

@@ -13,6 +13,7 @@ A folder is complete or absent: it is written to a temporary sibling, synced and
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.errors import StageError
+from txray.errors import StageError, TxrayError
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.folds import MOST_FOLDS
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage import Stage
@@ -73,7 +75,7 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
             "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="surrogatepass")
+        (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="strict")
     return target
 
 
@@ -81,7 +83,7 @@ def load_stage(folder: Path | str) -> Stage:
     """Read a stage folder.
 
     Raises:
-        StageError: missing, of another format, or damaged.
+        StageError: missing, unfinished, of another format, or damaged.
     """
     place = Path(folder)
     manifest = read_manifest(place)
@@ -93,37 +95,64 @@ def load_stage(folder: Path | str) -> Stage:
             raise StageError(
                 f"stage folder {place}: {name} is damaged (checksum differs); collect the stage again"
             )
-    collected: dict[tuple[str, str], Preferences] = {}
     try:
-        for kind in manifest["features"]:
-            names, corpus_counts = _read_features(place / f"features.{kind}.parquet", manifest["folds"])
-            rows = pl.read_parquet(place / f"preferences.{kind}.parquet")
-            for layer, n_neurons in manifest["neurons"].items():
-                of_layer = rows.filter(pl.col("layer") == layer)
-                collected[layer, kind] = Preferences(
-                    stage=manifest["name"],
-                    layer=layer,
-                    feature=kind,
-                    selection=manifest["selections"][layer],
-                    n_neurons=n_neurons,
-                    features=names,
-                    corpus_counts=corpus_counts,
-                    fold=of_layer["fold"].to_numpy().astype(np.int64),
-                    neuron=of_layer["neuron"].to_numpy().astype(np.int64),
-                    feature_id=_positions(of_layer["feature"], names),
-                    **{
-                        name: of_layer[name].to_numpy(writable=True)
-                        for name in ("count", "sum", "sum_sq", "max")
-                    },
-                )
-        exemplars = pl.read_parquet(place / "exemplars.parquet")
-        tags = pl.read_parquet(place / "tags.parquet")
-        scales = pl.read_parquet(place / "scales.parquet")
-        return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
-    except (KeyError, pl.exceptions.PolarsError, OSError) as error:
-        raise StageError(
-            f"stage folder {place}: cannot be read ({error}); collect the stage again"
-        ) from error
+        return _read(place, manifest)
+    # Tables that are whole and yet not what they should be fail in many ways.
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OSError,
+        TxrayError,
+        pl.exceptions.PolarsError,
+    ) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise StageError(f"stage folder {place}: cannot be read ({text}); collect the stage again") from error
+
+
+def _read(place: Path, manifest: dict[str, Any]) -> Stage:
+    collected: dict[tuple[str, str], Preferences] = {}
+    for kind in manifest["features"]:
+        names, corpus_counts = _read_features(place / f"features.{kind}.parquet", manifest["folds"])
+        rows = _table(place / f"preferences.{kind}.parquet")
+        if (rows["count"] < 1).any() or (rows["sum"] < 0).any():
+            raise ValueError(f"preferences.{kind}.parquet: a count below 1 or a sum below 0")
+        for layer, n_neurons in manifest["neurons"].items():
+            of_layer = rows.filter(pl.col("layer") == layer)
+            collected[layer, kind] = Preferences(
+                stage=manifest["name"],
+                layer=layer,
+                feature=kind,
+                selection=manifest["selections"][layer],
+                n_neurons=n_neurons,
+                features=names,
+                corpus_counts=corpus_counts,
+                fold=of_layer["fold"].to_numpy().astype(np.int64),
+                neuron=of_layer["neuron"].to_numpy().astype(np.int64),
+                feature_id=_positions(of_layer["feature"], names),
+                **{
+                    name: of_layer[name].to_numpy(writable=True) for name in ("count", "sum", "sum_sq", "max")
+                },
+            )
+    # Cast, so that columns of another kind are found now and not where they are used.
+    exemplars, tags, scales = (
+        pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
+        for name, schema in (("exemplars", EXEMPLAR_SCHEMA), ("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
+    )
+    return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
+
+
+def _table(file: Path) -> pl.DataFrame:
+    """The rows of preferences, or of features, all of them whole and of the kinds that are written."""
+    table = pl.read_parquet(file)
+    numbers = {"count": pl.Int64, "sum": pl.Float64, "sum_sq": pl.Float64, "max": pl.Float64}
+    for name, dtype in table.schema.items():
+        if table[name].null_count() or (name in numbers and dtype != numbers[name]):
+            raise ValueError(f"{file.name}: column {name!r} has gaps, or is of kind {dtype}")
+        if dtype == pl.Float64 and not table[name].is_finite().all():
+            raise ValueError(f"{file.name}: column {name!r} holds what is no number")
+    return table
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -143,15 +172,54 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise StageError(f"{file}: not a readable manifest ({error}); collect the stage again") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise StageError(f"{file}: format {found!r}, this version of txray reads format {FORMAT}")
-    missing = {"name", "features", "neurons", "folds", "selections", "checksums"} - set(manifest)
-    if missing:
-        raise StageError(f"{file}: lacks {', '.join(sorted(missing))}; collect the stage again")
+    wrong = [name for name, fits in _FIELDS.items() if not fits(manifest.get(name))]
+    if not wrong:
+        tables = {
+            f"{part}.{kind}.parquet" for kind in manifest["features"] for part in ("features", "preferences")
+        }
+        if not {*tables, *_ALWAYS} <= manifest["checksums"].keys():
+            wrong = ["checksums"]
+    if wrong:
+        raise StageError(
+            f"{file}: lacks {', '.join(wrong)}, or they are not as written; collect the stage again"
+        )
     return dict(manifest)
+
+
+_ALWAYS = ("exemplars.parquet", "tags.parquet", "scales.parquet")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_map(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(fits, value.values()))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 1 << 40
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "features": lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
+    "neurons": lambda value: _is_map(value, _is_count) and bool(value),
+    "folds": lambda value: _is_count(value) and value <= MOST_FOLDS,
+    "selections": lambda value: _is_map(value, _is_text),
+    "checksums": lambda value: _is_map(value, _is_text),
+    # What only a collection knows; a stage made by hand may lack it.
+    "words": lambda value: value is None or _is_count(value),
+    "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),
+    "corpus": lambda value: value is None or isinstance(value, dict),
+    "model": lambda value: value is None or isinstance(value, dict),
+}
+"""Field of a manifest -> whether a value can be what was written there."""
 
 
 def _features(preferences: Preferences) -> pl.DataFrame:
@@ -166,7 +234,7 @@ def _features(preferences: Preferences) -> pl.DataFrame:
 
 
 def _read_features(file: Path, folds: int) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    table = pl.read_parquet(file)
+    table = _table(file)
     # Written in sorted order, feature by feature, so the first sight of each is the sorted vocabulary.
     names = table["feature"].unique(maintain_order=True).to_numpy()
     counts = np.zeros((folds, len(names)), np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UsageError
-from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.folds import DEFAULT_FOLDS, MOST_FOLDS
 from txray.preferences.grid import Grid
 from txray.preferences.preferences import Preferences
 from txray.preferences.rows import Rows
@@ -37,10 +37,12 @@ class Tally:
                 smaller where most of them occur, larger where few do. The result is the same.
 
         Raises:
-            UsageError: fewer than one neuron or fold.
+            UsageError: fewer than one neuron or fold, or too many folds.
         """
-        if n_neurons < 1 or folds < 1:
-            raise UsageError(f"tally: {n_neurons} neurons and {folds} folds; both must be at least 1")
+        if n_neurons < 1 or not 1 <= folds <= MOST_FOLDS:
+            raise UsageError(
+                f"tally: {n_neurons} neurons and {folds} folds; both must be at least 1, folds at most {MOST_FOLDS:,}"
+            )
         self.n_neurons = n_neurons
         self.folds = folds
         self._ids: dict[str, int] = {}

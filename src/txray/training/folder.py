@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from txray.errors import SnapshotError, UsageError
-from txray.files import atomic_file, write_text
+from txray.files import atomic_file, remove_temporaries, write_text
 from txray.models import RecurrentModel, save_model
 from txray.training.run import CURVES_FILE, FORMAT, RUN_FILE, read_description, snapshot_folder
 
@@ -69,8 +68,7 @@ class RunFolder:
         else:
             content = {"format": FORMAT, "settings": settings, "facts": facts}
             write_text(self.path / RUN_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-        for left in self.path.glob(".*"):  # what a killed run was about to put in place
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        remove_temporaries(self.path)
 
     def commit(
         self,
@@ -119,8 +117,23 @@ class RunFolder:
                 for key in content.keys():  # noqa: SIM118 (no mapping)
                     number, name = key.split(".")
                     optimizer.setdefault(int(number), {})[name] = content.get_tensor(key)
-            return State(description["epoch"], description["rows"], optimizer)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            epoch, rows = description["epoch"], description["rows"]
+            if (
+                type(epoch) is not int
+                or not rows
+                or not all({"epoch", "split", "loss"} <= set(row) for row in rows)
+            ):
+                raise ValueError("it does not say how far the training came")
+            return State(epoch, rows, optimizer)
+        except (
+            SafetensorError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             text = " ".join(str(error).split())
             raise SnapshotError(
                 f"{file}: damaged: {text}; remove {self.path} and start the training again"

@@ -94,6 +94,8 @@ class Schedule:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"training: {name}={value}; it must be at least {least}")
+        if self.seed >= 1 << 63:
+            raise UsageError(f"training: seed={self.seed}; it must be below 2^63")
         for name in ("learning_rate", "clip"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UsageError(f"training: {name}={getattr(self, name)}; it must be a number above 0")

@@ -52,7 +52,7 @@ def load_run(folder: Path | str) -> TrainingRun:
         curves = pl.read_parquet(file)
         epochs = curves["epoch"].unique().sort().to_list()
         best = best_epoch(validation_losses(curves))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, IndexError) as error:
         text = " ".join(str(error).split())
         raise SnapshotError(f"{file}: damaged: {text}; start the training again") from error
     return TrainingRun(
@@ -81,14 +81,16 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise SnapshotError(f"{file}: no such file; give the folder of a training run")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        complete = isinstance(content, dict) and {"format", "settings", "facts"} <= content.keys()
-    except ValueError:
+        complete = isinstance(content, dict) and all(
+            isinstance(content.get(part), dict) for part in ("settings", "facts")
+        )
+    except (ValueError, RecursionError):
         complete = False
     if not complete:
         raise SnapshotError(f"{file}: damaged; remove the folder and start the training again")
-    if content["format"] != FORMAT:
+    if content.get("format") != FORMAT:
         raise SnapshotError(
-            f"{file}: format {content['format']!r}; this version of txray reads format {FORMAT}; "
+            f"{file}: format {content.get('format')!r}; this version of txray reads format {FORMAT}; "
             "use the version that wrote it"
         )
     description: dict[str, Any] = content

@@ -315,3 +315,49 @@ def test_wrong_requests_name_what_there_is() -> None:
 def test_an_empty_corpus_is_refused() -> None:
     with pytest.raises(CorpusError, match="'nothing': no documents"):
         collect(small_model(), Corpus.from_documents("nothing", []), name="s")
+
+
+def test_outputs_that_are_no_numbers_are_refused() -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.decoder.weight[5, 0] = float("nan")
+    with pytest.raises(CaptureError, match="score of a predicted word is no number"):
+        collect(model, corpus_of(documents(4)), features=["output"], name="s")
+    judge = classifier(small_model(), "last", seed=3)
+    with torch.no_grad():
+        judge.head.weight[0, 0] = float("inf")
+    with pytest.raises(CaptureError, match="classifier's score of a document is no number"):
+        collect(judge, corpus_of(documents(4)), name="s")
+
+
+def test_a_weak_neuron_that_is_no_number_is_noticed_too() -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.embedding.weight[model.vocabulary.encode(["mill"]), 3] = float("-inf")
+    made = [Document("bad", ("the", "mill"))]
+    for selection in ("max-1", "max-2", "all", "max-position"):
+        with pytest.raises(CaptureError, match=r"'embedding': activation -inf in document 'bad', word 1"):
+            collect(model, corpus_of(made), layers=["embedding"], selection=selection, name="s")
+
+
+def test_exemplars_among_equals_do_not_depend_on_the_order() -> None:
+    made = [Document(f"d{i}", ("the", "mill", "sleeps")) for i in range(100)]
+    for selection in ("max-1", "all"):
+        for layer in ("embedding", "rnn"):
+            one, two = (
+                collect(
+                    small_model(), corpus_of(each), [layer], selection=selection, name="s", batch_positions=97
+                )
+                for each in (made, made[::-1])
+            )
+            columns = ["neuron", "rank", "document", "position"]
+            assert one.exemplars.select(columns).equals(two.exemplars.select(columns))
+
+
+def test_names_that_cannot_be_saved_are_refused_before_the_model_runs() -> None:
+    model = small_model()
+    model.rnn.register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
+    made = [Document("d", ("the",), {"a/b": ("X",)})]
+    for name, kinds in (("n\udcff", ["token"]), ("s", ["a/b"])):
+        with pytest.raises(UsageError):
+            collect(model, corpus_of(made), features=kinds, name=name)

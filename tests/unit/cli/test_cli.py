@@ -232,3 +232,55 @@ def test_python_runs_the_package_as_a_command() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("txray: ")
     assert "plto" in done.stderr
+
+
+def test_nothing_steers_the_terminal(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "a.jsonl"
+    text.write_text('{"words": ["a"], "\\u001b[31mRED\\u001b]0;own\\u0007": ["x"]}\n')
+    where = ("-f", "jsonl", "-t", text, "-o", tmp_path / "x")
+    assert txray("collect", made / "lm/epoch-001", *where, "--feature", "foo") == 2
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err
+    assert r"\x1b[31mRED" in told.err
+    name = ("--name", "\x1b[31mred\x07")
+    where = ("-f", "demo", "-t", "reviews", "--max-words", 200)
+    assert txray("collect", made / "lm/epoch-001", *where, "-o", tmp_path / "red", *name) == 0
+    assert txray("compare", tmp_path / "red", made / "unsup") == 0
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        (("compare", "a\udcff", "b"), 2, "not UTF-8"),
+        (("compare", "x" * 300, "y"), 1, "File name too long"),
+        (
+            ("train", "lm", "-f", "demo", "-t", "reviews", "-o", "x", "--hidden", str(10**19)),
+            2,
+            "from 1 to 1,000,000",
+        ),
+        (
+            ("train", "lm", "-f", "demo", "-t", "reviews", "-o", "x", "--layers", str(10**21)),
+            2,
+            "from 1 to 1,000",
+        ),
+        (("train", "lm", "-f", "demo", "-t", "reviews", "-o", "x", "--seed", str(2**64)), 2, "2^63"),
+    ],
+    ids=["surrogate", "long path", "hidden", "layers", "seed"],
+)
+def test_extremes_are_one_line(
+    arguments: tuple[str, ...],
+    exit_code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("txray.cli.options.DEMO_WORDS", 2_000)
+    assert txray(*arguments) == exit_code
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.count("\n") == 1
+    assert "unexpected" not in told

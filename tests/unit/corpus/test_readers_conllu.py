@@ -113,7 +113,7 @@ def test_a_treebank_folder(write):
     ):
         corpus = read_corpus("conllu", write.folder, split=split)
         assert next(iter(corpus)).id == part
-    with pytest.raises(UsageError, match="choose one with split=: train, dev, test"):
+    with pytest.raises(UsageError, match="needs a split, one of train, dev, test"):
         read_corpus("conllu", write.folder)
 
 

@@ -100,7 +100,7 @@ def test_the_split_and_the_words_are_part_of_the_fingerprint(write, container):
 
 def test_a_folder_or_an_archive_needs_a_split_that_exists(write):
     for path in (_folder(write), write.tar("acl.tar.gz", REVIEWS)):
-        with pytest.raises(UsageError, match="choose one with split=: train, test"):
+        with pytest.raises(UsageError, match="needs a split, one of train, test"):
             read_corpus("imdb", path)
         with pytest.raises(UsageError, match="unknown split 'unsup'; there are: train, test"):
             read_corpus("imdb", path, split="unsup")

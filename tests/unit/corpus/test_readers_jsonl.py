@@ -127,3 +127,12 @@ def test_any_document_written_as_json_is_read_back(write, held, ascii_only):
     ]
     file = write.gz("any.jsonl.gz", "".join(f"{line}\n" for line in lines))
     assert list(read_corpus("jsonl", file)) == held
+
+
+@pytest.mark.parametrize("key", ["token", "output", "label", "subword"])
+def test_an_annotation_that_would_be_hidden_is_refused(write, key):
+    file = write.plain("a.jsonl", f'{{"words": ["a"], "{key}": ["x"]}}\n'.encode())
+    with pytest.raises(CorpusError, match=rf"line 1: '{key}' is a kind of feature of its own"):
+        list(read_corpus("jsonl", file))
+    (document,) = read_corpus("jsonl", file, ignore=[key])
+    assert document.annotations == {}

@@ -72,7 +72,7 @@ def test_two_files_with_the_same_ids_are_refused(write):
 
 
 def test_there_are_no_splits(write):
-    with pytest.raises(UsageError, match="format 'text' has no splits, not 'train'"):
+    with pytest.raises(UsageError, match="format 'text' has no splits, so 'train'"):
         read_corpus("text", write.plain("a.txt", "x"), split="train")
 
 

@@ -123,7 +123,7 @@ def test_the_split_is_chosen_and_validation_means_valid(write, split):
 
 def test_a_folder_needs_a_split_and_one_that_exists(write):
     write.plain("wiki.train.tokens", TEXT)
-    with pytest.raises(UsageError, match="choose one with split=: train, valid, test"):
+    with pytest.raises(UsageError, match="needs a split, one of train, valid, test"):
         read_corpus("wikitext", write.folder)
     with pytest.raises(UsageError, match=r"unknown split 'trian' \(did you mean 'train'\?\)"):
         read_corpus("wikitext", write.folder, split="trian")

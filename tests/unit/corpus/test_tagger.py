@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -364,3 +365,19 @@ class TestEnglishWebTreebank:
                 for gold, given in zip(document.annotations["pos"], trained(document), strict=True)
             ]
             assert sum(gold == given for gold, given in pairs) / len(pairs) > 0.93, domain
+
+
+def test_no_room_for_temporary_files_is_told(treebank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("txray.corpus.tagger.shutil.disk_usage", lambda _: usage._replace(free=1 << 20))
+    with pytest.raises(OutputError, match="needs 128 MiB for temporary files; free some, or set TMPDIR"):
+        Tagger.train(treebank, iterations=1)
+
+
+def test_a_model_that_was_not_written_whole_is_told(treebank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: read(self)[:-9] if self.suffix == ".crfsuite" else read(self)
+    )
+    with pytest.raises(OutputError, match="could not be written as a whole"):
+        Tagger.train(treebank, iterations=1)

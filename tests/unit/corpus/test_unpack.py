@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -164,3 +166,18 @@ def test_a_place_that_cannot_be_written(write):
     write.plain("file", "x")
     with pytest.raises(OutputError, match="cannot be written"):
         unpack(write.zip("a.zip", FILES), write.folder / "file" / "target")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_a_name_that_unpacks_to_gigabytes_is_refused(write, target, kind):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        entry = tarfile.TarInfo("././@LongLink")
+        entry.type, entry.size = kind, 64 << 20
+        tar.addfile(entry, io.BytesIO(bytes(64 << 20)))
+    file = write.plain("long.tar.gz", gzip.compress(content.getvalue(), 1))
+    tracemalloc.start()
+    _refused(file, target, "a name or description of 67,108,864 bytes")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.preferences.builders import arrays, preferences_of, random_events, stage_of
 from txray.errors import OutputError, ShapeError, StageError, UnknownNameError, UsageError
+from txray.files import sha256_of
 from txray.preferences import Stage, load_stage
 from txray.transfer import compare, hellinger
 
@@ -179,3 +180,85 @@ def test_a_stage_needs_preferences_and_exemplar_columns() -> None:
             Stage("s", {("rnn", kind): stage.preferences()}, stage.exemplars)
     with pytest.raises(ShapeError, match="probability"):
         Stage("s", stage.collected, stage.exemplars.drop("probability"))
+
+
+WRONG_FIELDS: list[tuple[str, object]] = [
+    ("name", 1),
+    ("name", "\ud800"),
+    ("features", 1),
+    ("features", []),
+    ("features", ["token", 2]),
+    ("features", ["../token"]),
+    ("neurons", []),
+    ("neurons", {"rnn": 0}),
+    ("neurons", {"rnn": "12"}),
+    ("folds", "16"),
+    ("folds", -1),
+    ("folds", True),
+    ("folds", 10**9),
+    ("selections", {}),
+    ("selections", {"rnn": 3}),
+    ("checksums", []),
+    ("checksums", {}),
+    ("words", "many"),
+    ("layers", [1]),
+    ("corpus", "text"),
+    ("model", 7),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_FIELDS)
+def test_a_manifest_of_other_values_is_one_line(field: str, value: object, tmp_path: Path) -> None:
+    folder = stage_of(random_events(100)).save(tmp_path / "s")
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), field: value}))
+    with pytest.raises(StageError) as caught:
+        load_stage(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_endless_json_is_no_manifest(tmp_path: Path) -> None:
+    folder = stage_of(random_events(100)).save(tmp_path / "s")
+    (folder / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(StageError, match="not a readable manifest"):
+        load_stage(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("preferences.token.parquet", pl.lit(None, pl.UInt16).alias("fold")),
+        ("preferences.token.parquet", pl.lit(None, pl.String).alias("feature")),
+        ("preferences.token.parquet", pl.lit("1").alias("count")),
+        ("preferences.token.parquet", pl.lit(0, pl.Int64).alias("count")),
+        ("preferences.token.parquet", pl.lit(-1.0).alias("sum")),
+        ("preferences.token.parquet", pl.lit(float("nan")).alias("sum")),
+        ("preferences.token.parquet", pl.lit(99, pl.UInt32).alias("neuron")),
+        ("preferences.token.parquet", pl.lit("not among the features").alias("feature")),
+        ("features.token.parquet", pl.lit(None, pl.String).alias("feature")),
+        ("features.token.parquet", pl.lit(999, pl.UInt16).alias("fold")),
+        ("exemplars.parquet", pl.lit("strong").alias("activation")),
+        ("tags.parquet", pl.lit("x").alias("count")),
+        ("scales.parquet", pl.lit("x").alias("mean")),
+    ],
+)
+def test_tables_of_other_values_are_one_line(name: str, change: pl.Expr, tmp_path: Path) -> None:
+    stage = stage_of(random_events(100))
+    tags = pl.DataFrame({"token": ["a"], "pos": ["NN"], "count": [1]})
+    scales = pl.DataFrame({"layer": ["rnn"], "neuron": [0], "mean": [0.0], "deviation": [1.0]})
+    folder = Stage(stage.name, stage.collected, stage.exemplars, {}, tags, scales).save(tmp_path / "s")
+    changed = pl.read_parquet(folder / name).with_columns(change)
+    changed = changed if len(changed) else pl.DataFrame({column: ["x"] for column in changed.columns})
+    changed.write_parquet(folder / name)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["checksums"][name] = sha256_of(folder / name)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StageError, match="cannot be read") as caught:
+        load_stage(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_no_folder_can_hold_are_refused() -> None:
+    stage = stage_of(random_events(10))
+    with pytest.raises(UsageError, match="half of a surrogate pair"):
+        Stage("n\udcff", stage.collected, stage.exemplars)

