@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs experiment clean
+.PHONY: help demo test check format docs bench experiment clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ format: $(INSTALLED)  ## format and sort imports in place
 
 docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+
+bench: $(INSTALLED)  ## speed and memory as ratios, written to docs/performance.md (some 20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 experiment: $(INSTALLED)  ## the experiment on real text: WIKITEXT=... IMDB=... CONLLU=... [PRESET=small] [OUT=out/small]
 	$(BIN)/txray experiment --preset $(or $(PRESET),small) --wikitext $(WIKITEXT) --imdb $(IMDB) \

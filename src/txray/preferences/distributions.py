@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,13 @@ class Distributions:
             place.max() >= len(features) or not np.array_equal(features[place], self.features)
         ):
             raise ShapeError("distributions: the new feature set must contain every feature of the old one")
+        return self._at(place, features)
+
+    def _placed(self, places: Mapping[str, int], features: NDArray[np.object_]) -> Distributions:
+        place = np.fromiter(map(places.__getitem__, self.features), np.int64, len(self.features))
+        return self._at(place, features)
+
+    def _at(self, place: NDArray[np.int64], features: NDArray[np.object_]) -> Distributions:
         matrix = sp.csr_array(
             (self.matrix.data, place[self.matrix.indices], self.matrix.indptr),
             shape=(self.matrix.shape[0], len(features)),
@@ -96,5 +104,8 @@ def aligned(before: Distributions, after: Distributions) -> tuple[Distributions,
         )
     if np.array_equal(before.features, after.features):
         return before, after
-    union = np.array(sorted({*before.features, *after.features}), dtype=object)
-    return before.onto(union), after.onto(union)
+    union = sorted({*before.features, *after.features})
+    # A dictionary finds a place some times faster than a search among strings.
+    places = dict(zip(union, range(len(union)), strict=True))
+    features = np.array(union, dtype=object)
+    return before._placed(places, features), after._placed(places, features)

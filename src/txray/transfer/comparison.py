@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError
 from txray.files import atomic_folder
+from txray.preferences.distributions import aligned
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 from txray.transfer.concentration import gini
@@ -111,7 +112,8 @@ def compare(
 
 
 def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:
-    p, q = before.distributions(weight), after.distributions(weight)
+    # Once, so that nothing below has to look features up again.
+    p, q = aligned(before.distributions(weight), after.distributions(weight))
     length_before, length_after = p.lengths(), q.lengths()
     state = np.select(
         [(length_before > 0) & (length_after > 0), length_before > 0, length_after > 0],

@@ -1,0 +1,251 @@
+"""What is measured, one function per row of the page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from benchmarks import models, texts
+from benchmarks.bare import BareForward
+from benchmarks.published import (
+    Means,
+    collect_word_by_word,
+    hellinger_by_loops,
+    means_by_groups,
+    means_word_by_word,
+)
+from benchmarks.timing import ratio
+from txray import collect, compare, load_stage
+from txray.models import RecurrentLanguageModel, TextModel
+from txray.preferences import ExemplarTally, Stage, Tally
+
+KINDS = ["token", "pos"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the page.
+
+    Attributes:
+        what: was measured.
+        target: as a ratio, in words.
+        measured: the ratio, with its spread.
+        detail: sizes, seconds, words per second.
+    """
+
+    what: str
+    target: str
+    measured: str
+    detail: str
+
+
+def _overhead(
+    what: str,
+    target: str,
+    model: RecurrentLanguageModel | TextModel,
+    layers: list[str],
+    words: int,
+    *,
+    selection: str = "max-1",
+    batch_positions: int = 4_096,
+) -> Result:
+    documents = texts.documents(words)
+    bare = BareForward(model, documents, batch_positions)
+
+    def collecting() -> None:
+        collect(
+            model, texts.corpus(words), layers, KINDS, selection, name="s", batch_positions=batch_positions
+        )
+
+    found = ratio(collecting, bare)
+    return Result(
+        what,
+        target,
+        f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})",
+        f"{words:,} words; {words / found.first:,.0f} words/s collecting, {words / found.second:,.0f} bare",
+    )
+
+
+def lstm_max_1() -> Result:
+    """A large recurrent layer."""
+    return _overhead(
+        "LSTM of 1500 units, `max-1`, tokens and tags", "at most 1.10 x", models.lstm(1500), ["rnn"], 20_000
+    )
+
+
+def encoder_max_1() -> Result:
+    """One MLP layer of an encoder."""
+    layers = ["encoder.layer.6.intermediate"]
+    return _overhead(
+        "encoder of BERT's size, `max-1`, tokens and tags", "at most 1.10 x", models.encoder(), layers, 2_500
+    )
+
+
+def encoder_all() -> Result:
+    """Every neuron of one MLP layer."""
+    layers = ["encoder.layer.6.intermediate"]
+    return _overhead(
+        "its MLP layer of 3072 units, `all`",
+        "at most 1.25 x",
+        models.encoder(),
+        layers,
+        2_500,
+        selection="all",
+    )
+
+
+def many_layers() -> Result:
+    """All MLP layers and all block outputs."""
+    layers = ["encoder.layer.*.intermediate", "encoder.layer.*.output"]
+    return _overhead("24 of its layers at once, `max-1`", "-", models.encoder(), layers, 2_500)
+
+
+def _published(hidden: int, words: int, target: str, *, outputs: bool = False) -> Result:
+    model, documents = models.lstm(hidden), texts.documents(words)
+    kinds = [*KINDS, "output"] if outputs else KINDS
+    with tempfile.TemporaryDirectory() as folder:
+        found = ratio(
+            lambda: collect_word_by_word(model, documents, Path(folder) / "rows.csv", outputs=outputs),
+            lambda: collect(model, texts.corpus(words), features=kinds, name="s"),
+            rounds=3,
+        )
+    return Result(
+        f"word by word, LSTM of {hidden} units{', with predicted words' if outputs else ''}",
+        target,
+        f"{found.value:,.0f} x ({found.low:,.0f} to {found.high:,.0f})",
+        f"{words:,} words; {words / found.second:,.0f} words/s against {words / found.first:,.0f}",
+    )
+
+
+def published() -> Iterator[Result]:
+    """Against the published way of collecting."""
+    yield _published(100, 3_000, "at least 100 x")
+    yield _published(1500, 1_500, "at least 40 x")
+    yield _published(100, 1_500, "at least 25 x", outputs=True)
+    yield _published(1500, 1_000, "at least 10 x", outputs=True)
+
+
+def comparing() -> Iterator[Result]:
+    """Distances of 1500 neurons from saved stages, against loops over some of them."""
+    yield _comparing(means_word_by_word, "over neurons and their words", "at least 500 x, under a second")
+    yield _comparing(means_by_groups, "over neurons, words grouped", "-")
+
+
+def _comparing(means: Means, kind: str, target: str, neurons: int = 1500, sample: int = 6) -> Result:
+    records = {name: _records(seed, neurons) for name, seed in (("before", 1), ("after", 2))}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, table in records.items():
+            _stage_of(name, table, neurons).save(Path(folder) / name)
+
+        def whole() -> pl.DataFrame:
+            return compare(load_stage(Path(folder) / "before"), load_stage(Path(folder) / "after")).neurons
+
+        def loop() -> list[float | None]:
+            return hellinger_by_loops(records["before"], records["after"], range(sample), means)
+
+        assert np.allclose(loop(), whole()["hellinger"][:sample].to_numpy(), atol=1e-9)
+        found = ratio(loop, whole)
+    return Result(
+        f"comparing {neurons:,} neurons, 400,000 words, from saved stages, against a pandas loop {kind}",
+        target,
+        f"{found.value * neurons / sample:,.0f} x; {found.second:.2f} s",
+        f"the loop timed on {sample} neurons: {found.first / sample:.3f} s each",
+    )
+
+
+def _records(seed: int, neurons: int, words: int = 400_000) -> pd.DataFrame:
+    """One record per word, as the published way of collecting leaves them; Zipf-like words."""
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "token": [f"w{i}" for i in random.zipf(1.2, words) % 30_000],
+            "neuron": random.integers(0, neurons, words),
+            "activation": random.random(words),
+        }
+    )
+
+
+def _stage_of(name: str, records: pd.DataFrame, neurons: int) -> Stage:
+    tally = Tally(neurons)
+    feature = tally.ids_of(records["token"].tolist())
+    fold = np.arange(len(records)) // 200 % tally.folds
+    tally.count_occurrences(fold, feature)
+    tally.update(fold, records["neuron"].to_numpy(), feature, records["activation"].to_numpy())
+    preferences = tally.freeze(stage=name, layer="rnn", feature="token", selection="max-1")
+    return Stage(name, {("rnn", "token"): preferences}, ExemplarTally(neurons).table("rnn"))
+
+
+_MEMORY = """
+import resource, sys
+from txray import collect, demo_corpus
+from txray.models import language_model
+words = int(sys.argv[1])
+model = language_model("lstm", demo_corpus("reviews", words=20_000), embedding=32, hidden=64)
+collect(model, demo_corpus("reviews", words=words), features=["token", "pos"], name="s", batch_positions=4096)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory() -> Result:
+    """Peak memory of a process that collects ten times as much text."""
+
+    def peak(words: int) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", _MEMORY, str(words)], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    small, large = peak(100_000), peak(1_000_000)
+    return Result(
+        "peak memory, ten times the text",
+        "at most 1.05 x",
+        f"{large / small:.3f} x",
+        f"{small / 1024:,.0f} MiB at 100,000 words, {large / 1024:,.0f} MiB at 1,000,000",
+    )
+
+
+def costs() -> Iterator[tuple[str, str, str]]:
+    """Seconds of tallying 200,000 words without a model, by what grows: quantity, value, seconds per million words."""
+    base: dict[str, Any] = {"neurons": 1_500, "vocabulary": 10_000, "folds": 16}
+    grown = {"neurons": (100, 1_500, 12_000), "vocabulary": (1_000, 10_000, 100_000), "folds": (1, 16, 64)}
+    for quantity, values in grown.items():
+        for value in values:
+            yield quantity, f"{value:,}", f"{5 * _tallying(**{**base, quantity: value}):.2f}"
+
+
+def _tallying(neurons: int, vocabulary: int, folds: int, words: int = 200_000) -> float:
+    random = np.random.default_rng(0)
+    names = [f"w{i}" for i in random.zipf(1.2, words) % vocabulary]
+    fold, neuron = random.integers(0, folds, words), random.integers(0, neurons, words)
+    value = random.random(words).astype(np.float32)
+
+    def work() -> None:
+        tally = Tally(neurons, folds)
+        for start in range(0, words, 4_000):
+            part = slice(start, start + 4_000)
+            ids = tally.ids_of(names[part])
+            tally.count_occurrences(fold[part], ids)
+            tally.update(fold[part], neuron[part], ids, value[part])
+        tally.freeze(stage="s", layer="l", feature="token", selection="max-1")
+
+    return ratio(work, lambda: sum(range(1_000_000)), rounds=3).first
+
+
+CASES: dict[str, Callable[[], Result | Iterator[Result]]] = {
+    "lstm": lstm_max_1,
+    "encoder": encoder_max_1,
+    "all": encoder_all,
+    "layers": many_layers,
+    "published": published,
+    "compare": comparing,
+    "memory": memory,
+}
