@@ -14,6 +14,7 @@ from txray.experiment.sources import Sources
 from txray.files import write_text
 from txray.models import classifier, language_model, load_snapshot
 from txray.preferences import Stage, load_stage
+from txray.preferences.store import MANIFEST
 from txray.training import TrainingRun, train_classifier, train_language_model
 
 LAYER = "rnn"
@@ -173,11 +174,11 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
     from txray.training import device_of
 
     folder = place / "stages" / name
-    if folder.exists():
+    if (folder / MANIFEST).exists():
         return load_stage(folder)
     say(f"collecting stage {name}")
     model = load_snapshot(snapshot).to(device_of(device))
-    stage = collect(model, corpus, layers=[LAYER], features=["token", "pos"], name=name)
+    stage = collect(model, corpus, layers=[LAYER], features=["token", "pos"], name=name, checkpoint=folder)
     stage.save(folder)
     return stage
 
