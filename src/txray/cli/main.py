@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from txray.cli import collect, compare, data, experiment, layers, merge, plot, report, tagger, train
 from txray.cli.tables import printable
-from txray.errors import TxrayError
+from txray.errors import DominanceWarning, TxrayError
 
 app = typer.Typer(
     name="txray",
@@ -59,7 +62,8 @@ def _exit_code(arguments: list[str] | None) -> int:
             return _failed(f"argument {argument!r} is not UTF-8; rename what it names, or correct it", 2)
     try:
         # Typer gives back the exit code of --help, --version and Ctrl-C instead of raising it.
-        code = app(arguments, standalone_mode=False)
+        with _warnings_in_one_line():
+            code = app(arguments, standalone_mode=False)
         return _interrupted() if code == _INTERRUPTED else code if isinstance(code, int) else 0
     except TxrayError as error:
         return _failed(str(error), error.exit_code)
@@ -87,6 +91,22 @@ def _exit_code(arguments: list[str] | None) -> int:
         return _unexpected(error)
     except Exception as error:
         return _unexpected(error)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show what txray warns of as it shows errors; other libraries' warnings stay as they are."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, DominanceWarning):
+            typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
+        else:
+            shown(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _unexpected(error: Exception) -> int:

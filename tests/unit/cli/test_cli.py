@@ -9,8 +9,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from txray.cli.main import _exit_code, run
+from txray.corpus import demo_corpus
+from txray.models import language_model, save_model
 from txray.preferences import load_stage
 
 
@@ -284,3 +287,35 @@ def test_extremes_are_one_line(
     assert says in told
     assert told.count("\n") == 1
     assert "unexpected" not in told
+
+
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
+    corpus = demo_corpus("reviews", words=500)
+    model = language_model("lstm", corpus, embedding=4, hidden=6)
+    with torch.no_grad():
+        model.rnn.bias_ih_l0.add_(torch.tensor([9.0, 0, 0, 0, 0, 0] * 4))
+    save_model(model, tmp_path / "m")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "txray",
+            "collect",
+            "m",
+            "-f",
+            "demo",
+            "-t",
+            "reviews",
+            "--max-words",
+            "300",
+            "-o",
+            "s",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("txray: warning: layer 'rnn': neuron 0 wins")
+    assert "'max-1/zscore'" in line
