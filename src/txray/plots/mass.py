@@ -79,7 +79,7 @@ def mass_activation(
     return dress(
         figure,
         title=_finding(preferences, masses),
-        subtitle="Activation mass of each neuron, sorted: a line that falls fast is knowledge in few neurons",
+        subtitle="Activation mass of each neuron, sorted: where a line falls fast, few neurons win most words",
         caption=caption(*preferences),
     )
 
