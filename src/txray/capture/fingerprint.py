@@ -16,5 +16,5 @@ def model_fingerprint(model: nn.Module) -> str:
         tensor = state[key].detach().cpu().contiguous()
         digest.update(repr((key, tuple(tensor.shape), str(tensor.dtype))).encode())
         # As bytes, because numpy lacks some of the number types of torch.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
