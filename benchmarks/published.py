@@ -40,11 +40,12 @@ def collect_word_by_word(
             for word, tag in zip(document.words, document.annotations["pos"], strict=True):
                 ids = torch.tensor([model.vocabulary.encode([word])])
                 hidden, state = model.hidden_states(ids, state)
+                scores = model.decoder(hidden)  # the whole model runs, whether or not its outputs are wanted
                 activation = hidden[0, 0]
                 value, neuron = activation.max(dim=0)
                 row = [word, tag, int(neuron), float(value), " ".join(map(str, activation.tolist()))]
                 if outputs:
-                    row.append(model.vocabulary.words[int(model.decoder(hidden)[0, 0].argmax())])
+                    row.append(model.vocabulary.words[int(scores[0, 0].argmax())])
                 table.writerow(row)
                 words += 1
     return words
