@@ -140,6 +140,8 @@ def listed(page: Page) -> list[int]:
     until(page, f"{rows}.length === document.getElementById('neurons').ariaRowCount - 1")
     neurons = page.evaluate(f"{rows}.map((row) => Number(row.dataset.neuron))")
     page.evaluate("document.querySelector('.browser').style.height = ''")
+    # Two frames, so that the page has seen the small window before anybody makes it large again.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return list(neurons)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from txray.errors import StageError, UsageError
 from txray.files import atomic_file
@@ -116,9 +116,9 @@ class FolderCheckpoints:
             "sha256": _digest(arrays),
         }
         with atomic_file(self._file) as new:
-            # The one that is always there: a file without arrays is none.
-            save_file({"": np.zeros(1), **arrays}, new, metadata={_META: json.dumps(described)})
-            new.chmod(0o644)  # safetensors lets nobody else read
+            # As bytes: when it writes a file on its own, safetensors leaves a torso beside it if it is killed.
+            # One array is always there, because a file without any is none.
+            new.write_bytes(save({"": np.zeros(1), **arrays}, metadata={_META: json.dumps(described)}))
 
     def _read(self) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from txray.errors import SnapshotError, UsageError
@@ -97,8 +97,8 @@ class RunFolder:
         }
         description = json.dumps({"format": FORMAT, "epoch": epoch, "rows": rows})
         with atomic_file(self.path / _STATE_FILE) as new:
-            save_file(tensors, new, metadata={_META: description})
-            new.chmod(0o644)  # safetensors lets nobody else read
+            # As bytes: when it writes a file on its own, safetensors leaves a torso beside it if it is killed.
+            new.write_bytes(save(tensors, metadata={_META: description}))
         self.write_curves(rows)
 
     def state(self) -> State | None:

@@ -32,7 +32,7 @@ DEATHS: dict[str, tuple[str, str, int, int | None]] = {
     "in-the-middle-of-epoch-2": ("language-model", LANGUAGE_MODEL_STEP, 17, 1),
     "before-epoch-0": ("language-model", "txray.training.folder:save_model", 1, None),
     "half-a-snapshot": ("language-model", "txray.models.snapshot:_write_json", 6, 1),
-    "snapshot-without-state": ("language-model", "txray.training.folder:save_file", 3, 1),
+    "snapshot-without-state": ("language-model", "txray.training.folder:save", 3, 1),
     "state-not-yet-in-place": ("language-model", "pathlib:Path.replace", 6, 1),
     "state-without-curves": ("language-model", "polars:DataFrame.write_parquet", 3, 1),
     "classifier-in-the-middle-of-epoch-2": ("classifier", CLASSIFIER_STEP, 10, 1),
