@@ -53,7 +53,9 @@ def atomic_folder(target: Path, *, markers: Collection[str]) -> Iterator[Path]:
     except Exception as error:
         raise _as_output_error(target, error) from error
     finally:
-        for left in (temporary, replaced):
+        # Where the former folder could not even be put back, this is the only copy of it.
+        done = (temporary, replaced) if target.exists() else (temporary,)
+        for left in done:
             if left is not None and left.exists():
                 shutil.rmtree(left, ignore_errors=True)
 

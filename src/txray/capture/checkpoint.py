@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from txray.errors import StageError, UsageError
 from txray.files import atomic_file
+from txray.preferences.state import below
 from txray.preferences.store import CHECKPOINT
 
 _FORMAT = 1
@@ -135,7 +136,7 @@ class FolderCheckpoints:
             ) from error
         _require_same(self._file.parent, request, self._request)
         for name, batches in passes.items():
-            self._passes[name] = _FolderPass(self, batches, _below(f"{name}|", arrays))
+            self._passes[name] = _FolderPass(self, batches, below(f"{name}|", arrays))
 
 
 class _FolderPass:
@@ -150,7 +151,7 @@ class _FolderPass:
     def restore(self, consumers: Sequence[Stateful]) -> int:
         if self.batches:
             for number, consumer in enumerate(consumers):
-                consumer.restore(_below(f"{number}|", self.arrays))
+                consumer.restore(below(f"{number}|", self.arrays))
         self._latest = time.monotonic()
         return self.batches
 
@@ -172,10 +173,6 @@ class _FolderPass:
         self._owner.write()
         # From here on, so that a slow disk does not lead to nothing but checkpoints.
         self._latest = time.monotonic()
-
-
-def _below(prefix: str, arrays: Arrays) -> Arrays:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _digest(arrays: Arrays) -> str:

@@ -66,10 +66,10 @@ def collect(
         max_words: read this many words of the corpus; all by default.
         folds: disjoint groups of documents, for the statistics of change.
         exemplars: strongest occurrences kept per neuron.
-        batch_positions: padded positions in a batch; changes speed and memory, not the result.
+        batch_positions: padded positions in a batch; changes speed and memory, and the result only by the rounding
+            of the model's own arithmetic.
         scales: a stage whose means and standard deviations standardize this one; by default, where a selection
             standardizes, a first pass over the corpus computes them.
-
         checkpoint: the folder that the stage will be saved to; what is done so far is kept there, and the same call
             goes on from it after an interruption, to the same bytes. Not kept by default.
         checkpoint_seconds: between two checkpoints.

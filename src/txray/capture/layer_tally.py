@@ -19,7 +19,7 @@ from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions
 from txray.capture.words import Words, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
-from txray.preferences.state import as_bytes, from_bytes
+from txray.preferences.state import as_bytes, below, from_bytes
 
 NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
@@ -116,18 +116,11 @@ class LayerTally:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
-
-        def part(prefix: str) -> dict[str, NDArray[Any]]:
-            start = f"{prefix}/"
-            return {
-                name.removeprefix(start): array for name, array in state.items() if name.startswith(start)
-            }
-
         for kind, tally in self._tallies.items():
-            tally.restore(part(f"kind.{kind}"))
-        self._exemplars.restore(part("exemplars"))
+            tally.restore(below(f"kind.{kind}/", state))
+        self._exemplars.restore(below("exemplars/", state))
         if self._positions is not None:
-            self._positions.restore(part("positions"))
+            self._positions.restore(below("positions/", state))
         self.counted, skipped = from_bytes(state["account/words"])
         self.skipped = Counter(skipped)
 

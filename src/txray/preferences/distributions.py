@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,18 +72,14 @@ class Distributions:
         Raises:
             ShapeError: a feature of this set is not in `features`.
         """
-        place = np.searchsorted(features, self.features)
-        if len(self.features) and (
-            place.max() >= len(features) or not np.array_equal(features[place], self.features)
-        ):
-            raise ShapeError("distributions: the new feature set must contain every feature of the old one")
-        return self._at(place, features)
-
-    def _placed(self, places: Mapping[str, int], features: NDArray[np.object_]) -> Distributions:
-        place = np.fromiter(map(places.__getitem__, self.features), np.int64, len(self.features))
-        return self._at(place, features)
-
-    def _at(self, place: NDArray[np.int64], features: NDArray[np.object_]) -> Distributions:
+        # A dictionary finds a place some times faster than a search among strings.
+        places = dict(zip(features, range(len(features)), strict=True))
+        try:
+            place = np.fromiter(map(places.__getitem__, self.features), np.int64, len(self.features))
+        except KeyError as error:
+            raise ShapeError(
+                f"distributions: the new feature set must contain every feature of the old one, it lacks {error}"
+            ) from error
         matrix = sp.csr_array(
             (self.matrix.data, place[self.matrix.indices], self.matrix.indptr),
             shape=(self.matrix.shape[0], len(features)),
@@ -104,8 +99,5 @@ def aligned(before: Distributions, after: Distributions) -> tuple[Distributions,
         )
     if np.array_equal(before.features, after.features):
         return before, after
-    union = sorted({*before.features, *after.features})
-    # A dictionary finds a place some times faster than a search among strings.
-    places = dict(zip(union, range(len(union)), strict=True))
-    features = np.array(union, dtype=object)
-    return before._placed(places, features), after._placed(places, features)
+    union = np.array(sorted({*before.features, *after.features}), dtype=object)
+    return before.onto(union), after.onto(union)

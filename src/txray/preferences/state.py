@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,3 +18,8 @@ def as_bytes(value: Any) -> NDArray[np.uint8]:
 def from_bytes(array: NDArray[np.uint8]) -> Any:
     """What `as_bytes` was given."""
     return json.loads(array.tobytes().decode("utf-8"))
+
+
+def below(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
