@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,7 @@ class LayerTally:
         self._folds = folds
         self.exemplars_kept = exemplars
         n_neurons = site.layout.neurons
-        # Where every neuron may be credited, most of them are, for most features.
-        dense = site.selection.threshold == 0
-        self._tallies = {kind: Tally(n_neurons, folds, dense=dense) for kind in features}
+        self._tallies = {kind: Tally(n_neurons, folds) for kind in features}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if site.selection.rule == "max-position" else None
 
@@ -95,12 +94,14 @@ class LayerTally:
             strong = strongest_units(found, self.exemplars_kept, words.key, words.word)
         for kind, feature_id in ids.items():
             _add(self._tallies[kind], words.fold, feature_id, found)
+        # One word is often the strongest of many neurons.
+        occurrence = cache(words.occurrence)
         self._exemplars.update(
             strong.neuron,
             strong.value,
             words.key[strong.unit],
             words.word[strong.unit],
-            lambda i: words.occurrence(int(strong.unit[i])),
+            lambda i: occurrence(int(strong.unit[i])),
         )
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -51,8 +51,6 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
         feature_id=totals.feature_id[rows],
         count=totals.count[rows],
         sum=totals.sum[rows],
-        sum_sq=totals.sum_sq[rows],
-        max=totals.max[rows],
     )
     weights = mine.weights(weight)
     # Rows come sorted by feature: in a stable sort, ties keep that order. Weights of 0 are no preference.

@@ -54,7 +54,8 @@ class Distributions:
             features: (n_features,) names of the columns.
         """
         positive = weight > 0
-        neuron, feature_id, weight = neuron[positive], feature_id[positive], weight[positive]
+        if not positive.all():
+            neuron, feature_id, weight = neuron[positive], feature_id[positive], weight[positive]
         total = np.bincount(neuron, weights=weight, minlength=n_neurons)
         matrix = sp.csr_array(
             (weight / total[neuron], (neuron, feature_id)), shape=(n_neurons, len(features))
@@ -97,7 +98,8 @@ def aligned(before: Distributions, after: Distributions) -> tuple[Distributions,
         raise ShapeError(
             f"cannot align distributions of {before.matrix.shape[0]} and {after.matrix.shape[0]} neurons"
         )
-    if np.array_equal(before.features, after.features):
+    if before.features is after.features or np.array_equal(before.features, after.features):
         return before, after
-    union = np.array(sorted({*before.features, *after.features}), dtype=object)
+    # Two sorted runs are merged, not sorted.
+    union = np.array(list(dict.fromkeys(sorted([*before.features, *after.features]))), dtype=object)
     return before.onto(union), after.onto(union)

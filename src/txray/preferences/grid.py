@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.preferences.reduction import Reduced
 from txray.preferences.rows import Rows
 
 CELL_BYTES = 28
@@ -44,47 +45,43 @@ class Grid:
                 held[name][at[here], neuron[here]] = getattr(rows, name)[here]
         return grid
 
-    def add(
-        self,
-        group: NDArray[np.int64],
-        count: NDArray[np.int64],
-        total: NDArray[np.float64],
-        total_sq: NDArray[np.float64],
-        largest: NDArray[np.float64],
-    ) -> None:
-        """Add statistics.
-
-        Args:
-            group: (n,) what each row stands for, each once.
-            count, total, total_sq, largest: (n, n_neurons) of non-negative activations.
-        """
-        row = self._rows(group)
-        block = row // self._per_block
+    def add(self, part: Reduced) -> None:
+        """Add the statistics of some groups."""
+        row = self._rows(part.group)
+        block, at = np.divmod(row, self._per_block)
         for number in np.unique(block).tolist():
-            here = np.flatnonzero(block == number)
-            at = row[here] - number * self._per_block
             held = self._blocks[number]
-            held["count"][at] += count[here].astype(np.int32)
-            held["sum"][at] += total[here]
-            held["sum_sq"][at] += total_sq[here]
-            held["max"][at] = np.maximum(held["max"][at], largest[here])
+            here = slice(None) if block[0] == block[-1] == number and len(self._blocks) == 1 else block == number
+            place = at[here]
+            held["count"][place] += part.count[here]
+            held["sum"][place] += part.sum[here]
+            held["sum_sq"][place] += part.sum_sq[here]
+            held["max"][place] = np.maximum(held["max"][place], part.max[here])
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(n_rows,) the group of each row, in order of first sight."""
+        return np.concatenate([np.zeros(0, np.int64), *self._groups])
+
+    def taken(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
+        """(n, n_neurons) `count`, `sum`, `sum_sq` or `max` of these rows, a copy."""
+        if not len(row):
+            return np.zeros((0, self._n_neurons))
+        block, at = np.divmod(row, self._per_block)
+        found = np.empty((len(row), self._n_neurons), self._blocks[0][name].dtype)
+        for number in np.unique(block).tolist():
+            here = block == number
+            found[here] = self._blocks[number][name][at[here]]
+        return found
 
     def rows(self) -> Rows:
         """All cells in use as sparse rows, with keys `group * n_neurons + neuron`, ascending."""
-        if not self._groups:
-            return Rows.empty()
-        groups = np.concatenate(self._groups)
-        parts = []
+        groups = self.groups
+        parts = [Rows.empty()]
         for number, held in enumerate(self._blocks):
             of_block = groups[number * self._per_block : (number + 1) * self._per_block]
-            row, neuron = np.nonzero(held["count"][: len(of_block)])
-            parts.append(
-                Rows(
-                    of_block[row] * self._n_neurons + neuron,
-                    held["count"][row, neuron].astype(np.int64),
-                    *(held[name][row, neuron] for name in ("sum", "sum_sq", "max")),
-                )
-            )
+            cells = Reduced(of_block, **{name: array[: len(of_block)] for name, array in held.items()})
+            parts.append(Rows.of_cells(cells, self._n_neurons))
         return Rows.combined(parts)
 
     def _rows(self, group: NDArray[np.int64]) -> NDArray[np.int64]:

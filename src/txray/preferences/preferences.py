@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.distributions import Distributions
+from txray.preferences.reduction import run_starts
 
 Weight = Literal["mean", "mass", "count"]
 """What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
@@ -28,16 +29,12 @@ class Totals:
         feature_id: (n,) int64 column.
         count: (n,) int64 selected activations.
         sum: (n,) float64 of the activations.
-        sum_sq: (n,) float64 of their squares.
-        max: (n,) float64.
     """
 
     neuron: NDArray[np.int64]
     feature_id: NDArray[np.int64]
     count: NDArray[np.int64]
     sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
 
     def weights(self, weight: Weight) -> NDArray[np.float64]:
         """(n,) what a preference distribution normalises."""
@@ -125,21 +122,23 @@ class Preferences:
     @cached_property
     def totals(self) -> Totals:
         """Statistics per (neuron, feature), summed over folds."""
-        key = self.neuron * max(len(self.features), 1) + self.feature_id
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        if len(key) == 0:
-            return Totals(key, key, key, *(np.zeros(0) for _ in range(3)))
-        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        neuron, feature_id = np.divmod(key[starts], len(self.features))
+        order, starts = self._pairs
+        if len(order) == 0:
+            return Totals(order, order, order, np.zeros(0))
+        first = order[starts]
         return Totals(
-            neuron=neuron,
-            feature_id=feature_id,
+            neuron=self.neuron[first],
+            feature_id=self.feature_id[first],
             count=np.add.reduceat(self.count[order], starts),
             sum=np.add.reduceat(self.sum[order], starts),
-            sum_sq=np.add.reduceat(self.sum_sq[order], starts),
-            max=np.maximum.reduceat(self.max[order], starts),
         )
+
+    @cached_property
+    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n_rows,) the rows by neuron, then feature, and where each (neuron, feature) begins among them."""
+        key = self.neuron * max(len(self.features), 1) + self.feature_id
+        order = np.argsort(key, kind="stable")
+        return order, run_starts(key[order])
 
     def distributions(self, weight: Weight = "mean") -> Distributions:
         """The preference distribution of every neuron.
@@ -171,11 +170,11 @@ class Preferences:
 
     def mass(self) -> NDArray[np.float64]:
         """(n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
-        return _summed(self.neuron, self.sum, self.n_neurons)
+        return _summed(self.totals.neuron, self.totals.sum, self.n_neurons)
 
     def wins(self) -> NDArray[np.int64]:
         """(n_neurons,) number of each neuron's selected activations."""
-        return _summed(self.neuron, self.count, self.n_neurons).astype(np.int64)
+        return _summed(self.totals.neuron, self.totals.count, self.n_neurons).astype(np.int64)
 
     def feature_mass(self) -> NDArray[np.float64]:
         """(n_features,) sum of the selected activations on each feature, over all neurons."""
@@ -204,6 +203,8 @@ class Preferences:
                 f"there are 0 to {self.n_neurons - 1}"
             )
         totals = self.totals
+        order, starts = self._pairs
+        largest = np.maximum.reduceat(self.max[order], starts) if len(order) else self.max
         mean = totals.weights("mean")
         total_mean = _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
         rows = slice(None) if neuron is None else slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
@@ -216,7 +217,7 @@ class Preferences:
                 "count": totals.count[rows],
                 "sum": totals.sum[rows],
                 "mean": mean[rows],
-                "max": totals.max[rows],
+                "max": largest[rows],
                 "probability": probability[rows],
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.preferences.reduction import Reduced, run_starts
+
 _COLUMNS = ("key", "count", "sum", "sum_sq", "max")
 
 
@@ -46,6 +48,16 @@ class Rows:
         return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)
 
     @classmethod
+    def of_cells(cls, part: Reduced, n_neurons: int) -> Rows:
+        """One row per group and neuron with a positive activation, with the key `group * n_neurons + neuron`."""
+        row, neuron = np.nonzero(part.count)
+        return cls(
+            part.group[row] * n_neurons + neuron,
+            part.count[row, neuron].astype(np.int64),
+            *(getattr(part, name)[row, neuron] for name in ("sum", "sum_sq", "max")),
+        )
+
+    @classmethod
     def combined(cls, parts: Sequence[Rows]) -> Rows:
         """All parts in one, rows of the same key merged, keys ascending."""
         key = np.concatenate([part.key for part in parts])
@@ -53,7 +65,7 @@ class Rows:
             return cls.empty()
         order = np.argsort(key, kind="stable")
         key = key[order]
-        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+        starts = run_starts(key)
         count, total, total_sq, largest = (
             np.concatenate([getattr(part, name) for part in parts])[order]
             for name in ("count", "sum", "sum_sq", "max")

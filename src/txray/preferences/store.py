@@ -56,7 +56,9 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
                 stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected
             ]
             _features(of_kind[0]).write_parquet(place / f"features.{kind}.parquet")
-            pl.concat([_rows(one) for one in of_kind]).write_parquet(place / f"preferences.{kind}.parquet")
+            # lz4: a quarter larger than zstd on real text, and read twice as fast.
+            rows = pl.concat([_rows(one) for one in of_kind])
+            rows.write_parquet(place / f"preferences.{kind}.parquet", compression="lz4")
         stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
         stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
         stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
@@ -131,9 +133,7 @@ def _read(place: Path, manifest: dict[str, Any]) -> Stage:
                 fold=of_layer["fold"].to_numpy().astype(np.int64),
                 neuron=of_layer["neuron"].to_numpy().astype(np.int64),
                 feature_id=_positions(of_layer["feature"], names),
-                **{
-                    name: of_layer[name].to_numpy(writable=True) for name in ("count", "sum", "sum_sq", "max")
-                },
+                **{name: of_layer[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")},
             )
     # Cast, so that columns of another kind are found now and not where they are used.
     exemplars, tags, scales = (
@@ -226,7 +226,7 @@ def _features(preferences: Preferences) -> pl.DataFrame:
     feature_id, fold = np.nonzero(preferences.corpus_counts.T)
     return pl.DataFrame(
         {
-            "feature": pl.Series(preferences.features[feature_id].tolist(), dtype=pl.String),
+            "feature": _named(preferences.features, feature_id),
             "fold": fold.astype(np.uint16),
             "count": preferences.corpus_counts[fold, feature_id],
         }
@@ -235,10 +235,13 @@ def _features(preferences: Preferences) -> pl.DataFrame:
 
 def _read_features(file: Path, folds: int) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     table = _table(file)
-    # Written in sorted order, feature by feature, so the first sight of each is the sorted vocabulary.
-    names = table["feature"].unique(maintain_order=True).to_numpy()
+    # Written in sorted order, feature by feature, so each run of one feature is one of the sorted vocabulary.
+    place = table["feature"].rle_id().to_numpy().astype(np.int64)
+    names = table["feature"].filter(np.diff(place, prepend=-1) > 0).to_numpy()
+    if len(names) != table["feature"].n_unique():
+        raise ValueError(f"{file.name}: the rows of a feature do not stand together")
     counts = np.zeros((folds, len(names)), np.int64)
-    counts[table["fold"].to_numpy(), _positions(table["feature"], names)] = table["count"].to_numpy()
+    counts[table["fold"].to_numpy(), place] = table["count"].to_numpy()
     return names, counts
 
 
@@ -247,13 +250,17 @@ def _positions(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.in
     return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)
 
 
+def _named(names: NDArray[np.object_], feature_id: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(names.tolist(), dtype=pl.String).gather(feature_id)
+
+
 def _rows(preferences: Preferences) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "layer": pl.Series([preferences.layer] * len(preferences.fold), dtype=pl.String),
+            "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, len(preferences.fold)),
             "fold": preferences.fold.astype(np.uint16),
             "neuron": preferences.neuron.astype(np.uint32),
-            "feature": pl.Series(preferences.features[preferences.feature_id].tolist(), dtype=pl.String),
+            "feature": _named(preferences.features, preferences.feature_id),
             "count": preferences.count,
             "sum": preferences.sum,
             "sum_sq": preferences.sum_sq,

@@ -12,8 +12,12 @@ from txray.errors import ShapeError, UsageError
 from txray.preferences.folds import DEFAULT_FOLDS, MOST_FOLDS
 from txray.preferences.grid import Grid
 from txray.preferences.preferences import Preferences
+from txray.preferences.reduction import reduced
 from txray.preferences.rows import Rows
 from txray.preferences.state import as_bytes, from_bytes
+
+_DENSE_SHARE = 0.3
+"""A sparse row takes half as much room again as a dense cell, and is sorted."""
 
 _PENDING_ROWS = 1 << 20
 """Rows collected before they are sorted into the rest; about 40 MB."""
@@ -27,14 +31,15 @@ class Tally:
     (fold, neuron, feature) triples only.
     """
 
-    def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS, *, dense: bool = False) -> None:
+    def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS, *, dense: bool | None = None) -> None:
         """Start empty.
 
         Args:
             n_neurons: neurons of the layer.
             folds: disjoint groups of documents.
             dense: whether what `update_dense` adds is held as a grid of all (fold, feature, neuron): faster and
-                smaller where most of them occur, larger where few do. The result is the same.
+                smaller where many of them occur, larger where few do. Decided by the first words that are added,
+                if not given; the result is the same.
 
         Raises:
             UsageError: fewer than one neuron or fold, or too many folds.
@@ -50,7 +55,8 @@ class Tally:
         self._rows = Rows.empty()
         self._pending: list[Rows] = []
         self._n_pending = 0
-        self._grid = Grid(n_neurons) if dense else None
+        self._dense = dense
+        self._grid: Grid | None = None
 
     @classmethod
     def of(cls, preferences: Preferences) -> Tally:
@@ -134,31 +140,14 @@ class Tally:
             raise ShapeError(
                 f"tally of {self.n_neurons} neurons: got activations of shape {activations.shape}"
             )
-        if len(fold) == 0:
-            return
-        # Words are grouped by (fold, feature) first, so that the large array is reduced along words
-        # before any key is made: far fewer keys than positive activations.
-        group = feature_id * self.folds + fold
-        order = np.argsort(group, kind="stable")
-        group = group[order]
-        starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-        values = np.maximum(activations[order].astype(np.float64), 0.0)
-        count = np.add.reduceat((values > 0).astype(np.int64), starts, axis=0)
-        total, largest = np.add.reduceat(values, starts, axis=0), np.maximum.reduceat(values, starts, axis=0)
-        total_sq = np.add.reduceat(np.square(values, out=values), starts, axis=0)
-        if self._grid is not None:
-            self._grid.add(group[starts], count, total, total_sq, largest)
-            return
-        row, neuron = np.nonzero(count)
-        self._push(
-            Rows(
-                key=group[starts][row] * self.n_neurons + neuron,
-                count=count[row, neuron],
-                sum=total[row, neuron],
-                sum_sq=total_sq[row, neuron],
-                max=largest[row, neuron],
-            )
-        )
+        for part in reduced(feature_id * self.folds + fold, activations):
+            if self._dense is None:
+                self._dense = np.count_nonzero(part.count) > _DENSE_SHARE * part.count.size
+            if self._dense:
+                self._grid = self._grid or Grid(self.n_neurons)
+                self._grid.add(part)
+            else:
+                self._push(Rows.of_cells(part, self.n_neurons))
 
     def merge(self, other: Tally) -> None:
         """Add everything another tally has seen; the other stays as it is.
@@ -187,6 +176,7 @@ class Tally:
         )
         grid = Rows.empty() if self._grid is None else self._grid.rows()
         return {
+            "dense": np.array([self._dense is not None, bool(self._dense)]),
             **grid.arrays("grid."),
             **self._rows.arrays("rows."),
             **waiting.arrays("pending."),
@@ -201,7 +191,9 @@ class Tally:
         self._rows = Rows.of_arrays(state, "rows.")
         self._pending = [Rows.of_arrays(state, "pending.")]
         self._n_pending = len(self._pending[0])
-        if self._grid is not None:
+        decided, dense = state["dense"]
+        self._dense = bool(dense) if decided else None
+        if self._dense:
             self._grid = Grid.of(Rows.of_arrays(state, "grid."), self.n_neurons)
 
     def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
@@ -213,15 +205,15 @@ class Tally:
             feature: the feature kind, e.g. `token`.
             selection: how activations were selected, e.g. `max-1`.
         """
-        rows = self._all_rows()
         names = sorted(self._ids)
         first_sight = np.fromiter((self._ids[name] for name in names), np.int64, len(names))
         sorted_id = np.empty(len(names), np.int64)
         sorted_id[first_sight] = np.arange(len(names))
-        group, neuron = np.divmod(rows.key, self.n_neurons)
-        seen_id, fold = np.divmod(group, self.folds)
-        feature_id = sorted_id[seen_id]
-        order = np.lexsort((feature_id, neuron, fold))
+        columns = (
+            self._columns(sorted_id)
+            if self._grid is None or len(self._combined())
+            else self._grid_columns(self._grid, sorted_id)
+        )
         return Preferences(
             stage=stage,
             layer=layer,
@@ -230,14 +222,39 @@ class Tally:
             n_neurons=self.n_neurons,
             features=np.array(names, dtype=object),
             corpus_counts=self._occurrences[:, first_sight],
-            fold=fold[order],
-            neuron=neuron[order],
-            feature_id=feature_id[order],
-            count=rows.count[order],
-            sum=rows.sum[order],
-            sum_sq=rows.sum_sq[order],
-            max=rows.max[order],
+            **columns,
         )
+
+    def _columns(self, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Everything, in the order of preferences.
+
+        Args:
+            sorted_id: (n_features,) place of each feature among all in sorted order.
+        """
+        rows = self._all_rows()
+        group, neuron = np.divmod(rows.key, self.n_neurons)
+        seen_id, fold = np.divmod(group, self.folds)
+        feature_id = sorted_id[seen_id]
+        order = np.argsort((fold * self.n_neurons + neuron) * max(len(sorted_id), 1) + feature_id)
+        columns = {"fold": fold, "neuron": neuron, "feature_id": feature_id}
+        columns |= {name: getattr(rows, name) for name in ("count", "sum", "sum_sq", "max")}
+        return {name: column[order] for name, column in columns.items()}
+
+    def _grid_columns(self, grid: Grid, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The same where there is nothing but a grid: transposed fold by fold, nothing is sorted."""
+        seen_id, fold = np.divmod(grid.groups, self.folds)
+        feature_id = sorted_id[seen_id]
+        parts: list[dict[str, NDArray[Any]]] = []
+        for number in range(self.folds):
+            row = np.flatnonzero(fold == number)
+            row = row[np.argsort(feature_id[row])]
+            neuron, place = np.nonzero(np.ascontiguousarray(grid.taken("count", row).T))
+            part = {"fold": np.full(len(neuron), number), "neuron": neuron, "feature_id": feature_id[row][place]}
+            for name in ("count", "sum", "sum_sq", "max"):
+                part[name] = grid.taken(name, row)[place, neuron]
+            parts.append(part)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return columns | {"count": columns["count"].astype(np.int64)}
 
     def _key(
         self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]

@@ -18,7 +18,12 @@ from txray.preferences.distributions import aligned
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 from txray.transfer.concentration import gini
-from txray.transfer.distances import hellinger, hellinger_length, hellinger_published_code
+from txray.transfer.distances import (
+    hellinger,
+    hellinger_length,
+    hellinger_published_code,
+    published_code_distance,
+)
 
 STATES = ("shared", "avoided", "gained", "unpreferred")
 """Preferred in both stages, only before, only after, in neither."""
@@ -114,6 +119,11 @@ def compare(
 def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:
     # Once, so that nothing below has to look features up again.
     p, q = aligned(before.distributions(weight), after.distributions(weight))
+    union = hellinger_length(p, q)
+    if weight == "mean":
+        published = published_code_distance(before, after, p, q, union)
+    else:
+        published = hellinger_published_code(before, after)
     length_before, length_after = p.lengths(), q.lengths()
     state = np.select(
         [(length_before > 0) & (length_after > 0), length_before > 0, length_after > 0],
@@ -126,13 +136,13 @@ def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.Data
             "state": pl.Series(state.tolist(), dtype=pl.Enum(STATES)),
             "length_before": length_before,
             "length_after": length_after,
-            "hellinger_length": hellinger_length(p, q),
+            "hellinger_length": union,
             "mass_before": before.mass(),
             "mass_after": after.mass(),
             "wins_before": before.wins(),
             "wins_after": after.wins(),
             "hellinger": hellinger(p, q),
-            "hellinger_published_code": hellinger_published_code(before, after),
+            "hellinger_published_code": published,
         }
     ).with_columns(pl.col("hellinger", "hellinger_published_code").fill_nan(None))
 
@@ -166,8 +176,8 @@ def _summary(
         "mean_hellinger_published_code": shared["hellinger_published_code"].mean(),
         "mass_before": float(neurons["mass_before"].sum()),
         "mass_after": float(neurons["mass_after"].sum()),
-        "mass_gini_before": _number(gini(before.mass())),
-        "mass_gini_after": _number(gini(after.mass())),
+        "mass_gini_before": _number(gini(neurons["mass_before"].to_numpy())),
+        "mass_gini_after": _number(gini(neurons["mass_after"].to_numpy())),
     }
 
 

@@ -32,7 +32,7 @@ def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64
         Rethmeier et al. 2020, section 2.2.
     """
     before, after = aligned(before, after)
-    distance = np.sqrt(_squared_root_difference(before.matrix, after.matrix) / 2)
+    distance = _root_distance(before.matrix, after.matrix)
     distance[(before.lengths() == 0) | (after.lengths() == 0)] = np.nan
     return np.minimum(distance, 1.0)
 
@@ -79,24 +79,36 @@ def hellinger_published_code(before: Preferences, after: Preferences) -> NDArray
     Source:
         Behaviour of the authors' public code (copenlu/tx-ray), not of the paper.
     """
-    first, second = aligned(_unnormalised(before), _unnormalised(after))
-    distance = np.sqrt(_squared_root_difference(first.matrix, second.matrix)) / np.sqrt(2)
+    first, second = aligned(before.distributions(), after.distributions())
+    return published_code_distance(before, after, first, second, hellinger_length(first, second))
+
+
+def published_code_distance(
+    before: Preferences,
+    after: Preferences,
+    first: Distributions,
+    second: Distributions,
+    length: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """The same, where the aligned distributions of weight `mean` and the Hellinger lengths are there already."""
+    distance = _root_distance(
+        *(sp.diags_array(_published_scale(of)) @ p.matrix for of, p in ((before, first), (after, second)))
+    )
     preferred = (first.lengths() > 0) & (second.lengths() > 0)
     result = np.full(len(distance), np.nan)
-    result[preferred] = distance[preferred] / hellinger_length(first, second)[preferred]
+    result[preferred] = distance[preferred] / length[preferred]
     return result
 
 
-def _squared_root_difference(before: Any, after: Any) -> NDArray[np.float64]:
+def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:
+    """sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2) of each row."""
     difference = (before.sqrt() - after.sqrt()).tocsr()
-    return np.asarray(difference.multiply(difference).sum(axis=1), dtype=np.float64).ravel()
+    np.square(difference.data, out=difference.data)
+    return np.sqrt(np.asarray(difference.sum(axis=1), dtype=np.float64).ravel() / 2)
 
 
-def _unnormalised(preferences: Preferences) -> Distributions:
-    totals = preferences.totals
-    weight = totals.weights("mean") / preferences.mass()[totals.neuron]
-    matrix = sp.csr_array(
-        (weight, (totals.neuron, totals.feature_id)),
-        shape=(preferences.n_neurons, len(preferences.features)),
-    )
-    return Distributions(matrix, preferences.features)
+def _published_scale(preferences: Preferences) -> NDArray[np.float64]:
+    """(n_neurons,) what the rows of the published code sum to: the mean activations over the mass; 0 if un-preferred."""
+    totals, mass = preferences.totals, preferences.mass()
+    means = np.bincount(totals.neuron, totals.weights("mean"), preferences.n_neurons)
+    return np.divide(means, mass, out=np.zeros(len(mass)), where=mass > 0)
