@@ -13,6 +13,7 @@ def documents(words: int) -> tuple[Document, ...]:
     return tuple(demo_corpus("reviews", words=words))
 
 
+@cache
 def corpus(words: int) -> Corpus:
     """The same as a corpus."""
     return Corpus.from_documents("benchmark", documents(words))

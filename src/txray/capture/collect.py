@@ -13,7 +13,7 @@ import polars as pl
 from torch import nn
 
 from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
-from txray.capture.estimate import require_memory
+from txray.capture.estimate import as_size, require_memory
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.fingerprint import model_fingerprint
 from txray.capture.layer_tally import LayerTally
@@ -47,6 +47,7 @@ def collect(
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
+    autocast: str | None = None,
 ) -> Stage:
     """Run a model over a corpus and collect what its neurons prefer.
 
@@ -75,12 +76,14 @@ def collect(
         checkpoint_seconds: between two checkpoints.
         memory: bytes that the tallies may take; most of what is free by default. Selections that may credit every
             neuron of every word are estimated from the text, and refused before the model runs if they cannot fit.
+        autocast: `bfloat16` or `float16`: operations of the model run in this number type where that is safe, faster
+            on devices made for it and less exact; by default they run in the model's own.
 
     Returns:
         The stage. Its manifest accounts for every word: words read = counted + skipped, by reason.
 
     Raises:
-        UnknownNameError: no such layer, feature or selection.
+        UnknownNameError: no such layer, feature, selection or number type.
         UsageError: nothing asked for, a kind of model that collect cannot read for, more memory needed than
             there is, or the checkpoint is of another collection.
         CorpusError: the corpus is empty or lacks what a feature needs.
@@ -102,16 +105,17 @@ def collect(
     if exemplars < 0:
         raise UsageError(f"collect: exemplars={exemplars}; must not be negative")
     source = corpus if max_words is None else corpus.take(max_words)
-    reader = reader_of(model, outputs=OUTPUT in features)
+    reader = reader_of(model, outputs=OUTPUT in features, autocast=autocast)
     sites = sites_of(reader, layers, chosen)
     for site in sites:
         site.require(features)
-    require_memory(sites, reader, source, features, folds, memory)
+    needed = require_memory(sites, reader, source, features, folds, memory)
+    fingerprint = model_fingerprint(reader.module)
     checkpoints: Checkpoints = NoCheckpoints()
     if checkpoint is not None:
         request = {
             "name": name,
-            "model": model_fingerprint(reader.module),
+            "model": fingerprint,
             "corpus": source.fingerprint,
             "layers": [[site.layer, *site.described().values()] for site in sites],
             "features": list(features),
@@ -127,13 +131,15 @@ def collect(
     )
     tallies = [LayerTally(site, features, folds, exemplars) for site in sites]
     intake = Intake(source, reader, tagged={"token", "pos"} <= set(features))
-    run(reader, intake, tallies, batch_positions, f"collecting {name}", max_words, checkpoints.of("tallies"))
-    return _stage(name, reader, source, chosen, tallies, intake)
+    doing = f"collecting {name}" + (f" (tallies up to {as_size(needed)})" if needed else "")
+    run(reader, intake, tallies, batch_positions, doing, max_words, checkpoints.of("tallies"))
+    return _stage(name, reader, fingerprint, source, chosen, tallies, intake)
 
 
 def _stage(
     name: str,
     reader: Reader,
+    fingerprint: str,
     corpus: Corpus,
     selection: Selection,
     tallies: Sequence[LayerTally],
@@ -161,7 +167,7 @@ def _stage(
     for line in dominance:
         warnings.warn(line, DominanceWarning, stacklevel=3)
     manifest = {
-        "model": {"type": reader.name, "fingerprint": model_fingerprint(reader.module)},
+        "model": {"type": reader.name, "fingerprint": fingerprint},
         "reading": reader.settings,
         "corpus": {
             "name": corpus.name,

@@ -14,7 +14,11 @@ from txray.capture.site import Site
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.grid import CELL_BYTES
+from txray.preferences.preferences import ROW_BYTES
 from txray.progress import progress
+
+LARGEST = CELL_BYTES + ROW_BYTES
+"""Bytes of one (fold, feature, neuron) when a tally becomes preferences: then it is there twice."""
 
 _SHARE = 0.8
 """Of the memory that is free: the model's own activations need some, too."""
@@ -43,7 +47,8 @@ def require_memory(
         memory: bytes that may be used; most of what is free by default.
 
     Returns:
-        The estimate in bytes; 0 where there is nothing to fear.
+        The estimate in bytes, which is reached only if every neuron is credited for every feature; 0 where there is
+        nothing to fear.
 
     Raises:
         UsageError: it does not fit.
@@ -54,7 +59,7 @@ def require_memory(
         return 0
     allowed = int(_SHARE * free_memory()) if memory is None else memory
     pairs, distinct = _counted(reader, corpus, kinds, folds)
-    cells = sum(neurons.values()) * CELL_BYTES
+    cells = sum(neurons.values()) * LARGEST
     needed = cells * sum(pairs.values())
     if needed <= allowed:
         return needed
@@ -64,16 +69,16 @@ def require_memory(
         most = max(1, int(len(neurons) * allowed / needed))
         ways.append(f"{most} of the {len(neurons)} layers at a time")
     if one_fold <= allowed:
-        ways.append(f"folds=1 ({_size(one_fold)})")
+        ways.append(f"folds=1 ({as_size(one_fold)})")
     ways += [
-        f"only the feature {kind!r} ({_size(cells * pairs[kind])})"
+        f"only the feature {kind!r} ({as_size(cells * pairs[kind])})"
         for kind in kinds
         if len(kinds) > 1 and cells * pairs[kind] <= allowed
     ]
     told = ", ".join(f"{pairs[kind]:,} (fold, {kind})" for kind in kinds)
     raise UsageError(
-        f"collect: needs about {_size(needed)} of memory for {told} pairs and {sum(neurons.values()):,} neurons, "
-        f"{_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
+        f"collect: needs about {as_size(needed)} of memory for {told} pairs and {sum(neurons.values()):,} neurons, "
+        f"{as_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
     )
 
 
@@ -109,6 +114,7 @@ def free_memory() -> int:
         return 4 << 30
 
 
-def _size(number: float) -> str:
+def as_size(number: float) -> str:
+    """A number of bytes as people write it."""
     power = int(np.clip(np.log2(max(number, 1)) // 10, 0, 4))
     return f"{number / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -144,13 +144,27 @@ def _characters(part: str) -> str:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, and the former mode of every module afterwards."""
+def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterator[None]:
+    """Evaluation mode without gradients, and the former mode of every module afterwards.
+
+    Args:
+        model: any module.
+        autocast: the number type that operations run in where that is safe; None for that of the model.
+    """
     former = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.inference_mode():
+        with (
+            torch.inference_mode(),
+            torch.autocast(device_of(model).type, autocast, enabled=autocast is not None),
+        ):
             yield
     finally:
         for module, training in former.items():
             module.training = training
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module runs; the CPU where it has no parameters."""
+    first = next(module.parameters(), None)
+    return torch.device("cpu") if first is None else first.device

@@ -20,6 +20,7 @@ from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions
 from txray.capture.words import Words, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
+from txray.preferences.reduction import run_starts
 from txray.preferences.state import as_bytes, below, from_bytes
 
 NOT_POSITIVE = "no positive activation"
@@ -87,7 +88,7 @@ class LayerTally:
             return
         found = selected(flat, units, self.site.selection, words.check(self.site.layer))
         if isinstance(found, Responses):
-            self._account(len(np.unique(found.unit)), len(words))
+            self._account(len(run_starts(found.unit)), len(words))
             strong = found
         else:
             self._account(int((found > 0).any(dim=-1).sum()), len(words))
@@ -126,9 +127,9 @@ class LayerTally:
         self.skipped = Counter(skipped)
 
     def freeze(self, stage: str) -> Iterator[Preferences]:
-        """The preferences of each feature kind."""
-        for kind, tally in self._tallies.items():
-            yield tally.freeze(
+        """The preferences of each feature kind, whose tally is given up: both would take twice the memory."""
+        for kind in self._features:
+            yield self._tallies.pop(kind).freeze(
                 stage=stage, layer=self.site.layer, feature=kind, selection=str(self.site.selection)
             )
 

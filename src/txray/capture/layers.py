@@ -126,7 +126,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 
 def _dry_runs(reader: Reader, names: Sequence[str]) -> tuple[dict[str, DryRun], dict[str, DryRun]]:
     """What each layer that runs gives, for two inputs of different size."""
-    with evaluating(reader.module):
+    with evaluating(reader.module, reader.autocast):
         longest = reader.dry_run(*_SECOND)
         runs = []
         for documents, steps in (

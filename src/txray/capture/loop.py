@@ -12,7 +12,8 @@ from torch import Tensor
 from txray.capture.batching import batches
 from txray.capture.checkpoint import Pass
 from txray.capture.encoding import Encoded
-from txray.capture.hooks import capturing, evaluating
+from txray.capture.hooks import capturing, device_of, evaluating
+from txray.capture.prefetch import prefetched
 from txray.capture.reading import Reader, Window
 from txray.capture.site import Site
 from txray.corpus.corpus import Corpus, document_digest
@@ -102,11 +103,15 @@ def run(
     layers = [consumer.site.layer for consumer in consumers]
     with (
         capturing(reader.module, layers) as captured,
-        evaluating(reader.module),
+        evaluating(reader.module, reader.autocast),
         progress(description, max_words) as advance,
     ):
         done = checkpoints.restore(consumers)
-        for number, batch in enumerate(batches(intake.inputs(), batch_positions, padded=reader.padded), 1):
+        made = batches(intake.inputs(), batch_positions, padded=reader.padded)
+        # Beside a model on the processor, another thread would only take its turns from it.
+        if device_of(reader.module).type != "cpu":
+            made = prefetched(made)
+        for number, batch in enumerate(made, 1):
             if number > done:
                 for window in reader.windows(batch):
                     for consumer in consumers:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from txray.capture.encoding import Encoded, Indices, Text, inputs
-from txray.capture.hooks import layer_pattern
+from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
-from txray.errors import CaptureError, UsageError
+from txray.errors import CaptureError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
 
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Number types that operations may run in instead of the model's own."""
+
 _WINDOW = 2048
 """Time steps of one call of a recurrent layer; longer documents carry their state on."""
-
-_DECODED = 2048
-"""Positions decoded at a time: the logits over a 33k vocabulary are then 270 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,10 @@ class Reader(Protocol):
         """Whether inputs of different length may be read together."""
 
     @property
+    def autocast(self) -> torch.dtype | None:
+        """The number type that operations of the model run in where that is safe; None for its own."""
+
+    @property
     def settings(self) -> dict[str, Any]:
         """How documents are read, as plain JSON values for the records."""
 
@@ -101,32 +105,34 @@ class RecurrentReader:
 
     pooling = "max"
     padded = True
-    settings: ClassVar[dict[str, Any]] = {"ends": "<eos>"}
 
-    def __init__(self, model: RecurrentModel, *, outputs: bool) -> None:
+    def __init__(self, model: RecurrentModel, *, outputs: bool, autocast: torch.dtype | None) -> None:
         """Read for `model`.
 
         Args:
             model: a language model or classifier.
             outputs: whether the model's outputs are wanted; a language model's decoder costs a multiple
                 of its recurrent layer, so it runs only then.
+            autocast: number type of its operations.
         """
         self.module = model
+        self.autocast = autocast
+        self.settings: dict[str, Any] = {"ends": "<eos>", **_recorded(autocast)}
         self.name = type(model).__name__
         self._model = model
         self._outputs = outputs
-        self._words = np.array([word.lower() for word in model.vocabulary.words], dtype=object)
+        self._lowered = [word.lower() for word in model.vocabulary.words]
 
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document between two `<eos>`, one input however long it is."""
-        form = self._model.vocabulary.form
-        text = Text.whole(document, [form(word).lower() for word in document.words])
-        return text, [Encoded.word_by_word(text, self._model.encode(document.words), first=1)]
+        ids = self._model.encode(document.words)
+        text = Text.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
+        return text, [Encoded.word_by_word(text, ids, first=1)]
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model over a batch, window by window."""
         lengths = np.array([len(encoded.ids) for encoded in batch])
-        ids = _padded(batch, 0, _device(self._model))
+        ids = _padded(batch, 0, device_of(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _WINDOW
         state = None
         for start in range(0, ids.shape[1], steps):
@@ -137,7 +143,7 @@ class RecurrentReader:
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the recurrent layer over `<unk>`."""
-        ids = torch.zeros((documents, steps), dtype=torch.int64, device=_device(self._model))
+        ids = torch.zeros((documents, steps), dtype=torch.int64, device=device_of(self._model))
         self._model.hidden_states(ids)
         return steps
 
@@ -159,11 +165,9 @@ class RecurrentReader:
         elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
             place = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
             flat = hidden.reshape(-1, hidden.shape[-1])[place]
-            best = [self._model.decoder(part).max(dim=-1) for part in torch.split(flat, _DECODED)]
-            for each in best:
-                _require_finite(each.values, "the score of a predicted word")
-            indices = [each.indices for each in best]
-            outputs = self._words[torch.cat(indices).cpu().numpy()].tolist() if best else []
+            best, score = self._model.predicted(flat)
+            _require_finite(score, "the score of a predicted word")
+            outputs = list(map(self._lowered.__getitem__, best.tolist()))
         here = np.clip(lengths - start, 0, hidden.shape[1])
         return Window(row, start + step - 1, np.arange(len(row)), step, here, outputs, probability)
 
@@ -171,9 +175,10 @@ class RecurrentReader:
 class TextModelReader:
     """Reads for a `TextModel`: pieces of words, and inputs of bounded length."""
 
-    def __init__(self, model: TextModel) -> None:
-        """Read for `model`."""
+    def __init__(self, model: TextModel, *, autocast: torch.dtype | None) -> None:
+        """Read for `model`, its operations in the number type `autocast`."""
         self.module = model.module
+        self.autocast = autocast
         self.name = model.name or type(model.module).__name__
         self.pooling = model.pooling
         self.padded = model.padding_is_seen
@@ -183,6 +188,7 @@ class TextModelReader:
             "overlap": model.overlap,
             "prefix": list(model.prefix),
             "suffix": list(model.suffix),
+            **_recorded(autocast),
         }
         self._model = model
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
@@ -193,7 +199,7 @@ class TextModelReader:
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model once over the whole batch."""
-        ids = _padded(batch, self._model.padding, _device(self.module))
+        ids = _padded(batch, self._model.padding, device_of(self.module))
         lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
         self._model.forward(
             self.module, ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
@@ -213,7 +219,7 @@ class TextModelReader:
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over padding that is marked as text."""
         steps = min(steps, self._model.limit or steps)
-        ids = torch.full((documents, steps), self._model.padding, device=_device(self.module))
+        ids = torch.full((documents, steps), self._model.padding, device=device_of(self.module))
         self._model.forward(self.module, ids, torch.ones_like(ids, dtype=torch.bool))
         return steps
 
@@ -222,28 +228,38 @@ class TextModelReader:
         return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), 0)
 
 
-def reader_of(model: nn.Module | TextModel, *, outputs: bool) -> Reader:
+def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None) -> Reader:
     """How this model reads documents.
 
     Args:
         model: a model of `txray.models`.
         outputs: whether the model's outputs are wanted.
+        autocast: `bfloat16` or `float16`, for operations in which that is safe; None for the model's own number type.
 
     Raises:
+        UnknownNameError: no such number type.
         UsageError: txray does not know how this kind of model reads documents, or what its outputs are.
     """
+    if autocast is not None and autocast not in AUTOCAST:
+        raise UnknownNameError.of("autocast", autocast, list(AUTOCAST))
+    dtype = None if autocast is None else AUTOCAST[autocast]
     if isinstance(model, RecurrentModel):
-        return RecurrentReader(model, outputs=outputs)
+        return RecurrentReader(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):
         if outputs:
             raise UsageError(
                 "feature 'output': what a text model predicts is known of txray's own models only; leave it out"
             )
-        return TextModelReader(model)
+        return TextModelReader(model, autocast=dtype)
     raise UsageError(
         f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
         "it in a txray.TextModel that says so"
     )
+
+
+def _recorded(autocast: torch.dtype | None) -> dict[str, str]:
+    """For the records: nothing where the model's own numbers are kept."""
+    return {} if autocast is None else {"autocast": str(autocast).removeprefix("torch.")}
 
 
 def _require_finite(scores: Tensor, what: str) -> None:
@@ -258,10 +274,6 @@ def _padded(batch: list[Encoded], padding: int, device: torch.device) -> Tensor:
     ids = np.full((len(batch), max(len(encoded.ids) for encoded in batch)), padding, dtype=np.int64)
     for row, encoded in enumerate(batch):
         ids[row, : len(encoded.ids)] = encoded.ids
-    return torch.from_numpy(ids).to(device)
-
-
-def _device(module: nn.Module) -> torch.device:
-    """Where a module runs; the CPU where it has no parameters."""
-    first = next(module.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
+    made = torch.from_numpy(ids)
+    # From pinned memory the copy goes on beside whatever the device is doing.
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)

@@ -131,7 +131,7 @@ def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> 
         check: told one number per unit, which is finite where its activations are.
 
     Returns:
-        (n_units, neurons) with zeros where nothing counts, or the responses.
+        (n_units, neurons) with zeros where nothing counts, or the responses, unit by unit.
     """
     if selection.k == 1:
         value, neuron = strongest(flat, units)

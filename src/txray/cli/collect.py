@@ -66,6 +66,10 @@ def collect(
         float | None,
         typer.Option("--memory", help="GiB that the tallies may take; most of what is free by default."),
     ] = None,
+    autocast: Annotated[
+        str | None,
+        typer.Option("--autocast", help="bfloat16 or float16: faster on some devices, less exact."),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a stage that is there already.")
     ] = False,
@@ -107,6 +111,7 @@ def collect(
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=None if memory is None else int(memory * 2**30),
+        autocast=autocast,
     )
     stage.save(out)
     manifest = stage.manifest

@@ -11,7 +11,7 @@ from txray.preferences.reduction import Reduced
 from txray.preferences.rows import Rows
 
 CELL_BYTES = 28
-"""Of one (fold, feature, neuron): count, sum, sum of squares, maximum."""
+"""Of one (fold, feature, neuron) while counting: count, sum, sum of squares, maximum."""
 
 _BLOCK_BYTES = 1 << 26
 
@@ -51,7 +51,9 @@ class Grid:
         block, at = np.divmod(row, self._per_block)
         for number in np.unique(block).tolist():
             held = self._blocks[number]
-            here = slice(None) if block[0] == block[-1] == number and len(self._blocks) == 1 else block == number
+            here = (
+                slice(None) if block[0] == block[-1] == number and len(self._blocks) == 1 else block == number
+            )
             place = at[here]
             held["count"][place] += part.count[here]
             held["sum"][place] += part.sum[here]
@@ -62,6 +64,11 @@ class Grid:
     def groups(self) -> NDArray[np.int64]:
         """(n_rows,) the group of each row, in order of first sight."""
         return np.concatenate([np.zeros(0, np.int64), *self._groups])
+
+    @property
+    def used(self) -> int:
+        """How many cells hold anything."""
+        return sum(int(np.count_nonzero(held["count"])) for held in self._blocks)
 
     def taken(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
         """(n, n_neurons) `count`, `sum`, `sum_sq` or `max` of these rows, a copy."""

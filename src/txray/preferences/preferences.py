@@ -19,6 +19,9 @@ Weight = Literal["mean", "mass", "count"]
 
 WEIGHTS: tuple[Weight, ...] = ("mean", "mass", "count")
 
+ROW_BYTES = 56
+"""Of one (fold, neuron, feature): seven numbers of eight bytes."""
+
 
 @dataclass(frozen=True)
 class Totals:

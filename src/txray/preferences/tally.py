@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Tally:
             )
         self.n_neurons = n_neurons
         self.folds = folds
-        self._ids: dict[str, int] = {}
+        self._ids = _numbered(())
         self._occurrences = np.zeros((folds, 1024), np.int64)
         self._rows = Rows.empty()
         self._pending: list[Rows] = []
@@ -62,7 +63,7 @@ class Tally:
     def of(cls, preferences: Preferences) -> Tally:
         """A tally that holds what these preferences hold."""
         tally = cls(preferences.n_neurons, preferences.folds)
-        tally._ids = {name: number for number, name in enumerate(preferences.features.tolist())}
+        tally._ids = _numbered(preferences.features.tolist())
         tally._occurrences = preferences.corpus_counts.copy()
         key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
         tally._push(
@@ -80,7 +81,7 @@ class Tally:
             (n,) int64.
         """
         ids = self._ids
-        found = np.fromiter((ids.setdefault(name, len(ids)) for name in features), np.int64, len(features))
+        found = np.fromiter(map(ids.__getitem__, features), np.int64, len(features))
         if len(ids) > self._occurrences.shape[1]:
             wider = np.zeros((self.folds, max(len(ids), 2 * self._occurrences.shape[1])), np.int64)
             wider[:, : self._occurrences.shape[1]] = self._occurrences
@@ -142,7 +143,7 @@ class Tally:
             )
         for part in reduced(feature_id * self.folds + fold, activations):
             if self._dense is None:
-                self._dense = np.count_nonzero(part.count) > _DENSE_SHARE * part.count.size
+                self._dense = int(np.count_nonzero(part.count)) > _DENSE_SHARE * part.count.size
             if self._dense:
                 self._grid = self._grid or Grid(self.n_neurons)
                 self._grid.add(part)
@@ -186,7 +187,7 @@ class Tally:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
-        self._ids = {name: number for number, name in enumerate(from_bytes(state["features"]))}
+        self._ids = _numbered(from_bytes(state["features"]))
         self._occurrences = np.array(state["occurrences"])
         self._rows = Rows.of_arrays(state, "rows.")
         self._pending = [Rows.of_arrays(state, "pending.")]
@@ -244,17 +245,23 @@ class Tally:
         """The same where there is nothing but a grid: transposed fold by fold, nothing is sorted."""
         seen_id, fold = np.divmod(grid.groups, self.folds)
         feature_id = sorted_id[seen_id]
-        parts: list[dict[str, NDArray[Any]]] = []
+        # Room for all of it at once: parts that are joined in the end would be there twice.
+        columns = {
+            name: np.empty(grid.used, np.float64 if name in ("sum", "sum_sq", "max") else np.int64)
+            for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
+        }
+        end = 0
         for number in range(self.folds):
             row = np.flatnonzero(fold == number)
             row = row[np.argsort(feature_id[row])]
             neuron, place = np.nonzero(np.ascontiguousarray(grid.taken("count", row).T))
-            part = {"fold": np.full(len(neuron), number), "neuron": neuron, "feature_id": feature_id[row][place]}
+            here = slice(end, end := end + len(neuron))
+            columns["fold"][here] = number
+            columns["neuron"][here] = neuron
+            columns["feature_id"][here] = feature_id[row][place]
             for name in ("count", "sum", "sum_sq", "max"):
-                part[name] = grid.taken(name, row)[place, neuron]
-            parts.append(part)
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return columns | {"count": columns["count"].astype(np.int64)}
+                columns[name][here] = grid.taken(name, row)[place, neuron]
+        return columns
 
     def _key(
         self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]
@@ -279,3 +286,10 @@ class Tally:
             self._rows = Rows.combined([self._rows, *self._pending])
             self._pending, self._n_pending = [], 0
         return self._rows
+
+
+def _numbered(names: Iterable[str]) -> defaultdict[str, int]:
+    """Numbers in order; a name that is looked up for the first time gets the next one."""
+    ids: defaultdict[str, int] = defaultdict(None, {name: number for number, name in enumerate(names)})
+    ids.default_factory = ids.__len__
+    return ids

@@ -108,7 +108,7 @@ def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:
 
 
 def _published_scale(preferences: Preferences) -> NDArray[np.float64]:
-    """(n_neurons,) what the rows of the published code sum to: the mean activations over the mass; 0 if un-preferred."""
+    """(n_neurons,) what rows of the published code sum to: mean activations over mass; 0 if un-preferred."""
     totals, mass = preferences.totals, preferences.mass()
     means = np.bincount(totals.neuron, totals.weights("mean"), preferences.n_neurons)
     return np.divide(means, mass, out=np.zeros(len(mass)), where=mass > 0)

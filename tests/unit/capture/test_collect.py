@@ -213,7 +213,7 @@ def test_exemplars_are_the_strongest_occurrences_with_their_words() -> None:
         assert before.split() == list(words[max(0, position - 8) : position])
         assert after.split() == list(words[position + 1 : position + 9])
     strongest = stage.exemplars.filter(pl.col("rank") == 0).select("neuron", "activation")
-    largest = stage.preferences().totals
+    largest = stage.preferences()
     for neuron, activation in strongest.iter_rows():
         assert activation == largest.max[largest.neuron == neuron].max()
     wins = stage.preferences().wins()

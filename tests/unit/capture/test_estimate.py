@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,13 +11,12 @@ import pytest
 from tests.unit.capture.text_models import transformer
 from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import Layer, collect, estimate
-from txray.capture.estimate import free_memory, require_memory
+from txray.capture.estimate import LARGEST, free_memory, require_memory
 from txray.capture.layers import sites_of
 from txray.capture.reading import reader_of
 from txray.capture.selection import Selection
 from txray.errors import UsageError
 from txray.preferences import fold_of
-from txray.preferences.grid import CELL_BYTES
 
 LINEAR = "encoder.layers.*.linear1"
 
@@ -37,8 +39,8 @@ def test_the_estimate_is_the_cells_that_occur() -> None:
         )
         for kind in ("token", "pos")
     }
-    assert needed(["token"]) == 24 * CELL_BYTES * pairs["token"]
-    assert needed(["token", "pos", "subword"]) == 24 * CELL_BYTES * sum(pairs.values())
+    assert needed(["token"]) == 24 * LARGEST * pairs["token"]
+    assert needed(["token", "pos", "subword"]) == 24 * LARGEST * sum(pairs.values())
     assert needed(["token"], "max-1") == needed(["token"], "max-position") == 0
 
 
@@ -86,3 +88,37 @@ def test_free_memory_is_asked_of_the_system(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(estimate, "free_memory", lambda: 1_000)
     with pytest.raises(UsageError, match="800 bytes may be used"):
         needed(["token"])
+
+
+MEASURE = """
+import importlib, resource, sys
+from txray import collect, demo_corpus
+from txray.corpus import Corpus
+from txray.models import language_model
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+module = importlib.import_module("txray.capture.collect")
+estimates = []
+known = module.require_memory
+module.require_memory = lambda *asked: estimates.append(known(*asked)) or estimates[-1]
+corpus = Corpus.from_documents("c", tuple(demo_corpus("reviews", words=30_000)))
+model = language_model("lstm", corpus, embedding=16, hidden=600)
+asked = {"features": ["token", "pos"], "name": "s", "batch_positions": 2_048}
+collect(model, corpus, **asked).save(sys.argv[2])
+before = peak()
+collect(model, corpus, selection=sys.argv[1], **asked).save(sys.argv[2])
+print(peak() - before, estimates[-1])
+"""
+
+
+@pytest.mark.parametrize("selection", ["all/absolute", "all", "threshold=0.03"])
+def test_no_more_memory_is_taken_than_was_estimated(selection: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MEASURE, selection, str(tmp_path / "stage")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    taken, estimated = map(int, done.stdout.split())
+    assert estimated > 100 << 20, "too small to be seen beside everything else"
+    assert taken < estimated + (60 << 20), f"{taken >> 20} MiB taken, {estimated >> 20} MiB estimated"
+    if selection == "all/absolute":
+        assert taken > estimated / 2
