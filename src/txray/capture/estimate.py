@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,6 @@ from txray.errors import UsageError
 from txray.preferences.grid import CELL_BYTES
 from txray.preferences.preferences import ROW_BYTES
 from txray.progress import progress
-
-LARGEST = CELL_BYTES + ROW_BYTES
-"""Bytes of one (fold, feature, neuron) when a tally becomes preferences: then it is there twice."""
 
 _SHARE = 0.8
 """Of the memory that is free: the model's own activations need some, too."""
@@ -53,33 +50,42 @@ def require_memory(
     Raises:
         UsageError: it does not fit.
     """
-    neurons = {site.layer: site.layout.neurons for site in sites if site.selection.threshold is not None}
+    neurons = [site.layout.neurons for site in sites if site.selection.threshold is not None]
     kinds = [kind for kind in features if kind not in (OUTPUT, SUBWORD)]
     if not neurons or not kinds:
         return 0
     allowed = int(_SHARE * free_memory()) if memory is None else memory
     pairs, distinct = _counted(reader, corpus, kinds, folds)
-    cells = sum(neurons.values()) * LARGEST
-    needed = cells * sum(pairs.values())
+    needed = bytes_of(neurons, pairs.values())
     if needed <= allowed:
         return needed
-    one_fold = cells * sum(distinct.values())
     ways = ["selection='max-1' or 'max-5'"]
-    if len(neurons) > 1:
-        most = max(1, int(len(neurons) * allowed / needed))
-        ways.append(f"{most} of the {len(neurons)} layers at a time")
-    if one_fold <= allowed:
+    largest = sorted(neurons, reverse=True)
+    fitting = [n for n in range(1, len(neurons)) if bytes_of(largest[:n], pairs.values()) <= allowed]
+    if fitting:
+        ways.append(f"{fitting[-1]} of the {len(neurons)} layers at a time")
+    if (one_fold := bytes_of(neurons, distinct.values())) <= allowed:
         ways.append(f"folds=1 ({as_size(one_fold)})")
     ways += [
-        f"only the feature {kind!r} ({as_size(cells * pairs[kind])})"
+        f"only the feature {kind!r} ({as_size(alone)})"
         for kind in kinds
-        if len(kinds) > 1 and cells * pairs[kind] <= allowed
+        if len(kinds) > 1 and (alone := bytes_of(neurons, [pairs[kind]])) <= allowed
     ]
     told = ", ".join(f"{pairs[kind]:,} (fold, {kind})" for kind in kinds)
     raise UsageError(
-        f"collect: needs about {as_size(needed)} of memory for {told} pairs and {sum(neurons.values()):,} neurons, "
+        f"collect: needs about {as_size(needed)} of memory for {told} pairs and {sum(neurons):,} neurons, "
         f"{as_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
     )
+
+
+def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
+    """What tallies take at most, when the last of them becomes preferences beside those of all others.
+
+    Args:
+        neurons: of each layer.
+        pairs: (fold, feature) pairs of each kind of feature.
+    """
+    return ROW_BYTES * sum(neurons) * sum(pairs) + CELL_BYTES * max(neurons) * max(pairs)
 
 
 def _counted(

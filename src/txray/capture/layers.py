@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from txray.capture.hooks import capturing, evaluating, layer_names, matching_layers
+from txray.capture.hooks import capturing, device_of, evaluating, layer_names, matching_layers
 from txray.capture.layout import Axes, DryRun, Layout, layout_of
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
@@ -127,7 +127,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 def _dry_runs(reader: Reader, names: Sequence[str]) -> tuple[dict[str, DryRun], dict[str, DryRun]]:
     """What each layer that runs gives, for two inputs of different size."""
     with evaluating(reader.module, reader.autocast):
-        longest = reader.dry_run(*_SECOND)
+        longest = _longest(reader)
         runs = []
         for documents, steps in (
             (_FIRST[0], max(1, longest - _SECOND[1] + _FIRST[1])),
@@ -143,3 +143,17 @@ def _dry_runs(reader: Reader, names: Sequence[str]) -> tuple[dict[str, DryRun], 
                     }
                 )
     return runs[0], runs[1]
+
+
+def _longest(reader: Reader) -> int:
+    """The steps of the longer input, by a first run of the model."""
+    try:
+        return reader.dry_run(*_SECOND)
+    except RuntimeError as error:
+        if reader.autocast is None:
+            raise
+        where = device_of(reader.module)
+        raise UsageError(
+            f"autocast={str(reader.autocast).removeprefix('torch.')!r}: the model does not run in it on {where} "
+            f"({' '.join(str(error).split())[:120]}); choose another, or leave it out"
+        ) from error

@@ -165,7 +165,8 @@ MOMENTS = int(os.environ.get("TXRAY_KILLS", "3"))
 """How often the process is killed; set it higher for a thorough run."""
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("selection", ["max-1", "all"])
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(selection: str, tmp_path: Path) -> None:
     save_model(small_model(), tmp_path / "model")
 
     def command(out: Path) -> list[str]:
@@ -175,6 +176,8 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> No
             "token",
             "--feature",
             "pos",
+            "--selection",
+            selection,
             "--checkpoint",
             "0.05",
             "--name",

@@ -361,3 +361,43 @@ def test_names_that_cannot_be_saved_are_refused_before_the_model_runs() -> None:
     for name, kinds in (("n\udcff", ["token"]), ("s", ["a/b"])):
         with pytest.raises(UsageError):
             collect(model, corpus_of(made), features=kinds, name=name)
+
+
+def test_autocast_is_near_and_recorded() -> None:
+    model, corpus = small_model(), corpus_of(documents())
+    exact = collect(model, corpus, features=["token", "output"], selection="all", name="s")
+    near = collect(
+        model, corpus, features=["token", "output"], selection="all", name="s", autocast="bfloat16"
+    )
+    assert near.manifest["reading"] == {**exact.manifest["reading"], "autocast": "bfloat16"}
+    assert near.preferences().mass() == pytest.approx(exact.preferences().mass(), rel=0.02, abs=0.05)
+    assert (near.preferences().mass() != exact.preferences().mass()).any()
+
+
+def test_a_number_type_that_cannot_be_is_told_before_the_model_runs() -> None:
+    model, corpus = small_model(), corpus_of(documents())
+    with pytest.raises(UnknownNameError, match="autocast 'float8'.*there are: bfloat16, float16"):
+        collect(model, corpus, name="s", autocast="float8")
+
+    def without_kernel(*_: object) -> None:
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("no kernel\nfor this number type")
+
+    model.rnn.register_forward_pre_hook(without_kernel)
+    with pytest.raises(UsageError, match="autocast='float16': the model does not run in it on cpu") as caught:
+        collect(model, corpus, name="s", autocast="float16")
+    assert "\n" not in str(caught.value)
+    collect(model, corpus, name="s")
+
+
+def test_predicted_words_are_those_of_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txray.models.recurrent._DECODED", 7)
+    model = small_model()
+    hidden = torch.randn(40, model.config.hidden, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        logits = model.decoder(hidden)
+        best, value = model.predicted(hidden)
+        nothing, _ = model.predicted(hidden[:0])
+    assert torch.equal(best, logits.argmax(dim=1))
+    assert torch.allclose(value, logits.max(dim=1).values)
+    assert len(nothing) == 0

@@ -25,8 +25,9 @@ from tests.unit.capture.text_models import (
     word_ids,
 )
 from tests.unit.capture.texts import corpus_of, documents
+from txray import compare, report
 from txray.capture import Layer, Selection, capturing, collect
-from txray.corpus import Corpus, Document
+from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models import TextModel
 from txray.preferences import Stage, fold_of, load_stage
@@ -251,6 +252,34 @@ def test_hooks_change_no_bit(module_of: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert len(before) == len(during) > 0
     assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
     assert not any(part._forward_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize(
+    ("module_of", "forward", "layers", "selection"),
+    [
+        (Transformer, with_mask, ["encoder.layers.*.linear1", "encoder.layers.1"], "max-1"),
+        (TextCnn, None, ["act"], "max-position"),
+        (Packed, with_mask, ["gru"], "max-1"),
+        (TimeFirst, None, ["lstm"], "all/absolute"),
+    ],
+)
+def test_modules_of_every_kind_from_text_to_a_report(
+    module_of: Any, forward: Any, layers: list[str], selection: str, tmp_path: Any
+) -> None:
+    stages = []
+    for seed in (0, 1):
+        options = {} if forward is None else {"forward": forward}
+        model = TextModel(seeded(module_of, seed), word_ids, **options)
+        corpus = demo_corpus("reviews", words=2_000)
+        stage = collect(model, corpus, layers, ["token", "pos"], selection, name=f"seed-{seed}")
+        for account in stage.manifest["layers"].values():
+            assert account["counted"] + sum(account["skipped"].values()) == 2_000
+        stages.append(load_stage(stage.save(tmp_path / f"seed-{seed}")))
+    layer = stages[0].layers[0]
+    assert sum(compare(*stages, layer=layer).summary[state] for state in ("shared", "avoided", "gained")) > 0
+    page = report(stages, tmp_path / "report.html").read_text("utf-8")
+    assert layer in page
+    assert "seed-0" in page
 
 
 def test_one_dominant_neuron_is_named_with_the_remedy() -> None:

@@ -22,7 +22,7 @@ from txray.capture import capturing, collect, layer_shapes
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import SnapshotError, UsageError
 from txray.models import TextModel, hugging_face, load_model
-from txray.preferences import fold_of
+from txray.preferences import fold_of, merge_stages
 
 LAYERS = {
     "bert": ["encoder.layer.0.intermediate", "encoder.layer.1.output"],
@@ -158,6 +158,24 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
                     assert (left | right)[key][1] < 1e-5
                 for key in left.keys() & right.keys():
                     assert left[key][1] == pytest.approx(right[key][1], rel=1e-5, abs=2e-5)
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all"])
+def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, encoder: Path) -> None:
+    model, corpus = load_model(encoder), corpus_of(reviews(40))
+    asked: dict[str, Any] = {"layers": ENCODER_LAYERS, "features": ["token", "pos"], "selection": selection}
+    whole = collect(model, corpus, **asked, name="s")
+    parts = [collect(model, corpus.shard(number, 3), **asked, name=f"part-{number}") for number in (3, 1, 2)]
+    merged = merge_stages(parts, name="s")
+    assert merged.manifest["layers"] == whole.manifest["layers"]
+    assert merged.manifest["corpus"] == whole.manifest["corpus"]
+    for layer in ENCODER_LAYERS:
+        for kind in ("token", "pos"):
+            left, right = (table_of(stage.preferences(layer, kind)) for stage in (whole, merged))
+            for key in left.keys() ^ right.keys():
+                assert (left | right)[key][1] < 1e-5
+            for key in left.keys() & right.keys():
+                assert left[key][1] == pytest.approx(right[key][1], rel=1e-5, abs=2e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -29,6 +29,15 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     assert loaded.manifest["words"] == 500
 
 
+def test_tables_are_written_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stage_of(random_events(500))
+    whole = stage.save(tmp_path / "whole") / "preferences.token.parquet"
+    monkeypatch.setattr("txray.preferences.store._WRITTEN_ROWS", 7)
+    parts = stage.save(tmp_path / "parts") / "preferences.token.parquet"
+    assert pl.read_parquet(parts).equals(pl.read_parquet(whole))
+    assert len(pl.read_parquet(whole)) == len(stage.preferences().fold) > 70
+
+
 def test_same_stage_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         stage_of(random_events(500)).save(tmp_path / folder)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.preferences.builders import (
@@ -165,12 +165,19 @@ def same(one: object, other: object) -> None:
         np.testing.assert_allclose(left[name], right[name], rtol=1e-9)
 
 
+@pytest.fixture
+def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reduced eight words at a time, so that groups are divided between parts."""
+    monkeypatch.setattr("txray.preferences.reduction._CELLS", 1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1_000_000))
-def test_a_dense_tally_gives_the_same(seed: int) -> None:
+def test_a_dense_tally_gives_the_same(tiny_parts: None, seed: int) -> None:
     random = np.random.default_rng(seed)
-    sparse, dense = Tally(5, 3), Tally(5, 3, dense=True)
+    sparse, dense = Tally(5, 3, dense=False), Tally(5, 3, dense=True)
     for _ in range(int(random.integers(1, 6))):
-        n = int(random.integers(0, 12))
+        n = int(random.integers(0, 40))
         words = [f"w{i}" for i in random.integers(0, 7, n)]
         fold = random.integers(0, 3, n)
         activations = random.normal(size=(n, 5)).astype(np.float32)
@@ -178,7 +185,7 @@ def test_a_dense_tally_gives_the_same(seed: int) -> None:
             ids = tally.ids_of(words)
             tally.count_occurrences(fold, ids)
             tally.update_dense(fold, ids, activations)
-    restored = Tally(5, 3, dense=True)
+    restored = Tally(5, 3)
     restored.restore(dense.state())
     merged = Tally(5, 3)
     merged.merge(dense)
@@ -204,3 +211,26 @@ def test_a_dense_tally_grows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     twice[600:900] = 2
     np.testing.assert_allclose(preferences.mass(), (activations * twice[:, None]).sum(axis=0))
     assert preferences.wins().tolist() == [2_299, 2_300, 2_300, 2_300]
+
+
+@pytest.mark.parametrize(("share", "dense"), [(0.05, False), (0.9, True)])
+def test_the_first_words_decide_how_statistics_are_held(share: float, dense: bool) -> None:
+    random = np.random.default_rng(0)
+    tally = Tally(50, 4)
+
+    def update(share: float) -> None:
+        activations = np.where(random.random((60, 50)) < share, 1.0, 0.0)
+        ids = tally.ids_of([f"w{i}" for i in range(60)])
+        tally.update_dense(np.zeros(60, np.int64), ids, activations)
+
+    update(share)
+    assert (tally._grid is not None) == dense
+    update(1 - share)
+    state = tally.state()
+    assert bool(len(state["grid.key"])) == dense
+    again = Tally(50, 4)
+    again.restore(state)
+    for one in (tally, again):
+        one.update_dense(np.zeros(1, np.int64), one.ids_of(["w0"]), np.ones((1, 50)))
+    assert (again._grid is not None) == dense
+    same(frozen(tally), frozen(again))
