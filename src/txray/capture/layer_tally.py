@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -95,14 +94,12 @@ class LayerTally:
             strong = strongest_units(found, self.exemplars_kept, words.key, words.word)
         for kind, feature_id in ids.items():
             _add(self._tallies[kind], words.fold, feature_id, found)
-        # One word is often the strongest of many neurons.
-        occurrence = cache(words.occurrence)
         self._exemplars.update(
             strong.neuron,
             strong.value,
             words.key[strong.unit],
             words.word[strong.unit],
-            lambda i: occurrence(int(strong.unit[i])),
+            lambda i: words.occurrence(int(strong.unit[i])),
         )
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -127,33 +127,26 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 def _dry_runs(reader: Reader, names: Sequence[str]) -> tuple[dict[str, DryRun], dict[str, DryRun]]:
     """What each layer that runs gives, for two inputs of different size."""
     with evaluating(reader.module, reader.autocast):
-        longest = _longest(reader)
-        runs = []
-        for documents, steps in (
-            (_FIRST[0], max(1, longest - _SECOND[1] + _FIRST[1])),
-            (_SECOND[0], longest),
-        ):
-            # Hooks that do not insist on a tensor: only what is collected must give one.
-            with capturing(reader.module, names, strict=False) as captured:
-                reader.dry_run(documents, steps)
-                runs.append(
-                    {
-                        name: DryRun(documents, steps, tuple(captured.take(name).shape))
-                        for name in captured.layers()
-                    }
-                )
-    return runs[0], runs[1]
+        steps, second = _dry_run(reader, names, *_SECOND)
+        # As much shorter as it would be if the model could read the longer one whole.
+        _, first = _dry_run(reader, names, _FIRST[0], max(1, steps - _SECOND[1] + _FIRST[1]))
+    return first, second
 
 
-def _longest(reader: Reader) -> int:
-    """The steps of the longer input, by a first run of the model."""
-    try:
-        return reader.dry_run(*_SECOND)
-    except RuntimeError as error:
-        if reader.autocast is None:
-            raise
-        where = device_of(reader.module)
-        raise UsageError(
-            f"autocast={str(reader.autocast).removeprefix('torch.')!r}: the model does not run in it on {where} "
-            f"({' '.join(str(error).split())[:120]}); choose another, or leave it out"
-        ) from error
+def _dry_run(
+    reader: Reader, names: Sequence[str], documents: int, steps: int
+) -> tuple[int, dict[str, DryRun]]:
+    """The steps that the model read, and what each layer that runs gave."""
+    # Hooks that do not insist on a tensor: only what is collected must give one.
+    with capturing(reader.module, names, strict=False) as captured:
+        try:
+            steps = reader.dry_run(documents, steps)
+        except RuntimeError as error:
+            if reader.autocast is None:
+                raise
+            raise UsageError(
+                f"autocast={str(reader.autocast).removeprefix('torch.')!r}: the model does not run in it on "
+                f"{device_of(reader.module)} ({' '.join(str(error).split())[:120]}); choose another, or leave it out"
+            ) from error
+        ran = captured.layers()
+        return steps, {name: DryRun(documents, steps, tuple(captured.take(name).shape)) for name in ran}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from txray.errors import CaptureError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
+from txray.preferences import Occurrence
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Number types that operations may run in instead of the model's own."""
@@ -37,6 +38,8 @@ class Window:
         lengths: (n_inputs,) time steps of this pass that each input uses.
         outputs: (n_words,) the model's output at each word; None where not asked for.
         probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
+        occurrences: those made so far, by input and word: one word is often the strongest of many neurons, in many
+            layers.
     """
 
     row: Indices
@@ -46,6 +49,7 @@ class Window:
     lengths: Indices
     outputs: list[str] | None = None
     probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
 
     @property
     def piece_row(self) -> Indices:

@@ -111,15 +111,17 @@ class Words:
 
     def occurrence(self, i: int) -> Occurrence:
         """Word i with the words around it."""
-        row = int(self.row[i])
-        window = self.window
-        at = int(np.flatnonzero(self.kept)[i]) if window.outputs is not None else 0
-        return occurrence_of(
-            self.batch[row].text,
-            int(self.word[i]),
-            output=None if window.outputs is None else window.outputs[at],
-            probability=None if window.probability is None else float(window.probability[row]),
-        )
+        row, word, window = int(self.row[i]), int(self.word[i]), self.window
+        known = window.occurrences.get((row, word))
+        if known is None:
+            at = int(np.flatnonzero(self.kept)[i]) if window.outputs is not None else 0
+            known = window.occurrences[row, word] = occurrence_of(
+                self.batch[row].text,
+                word,
+                output=None if window.outputs is None else window.outputs[at],
+                probability=None if window.probability is None else float(window.probability[row]),
+            )
+        return known
 
     def _by_input(self) -> Iterator[tuple[int, list[int]]]:
         """Each input, and its words."""
