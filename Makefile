@@ -39,7 +39,7 @@ docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 
 bench: $(INSTALLED)  ## speed and memory as ratios, written to docs/performance.md (some 20 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks
 
 experiment: $(INSTALLED)  ## the experiment on real text: WIKITEXT=... IMDB=... CONLLU=... [PRESET=small] [OUT=out/small]
 	$(BIN)/txray experiment --preset $(or $(PRESET),small) --wikitext $(WIKITEXT) --imdb $(IMDB) \
