@@ -16,6 +16,7 @@ import torch
 
 from txray.corpus import Document
 from txray.models import RecurrentLanguageModel
+from txray.models.vocabulary import END
 
 Means = Callable[[pd.DataFrame, int], "pd.Series[float]"]
 
@@ -36,7 +37,7 @@ def collect_word_by_word(
     with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False), file.open("w") as stream:
         table = csv.writer(stream)
         for document in documents:
-            state = None
+            _, state = model.hidden_states(torch.tensor([model.vocabulary.encode([END])]))
             for word, tag in zip(document.words, document.annotations["pos"], strict=True):
                 ids = torch.tensor([model.vocabulary.encode([word])])
                 hidden, state = model.hidden_states(ids, state)
