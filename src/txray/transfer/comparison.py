@@ -44,6 +44,7 @@ class Comparison:
             hellinger_length, mass_before, mass_after, wins_before, wins_after, hellinger and
             hellinger_published_code (null where a side is un-preferred).
         summary: counts of the states and means over neurons, plain JSON values.
+        documents: whether both stages read the same documents; None where that is not known.
     """
 
     before: Preferences
@@ -51,6 +52,7 @@ class Comparison:
     weight: Weight
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
+    documents: bool | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
@@ -113,7 +115,22 @@ def compare(
             f"{second.selection!r}; collect both in the same way"
         )
     neurons = _neurons(first, second, weight)
-    return Comparison(first, second, weight, neurons, _summary(first, second, weight, neurons))
+    return Comparison(
+        first,
+        second,
+        weight,
+        neurons,
+        _summary(first, second, weight, neurons),
+        _same_documents(before, after),
+    )
+
+
+def _same_documents(before: Stage | Preferences, after: Stage | Preferences) -> bool | None:
+    digests = [
+        side.manifest.get("corpus", {}).get("documents_digest") if isinstance(side, Stage) else None
+        for side in (before, after)
+    ]
+    return None if None in digests else digests[0] == digests[1]
 
 
 def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.special import rel_entr
 
+from txray.errors import UnknownNameError
 from txray.preferences.distributions import Distributions, aligned
 from txray.preferences.preferences import Preferences
+
+Distance = Literal["hellinger", "jensen-shannon", "total-variation"]
+"""How far apart two distributions are."""
+
+DISTANCES: tuple[Distance, ...] = ("hellinger", "jensen-shannon", "total-variation")
 
 
 def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64]:
@@ -98,6 +105,37 @@ def published_code_distance(
     result = np.full(len(distance), np.nan)
     result[preferred] = distance[preferred] / length[preferred]
     return result
+
+
+def require_distance(distance: str) -> None:
+    """Refuse a distance that there is none of.
+
+    Raises:
+        UnknownNameError: with those that there are.
+    """
+    if distance not in DISTANCES:
+        raise UnknownNameError.of("distance", distance, DISTANCES)
+
+
+def contributions(distance: Distance, p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each feature adds to the divergence of two distributions.
+
+    Args:
+        distance: `hellinger` adds up to H^2, `jensen-shannon` to the divergence in bits, `total-variation` to the
+            largest difference in probability of any set of features; each is in [0, 1] in all.
+        p, q: probabilities, of the same shape.
+
+    Source:
+        Lin 1991 (Jensen-Shannon divergence).
+    """
+    match distance:
+        case "hellinger":
+            return np.asarray(np.square(np.sqrt(p) - np.sqrt(q)) / 2)
+        case "total-variation":
+            return np.asarray(np.abs(p - q) / 2)
+        case "jensen-shannon":
+            middle = (p + q) / 2
+            return np.asarray((rel_entr(p, middle) + rel_entr(q, middle)) / (2 * np.log(2)))
 
 
 def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:

@@ -1,0 +1,178 @@
+"""Two stages fold by fold: what every statistic of change is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from txray.preferences.preferences import Preferences, Weight
+from txray.preferences.reduction import run_starts
+from txray.transfer.distances import Distance, contributions
+from txray.transfer.thinning import thinned
+
+_CELLS = 1 << 20
+"""Numbers held at a time, in each of some ten arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Foldwise:
+    """The selected activations of two stages, per fold, on the (neuron, feature) pairs that either prefers.
+
+    Columns 0 .. folds-1 are the folds of the stage before, the others those of the stage after.
+
+    Attributes:
+        neuron: (n_pairs,) ascending.
+        count: (n_pairs, 2 * folds) scipy CSR, float64 whole numbers of activations.
+        sum: (n_pairs, 2 * folds) scipy CSR of the same pattern, sums of activations.
+        n_neurons: of the layer.
+    """
+
+    neuron: NDArray[np.int64]
+    count: Any
+    sum: Any
+    n_neurons: int
+
+    @classmethod
+    def of(cls, before: Preferences, after: Preferences) -> Foldwise:
+        """Both stages, features aligned by name."""
+        names = dict.fromkeys([*before.features.tolist(), *after.features.tolist()])
+        place = dict(zip(names, range(len(names)), strict=True))
+        parts = []
+        for side, preferences in enumerate((before, after)):
+            here = np.array([place[name] for name in preferences.features.tolist()], np.int64)
+            feature_id = here[preferences.feature_id] if len(here) else preferences.feature_id
+            key = preferences.neuron * max(len(names), 1) + feature_id
+            parts.append((key, preferences.fold + side * before.folds, preferences.count, preferences.sum))
+        key, column, count, total = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        pairs, row = np.unique(key, return_inverse=True)
+        shape = (len(pairs), before.folds + after.folds)
+        made = sp.csr_array((np.arange(1, len(row) + 1), (row, column)), shape=shape)
+        made.sort_indices()
+        order = made.data - 1
+
+        def matrix(values: NDArray[Any]) -> Any:
+            return sp.csr_array((values[order].astype(np.float64), made.indices, made.indptr), shape=shape)
+
+        return cls(pairs // max(len(names), 1), matrix(count), matrix(total), before.n_neurons)
+
+    @property
+    def folds(self) -> int:
+        """Folds of a stage."""
+        return int(self.count.shape[1]) // 2
+
+    def wins(self) -> NDArray[np.float64]:
+        """(n_neurons, 2 * folds) selected activations of each neuron."""
+        return np.asarray((self._of_neuron() @ self.count).todense())
+
+    def matched(self, random: np.random.Generator) -> Foldwise:
+        """The same with the stage of more activations, neuron by neuron, thinned to as many as the other has.
+
+        A neuron that merely fires less often loses its rare features, and would look changed.
+
+        Args:
+            random: draws which activations are kept.
+        """
+        wins = self.wins()
+        of_side = np.stack((wins[:, : self.folds].sum(axis=1), wins[:, self.folds :].sum(axis=1)), axis=1)
+        fewer = of_side.min(axis=1)
+        neuron = np.repeat(self.neuron, np.diff(self.count.indptr))
+        side = self.count.indices >= self.folds
+        group = neuron * 2 + side
+        order = np.argsort(group, kind="stable")
+        kept = np.empty(len(order))
+        kept[order] = thinned(
+            self.count.data[order].astype(np.int64),
+            group[order],
+            np.repeat(fewer, 2).astype(np.int64),
+            random,
+        )
+        share = kept / self.count.data
+        count, total = self.count.copy(), self.sum.copy()
+        count.data, total.data = kept, self.sum.data * share
+        return Foldwise(self.neuron, count, total, self.n_neurons)
+
+    def of_neurons(self, chosen: NDArray[np.bool_]) -> Foldwise:
+        """Some neurons only; they keep their numbers.
+
+        Args:
+            chosen: (n_neurons,) which.
+        """
+        rows = np.flatnonzero(chosen[self.neuron])
+        return Foldwise(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
+
+    def divergence(
+        self,
+        left: NDArray[np.float64],
+        right: NDArray[np.float64],
+        weight: Weight,
+        distance: Distance = "hellinger",
+    ) -> NDArray[np.float64]:
+        """How far apart each neuron's distributions over two choices of folds are.
+
+        Args:
+            left, right: (2 * folds, n) how often each fold counts, n choices each.
+            weight: what distributions normalise.
+            distance: which.
+
+        Returns:
+            (n_neurons, n) in [0, 1]: H^2, Jensen-Shannon divergence in bits, or total variation; NaN where a side has
+            nothing.
+        """
+        result = np.full((self.n_neurons, left.shape[1]), np.nan)
+        starts = run_starts(self.neuron)
+        at_once = max(1, _CELLS // max(1, len(self.neuron)))
+        for start in range(0, left.shape[1] if len(starts) else 0, at_once):
+            part = slice(start, start + at_once)
+            found = self._divergence(starts, left[:, part], right[:, part], weight, distance)
+            result[self.neuron[starts], part] = found
+        return result
+
+    def _divergence(
+        self,
+        starts: NDArray[np.int64],
+        left: NDArray[np.float64],
+        right: NDArray[np.float64],
+        weight: Weight,
+        distance: Distance,
+    ) -> NDArray[np.float64]:
+        """The same for the neurons whose pairs begin at `starts`."""
+        p, q = self._weights(left, weight), self._weights(right, weight)
+        ones = self._summing(starts)
+        of_p, of_q = ones @ p, ones @ q
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if distance == "hellinger":
+                # Shorter than the sum of squared differences; the digits that it loses near 0 are of no account here.
+                found = 1 - (ones @ np.sqrt(p * q)) / np.sqrt(of_p * of_q)
+            else:
+                owner = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(self.neuron)))
+                found = ones @ contributions(distance, p / of_p[owner], q / of_q[owner])
+        return np.where((of_p > 0) & (of_q > 0), np.clip(found, 0, 1), np.nan)
+
+    def _weights(self, assignment: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:
+        """(n_pairs, n) what a distribution over the assigned folds normalises."""
+        if weight == "count":
+            return np.asarray(self.count @ assignment, np.float64)
+        total = np.asarray(self.sum @ assignment, np.float64)
+        if weight == "mass":
+            return total
+        count = np.asarray(self.count @ assignment, np.float64)
+        return np.asarray(np.divide(total, count, out=total, where=count > 0))
+
+    def _summing(self, starts: NDArray[np.int64]) -> Any:
+        """(n, n_pairs) that sums pairs neuron by neuron."""
+        ends = np.append(starts, len(self.neuron))
+        return sp.csr_array(
+            (np.ones(len(self.neuron)), np.arange(len(self.neuron)), ends),
+            shape=(len(starts), len(self.neuron)),
+        )
+
+    def _of_neuron(self) -> Any:
+        """(n_neurons, n_pairs) that sums pairs neuron by neuron."""
+        return sp.csr_array(
+            (np.ones(len(self.neuron)), (self.neuron, np.arange(len(self.neuron)))),
+            shape=(self.n_neurons, len(self.neuron)),
+        )

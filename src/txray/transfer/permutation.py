@@ -1,0 +1,179 @@
+"""Whether a change is more than chance: the folds of two stages dealt out again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from txray.preferences.preferences import Weight
+from txray.transfer.distances import Distance
+from txray.transfer.foldwise import Foldwise
+
+_CELLS = 1 << 22
+"""Rates held at a time while permuting."""
+
+_FIRST = 200
+"""Permutations of every neuron."""
+
+_CLEAR = 10
+"""So many permutations at least as extreme settle that a neuron's change is none."""
+
+_EQUAL = 1e-12
+"""Divergences that differ by no more are equal: permutations that change nothing must count as extreme."""
+
+
+def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> NDArray[np.float64]:
+    """Ways to deal the folds of two stages out again.
+
+    Args:
+        folds: of each stage.
+        n: how many ways.
+        paired: whether fold i of both stages holds the same documents: then the two are exchanged or not, fold by
+            fold; else any half of all folds may become the stage before.
+        random: draws.
+
+    Returns:
+        (2 * folds, n) 1 where a fold counts as before.
+    """
+    if paired:
+        kept = random.integers(0, 2, (folds, n)).astype(np.float64)
+        return np.concatenate((kept, 1 - kept))
+    order = np.argsort(np.argsort(random.random((2 * folds, n)), axis=0), axis=0)
+    return (order < folds).astype(np.float64)
+
+
+def observed(folds: int) -> NDArray[np.float64]:
+    """(2 * folds, 1) the folds as they are."""
+    return np.repeat(np.array([1.0, 0.0]), folds)[:, None]
+
+
+def mean_divergence(
+    draws: Sequence[Foldwise],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    weight: Weight,
+    distance: Distance = "hellinger",
+) -> NDArray[np.float64]:
+    """(n_neurons, n) divergences averaged over draws of the same two stages, differently thinned."""
+    return np.asarray(np.mean([draw.divergence(left, right, weight, distance) for draw in draws], axis=0))
+
+
+class Permutations:
+    """How often chance gives as large a divergence as was observed, with more permutations where it matters.
+
+    Attributes:
+        observed: (n_neurons,) divergence of the stages as they are; NaN where one of them prefers nothing.
+        extreme: (n_neurons,) permutations whose divergence was at least as large.
+        done: (n_neurons,) permutations in all.
+        null: (n_neurons,) mean divergence under permutation: what is seen where nothing changed.
+    """
+
+    def __init__(
+        self,
+        draws: Sequence[Foldwise],
+        weight: Weight,
+        distance: Distance,
+        *,
+        paired: bool,
+        most: int,
+        level: float,
+        random: np.random.Generator,
+    ) -> None:
+        """Permute.
+
+        A neuron is done when it is settled: enough permutations were as extreme, or it is among the false-discovery
+        rate `level` already.
+
+        Args:
+            draws: of the same two stages, differently thinned.
+            weight: what distributions normalise.
+            distance: which.
+            paired: see `assignments`.
+            most: permutations of a neuron at most.
+            level: false-discovery rate that is to be decided.
+            random: deals.
+
+        Source:
+            Phipson and Smyth 2010 (p-values that are never 0).
+        """
+        folds = draws[0].folds
+        actual = observed(folds)
+        self.observed = mean_divergence(draws, actual, 1 - actual, weight, distance)[:, 0]
+        self.extreme = np.zeros(len(self.observed), np.int64)
+        self.done = np.zeros(len(self.observed), np.int64)
+        total = np.zeros(len(self.observed))
+        unsettled = np.isfinite(self.observed)
+        n = min(_FIRST, most)
+        while n > 0 and unsettled.any():
+            some = [draw.of_neurons(unsettled) for draw in draws]
+            dealt = assignments(folds, n, paired, random)
+            found = mean_divergence(some, dealt, 1 - dealt, weight, distance)[unsettled]
+            # A side that is left with nothing is as far away as can be.
+            found = np.nan_to_num(found, nan=1.0)
+            total[unsettled] += found.sum(axis=1)
+            self.extreme[unsettled] += (found >= self.observed[unsettled, None] - _EQUAL).sum(axis=1)
+            self.done[unsettled] += n
+            unsettled &= (self.extreme < _CLEAR) & (q_values(self.p_value) > level)
+            n = min(int(self.done.max()), most - int(self.done.max()))
+        self.null = np.divide(total, self.done, out=np.full(len(total), np.nan), where=self.done > 0)
+
+    @property
+    def p_value(self) -> NDArray[np.float64]:
+        """(n_neurons,) (extreme + 1) / (done + 1); NaN where nothing can be compared."""
+        return np.where(self.done > 0, (self.extreme + 1) / (self.done + 1), np.nan)
+
+
+def permuted_rates(
+    wins: NDArray[np.float64],
+    words: NDArray[np.float64],
+    *,
+    paired: bool,
+    n: int,
+    random: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Whether neurons respond more or less often than before: p-values of the difference of their rates.
+
+    Args:
+        wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
+        words: (2 * folds,) of the corpora.
+        paired: see `assignments`.
+        n: permutations.
+        random: deals.
+
+    Returns:
+        (n_neurons,) two-sided; NaN for neurons that never respond.
+    """
+    folds = len(words) // 2
+
+    def difference(dealt: NDArray[np.float64]) -> NDArray[np.float64]:
+        other = 1 - dealt
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.abs((wins @ dealt) / (words @ dealt) - (wins @ other) / (words @ other))
+
+    actual = difference(observed(folds))
+    extreme = np.zeros(len(wins), np.int64)
+    at_once = max(1, _CELLS // max(1, len(wins)))
+    for start in range(0, n, at_once):
+        found = difference(assignments(folds, min(at_once, n - start), paired, random))
+        # A side without words gives no rate: as different as can be.
+        extreme += (np.nan_to_num(found, nan=np.inf) >= actual * (1 - _EQUAL)).sum(axis=1)
+    return np.where(wins.sum(axis=1) > 0, (extreme + 1) / (n + 1), np.nan)
+
+
+def q_values(p_value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini-Hochberg adjusted p-values; NaN where there is no p-value, which then counts as no test.
+
+    Args:
+        p_value: (n,) in (0, 1], or NaN.
+
+    Source:
+        Benjamini and Hochberg 1995.
+    """
+    q = np.full(len(p_value), np.nan)
+    tested = np.isfinite(p_value)
+    if tested.any():
+        q[tested] = false_discovery_control(p_value[tested])
+    return q

@@ -1,0 +1,220 @@
+"""Which changes are more than chance: columns that a comparison gains, from its folds alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.errors import UsageError
+from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.distances import Distance, require_distance
+from txray.transfer.foldwise import Foldwise
+from txray.transfer.halves import Halves, resampled, row_means, splits
+from txray.transfer.lengths import rarefied_lengths
+from txray.transfer.permutation import Permutations, permuted_rates, q_values
+
+CONFIDENT_STATES = (*STATES, "unsure")
+"""The states, and `unsure` for neurons that are avoided or gained by no more than chance."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a comparison is tested.
+
+    Attributes:
+        distance: what is tested: `hellinger`, `jensen-shannon` or `total-variation`.
+        level: false-discovery rate at which a change is called one.
+        permutations: of a neuron at most; most neurons are settled by some hundreds.
+        resamples: of the folds, for intervals.
+        splits: of the folds into halves, for the cross-validated distance.
+        draws: of the activations that are kept where one stage has more, averaged over.
+        seed: of all of this.
+
+    Raises:
+        UnknownNameError: no such distance.
+        UsageError: a number that cannot be.
+    """
+
+    distance: Distance = "hellinger"
+    level: float = 0.05
+    permutations: int = 10_000
+    resamples: int = 200
+    splits: int = 16
+    draws: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_distance(self.distance)
+        if not 0 < self.level < 1:
+            raise UsageError(f"significance: level={self.level}; it must lie between 0 and 1, such as 0.05")
+        for name, least in (("permutations", 1), ("resamples", 2), ("splits", 1), ("draws", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"significance: {name}={getattr(self, name)}; it must be at least {least}")
+
+
+def with_significance(comparison: Comparison, settings: Settings | None = None) -> Comparison:
+    """The same comparison with what is known of chance.
+
+    Both stages are compared at equal numbers of activations, neuron by neuron: the larger is thinned. Documents, in
+    folds, are what is exchanged, split and resampled, because words of one document do not speak for themselves alone.
+
+    The columns that `neurons` gains:
+
+    - `distance_matched`: the distance at equal numbers of activations; `distance_null`: the same under permutation,
+      what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg.
+    - `hellinger_sq_cv`: cross-validated H^2, about 0 and as often below it where nothing changed, with the bounds of
+      its 95 % interval `hellinger_sq_cv_low` and `hellinger_sq_cv_high`; `hellinger_cv`: its root, 0 where it is below.
+    - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
+    - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
+      difference; `confident_state`: the state, and `unsure` where it is avoided or gained and the rates differ by no
+      more than chance.
+    - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
+
+    Args:
+        comparison: of two stages that were collected with the same number of folds.
+        settings: by default, 5 % false discoveries.
+
+    Raises:
+        UsageError: fewer than two folds, or different numbers of them.
+    """
+    settings = settings or Settings()
+    before, after = comparison.before, comparison.after
+    if before.folds != after.folds or before.folds < 2:
+        raise UsageError(
+            f"significance of {before.stage!r} -> {after.stage!r}: collected with {before.folds} and {after.folds} "
+            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations)"
+        )
+    random = np.random.default_rng(settings.seed)
+    paired = same_documents(comparison)
+    folds = Foldwise.of(before, after)
+    draws = [folds.matched(random) for _ in range(settings.draws)]
+    shared = _changes(draws, comparison, settings, paired, random)
+    rates = _rates(folds, comparison, settings, paired, random)
+    drawn = np.minimum(before.wins(), after.wins())
+    lengths = {
+        f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
+        for side, preferences in (("before", before), ("after", after))
+    }
+    neurons = comparison.neurons.with_columns(
+        *(pl.Series(name, values).fill_nan(None) for name, values in {**shared, **rates, **lengths}.items()),
+    )
+    neurons = neurons.with_columns(_confident_state(neurons, settings.level))
+    summary = {**comparison.summary, **_summary(neurons, settings, paired)}
+    return replace(comparison, neurons=neurons, summary=summary)
+
+
+def same_documents(comparison: Comparison) -> bool:
+    """Whether both stages read the same documents, fold by fold, as far as their features tell."""
+    before, after = comparison.before, comparison.after
+    words = before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)
+    if comparison.documents is not None:
+        return comparison.documents and bool(np.array_equal(*words))
+    return bool(
+        np.array_equal(before.features, after.features)
+        and np.array_equal(before.corpus_counts, after.corpus_counts)
+    )
+
+
+def _changes(
+    draws: list[Foldwise],
+    comparison: Comparison,
+    settings: Settings,
+    paired: bool,
+    random: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """What is known of the distances."""
+    permutations = Permutations(
+        draws,
+        comparison.weight,
+        settings.distance,
+        paired=paired,
+        most=settings.permutations,
+        level=settings.level,
+        random=random,
+    )
+    of_folds = splits(comparison.before.folds, settings.splits, random)
+    halves = Halves.of(draws, *of_folds, comparison.weight)
+    squared = row_means(halves.squared)
+    first, second = splits(comparison.before.folds, settings.resamples, random)
+    resamples = Halves.of(draws[:1], resampled(first, random), resampled(second, random), comparison.weight)
+    low, high = _interval(resamples.squared)
+    root = np.sqrt if settings.distance == "hellinger" else np.asarray
+    return {
+        "distance_matched": root(permutations.observed),
+        "distance_null": root(permutations.null),
+        "p_value": permutations.p_value,
+        "q_value": q_values(permutations.p_value),
+        "hellinger_sq_cv": squared,
+        "hellinger_sq_cv_low": low,
+        "hellinger_sq_cv_high": high,
+        "hellinger_cv": np.sqrt(np.maximum(squared, 0)),
+        "noise_floor": halves.floor,
+        "distance_halves": halves.apart,
+    }
+
+
+def _interval(resamples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n_neurons,) bounds that hold the middle 95 % of the resamples; NaN where most of them hold nothing."""
+    there = np.isfinite(resamples).sum(axis=1) > resamples.shape[1] / 2
+    bounds = np.full((2, len(resamples)), np.nan)
+    bounds[:, there] = np.nanpercentile(resamples[there], [2.5, 97.5], axis=1)
+    return bounds[0], bounds[1]
+
+
+def _rates(
+    folds: Foldwise,
+    comparison: Comparison,
+    settings: Settings,
+    paired: bool,
+    random: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """What is known of how often neurons respond."""
+    before, after = comparison.before, comparison.after
+    words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
+    p_value = permuted_rates(
+        folds.wins(), words.astype(np.float64), paired=paired, n=settings.permutations, random=random
+    )
+    return {
+        "win_rate_before": before.wins() / max(before.words, 1),
+        "win_rate_after": after.wins() / max(after.words, 1),
+        "rate_p_value": p_value,
+        "rate_q_value": q_values(p_value),
+    }
+
+
+def _confident_state(neurons: pl.DataFrame, level: float) -> pl.Series:
+    change = pl.col("state").is_in(["avoided", "gained"])
+    unsure = change & ~(pl.col("rate_q_value") <= level).fill_null(value=False)
+    return neurons.select(
+        pl.when(unsure)
+        .then(pl.lit("unsure"))
+        .otherwise(pl.col("state").cast(pl.String))
+        .cast(pl.Enum(CONFIDENT_STATES))
+        .alias("confident_state")
+    ).to_series()
+
+
+def _summary(neurons: pl.DataFrame, settings: Settings, paired: bool) -> Mapping[str, Any]:
+    """Plain JSON values."""
+    tested = neurons.filter(pl.col("q_value").is_not_null())
+    counts = dict(neurons["confident_state"].value_counts().iter_rows())
+    return {
+        "distance": settings.distance,
+        "level": settings.level,
+        "permutations": settings.permutations,
+        "paired": paired,
+        "seed": settings.seed,
+        "tested": len(tested),
+        "changed": int((tested["q_value"] <= settings.level).sum()),
+        "confident_avoided": int(counts.get("avoided", 0)),
+        "confident_gained": int(counts.get("gained", 0)),
+        "unsure": int(counts.get("unsure", 0)),
+        "mean_hellinger_sq_cv": tested["hellinger_sq_cv"].mean(),
+        "mean_noise_floor": tested["noise_floor"].mean(),
+        "mean_distance_halves": tested["distance_halves"].mean(),
+    }

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.preferences.builders import preferences_of, random_events
+from tests.unit.transfer.test_foldwise import FOLDS, pair
+from txray.transfer.foldwise import Foldwise
+from txray.transfer.permutation import Permutations, assignments, observed, permuted_rates, q_values
+
+
+def every_assignment(paired: bool) -> np.ndarray:
+    if paired:
+        kept = np.array(list(product((0.0, 1.0), repeat=FOLDS))).T
+        return np.concatenate((kept, 1 - kept))
+    columns = [np.isin(np.arange(2 * FOLDS), chosen) for chosen in combinations(range(2 * FOLDS), FOLDS)]
+    return np.array(columns, dtype=float).T
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_folds_are_dealt_out_again(paired: bool) -> None:
+    dealt = assignments(FOLDS, 3_000, paired, np.random.default_rng(0))
+    assert dealt.shape == (2 * FOLDS, 3_000)
+    allowed = {tuple(column) for column in every_assignment(paired).T.tolist()}
+    seen = [tuple(column) for column in dealt.T.tolist()]
+    assert set(seen) == allowed
+    counts = np.array([seen.count(column) for column in allowed])
+    assert abs(counts / len(seen) * len(allowed) - 1).max() < 0.6
+
+
+def permuted(paired: bool, most: int, level: float = 0.0, n: int = 400) -> Permutations:
+    draws = [Foldwise.of(*pair(n))]
+    return Permutations(
+        draws,
+        "mean",
+        "hellinger",
+        paired=paired,
+        most=most,
+        level=level,
+        random=np.random.default_rng(0),
+    )
+
+
+@pytest.mark.parametrize("n", [400, 30])
+@pytest.mark.parametrize("paired", [True, False])
+def test_p_values_are_those_of_all_permutations(
+    paired: bool, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("txray.transfer.permutation._FIRST", 4_000)
+    monkeypatch.setattr("txray.transfer.foldwise._CELLS", 50_000)
+    found = permuted(paired, 4_000, n=n)
+    folds = Foldwise.of(*pair(n))
+    dealt = every_assignment(paired)
+    every = np.nan_to_num(folds.divergence(dealt, 1 - dealt, "mean"), nan=1.0)
+    actual = folds.divergence(observed(FOLDS), 1 - observed(FOLDS), "mean")
+    exact = (every >= actual - 1e-12).mean(axis=1)
+    there = np.isfinite(actual[:, 0])
+    assert there.sum() == 10
+    assert (np.isnan(folds.divergence(dealt, 1 - dealt, "mean"))[there].any()) == (n == 30)
+    np.testing.assert_allclose(found.p_value[there], exact[there], atol=0.03)
+    np.testing.assert_allclose(found.null[there], every.mean(axis=1)[there], atol=0.01)
+    assert np.isnan(found.p_value[~there]).all()
+
+
+def test_settled_neurons_are_permuted_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txray.transfer.permutation._FIRST", 50)
+    found = permuted(paired=False, most=800)
+    settled = found.extreme >= 10
+    tested = found.done > 0
+    assert set(found.done[tested & settled]) <= {50, 100, 200, 400, 800}
+    assert (found.done[tested & ~settled] == 800).all()
+    assert (found.done[tested] < 800).any()
+    # Where everything is a discovery, nothing is left to be decided.
+    assert (permuted(paired=False, most=800, level=1.0).done[tested] == 50).all()
+
+
+def test_a_stage_against_itself_is_never_a_change() -> None:
+    same = preferences_of(random_events(300))
+    found = Permutations(
+        [Foldwise.of(same, same)],
+        "mean",
+        "hellinger",
+        paired=True,
+        most=500,
+        level=0.05,
+        random=np.random.default_rng(0),
+    )
+    assert (found.p_value[found.done > 0] == 1).all()
+    assert np.nanmax(found.observed) < 1e-12
+
+
+@given(st.lists(st.one_of(st.floats(1e-4, 1), st.just(float("nan"))), max_size=30))
+def test_q_values_are_those_of_benjamini_and_hochberg(values: list[float]) -> None:
+    p = np.array(values)
+    tested = sorted(float(value) for value in p if np.isfinite(value))
+    for value, q in zip(p, q_values(p), strict=True):
+        if np.isnan(value):
+            assert np.isnan(q)
+            continue
+        expected = min(
+            1.0,
+            *(len(tested) * other / (rank + 1) for rank, other in enumerate(tested) if other >= value),
+            1.0,
+        )
+        assert q == pytest.approx(expected)
+
+
+def test_rates_are_compared_by_all_permutations() -> None:
+    random = np.random.default_rng(3)
+    words = random.integers(50, 100, 2 * FOLDS).astype(float)
+    wins = random.poisson(4, (6, 2 * FOLDS)).astype(float)
+    wins[1, FOLDS:] = 0
+    wins[2] = 0
+    wins[3] = words / 10
+    dealt = every_assignment(paired=False)
+    with np.errstate(invalid="ignore"):
+        every = np.abs(wins @ dealt / (words @ dealt) - wins @ (1 - dealt) / (words @ (1 - dealt)))
+        actual = np.abs(
+            wins[:, :FOLDS].sum(axis=1) / words[:FOLDS].sum()
+            - wins[:, FOLDS:].sum(axis=1) / words[FOLDS:].sum()
+        )
+    exact = (every >= actual[:, None] * (1 - 1e-12)).mean(axis=1)
+    found = permuted_rates(wins, words, paired=False, n=8_000, random=np.random.default_rng(0))
+    np.testing.assert_allclose(found[[0, 1, 4, 5]], exact[[0, 1, 4, 5]], atol=0.02)
+    assert found[1] < 0.06
+    assert np.isnan(found[2])
+    assert found[3] > 0.05

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.preferences.builders import Events, preferences_of, random_events, stage_of
+from tests.unit.transfer.test_foldwise import FOLDS, direct, expected, pair
+from txray.errors import UnknownNameError, UsageError
+from txray.preferences import Preferences
+from txray.transfer import compare
+from txray.transfer.foldwise import Foldwise
+from txray.transfer.halves import Halves, resampled, splits
+from txray.transfer.lengths import rarefied_lengths
+from txray.transfer.significance import Settings, with_significance
+
+
+def test_cross_validated_distances_are_those_of_the_formula() -> None:
+    sides = pair()
+    first, second = splits(FOLDS, 3, np.random.default_rng(0))
+    found = Halves.of([Foldwise.of(*sides)], first, second, "mean")
+    nothing = [0.0] * FOLDS
+    for neuron, split in product(range(12), range(3)):
+        halves = [half[:, split].tolist() for half in (first, second)]
+        p = [direct(sides, neuron, [half, nothing], "mean") for half in halves]
+        q = [direct(sides, neuron, [nothing, half], "mean") for half in halves]
+        if any(each is None for each in (*p, *q)):
+            assert np.isnan(found.squared[neuron, split])
+            continue
+        names = sorted({name for each in (*p, *q) for name in each})  # type: ignore[union-attr]
+        (p1, p2), (q1, q2) = (
+            [np.sqrt([each.get(name, 0.0) for name in names]) for each in side]  # type: ignore[union-attr]
+            for side in (p, q)
+        )
+        assert found.squared[neuron, split] == pytest.approx(((p1 - q1) * (p2 - q2)).sum() / 2, abs=1e-9)
+        if split == 0:
+            of_split = Halves.of([Foldwise.of(*sides)], first[:, :1], second[:, :1], "mean")
+            within = [expected(*each, "hellinger") for each in (p, q)]
+            assert of_split.floor[neuron] == pytest.approx(np.mean(np.sqrt(within)), abs=1e-7)
+            between = [expected(p[0], q[1], "hellinger"), expected(q[0], p[1], "hellinger")]
+            assert of_split.apart[neuron] == pytest.approx(np.mean(np.sqrt(between)), abs=1e-7)
+
+
+def test_splits_are_halves_and_resamples_stay_within_them() -> None:
+    random = np.random.default_rng(0)
+    for folds in (2, 5, 16):
+        first, second = splits(folds, 40, random)
+        assert (first + second == 1).all()
+        assert (first.sum(axis=0) == folds // 2).all()
+        drawn = resampled(first, random)
+        assert (drawn.sum(axis=0) == folds // 2).all()
+        assert (drawn[first == 0] == 0).all()
+
+
+def test_rarefied_lengths_are_expected_numbers_of_features() -> None:
+    preferences = preferences_of(random_events(300))
+    totals = preferences.totals
+    for drawn in (0, 1, 7, 10_000):
+        found = rarefied_lengths(preferences, np.full(12, drawn))
+        for neuron in range(12):
+            counts = totals.count[totals.neuron == neuron].tolist()
+            n, m = sum(counts), min(drawn, sum(counts))
+            oracle = sum(1 - math.comb(n - count, m) / math.comb(n, m) for count in counts)
+            assert found[neuron] == pytest.approx(oracle, abs=1e-9)
+
+
+def test_rarefaction_of_two_activations_of_two_features() -> None:
+    preferences = preferences_of([(0, 0, "a", 1.0), (1, 0, "b", 1.0), (0, 1, "a", 1.0)])
+    assert rarefied_lengths(preferences, np.full(12, 1))[:3].tolist() == pytest.approx([1, 1, 0])
+
+
+def text(
+    neurons: int, words: int, seed: int, *, moved: int = 0, silent: int = 0, folds: int = 16
+) -> Preferences:
+    """Activations of neurons that prefer features of their own; the first `moved` prefer others, the next are silent.
+
+    Documents have topics: words come in runs, so that words of one document do not speak for themselves alone.
+    """
+    random = np.random.default_rng(seed)
+    taste = np.random.default_rng(99)
+    base = 1 / np.arange(1, 81) ** 1.1
+    order = [taste.permutation(80) for _ in range(neurons)]
+    other = [taste.permutation(80) for _ in range(neurons)]
+    events: Events = []
+    rates = np.geomspace(1, 30, neurons)
+    for _ in range(words // 50):
+        fold = int(random.integers(folds))
+        responding = random.choice(neurons, 10, p=rates / rates.sum())
+        for neuron in responding.tolist():
+            if moved <= neuron < moved + silent:
+                continue
+            ranks = (other if neuron < moved else order)[neuron]
+            topic = random.dirichlet(20 * base / base.sum())
+            events += [
+                (fold, neuron, f"w{ranks[i]}", 0.5 + 0.5 * float(random.random()))
+                for i in random.choice(80, 5, p=topic)
+            ]
+    return preferences_of(events, n_neurons=neurons, folds=folds)
+
+
+QUICK = Settings(permutations=400, resamples=20, splits=4, draws=2)
+
+
+def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered() -> None:
+    small, discovered, squared = [], 0, []
+    for seed in range(6):
+        comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), QUICK)
+        tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
+        small += (tested["p_value"] < 0.05).to_list()
+        squared += tested["hellinger_sq_cv"].drop_nulls().to_list()
+        discovered += comparison.summary["changed"]
+        assert comparison.summary["paired"] is False
+        assert tested["hellinger"].mean() > 0.3, "the plain distance is large all the same"
+    assert len(small) > 300
+    assert np.mean(small) < 0.08
+    assert discovered <= 2
+    assert abs(np.mean(squared)) < 0.01
+
+
+def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confidence() -> None:
+    before, after = text(60, 40_000, 1), text(60, 40_000, 2, moved=20, silent=10)
+    found = with_significance(compare(before, after), QUICK)
+    neurons = found.neurons
+    changed = set(neurons.filter(pl.col("q_value") <= 0.05)["neuron"])
+    assert len(changed & set(range(20))) >= 18
+    assert len(changed - set(range(20))) <= 2
+    assert found.summary["changed"] == len(changed)
+    avoided = set(neurons.filter(pl.col("confident_state") == "avoided")["neuron"])
+    assert avoided <= set(range(20, 30))
+    assert len(avoided) >= 7
+    assert found.summary["confident_avoided"] == len(avoided)
+    moved = neurons.filter(pl.col("neuron") < 20)
+    kept = neurons.filter(pl.col("neuron") >= 30)
+    assert moved["hellinger_sq_cv"].mean() > 10 * abs(kept["hellinger_sq_cv"].mean())
+    inside = (pl.col("hellinger_sq_cv_low") <= 0) & (pl.col("hellinger_sq_cv_high") >= 0)
+    assert kept.select(inside.mean()).item() > 0.9
+    assert (moved["hellinger_sq_cv_low"] > 0).mean() > 0.8
+
+
+def test_a_neuron_that_won_once_is_not_avoided_knowledge() -> None:
+    before = random_events(400, seed=1, folds=8)
+    after = [event for event in random_events(400, seed=2, folds=8) if event[1] != 0]
+    rare = [event for event in before if event[1] != 0] + [(3, 0, "w1", 0.5)]
+    for events, state in ((rare, "unsure"), (before, "avoided")):
+        comparison = compare(preferences_of(events, folds=8), preferences_of(after, folds=8))
+        row = with_significance(comparison, replace(QUICK, permutations=3_000)).neurons.row(0, named=True)
+        assert (row["state"], row["confident_state"]) == ("avoided", state)
+
+
+def test_same_documents_are_compared_fold_by_fold() -> None:
+    one, two = stage_of(random_events(200)), stage_of(random_events(200, seed=5))
+    assert with_significance(compare(one, one), QUICK).summary["paired"] is True
+    assert with_significance(compare(one, two), QUICK).summary["paired"] is False
+    digests = [
+        replace(stage, manifest={**stage.manifest, "corpus": {"documents_digest": digest}})
+        for stage, digest in ((one, "a"), (one, "b"))
+    ]
+    assert with_significance(compare(*digests), QUICK).summary["paired"] is False
+
+
+def test_same_seed_same_numbers_and_relabelling_neurons_changes_nothing() -> None:
+    before, after = pair()
+    first, second = (with_significance(compare(before, after), QUICK).neurons for _ in range(2))
+    assert first.equals(second)
+    other = with_significance(compare(before, after), replace(QUICK, seed=1)).neurons
+    assert not first["p_value"].equals(other["p_value"])
+    assert first.columns == other.columns
+
+
+@pytest.mark.parametrize("distance", ["jensen-shannon", "total-variation"])
+def test_other_distances_go_through_the_same(distance: str) -> None:
+    found = with_significance(compare(*pair()), replace(QUICK, distance=distance)).neurons  # type: ignore[arg-type]
+    assert found["distance_matched"].drop_nulls().is_between(0, 1).all()
+    assert found["p_value"].drop_nulls().is_between(0, 1).all()
+
+
+def test_what_cannot_be_tested_is_told() -> None:
+    events = random_events(50, folds=1)
+    with pytest.raises(UsageError, match="collected with 1 and 1 folds; it needs the same number") as caught:
+        with_significance(compare(preferences_of(events, folds=1), preferences_of(events, folds=1)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match="distance 'cosine'.*hellinger"):
+        Settings(distance="cosine")  # type: ignore[arg-type]
+    for wrong in (
+        {"level": 0.0},
+        {"level": 1.0},
+        {"permutations": 0},
+        {"draws": 0},
+        {"splits": 0},
+        {"resamples": 1},
+    ):
+        with pytest.raises(UsageError, match=f"significance: {next(iter(wrong))}="):
+            Settings(**wrong)  # type: ignore[arg-type]
