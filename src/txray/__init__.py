@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from txray.models import TextModel, load_model
     from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
-    from txray.transfer import Comparison, compare
+    from txray.transfer import Comparison, compare, with_significance
 
 # Looked up on first use, so that `import txray` brings in neither torch nor plotly.
 _HOMES = {
@@ -33,6 +33,7 @@ _HOMES = {
     "report": "reporting",
     "token_tags": "preferences",
     "read_corpus": "corpus",
+    "with_significance": "transfer",
 }
 _PACKAGES = ("errors", "models", "plots", "training")
 
@@ -58,6 +59,7 @@ __all__ = [
     "report",
     "token_tags",
     "training",
+    "with_significance",
 ]
 
 

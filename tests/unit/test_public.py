@@ -32,6 +32,7 @@ PUBLIC = {
     "report",
     "token_tags",
     "training",
+    "with_significance",
 }
 PACKAGES = (
     "capture",

@@ -20,13 +20,24 @@ def compare(
     feature: options.Feature = "token",
     layer: options.Layer = None,
     weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    distance: Annotated[
+        str, typer.Option("--distance", help="Tested: hellinger, jensen-shannon or total-variation.")
+    ] = "hellinger",
+    level: Annotated[
+        float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
+    ] = 0.05,
+    permutations: Annotated[
+        int, typer.Option("--permutations", help="Of a neuron at most; 0 leaves significance out.")
+    ] = 10_000,
+    seed: options.Seed = 0,
 ) -> None:
-    """Compare two stages neuron by neuron: states, lengths, masses, distances."""
+    """Compare two stages neuron by neuron: states, lengths, masses, distances, and what is more than chance."""
     import polars as pl
 
     from txray.cli.tables import print_table
     from txray.preferences import load_stage
     from txray.transfer import compare as compare_stages
+    from txray.transfer import with_significance
 
     comparison = compare_stages(
         load_stage(before),
@@ -35,12 +46,27 @@ def compare(
         layer=layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
     )
+    if permutations:
+        comparison = with_significance(
+            comparison,
+            distance=distance,  # type: ignore[arg-type]  # checked there
+            level=level,
+            permutations=permutations,
+            seed=seed,
+        )
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in comparison.summary.items()
         if value is not None
     ]
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
+    if permutations:
+        typer.echo(
+            "{changed} of {tested} shared neurons changed at {level:.0%} false discoveries; {confident_avoided} of "
+            "{avoided} avoided and {confident_gained} of {gained} gained neurons are more than chance".format_map(
+                comparison.summary
+            )
+        )
     if out is not None:
         comparison.save(out)
         typer.echo(f"table and summary in {out}")

@@ -1,16 +1,22 @@
-"""What changed between two stages: distances, states, and their summary.
+"""What changed between two stages: distances, states, their summary, and which changes are more than chance.
 
 Everything here is computed from preferences alone, without the model or torch.
 """
 
 from txray.transfer.comparison import STATES, Comparison, compare
-from txray.transfer.distances import hellinger, hellinger_length, hellinger_published_code
+from txray.transfer.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
+from txray.transfer.lengths import rarefied_lengths
+from txray.transfer.significance import CONFIDENT_STATES, with_significance
 
 __all__ = [
+    "CONFIDENT_STATES",
+    "DISTANCES",
     "STATES",
     "Comparison",
     "compare",
     "hellinger",
     "hellinger_length",
     "hellinger_published_code",
+    "rarefied_lengths",
+    "with_significance",
 ]

@@ -56,6 +56,13 @@ class Comparison:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
+        if "changed" in self.summary:
+            counts += "; {changed} of {tested} changed at {level:.0%} FDR".format_map(self.summary)
+            counts += (
+                ", {confident_avoided} avoided and {confident_gained} gained with confidence".format_map(
+                    self.summary
+                )
+            )
         return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: {counts})"
 
     def save(self, folder: Path | str) -> Path:

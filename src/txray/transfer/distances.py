@@ -17,6 +17,7 @@ Distance = Literal["hellinger", "jensen-shannon", "total-variation"]
 """How far apart two distributions are."""
 
 DISTANCES: tuple[Distance, ...] = ("hellinger", "jensen-shannon", "total-variation")
+"""The distances that can be tested."""
 
 
 def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64]:

@@ -66,7 +66,7 @@ class Halves:
         return cls(squared, _mean_distance(within), _mean_distance(between))
 
 
-def splits(
+def split_in_halves(
     folds: int, n: int, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(folds, n) twice: n ways to put the folds into two halves.

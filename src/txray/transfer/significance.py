@@ -14,7 +14,7 @@ from txray.errors import UsageError
 from txray.transfer.comparison import STATES, Comparison
 from txray.transfer.distances import Distance, require_distance
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.halves import Halves, resampled, row_means, splits
+from txray.transfer.halves import Halves, resampled, row_means, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
 from txray.transfer.permutation import Permutations, permuted_rates, q_values
 
@@ -23,30 +23,16 @@ CONFIDENT_STATES = (*STATES, "unsure")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a comparison is tested.
+class _Settings:
+    """The choices of `with_significance`, checked."""
 
-    Attributes:
-        distance: what is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-        level: false-discovery rate at which a change is called one.
-        permutations: of a neuron at most; most neurons are settled by some hundreds.
-        resamples: of the folds, for intervals.
-        splits: of the folds into halves, for the cross-validated distance.
-        draws: of the activations that are kept where one stage has more, averaged over.
-        seed: of all of this.
-
-    Raises:
-        UnknownNameError: no such distance.
-        UsageError: a number that cannot be.
-    """
-
-    distance: Distance = "hellinger"
-    level: float = 0.05
-    permutations: int = 10_000
-    resamples: int = 200
-    splits: int = 16
-    draws: int = 3
-    seed: int = 0
+    distance: Distance
+    level: float
+    permutations: int
+    resamples: int
+    splits: int
+    draws: int
+    seed: int
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -57,7 +43,17 @@ class Settings:
                 raise UsageError(f"significance: {name}={getattr(self, name)}; it must be at least {least}")
 
 
-def with_significance(comparison: Comparison, settings: Settings | None = None) -> Comparison:
+def with_significance(
+    comparison: Comparison,
+    *,
+    distance: Distance = "hellinger",
+    level: float = 0.05,
+    permutations: int = 10_000,
+    resamples: int = 200,
+    splits: int = 16,
+    draws: int = 3,
+    seed: int = 0,
+) -> Comparison:
     """The same comparison with what is known of chance.
 
     Both stages are compared at equal numbers of activations, neuron by neuron: the larger is thinned. Documents, in
@@ -77,12 +73,19 @@ def with_significance(comparison: Comparison, settings: Settings | None = None) 
 
     Args:
         comparison: of two stages that were collected with the same number of folds.
-        settings: by default, 5 % false discoveries.
+        distance: what is tested: `hellinger`, `jensen-shannon` or `total-variation`.
+        level: false-discovery rate at which a change is called one.
+        permutations: of a neuron at most; most neurons are settled by some hundreds.
+        resamples: of the folds, for intervals.
+        splits: of the folds into halves, for the cross-validated distance.
+        draws: of the activations that are kept where one stage has more, averaged over.
+        seed: of all of this: same seed, same numbers.
 
     Raises:
-        UsageError: fewer than two folds, or different numbers of them.
+        UnknownNameError: no such distance.
+        UsageError: fewer than two folds, different numbers of them, or a setting that cannot be.
     """
-    settings = settings or Settings()
+    settings = _Settings(distance, level, permutations, resamples, splits, draws, seed)
     before, after = comparison.before, comparison.after
     if before.folds != after.folds or before.folds < 2:
         raise UsageError(
@@ -92,8 +95,8 @@ def with_significance(comparison: Comparison, settings: Settings | None = None) 
     random = np.random.default_rng(settings.seed)
     paired = same_documents(comparison)
     folds = Foldwise.of(before, after)
-    draws = [folds.matched(random) for _ in range(settings.draws)]
-    shared = _changes(draws, comparison, settings, paired, random)
+    matched = [folds.matched(random) for _ in range(settings.draws)]
+    shared = _changes(matched, comparison, settings, paired, random)
     rates = _rates(folds, comparison, settings, paired, random)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
@@ -123,7 +126,7 @@ def same_documents(comparison: Comparison) -> bool:
 def _changes(
     draws: list[Foldwise],
     comparison: Comparison,
-    settings: Settings,
+    settings: _Settings,
     paired: bool,
     random: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
@@ -137,10 +140,10 @@ def _changes(
         level=settings.level,
         random=random,
     )
-    of_folds = splits(comparison.before.folds, settings.splits, random)
+    of_folds = split_in_halves(comparison.before.folds, settings.splits, random)
     halves = Halves.of(draws, *of_folds, comparison.weight)
     squared = row_means(halves.squared)
-    first, second = splits(comparison.before.folds, settings.resamples, random)
+    first, second = split_in_halves(comparison.before.folds, settings.resamples, random)
     resamples = Halves.of(draws[:1], resampled(first, random), resampled(second, random), comparison.weight)
     low, high = _interval(resamples.squared)
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
@@ -169,7 +172,7 @@ def _interval(resamples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
 def _rates(
     folds: Foldwise,
     comparison: Comparison,
-    settings: Settings,
+    settings: _Settings,
     paired: bool,
     random: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
@@ -199,7 +202,7 @@ def _confident_state(neurons: pl.DataFrame, level: float) -> pl.Series:
     ).to_series()
 
 
-def _summary(neurons: pl.DataFrame, settings: Settings, paired: bool) -> Mapping[str, Any]:
+def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mapping[str, Any]:
     """Plain JSON values."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
     counts = dict(neurons["confident_state"].value_counts().iter_rows())

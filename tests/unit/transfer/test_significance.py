@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,14 +15,14 @@ from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Preferences
 from txray.transfer import compare
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.halves import Halves, resampled, splits
+from txray.transfer.halves import Halves, resampled, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
-from txray.transfer.significance import Settings, with_significance
+from txray.transfer.significance import with_significance
 
 
 def test_cross_validated_distances_are_those_of_the_formula() -> None:
     sides = pair()
-    first, second = splits(FOLDS, 3, np.random.default_rng(0))
+    first, second = split_in_halves(FOLDS, 3, np.random.default_rng(0))
     found = Halves.of([Foldwise.of(*sides)], first, second, "mean")
     nothing = [0.0] * FOLDS
     for neuron, split in product(range(12), range(3)):
@@ -48,7 +49,7 @@ def test_cross_validated_distances_are_those_of_the_formula() -> None:
 def test_splits_are_halves_and_resamples_stay_within_them() -> None:
     random = np.random.default_rng(0)
     for folds in (2, 5, 16):
-        first, second = splits(folds, 40, random)
+        first, second = split_in_halves(folds, 40, random)
         assert (first + second == 1).all()
         assert (first.sum(axis=0) == folds // 2).all()
         drawn = resampled(first, random)
@@ -102,13 +103,13 @@ def text(
     return preferences_of(events, n_neurons=neurons, folds=folds)
 
 
-QUICK = Settings(permutations=400, resamples=20, splits=4, draws=2)
+QUICK: dict[str, Any] = {"permutations": 400, "resamples": 20, "splits": 4, "draws": 2}
 
 
 def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered() -> None:
     small, discovered, squared = [], 0, []
     for seed in range(6):
-        comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), QUICK)
+        comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), **QUICK)
         tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
         small += (tested["p_value"] < 0.05).to_list()
         squared += tested["hellinger_sq_cv"].drop_nulls().to_list()
@@ -123,7 +124,7 @@ def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered(
 
 def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confidence() -> None:
     before, after = text(60, 40_000, 1), text(60, 40_000, 2, moved=20, silent=10)
-    found = with_significance(compare(before, after), QUICK)
+    found = with_significance(compare(before, after), **QUICK)
     neurons = found.neurons
     changed = set(neurons.filter(pl.col("q_value") <= 0.05)["neuron"])
     assert len(changed & set(range(20))) >= 18
@@ -147,33 +148,33 @@ def test_a_neuron_that_won_once_is_not_avoided_knowledge() -> None:
     rare = [event for event in before if event[1] != 0] + [(3, 0, "w1", 0.5)]
     for events, state in ((rare, "unsure"), (before, "avoided")):
         comparison = compare(preferences_of(events, folds=8), preferences_of(after, folds=8))
-        row = with_significance(comparison, replace(QUICK, permutations=3_000)).neurons.row(0, named=True)
+        row = with_significance(comparison, **{**QUICK, "permutations": 3_000}).neurons.row(0, named=True)
         assert (row["state"], row["confident_state"]) == ("avoided", state)
 
 
 def test_same_documents_are_compared_fold_by_fold() -> None:
     one, two = stage_of(random_events(200)), stage_of(random_events(200, seed=5))
-    assert with_significance(compare(one, one), QUICK).summary["paired"] is True
-    assert with_significance(compare(one, two), QUICK).summary["paired"] is False
+    assert with_significance(compare(one, one), **QUICK).summary["paired"] is True
+    assert with_significance(compare(one, two), **QUICK).summary["paired"] is False
     digests = [
         replace(stage, manifest={**stage.manifest, "corpus": {"documents_digest": digest}})
         for stage, digest in ((one, "a"), (one, "b"))
     ]
-    assert with_significance(compare(*digests), QUICK).summary["paired"] is False
+    assert with_significance(compare(*digests), **QUICK).summary["paired"] is False
 
 
 def test_same_seed_same_numbers_and_relabelling_neurons_changes_nothing() -> None:
     before, after = pair()
-    first, second = (with_significance(compare(before, after), QUICK).neurons for _ in range(2))
+    first, second = (with_significance(compare(before, after), **QUICK).neurons for _ in range(2))
     assert first.equals(second)
-    other = with_significance(compare(before, after), replace(QUICK, seed=1)).neurons
+    other = with_significance(compare(before, after), **QUICK, seed=1).neurons
     assert not first["p_value"].equals(other["p_value"])
     assert first.columns == other.columns
 
 
 @pytest.mark.parametrize("distance", ["jensen-shannon", "total-variation"])
 def test_other_distances_go_through_the_same(distance: str) -> None:
-    found = with_significance(compare(*pair()), replace(QUICK, distance=distance)).neurons  # type: ignore[arg-type]
+    found = with_significance(compare(*pair()), **QUICK, distance=distance).neurons  # type: ignore[arg-type]
     assert found["distance_matched"].drop_nulls().is_between(0, 1).all()
     assert found["p_value"].drop_nulls().is_between(0, 1).all()
 
@@ -183,8 +184,10 @@ def test_what_cannot_be_tested_is_told() -> None:
     with pytest.raises(UsageError, match="collected with 1 and 1 folds; it needs the same number") as caught:
         with_significance(compare(preferences_of(events, folds=1), preferences_of(events, folds=1)))
     assert "\n" not in str(caught.value)
+    comparison = compare(*pair())
     with pytest.raises(UnknownNameError, match="distance 'cosine'.*hellinger"):
-        Settings(distance="cosine")  # type: ignore[arg-type]
+        with_significance(comparison, distance="cosine")  # type: ignore[arg-type]
+    wrong: dict[str, Any]
     for wrong in (
         {"level": 0.0},
         {"level": 1.0},
@@ -192,6 +195,7 @@ def test_what_cannot_be_tested_is_told() -> None:
         {"draws": 0},
         {"splits": 0},
         {"resamples": 1},
+        {"seed": -1},
     ):
         with pytest.raises(UsageError, match=f"significance: {next(iter(wrong))}="):
-            Settings(**wrong)  # type: ignore[arg-type]
+            with_significance(comparison, **wrong)
