@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from txray.models import TextModel, load_model
     from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
-    from txray.transfer import Comparison, compare, with_significance
+    from txray.transfer import Comparison, Matching, compare, match, with_significance
 
 # Looked up on first use, so that `import txray` brings in neither torch nor plotly.
 _HOMES = {
@@ -20,6 +20,7 @@ _HOMES = {
     "Corpus": "corpus",
     "Document": "corpus",
     "Layer": "capture",
+    "Matching": "transfer",
     "Preferences": "preferences",
     "Selection": "capture",
     "Stage": "preferences",
@@ -30,6 +31,7 @@ _HOMES = {
     "demo_corpus": "corpus",
     "load_model": "models",
     "load_stage": "preferences",
+    "match": "transfer",
     "report": "reporting",
     "token_tags": "preferences",
     "read_corpus": "corpus",
@@ -42,6 +44,7 @@ __all__ = [
     "Corpus",
     "Document",
     "Layer",
+    "Matching",
     "Preferences",
     "Selection",
     "Stage",
@@ -53,6 +56,7 @@ __all__ = [
     "errors",
     "load_model",
     "load_stage",
+    "match",
     "models",
     "plots",
     "read_corpus",

@@ -67,6 +67,12 @@ class Distributions:
         """(n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
         return np.asarray(np.diff(self.matrix.indptr), dtype=np.int64)
 
+    def with_rows(self, n_neurons: int) -> Distributions:
+        """The first `n_neurons` rows, with empty ones behind where there are fewer."""
+        matrix = self.matrix.copy()
+        matrix.resize((n_neurons, matrix.shape[1]))
+        return Distributions(matrix, self.features)
+
     def onto(self, features: NDArray[np.object_]) -> Distributions:
         """The same distributions over a larger, sorted feature set.
 

@@ -65,7 +65,31 @@ def test_compare_writes_table_and_summary(
     assert summary["feature"] == "pos"
     assert summary["shared"] == (table["state"] == "shared").sum()
     assert pl.read_csv(tmp_path / "c" / "neurons.csv").height == 20
-    assert "mean_hellinger" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "mean_hellinger" in told
+    assert summary["changed"] == (table["q_value"] <= 0.05).sum()
+    assert (
+        f"{summary['changed']} of {summary['tested']} shared neurons changed at 5% false discoveries" in told
+    )
+    plain = tmp_path / "plain"
+    assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
+    assert "changed" not in json.loads((plain / "summary.json").read_text())
+    assert "false discoveries" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])
+def test_match_writes_the_pairs(
+    name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert txray("match", made / "early", made / "early", "--out", tmp_path / name) == 0
+    read = pl.read_csv if name.endswith("csv") else pl.read_parquet
+    pairs = read(tmp_path / name)
+    matched = pairs.filter(pl.col("state") == "matched")
+    assert (matched["before"] == matched["after"]).all()
+    told = capsys.readouterr().out
+    assert f"{matched.height} pairs match" in told
+    assert txray("match", made / "early", made / "unsup", "--out", tmp_path / "pairs.txt") == 2
+    assert "pairs are written as .parquet or .csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -110,7 +134,18 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("txray 0.")
     assert txray("--help") == 0
     shown = capsys.readouterr().out
-    for command in ("demo", "data", "tagger", "train", "collect", "compare", "plot", "report", "experiment"):
+    for command in (
+        "demo",
+        "data",
+        "tagger",
+        "train",
+        "collect",
+        "compare",
+        "match",
+        "plot",
+        "report",
+        "experiment",
+    ):
         assert command in shown
 
 
@@ -165,6 +200,14 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("compare", "{early}", "{unsup}", "--feature", "output"), 2, "there are: token, pos"),
         (("compare", "{early}", "{unsup}", "--layer", "decoder"), 2, "there are: rnn"),
         (("compare", "{early}", "{unsup}", "--weight", "sum"), 2, "mean, mass, count"),
+        (("compare", "{early}", "{unsup}", "--distance", "cosine"), 2, "hellinger, jensen-shannon"),
+        (("compare", "{early}", "{unsup}", "--level", "5"), 2, "level=5.0; it must lie between 0 and 1"),
+        (
+            ("compare", "{early}", "{unsup}", "--permutations", "-1"),
+            2,
+            "permutations=-1; it must be at least 1",
+        ),
+        (("match", "{early}", "{unsup}", "--level", "0"), 2, "level must lie between 0 and 1"),
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
         (("experiment", "--preset", "huge", "-o", "x"), 2, "demo, small, paper"),
         (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),

@@ -1,0 +1,66 @@
+"""`txray match`: which neuron of one model is which of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+from txray.errors import UsageError
+
+
+def match(
+    before: options.StageFolder,
+    after: options.StageFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Writes the pairs there, as Parquet or CSV.")
+    ] = None,
+    feature: options.Feature = "token",
+    layer: options.Layer = None,
+    layer_after: Annotated[
+        str | None, typer.Option("--layer-after", help="Of the second stage; that of --layer by default.")
+    ] = None,
+    weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    level: Annotated[
+        float, typer.Option("--level", help="Share of chance pairs that may pass for matches.")
+    ] = 0.05,
+    seed: options.Seed = 0,
+) -> None:
+    """Match the neurons of two stages by what they prefer: other seeds, sizes, layers and models."""
+    from txray.files import atomic_file
+    from txray.preferences import load_stage
+    from txray.transfer import match as match_stages
+
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"{out}: pairs are written as .parquet or .csv; name such a file")
+    matching = match_stages(
+        load_stage(before),
+        load_stage(after),
+        feature=feature,
+        layer=layer,
+        layer_after=layer_after,
+        weight=weight,  # type: ignore[arg-type]  # the distributions check it
+        level=level,
+        seed=seed,
+    )
+    counts = matching.pairs["state"].value_counts()
+    of_state = dict(counts.iter_rows())
+    matched = matching.pairs.filter(matching.pairs["state"] == "matched")
+    typer.echo(
+        f"{of_state.get('matched', 0)} pairs match ({matching.matched_share:.0%} of those that could), "
+        f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
+        f"{of_state.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
+        f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none"
+    )
+    typer.echo(
+        f"a match has an affinity above {matching.threshold:.3f}, which {level:.0%} of pairs reach by chance"
+    )
+    if out is not None:
+        with atomic_file(out) as new:
+            if out.suffix == ".csv":
+                matching.pairs.write_csv(new)
+            else:
+                matching.pairs.write_parquet(new)
+        typer.echo(f"pairs in {out}")

@@ -1,0 +1,254 @@
+"""Which neuron of one model is which of another, where the index of a neuron means nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from txray.errors import ShapeError, UsageError
+from txray.preferences.distributions import Distributions, aligned
+from txray.preferences.preferences import Preferences, Weight
+from txray.preferences.stage import Stage
+from txray.transfer.comparison import Comparison, compare
+
+MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
+"""A pair of neurons that match, and neurons of either side that match none."""
+
+_STRATUM = 16
+"""Features of about the same frequency that are exchanged for one another in the null."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """The neurons of two stages, one to one.
+
+    Attributes:
+        before, after: preferences; sizes, layers and models may differ.
+        pairs: polars, one row per neuron of either side that prefers anything: state (`matched`,
+            `unmatched-before`, `unmatched-after`), before and after (indices, null where there is none), affinity
+            (overlap of the distributions, 0 to 1, 1 - H^2; of a neuron before without match, with the one that it
+            was assigned to), mutual (whether each is the nearest of the other).
+        threshold: affinity that a pair must exceed.
+        null: (n,) affinities of the pairs that are assigned where features are shuffled.
+        weight: what the preference distributions normalise.
+    """
+
+    before: Preferences
+    after: Preferences
+    pairs: pl.DataFrame
+    threshold: float
+    null: NDArray[np.float64]
+    weight: Weight
+
+    def __repr__(self) -> str:
+        return (
+            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: "
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, threshold {self.threshold:.3f})"
+        )
+
+    @property
+    def matched_share(self) -> float:
+        """Pairs that match, as a share of the neurons of the side that has fewer preferred ones; 0 if it has none."""
+        matched = int((self.pairs["state"] == "matched").sum())
+        return matched / self._candidates if self._candidates else 0.0
+
+    @property
+    def _candidates(self) -> int:
+        return min(int((side.lengths() > 0).sum()) for side in (self.before, self.after))
+
+    def curve(self, points: int = 101) -> pl.DataFrame:
+        """Share of the possible pairs at each distance or below, beside that of shuffled features.
+
+        Args:
+            points: of the curve, evenly spaced from 0 to 1.
+
+        Returns:
+            Columns distance (Hellinger), share, null_share.
+        """
+        distance = np.linspace(0, 1, points)
+        shares = []
+        for affinity in (self._assigned, self.null):
+            found = np.sort(np.sqrt(1 - affinity))
+            # A root loses half of the digits: 1e-7 is 0.
+            shares.append(np.searchsorted(found, distance + 1e-7, side="right") / max(1, len(found)))
+        return pl.DataFrame({"distance": distance, "share": shares[0], "null_share": shares[1]})
+
+    @property
+    def _assigned(self) -> NDArray[np.float64]:
+        """Affinities of all assigned pairs, matched or not."""
+        both = self.pairs.filter(pl.col("state") != "unmatched-after")
+        return both["affinity"].drop_nulls().to_numpy()
+
+    def comparison(self) -> Comparison:
+        """The comparison through the matching: matched neurons side by side, the others on their own.
+
+        Returns:
+            Its neurons have the columns of `compare`, and first `match_state`, `neuron_before` and `neuron_after`;
+            rows are numbered as in `pairs`.
+        """
+        rows = len(self.pairs)
+        before = _renumbered(self.before, self.pairs["before"].to_numpy(), rows)
+        after = _renumbered(self.after, self.pairs["after"].to_numpy(), rows)
+        # Both were selected from other layers, or in other ways: that is the point of matching.
+        found = compare(before, replace(after, selection=before.selection), weight=self.weight)
+        neurons = pl.concat(
+            [
+                self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
+                found.neurons,
+            ],
+            how="horizontal",
+        )
+        return replace(found, neurons=neurons)
+
+
+def match(
+    before: Stage | Preferences,
+    after: Stage | Preferences,
+    feature: str = "token",
+    layer: str | None = None,
+    layer_after: str | None = None,
+    weight: Weight = "mean",
+    *,
+    level: float = 0.05,
+    shuffles: int = 5,
+    seed: int = 0,
+) -> Matching:
+    """Match neurons by what they prefer: across layers, sizes, seeds, architectures and tokenizers.
+
+    The affinity of two neurons is the overlap of their preference distributions. Neurons are assigned one to one so
+    that the sum of affinities is largest; a pair whose affinity chance would reach is no match. Chance is the same
+    assignment after features are exchanged for others of about the same frequency.
+
+    Args:
+        before: a stage, or its preferences.
+        after: another one, of the same kind of feature.
+        feature: the feature kind (for stages).
+        layer: of `before`; may be left out where the stage has one layer.
+        layer_after: of `after`; the same as `layer` by default.
+        weight: what the preference distributions normalise.
+        level: share of the chance pairs that may exceed the threshold.
+        shuffles: of the features.
+        seed: of the shuffles.
+
+    Raises:
+        UnknownNameError: no such layer, feature or weight.
+        ShapeError: different kinds of feature.
+        UsageError: a level or number of shuffles that cannot be.
+    """
+    if not 0 < level < 1 or shuffles < 1 or seed < 0:
+        raise UsageError(
+            f"match: level={level}, shuffles={shuffles}, seed={seed}; level must lie between 0 and 1, there must be "
+            "at least one shuffle, and the seed must not be negative"
+        )
+    first = before.preferences(layer, feature) if isinstance(before, Stage) else before
+    second = after.preferences(layer_after or layer, feature) if isinstance(after, Stage) else after
+    if first.feature != second.feature:
+        raise ShapeError(
+            f"stage {first.stage!r} gives feature {first.feature!r}, stage {second.stage!r} gives "
+            f"{second.feature!r}; match the same kind"
+        )
+    p, q = _same_features(first.distributions(weight), second.distributions(weight))
+    roots = p.matrix.sqrt(), q.matrix.sqrt()
+    affinity = (roots[0] @ roots[1].T).toarray()
+    frequency = _frequency(p.features, first) + _frequency(p.features, second)
+    random = np.random.default_rng(seed)
+    null = np.concatenate(
+        [
+            _assigned((roots[0] @ roots[1][:, _shuffled(frequency, random)].T).toarray(), p, q)[2]
+            for _ in range(shuffles)
+        ]
+    )
+    threshold = float(np.quantile(null, 1 - level)) if len(null) else 1.0
+    return Matching(first, second, _pairs(affinity, p, q, threshold), threshold, null, weight)
+
+
+def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
+    """Both over the union of their features, whatever their numbers of neurons."""
+    rows = max(p.matrix.shape[0], q.matrix.shape[0])
+    padded = [each.with_rows(rows) for each in (p, q)]
+    left, right = aligned(*padded)
+    return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
+
+
+def _frequency(features: NDArray[np.object_], preferences: Preferences) -> NDArray[np.int64]:
+    counts = dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
+    return np.array([counts.get(name, 0) for name in features.tolist()], np.int64)
+
+
+def _shuffled(frequency: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """A permutation of the features that exchanges each for one of about the same frequency."""
+    order = np.argsort(-frequency, kind="stable")
+    exchanged = np.empty(len(order), np.int64)
+    for start in range(0, len(order), _STRATUM):
+        stratum = order[start : start + _STRATUM]
+        exchanged[stratum] = random.permutation(stratum)
+    return exchanged
+
+
+def _assigned(
+    affinity: NDArray[np.float64], p: Distributions, q: Distributions
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Neurons before and after that are assigned to one another, and their affinities."""
+    rows, columns = np.flatnonzero(p.lengths()), np.flatnonzero(q.lengths())
+    row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
+    first, second = rows[row], columns[column]
+    return first, second, np.clip(affinity[first, second], 0.0, 1.0)
+
+
+def _pairs(
+    affinity: NDArray[np.float64], p: Distributions, q: Distributions, threshold: float
+) -> pl.DataFrame:
+    first, second, value = _assigned(affinity, p, q)
+    nearest_after, nearest_before = affinity.argmax(axis=1), affinity.argmax(axis=0)
+    matched = value > threshold
+    mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
+    of_first = dict(zip(first.tolist(), value.tolist(), strict=True))
+    left = sorted(set(np.flatnonzero(p.lengths()).tolist()) - set(first[matched].tolist()))
+    right = sorted(set(np.flatnonzero(q.lengths()).tolist()) - set(second[matched].tolist()))
+    rows: list[tuple[str, int | None, int | None, float | None, bool]] = [
+        *(
+            ("matched", int(i), int(j), float(a), bool(both))
+            for i, j, a, both in zip(
+                first[matched], second[matched], value[matched], mutual[matched], strict=True
+            )
+        ),
+        *(("unmatched-before", i, None, of_first.get(i), False) for i in left),
+        *(("unmatched-after", None, j, None, False) for j in right),
+    ]
+    return pl.DataFrame(rows, schema=_PAIR_SCHEMA, orient="row")
+
+
+_PAIR_SCHEMA: dict[str, pl.DataType] = {
+    "state": pl.Enum(MATCH_STATES),
+    "before": pl.Int64(),
+    "after": pl.Int64(),
+    "affinity": pl.Float64(),
+    "mutual": pl.Boolean(),
+}
+
+
+def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
+    """The same neurons under the numbers of the rows that they stand in; others are left out.
+
+    Args:
+        preferences: of one side.
+        neuron: (rows,) which neuron each row holds; NaN for none.
+        rows: neurons of the result.
+    """
+    number = np.full(preferences.n_neurons, -1, np.int64)
+    there = np.flatnonzero(np.isfinite(neuron))
+    number[neuron[there].astype(np.int64)] = there
+    renumbered = number[preferences.neuron]
+    kept = np.flatnonzero(renumbered >= 0)
+    order = kept[np.lexsort((preferences.feature_id[kept], renumbered[kept], preferences.fold[kept]))]
+    columns = ("fold", "feature_id", "count", "sum", "sum_sq", "max")
+    return replace(
+        preferences,
+        n_neurons=max(rows, 1),
+        neuron=renumbered[order],
+        **{name: getattr(preferences, name)[order] for name in columns},
+    )
