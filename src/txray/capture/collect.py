@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from torch import nn
 
@@ -150,6 +151,11 @@ def _stage(
     for tally in tallies:
         layer = tally.site.layer
         for preferences in tally.freeze(name):
+            if not np.isfinite(preferences.sum_sq).all():
+                raise CaptureError(
+                    f"layer {layer!r}: activations up to {preferences.max.max():.3g} are too large to be squared and "
+                    "summed; the model's weights are broken, or its activations overflow"
+                )
             collected[layer, preferences.feature] = preferences
         skipped = tally.skipped + intake.unread
         accounted = tally.counted + skipped.total()

@@ -96,7 +96,9 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Text, 
                 words[counted],
                 starts,
                 steps,
-                [pieces.texts[step - len(model.prefix) + begin] for step in steps] if pieces.texts else (),
+                [pieces.texts[step - len(model.prefix) + begin] for step in steps]
+                if len(pieces.texts)
+                else (),
             )
         )
     return text, made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,15 +17,17 @@ from txray.errors import CaptureError, UnknownNameError
 class Captured:
     """The latest output of each captured layer."""
 
-    def __init__(self, *, strict: bool = True) -> None:
-        self._outputs: dict[str, Tensor] = {}
+    def __init__(self, *, strict: bool = True, copied: Collection[str] = ()) -> None:
+        self._outputs: dict[str, tuple[Tensor, int]] = {}
         self._strict = strict
+        self._copied = frozenset(copied)
 
     def put(self, layer: str, output: Any) -> None:
         """Keep what a layer returned: its first tensor."""
         tensor = _first_tensor(output)
         if tensor is not None:
-            self._outputs[layer] = tensor.detach()
+            kept = tensor.detach().clone() if layer in self._copied else tensor.detach()
+            self._outputs[layer] = kept, _version(kept)
         elif self._strict:
             raise CaptureError(f"layer {layer!r}: returns {type(output).__name__}, which holds no tensor")
 
@@ -33,15 +35,35 @@ class Captured:
         """What the layer gave since the last `take`, as it gave it.
 
         Raises:
+            CaptureError: the layer did not run, or the model changed its output afterwards.
+        """
+        changed, output = self.take_changed(layer)
+        if changed:
+            raise CaptureError(
+                f"layer {layer!r}: the model changed its output in place, for these documents only; collect the "
+                "layer that does so, or make that one work on a copy (inplace=False)"
+            )
+        return output
+
+    def take_changed(self, layer: str) -> tuple[bool, Tensor]:
+        """The same, and whether the model changed the output in place afterwards: then it is lost.
+
+        Raises:
             CaptureError: the layer did not run.
         """
         if layer not in self._outputs:
             raise CaptureError(f"layer {layer!r}: did not run in the forward pass, so it has no activations")
-        return self._outputs.pop(layer)
+        output, version = self._outputs.pop(layer)
+        return _version(output) != version, output
 
     def layers(self) -> list[str]:
         """The layers that ran since the last `take`, in the order in which they ended."""
         return list(self._outputs)
+
+
+def _version(tensor: Tensor) -> int:
+    """Rises with every change in place; tensors of inference mode do not count them."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _first_tensor(output: Any) -> Tensor | None:
@@ -60,20 +82,23 @@ def _first_tensor(output: Any) -> Tensor | None:
 
 
 @contextmanager
-def capturing(model: nn.Module, layers: Sequence[str], *, strict: bool = True) -> Iterator[Captured]:
+def capturing(
+    model: nn.Module, layers: Sequence[str], *, strict: bool = True, copied: Collection[str] = ()
+) -> Iterator[Captured]:
     """Record the outputs of named modules while the block runs; the model itself is not changed.
 
     Args:
         model: any module.
         layers: names or patterns, see `matching_layers`.
         strict: whether an output without a tensor is an error, instead of being passed over.
+        copied: layers whose outputs the model changes in place afterwards, so that they are copied at once.
 
     Raises:
         UnknownNameError: a layer does not exist.
         CaptureError: within the block: a layer returned no tensor.
     """
     modules = dict(model.named_modules())
-    captured = Captured(strict=strict)
+    captured = Captured(strict=strict, copied=copied)
 
     def hook_of(layer: str) -> Any:
         # A hook that returns None leaves the output as it is.
@@ -147,6 +172,9 @@ def _characters(part: str) -> str:
 def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterator[None]:
     """Evaluation mode without gradients, and the former mode of every module afterwards.
 
+    Not inference mode: what a model makes then and keeps, such as a table of positions, could not be trained with
+    afterwards, and nobody would see when an output is changed in place.
+
     Args:
         model: any module.
         autocast: the number type that operations run in where that is safe; None for that of the model.
@@ -155,7 +183,7 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
     model.eval()
     try:
         with (
-            torch.inference_mode(),
+            torch.no_grad(),
             torch.autocast(device_of(model).type, autocast, enabled=autocast is not None),
         ):
             yield

@@ -14,7 +14,16 @@ from torch import Tensor
 from txray.capture.encoding import Encoded, Indices, Text
 from txray.capture.features import SUBWORD, features_of
 from txray.capture.reading import Window
-from txray.capture.responses import Responses, Units, as_numpy, is_finite, pooled, selected, strongest_units
+from txray.capture.responses import (
+    Responses,
+    Units,
+    as_numpy,
+    is_finite,
+    pooled,
+    row_sums,
+    selected,
+    strongest_units,
+)
 from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions
 from txray.capture.words import Words, occurrence_of
@@ -64,21 +73,16 @@ class LayerTally:
         """
         if len(window.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch))
+        flat, steps = self.site.flat(output, len(batch), window.steps)
         inside, units = self.site.inside(window, steps)
+        ids = self._count_features(Words.of(batch, window, np.ones(len(inside), np.bool_), self._folds))
         words = Words.of(batch, window, inside, self._folds)
         if not inside.all():
             self.skipped[OUTSIDE] += int((~inside).sum())
+            ids = {kind: feature_id[inside] for kind, feature_id in ids.items()}
         if not is_finite(flat):
             # The strongest of a word may be a number where others are not; of padding, nothing matters.
-            words.check(self.site.layer)(as_numpy(pooled(flat, units).sum(dim=-1)))
-        ids = {
-            kind: self._tallies[kind].ids_of(words.features(kind))
-            for kind in self._features
-            if kind != SUBWORD
-        }
-        for kind, feature_id in ids.items():
-            self._tallies[kind].count_occurrences(words.fold, feature_id)
+            words.check(self.site.layer)(row_sums(pooled(flat, units)))
         if SUBWORD in self._features:
             self._update_pieces(flat, units, words)
         if self._positions is not None:
@@ -134,19 +138,33 @@ class LayerTally:
         """The exemplar table of this layer."""
         return self._exemplars.table(self.site.layer)
 
+    def _count_features(self, read: Words) -> dict[str, Indices]:
+        """Count the features of all words that the model read, whether or not the layer answers to them.
+
+        Every layer of a stage then counts the same, and one table of the corpus holds for all.
+        """
+        ids = {}
+        for kind, tally in self._tallies.items():
+            if kind == SUBWORD:
+                names, owner = read.pieces()
+                tally.count_occurrences(read.fold[owner], tally.ids_of(names))
+            else:
+                ids[kind] = tally.ids_of(read.features(kind))
+                tally.count_occurrences(read.fold, ids[kind])
+        return ids
+
     def _update_pieces(self, flat: Tensor, units: Units, words: Words) -> None:
         """Tally the pieces of words, each on its own."""
         tally = self._tallies[SUBWORD]
         names, owner = words.pieces()
         feature_id = tally.ids_of(names)
-        tally.count_occurrences(words.fold[owner], feature_id)
         pieces = Units(units.place, np.arange(len(units.place)), units.pooling)
         check = words.check(self.site.layer, owner)
         _add(tally, words.fold[owner], feature_id, selected(flat, pieces, self.site.selection, check))
 
     def _pooled(self, flat: Tensor, units: Units, words: Words) -> NDArray[np.floating]:
         dense = pooled(flat, units)
-        words.check(self.site.layer)(as_numpy(dense.sum(dim=-1)))
+        words.check(self.site.layer)(row_sums(dense))
         return as_numpy(dense)
 
     def _finish(self, text: Text, answered: int, responses: Responses) -> None:

@@ -119,6 +119,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
                 shift=reader.shift(name) if layer.shift is None else layer.shift,
                 pooling=reader.pooling,
                 selection=Selection.parse(chosen) if isinstance(chosen, str) else chosen,
+                copied=first[name].changed or second[name].changed,
             )
         )
     return sites
@@ -141,12 +142,15 @@ def _dry_run(
     with capturing(reader.module, names, strict=False) as captured:
         try:
             steps = reader.dry_run(documents, steps)
-        except RuntimeError as error:
+        except (RuntimeError, CaptureError) as error:
             if reader.autocast is None:
                 raise
             raise UsageError(
                 f"autocast={str(reader.autocast).removeprefix('torch.')!r}: the model does not run in it on "
                 f"{device_of(reader.module)} ({' '.join(str(error).split())[:120]}); choose another, or leave it out"
             ) from error
-        ran = captured.layers()
-        return steps, {name: DryRun(documents, steps, tuple(captured.take(name).shape)) for name in ran}
+        runs = {}
+        for name in captured.layers():
+            changed, output = captured.take_changed(name)
+            runs[name] = DryRun(documents, steps, tuple(output.shape), changed)
+        return steps, runs

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from txray.errors import CaptureError, UnknownNameError
+from txray.errors import CaptureError, ShapeError, UnknownNameError
 
 Axes = Literal["auto", "batch-time-neurons", "batch-neurons-time", "time-batch-neurons", "flat"]
 AXES: tuple[Axes, ...] = get_args(Axes)
@@ -33,15 +33,27 @@ class Layout:
     neurons: int
     missing: int = 0
 
-    def arranged(self, output: Tensor, documents: int) -> Tensor:
+    def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
         """The output as (documents, time, neurons), without a copy where possible.
 
         Args:
             output: of the layer.
             documents: in the batch.
+            steps: time steps of the input.
+
+        Raises:
+            ShapeError: the output is of another size than the dry runs foretold, so its rows cannot be told apart.
         """
+        time = steps - self.missing
+        expected = [documents, time, self.neurons]
         if self.axes == "flat":
-            return output.reshape(documents, -1, self.neurons)
+            shape: tuple[int, ...] = (documents * time, self.neurons)
+        else:
+            shape = tuple(expected[_ORDERS[self.axes].index(axis)] for axis in range(3))
+        if tuple(output.shape) != shape:
+            raise ShapeError(f"gave {tuple(output.shape)} where the dry run makes {shape} expected")
+        if self.axes == "flat":
+            return output.reshape(documents, time, self.neurons)
         return output.permute(_ORDERS[self.axes])
 
 
@@ -52,11 +64,13 @@ class DryRun:
     Attributes:
         documents, steps: size of the input.
         shape: of the output.
+        changed: whether the model changed the output in place afterwards.
     """
 
     documents: int
     steps: int
     shape: tuple[int, ...]
+    changed: bool = False
 
 
 def layout_of(layer: str, first: DryRun, second: DryRun, asked: Axes = "auto") -> Layout:

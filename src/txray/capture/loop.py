@@ -101,8 +101,9 @@ def run(
             the batch where the last checkpoint was made.
     """
     layers = [consumer.site.layer for consumer in consumers]
+    copied = [consumer.site.layer for consumer in consumers if consumer.site.copied]
     with (
-        capturing(reader.module, layers) as captured,
+        capturing(reader.module, layers, copied=copied) as captured,
         evaluating(reader.module, reader.autocast),
         progress(description, max_words) as advance,
     ):

@@ -56,4 +56,5 @@ def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
             yield item  # type: ignore[misc]
     finally:
         given_up.set()
-        thread.join()
+        # A source that waits for something of its own is not waited for.
+        thread.join(timeout=10 * _PATIENCE)

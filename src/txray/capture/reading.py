@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
-from txray.errors import CaptureError, UnknownNameError, UsageError
+from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -36,6 +36,7 @@ class Window:
         starts: (n_words,) where the pieces of each word begin in `step`.
         step: (n_pieces,) the time step of each piece in this pass.
         lengths: (n_inputs,) time steps of this pass that each input uses.
+        steps: time steps of this pass in all.
         outputs: (n_words,) the model's output at each word; None where not asked for.
         probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
         occurrences: those made so far, by input and word: one word is often the strongest of many neurons, in many
@@ -47,6 +48,7 @@ class Window:
     starts: Indices
     step: Indices
     lengths: Indices
+    steps: int
     outputs: list[str] | None = None
     probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
     occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
@@ -173,7 +175,9 @@ class RecurrentReader:
             _require_finite(score, "the score of a predicted word")
             outputs = list(map(self._lowered.__getitem__, best.tolist()))
         here = np.clip(lengths - start, 0, hidden.shape[1])
-        return Window(row, start + step - 1, np.arange(len(row)), step, here, outputs, probability)
+        return Window(
+            row, start + step - 1, np.arange(len(row)), step, here, hidden.shape[1], outputs, probability
+        )
 
 
 class TextModelReader:
@@ -203,11 +207,11 @@ class TextModelReader:
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model once over the whole batch."""
-        ids = _padded(batch, self._model.padding, device_of(self.module))
+        ids = _padded(batch, self._model.padding, device_of(self.module), self._model.shortest)
         lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
-        self._model.forward(
-            self.module, ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        )
+        names = list(dict.fromkeys(encoded.text.document.id for encoded in batch))
+        shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
+        self._run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
         pieces = np.array([len(encoded.steps) for encoded in batch])
         before = np.cumsum(pieces) - pieces
         yield Window(
@@ -218,14 +222,31 @@ class TextModelReader:
             ),
             step=np.concatenate([encoded.steps for encoded in batch]),
             lengths=np.array([len(encoded.ids) for encoded in batch]),
+            steps=ids.shape[1],
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over padding that is marked as text."""
-        steps = min(steps, self._model.limit or steps)
+        steps = max(min(steps, self._model.limit or steps), self._model.shortest)
         ids = torch.full((documents, steps), self._model.padding, device=device_of(self.module))
-        self._model.forward(self.module, ids, torch.ones_like(ids, dtype=torch.bool))
+        self._run(
+            ids, torch.ones_like(ids, dtype=torch.bool), f"a dry run of padding (id {self._model.padding})"
+        )
         return steps
+
+    def _run(self, ids: Tensor, mask: Tensor, what: str) -> None:
+        """Run the model; whatever fails in there is told in one line."""
+        try:
+            self._model.forward(self.module, ids, mask)
+        except TxrayError:
+            raise
+        except Exception as error:
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+            raise CaptureError(
+                f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
+                "'limit' and 'shortest' of a TextModel say how much a model reads at once, smaller batch_positions "
+                "need less memory"
+            ) from error
 
     def shift(self, layer: str) -> int:
         """That of the first pattern that the layer's name fits."""
@@ -273,9 +294,10 @@ def _require_finite(scores: Tensor, what: str) -> None:
         )
 
 
-def _padded(batch: list[Encoded], padding: int, device: torch.device) -> Tensor:
-    """(n_inputs, longest) int64 ids."""
-    ids = np.full((len(batch), max(len(encoded.ids) for encoded in batch)), padding, dtype=np.int64)
+def _padded(batch: list[Encoded], padding: int, device: torch.device, shortest: int = 1) -> Tensor:
+    """(n_inputs, longest, but at least `shortest`) int64 ids."""
+    steps = max(shortest, *(len(encoded.ids) for encoded in batch))
+    ids = np.full((len(batch), steps), padding, dtype=np.int64)
     for row, encoded in enumerate(batch):
         ids[row, : len(encoded.ids)] = encoded.ids
     made = torch.from_numpy(ids)

@@ -138,7 +138,7 @@ def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> 
         check(value)
         return Responses.of(np.arange(len(units)), neuron, value)
     dense = pooled(flat, units)
-    check(as_numpy(dense.sum(dim=-1)))
+    check(row_sums(dense))
     if selection.threshold is not None:
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)
@@ -154,7 +154,7 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
         k: how many.
         ranks: (n_units,) each; the first decides among equals, then the next.
     """
-    if k == 0:
+    if k == 0 or len(dense) == 0:
         nothing = np.zeros(0, np.int64)
         return Responses(nothing, nothing, np.zeros(0, np.float32))
     # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
@@ -172,8 +172,16 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
 
 def is_finite(values: Tensor) -> bool:
     """Whether all are numbers, by one sum; a sum that overflows is taken for a no."""
-    wide = values.dtype if values.dtype in (torch.float32, torch.float64) else torch.float32
-    return bool(torch.isfinite(values.sum(dtype=wide)))
+    return bool(torch.isfinite(values.sum(dtype=_wide(values))))
+
+
+def row_sums(values: Tensor) -> NDArray[np.floating]:
+    """(n,) sums of rows, which are numbers where all of a row are; not in half precision, where sums overflow."""
+    return as_numpy(values.sum(dim=-1, dtype=_wide(values)))
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.float64 if values.dtype is torch.float64 else torch.float32
 
 
 def as_numpy(values: Tensor) -> NDArray[np.floating]:

@@ -18,7 +18,7 @@ from txray.capture.reading import Reader, Window
 from txray.capture.responses import as_numpy, pooled
 from txray.capture.site import Site
 from txray.corpus.corpus import Corpus
-from txray.errors import UsageError
+from txray.errors import CaptureError, UsageError
 from txray.preferences import Stage
 from txray.preferences.scales import SCALE_SCHEMA
 
@@ -38,7 +38,7 @@ class ScaleTally:
         """Add one window."""
         if len(window.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch))
+        flat, steps = self.site.flat(output, len(batch), window.steps)
         _, units = self.site.inside(window, steps)
         values = as_numpy(pooled(flat, units)).astype(np.float64)
         self._words += len(values)
@@ -57,8 +57,19 @@ class ScaleTally:
     def scale(self) -> NDArray[np.float32]:
         """(2, n_neurons) mean and standard deviation.
 
-        In single precision, which no order of the documents changes.
+        In single precision, which no order of the documents changes. Without any word, all are 0.
+
+        Raises:
+            CaptureError: activations that are no numbers, or whose squares overflow.
         """
+        if not self._words:
+            return np.zeros((2, len(self._sum)), np.float32)
+        broken = np.flatnonzero(~(np.isfinite(self._sum) & np.isfinite(self._sum_sq)))
+        if len(broken):
+            raise CaptureError(
+                f"layer {self.site.layer!r}: activations of neuron {broken[0]} are no numbers, or too large to be "
+                "squared, so they cannot be standardized; the model's weights are broken, or its activations overflow"
+            )
         mean = self._sum / self._words
         variance = np.maximum(self._sum_sq / self._words - mean**2, 0)
         # What is left of a constant by rounding is no deviation.

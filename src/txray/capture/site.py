@@ -16,7 +16,7 @@ from txray.capture.layout import Layout
 from txray.capture.reading import Window
 from txray.capture.responses import Units
 from txray.capture.selection import Selection
-from txray.errors import UsageError
+from txray.errors import CaptureError, ShapeError, UsageError
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Site:
         pooling: which activation a word of several pieces has.
         selection: which activations count.
         scale: (2, n_neurons) mean and standard deviation of each neuron, where the selection standardizes.
+        copied: whether the model changes the layer's output in place afterwards.
     """
 
     layer: str
@@ -38,11 +39,31 @@ class Site:
     pooling: str
     selection: Selection
     scale: NDArray[np.float32] | None = None
+    copied: bool = False
 
-    def flat(self, output: Tensor, documents: int) -> tuple[Tensor, int]:
-        """Activations as (documents * time, neurons), standardized and signed; and the time steps."""
-        arranged = self.layout.arranged(output, documents)
+    def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
+        """Activations as (documents * time, neurons), standardized and signed; and the time steps.
+
+        Args:
+            output: of the layer.
+            documents: in the batch.
+            steps: time steps of the input.
+
+        Raises:
+            CaptureError: an output of another size than foretold, or of complex numbers.
+        """
+        try:
+            arranged = self.layout.arranged(output, documents, steps)
+        except ShapeError as error:
+            raise CaptureError(
+                f"layer {self.layer!r}: {error}, for {documents} inputs of {steps} positions: it does not see every "
+                "position of every input, so nobody can tell which is which; choose another layer"
+            ) from error
+        if arranged.is_complex():
+            raise CaptureError(f"layer {self.layer!r}: gives complex numbers, which have no order")
         flat = arranged.reshape(-1, self.layout.neurons)
+        if flat.dtype is torch.bool:
+            flat = flat.float()
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A neuron that never moves has no standard score.

@@ -54,10 +54,20 @@ def hugging_face(
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, **where)
-        module = transformers.AutoModel.from_pretrained(
-            name, config=config, dtype="auto", use_safetensors=True, **where
+        module, loaded = transformers.AutoModel.from_pretrained(
+            name, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **where
         )
         tokenizer = _tokenizer(transformers, name, where)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
+    # What the file lacks is drawn at random. Models that were trained without a pooler have none to give, and it has
+    # no activation per position anyway.
+    missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise SnapshotError(
+            f"{name}: its weights lack {len(missing)} of {len(module.state_dict())}, such as {missing[0]}, which would "
+            f"be random; give a complete model.safetensors that fits {CONFIG}"
+        )
     if not tokenizer.is_fast:
         raise UsageError(
             f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
@@ -74,8 +84,8 @@ def hugging_face(
         forward=_both_sides if both_sides else _one_side,
         prefix=prefix,
         # The decoder reads everything one position later: the last piece needs one that follows it.
-        suffix=suffix or ((_padding(tokenizer),) if both_sides else ()),
-        padding=_padding(tokenizer),
+        suffix=suffix or ((_padding(tokenizer, module),) if both_sides else ()),
+        padding=_padding(tokenizer, module),
         limit=window or min(limit or _LONGEST_WINDOW, _LONGEST_WINDOW),
         overlap=overlap,
         pooling=pooling,
@@ -164,20 +174,27 @@ def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(ids[: text[0]]), tuple(ids[text[-1] + 1 :])
 
 
-def _padding(tokenizer: Any) -> int:
-    return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+def _padding(tokenizer: Any, module: Any) -> int:
+    """The id of padding, if the model has a row for it: any will do, because padding is masked."""
+    padding = tokenizer.pad_token_id
+    return (
+        int(padding)
+        if padding is not None and 0 <= padding < module.get_input_embeddings().num_embeddings
+        else 0
+    )
 
 
 def _limit(config: PreTrainedConfig, module: nn.Module, tokenizer: Any) -> int | None:
     """Positions that the model can read at once; None where nothing limits them."""
-    limits = [tokenizer.model_max_length]
+    declared = tokenizer.model_max_length
+    limits = [declared] if isinstance(declared, int | float) and 1 <= declared < float("inf") else []
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if isinstance(positions, int) and positions > 0:
         table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
         # Models of the RoBERTa kind count positions from behind the one of padding.
         padding = table.padding_idx if isinstance(table, nn.Embedding) else None
         limits.append(positions if padding is None else positions - padding - 1)
-    least = int(min(limits))
+    least = int(min(limits, default=10**9))
     return least if least < 10**9 else None
 
 
@@ -185,7 +202,7 @@ def _limit(config: PreTrainedConfig, module: nn.Module, tokenizer: Any) -> int |
 def _reading(name: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+    except Exception as error:  # a damaged folder fails in every way that there is
         text = " ".join(str(error).split())[:300]
         raise SnapshotError(
             f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "

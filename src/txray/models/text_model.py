@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +58,8 @@ class TextModel:
             module that no later position can influence, such as a one-way recurrent layer.
         limit: positions that the module can read at once, prefix and suffix included; longer documents are cut
             between words into several inputs. None: no limit.
+        shortest: positions that the module needs at least, such as the width of a convolution without padding;
+            shorter inputs are filled up with padding, to which no word belongs.
         overlap: pieces that two neighbouring inputs of one document have in common at most, so that words at
             a cut have context; each word counts once, in the input whose edge is farther away.
         pooling: which activation a word of several pieces has, neuron by neuron: their `max` (the default,
@@ -79,6 +82,7 @@ class TextModel:
     padding: int = 0
     reads_padding: bool | None = None
     limit: int | None = None
+    shortest: int = 1
     overlap: int = 0
     pooling: Pooling = "max"
     shifts: Mapping[str, int] = field(default_factory=dict)
@@ -91,6 +95,10 @@ class TextModel:
         if self.limit is not None and self.limit <= special:
             raise UsageError(
                 f"text model: limit={self.limit} leaves no room beside {special} special positions; raise it"
+            )
+        if not 1 <= self.shortest <= (self.limit or self.shortest):
+            raise UsageError(
+                f"text model: shortest={self.shortest}; it must be at least 1 and no more than limit={self.limit}"
             )
         if self.overlap < 0 or (self.limit is not None and self.overlap >= self.limit - special):
             raise UsageError(
@@ -120,6 +128,10 @@ class TextModel:
             UsageError: `encode` gave something that does not fit the words.
         """
         encoded: Any = self.encode(words)
+        if not isinstance(encoded, Pieces) and not hasattr(encoded, "__len__"):
+            raise UsageError(
+                f"text model: encode gave {type(encoded).__name__}; give one id per word, or Pieces"
+            )
         pieces = encoded if isinstance(encoded, Pieces) else Pieces(encoded, range(len(encoded)))
         n = len(pieces.ids)
         if not isinstance(encoded, Pieces) and n != len(words):
@@ -133,4 +145,14 @@ class TextModel:
                 f"text model: encode gave {n} ids and {len(pieces.word)} word indices for {len(words)} words; "
                 "give the index of its word for each id, never falling"
             )
+        for what, numbers in (("ids", pieces.ids), ("word indices", pieces.word)):
+            kind = np.asarray(numbers).dtype
+            if n and kind.kind not in "iu":
+                raise UsageError(
+                    f"text model: encode gave {what} of kind {kind}; give whole numbers below 2^63"
+                )
+        try:
+            "".join(pieces.texts).encode()
+        except (TypeError, UnicodeEncodeError) as error:
+            raise UsageError(f"text model: encode gave names of pieces that are no text ({error})") from error
         return pieces

@@ -17,6 +17,7 @@ from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
 
 _FILE_NAME = re.compile(r"[\w.-]{1,100}")
+_FILE_NAME_BYTES = 200
 
 
 def require_names(name: str, features: Iterable[str]) -> None:
@@ -30,10 +31,10 @@ def require_names(name: str, features: Iterable[str]) -> None:
             f"stage {name!r}: its name holds half of a surrogate pair, which is no text; rename it"
         )
     for kind in features:
-        if not _FILE_NAME.fullmatch(kind):
+        if not _FILE_NAME.fullmatch(kind) or len(kind.encode()) > _FILE_NAME_BYTES:
             raise UsageError(
                 f"stage {name!r}: feature {kind!r} cannot be part of a file name; rename the annotation "
-                "to letters, digits, '_', '-' and '.'"
+                "to at most 100 letters, digits, '_', '-' and '.'"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from tests.conftest import missing
@@ -307,6 +309,65 @@ def test_what_is_no_model_is_told_in_one_line(folders: dict[str, Path], tmp_path
             load_model(name)
         assert str(name) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_missing_are_never_drawn_at_random(folders: dict[str, Path], tmp_path: Path) -> None:
+    weights = load_file(folders["bert"] / "model.safetensors")
+    changes = {
+        "half": {key: value for key, value in weights.items() if "layer.1." not in key},
+        "renamed": {f"other.{key}": value for key, value in weights.items()},
+    }
+    for name, kept in changes.items():
+        shutil.copytree(folders["bert"], tmp_path / name)
+        save_file(kept, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(
+            SnapshotError, match=r"its weights lack \d+ of \d+, such as .*, which would be random"
+        ):
+            load_model(tmp_path / name)
+    shutil.copytree(folders["bert"], tmp_path / "headless")
+    kept = {key: value for key, value in weights.items() if not key.startswith("pooler.")}
+    assert len(kept) < len(weights)
+    save_file(kept, tmp_path / "headless" / "model.safetensors", metadata={"format": "pt"})
+    load_model(tmp_path / "headless")
+
+
+def test_damaged_folders_and_tokenizers_are_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
+    def broken(name: str, file: str, content: bytes) -> Path:
+        shutil.copytree(folders["bert"], tmp_path / name)
+        (tmp_path / name / file).write_bytes(content)
+        return tmp_path / name
+
+    config = json.loads((folders["bert"] / "config.json").read_text())
+    weights = (folders["bert"] / "model.safetensors").read_bytes()
+    cases = [
+        broken("heads", "config.json", json.dumps({**config, "num_attention_heads": 0}).encode()),
+        broken("cut", "model.safetensors", weights[:5_000]),
+        broken("empty", "tokenizer.json", b"{}"),
+    ]
+    without = tmp_path / "without"
+    shutil.copytree(
+        folders["bert"], without, ignore=lambda _, names: [name for name in names if "token" in name]
+    )
+    for folder in (*cases, without):
+        with pytest.raises(SnapshotError) as caught:
+            load_model(folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_padding_or_a_limit_that_the_model_does_not_know_is_replaced(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    tokenizer = json.loads((folders["gpt2"] / "tokenizer_config.json").read_text())
+    for number, length in enumerate((0, -1, float("nan"), None)):
+        folder = tmp_path / str(number)
+        shutil.copytree(folders["gpt2"], folder)
+        changed = {**tokenizer, "pad_token": "<new>", "model_max_length": length}
+        (folder / "tokenizer_config.json").write_text(json.dumps(changed))
+        model = load_model(folder)
+        assert isinstance(model, TextModel)
+        assert (model.padding, model.limit) == (0, 64)
+        stage = collect(model, corpus_of(reviews(4)), ["h.1"], name="s")
+        assert stage.manifest["layers"]["h.1"]["counted"] > 0
 
 
 def test_windows_are_said_once_more_by_the_same_result(folders: dict[str, Path]) -> None:

@@ -1,0 +1,256 @@
+"""Models that do unusual things are read right, or refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.unit.capture.text_models import TextCnn, seeded, word_ids
+from txray.capture import collect
+from txray.corpus import Corpus, Document
+from txray.errors import CaptureError, UsageError
+from txray.models import Pieces, TextModel
+from txray.preferences import Stage, load_stage
+
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+
+
+def text(*documents: str) -> Corpus:
+    return Corpus.from_documents(
+        "c", [Document(f"d{n}", tuple(words.split())) for n, words in enumerate(documents)]
+    )
+
+
+LONG = "the film is good and the plot is new"
+
+
+class Small(nn.Module):
+    """An embedding and whatever comes behind it."""
+
+    def __init__(self, behind: nn.Module | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(40, 6)
+        self.linear = nn.Linear(6, 5)
+        self.behind = behind or nn.Identity()
+
+    def forward(self, ids: Tensor) -> Any:
+        return self.behind(self.linear(self.embedding(ids)))
+
+
+def collected(
+    module: nn.Module, layer: str, corpus: Corpus, selection: str = "all/absolute", **options: Any
+) -> Stage:
+    return collect(TextModel(module, word_ids, **options), corpus, [layer], selection=selection, name="s")
+
+
+def refused(
+    match: str, module: nn.Module, layer: str, corpus: Corpus, selection: str = "all", **options: Any
+) -> None:
+    with pytest.raises((CaptureError, UsageError), match=match) as caught:
+        collected(module, layer, corpus, selection, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_model_changes_in_place_is_kept_as_it_was() -> None:
+    module = Small(nn.ReLU(inplace=True))
+    found = collected(module, "linear", text(LONG), "all/negative").preferences("linear").mass()
+    with torch.no_grad():
+        plain = module.linear(module.embedding(torch.tensor(word_ids(LONG.split()))))
+    assert found == pytest.approx((-plain).clamp(min=0).sum(dim=0).numpy(), rel=1e-5)
+    assert found.sum() > 0
+
+
+class SometimesInPlace(Small):
+    """Changes the output in place for inputs of eight positions or fewer."""
+
+    def forward(self, ids: Tensor) -> Any:
+        hidden = self.linear(self.embedding(ids))
+        return hidden.zero_() if ids.shape[1] <= 8 else hidden
+
+
+def test_a_change_in_place_that_no_dry_run_shows_is_refused() -> None:
+    refused("changed its output in place", SometimesInPlace(), "linear", text("a film"))
+
+
+def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
+    model = TextModel(seeded(TextCnn), word_ids, shortest=3)
+    corpus = text(LONG, "good film", "new")
+    stage = collect(model, corpus, ["conv", "embedding"], ["token"], "all/absolute", name="s")
+    accounts = stage.manifest["layers"]
+    assert accounts["conv"]["skipped"] == {"outside the layer's output": 5}
+    assert accounts["embedding"] == {**accounts["embedding"], "counted": 12, "skipped": {}}
+    loaded = load_stage(stage.save(tmp_path / "s"))
+    for layer in ("conv", "embedding"):
+        for each in (stage, loaded):
+            preferences = each.preferences(layer)
+            assert preferences.words == 12
+            assert preferences.features.tolist() == sorted({*LONG.split(), "good", "film", "new"})
+        assert loaded.preferences(layer).table().equals(stage.preferences(layer).table())
+
+
+def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
+    refused(
+        "failed on documents 'd0', 1 inputs of 1 positions: .*'shortest'",
+        seeded(TextCnn),
+        "conv",
+        text("good"),
+    )
+    account = collected(seeded(TextCnn), "conv", text("good"), shortest=3).manifest["layers"]["conv"]
+    assert (account["counted"], account["skipped"]) == (0, {"outside the layer's output": 1})
+    with pytest.raises(UsageError, match="shortest=0; it must be at least 1"):
+        TextModel(seeded(TextCnn), word_ids, shortest=0)
+
+
+class Routed(Small):
+    """Sends every position to one of two experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(6, 5) for _ in range(2))
+
+    def forward(self, ids: Tensor) -> Any:
+        flat, chosen = self.embedding(ids).reshape(-1, 6), ids.reshape(-1) % 2
+        return [expert(flat[chosen == n]) for n, expert in enumerate(self.experts)]
+
+
+class Squeezed(Small):
+    """Drops the axis of documents where there is only one."""
+
+    def forward(self, ids: Tensor) -> Any:
+        return self.behind(self.linear(self.embedding(ids)).squeeze(0))
+
+
+class Doubled(Small):
+    """Has twice as many neurons where there is only one document."""
+
+    def forward(self, ids: Tensor) -> Any:
+        hidden = self.linear(self.embedding(ids))
+        return self.behind(torch.cat([hidden, hidden], dim=-1) if len(ids) == 1 else hidden)
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"), [(Routed(), "experts.0"), (Squeezed(), "behind"), (Doubled(), "behind")]
+)
+def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
+    refused(r"gave \(.*\) where the dry run makes \(.*\) expected", module, layer, text(LONG))
+
+
+class Cached(Small):
+    """Makes a table at its first use and keeps it."""
+
+    table: Tensor | None = None
+
+    def forward(self, ids: Tensor) -> Any:
+        if self.table is None or len(self.table) < ids.shape[1]:
+            self.table = torch.ones(ids.shape[1], 6)
+        return self.linear(self.embedding(ids) * self.table[: ids.shape[1]])
+
+
+def test_a_model_that_keeps_what_it_made_can_be_trained_afterwards() -> None:
+    module = Cached()
+    collected(module, "linear", text(LONG))
+    module(torch.tensor([[1, 2]])).sum().backward()
+    assert module.linear.weight.grad is not None
+
+
+@pytest.mark.parametrize("selection", ["all", "max-5", "max-position"])
+def test_sums_of_half_precision_do_not_overflow(selection: str) -> None:
+    module = nn.Embedding(40, 4096).half()
+    nn.init.constant_(module.weight, 20.0)
+    found = collected(nn.Sequential(module), "0", text("good film"), selection).preferences("0")
+    assert found.max.max() == 20
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("selection", ["max-1/zscore", "all/zscore", "max-position/zscore"])
+def test_what_is_no_number_is_not_standardized_away(selection: str, value: float) -> None:
+    module = Small()
+    with torch.no_grad():
+        module.embedding.weight[word_ids(["plot"])[0], 2] = value
+    refused("activations of neuron 2 are no numbers", module, "embedding", text(LONG), selection)
+
+
+def test_standardizing_nothing_is_no_error() -> None:
+    model = TextModel(Small(), lambda words: Pieces([], []))
+    stage = collect(model, text(LONG), ["linear"], selection="all/zscore", name="s")
+    assert stage.scales["mean"].to_list() == [0.0] * 5
+
+
+def test_activations_that_overflow_when_squared_are_refused() -> None:
+    module = nn.Embedding(40, 3).double()
+    nn.init.constant_(module.weight, 1e155)
+    refused("activations up to 1e\\+155 are too large", nn.Sequential(module), "0", text(LONG))
+
+
+def test_truth_values_count_and_complex_numbers_are_refused() -> None:
+    class Cast(Small):
+        kind: torch.dtype
+
+        def forward(self, ids: Tensor) -> Any:
+            hidden = self.linear(self.embedding(ids))
+            return self.behind(hidden > 0 if self.kind is torch.bool else hidden.to(self.kind))
+
+    module = Cast()
+    module.kind = torch.bool
+    for selection in ("max-1", "all/absolute", "max-3", "max-1/zscore"):
+        assert collected(module, "behind", text(LONG), selection).manifest["words"] == 9
+    module.kind = torch.complex64
+    refused("gives complex numbers", module, "behind", text(LONG))
+
+
+def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
+    class Extra(Small):
+        said = "one"
+
+        def get_extra_state(self) -> Any:
+            return {"said": self.said}
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    module = Extra()
+    prints = []
+    for said in ("one", "two"):
+        module.said = said
+        prints.append(collected(module, "linear", text(LONG)).manifest["model"]["fingerprint"])
+    assert prints[0] != prints[1]
+
+
+@pytest.mark.parametrize(
+    ("encode", "match"),
+    [
+        (lambda words: None, "encode gave NoneType"),
+        (lambda words: [1.5] * len(words), "ids of kind float64"),
+        (lambda words: ["x"] * len(words), "ids of kind"),
+        (lambda words: [2**70] * len(words), "ids of kind object"),
+        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of kind float64"),
+        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are no text"),
+        (lambda words: [-1] * len(words), "failed on documents 'd0'.*index out of range"),
+        (lambda words: [10**6] * len(words), "failed on documents 'd0'.*index out of range"),
+    ],
+)
+def test_what_encode_must_not_give(encode: Any, match: str) -> None:
+    with pytest.raises((CaptureError, UsageError), match=match) as caught:
+        collect(TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], name="s")
+    assert "\n" not in str(caught.value)
+
+
+def test_pieces_may_be_arrays() -> None:
+    def encode(words: Sequence[str]) -> Pieces:
+        texts: Any = np.array(words)
+        return Pieces(np.array(word_ids(words)), np.arange(len(words)), texts)  # type: ignore[arg-type]
+
+    stage = collect(
+        TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], "all/absolute", name="s"
+    )
+    assert stage.preferences(feature="subword").wins().sum() == stage.preferences().wins().sum() > 0
+
+
+def test_a_dry_run_that_fails_says_so() -> None:
+    refused("failed on a dry run of padding \\(id 99\\)", Small(), "linear", text(LONG), padding=99)
