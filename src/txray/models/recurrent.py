@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -149,26 +150,31 @@ class RecurrentLanguageModel(RecurrentModel):
         Returns:
             (n,) ids, and (n,) their logits; no number where any logit of the state is none.
         """
-        weight = self.decoder.weight
+        weight, bias = self.decoder.weight, self.decoder.bias
         parts = torch.split(hidden.to(weight.dtype), _DECODED)
         # One buffer: fresh memory for every part costs more than the product itself where states are small.
         logits = weight.new_empty((len(parts[0]), len(self.vocabulary)))
-        found = []
+        best, value = [], []
         for part in parts:
             of_part = logits[: len(part)]
-            torch.addmm(self.decoder.bias, part, weight.T, out=of_part)
-            found.append(_largest(of_part))
-        best, value = zip(*found, strict=True)
+            if weight.device.type == "cpu" and weight.dtype is torch.float32:
+                best.append(_decoded_by_numpy(part, weight, bias, of_part))
+            else:
+                torch.addmm(bias, part, weight.T, out=of_part)
+                best.append(of_part.argmax(dim=1))
+            value.append(of_part.gather(1, best[-1][:, None]).squeeze(1))
         return torch.cat(best), torch.cat(value)
 
 
-def _largest(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) where each row is largest, and (n,) the value there."""
-    if logits.device.type == "cpu" and logits.dtype is torch.float32:
-        best = torch.from_numpy(logits.numpy().argmax(axis=1))  # some eight times faster than torch's own
-    else:
-        best = logits.argmax(dim=1)
-    return best, logits.gather(1, best[:, None]).squeeze(1)
+def _decoded_by_numpy(part: Tensor, weight: Tensor, bias: Tensor, logits: Tensor) -> Tensor:
+    """Write the logits of some states, and find the largest.
+
+    numpy's product of matrices is some 1.6 times as fast as torch's on the processors measured, its maximum seven times.
+    """
+    found = logits.numpy()
+    np.matmul(part.numpy(), weight.detach().numpy().T, out=found)
+    found += bias.detach().numpy()
+    return torch.from_numpy(found.argmax(axis=1))
 
 
 def language_model(
