@@ -169,7 +169,7 @@ class RecurrentLanguageModel(RecurrentModel):
 def _decoded_by_numpy(part: Tensor, weight: Tensor, bias: Tensor, logits: Tensor) -> Tensor:
     """Write the logits of some states, and find the largest.
 
-    numpy's product of matrices is some 1.6 times as fast as torch's on the processors measured, its maximum seven times.
+    numpy's product of matrices is some 1.6 times as fast as torch's on the processor measured, its maximum seven times.
     """
     found = logits.numpy()
     np.matmul(part.numpy(), weight.detach().numpy().T, out=found)
