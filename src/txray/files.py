@@ -100,7 +100,12 @@ def _as_output_error(target: Path, error: Exception) -> Exception:
     if isinstance(error, OSError):
         return OutputError(f"{target}: cannot be written: {error.strerror or error}")
     # Libraries that write files on their own tell of the disk in words only.
-    for words in ("No space left on device", "Disk quota exceeded", "Read-only file system"):
+    for words in (
+        "No space left on device",
+        "Disk quota exceeded",
+        "Read-only file system",
+        "File too large",
+    ):
         if words in str(error) and not isinstance(error, OutputError):
             return OutputError(f"{target}: cannot be written: {words}")
     return error
@@ -133,7 +138,10 @@ def require_replaceable(target: Path, markers: Collection[str]) -> None:
     Raises:
         OutputError: `target` holds something else than a folder of this kind.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists():
+        return
+    # What a killed process left behind before it could put anything in place is nothing.
+    if target.is_dir() and all(each.name.startswith(TEMPORARY) for each in target.iterdir()):
         return
     if not any((target / marker).is_file() for marker in markers):
         expected = f" and holds no {' or '.join(markers)}" if markers else ""

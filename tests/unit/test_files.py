@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from txray.errors import OutputError
-from txray.files import TEMPORARY, atomic_file, atomic_folder, remove_temporaries, sha256_of, write_text
+from txray.files import (
+    TEMPORARY,
+    atomic_file,
+    atomic_folder,
+    remove_temporaries,
+    require_replaceable,
+    sha256_of,
+    write_text,
+)
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -119,3 +127,16 @@ def test_only_what_txray_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY}epoch-001.abc").mkdir()
     remove_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".link", ".notes"]
+
+
+def test_what_a_killed_process_left_behind_is_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / f"{TEMPORARY}checkpoint.1-0").write_text("torso")
+    require_replaceable(place, ("marker",))
+    with atomic_folder(place, markers=("marker",)) as new:
+        (new / "marker").write_text("")
+    assert [file.name for file in place.iterdir()] == ["marker"]
+    (place / "marker").rename(place / "other")
+    with pytest.raises(OutputError, match="exists already"):
+        require_replaceable(place, ("marker",))

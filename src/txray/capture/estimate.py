@@ -17,6 +17,8 @@ from txray.preferences.grid import CELL_BYTES
 from txray.preferences.preferences import ROW_BYTES
 from txray.progress import progress
 
+_GROUP = Path("/sys/fs/cgroup")
+
 _SHARE = 0.8
 """Of the memory that is free: the model's own activations need some, too."""
 
@@ -109,6 +111,21 @@ def _counted(
 
 def free_memory() -> int:
     """Bytes of memory that can be used without swapping; a guess of 4 GiB where the system does not say."""
+    return min(_free_of_machine(), _free_of_group())
+
+
+def _free_of_group() -> int:
+    """What a container leaves free; no limit where there is none."""
+    try:
+        most, used = (
+            (_GROUP / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current")
+        )
+        return max(0, int(most) - int(used))
+    except (OSError, ValueError):
+        return 1 << 62
+
+
+def _free_of_machine() -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -78,6 +79,8 @@ def _first_tensor(output: Any) -> Tensor | None:
         case tuple() | list():
             found = (_first_tensor(each) for each in output)
             return next((tensor for tensor in found if tensor is not None), None)
+    if is_dataclass(output) and not isinstance(output, type):
+        return _first_tensor(tuple(getattr(output, each.name) for each in fields(output)))
     return None
 
 
@@ -180,7 +183,10 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
         autocast: the number type that operations run in where that is safe; None for that of the model.
     """
     former = {module: module.training for module in model.modules()}
+    fused = torch.backends.mha.get_fastpath_enabled()
     model.eval()
+    # PyTorch's own encoder has a fused path that skips its inner layers and gives tensors of uneven rows.
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with (
             torch.no_grad(),
@@ -188,6 +194,7 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
         ):
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in former.items():
             module.training = training
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from txray.capture.encoding import Indices
 from txray.capture.selection import Selection
+
+_CELLS = 1 << 20
+"""Activations among which the strongest of each neuron are looked for at a time."""
 
 Check = Callable[[NDArray[np.floating]], None]
 
@@ -90,9 +94,15 @@ def pooled(flat: Tensor, units: Units) -> Tensor:
         return values
     sizes = np.diff(units.starts, append=len(units.place))
     owner = torch.from_numpy(np.repeat(np.arange(len(units)), sizes)).to(flat.device)
+    if units.pooling == "mean":
+        # In single precision at least: sums of half precision overflow, or stop growing.
+        total = values.new_zeros((len(units), values.shape[1]), dtype=_wide(values))
+        total.index_add_(0, owner, values.to(total.dtype))
+        return total / torch.from_numpy(sizes).to(flat.device)[:, None]
     result = values.new_zeros((len(units), values.shape[1]))
-    reduce = "amax" if units.pooling == "max" else "mean"
-    return result.index_reduce_(0, owner, values, reduce, include_self=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="index_reduce", category=UserWarning)
+        return result.index_reduce_(0, owner, values, "amax", include_self=False)
 
 
 def strongest(flat: Tensor, units: Units) -> tuple[NDArray[np.floating], Indices]:
@@ -157,6 +167,17 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
     if k == 0 or len(dense) == 0:
         nothing = np.zeros(0, np.int64)
         return Responses(nothing, nothing, np.zeros(0, np.float32))
+    # Some neurons at a time: where a layer saturates, nearly all of its activations are equal.
+    at_once = max(1, _CELLS // len(dense))
+    parts = []
+    for start in range(0, dense.shape[1], at_once):
+        part = _strongest_units(dense[:, start : start + at_once], k, *ranks)
+        parts.append((part.unit, part.neuron + start, part.value))
+    return Responses(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
+    """The same for few enough neurons."""
     # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
     least = dense.topk(min(k, len(dense)), dim=0).values[-1]
     unit, neuron = (

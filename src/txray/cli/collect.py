@@ -33,7 +33,10 @@ def collect(
     ] = ["rnn"],  # noqa: B006
     feature: Annotated[
         list[str],
-        typer.Option("--feature", help="token, output, label, or an annotation such as pos; again for each."),
+        typer.Option(
+            "--feature",
+            help="token, subword, output (txray's models only), label, or an annotation such as pos; again for each.",
+        ),
     ] = ["token"],  # noqa: B006
     selection: Annotated[
         str,
@@ -58,6 +61,9 @@ def collect(
     scales: Annotated[
         Path | None, typer.Option("--scales", help="A stage whose scales standardize this one.")
     ] = None,
+    folds: Annotated[
+        int, typer.Option("--folds", help="Groups of documents, for the statistics of change.")
+    ] = 16,
     exemplars: Annotated[int, typer.Option("--exemplars", help="Strongest occurrences kept per neuron.")] = 8,
     checkpoint: Annotated[
         float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun goes on.")
@@ -86,6 +92,10 @@ def collect(
     from txray.preferences.store import CHECKPOINT, MANIFEST, load_stage
     from txray.training import device_of
 
+    if memory is not None and not 0 < memory < 1e9:
+        raise UsageError(f"--memory {memory}: give the GiB that the tallies may take, such as 4")
+    if not 0 <= checkpoint < float("inf"):
+        raise UsageError(f"--checkpoint {checkpoint}: give the seconds between checkpoints, such as 60")
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
         if not replace:
@@ -106,6 +116,7 @@ def collect(
         features=feature,
         selection=selection,
         name=name or out.name,
+        folds=folds,
         exemplars=exemplars,
         scales=None if scales is None else load_stage(scales),
         checkpoint=out,

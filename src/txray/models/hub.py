@@ -98,13 +98,14 @@ class _Encoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._spaced = _wants_spaces(tokenizer)
         self._unknown = tokenizer.unk_token_id
         self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
 
     def __call__(self, words: Sequence[str]) -> Pieces:
         # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
         encoded = self._tokenizer(
-            list(words),
+            _spaced(words) if self._spaced else list(words),
             is_split_into_words=True,
             add_special_tokens=False,
             split_special_tokens=True,
@@ -164,6 +165,24 @@ def _tokenizer(transformers: Any, name: str | Path, where: dict[str, Any]) -> An
         # Byte-level tokenizers take words only where each begins with a space.
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, add_prefix_space=True, **where)
     return tokenizer
+
+
+def _wants_spaces(tokenizer: Any) -> bool:
+    """Whether words must carry the space before them to be cut into the pieces that they have in a text.
+
+    Byte-level tokenizers take the space for a part of the word, and some of them glue words together without it.
+    """
+    words = ["I", "wanted", "to", "like", "this"]
+    plain: dict[str, Any] = {"add_special_tokens": False}
+    in_text = tokenizer(" ".join(words), **plain)["input_ids"]
+    as_words, spaced = (
+        tokenizer(given, is_split_into_words=True, **plain)["input_ids"] for given in (words, _spaced(words))
+    )
+    return bool(as_words != in_text and spaced == in_text)
+
+
+def _spaced(words: Sequence[str]) -> list[str]:
+    return [*words[:1], *(f" {word}" for word in words[1:])]
 
 
 def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from txray.errors import SnapshotError
 from txray.models.snapshot import MODEL, load_snapshot
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier
     if str(name).startswith(HUB):
         return hugging_face(str(name).removeprefix(HUB))
     folder = Path(name)
+    if not folder.is_dir():
+        raise SnapshotError(
+            f"{name}: no such folder; give a snapshot of txray, a folder of Hugging Face with {CONFIG}, or {HUB}{name} "
+            "for a model on its hub"
+        )
     if (folder / CONFIG).is_file() and not (folder / MODEL).exists():
         return hugging_face(folder)
     return load_snapshot(folder)

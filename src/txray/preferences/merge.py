@@ -41,6 +41,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
     first = stages[0]
     for other in stages[1:]:
         _require_same(first, other)
+    _require_apart(stages)
     called = name or first.name
     collected = {key: _merged([stage.collected[key] for stage in stages], called) for key in first.collected}
     return Stage(
@@ -51,6 +52,22 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _tags([stage.tags for stage in stages]),
         first.scales,
     )
+
+
+def _require_apart(stages: Sequence[Stage]) -> None:
+    """Refuse whole stages of the same documents; shards are told apart by their numbers."""
+    seen: dict[str, str] = {}
+    for stage in stages:
+        corpus = stage.manifest.get("corpus", {})
+        digest = corpus.get("documents_digest")
+        if "shard" in corpus or not corpus.get("documents") or digest is None:
+            continue
+        if digest in seen:
+            raise UsageError(
+                f"merge: stages {seen[digest]!r} and {stage.name!r} read the same documents, which would count twice; "
+                "give each once"
+            )
+        seen[digest] = stage.name
 
 
 def _require_same(first: Stage, other: Stage) -> None:

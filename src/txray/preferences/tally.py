@@ -194,6 +194,7 @@ class Tally:
         self._n_pending = len(self._pending[0])
         decided, dense = state["dense"]
         self._dense = bool(dense) if decided else None
+        self._grid = None
         if self._dense:
             self._grid = Grid.of(Rows.of_arrays(state, "grid."), self.n_neurons)
 

@@ -90,6 +90,16 @@ def test_free_memory_is_asked_of_the_system(monkeypatch: pytest.MonkeyPatch) -> 
         needed(["token"])
 
 
+def test_a_container_leaves_less_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "_GROUP", tmp_path)
+    machine = free_memory()
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("2000000\n")
+    assert free_memory() == 3_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > machine / 2
+
+
 MEASURE = """
 import importlib, sys
 from txray import collect, demo_corpus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -254,3 +255,79 @@ def test_pieces_may_be_arrays() -> None:
 
 def test_a_dry_run_that_fails_says_so() -> None:
     refused("failed on a dry run of padding \\(id 99\\)", Small(), "linear", text(LONG), padding=99)
+
+
+def test_pytorchs_own_encoder_with_a_mask_is_read_as_it_comes() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embedding = nn.Embedding(40, 8)
+            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), 2)
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Any:
+            return self.encoder(self.embedding(ids), src_key_padding_mask=~mask)
+
+    model = TextModel(Encoder(), word_ids, forward=lambda module, ids, mask: module(ids, mask))
+    layers = ["encoder.layers.*", "encoder.layers.0.linear1", "encoder"]
+    before = torch.backends.mha.get_fastpath_enabled()
+    stage = collect(model, text(LONG, "a film"), layers, selection="all/absolute", name="s")
+    assert torch.backends.mha.get_fastpath_enabled() == before
+    assert {account["counted"] for account in stage.manifest["layers"].values()} == {11}
+
+
+def test_records_of_outputs_give_their_first_tensor() -> None:
+    @dataclass
+    class Output:
+        name: str
+        hidden: Tensor
+
+    class Records(Small):
+        def forward(self, ids: Tensor) -> Any:
+            return self.behind(self.linear(self.embedding(ids)))
+
+    class Wrap(nn.Module):
+        def forward(self, hidden: Tensor) -> Any:
+            return Output("x", hidden)
+
+    found = collected(Records(Wrap()), "behind", text(LONG)).preferences("behind").mass()
+    assert found == pytest.approx(collected(Small(), "linear", text(LONG)).preferences("linear").mass())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_means_of_many_pieces_are_means(dtype: torch.dtype) -> None:
+    module = nn.Embedding(1_001, 2).to(dtype)
+    with torch.no_grad():
+        module.weight.copy_(torch.linspace(1, 2, 2_002).reshape(1_001, 2))
+        module.weight[:, 1] *= 10_000
+    model = TextModel(
+        nn.Sequential(module), lambda words: Pieces(list(range(1, 1_001)), [0] * 1_000), pooling="mean"
+    )
+    found = collect(model, text("good"), ["0"], selection="all", name="s").preferences("0").mass()
+    assert found == pytest.approx(module.weight[1:].double().mean(dim=0).detach().numpy(), rel=1e-3)
+
+
+def test_equals_are_ranked_alike_however_many_neurons_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = nn.Embedding(40, 30)
+    nn.init.constant_(module.weight, 1.0)
+    corpus = text(LONG, "a good film", "the new plot")
+    whole = collected(nn.Sequential(module), "0", corpus, "all").exemplars
+    monkeypatch.setattr("txray.capture.responses._CELLS", 40)
+    assert collected(nn.Sequential(module), "0", corpus, "all").exemplars.equals(whole)
+    assert len(whole) == 30 * 8
+
+
+def test_the_configuration_is_part_of_the_fingerprint() -> None:
+    class Config:
+        act = "gelu"
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"act": self.act, "_name_or_path": str(id(self))}
+
+    prints = []
+    for act in ("gelu", "gelu", "relu"):
+        module = Small()
+        module.config = Config()  # type: ignore[assignment]
+        module.config.act = act  # type: ignore[union-attr]
+        prints.append(collected(module, "linear", text(LONG)).manifest["model"]["fingerprint"])
+    assert prints[0] == prints[1] != prints[2]

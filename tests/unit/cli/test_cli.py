@@ -164,8 +164,16 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("colect",), 2, "colect"),
         (("collect", "model"), 2, "--format"),
         (("compare", "nowhere", "nowhere"), 1, "nowhere: no stage folder"),
-        (("collect", "nowhere", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "model.json: no such file"),
+        (("collect", "nowhere", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "nowhere: no such folder"),
         (("collect", "{lm}", "-f", "demo", "-t", "review", "-o", "x"), 2, "did you mean 'reviews'"),
+        (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--memory", "nan"), 2, "--memory nan"),
+        (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--memory", "-1"), 2, "--memory -1"),
+        (
+            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--checkpoint", "inf"),
+            2,
+            "--checkpoint inf",
+        ),
+        (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--folds", "0"), 2, "folds"),
         (("collect", "{lm}", "-f", "dem", "-t", "reviews", "-o", "x"), 2, "(did you mean 'demo'?)"),
         (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "{early}"), 2, "add --replace"),
         (

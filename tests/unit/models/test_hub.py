@@ -331,6 +331,31 @@ def test_weights_that_are_missing_are_never_drawn_at_random(folders: dict[str, P
     load_model(tmp_path / "headless")
 
 
+@pytest.mark.parametrize("family", ["gpt2", "roberta", "llama"])
+@pytest.mark.parametrize("split", [False, True])
+def test_words_are_cut_as_they_are_in_a_text(
+    family: str, split: bool, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Byte-level tokenizers as they are published: without a space before the first word."""
+    folder = tmp_path / family
+    shutil.copytree(folders[family], folder)
+    described = json.loads((folder / "tokenizer.json").read_text())
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": not split}
+    pattern = {"Regex": " ?[^\\s]+|\\s+"}
+    cut = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    described["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [cut, bytes_]} if split else bytes_
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    model = hugging_face(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for document in reviews(5):
+        pieces = model.pieces(document.words)
+        plain = tokenizer(" ".join(document.words), add_special_tokens=False)["input_ids"]
+        assert list(pieces.ids) == plain
+        assert set(pieces.word) == set(range(len(document.words)))
+        first = next(i for i, word in enumerate(pieces.word) if word == 1)
+        assert pieces.texts[first].startswith("\u0120")
+
+
 def test_damaged_folders_and_tokenizers_are_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
     def broken(name: str, file: str, content: bytes) -> Path:
         shutil.copytree(folders["bert"], tmp_path / name)

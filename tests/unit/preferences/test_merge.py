@@ -146,3 +146,19 @@ def test_the_merged_manifest_is_plain_json() -> None:
     whole, shards = whole_and_shards(3)
     assert json.loads(json.dumps(merge_stages(shards).manifest)) == json.loads(json.dumps(whole.manifest))
     assert np.isclose(merge_stages(shards).manifest["unknown_share"], whole.manifest["unknown_share"])
+
+
+def test_the_same_documents_are_never_counted_twice() -> None:
+    whole, shards = whole_and_shards(2, n=8)
+    with pytest.raises(UsageError, match="'s' and 'again' read the same documents, which would count twice"):
+        merge_stages([whole, replace(whole, name="again")])
+    other = collect(
+        transformer(),
+        corpus_of([replace(document, id=f"other-{document.id}") for document in documents(8)]),
+        [LINEAR, "embedding"],
+        ["token", "pos"],
+        exemplars=3,
+        name="s",
+    )
+    assert merge_stages([whole, other]).manifest["words"] == 2 * whole.manifest["words"]
+    assert merge_stages(shards).manifest["words"] == whole.manifest["words"]

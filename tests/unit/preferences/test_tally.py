@@ -234,3 +234,11 @@ def test_the_first_words_decide_how_statistics_are_held(share: float, dense: boo
         one.update_dense(np.zeros(1, np.int64), one.ids_of(["w0"]), np.ones((1, 50)))
     assert (again._grid is not None) == dense
     same(frozen(tally), frozen(again))
+
+
+def test_a_tally_in_use_becomes_what_it_is_restored_to() -> None:
+    used, fresh = Tally(3, 2), Tally(3, 2)
+    used.update_dense(np.zeros(1, np.int64), used.ids_of(["a"]), np.ones((1, 3)))
+    used.restore(fresh.state())
+    assert len(frozen(used).features) == 0
+    assert frozen(used).wins().sum() == 0
