@@ -37,7 +37,18 @@ _HOMES = {
     "read_corpus": "corpus",
     "with_significance": "transfer",
 }
-_PACKAGES = ("errors", "models", "plots", "training")
+_PACKAGES = (
+    "capture",
+    "corpus",
+    "errors",
+    "experiment",
+    "models",
+    "plots",
+    "preferences",
+    "reporting",
+    "training",
+    "transfer",
+)
 
 __all__ = [
     "Comparison",

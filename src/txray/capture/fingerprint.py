@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import is_dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype"
 
 def _configuration(model: nn.Module) -> str:
     """What a model computes beside its weights, such as which activation function; empty where it does not say."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if is_dataclass(config):
         return repr(config)
     if not hasattr(config, "to_dict"):

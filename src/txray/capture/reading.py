@@ -244,8 +244,8 @@ class TextModelReader:
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise CaptureError(
                 f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
-                "'limit' and 'shortest' of a TextModel say how much a model reads at once, smaller batch_positions "
-                "need less memory"
+                "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "
+                "smaller batch_positions need less memory"
             ) from error
 
     def shift(self, layer: str) -> int:

@@ -70,7 +70,9 @@ def collect(
     ] = 60.0,
     memory: Annotated[
         float | None,
-        typer.Option("--memory", help="GiB that the tallies may take; most of what is free by default."),
+        typer.Option(
+            "--memory", help="GiB that tallies of all or threshold may take; most of what is free by default."
+        ),
     ] = None,
     autocast: Annotated[
         str | None,

@@ -23,6 +23,9 @@ def match(
         str | None, typer.Option("--layer-after", help="Of the second stage; that of --layer by default.")
     ] = None,
     weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    min_wins: Annotated[
+        int, typer.Option("--min-wins", help="Neurons with fewer selected activations are left out.")
+    ] = 20,
     level: Annotated[
         float, typer.Option("--level", help="Share of chance pairs that may pass for matches.")
     ] = 0.05,
@@ -42,6 +45,7 @@ def match(
         layer=layer,
         layer_after=layer_after,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
+        min_wins=min_wins,
         level=level,
         seed=seed,
     )
@@ -52,7 +56,7 @@ def match(
         f"{of_state.get('matched', 0)} pairs match ({matching.matched_share:.0%} of those that could), "
         f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
         f"{of_state.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
-        f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none"
+        f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none; rarer ones are left out"
     )
     typer.echo(
         f"a match has an affinity above {matching.threshold:.3f}, which {level:.0%} of pairs reach by chance"

@@ -28,13 +28,14 @@ class Matching:
 
     Attributes:
         before, after: preferences; sizes, layers and models may differ.
-        pairs: polars, one row per neuron of either side that prefers anything: state (`matched`,
+        pairs: polars, one row per neuron of either side with enough wins: state (`matched`,
             `unmatched-before`, `unmatched-after`), before and after (indices, null where there is none), affinity
             (overlap of the distributions, 0 to 1, 1 - H^2; of a neuron before without match, with the one that it
             was assigned to), mutual (whether each is the nearest of the other).
         threshold: affinity that a pair must exceed.
         null: (n,) affinities of the pairs that are assigned where features are shuffled.
         weight: what the preference distributions normalise.
+        min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
     """
 
     before: Preferences
@@ -43,6 +44,7 @@ class Matching:
     threshold: float
     null: NDArray[np.float64]
     weight: Weight
+    min_wins: int
 
     def __repr__(self) -> str:
         return (
@@ -52,13 +54,13 @@ class Matching:
 
     @property
     def matched_share(self) -> float:
-        """Pairs that match, as a share of the neurons of the side that has fewer preferred ones; 0 if it has none."""
+        """Pairs that match, as a share of the neurons of the side that has fewer with enough wins; 0 if it has none."""
         matched = int((self.pairs["state"] == "matched").sum())
         return matched / self._candidates if self._candidates else 0.0
 
     @property
     def _candidates(self) -> int:
-        return min(int((side.lengths() > 0).sum()) for side in (self.before, self.after))
+        return min(len(_frequent(side, self.min_wins)) for side in (self.before, self.after))
 
     def curve(self, points: int = 101) -> pl.DataFrame:
         """Share of the possible pairs at each distance or below, beside that of shuffled features.
@@ -98,7 +100,7 @@ class Matching:
         neurons = pl.concat(
             [
                 self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
-                found.neurons,
+                found.neurons.head(rows),
             ],
             how="horizontal",
         )
@@ -113,6 +115,7 @@ def match(
     layer_after: str | None = None,
     weight: Weight = "mean",
     *,
+    min_wins: int = 20,
     level: float = 0.05,
     shuffles: int = 5,
     seed: int = 0,
@@ -130,6 +133,8 @@ def match(
         layer: of `before`; may be left out where the stage has one layer.
         layer_after: of `after`; the same as `layer` by default.
         weight: what the preference distributions normalise.
+        min_wins: selected activations that a neuron must have: what rarer ones prefer says too little, and by chance
+            two of them may prefer the same single word.
         level: share of the chance pairs that may exceed the threshold.
         shuffles: of the features.
         seed: of the shuffles.
@@ -139,10 +144,10 @@ def match(
         ShapeError: different kinds of feature.
         UsageError: a level or number of shuffles that cannot be.
     """
-    if not 0 < level < 1 or shuffles < 1 or seed < 0:
+    if not 0 < level < 1 or min(shuffles, min_wins) < 1 or seed < 0:
         raise UsageError(
-            f"match: level={level}, shuffles={shuffles}, seed={seed}; level must lie between 0 and 1, there must be "
-            "at least one shuffle, and the seed must not be negative"
+            f"match: level={level}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; level must lie between 0 "
+            "and 1, shuffles and min_wins be at least 1, and the seed must not be negative"
         )
     first = before.preferences(layer, feature) if isinstance(before, Stage) else before
     second = after.preferences(layer_after or layer, feature) if isinstance(after, Stage) else after
@@ -152,18 +157,25 @@ def match(
             f"{second.feature!r}; match the same kind"
         )
     p, q = _same_features(first.distributions(weight), second.distributions(weight))
+    sides = _frequent(first, min_wins), _frequent(second, min_wins)
     roots = p.matrix.sqrt(), q.matrix.sqrt()
     affinity = (roots[0] @ roots[1].T).toarray()
     frequency = _frequency(p.features, first) + _frequency(p.features, second)
     random = np.random.default_rng(seed)
     null = np.concatenate(
         [
-            _assigned((roots[0] @ roots[1][:, _shuffled(frequency, random)].T).toarray(), p, q)[2]
+            _assigned((roots[0] @ roots[1][:, _shuffled(frequency, random)].T).toarray(), *sides)[2]
             for _ in range(shuffles)
         ]
     )
     threshold = float(np.quantile(null, 1 - level)) if len(null) else 1.0
-    return Matching(first, second, _pairs(affinity, p, q, threshold), threshold, null, weight)
+    pairs = _pairs(affinity, *sides, threshold)
+    return Matching(first, second, pairs, threshold, null, weight, min_wins)
+
+
+def _frequent(preferences: Preferences, min_wins: int) -> NDArray[np.int64]:
+    """The neurons with enough wins."""
+    return np.flatnonzero(preferences.wins() >= min_wins)
 
 
 def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
@@ -190,25 +202,33 @@ def _shuffled(frequency: NDArray[np.int64], random: np.random.Generator) -> NDAr
 
 
 def _assigned(
-    affinity: NDArray[np.float64], p: Distributions, q: Distributions
+    affinity: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Neurons before and after that are assigned to one another, and their affinities."""
-    rows, columns = np.flatnonzero(p.lengths()), np.flatnonzero(q.lengths())
     row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
     first, second = rows[row], columns[column]
     return first, second, np.clip(affinity[first, second], 0.0, 1.0)
 
 
+def _nearest(
+    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The nearest neuron after of each before, and the other way round, among those with enough wins."""
+    among = np.full_like(affinity, -1.0)
+    among[np.ix_(before, after)] = affinity[np.ix_(before, after)]
+    return (among.argmax(axis=1), among.argmax(axis=0)) if among.size else (before, after)
+
+
 def _pairs(
-    affinity: NDArray[np.float64], p: Distributions, q: Distributions, threshold: float
+    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64], threshold: float
 ) -> pl.DataFrame:
-    first, second, value = _assigned(affinity, p, q)
-    nearest_after, nearest_before = affinity.argmax(axis=1), affinity.argmax(axis=0)
+    first, second, value = _assigned(affinity, before, after)
+    nearest_after, nearest_before = _nearest(affinity, before, after)
     matched = value > threshold
     mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
     of_first = dict(zip(first.tolist(), value.tolist(), strict=True))
-    left = sorted(set(np.flatnonzero(p.lengths()).tolist()) - set(first[matched].tolist()))
-    right = sorted(set(np.flatnonzero(q.lengths()).tolist()) - set(second[matched].tolist()))
+    left = sorted(set(before.tolist()) - set(first[matched].tolist()))
+    right = sorted(set(after.tolist()) - set(second[matched].tolist()))
     rows: list[tuple[str, int | None, int | None, float | None, bool]] = [
         *(
             ("matched", int(i), int(j), float(a), bool(both))

@@ -70,7 +70,7 @@ def test_no_other_assignment_has_a_larger_sum(seed: int) -> None:
         preferences_of(random_events(60, n_neurons=4, n_features=9, seed=seed + side), n_neurons=4)
         for side in (0, 1)
     )
-    found = match(before, after, seed=1, level=0.99)
+    found = match(before, after, seed=1, level=0.99, min_wins=1)
     p, q = before.distributions(), after.distributions()
     overlap = np.zeros((4, 4))
     for i in range(4):
@@ -132,11 +132,21 @@ def test_what_cannot_be_matched_is_told() -> None:
     some, nothing = preferences_of(random_events(50)), preferences_of([])
     empty = match(some, nothing)
     assert empty.matched_share == 0
-    assert set(empty.pairs["state"]) == {"unmatched-before"}
+    assert set(match(some, nothing, min_wins=1).pairs["state"]) == {"unmatched-before"}
     assert "0%" in repr(empty)
     assert empty.comparison().summary["avoided"] == len(empty.pairs)
     with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
         match(stage_of(random_events(50)), replace(some, feature="pos"))
-    for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}):
+    for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
         with pytest.raises(UsageError, match="match: level="):
             match(some, some, **wrong)  # type: ignore[arg-type]
+
+
+def test_neurons_that_won_once_set_no_threshold() -> None:
+    rare = [(0, 20 + number, f"w{number % 5}", 1.0) for number in range(40)]
+    before = preferences_of([*random_events(4_000, n_neurons=20, folds=4), *rare], n_neurons=60)
+    assert match(before, before, min_wins=1).threshold == 1
+    found = match(before, before)
+    assert found.threshold < 0.95
+    assert found.matched_share == 1
+    assert sorted(found.pairs["before"].to_list()) == list(range(20))
