@@ -20,8 +20,8 @@ from txray.preferences.state import as_bytes, from_bytes
 _DENSE_SHARE = 0.3
 """A sparse row takes half as much room again as a dense cell, and is sorted."""
 
-_PENDING_ROWS = 1 << 20
-"""Rows collected before they are sorted into the rest; about 40 MB."""
+_PENDING_ROWS = 1 << 16
+"""Rows collected before they are sorted into the rest; about 3 MB."""
 
 
 class Tally:
