@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+_WHOLE = 10_000
+"""Characters of a line that nobody looks at."""
+
 
 def print_table(frame: pl.DataFrame) -> None:
     """Print a data frame to standard output; words of a corpus are shown as they are, markup included."""
@@ -20,7 +23,8 @@ def print_table(frame: pl.DataFrame) -> None:
         table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(escape(printable(_shown(value))) for value in row))
-    Console().print(table)
+    # Into a file or a pipe lines go whole, so that names can be found and copied.
+    Console(width=None if Console().is_terminal else _WHOLE).print(table)
 
 
 def printable(text: str) -> str:

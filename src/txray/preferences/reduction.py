@@ -47,7 +47,9 @@ def reduced(group: NDArray[np.int64], activations: NDArray[np.floating]) -> Iter
     at_once = max(8, _CELLS // activations.shape[1])
     for start in range(0, len(order), at_once):
         part = slice(start, start + at_once)
-        yield _reduced(group[part], np.maximum(activations[order[part]].astype(np.float64), 0.0))
+        with np.errstate(over="ignore"):  # whoever needs finite sums looks at them
+            found = _reduced(group[part], np.maximum(activations[order[part]].astype(np.float64), 0.0))
+        yield found
 
 
 def _reduced(group: NDArray[np.int64], values: NDArray[np.float64]) -> Reduced:

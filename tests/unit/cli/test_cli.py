@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from txray.cli.main import _exit_code, run
+from txray.cli.tables import print_table
 from txray.corpus import demo_corpus
 from txray.models import language_model, save_model
 from txray.preferences import load_stage
@@ -370,3 +371,11 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("txray: warning: layer 'rnn': neuron 0 wins")
     assert "'max-1/zscore'" in line
+
+
+def test_tables_in_a_pipe_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "encoder.layer.0.attention.self.query." * 4
+    print_table(pl.DataFrame({"layer": [name], "layout": ["batch-time-neurons" * 3]}))
+    assert any(
+        name in line and "batch-time-neurons" * 3 in line for line in capsys.readouterr().out.splitlines()
+    )
