@@ -75,9 +75,10 @@ class LayerTally:
             return
         flat, steps = self.site.flat(output, len(batch), window.steps)
         inside, units = self.site.inside(window, steps)
-        ids = self._count_features(Words.of(batch, window, np.ones(len(inside), np.bool_), self._folds))
-        words = Words.of(batch, window, inside, self._folds)
+        words = Words.of(batch, window, np.ones(len(inside), np.bool_), self._folds)
+        ids = self._count_features(words)
         if not inside.all():
+            words = Words.of(batch, window, inside, self._folds)
             self.skipped[OUTSIDE] += int((~inside).sum())
             ids = {kind: feature_id[inside] for kind, feature_id in ids.items()}
         if not is_finite(flat):

@@ -146,7 +146,7 @@ def _dry_run(
             if reader.autocast is None:
                 raise
             raise UsageError(
-                f"autocast={str(reader.autocast).removeprefix('torch.')!r}: the model does not run in it on "
+                f"autocast={reader.settings['autocast']!r}: the model does not run in it on "
                 f"{device_of(reader.module)} ({' '.join(str(error).split())[:120]}); choose another, or leave it out"
             ) from error
         runs = {}

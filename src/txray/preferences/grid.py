@@ -51,9 +51,7 @@ class Grid:
         block, at = np.divmod(row, self._per_block)
         for number in np.unique(block).tolist():
             held = self._blocks[number]
-            here = (
-                slice(None) if block[0] == block[-1] == number and len(self._blocks) == 1 else block == number
-            )
+            here = block == number
             place = at[here]
             held["count"][place] += part.count[here]
             held["sum"][place] += part.sum[here]

@@ -10,9 +10,6 @@ from txray.plots.text import count, percent, visible
 from txray.plots.theme import StageStyle
 from txray.preferences import Stage
 
-PIECES = "subword"
-"""A kind of feature of which a word has several."""
-
 
 def stage_label(name: str, styles: Mapping[str, StageStyle]) -> str:
     """HTML of a stage's name with its colour.
@@ -41,7 +38,8 @@ def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) 
                 count(of_layer[0].n_neurons),
                 ", ".join(visible(p.feature) for p in of_layer),
                 visible(of_layer[0].selection),
-                count(max((p.words for p in of_layer if p.feature != PIECES), default=of_layer[0].words)),
+                # Pieces of words would count for more than the words are.
+                count(stage.manifest.get("words") or max(p.words for p in of_layer)),
                 _share(stage.manifest.get("unknown_share")),
                 count(of_layer[0].folds),
                 _named(stage.manifest.get("corpus"), "name"),

@@ -118,25 +118,23 @@ def require_distance(distance: str) -> None:
         raise UnknownNameError.of("distance", distance, DISTANCES)
 
 
-def contributions(distance: Distance, p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+def contributions(
+    distance: Literal["jensen-shannon", "total-variation"], p: NDArray[np.float64], q: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """What each feature adds to the divergence of two distributions.
 
     Args:
-        distance: `hellinger` adds up to H^2, `jensen-shannon` to the divergence in bits, `total-variation` to the
-            largest difference in probability of any set of features; each is in [0, 1] in all.
+        distance: `jensen-shannon` adds up to the divergence in bits, `total-variation` to the largest difference in
+            probability of any set of features; either is in [0, 1] in all.
         p, q: probabilities, of the same shape.
 
     Source:
         Lin 1991 (Jensen-Shannon divergence).
     """
-    match distance:
-        case "hellinger":
-            return np.asarray(np.square(np.sqrt(p) - np.sqrt(q)) / 2)
-        case "total-variation":
-            return np.asarray(np.abs(p - q) / 2)
-        case "jensen-shannon":
-            middle = (p + q) / 2
-            return np.asarray((rel_entr(p, middle) + rel_entr(q, middle)) / (2 * np.log(2)))
+    if distance == "total-variation":
+        return np.asarray(np.abs(p - q) / 2)
+    middle = (p + q) / 2
+    return np.asarray((rel_entr(p, middle) + rel_entr(q, middle)) / (2 * np.log(2)))
 
 
 def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:

@@ -35,7 +35,6 @@ def thinned(
     while len(start):
         leaf = end - start == 1
         kept[start[leaf]] = wanted[leaf]
-        # What is drawn whole or not at all needs no chance.
         start, end, wanted = start[~leaf], end[~leaf], wanted[~leaf]
         middle = (start + end) // 2
         left, right = before[middle] - before[start], before[end] - before[middle]
