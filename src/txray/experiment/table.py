@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from txray.experiment.comparisons import Questions
 from txray.experiment.run import Outcome
 from txray.preferences import Preferences
-from txray.transfer.concentration import gini, share_of_top
+from txray.transfer.concentration import gini, half_mass, share_of_top
+from txray.transfer.pos_first import mass_divergence
 
 
 @dataclass(frozen=True)
@@ -228,22 +228,7 @@ def _supervision(outcome: Outcome, questions: Questions) -> list[Row]:
 _LENGTHS = ("length_change_shared", "length_change")
 
 
-def mass_divergence(preferences: Preferences) -> float:
-    """Total variation between the share of activation mass and the corpus share of each feature.
-
-    Args:
-        preferences: of one stage, usually of kind `pos`.
-
-    Returns:
-        0 where mass follows frequency exactly, at most 1.
-    """
-    mass, count = preferences.feature_mass(), preferences.feature_counts()
-    return float(np.abs(mass / mass.sum() - count / count.sum()).sum() / 2)
-
-
 def _half(preferences: Preferences) -> int:
-    from txray.plots.mass import half_mass
-
     return half_mass(preferences.mass())
 
 

@@ -14,6 +14,7 @@ from txray.plots.features import strongest
 from txray.plots.frame import caption, dress, even_sample, log_axis, say, whole_step
 from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
 from txray.plots.theme import MARKS, StageStyle, styles_for
+from txray.transfer.concentration import half_mass
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences
@@ -82,19 +83,6 @@ def mass_activation(
         subtitle="Activation mass of each neuron, sorted: where a line falls fast, few neurons win most words",
         caption=caption(*preferences),
     )
-
-
-def half_mass(mass: NDArray[np.float64]) -> int:
-    """The smallest number of neurons that together hold at least half of the activation mass.
-
-    Args:
-        mass: (n_neurons,) >= 0.
-    """
-    total = float(mass.sum())
-    if total == 0:
-        return 0
-    running = np.cumsum(np.sort(mass)[::-1])
-    return int(np.searchsorted(running, total / 2)) + 1
 
 
 def _finding(preferences: Sequence[Preferences], masses: Sequence[NDArray[np.float64]]) -> str:

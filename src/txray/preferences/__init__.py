@@ -7,6 +7,7 @@ runs, and everything else is computed from them.
 from txray.preferences.distributions import Distributions
 from txray.preferences.exemplars import ExemplarTally, Occurrence
 from txray.preferences.folds import document_key, fold_of
+from txray.preferences.frequency import lift
 from txray.preferences.merge import merge_stages
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
@@ -23,6 +24,7 @@ __all__ = [
     "Tally",
     "document_key",
     "fold_of",
+    "lift",
     "load_stage",
     "merge_stages",
     "save_stage",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.distributions import Distributions
+from txray.preferences.frequency import lift
 from txray.preferences.reduction import run_starts
 
 Weight = Literal["mean", "mass", "count"]
@@ -194,8 +195,9 @@ class Preferences:
             neuron: only this neuron; all by default.
 
         Returns:
-            Columns neuron, feature, count, sum, mean, max, probability (of weight `mean`), sorted by
-            neuron, then falling probability, then feature.
+            Columns neuron, feature, count, sum, mean, max, probability (of weight `mean`), lift and pmi (how much more
+            than by the feature's frequency, see `txray.preferences.lift`; pmi in bits), sorted by neuron, then falling
+            probability, then feature.
 
         Raises:
             UsageError: no such neuron.
@@ -213,6 +215,7 @@ class Preferences:
         rows = slice(None) if neuron is None else slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
         with np.errstate(invalid="ignore"):
             probability = mean / total_mean
+        lifted = lift(self)[rows]
         return pl.DataFrame(
             {
                 "neuron": totals.neuron[rows],
@@ -222,6 +225,8 @@ class Preferences:
                 "mean": mean[rows],
                 "max": largest[rows],
                 "probability": probability[rows],
+                "lift": lifted,
+                "pmi": np.log2(lifted),
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
 

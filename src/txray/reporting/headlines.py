@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from txray.plots.frame import kind_noun
-from txray.plots.mass import half_mass
 from txray.plots.text import count, percent, plural, visible
 from txray.transfer import STATES, Comparison
+from txray.transfer.concentration import half_mass
 
 
 def headline(comparison: Comparison) -> str:

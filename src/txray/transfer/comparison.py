@@ -54,9 +54,14 @@ class Comparison:
     summary: Mapping[str, Any]
     documents: bool | None = None
 
+    @property
+    def tested(self) -> bool:
+        """Whether `with_significance` has told what is more than chance."""
+        return "changed" in self.summary
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
-        if "changed" in self.summary:
+        if self.tested:
             counts += "; {changed} of {tested} changed at {level:.0%} FDR".format_map(self.summary)
             counts += (
                 ", {confident_avoided} avoided and {confident_gained} gained with confidence".format_map(

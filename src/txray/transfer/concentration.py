@@ -35,3 +35,16 @@ def share_of_top(mass: NDArray[np.float64], k: int) -> np.float64:
     if total == 0:
         return np.float64(np.nan)
     return np.float64(np.sort(mass)[::-1][:k].sum() / total)
+
+
+def half_mass(mass: NDArray[np.float64]) -> int:
+    """The smallest number of neurons that together hold at least half of the activation mass.
+
+    Args:
+        mass: (n_neurons,) >= 0.
+    """
+    total = float(mass.sum())
+    if total == 0:
+        return 0
+    running = np.cumsum(np.sort(mass)[::-1])
+    return int(np.searchsorted(running, total / 2)) + 1

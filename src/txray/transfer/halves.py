@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.preferences import Weight
+from txray.preferences.preferences import Preferences, Weight
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.permutation import mean_divergence
 
@@ -64,6 +64,33 @@ class Halves:
         # The product of differences, multiplied out into four overlaps 1 - H^2.
         squared = (between[0] + between[1] - within[0] - within[1]) / 2
         return cls(squared, _mean_distance(within), _mean_distance(between))
+
+
+def cross_validated(
+    before: Preferences,
+    after: Preferences,
+    weight: Weight = "mean",
+    *,
+    splits: int = 16,
+    draws: int = 3,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Cross-validated H^2 of each neuron, at equal numbers of activations, without any test.
+
+    Args:
+        before, after: preferences of the same neurons, collected with the same number of folds, at least 2.
+        weight: what distributions normalise.
+        splits: of the folds into halves.
+        draws: of the activations that are kept where one stage has more, averaged over.
+        seed: of both.
+
+    Returns:
+        (n_neurons,) about 0, and as often below it, where nothing changed; NaN where a half has nothing.
+    """
+    random = np.random.default_rng(seed)
+    folds = Foldwise.of(before, after)
+    matched = [folds.matched(random) for _ in range(draws)]
+    return row_means(Halves.of(matched, *split_in_halves(folds.folds, splits, random), weight).squared)
 
 
 def split_in_halves(

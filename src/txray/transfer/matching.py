@@ -9,17 +9,14 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from txray.errors import ShapeError, UsageError
-from txray.preferences.distributions import Distributions, aligned
+from txray.errors import UsageError
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
+from txray.transfer.affinity import Affinity
 from txray.transfer.comparison import Comparison, compare
 
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A pair of neurons that match, and neurons of either side that match none."""
-
-_STRATUM = 16
-"""Features of about the same frequency that are exchanged for one another in the null."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +57,7 @@ class Matching:
 
     @property
     def _candidates(self) -> int:
-        return min(len(_frequent(side, self.min_wins)) for side in (self.before, self.after))
+        return min(int((side.wins() >= self.min_wins).sum()) for side in (self.before, self.after))
 
     def curve(self, points: int = 101) -> pl.DataFrame:
         """Share of the possible pairs at each distance or below, beside that of shuffled features.
@@ -151,54 +148,13 @@ def match(
         )
     first = before.preferences(layer, feature) if isinstance(before, Stage) else before
     second = after.preferences(layer_after or layer, feature) if isinstance(after, Stage) else after
-    if first.feature != second.feature:
-        raise ShapeError(
-            f"stage {first.stage!r} gives feature {first.feature!r}, stage {second.stage!r} gives "
-            f"{second.feature!r}; match the same kind"
-        )
-    p, q = _same_features(first.distributions(weight), second.distributions(weight))
-    sides = _frequent(first, min_wins), _frequent(second, min_wins)
-    roots = p.matrix.sqrt(), q.matrix.sqrt()
-    affinity = (roots[0] @ roots[1].T).toarray()
-    frequency = _frequency(p.features, first) + _frequency(p.features, second)
+    pair = Affinity.of(first, second, weight, min_wins)
+    sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)
-    null = np.concatenate(
-        [
-            _assigned((roots[0] @ roots[1][:, _shuffled(frequency, random)].T).toarray(), *sides)[2]
-            for _ in range(shuffles)
-        ]
-    )
+    null = np.concatenate([_assigned(pair.by_chance(random), *sides)[2] for _ in range(shuffles)])
     threshold = float(np.quantile(null, 1 - level)) if len(null) else 1.0
-    pairs = _pairs(affinity, *sides, threshold)
+    pairs = _pairs(pair.observed(), *sides, threshold)
     return Matching(first, second, pairs, threshold, null, weight, min_wins)
-
-
-def _frequent(preferences: Preferences, min_wins: int) -> NDArray[np.int64]:
-    """The neurons with enough wins."""
-    return np.flatnonzero(preferences.wins() >= min_wins)
-
-
-def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
-    """Both over the union of their features, whatever their numbers of neurons."""
-    rows = max(p.matrix.shape[0], q.matrix.shape[0])
-    padded = [each.with_rows(rows) for each in (p, q)]
-    left, right = aligned(*padded)
-    return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
-
-
-def _frequency(features: NDArray[np.object_], preferences: Preferences) -> NDArray[np.int64]:
-    counts = dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
-    return np.array([counts.get(name, 0) for name in features.tolist()], np.int64)
-
-
-def _shuffled(frequency: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-    """A permutation of the features that exchanges each for one of about the same frequency."""
-    order = np.argsort(-frequency, kind="stable")
-    exchanged = np.empty(len(order), np.int64)
-    for start in range(0, len(order), _STRATUM):
-        stratum = order[start : start + _STRATUM]
-        exchanged[stratum] = random.permutation(stratum)
-    return exchanged
 
 
 def _assigned(

@@ -87,11 +87,7 @@ def with_significance(
     """
     settings = _Settings(distance, level, permutations, resamples, splits, draws, seed)
     before, after = comparison.before, comparison.after
-    if before.folds != after.folds or before.folds < 2:
-        raise UsageError(
-            f"significance of {before.stage!r} -> {after.stage!r}: collected with {before.folds} and {after.folds} "
-            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations)"
-        )
+    require_folds(comparison)
     random = np.random.default_rng(settings.seed)
     paired = same_documents(comparison)
     folds = Foldwise.of(before, after)
@@ -109,6 +105,20 @@ def with_significance(
     neurons = neurons.with_columns(_confident_state(neurons, settings.level))
     summary = {**comparison.summary, **_summary(neurons, settings, paired)}
     return replace(comparison, neurons=neurons, summary=summary)
+
+
+def require_folds(comparison: Comparison) -> None:
+    """Refuse stages whose folds cannot be split, or exchanged for one another.
+
+    Raises:
+        UsageError: fewer than two folds, or different numbers of them.
+    """
+    before, after = comparison.before, comparison.after
+    if before.folds != after.folds or before.folds < 2:
+        raise UsageError(
+            f"significance of {before.stage!r} -> {after.stage!r}: collected with {before.folds} and {after.folds} "
+            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations)"
+        )
 
 
 def same_documents(comparison: Comparison) -> bool:

@@ -14,7 +14,7 @@ from txray.experiment import DemoSources, Outcome, run_experiment, write_results
 from txray.experiment.comparisons import Questions
 from txray.experiment.run import stage_name
 from txray.experiment.sources import RealSources, held_out
-from txray.experiment.table import Row, markdown, mass_divergence, rows
+from txray.experiment.table import Row, markdown, rows
 from txray.preferences import load_stage
 
 
@@ -88,16 +88,6 @@ def test_f1_is_that_of_the_best_epoch(outcome: Outcome, table: dict[str, Row]) -
     run = outcome.fine_tuning
     best = run.curves.filter((pl.col("epoch") == run.best_epoch) & (pl.col("split") == "test"))["f1"].item()
     assert table["F1 of the classifier (test)"].ours == f"{best:.2%}".replace("%", " %")
-
-
-def test_mass_divergence_by_hand(outcome: Outcome) -> None:
-    preferences = outcome.stages["unsup"].preferences(feature="pos")
-    table = preferences.table().group_by("feature").agg(pl.col("sum").sum())
-    mass = dict(table.iter_rows())
-    counts = dict(zip(preferences.features, preferences.corpus_counts.sum(axis=0), strict=True))
-    total, words = sum(mass.values()), sum(counts.values())
-    by_hand = sum(abs(mass.get(tag, 0) / total - count / words) for tag, count in counts.items()) / 2
-    assert mass_divergence(preferences) == pytest.approx(by_hand, abs=1e-12)
 
 
 def test_results_are_written_once_more_to_the_same_bytes(outcome: Outcome) -> None:

@@ -48,7 +48,7 @@ def test_rows_sum_to_one_or_are_empty(weight: str) -> None:
 
 def test_table_lists_features_by_probability() -> None:
     table = preferences_of(EVENTS, n_neurons=3).table()
-    assert table.columns == ["neuron", "feature", "count", "sum", "mean", "max", "probability"]
+    assert table.columns == ["neuron", "feature", "count", "sum", "mean", "max", "probability", "lift", "pmi"]
     assert table["feature"].to_list() == ["bank", "river", "bank"]
     assert table["count"].to_list() == [1, 2, 1]
     np.testing.assert_allclose(table["probability"].to_numpy(), [0.5, 0.5, 1.0])
