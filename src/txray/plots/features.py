@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.preferences.frequency import lift
 from txray.preferences.preferences import Totals
 
 if TYPE_CHECKING:
@@ -81,6 +82,28 @@ def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list
     order = np.lexsort((-totals.weights(weight), totals.neuron))
     starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
     ends = starts + np.bincount(totals.neuron[totals.weights(weight) > 0], minlength=preferences.n_neurons)
+    names = preferences.features
+    return [
+        tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
+    """The k features that every neuron prefers most beyond how often they occur (see `txray.preferences.lift`).
+
+    Args:
+        preferences: of one stage.
+        k: features per neuron.
+
+    Returns:
+        One tuple per neuron, at most k long, empty where un-preferred; only features above their share of the corpus.
+    """
+    totals = preferences.totals
+    lifted = lift(preferences)
+    order = np.lexsort((-lifted, totals.neuron))
+    starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
+    ends = starts + np.bincount(totals.neuron[lifted > 1], minlength=preferences.n_neurons)
     names = preferences.features
     return [
         tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())

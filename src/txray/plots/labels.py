@@ -62,7 +62,14 @@ class Label:
     sides: tuple[Side, ...] = SIDES
 
 
-def place(labels: Sequence[Label], *, area: Box, size: float, radius: float) -> list[Side | None]:
+def place(
+    labels: Sequence[Label],
+    *,
+    area: Box,
+    size: float,
+    radius: float,
+    others: Sequence[tuple[float, float]] = (),
+) -> list[Side | None]:
     """Choose a side for each label so that none overlaps another label or any marker.
 
     Args:
@@ -70,21 +77,21 @@ def place(labels: Sequence[Label], *, area: Box, size: float, radius: float) -> 
         area: no label leaves it.
         size: font size in pixels.
         radius: of every marker, in pixels.
+        others: centres of markers without a label, in pixels.
 
     Returns:
         One per label: the side, or None where the label finds no room.
     """
-    markers = [
-        Box(label.x - radius, label.y - radius, label.x + radius, label.y + radius) for label in labels
-    ]
+    centres = [*((label.x, label.y) for label in labels), *others]
+    markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in centres]
     taken: list[Box] = []
     chosen: list[Side | None] = []
     for index, label in enumerate(labels):
-        others = markers[:index] + markers[index + 1 :]
+        elsewhere = markers[:index] + markers[index + 1 :]
         chosen.append(None)
         for side in label.sides:
             box = label_box(label, side, size=size, radius=radius)
-            if area.holds(box) and not any(box.overlaps(other) for other in (*taken, *others)):
+            if area.holds(box) and not any(box.overlaps(other) for other in (*taken, *elsewhere)):
                 taken.append(box)
                 chosen[-1] = side
                 break

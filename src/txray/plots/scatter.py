@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.features import strongest
+from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
 
 _HOVER_FEATURES = 8
+_NOISE_POINTS, _NOISE_NEURONS = 24, 8
+"""At most so many points of the line of noise, each of at least so many neurons."""
 _FULL_STORIES = 5_000
 """Up to so many neurons the hover names the features; beyond, the file would grow out of hand."""
 
@@ -34,7 +37,8 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
     """Hellinger length against Hellinger distance, one marker per shared neuron.
 
     Distances at very different lengths are not to be compared with each other: the figure is for finding
-    neurons to look at.
+    neurons to look at. Where significance is known, a line shows the distance that is seen where nothing changed, and
+    neurons that changed no more than chance are grey.
 
     Args:
         comparison: of two stages.
@@ -52,23 +56,34 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
     distance = drawn["hellinger"].to_numpy()
     neuron = drawn["neuron"].to_numpy()
     opacity = _opacity(length, distance)
-    stories = _stories(comparison, drawn)
+    told = stories(comparison, drawn)
     change, change_of_all = _change(drawn), _change(shared)
-    for sign, (name, (color, symbol)) in zip((-1, 1, 0), CHANGES.items(), strict=True):
-        mine = np.flatnonzero(change == sign)
+    sure, sure_of_all = _sure(comparison, drawn), _sure(comparison, shared)
+    groups = [
+        (f"{name} {markup(noun)}s in {shown(comparison.after.stage)}", color, symbol, 8, sign)
+        for sign, (name, (color, symbol)) in zip((-1, 1, 0), CHANGES.items(), strict=True)
+    ]
+    # Below the others, because drawn first.
+    for name, color, symbol, size, sign in (
+        ("no more than chance", theme.UNSURE, "circle", 5, None),
+        *groups,
+    ):
+        mine = np.flatnonzero(~sure if sign is None else sure & (change == sign))
         if len(mine) == 0:
             continue
-        number = count(int((change_of_all == sign).sum()))
+        all_of_them = ~sure_of_all if sign is None else sure_of_all & (change_of_all == sign)
         figure.add_scattergl(
-            name=f"{name} {markup(noun)}s in {shown(comparison.after.stage)} ({number})",
+            name=f"{name} ({count(int(all_of_them.sum()))})",
             x=length[mine],
             y=distance[mine],
             customdata=neuron[mine],
             mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 8, "opacity": opacity[mine]},
-            hovertext=[stories[i] for i in mine],
+            marker={"color": color, "symbol": symbol, "size": size, "opacity": opacity[mine]},
+            hovertext=[told[i] for i in mine],
             hoverinfo="text",
         )
+    if comparison.tested and len(shared):
+        figure.add_scatter(**_noise(shared))
     figure.update_xaxes(log_axis(length, f"Hellinger length ({noun}s preferred in either stage)"))
     figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text="Hellinger distance (0 same, 1 disjoint)")
     counts = comparison.summary
@@ -84,6 +99,9 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
             f"{count(len(shared))} of {plural(len(neurons), 'neuron')} stay preferred from {before} to {after}; "
             f"their median Hellinger distance is {np.median(shared['hellinger'].to_numpy()):.2f}"
         )
+        if comparison.tested:
+            null = float(np.nanmedian(shared["distance_null"].fill_null(np.nan).to_numpy()))
+            title += f", where chance alone gives {null:.2f}; {count(int(counts['changed']))} changed"
     note = "" if len(drawn) == len(shared) else f"an even sample of {count(len(drawn))} neurons is drawn"
     return dress(
         figure,
@@ -109,26 +127,70 @@ def _opacity(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(1.6 / np.sqrt(crowd), 0.15, 0.85))
 
 
-def _stories(comparison: Comparison, drawn: pl.DataFrame) -> list[str]:
+def _sure(comparison: Comparison, neurons: pl.DataFrame) -> NDArray[np.bool_]:
+    """(n,) whether a neuron changed more than chance; True where nothing was tested."""
+    if not comparison.tested:
+        return np.ones(len(neurons), np.bool_)
+    q_value = neurons["q_value"].fill_null(1.0).to_numpy()
+    return np.asarray(q_value <= comparison.summary["level"])
+
+
+def _noise(shared: pl.DataFrame) -> dict[str, Any]:
+    """The distance where nothing changed, as medians of neurons of about the same length."""
+    there = shared.filter(pl.col("distance_null").is_not_null()).sort("hellinger_length", "neuron")
+    parts = np.array_split(np.arange(len(there)), min(_NOISE_POINTS, max(1, len(there) // _NOISE_NEURONS)))
+    length, null = (
+        there[name].to_numpy().astype(np.float64) for name in ("hellinger_length", "distance_null")
+    )
+    return {
+        "name": "distance where nothing changed (median at this length)",
+        "x": [float(np.median(length[part])) for part in parts if len(part)],
+        "y": [float(np.median(null[part])) for part in parts if len(part)],
+        "mode": "lines",
+        "line": {"color": theme.INK, "width": 2, "dash": "dash"},
+        "hoverinfo": "skip",
+    }
+
+
+def require_tested(comparison: Comparison, figure: str) -> None:
+    """Refuse a comparison of which nobody knows what is chance.
+
+    Raises:
+        UsageError: it has not been tested.
+    """
+    if not comparison.tested:
+        raise UsageError(
+            f"{figure}: comparison {comparison.before.stage!r} -> {comparison.after.stage!r} has not been tested; "
+            "give txray.with_significance(comparison)"
+        )
+
+
+def stories(comparison: Comparison, drawn: pl.DataFrame) -> list[str]:
+    """Hover text of some neurons of a comparison, escaped.
+
+    Args:
+        comparison: of two stages.
+        drawn: rows of its table `neurons`; of many, features are left out.
+    """
     before, after = comparison.before, comparison.after
     named = len(drawn) <= _FULL_STORIES
     sides = [strongest(p, _HOVER_FEATURES, comparison.weight) if named else None for p in (before, after)]
+    beyond = [distinctive(p, _HOVER_FEATURES) if named else None for p in (before, after)]
     return [
-        story(comparison, row, *(side[row["neuron"]] if side else () for side in sides))
+        _story(comparison, row, *(side[row["neuron"]] if side else () for side in (*sides, *beyond)))
         for row in drawn.iter_rows(named=True)
     ]
 
 
-def story(
-    comparison: Comparison, row: Mapping[str, Any], top_before: tuple[str, ...], top_after: tuple[str, ...]
+def _story(
+    comparison: Comparison,
+    row: Mapping[str, Any],
+    top_before: tuple[str, ...],
+    top_after: tuple[str, ...],
+    beyond_before: tuple[str, ...],
+    beyond_after: tuple[str, ...],
 ) -> str:
-    """Hover text of one neuron of a comparison, escaped.
-
-    Args:
-        comparison: of two stages.
-        row: of its table `neurons`.
-        top_before, top_after: the strongest features; empty to leave them out.
-    """
+    """Hover text of one neuron: `top` features are the strongest, those `beyond` outdo their frequency."""
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
     noun = kind_noun(comparison.before.feature)
     distance = row["hellinger"]
@@ -137,10 +199,19 @@ def story(
         if distance is None
         else f"Hellinger distance {distance:.3f} over {plural(row['hellinger_length'], noun)}"
     ]
-    for side, stage, top in (("before", before, top_before), ("after", after, top_after)):
+    if row.get("q_value") is not None:
+        lines.append(
+            f"at equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
+            f"{row['distance_null']:.3f}; q-value {figure_of(row['q_value'])}"
+        )
+    for side, stage, top, beyond in (
+        ("before", before, top_before, beyond_before),
+        ("after", after, top_after, beyond_after),
+    ):
         lines.append(
             f"{stage}: {plural(row[f'length_{side}'], noun)}, activation mass {figure_of(row[f'mass_{side}'])}, "
             f"{plural(row[f'wins_{side}'], 'win')}"
         )
         lines.append(f"    {listed(top)}" if top else "")
-    return hover(f"neuron {row['neuron']}: {row['state']}", *lines)
+        lines.append(f"    beyond frequency: {listed(beyond)}" if beyond else "")
+    return hover(f"neuron {row['neuron']}: {row.get('confident_state') or row['state']}", *lines)

@@ -33,6 +33,7 @@ class Matching:
         null: (n,) affinities of the pairs that are assigned where features are shuffled.
         weight: what the preference distributions normalise.
         min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
+        level: share of the chance pairs that may exceed the threshold.
     """
 
     before: Preferences
@@ -42,6 +43,7 @@ class Matching:
     null: NDArray[np.float64]
     weight: Weight
     min_wins: int
+    level: float
 
     def __repr__(self) -> str:
         return (
@@ -154,7 +156,7 @@ def match(
     null = np.concatenate([_assigned(pair.by_chance(random), *sides)[2] for _ in range(shuffles)])
     threshold = float(np.quantile(null, 1 - level)) if len(null) else 1.0
     pairs = _pairs(pair.observed(), *sides, threshold)
-    return Matching(first, second, pairs, threshold, null, weight, min_wins)
+    return Matching(first, second, pairs, threshold, null, weight, min_wins, level)
 
 
 def _assigned(

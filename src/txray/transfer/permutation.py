@@ -69,6 +69,7 @@ class Permutations:
         extreme: (n_neurons,) permutations whose divergence was at least as large.
         done: (n_neurons,) permutations in all.
         null: (n_neurons,) mean divergence under permutation: what is seen where nothing changed.
+        spread: (n_neurons,) its standard deviation under permutation.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Permutations:
         self.observed = mean_divergence(draws, actual, 1 - actual, weight, distance)[:, 0]
         self.extreme = np.zeros(len(self.observed), np.int64)
         self.done = np.zeros(len(self.observed), np.int64)
-        total = np.zeros(len(self.observed))
+        total, total_sq = np.zeros(len(self.observed)), np.zeros(len(self.observed))
         unsettled = np.isfinite(self.observed)
         n = min(_FIRST, most)
         while n > 0 and unsettled.any():
@@ -114,11 +115,26 @@ class Permutations:
             # A side that is left with nothing is as far away as can be.
             found = np.nan_to_num(found, nan=1.0)
             total[unsettled] += found.sum(axis=1)
+            total_sq[unsettled] += np.square(found).sum(axis=1)
             self.extreme[unsettled] += (found >= self.observed[unsettled, None] - _EQUAL).sum(axis=1)
             self.done[unsettled] += n
             unsettled &= (self.extreme < _CLEAR) & (q_values(self.p_value) > level)
             n = min(int(self.done.max()), most - int(self.done.max()))
-        self.null = np.divide(total, self.done, out=np.full(len(total), np.nan), where=self.done > 0)
+        self.null, mean_sq = (
+            np.divide(summed, self.done, out=np.full(len(summed), np.nan), where=self.done > 0)
+            for summed in (total, total_sq)
+        )
+        self.spread = np.sqrt(np.maximum(mean_sq - self.null**2, 0))
+
+    @property
+    def z_score(self) -> NDArray[np.float64]:
+        """(n_neurons,) standard deviations by which the observed divergence exceeds that of chance.
+
+        NaN where nothing can be compared, or every permutation gives the same.
+        """
+        above = np.full(len(self.null), np.nan)
+        np.divide(self.observed - self.null, self.spread, out=above, where=self.spread > _EQUAL)
+        return above
 
     @property
     def p_value(self) -> NDArray[np.float64]:

@@ -62,7 +62,9 @@ def with_significance(
     The columns that `neurons` gains:
 
     - `distance_matched`: the distance at equal numbers of activations; `distance_null`: the same under permutation,
-      what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg.
+      what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: how far the
+      one exceeds the other (both as the test has them, H^2 for the Hellinger distance), in standard deviations of the
+      permutations. It ranks neurons whose p-values are all as small as the permutations can tell.
     - `hellinger_sq_cv`: cross-validated H^2, about 0 and as often below it where nothing changed, with the bounds of
       its 95 % interval `hellinger_sq_cv_low` and `hellinger_sq_cv_high`; `hellinger_cv`: its root, 0 where it is below.
     - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
@@ -162,6 +164,7 @@ def _changes(
         "distance_null": root(permutations.null),
         "p_value": permutations.p_value,
         "q_value": q_values(permutations.p_value),
+        "z_score": permutations.z_score,
         "hellinger_sq_cv": squared,
         "hellinger_sq_cv_low": low,
         "hellinger_sq_cv_high": high,

@@ -1,0 +1,151 @@
+"""How neurons come into use and fall out of it from stage to stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.frame import caption, dress
+from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.timelines import Timeline
+
+_MOST = 24
+"""Stages side by side."""
+# Darker than where unsure neurons are marks: here they lie between shared and un-preferred ones, which are grey, too.
+_COLORS = {**theme.STATE_COLORS, "unsure": theme.MUTED}
+_OPACITY = {"shared": 0.22, "unpreferred": 0.5, "unsure": 0.75}
+_ENDS = {
+    "shared": ("preferred", "preferred"),
+    "avoided": ("preferred", "un-preferred"),
+    "gained": ("un-preferred", "preferred"),
+    "unpreferred": ("un-preferred", "un-preferred"),
+}
+"""State -> what a neuron is before and after."""
+_MEANING = {
+    "shared": "preferred in both",
+    "avoided": "only before, more than chance",
+    "gained": "only after, more than chance",
+    "unpreferred": "in neither",
+    "unsure": "avoided or gained by no more than chance",
+}
+_NODE = 14
+"""Pixels."""
+
+
+def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
+    """Preferred and un-preferred neurons of each stage, and the streams between them.
+
+    Args:
+        timeline: of at most 24 stages.
+        layer: may be left out where there is one.
+
+    Raises:
+        UsageError: too many stages, or several layers and none named.
+        UnknownNameError: no such layer.
+    """
+    chosen, names = timeline.layer(layer), timeline.names
+    if len(names) > _MOST:
+        raise UsageError(f"knowledge flow: {len(names)} stages; draw at most {_MOST} of them")
+    flows = timeline.flows.filter((pl.col("layer") == chosen) & (pl.col("neurons") > 0))
+    stages = timeline.stages.filter(pl.col("layer") == chosen)
+    nodes = [(name, side) for name in names for side in ("preferred", "un-preferred")]
+    place = {node: index for index, node in enumerate(nodes)}
+    number = {
+        (row["stage"], side): row["preferred"] if side == "preferred" else row["neurons"] - row["preferred"]
+        for row in stages.iter_rows(named=True)
+        for side in ("preferred", "un-preferred")
+    }
+    neurons = int(stages["neurons"][0])
+    links = list(flows.select("before", "after", "state", "observed", "neurons").iter_rows())
+    figure = go.Figure(
+        go.Sankey(
+            arrangement="fixed",
+            node={
+                "label": [""] * len(nodes),
+                "color": [theme.MUTED if side == "preferred" else "#D9D9D9" for _, side in nodes],
+                "x": [_across(names.index(name), len(names)) for name, _ in nodes],
+                "y": [_down(number[node], neurons, node[1]) for node in nodes],
+                "thickness": _NODE,
+                "pad": 12,
+                "line": {"width": 0},
+                "customdata": [
+                    hover(visible(name), f"{plural(number[name, side], 'neuron')} {side}")
+                    for name, side in nodes
+                ],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            },
+            link={
+                "source": [place[before, _ENDS[observed][0]] for before, _, _, observed, _ in links],
+                "target": [place[after, _ENDS[observed][1]] for _, after, _, observed, _ in links],
+                "value": [n for *_, n in links],
+                "color": [_color(state) for _, _, state, _, _ in links],
+                "customdata": [
+                    hover(
+                        f"{visible(before)} → {visible(after)}",
+                        f"{plural(n, 'neuron')} {observed if state != 'unsure' else f'{observed}, unsure'}"
+                        f" ({percent(n / neurons)}): {_MEANING[state]}",
+                    )
+                    for before, after, state, observed, n in links
+                ],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            },
+            domain={"x": [0, 1], "y": [0, 1]},
+        )
+    )
+    for state, meaning in _MEANING.items():
+        if state in set(flows["state"]):
+            figure.add_scatter(
+                name=f"{state} ({meaning})",
+                x=[None],
+                y=[None],
+                mode="markers",
+                marker={"symbol": "square", "size": 12, "color": _color(state)},
+            )
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    room = theme.PLOT_WIDTH / len(names)
+    for index, name in enumerate(names):
+        figure.add_annotation(
+            text=f"{markup(fitted(visible(name), room - 4, theme.CAPTION_SIZE))}<br>"
+            f"<b>{count(number[name, 'preferred'])}</b>",
+            x=index / (len(names) - 1),
+            xref="paper",
+            y=0,
+            yref="paper",
+            yanchor="top",
+            xanchor="left" if index == 0 else "right" if index == len(names) - 1 else "center",
+            font={"size": theme.CAPTION_SIZE},
+            showarrow=False,
+        )
+    first, last = (number[name, "preferred"] for name in (names[0], names[-1]))
+    return dress(
+        figure,
+        title=f"{count(first)} of {plural(neurons, 'neuron')} are preferred in {visible(names[0])}, "
+        f"{count(last)} in {visible(names[-1])}",
+        subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
+        "light bars un-preferred ones",
+        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        below=40,
+        left=28,
+    )
+
+
+def _across(index: int, n: int) -> float:
+    # Plotly takes neither 0 nor 1 for the place of a node.
+    return min(max(index / (n - 1), 0.001), 0.999)
+
+
+def _down(number: int, neurons: int, side: str) -> float:
+    """The middle of a node: preferred ones on top, un-preferred ones at the bottom."""
+    share = number / max(neurons, 1)
+    return min(max(share / 2 if side == "preferred" else 1 - share / 2, 0.001), 0.999)
+
+
+def _color(state: str) -> str:
+    red, green, blue = (int(_COLORS[state][i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{_OPACITY.get(state, 0.85)})"

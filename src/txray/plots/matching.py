@@ -1,0 +1,185 @@
+"""Which neuron is which of another model: how many match, how well, and how many would by chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.features import distinctive
+from txray.plots.frame import caption, dress, even_sample, kind_noun, say
+from txray.plots.text import count, figure_of, hover, listed, markup, percent, plural, visible
+from txray.transfer.affinity import Affinity
+
+if TYPE_CHECKING:
+    from txray.transfer.matching import Matching
+
+_MATCHED, _UNMATCHED = 90, 30
+"""Neurons drawn along each axis at most."""
+_FEATURES = 6
+_LINES = (("#D55E00", "circle"), ("#0072B2", "square"), ("#009E73", "diamond"), ("#AA4499", "triangle-up"))
+_BAR = 90
+"""Pixels right of the cells."""
+
+
+def matching_curve(*matchings: Matching) -> go.Figure:
+    """Share of the possible pairs within each Hellinger distance, beside that of shuffled features.
+
+    Args:
+        matchings: 1 to 4.
+
+    Raises:
+        UsageError: none given, or too many.
+    """
+    if not 1 <= len(matchings) <= len(_LINES):
+        raise UsageError(f"matching curve: {len(matchings)} matchings; give 1 to {len(_LINES)}")
+    figure = go.Figure()
+    for matching, (color, symbol) in zip(matchings, _LINES, strict=False):
+        curve = matching.curve()
+        name = _name(matching)
+        for column, told, dash, width in (
+            ("share", "", "solid", 2.5),
+            ("null_share", ", by chance", "dot", 1.5),
+        ):
+            figure.add_scatter(
+                name=markup(name + told),
+                x=curve["distance"].to_numpy(),
+                y=100 * curve[column].to_numpy(),
+                mode="lines",
+                line={"color": color, "dash": dash, "width": width},
+                hovertext=[
+                    hover(name + told, f"{percent(share)} of the pairs within {distance:.2f}")
+                    for distance, share in zip(curve["distance"], curve[column], strict=True)
+                ],
+                hoverinfo="text",
+            )
+        limit = float(np.sqrt(1 - matching.threshold))
+        figure.add_scatter(
+            x=[limit],
+            y=[100 * float(np.interp(limit, curve["distance"], curve["share"]))],
+            mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 10},
+            showlegend=False,
+            hovertext=[
+                hover(name, f"threshold {limit:.3f}: {percent(matching.matched_share)} of the pairs match")
+            ],
+            hoverinfo="text",
+        )
+    figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
+    figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
+    noun = kind_noun(matchings[0].before.feature)
+    told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}" for one in matchings)
+    return dress(
+        figure,
+        title=f"Neurons that have a counterpart, by the {noun}s they prefer: {told}",
+        subtitle="Share of neurons paired at a distance or below; the marker is the threshold, which "
+        f"{' / '.join(dict.fromkeys(f'{100 * one.level:g} %' for one in matchings))} of pairs reach by chance",
+        caption=_caption(*matchings),
+    )
+
+
+def matching(matching: Matching) -> go.Figure:
+    """Affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
+
+    Of many neurons an even sample is drawn: matched pairs by falling affinity, then, behind a line, neurons that match
+    none.
+
+    Args:
+        matching: of two stages.
+    """
+    pairs = matching.pairs.filter(pl.col("state") == "matched").sort(
+        ["affinity", "before"], descending=[True, False]
+    )
+    pairs_drawn = pairs[even_sample(len(pairs), _MATCHED)]
+    alone = [
+        matching.pairs.filter(pl.col("state") == f"unmatched-{side}")[side].to_numpy()
+        for side in ("before", "after")
+    ]
+    rows, columns = (
+        np.concatenate((pairs_drawn[side].to_numpy(), others[even_sample(len(others), _UNMATCHED)])).astype(
+            np.int64
+        )
+        for side, others in zip(("before", "after"), alone, strict=True)
+    )
+    figure = go.Figure()
+    noun = kind_noun(matching.before.feature)
+    drawn = len(rows) > 0 and len(columns) > 0
+    if drawn:
+        affinity = Affinity.of(matching.before, matching.after, matching.weight, matching.min_wins).observed()
+        values = affinity[np.ix_(rows, columns)]
+        figure.add_heatmap(
+            z=values,
+            zmin=0,
+            zmax=1,
+            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            customdata=_stories(matching, rows, columns, values),
+            hovertemplate="%{customdata}<extra></extra>",
+            colorbar={"title": {"text": "affinity", "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        )
+        for line in (figure.add_hline, figure.add_vline):
+            line(len(pairs_drawn) - 0.5, line={"color": theme.INK, "width": 1})
+    sides = matching.before, matching.after
+    told = ", ".join(
+        f"{count(len(chosen) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {visible(side.stage)}"
+        for chosen, others, side in zip((rows, columns), alone, sides, strict=True)
+    )
+    for axis, side in zip(("x", "y"), (matching.after, matching.before), strict=True):
+        figure.update_layout(
+            {
+                f"{axis}axis": {
+                    "title": {"text": markup(f"neurons of {visible(side.stage)}, matched ones first")},
+                    "showticklabels": False,
+                    "ticks": "",
+                    "showgrid": False,
+                }
+            }
+        )
+    figure.update_xaxes(range=[-0.5, max(len(columns), 1) - 0.5])
+    figure.update_yaxes(range=[max(len(rows), 1) - 0.5, -0.5])
+    if not drawn:
+        say(figure, f"No neuron has the {matching.min_wins} wins that matching asks for.")
+    return dress(
+        figure,
+        title=f"{count(len(pairs))} neurons of {visible(sides[0].stage)} have a counterpart in "
+        f"{visible(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs",
+        subtitle=f"How much the preferred {noun}s of two neurons overlap (1: the same); matched pairs on the diagonal",
+        caption=f"{_caption(matching)} · drawn: {count(len(pairs_drawn))} of {plural(len(pairs), 'pair')}, {told}",
+        plot_height=560,
+    )
+
+
+def _name(matching: Matching) -> str:
+    return f"{visible(matching.before.stage)} → {visible(matching.after.stage)}"
+
+
+def _caption(*matchings: Matching) -> str:
+    sides = [side for one in matchings for side in (one.before, one.after)]
+    limits = ", ".join(f"{one.threshold:.3f}" for one in matchings)
+    wins = ", ".join(dict.fromkeys(str(one.min_wins) for one in matchings))
+    return caption(
+        *sides, note=f"weight {matchings[0].weight} · at least {wins} wins · threshold of affinity {limits}"
+    )
+
+
+def _stories(
+    matching: Matching,
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+    columns: np.ndarray[tuple[int], np.dtype[np.int64]],
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> list[list[str]]:
+    """Hover texts, one per cell; only what is alike is told at length, or the page would grow out of hand."""
+    names = [distinctive(side, _FEATURES) for side in (matching.before, matching.after)]
+    heads = [f"{visible(side.stage)} " for side in (matching.before, matching.after)]
+
+    def story(i: int, j: int, value: float) -> str:
+        head = f"{heads[0]}{i}, {heads[1]}{j}: affinity {figure_of(value)}"
+        return hover(head, listed(names[0][i]), listed(names[1][j])) if value > 0.3 else hover(head)
+
+    return [
+        [story(i, j, value) for j, value in zip(columns.tolist(), line, strict=True)]
+        for i, line in zip(rows.tolist(), values.tolist(), strict=True)
+    ]

@@ -1,0 +1,112 @@
+"""Whether activation mass follows parts of speech more closely than it follows anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.frame import caption, dress, linear_axis
+from txray.plots.series import Series, add_band, add_series, stage_axis, under_stages
+from txray.plots.text import count, figure_of, plural, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.timelines import Timeline
+
+
+def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
+    """How far the mass per POS tag departs from the tag's frequency, stage by stage, beside its controls.
+
+    For parts of speech to be learned first, their line would have to lie below the band of exchanged tags, and below
+    that of the untrained model, which is drawn on where the first stage is one.
+
+    Args:
+        timeline: of stages with `token` and `pos`.
+        layer: may be left out where there is one.
+
+    Raises:
+        UsageError: stages without tags, or several layers and none named.
+        UnknownNameError: no such layer.
+    """
+    chosen, names = timeline.layer(layer), timeline.names
+    if not has_parts_of_speech(timeline, chosen):
+        raise UsageError(
+            f"pos first: stages {names[:8]} have no parts of speech; collect them with token and pos"
+        )
+    figure = go.Figure()
+    title = "total variation of mass and frequency"
+    figure.update_yaxes(draw_pos_first(figure, timeline, chosen, "", title=title))
+    figure.update_xaxes(stage_axis(names))
+    return dress(
+        figure,
+        title=_finding(timeline, chosen),
+        subtitle="Departure of the shares of activation mass per POS tag from the shares of words, 0: follows exactly",
+        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        below=under_stages(names) + 8,
+    )
+
+
+def has_parts_of_speech(timeline: Timeline, layer: str) -> bool:
+    """Whether any stage tells how closely mass follows them."""
+    found = timeline.stages.filter(pl.col("layer") == layer)["pos_divergence"]
+    return bool(found.is_not_null().any())
+
+
+def draw_pos_first(
+    figure: go.Figure, timeline: Timeline, layer: str, axis: str, *, title: str
+) -> dict[str, Any]:
+    """Draw parts of speech and their controls, in place.
+
+    Args:
+        figure: to draw into.
+        timeline: of stages with tags.
+        layer: of it.
+        axis: number of the axes, empty for the first.
+        title: of the y axis.
+
+    Returns:
+        Layout of the y axis.
+    """
+    stages, names = timeline.stages.filter(pl.col("layer") == layer), timeline.names
+    columns = ("pos_divergence", "pos_shuffled_low", "pos_shuffled", "pos_shuffled_high", "pos_noise")
+    observed, low, middle, high, noise = (
+        stages[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns
+    )
+    notes = [
+        "" if p is None else f"p = {figure_of(p)}: share of exchanged tags that mass follows as closely"
+        for p in stages["pos_p_value"]
+    ]
+    add_band(figure, low, high, "tags exchanged among words of like frequency, 95 % of draws", axis)
+    for series in (
+        Series("exchanged tags, median", middle, theme.FAINT, "line-ew", "dash"),
+        Series("tags dealt out to words at random", noise, theme.FAINT, "x", "dot"),
+        Series("parts of speech", observed, theme.CHANGED, "circle", "solid", notes),
+    ):
+        add_series(figure, names, series, axis)
+    if "untrained" in names[0].lower():
+        figure.add_scatter(
+            name="untrained model",
+            x=[0, len(names) - 1],
+            y=[observed[0], observed[0]],
+            mode="lines",
+            line={"color": theme.INK, "width": 1, "dash": "dashdot"},
+            hoverinfo="skip",
+            xaxis=f"x{axis}",
+            yaxis=f"y{axis}",
+        )
+    return linear_axis(np.concatenate((observed, high, noise)), title)
+
+
+def _finding(timeline: Timeline, layer: str) -> str:
+    told = timeline.stages.filter((pl.col("layer") == layer) & pl.col("pos_divergence").is_not_null())
+    closer = int((told["pos_divergence"] < told["pos_shuffled_low"]).sum())
+    where = f"{count(closer)} of {plural(len(told), 'stage')}"
+    last = told.row(-1, named=True)
+    return (
+        f"Mass follows parts of speech more closely than exchanged tags in {where}; in {visible(last['stage'])} it "
+        f"departs by {last['pos_divergence']:.4f}, from exchanged tags by {last['pos_shuffled']:.4f}"
+    )

@@ -1,0 +1,125 @@
+"""Lines over stages: one place per stage along the x axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from txray.plots import theme
+from txray.plots.text import figure_of, fitted, hover, markup, text_width, visible
+
+_LONGEST_TICK = 110
+"""Pixels; longer names are cut off under the axis and told in full on hover."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity over stages.
+
+    Attributes:
+        name: plain text, in the legend and on hover.
+        values: (n_stages,) NaN where there is none.
+        color, symbol, dash: of line and markers.
+        notes: (n_stages,) further lines of the hover text; none by default.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    color: str
+    symbol: str
+    dash: str = "solid"
+    notes: Sequence[str] = ()
+
+
+def add_series(
+    figure: go.Figure, names: Sequence[str], series: Series, axis: str = "", *, in_legend: bool = True
+) -> None:
+    """Draw a line with markers, in place.
+
+    Args:
+        figure: to draw into.
+        names: (n_stages,) of the stages.
+        series: what.
+        axis: number of the axes, empty for the first.
+        in_legend: whether the legend names it.
+    """
+    notes = series.notes or [""] * len(names)
+    figure.add_scatter(
+        name=markup(series.name),
+        showlegend=in_legend,
+        x=np.arange(len(names)),
+        y=series.values,
+        mode="lines+markers",
+        connectgaps=False,
+        line={"color": series.color, "width": 2, "dash": series.dash},
+        marker={"color": series.color, "symbol": series.symbol, "size": 7},
+        hovertext=[
+            hover(f"{series.name}, {visible(name)}", figure_of(value), note)
+            for name, value, note in zip(names, series.values.tolist(), notes, strict=True)
+        ],
+        hoverinfo="text",
+        xaxis=f"x{axis}",
+        yaxis=f"y{axis}",
+    )
+
+
+def add_band(
+    figure: go.Figure, low: NDArray[np.float64], high: NDArray[np.float64], name: str, axis: str = ""
+) -> None:
+    """Draw the area between two lines, in place.
+
+    Args:
+        figure: to draw into.
+        low, high: (n_stages,) its edges.
+        name: in the legend.
+        axis: number of the axes, empty for the first.
+    """
+    there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+    figure.add_scatter(
+        name=markup(name),
+        x=np.concatenate((there, there[::-1])),
+        y=np.concatenate((high[there], low[there][::-1])),
+        fill="toself",
+        fillcolor="rgba(120,120,120,0.18)",
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        xaxis=f"x{axis}",
+        yaxis=f"y{axis}",
+    )
+
+
+def stage_axis(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> dict[str, Any]:
+    """Layout of the x axis: names of the stages, upright where they do not fit side by side.
+
+    Args:
+        names: of the stages.
+        width: of the plotting area, in pixels.
+    """
+    return {
+        "range": [-0.4, len(names) - 0.6],
+        "tickmode": "array",
+        "tickvals": list(range(len(names))),
+        "ticktext": [markup(name) for name in _ticks(names)],
+        "tickangle": -90 if _upright(names, width) else 0,
+        "showgrid": False,
+    }
+
+
+def under_stages(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> int:
+    """Pixels that the names need below the axis."""
+    longest = max(text_width(name, theme.SIZE) for name in _ticks(names))
+    return round(longest if _upright(names, width) else 1.3 * theme.SIZE) + 14
+
+
+def _ticks(names: Sequence[str]) -> list[str]:
+    return [fitted(visible(name), _LONGEST_TICK, theme.SIZE) for name in names]
+
+
+def _upright(names: Sequence[str], width: float) -> bool:
+    return max(text_width(name, theme.SIZE) for name in _ticks(names)) > width / len(names) - 6

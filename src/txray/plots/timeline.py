@@ -1,0 +1,174 @@
+"""Everything that is known of several stages, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.errors import UnknownNameError
+from txray.plots import theme
+from txray.plots.frame import caption, dress, kind_noun, linear_axis, log_axis, tiled
+from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
+from txray.plots.series import Series, add_series, stage_axis, under_stages
+from txray.plots.text import figure_of, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.timelines import Timeline
+
+_ACROSS, _HEIGHT, _BETWEEN = 84, 190, 14
+"""Pixels between panels side by side, of a panel, and between the names of stages and the panel below."""
+_REFERENCES = (
+    ("previous", "to the previous stage", "#D55E00", "circle", "solid"),
+    ("first", "to the first stage", "#444444", "square", "dash"),
+    ("last", "to the last stage", "#0072B2", "triangle-down", "dot"),
+)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Lines that share an axis: what the axis says, and how it is scaled."""
+
+    title: str
+    series: tuple[Series, ...]
+    log: bool = False
+
+
+def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None = None) -> go.Figure:
+    """Panels over the stages: a score, how far neurons moved, how many changed, lengths, mass, parts of speech.
+
+    Args:
+        timeline: of stages.
+        layer: may be left out where there is one.
+        score: which of the timeline's scores is drawn; perplexity, or the first one, by default.
+
+    Raises:
+        UsageError: several layers and none named.
+        UnknownNameError: no such layer or score.
+    """
+    chosen, names = timeline.layer(layer), timeline.names
+    if score is not None and score not in timeline.scores:
+        raise UnknownNameError.of("score of the timeline", score, timeline.scores)
+    judged = score or ("perplexity" if "perplexity" in timeline.scores else next(iter(timeline.scores), None))
+    panels = list(_panels(timeline, chosen, judged))
+    with_tags = has_parts_of_speech(timeline, chosen)
+    width = (theme.PLOT_WIDTH - _ACROSS) / 2
+    places = tiled(
+        len(panels) + with_tags,
+        2,
+        height=_HEIGHT,
+        gap_across=_ACROSS,
+        gap_down=under_stages(names, width) + _BETWEEN,
+    )
+    plot_height = round(max(place.top + place.height for place in places))
+    figure = go.Figure()
+    for number, place in enumerate(places):
+        axis = "" if number == 0 else str(number + 1)
+        if number < len(panels):
+            scale = _draw(figure, panels[number], names, axis)
+        else:
+            scale = draw_pos_first(figure, timeline, chosen, axis, title="POS mass, total variation")
+        across, over = place.domains(plot_height)
+        figure.update_layout(
+            {
+                f"xaxis{axis}": {**stage_axis(names, width), "domain": across, "anchor": f"y{axis}"},
+                f"yaxis{axis}": {**scale, "domain": over, "anchor": f"x{axis}"},
+            }
+        )
+    return dress(
+        figure,
+        title=_finding(timeline, chosen, judged),
+        subtitle="Panels over the same stages, in order; distances are cross-validated, changes tested",
+        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        plot_height=plot_height,
+        below=under_stages(names, width) + 8,
+    )
+
+
+def _draw(figure: go.Figure, panel: _Panel, names: Sequence[str], axis: str) -> dict[str, Any]:
+    """Draw the lines of a panel, in place; gives the layout of its y axis."""
+    for series in panel.series:
+        add_series(figure, names, series, axis, in_legend=len(panel.series) > 1)
+    values = np.concatenate([series.values for series in panel.series])
+    if panel.log:
+        return log_axis(values, panel.title)
+    scale = linear_axis(values, panel.title)
+    low = float(np.nanmin(values, initial=0.0))
+    # What is about 0 may fall below it by chance.
+    return scale | {"range": [1.1 * low, scale["range"][1]], "rangemode": "normal"}
+
+
+def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Panel]:
+    stages = timeline.stages.filter(pl.col("layer") == layer)
+    changes = timeline.changes.filter(pl.col("layer") == layer)
+    names = timeline.names
+    plain = Series("", np.zeros(0), theme.INK, "circle")
+
+    def line(name: str, column: str) -> tuple[Series]:
+        return (replace(plain, name=name, values=_numbers(stages[column])),)
+
+    if score is not None:
+        values = _numbers(stages[score])
+        yield _Panel(score, line(score, score), log=bool((values[np.isfinite(values)] > 0).all()))
+    yield _Panel(
+        "cross-validated H²",
+        tuple(
+            Series(f"distance {told}", _over_stages(changes, reference, "hellinger_sq_cv", names), *style)
+            for reference, told, *style in _REFERENCES
+        ),
+    )
+    if changes["changed_share"].is_not_null().any():
+        share = _over_stages(changes, "previous", "changed_share", names)
+        yield _Panel("neurons that changed, %", (replace(plain, name="changed, %", values=100 * share),))
+        yield _Panel(
+            "gained, avoided neurons",
+            tuple(
+                Series(
+                    f"{state} with confidence",
+                    _over_stages(changes, "previous", f"confident_{state}", names),
+                    theme.STATE_COLORS[state],
+                    symbol,
+                )
+                for state, symbol in (("gained", "triangle-up"), ("avoided", "triangle-down"))
+            ),
+        )
+    yield _Panel("preferred neurons", line("preferred neurons", "preferred"))
+    yield _Panel("neurons with half of the mass", line("neurons with half of the mass", "half_mass"))
+    noun = f"{kind_noun(timeline.feature)}s per preferred neuron"
+    yield _Panel(noun, line(noun, "length"))
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    return np.asarray(column.cast(pl.Float64).fill_null(np.nan).to_numpy())
+
+
+def _over_stages(
+    changes: pl.DataFrame, reference: str, column: str, names: Sequence[str]
+) -> NDArray[np.float64]:
+    """(n_stages,) a measure of each stage's change from the reference stage; NaN at the reference itself."""
+    rows = changes.filter(pl.col("reference") == reference)
+    own = rows["before"] if reference == "last" else rows["after"]
+    found = dict(zip(own, _numbers(rows[column]).tolist(), strict=True))
+    return np.array([found.get(name, np.nan) for name in names])
+
+
+def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
+    first, last = (visible(name) for name in (timeline.names[0], timeline.names[-1]))
+    if score is not None:
+        found = timeline.correlation(score, layer)
+        if found.rho is not None and found.p_value is not None:
+            trend = "" if found.partial is None else f", {found.partial:.2f} without the common trend"
+            return (
+                f"From {first} to {last}, neurons change most in the steps in which {visible(score)} does: rank "
+                f"correlation {found.rho:.2f} (p = {figure_of(found.p_value)}){trend}"
+                if found.rho > 0
+                else f"From {first} to {last}, neurons do not change most when {visible(score)} does: rank "
+                f"correlation {found.rho:.2f} (p = {figure_of(found.p_value)}){trend}"
+            )
+    preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]
+    return f"{preferred[0]} neurons are preferred in {first}, {preferred[-1]} in {last}"

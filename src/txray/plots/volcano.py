@@ -1,0 +1,145 @@
+"""How far neurons moved against how sure that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.plots import theme
+from txray.plots.features import distinctive
+from txray.plots.frame import caption_of, dress, even_sample, say
+from txray.plots.labels import Box, Label, Side, place
+from txray.plots.scatter import require_tested, stories
+from txray.plots.text import count, fitted, listed, markup, plural, visible
+
+if TYPE_CHECKING:
+    from txray.transfer.comparison import Comparison
+
+_LABELS = 24
+_LABEL_FEATURES = 3
+_LABEL_SIZE = 11
+_LONGEST_LABEL = 190
+"""Pixels."""
+_RADIUS = 4.5
+_SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
+
+
+def volcano(comparison: Comparison) -> go.Figure:
+    """How far each neuron moved against how far beyond chance that is; colour tells which are called changed.
+
+    Upwards stand standard deviations of the permutations and not q-values: those of all neurons that clearly changed
+    are the same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
+    prefer beyond its frequency in the later stage.
+
+    Args:
+        comparison: with significance (`txray.with_significance`).
+
+    Raises:
+        UsageError: nothing was tested.
+    """
+    require_tested(comparison, "volcano")
+    level = float(comparison.summary["level"])
+    able = pl.all_horizontal(pl.col("q_value", "z_score", "hellinger_sq_cv").is_not_null())
+    neurons = comparison.neurons.filter(able)
+    drawn = neurons[even_sample(len(neurons), theme.MARKS)]
+    points = drawn["hellinger_sq_cv"].to_numpy(), drawn["z_score"].to_numpy()
+    changed = drawn["q_value"].to_numpy() <= level
+    told = stories(comparison, drawn)
+    spans = [_span(values) for values in points]
+    figure = go.Figure()
+    for is_changed, name, color, size in (
+        (False, "no more than chance", theme.UNSURE, 5),
+        (True, f"changed at {100 * level:g} % false discoveries", theme.CHANGED, 2 * _RADIUS),
+    ):
+        at = np.flatnonzero(changed == is_changed)
+        if len(at):
+            number = int(((neurons["q_value"].to_numpy() <= level) == is_changed).sum())
+            figure.add_scattergl(
+                name=f"{name} ({count(number)})",
+                x=points[0][at],
+                y=points[1][at],
+                customdata=drawn["neuron"].to_numpy()[at],
+                mode="markers",
+                marker={"color": color, "size": size, "opacity": 0.7},
+                hovertext=[told[i] for i in at],
+                hoverinfo="text",
+            )
+    if changed.any():
+        figure.add_trace(_labels(comparison, drawn, changed, spans))
+    figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: the same; below 0 by chance only)")
+    figure.update_yaxes(range=spans[1], title_text="standard deviations above chance")
+    for span, axis in zip(spans, ("x", "y"), strict=True):
+        if span[0] < 0 < span[1]:
+            figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
+    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    if not len(neurons):
+        say(figure, "No neuron is preferred in both stages often enough to be tested.")
+    untold = comparison.summary["tested"] - len(neurons)
+    note = _how(comparison) + (
+        f" · {plural(untold, 'tested neuron')} with too few wins to be drawn" if untold else ""
+    )
+    return dress(
+        figure,
+        title=f"{count(int(comparison.summary['changed']))} of {plural(comparison.summary['tested'], 'tested neuron')} "
+        f"changed from {before} to {after}",
+        subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
+        f"in {after}",
+        caption=caption_of(comparison, note),
+    )
+
+
+def _how(comparison: Comparison) -> str:
+    summary = comparison.summary
+    folds = "paired" if summary["paired"] else "free"
+    return f"{summary['distance']}, up to {count(int(summary['permutations']))} {folds} permutations"
+
+
+def _span(values: NDArray[np.float64]) -> list[float]:
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    room = max(0.05 * (high - low), 0.005)
+    return [low - room, high + room]
+
+
+def _labels(
+    comparison: Comparison, drawn: pl.DataFrame, changed: NDArray[np.bool_], spans: list[list[float]]
+) -> go.Scatter:
+    """Names of the neurons that moved farthest or are surest, as many as find room."""
+    points = np.stack((drawn["hellinger_sq_cv"].to_numpy(), drawn["z_score"].to_numpy()))
+    low, high = np.array(spans).T
+    pixels = (points.T - low) / (high - low)
+    pixels = np.stack((pixels[:, 0] * theme.PLOT_WIDTH, (1 - pixels[:, 1]) * theme.PLOT_HEIGHT), axis=1)
+    rank = np.minimum(*(np.argsort(np.argsort(-values)) for values in np.where(changed, points, -np.inf)))
+    chosen = [i for i in np.argsort(rank, kind="stable").tolist() if changed[i]][:_LABELS]
+    names = distinctive(comparison.after, _LABEL_FEATURES)
+    labels = [
+        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), _SIDES)
+        for i, neuron in zip(chosen, drawn["neuron"].to_numpy()[chosen], strict=True)
+    ]
+    placed = place(
+        labels,
+        area=Box(0, 0, theme.PLOT_WIDTH, theme.PLOT_HEIGHT),
+        size=_LABEL_SIZE,
+        radius=_RADIUS,
+        others=[(x, y) for i, (x, y) in enumerate(pixels.tolist()) if i not in chosen],
+    )
+    found = [(chosen[i], labels[i].text, side) for i, side in enumerate(placed) if side is not None]
+    return go.Scatter(
+        x=[float(points[0, i]) for i, _, _ in found],
+        y=[float(points[1, i]) for i, _, _ in found],
+        # Markers that are not seen keep the text away from those that are.
+        mode="markers+text",
+        marker={"size": 2 * _RADIUS, "opacity": 0},
+        text=[markup(text) for _, text, _ in found],
+        textposition=[side for _, _, side in found],
+        textfont={"size": _LABEL_SIZE, "color": theme.INK},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _name(neuron: int, features: tuple[str, ...]) -> str:
+    return fitted(f"{neuron}: {listed(features)}", _LONGEST_LABEL, _LABEL_SIZE)
