@@ -25,6 +25,7 @@ class Preferred:
         mean: (n,) mean selected activation, in units of the layer's output.
         mass: (n,) their sum, in the same units.
         count: (n,) selected activations.
+        lift: (n,) how many times as strong as by the feature's frequency.
     """
 
     feature: tuple[str, ...]
@@ -32,6 +33,7 @@ class Preferred:
     mean: NDArray[np.float64]
     mass: NDArray[np.float64]
     count: NDArray[np.int64]
+    lift: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.feature)
@@ -63,6 +65,7 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
         mean=(mine.sum / mine.count)[order],
         mass=mine.sum[order],
         count=mine.count[order],
+        lift=lift(preferences)[rows][order],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.features import strongest
+from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, kind_noun, say
 from txray.plots.text import count, figure_of, markup, percent, text_width, visible
 
@@ -21,12 +22,14 @@ FEATURES = 10
 _MOST = 50
 _LINE = 17
 _EDGE = 14
-_COLUMNS = (86, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 354)
+_COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 """Widths in pixels."""
 
 
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
     """The k strongest and the k weakest gained neurons by activation mass; each neuron once.
+
+    Where significance is known (`txray.with_significance`), those gained more than chance come first.
 
     Args:
         comparison: of two stages.
@@ -35,7 +38,9 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
 
     Returns:
         Columns end (`strongest` or `weakest`), neuron, mass (sum of its selected activations in the later
-        stage), length, features (list). Falling mass, ties by neuron; no rows where nothing was gained.
+        stage), length, features (list), distinctive (list: those that outdo their frequency most), confident (whether
+        it is gained more than chance; null where that is not known). Falling mass, ties by neuron; no rows where
+        nothing was gained.
 
     Raises:
         UsageError: `k` or `features` below 1.
@@ -45,12 +50,16 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
     """
     if k < 1 or features < 1:
         raise UsageError(f"gained neurons: k={k}, features={features}; both must be at least 1")
-    gained = comparison.neurons.filter(pl.col("state") == "gained").sort(
-        ["mass_after", "neuron"], descending=[True, False]
+    confident = pl.col("confident_state") == "gained" if comparison.tested else pl.lit(None, pl.Boolean)
+    gained = (
+        comparison.neurons.filter(pl.col("state") == "gained")
+        .with_columns(confident=confident)
+        .sort(["confident", "mass_after", "neuron"], descending=[True, True, False])
     )
     weakest = min(k, max(0, len(gained) - k))
     chosen = pl.concat([gained.head(k), gained.tail(weakest)])
     top = strongest(comparison.after, features, comparison.weight)
+    beyond = distinctive(comparison.after, features)
     return pl.DataFrame(
         {
             "end": pl.Series(
@@ -59,11 +68,15 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
             "neuron": chosen["neuron"],
             "mass": chosen["mass_after"],
             "length": chosen["length_after"],
-            "features": pl.Series(
-                [list(top[neuron]) for neuron in chosen["neuron"]], dtype=pl.List(pl.String)
-            ),
+            "features": _lists(top, chosen["neuron"]),
+            "distinctive": _lists(beyond, chosen["neuron"]),
+            "confident": chosen["confident"],
         }
     )
+
+
+def _lists(of_neuron: Sequence[tuple[str, ...]], neurons: pl.Series) -> pl.Series:
+    return pl.Series([list(of_neuron[neuron]) for neuron in neurons], dtype=pl.List(pl.String))
 
 
 def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> go.Figure:
@@ -89,7 +102,11 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     figure = go.Figure()
     height = 150
     if len(rows):
-        cells = [_cell(names, length) for names, length in rows.select("features", "length").iter_rows()]
+        cells = [
+            _cell(names, length) + _beyond(distinctive)
+            for names, length, distinctive in rows.select("features", "length", "distinctive").iter_rows()
+        ]
+        unsure = [confident is False for confident in rows["confident"]]
         figure.add_table(
             columnwidth=_COLUMNS,
             header={
@@ -110,13 +127,17 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
             },
             cells={
                 "values": [
-                    rows["end"].to_list(),
+                    [
+                        f"{end}, unsure" if is_unsure else end
+                        for end, is_unsure in zip(rows["end"], unsure, strict=True)
+                    ],
                     [str(neuron) for neuron in rows["neuron"]],
                     [figure_of(mass) for mass in rows["mass"]],
                     [count(length) for length in rows["length"]],
                     ["<br>".join(map(markup, cell)) for cell in cells],
                 ],
                 "align": ["left", "right", "right", "right", "left"],
+                "font": {"color": [[theme.FAINT if each else theme.INK for each in unsure]]},
                 "fill": {
                     "color": [["#EAF5FC" if end == "strongest" else theme.PAPER for end in rows["end"]]]
                 },
@@ -149,10 +170,13 @@ def _finding(comparison: Comparison, gained: int) -> str:
         return f"No neuron is gained from {visible(comparison.before.stage)} to {visible(comparison.after.stage)}"
     mass = float(comparison.neurons.filter(pl.col("state") == "gained")["mass_after"].sum())
     verb = "neuron is" if gained == 1 else "neurons are"
-    return (
+    found = (
         f"{count(gained)} of {count(len(comparison.neurons))} {verb} gained in {visible(comparison.after.stage)}, "
         f"with {percent(mass / total)} of its activation mass"
     )
+    if comparison.tested:
+        found += f"; {count(int(comparison.summary['confident_gained']))} more than chance"
+    return found
 
 
 def _cell(names: list[str], length: int) -> list[str]:
@@ -160,9 +184,19 @@ def _cell(names: list[str], length: int) -> list[str]:
     words = [visible(name) for name in names]
     if length > len(words):
         words.append(f"... {count(length - len(words))} more")
+    return _lines(words)
+
+
+def _beyond(names: list[str]) -> list[str]:
+    """Lines that tell the features which outdo their frequency; none where there are none."""
+    return _lines(["beyond frequency:", *map(visible, names)]) if names else []
+
+
+def _lines(words: list[str]) -> list[str]:
+    """Words in lines that fit the cell, with commas between them."""
     lines: list[str] = []
     for position, word in enumerate(words):
-        piece = word + ("," if position < len(words) - 1 else "")
+        piece = word if word.endswith(":") or position == len(words) - 1 else f"{word},"
         joined = f"{lines[-1]} {piece}" if lines else piece
         if lines and text_width(joined, theme.SIZE) <= _COLUMNS[-1] - 24:
             lines[-1] = joined

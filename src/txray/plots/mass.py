@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.errors import UsageError
-from txray.plots.features import strongest
+from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption, dress, even_sample, log_axis, say, whole_step
 from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
 from txray.plots.theme import MARKS, StageStyle, styles_for
@@ -101,7 +101,7 @@ def _finding(preferences: Sequence[Preferences], masses: Sequence[NDArray[np.flo
 def _stories(
     preferences: Preferences, mass: NDArray[np.float64], order: NDArray[np.int64], drawn: NDArray[np.int64]
 ) -> list[str]:
-    features = strongest(preferences, _HOVER_FEATURES)
+    features, beyond = (names(preferences, _HOVER_FEATURES) for names in (strongest, distinctive))
     total = float(mass.sum())
     return [
         hover(
@@ -109,6 +109,7 @@ def _stories(
             f"rank {count(rank + 1)} of {count(len(order))}",
             f"activation mass {figure_of(mass[order[rank]])} ({percent(mass[order[rank]] / total)} of all)",
             f"prefers {listed(features[order[rank]])}",
+            f"beyond frequency: {listed(beyond[order[rank]])}" if beyond[order[rank]] else "",
         )
         for rank in drawn.tolist()
     ]

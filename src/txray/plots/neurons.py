@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -112,10 +112,11 @@ def most_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """The k shared neurons of largest Hellinger distance, each drawn as in `neuron_detail`.
+    """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
-    Neurons that won only a few words in either stage have large distances by chance; `min_wins` leaves
-    them out, and the caption says so.
+    Where significance is known (`txray.with_significance`), neurons that changed more than chance come first, by their
+    cross-validated distance; else they are ranked by Hellinger distance. Neurons that won only a few words in either
+    stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 
     Args:
         comparison: of two stages, kind `token`; its distances rank the neurons.
@@ -145,7 +146,7 @@ def least_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """The k shared neurons of smallest Hellinger distance; everything else as in `most_changed_neurons`.
+    """The k shared neurons that changed least; everything else as in `most_changed_neurons`.
 
     Args:
         comparison: of two stages, kind `token`; its distances rank the neurons.
@@ -183,7 +184,7 @@ def _ranked(
     look = styles_for([p.stage for p in tokens], styles)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     able = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
-    chosen = able.sort(["hellinger", "neuron"], descending=[most, False]).head(k)
+    chosen = _by_change(comparison, able, most=most).head(k)
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
     panels = tiled(max(len(chosen), 1), 2, height=heights, gap_across=_SMALL_ACROSS, gap_down=_SMALL_DOWN)
     plot_height = round(max(panel.top + panel.height for panel in panels))
@@ -203,8 +204,7 @@ def _ranked(
         )
         across, over = panel.domains(plot_height)
         figure.add_annotation(
-            text=f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   "
-            f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}",
+            text=_told(comparison, row),
             x=across[0],
             y=over[1],
             xref="paper",
@@ -223,10 +223,9 @@ def _ranked(
         )
         title = f"No neuron to show: {extreme} changed from {visible(tokens[0].stage)} to {visible(tokens[1].stage)}"
     else:
-        distances = chosen["hellinger"].to_numpy()
         title = (
             f"The {plural(len(chosen), 'neuron')} that changed {extreme} from {visible(tokens[0].stage)} to "
-            f"{visible(tokens[1].stage)}: Hellinger distance {distances.min():.2f} to {distances.max():.2f}"
+            f"{visible(tokens[1].stage)}: {_range(comparison, chosen)}"
         )
     return dress(
         figure,
@@ -238,6 +237,41 @@ def _ranked(
             f"in both stages; ranked among these{_all_shown(len(able), k)}",
         ),
         plot_height=plot_height,
+    )
+
+
+def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> pl.DataFrame:
+    """Sorted by how much they changed, as far as that is known."""
+    if not comparison.tested:
+        return neurons.sort(["hellinger", "neuron"], descending=[most, False])
+    sure, squared = pl.col("q_value") <= comparison.summary["level"], pl.col("hellinger_sq_cv")
+    # What may as well be nothing is the least of changes, whichever side of 0 it lies on.
+    size = squared if most else squared.abs()
+    keys = [sure.fill_null(value=False), size, pl.col("neuron")]
+    return neurons.sort(keys, descending=[most, most, False], nulls_last=True)
+
+
+def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
+    """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
+    lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
+    if not comparison.tested or row["hellinger_sq_cv"] is None:
+        return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
+    told = f"<b>neuron {row['neuron']}</b>   H² {row['hellinger_sq_cv']:.3f}   {lengths}"
+    if row["q_value"] <= comparison.summary["level"]:
+        return told
+    return f'<span style="color:{theme.FAINT}">{told}   unsure</span>'
+
+
+def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
+    """How far the drawn neurons moved, in words."""
+    squared = chosen["hellinger_sq_cv"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
+    if not len(squared):
+        distances = chosen["hellinger"].to_numpy()
+        return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}"
+    sure = int((chosen["q_value"] <= comparison.summary["level"]).sum())
+    return (
+        f"cross-validated H² {squared.to_numpy().min():.2f} to {squared.to_numpy().max():.2f}, "
+        f"{count(sure)} of them more than chance"
     )
 
 

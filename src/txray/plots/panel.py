@@ -175,6 +175,7 @@ def _token_story(neuron: Neuron, mark: Mark) -> str:
         f"rank {count(mark.rank)} of {count(len(tokens))} tokens, probability {figure_of(tokens.probability[place])}",
         f"mean activation {figure_of(tokens.mean[place])}, {plural(int(tokens.count[place]), 'win')}, "
         f"{percent(tokens.mass[place] / tokens.mass.sum())} of the neuron's activation mass",
+        f"{figure_of(tokens.lift[place])} times as strong as by its frequency in the text",
         "" if tag is None else f"mostly tagged {visible(tag)}",
     )
 

@@ -18,13 +18,15 @@ _MEANING = {
     "shared": "preferred in both",
     "avoided": "preferred only before",
     "gained": "preferred only after",
+    "unsure": "in one only, by no more than chance",
     "unpreferred": "in neither",
 }
+_COLORS = {**theme.STATE_COLORS, "unsure": theme.UNSURE}
 _ROW = 74
 
 
 def states(*comparisons: Comparison) -> go.Figure:
-    """Shared, avoided, gained and un-preferred neurons, one bar per comparison.
+    """Shared, avoided, gained and un-preferred neurons, one bar per comparison; unsure ones where that was tested.
 
     Args:
         comparisons: one or more; the title tells the last.
@@ -40,7 +42,9 @@ def states(*comparisons: Comparison) -> go.Figure:
     names = [f"{visible(c.before.stage)} → {visible(c.after.stage)}" for c in comparisons]
     figure = go.Figure()
     for state, meaning in _MEANING.items():
-        numbers = [int(c.summary[state]) for c in comparisons]
+        numbers = [_number(c, state) for c in comparisons]
+        if state == "unsure" and not any(numbers):
+            continue
         shares = [n / max(len(c.neurons), 1) for n, c in zip(numbers, comparisons, strict=True)]
         figure.add_bar(
             name=f"{state} ({meaning})",
@@ -48,7 +52,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             y=list(range(len(comparisons))),
             orientation="h",
             width=0.62,
-            marker={"color": theme.STATE_COLORS[state], "line": {"color": theme.MUTED, "width": 0.8}},
+            marker={"color": _COLORS[state], "line": {"color": theme.MUTED, "width": 0.8}},
             text=[_label(state, n, share) for n, share in zip(numbers, shares, strict=True)],
             textposition="inside",
             insidetextanchor="middle",
@@ -82,16 +86,23 @@ def states(*comparisons: Comparison) -> go.Figure:
             showarrow=False,
         )
     last = comparisons[-1]
-    counts = last.summary
+    avoided, gained, unsure = (_number(last, state) for state in ("avoided", "gained", "unsure"))
     return dress(
         figure,
-        title=f"{count(counts['shared'])} of {plural(len(last.neurons), 'neuron')} stay preferred from "
-        f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(counts['avoided'])} avoided, "
-        f"{count(counts['gained'])} gained",
+        title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} stay preferred from "
+        f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(avoided)} avoided, "
+        f"{count(gained)} gained" + (f", {count(unsure)} unsure" if last.tested else ""),
         subtitle="State of every neuron of the layer between two stages",
         caption=caption(*dict.fromkeys(p for c in comparisons for p in (c.before, c.after))),
         plot_height=max(150, _ROW * len(comparisons)),
     )
+
+
+def _number(comparison: Comparison, state: str) -> int:
+    """Neurons of a state; where it was tested, avoided and gained ones are those beyond chance."""
+    if comparison.tested and state in ("avoided", "gained"):
+        return int(comparison.summary[f"confident_{state}"])
+    return int(comparison.summary.get(state, 0))
 
 
 def _label(state: str, number: int, share: float) -> str:
