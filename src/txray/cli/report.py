@@ -17,9 +17,20 @@ def report(
     out: options.Out = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
     feature: options.Feature = "token",
+    permutations: Annotated[
+        int, typer.Option("--permutations", help="Of a neuron at most; 0 leaves significance out.")
+    ] = 10_000,
 ) -> None:
     """Write one self-contained HTML page about two or more stages."""
     from txray.preferences import load_stage
     from txray.reporting import report as write_report
 
-    typer.echo(write_report([load_stage(folder) for folder in stages], out, title=title, feature=feature))
+    typer.echo(
+        write_report(
+            [load_stage(folder) for folder in stages],
+            out,
+            title=title,
+            feature=feature,
+            permutations=permutations,
+        )
+    )

@@ -14,15 +14,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.plots.features import distinctive
 from txray.plots.frame import kind_noun
 from txray.plots.text import visible
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
-from txray.transfer import STATES, Comparison
+from txray.transfer import CONFIDENT_STATES, Comparison
 
 FEATURES = 25
 """Features listed per neuron, feature kind and comparison."""
+BEYOND = 8
+"""Features listed per neuron and stage because they outdo their frequency."""
 EXEMPLARS = 6
 """Occurrences listed per neuron and stage."""
 
@@ -108,7 +111,12 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
     kinds = [kind for kind in before.features if kind in after.features]
     return {
         "layers": [comparison.before.layer, comparison.after.layer],
-        "state": [STATES.index(state) for state in neurons["state"]],
+        "state": [
+            CONFIDENT_STATES.index(state)
+            for state in neurons["confident_state" if comparison.tested else "state"]
+        ],
+        "tests": _tests(comparison) if comparison.tested else None,
+        "beyond": [_beyond(side, words) for side in (comparison.before, comparison.after)],
         "hellinger": _rounded(neurons["hellinger"].to_numpy()),
         **{name: neurons[name].to_list() for name in ("length_before", "length_after", "hellinger_length")},
         **{name: _rounded(neurons[name].to_numpy()) for name in ("mass_before", "mass_after")},
@@ -121,6 +129,48 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
             )
             for kind in kinds
         },
+    }
+
+
+def _tests(comparison: Comparison) -> dict[str, Any]:
+    """What is known of chance: whether each neuron's change is more than that, its place when such ones come first."""
+    neurons = comparison.neurons
+    sure = (pl.col("q_value") <= comparison.summary["level"]).fill_null(value=False) | pl.col(
+        "confident_state"
+    ).cast(pl.String).is_in(["avoided", "gained"])
+    ranked = (
+        neurons.select("neuron", "hellinger_sq_cv", "mass_after", sure=sure)
+        .with_row_index("row")
+        .sort(
+            ["sure", "hellinger_sq_cv", "mass_after", "neuron"],
+            descending=[True, True, True, False],
+            nulls_last=True,
+        )
+    )
+    rank = np.empty(len(neurons), np.int64)
+    rank[ranked["row"].to_numpy()] = np.arange(len(neurons))
+    return {
+        "level": comparison.summary["level"],
+        "sure": neurons.select(sure=sure)["sure"].to_list(),
+        "rank": rank.tolist(),
+        **{
+            name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
+            for name, column in (
+                ("squared", "hellinger_sq_cv"),
+                ("q", "q_value"),
+                ("matched", "distance_matched"),
+                ("chance", "distance_null"),
+            )
+        },
+    }
+
+
+def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
+    """Features that outdo their frequency, the first first; those of neuron n stand at start[n] .. start[n + 1] - 1."""
+    names = distinctive(side, BEYOND)
+    return {
+        "start": np.concatenate(([0], np.cumsum([len(each) for each in names]))).tolist(),
+        "id": words.ids(side.feature, [name for each in names for name in each]),
     }
 
 

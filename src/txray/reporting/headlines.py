@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+import polars as pl
+
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, percent, plural, visible
 from txray.transfer import STATES, Comparison
@@ -36,10 +38,12 @@ def headline(comparison: Comparison) -> str:
 def _numbers(summary: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
     """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
     numbers = [
-        (f'<span class="dot {state}"></span>{state}', count(summary[state]))
-        for state in STATES
-        if summary[state]
+        (f'<span class="dot {state}"></span>{state}', count(number))
+        for state, number in _states(summary).items()
+        if number
     ]
+    if summary.get("tested"):
+        numbers.append(("changed, of shared", count(summary["changed"])))
     if summary["mean_hellinger"] is not None:
         numbers.append(("mean Hellinger distance", f"{summary['mean_hellinger']:.2f}"))
     if summary["length_change_shared"] is not None:
@@ -50,9 +54,45 @@ def _numbers(summary: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
 def _bar(summary: Mapping[str, Any]) -> str:
     """Proportions of the states; the numbers stand above it, so it is hidden from screen readers."""
     parts = "".join(
-        f'<span class="{state}" style="flex:{summary[state]}"></span>' for state in STATES if summary[state]
+        f'<span class="{state}" style="flex:{number}"></span>'
+        for state, number in _states(summary).items()
+        if number
     )
     return f'<div class="proportions" aria-hidden="true">{parts}</div>'
+
+
+def _states(summary: Mapping[str, Any]) -> dict[str, int]:
+    """State -> neurons; where it was tested, avoided and gained ones are those beyond chance."""
+    if "changed" not in summary:
+        return {state: summary[state] for state in STATES}
+    return {
+        "shared": summary["shared"],
+        "avoided": summary["confident_avoided"],
+        "gained": summary["confident_gained"],
+        "unsure": summary["unsure"],
+        "unpreferred": summary["unpreferred"],
+    }
+
+
+def _chance(comparison: Comparison, noun: str) -> list[str]:
+    """Sentences on what is more than chance."""
+    summary = comparison.summary
+    if not comparison.tested:
+        return []
+    told = [
+        f"At {100 * summary['level']:g} % false discoveries, {count(summary['changed'])} of "
+        f"{plural(summary['tested'], 'tested neuron')} changed what they prefer; "
+        f"{count(summary['confident_avoided'])} of {count(summary['avoided'])} avoided and "
+        f"{count(summary['confident_gained'])} of {count(summary['gained'])} gained neurons are more than chance."
+    ]
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    if len(shared):
+        lengths = [shared[f"rarefied_length_{side}"].to_numpy().mean() for side in ("before", "after")]
+        told.append(
+            f"At equal numbers of activations a shared neuron prefers {lengths[0]:,.1f} {noun}s before and "
+            f"{lengths[1]:,.1f} after."
+        )
+    return told
 
 
 def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
@@ -68,6 +108,7 @@ def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
             f"{after}; they prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
             f"{summary['mean_length_shared_after']:,.1f} after."
         )
+    told += _chance(comparison, noun)
     halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]
     if all(halves):
         told.append(

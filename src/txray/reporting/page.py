@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
-from txray.plots.theme import STATE_COLORS, StageStyle, stage_styles
+from txray.plots.theme import STATE_COLORS, UNSURE, StageStyle, stage_styles
 from txray.preferences import Stage
+from txray.progress import Advance, progress
 from txray.reporting.explorer import FEATURES, explorer_data
 from txray.reporting.headlines import headline
 from txray.reporting.packing import figures_json, packed, packed_json, policy, script, static
 from txray.reporting.provenance import provenance_table, stage_label
 from txray.reporting.sections import Section, comparison_section, overview_section
 from txray.reporting.story import section_html
-from txray.transfer import Comparison, compare
+from txray.transfer import Comparison, compare, with_significance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,6 +35,7 @@ def report(
     comparisons: Sequence[Comparison] | None = None,
     sections: Sequence[Section] = (),
     feature: str = "token",
+    permutations: int = 10_000,
 ) -> Path:
     """Write the report: one HTML file that needs nothing else, neither files nor network.
 
@@ -47,6 +49,8 @@ def report(
         comparisons: what is compared; every two stages in a row, layer by layer, by default.
         sections: the story, in order; one section per comparison by default.
         feature: the feature kind of the default comparisons.
+        permutations: of a neuron at most, in the tests of the default comparisons; 0 leaves them out. Stages of one
+            fold cannot be tested.
 
     Returns:
         The path.
@@ -57,7 +61,9 @@ def report(
         ShapeError: stages that cannot be compared.
         OutputError: the place cannot be written.
     """
-    pairs = _checked(stages, comparisons if comparisons is not None else _consecutive(stages, feature))
+    pairs = _checked(
+        stages, comparisons if comparisons is not None else _consecutive(stages, feature, permutations)
+    )
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
     story.append(overview_section(stages, pairs, styles))
@@ -68,13 +74,24 @@ def report(
     return target
 
 
-def _consecutive(stages: Sequence[Stage], feature: str) -> list[Comparison]:
-    return [
+def _consecutive(stages: Sequence[Stage], feature: str, permutations: int) -> list[Comparison]:
+    pairs = [
         compare(before, after, feature, layer)
         for before, after in pairwise(stages)
         for layer in before.layers
         if layer in after.layers
     ]
+    if not permutations:
+        return pairs
+    with progress("testing comparisons", len(pairs), unit="comparisons") as advance:
+        return [_tested(pair, permutations, advance) for pair in pairs]
+
+
+def _tested(pair: Comparison, permutations: int, advance: Advance) -> Comparison:
+    testable = pair.before.folds == pair.after.folds > 1
+    found = with_significance(pair, permutations=permutations) if testable else pair
+    advance()
+    return found
 
 
 def _checked(stages: Sequence[Stage], comparisons: Sequence[Comparison]) -> Sequence[Comparison]:
@@ -119,7 +136,9 @@ def _page(
         title=escape(title),
         version=escape(version("txray")),
         policy=escape(policy(plotly, own)),
-        colors=" ".join(f"--{state}: {color};" for state, color in STATE_COLORS.items()),
+        colors=" ".join(
+            f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items()
+        ),
         css=static("report.css"),
         navigation="\n".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links),
         stages=" → ".join(stage_label(stage.name, styles) for stage in stages),

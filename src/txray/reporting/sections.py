@@ -86,6 +86,7 @@ def comparison_section(
             "Click a neuron to see what it prefers.",
             comparison,
         ),
+        *volcano_picture(comparison),
         Picture(
             plots.length_shift(comparison, styles=styles),
             "A neuron that wins fewer words also has fewer features to show; compare its wins before calling it "
@@ -110,6 +111,16 @@ def comparison_section(
     )
     name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"
     return Section(title or name, text, pictures)
+
+
+def volcano_picture(comparison: Comparison) -> list[Picture]:
+    """The figure of what is sure, where that was tested."""
+    from txray import plots
+
+    if not comparison.tested:
+        return []
+    caption = "Right: moved far. Up: surely more than chance. Click a neuron to see what it prefers."
+    return [Picture(plots.volcano(comparison), caption, comparison)]
 
 
 def overview_section(

@@ -27,6 +27,7 @@ class Detail {
         node("p", { class: "lead" }, this.sentence(pair, neuron, sides)),
         node("p", { class: "key" }, node("span", { class: "dot before" }), word(sides[0].stage.name), " ",
           node("span", { class: "dot after" }), word(sides[1].stage.name))),
+      ...[this.beyond(pair, neuron, sides)].filter(Boolean),
       ...Object.keys(pair.features).map((kind) => this.features(pair, neuron, kind)).filter(Boolean),
       ...sides.map((side) => this.exemplars(side, neuron)).filter(Boolean),
       this.stages(pair, neuron),
@@ -40,13 +41,32 @@ class Detail {
     const features = (number) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
     const [first, second] = [pair.length_before[neuron], pair.length_after[neuron]];
     switch (STATES[pair.state[neuron]]) {
+      case "unsure": return `Preferred ${first ? features(first) : "nothing"} in ${before.stage.name}, ${second ? features(second) : "none"} in ${after.stage.name}: no more than chance.`;
       case "avoided": return `Preferred ${features(first)} in ${before.stage.name}, none in ${after.stage.name}.`;
       case "gained": return `Preferred nothing in ${before.stage.name}, ${features(second)} in ${after.stage.name}.`;
       case "unpreferred": return "Prefers nothing in either stage.";
     }
     const change = first === second ? `Prefers ${features(first)} in both stages` : `Prefers ${features(second)}, ${second > first ? "up" : "down"} from ${count(first)}`;
     const distance = pair.hellinger[neuron];
-    return `${change}; Hellinger distance ${distance.toFixed(3)} over ${features(pair.hellinger_length[neuron])}.`;
+    return `${change}; Hellinger distance ${distance.toFixed(3)} over ${features(pair.hellinger_length[neuron])}.${this.chance(pair.tests, neuron)}`;
+  }
+
+  /** How much of the distance is more than chance, in words. */
+  chance(tests, neuron) {
+    if (!tests || tests.q[neuron] === null) return "";
+    const verdict = tests.sure[neuron] ? "changed" : "no more than chance";
+    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}).`;
+  }
+
+  /** Features that outdo how often they occur, stage by stage. */
+  beyond(pair, neuron, sides) {
+    const words = this.data.words[this.data.feature];
+    const lines = pair.beyond.map(({ start, id }, side) => [sides[side].stage, id.slice(start[neuron], start[neuron + 1])]).filter(([, ids]) => ids.length);
+    if (!lines.length) return null;
+    return node("section", { class: "beyond" },
+      node("h4", {}, "Beyond frequency", node("small", {}, " what it responds to more than often")),
+      ...lines.map(([stage, ids]) => node("p", {}, node("span", { class: "dot", style: `background:${stage.color}` }),
+        ...ids.flatMap((i, index) => (index ? [", ", word(words[i])] : [word(words[i])])))));
   }
 
   /** Probabilities of the strongest features, before and after. */

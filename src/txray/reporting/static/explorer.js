@@ -1,6 +1,6 @@
 // The detail explorer: which comparison, which neurons, which one is picked.
 
-const STATES = ["shared", "avoided", "gained", "unpreferred"];
+const STATES = ["shared", "avoided", "gained", "unpreferred", "unsure"];
 
 class Explorer {
   constructor(data) {
@@ -50,7 +50,9 @@ class Explorer {
   showStates() {
     const { state } = this.data.pairs[this.pair];
     const counts = STATES.map((_, index) => state.filter((each) => each === index).length);
-    const choices = [["all", state.length], ...STATES.map((name, index) => [name, counts[index]])];
+    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "unsure" || this.data.pairs[this.pair].tests);
+    const choices = [["all", state.length], ...known];
+    if (!choices.some(([name]) => name === this.state)) this.state = "all";
     const fieldset = document.getElementById("states");
     fieldset.replaceChildren(fieldset.firstElementChild, ...choices.map(([name, number]) =>
       node("label", { class: `chip ${name}` },

@@ -13,7 +13,7 @@ class NeuronTable {
     this.body = document.getElementById("rows");
     this.rows = [];
     this.picked = null;
-    this.sort = { key: "mass_after", falling: true };
+    this.sort = null;
     this.view.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
     new ResizeObserver(() => this.draw()).observe(this.view);
     this.body.addEventListener("click", (event) => {
@@ -40,23 +40,34 @@ class NeuronTable {
     const names = (n) => Array.from(id.slice(start[n], Math.min(start[n + 1], start[n] + NAMED)), (i) => data.words[data.feature][i]);
     this.columns = [
       { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String },
-      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, STATES[pair.state[n]]) },
+      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, by no more than chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, STATES[pair.state[n]]) },
       { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")) },
       number("length_before", "Length before", `Features preferred in ${before}`, count),
       number("length_after", "Length after", `Features preferred in ${after}`, count),
       number("mass_before", "Mass before", `Sum of activations in ${before}`, quantity),
       number("mass_after", "Mass after", `Sum of activations in ${after}`, quantity),
       number("hellinger", "Hellinger distance", "0: same preferences, 1: nothing in common", (h) => (h === null ? "–" : h.toFixed(3))),
+      ...(pair.tests ? this.tested(pair.tests) : []),
     ];
+    this.sure = pair.tests?.sure;
+    if (!this.columns.some((column) => column.key === this.sort?.key)) this.sort = { key: pair.tests ? "change" : "mass_after", falling: true };
     document.getElementById("columns").replaceChildren(...this.columns.map((column) => this.heading(column)));
     this.table.setAttribute("aria-colcount", this.columns.length);
+  }
+
+  /** Columns that only tested comparisons have. */
+  tested({ rank, squared, q }) {
+    return [
+      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => -rank[n], show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
+      { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => (q[n] === null ? "–" : quantity(q[n])) },
+    ];
   }
 
   heading(column) {
     const button = node("button", { type: "button", title: column.about }, column.heading);
     button.addEventListener("click", () => {
       // Numbers of neurons and names read best rising, sizes falling.
-      const risingFirst = ["neuron", "state", "features"].includes(column.key);
+      const risingFirst = ["neuron", "state", "features", "q"].includes(column.key);
       this.sort = { key: column.key, falling: this.sort.key === column.key ? !this.sort.falling : !risingFirst };
       this.setRows(this.rows);
     });
@@ -96,7 +107,7 @@ class NeuronTable {
   }
 
   row(neuron, index) {
-    return node("tr", { id: `neuron-${neuron}`, "data-neuron": neuron, "aria-rowindex": index + 2, "aria-selected": String(neuron === this.picked) },
+    return node("tr", { id: `neuron-${neuron}`, class: this.sure && !this.sure[neuron] ? "chance" : null, "data-neuron": neuron, "aria-rowindex": index + 2, "aria-selected": String(neuron === this.picked) },
       ...this.columns.map((column) => node("td", { class: column.key }, column.show(neuron))));
   }
 
