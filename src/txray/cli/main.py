@@ -12,7 +12,20 @@ from typing import Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from txray.cli import collect, compare, data, experiment, layers, match, merge, plot, report, tagger, train
+from txray.cli import (
+    collect,
+    compare,
+    data,
+    experiment,
+    layers,
+    match,
+    merge,
+    plot,
+    report,
+    similarity,
+    tagger,
+    train,
+)
 from txray.cli.tables import printable
 from txray.errors import DominanceWarning, TxrayError
 
@@ -32,6 +45,7 @@ app.command("collect")(collect.collect)
 app.command("merge")(merge.merge)
 app.command("compare")(compare.compare)
 app.command("match")(match.match)
+app.command("similarity")(similarity.similarity)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
 app.command("experiment")(experiment.experiment)

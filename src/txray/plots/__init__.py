@@ -2,14 +2,20 @@
 
 from txray.plots.curves import classifier_curves, training_curves
 from txray.plots.export import save_figure, save_figures, to_html
+from txray.plots.flow import knowledge_flow
 from txray.plots.frequency import pos_frequency
 from txray.plots.gained import gained_neurons, gained_table
+from txray.plots.layers import layer_similarity
 from txray.plots.mass import mass_activation
+from txray.plots.matching import matching, matching_curve
 from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
+from txray.plots.pos_first import pos_first
 from txray.plots.scatter import hellinger_length
 from txray.plots.shift import length_shift
 from txray.plots.states import states
 from txray.plots.theme import StageStyle, stage_styles
+from txray.plots.timeline import timeline
+from txray.plots.volcano import volcano
 
 __all__ = [
     "StageStyle",
@@ -17,16 +23,23 @@ __all__ = [
     "gained_neurons",
     "gained_table",
     "hellinger_length",
+    "knowledge_flow",
+    "layer_similarity",
     "least_changed_neurons",
     "length_shift",
     "mass_activation",
+    "matching",
+    "matching_curve",
     "most_changed_neurons",
     "neuron_detail",
+    "pos_first",
     "pos_frequency",
     "save_figure",
     "save_figures",
     "stage_styles",
     "states",
+    "timeline",
     "to_html",
     "training_curves",
+    "volcano",
 ]

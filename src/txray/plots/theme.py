@@ -41,6 +41,18 @@ STATE_COLORS: Mapping[str, str] = {
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
 """Fewer features is kin to avoided, more to gained."""
 
+CHANGED, UNSURE = "#D55E00", "#BBBBBB"
+"""More than chance, and no more than that."""
+
+SEQUENTIAL: tuple[tuple[float, str], ...] = (
+    (0.0, "#F7F7F7"),
+    (0.25, "#C2DBEC"),
+    (0.5, "#74AFD6"),
+    (0.75, "#0072B2"),
+    (1.0, "#002F4D"),
+)
+"""Little to much, for the cells of a matrix: one hue, lighter to darker, so that it survives grey print."""
+
 SPLITS: Mapping[str, tuple[str, str, str]] = {
     "train": ("#888888", "circle", "dot"),
     "validation": ("#222222", "diamond", "solid"),
