@@ -5,7 +5,7 @@ from txray.plots.export import save_figure, save_figures, to_html
 from txray.plots.flow import knowledge_flow
 from txray.plots.frequency import pos_frequency
 from txray.plots.gained import gained_neurons, gained_table
-from txray.plots.layers import layer_similarity
+from txray.plots.layers import layer_affinity, layer_similarity
 from txray.plots.mass import mass_activation
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
@@ -14,7 +14,7 @@ from txray.plots.scatter import hellinger_length
 from txray.plots.shift import length_shift
 from txray.plots.states import states
 from txray.plots.theme import StageStyle, stage_styles
-from txray.plots.timeline import timeline
+from txray.plots.timeline import stage_distances, timeline
 from txray.plots.volcano import volcano
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "gained_table",
     "hellinger_length",
     "knowledge_flow",
+    "layer_affinity",
     "layer_similarity",
     "least_changed_neurons",
     "length_shift",
@@ -36,6 +37,7 @@ __all__ = [
     "pos_frequency",
     "save_figure",
     "save_figures",
+    "stage_distances",
     "stage_styles",
     "states",
     "timeline",

@@ -1,21 +1,22 @@
-"""How alike the layers of two models are, as a matrix of cells."""
+"""How alike the layers of two models are: by their activations, and by what their neurons prefer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError
-from txray.plots import theme
-from txray.plots.frame import dress, say
-from txray.plots.text import LONGEST_WORD, count, fitted, hover, markup, percent, plural, text_width, visible
+from txray.plots.frame import caption as frame_caption
+from txray.plots.matrix import Side, matrix_figure, shortened
+from txray.plots.text import count, hover, percent, plural, visible
 
 if TYPE_CHECKING:
+    from txray.preferences.stage import Stage
     from txray.transfer.layer_similarity import LayerSimilarity
 
 _NAMES: Mapping[str, tuple[str, str]] = {
@@ -32,17 +33,6 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "one_to_one": ("mean |correlation|", "mean |correlation| of neurons paired one to one"),
 }
 """Measure -> what it is called, what it says."""
-
-_TALLEST, _SHORTEST = 56, 17
-"""Pixels of a row; a line of text fits into the shortest."""
-_LOWEST = 240
-"""Pixels of all rows: the colour bar has numbers, and the axis a title."""
-_BAR = 96
-"""Pixels right of the cells for the colour bar and its numbers."""
-_LONGEST_LABEL = 32
-"""Characters of a layer's name on an axis."""
-_AXIS_TITLE = 26
-_TICK = 8
 
 
 def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Figure:
@@ -62,126 +52,71 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         raise UnknownNameError.of("measure", column, _NAMES)
     values = similarity.matrix(column)
     measure, meaning = _NAMES[column]
-    rows, columns = _Labels(similarity.layers_first), _Labels(similarity.layers_second)
-    left = round(_AXIS_TITLE + rows.widest + 2 * _TICK)
-    width = theme.WIDTH - left - theme.RIGHT - _BAR
-    row_height = max(_SHORTEST, min(_TALLEST, theme.PLOT_HEIGHT // len(rows.shown)))
-    height = max(_LOWEST, row_height * len(rows.shown))
-    cell_width = width / len(columns.shown)
-    upright = columns.widest <= cell_width - _TICK
-    figure = go.Figure()
-    figure.add_heatmap(
-        z=values,
-        zmin=0,
-        zmax=1,
-        colorscale=[list(stop) for stop in theme.SEQUENTIAL],
-        xgap=1,
-        ygap=1,
-        hovertext=_stories(similarity, values, measure),
-        hoverinfo="text",
-        colorbar={
-            "title": {"text": markup(measure), "side": "right"},
-            "thickness": 14,
-            "outlinewidth": 0,
-            "x": 1 - (_BAR - 18) / (width + _BAR),
-            "xanchor": "left",
-            "len": 1,
-            "y": 0.5,
-            "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1],
-        },
-    )
-    if text_width("-0.00", theme.CAPTION_SIZE) + 4 <= cell_width and not np.isnan(values).all():
-        figure.add_trace(_numbers(values))
-    figure.update_xaxes(
-        **_axis(
-            columns, similarity.second, room=cell_width, per_label=0 if upright else _SHORTEST, length=width
-        ),
-        range=[-0.5, len(columns.shown) - 0.5],
-        domain=[0, width / (width + _BAR)],
-        tickangle=0 if upright else -90,
-    )
-    figure.update_yaxes(
-        **_axis(rows, similarity.first, room=height / len(rows.shown), per_label=_SHORTEST, length=height),
-        range=[-0.5, len(rows.shown) - 0.5],
-    )
-    if np.isnan(values).all():
-        say(figure, f"There is no {measure} to draw: no neuron moves, or there are too few words.")
-    below = round(_TICK + (theme.SIZE * 1.3 if upright else columns.widest) + _TICK + _AXIS_TITLE)
-    return dress(
-        figure,
+    return matrix_figure(
+        values,
+        Side(f"layer of {visible(similarity.first)}", similarity.layers_first),
+        Side(f"layer of {visible(similarity.second)}", similarity.layers_second),
+        measure=measure,
+        stories=_stories(similarity, values, measure),
         title=_finding(similarity, values, measure),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
-        plot_height=height,
-        below=below,
-        left=left,
+        empty=f"There is no {measure} to draw: no neuron moves, or there are too few words.",
     )
 
 
-class _Labels:
-    """Names of layers on an axis: what all have in common is said once, in the title of the axis.
+def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame) -> go.Figure:
+    """Every layer of one stage against every layer of another, by what their neurons prefer.
 
-    Attributes:
-        shown: (n_layers,) what stands at each, plain text.
-        pattern: what all names look like; empty where they have nothing in common.
-        widest: pixels of the widest.
+    Args:
+        before, after: the stages.
+        table: what `txray.transfer.layer_affinity` found for them.
     """
-
-    def __init__(self, layers: Sequence[str]) -> None:
-        parts = [layer.split(".") for layer in layers]
-        shortest = min(map(len, parts))
-        head = tail = 0
-        if len(set(layers)) > 1:
-            while head < shortest - 1 and len({tuple(part[: head + 1]) for part in parts}) == 1:
-                head += 1
-            while (
-                tail < shortest - 1 - head
-                and len({tuple(part[len(part) - tail - 1 :]) for part in parts}) == 1
-            ):
-                tail += 1
-        own = [".".join(part[head : len(part) - tail]) for part in parts]
-        self.pattern = (
-            ".".join((*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :])) if head + tail else ""
-        )
-        self.shown = [_shortened(name, _LONGEST_LABEL) for name in own]
-        self.widest = max(text_width(name, theme.SIZE) for name in self.shown)
-
-
-def _shortened(name: str, longest: int = LONGEST_WORD) -> str:
-    """A layer's name as plain text, cut in the middle: layers differ at both ends of their names."""
-    if len(name) > longest:
-        name = f"{name[: longest // 2]}…{name[longest // 2 + 1 - longest :]}"
-    return visible(name)
-
-
-def _axis(labels: _Labels, model: str, *, room: float, per_label: float, length: float) -> dict[str, Any]:
-    """Names at the cells, as many as have room."""
-    step = max(1, math.ceil(per_label / room))
-    ticks = list(range(0, len(labels.shown), step))
-    of = f" ({labels.pattern})" if labels.pattern else ""
-    return {
-        "tickvals": ticks,
-        "ticktext": [markup(labels.shown[i]) for i in ticks],
-        "showgrid": False,
-        "title": {"text": markup(fitted(f"layer of {visible(model)}{of}", length, theme.SUBTITLE_SIZE))},
-    }
+    layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
+    shape = len(layers[0]), len(layers[1])
+    values, chance, mutual = (
+        table[name].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(shape)
+        for name in ("affinity", "chance", "mutual_share")
+    )
+    names = visible(before.name), visible(after.name)
+    stories = [
+        [
+            hover(
+                f"{shortened(first)} of {names[0]}, {shortened(second)} of {names[1]}",
+                "no neuron with enough wins"
+                if np.isnan(values[i, j])
+                else f"affinity with the nearest neuron {values[i, j]:.3f}, by chance {chance[i, j]:.3f}; "
+                f"{percent(mutual[i, j])} are nearest to one another",
+            )
+            for j, second in enumerate(layers[1])
+        ]
+        for i, first in enumerate(layers[0])
+    ]
+    return matrix_figure(
+        values,
+        Side(f"layer of {names[0]}", layers[0]),
+        Side(f"layer of {names[1]}", layers[1]),
+        measure="affinity with the nearest neuron",
+        stories=stories,
+        title=_nearest_layers(names, layers, values - chance, values),
+        subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
+        caption=frame_caption(*(p for stage in (before, after) for p in stage.collected.values())),
+        empty="No layer has neurons with enough wins.",
+    )
 
 
-def _numbers(values: NDArray[np.float64]) -> go.Scatter:
-    """The value of each cell, written into it."""
-    row, column = (index.ravel() for index in np.indices(values.shape))
-    flat = values.ravel()
-    return go.Scatter(
-        x=column,
-        y=row,
-        mode="text",
-        text=["–" if np.isnan(value) else f"{value:.2f}" for value in flat],
-        textfont={
-            "size": theme.CAPTION_SIZE,
-            "color": [theme.PAPER if value > 0.62 else theme.INK for value in flat],
-        },
-        hoverinfo="skip",
-        showlegend=False,
+def _nearest_layers(
+    names: tuple[str, str],
+    layers: list[list[str]],
+    excess: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> str:
+    if np.isnan(excess).all():
+        return f"No layers of {names[0]} and {names[1]} can be compared"
+    i, j = (int(k) for k in np.unravel_index(np.nanargmax(excess), excess.shape))
+    return (
+        f"{shortened(layers[0][i])} of {names[0]} and {shortened(layers[1][j])} of {names[1]} prefer most alike: "
+        f"affinity {values[i, j]:.2f}, {values[i, j] - excess[i, j]:.2f} by chance"
     )
 
 
@@ -189,8 +124,8 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     """What layer i of the first model and layer j of the second are called."""
     first, second = similarity.layers_first[i], similarity.layers_second[j]
     return (
-        f"{_shortened(first)} of {visible(similarity.first)} and "
-        f"{_shortened(second)} of {visible(similarity.second)}"
+        f"{shortened(first)} of {visible(similarity.first)} and "
+        f"{shortened(second)} of {visible(similarity.second)}"
     )
 
 
@@ -222,7 +157,7 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
             i, j = sorted(int(k) for k in np.unravel_index(np.nanargmin(others), others.shape))
             return (
                 f"{head} between two layers of {first} goes down to {values[i, j]:.2f}, for "
-                f"{_shortened(similarity.layers_first[i])} and {_shortened(similarity.layers_second[j])}"
+                f"{shortened(similarity.layers_first[i])} and {shortened(similarity.layers_second[j])}"
             )
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(values), values.shape))
     pair = _pair(similarity, i, j)

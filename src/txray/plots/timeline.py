@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from txray.errors import UnknownNameError
 from txray.plots import theme
 from txray.plots.frame import caption, dress, kind_noun, linear_axis, log_axis, tiled
+from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
-from txray.plots.text import figure_of, visible
+from txray.plots.text import figure_of, hover, visible
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
@@ -87,6 +88,45 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
         caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
         plot_height=plot_height,
         below=under_stages(names, width) + 8,
+    )
+
+
+def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
+    """How far any two stages are apart, cross-validated: blocks are phases in which neurons keep their preferences.
+
+    Args:
+        timeline: of stages.
+        layer: may be left out where there is one.
+
+    Raises:
+        UsageError: several layers and none named.
+        UnknownNameError: no such layer.
+    """
+    chosen, names = timeline.layer(layer), timeline.names
+    squared, observed = timeline.matrix(chosen), timeline.matrix(chosen, "hellinger")
+    stories = [
+        [
+            hover(
+                f"{visible(first)}, {visible(second)}",
+                f"cross-validated H² {squared[i, j]:.3f}, observed distance {observed[i, j]:.3f}",
+            )
+            for j, second in enumerate(names)
+        ]
+        for i, first in enumerate(names)
+    ]
+    there = np.where(np.isfinite(squared), squared, -1.0)
+    i, j = sorted(int(k) for k in np.unravel_index(there.argmax(), there.shape))
+    return matrix_figure(
+        squared,
+        Side("stage", names),
+        Side("stage", names),
+        measure="cross-validated H²",
+        stories=stories,
+        title=f"{visible(names[i])} and {visible(names[j])} are farthest apart: cross-validated H² {squared[i, j]:.2f}",
+        subtitle="Mean over the neurons that are preferred in both; about 0 where nothing changed",
+        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        empty="No two stages share a neuron with enough wins.",
+        highest=max(0.05, float(there.max())),
     )
 
 

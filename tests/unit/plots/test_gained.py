@@ -39,10 +39,14 @@ def test_the_table_holds_the_same_rows(comparison: Comparison) -> None:
     columns = table.cells["values"]
     assert list(columns[1]) == [str(neuron) for neuron in rows["neuron"]]
     assert list(columns[3]) == [str(length) for length in rows["length"]]
-    for cell, features, length in zip(columns[4], rows["features"], rows["length"], strict=True):
-        words = cell.replace("<br>", " ").split(", ")
+    for cell, features, length, beyond in zip(
+        columns[4], rows["features"], rows["length"], rows["distinctive"], strict=True
+    ):
+        ranking, _, outdoing = cell.partition("<br>beyond frequency: ")
+        words = ranking.replace("<br>", " ").split(", ")
         assert words[: len(features)] == features.to_list()
         assert words[len(features) :] == ([f"... {length - 10} more"] if length > 10 else [])
+        assert outdoing.replace("<br>", " ").split(", ") == beyond.to_list()
 
 
 def test_the_title_tells_their_share_of_the_mass(comparison: Comparison) -> None:

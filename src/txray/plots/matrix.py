@@ -1,0 +1,197 @@
+"""A matrix of cells with names along both sides, as dark as its values are large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from txray.plots import theme
+from txray.plots.frame import dress, say
+from txray.plots.text import LONGEST_WORD, fitted, markup, text_width, visible
+
+_TALLEST, _SHORTEST = 56, 17
+"""Pixels of a row; a line of text fits into the shortest."""
+_LOWEST = 240
+"""Pixels of all rows: the colour bar has numbers, and the axis a title."""
+_BAR = 96
+"""Pixels right of the cells for the colour bar and its numbers."""
+_LONGEST_LABEL = 32
+"""Characters of a name on an axis."""
+_AXIS_TITLE = 26
+_TICK = 8
+
+
+@dataclass(frozen=True)
+class Side:
+    """What stands along a side of the matrix.
+
+    Attributes:
+        what: title of the axis, plain text.
+        names: (n,) of the rows or columns.
+    """
+
+    what: str
+    names: Sequence[str]
+
+
+def matrix_figure(
+    values: NDArray[np.float64],
+    rows: Side,
+    columns: Side,
+    *,
+    measure: str,
+    stories: Sequence[Sequence[str]],
+    title: str,
+    subtitle: str,
+    caption: str,
+    empty: str,
+    highest: float = 1.0,
+) -> go.Figure:
+    """Draw the matrix.
+
+    Args:
+        values: (n_rows, n_columns) NaN where there is no value.
+        rows, columns: what stands along them.
+        measure: what the values are, at the colour bar.
+        stories: (n_rows, n_columns) hover texts, as markup.
+        title, subtitle, caption: see `dress`.
+        empty: what to say where there is no value at all.
+        highest: value of the darkest colour; the lightest is 0.
+    """
+    left_labels, labels = Labels(rows.names), Labels(columns.names)
+    left = round(_AXIS_TITLE + left_labels.widest + 2 * _TICK)
+    width = theme.WIDTH - left - theme.RIGHT - _BAR
+    row_height = max(_SHORTEST, min(_TALLEST, theme.PLOT_HEIGHT // len(left_labels.shown)))
+    height = max(_LOWEST, row_height * len(left_labels.shown))
+    cell_width = width / len(labels.shown)
+    upright = labels.widest <= cell_width - _TICK
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=values,
+        zmin=0,
+        zmax=highest,
+        colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+        xgap=1,
+        ygap=1,
+        hovertext=stories,
+        hoverinfo="text",
+        colorbar={
+            "title": {"text": markup(measure), "side": "right"},
+            "thickness": 14,
+            "outlinewidth": 0,
+            "x": 1 - (_BAR - 18) / (width + _BAR),
+            "xanchor": "left",
+            "len": 1,
+            "y": 0.5,
+            **({"tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1]} if highest == 1 else {}),
+        },
+    )
+    if text_width("-0.00", theme.CAPTION_SIZE) + 4 <= cell_width and not np.isnan(values).all():
+        figure.add_trace(_numbers(values, highest))
+    figure.update_xaxes(
+        **_axis(labels, columns.what, room=cell_width, per_label=0 if upright else _SHORTEST, length=width),
+        range=[-0.5, len(labels.shown) - 0.5],
+        domain=[0, width / (width + _BAR)],
+        tickangle=0 if upright else -90,
+    )
+    figure.update_yaxes(
+        **_axis(
+            left_labels,
+            rows.what,
+            room=height / len(left_labels.shown),
+            per_label=_SHORTEST,
+            length=height,
+        ),
+        range=[-0.5, len(left_labels.shown) - 0.5],
+    )
+    if np.isnan(values).all():
+        say(figure, empty)
+    below = round(_TICK + (theme.SIZE * 1.3 if upright else labels.widest) + _TICK + _AXIS_TITLE)
+    return dress(
+        figure,
+        title=title,
+        subtitle=subtitle,
+        caption=caption,
+        plot_height=height,
+        below=below,
+        left=left,
+    )
+
+
+class Labels:
+    """Names on an axis: what all have in common is said once, in the title of the axis.
+
+    Attributes:
+        shown: (n,) what stands at each, plain text.
+        pattern: what all names look like; empty where they have nothing in common.
+        widest: pixels of the widest.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Shorten names of dotted parts."""
+        parts = [name.split(".") for name in names]
+        shortest = min(map(len, parts))
+        head = tail = 0
+        if len(set(names)) > 1:
+            while head < shortest - 1 and len({tuple(part[: head + 1]) for part in parts}) == 1:
+                head += 1
+            while (
+                tail < shortest - 1 - head
+                and len({tuple(part[len(part) - tail - 1 :]) for part in parts}) == 1
+            ):
+                tail += 1
+        own = [".".join(part[head : len(part) - tail]) for part in parts]
+        self.pattern = (
+            ".".join((*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :])) if head + tail else ""
+        )
+        self.shown = [shortened(name, _LONGEST_LABEL) for name in own]
+        self.widest = max(text_width(name, theme.SIZE) for name in self.shown)
+
+
+def shortened(name: str, longest: int = LONGEST_WORD) -> str:
+    """A name as plain text, cut in the middle: layers differ at both ends of their names.
+
+    Args:
+        name: of a layer or a stage.
+        longest: characters.
+    """
+    if len(name) > longest:
+        name = f"{name[: longest // 2]}…{name[longest // 2 + 1 - longest :]}"
+    return visible(name)
+
+
+def _axis(labels: Labels, what: str, *, room: float, per_label: float, length: float) -> dict[str, Any]:
+    """Names at the cells, as many as have room."""
+    step = max(1, math.ceil(per_label / room))
+    ticks = list(range(0, len(labels.shown), step))
+    of = f" ({labels.pattern})" if labels.pattern else ""
+    return {
+        "tickvals": ticks,
+        "ticktext": [markup(labels.shown[i]) for i in ticks],
+        "showgrid": False,
+        "title": {"text": markup(fitted(f"{what}{of}", length, theme.SUBTITLE_SIZE))},
+    }
+
+
+def _numbers(values: NDArray[np.float64], highest: float) -> go.Scatter:
+    """The value of each cell, written into it."""
+    row, column = (index.ravel() for index in np.indices(values.shape))
+    flat = values.ravel()
+    return go.Scatter(
+        x=column,
+        y=row,
+        mode="text",
+        text=["–" if np.isnan(value) else f"{value:.2f}" for value in flat],
+        textfont={
+            "size": theme.CAPTION_SIZE,
+            "color": [theme.PAPER if value > 0.62 * highest else theme.INK for value in flat],
+        },
+        hoverinfo="skip",
+        showlegend=False,
+    )
