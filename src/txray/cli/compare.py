@@ -26,9 +26,7 @@ def compare(
     level: Annotated[
         float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
     ] = 0.05,
-    permutations: Annotated[
-        int, typer.Option("--permutations", help="Of a neuron at most; 0 leaves significance out.")
-    ] = 10_000,
+    permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and what is more than chance."""

@@ -24,6 +24,7 @@ from txray.cli import (
     report,
     similarity,
     tagger,
+    timeline,
     train,
 )
 from txray.cli.tables import printable
@@ -45,6 +46,7 @@ app.command("collect")(collect.collect)
 app.command("merge")(merge.merge)
 app.command("compare")(compare.compare)
 app.command("match")(match.match)
+app.command("timeline")(timeline.timeline)
 app.command("similarity")(similarity.similarity)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)

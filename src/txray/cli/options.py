@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from txray.errors import UnknownNameError
+from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from txray.corpus import Corpus
 
 FORMATS = "wikitext, imdb, conllu, text, jsonl, or demo (the embedded corpus)"
@@ -41,3 +43,31 @@ def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpu
     if kind == "demo":
         return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
     return read_corpus(kind, text, split=split)
+
+
+Permutations = Annotated[
+    int,
+    typer.Option("--permutations", min=0, help="Of a neuron at most, in tests; 0 leaves significance out."),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option("--scores", help="CSV or Parquet with a column stage, and scores such as perplexity."),
+]
+
+
+def read_scores(file: Path | None) -> pl.DataFrame | None:
+    """The table of scores; None where no file is named.
+
+    Raises:
+        UsageError: a file of another kind, or one that cannot be read as such.
+    """
+    import polars
+
+    if file is None:
+        return None
+    if file.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"{file}: scores are read from .csv or .parquet; name such a file")
+    try:
+        return polars.read_csv(file) if file.suffix == ".csv" else polars.read_parquet(file)
+    except polars.exceptions.PolarsError as error:
+        raise UsageError(f"{file}: is no table ({str(error).splitlines()[0]}); correct it") from error

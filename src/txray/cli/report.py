@@ -17,9 +17,7 @@ def report(
     out: options.Out = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
     feature: options.Feature = "token",
-    permutations: Annotated[
-        int, typer.Option("--permutations", help="Of a neuron at most; 0 leaves significance out.")
-    ] = 10_000,
+    permutations: options.Permutations = 10_000,
 ) -> None:
     """Write one self-contained HTML page about two or more stages."""
     from txray.preferences import load_stage

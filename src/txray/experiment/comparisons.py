@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from txray.experiment.run import Outcome, stage_name
-from txray.transfer import Comparison, compare
+from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
 
 KINDS = ("token", "pos")
 
@@ -32,12 +34,20 @@ class Questions:
 
     @classmethod
     def of(cls, outcome: Outcome) -> Questions:
-        """Compare the stages of an experiment."""
+        """Compare the stages of an experiment, and test what changed."""
         best = outcome.pretraining.best_epoch
         stages = outcome.stages
+        settings = outcome.settings
 
         def pair(before: str, after: str) -> dict[str, Comparison]:
-            return {kind: compare(stages[before], stages[after], kind) for kind in KINDS}
+            return {
+                kind: with_significance(
+                    compare(stages[before], stages[after], kind),
+                    permutations=settings.permutations,
+                    seed=settings.seed,
+                )
+                for kind in KINDS
+            }
 
         return cls(
             first=pair(stage_name(min(1, best), best), "unsup"),
@@ -54,3 +64,18 @@ class Questions:
             "rq2-domain": self.domain,
             "rq3-supervision": self.supervision,
         }
+
+
+def timeline_of(outcome: Outcome) -> Timeline:
+    """The epochs of pretraining beside loss and perplexity on validation text."""
+    curves = outcome.pretraining.curves.filter(pl.col("split") == "validation")
+    names = {epoch: stage.name for epoch, stage in outcome.epochs.items()}
+    scores = curves.filter(pl.col("epoch").is_in(list(names))).select(
+        pl.col("epoch").replace_strict(names, return_dtype=pl.String).alias("stage"), "loss", "perplexity"
+    )
+    return timeline(
+        list(outcome.epochs.values()),
+        scores=scores,
+        permutations=outcome.settings.permutations,
+        seed=outcome.settings.seed,
+    )

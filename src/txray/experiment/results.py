@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from txray.errors import UsageError
-from txray.experiment.comparisons import Questions
+from txray.experiment.chance import chance_table
+from txray.experiment.comparisons import Questions, timeline_of
 from txray.experiment.run import Outcome, Say
 from txray.experiment.story import sections
 from txray.experiment.table import Row, markdown, rows
@@ -16,7 +17,7 @@ from txray.reporting import Section, report
 
 
 def write_results(outcome: Outcome, *, say: Say) -> Path:
-    """Write comparisons, figures, `results.md` and `report.html` into the experiment's folder.
+    """Write comparisons, the timeline, figures, `results.md` and `report.html` into the experiment's folder.
 
     Args:
         outcome: of `run_experiment`.
@@ -33,9 +34,13 @@ def write_results(outcome: Outcome, *, say: Say) -> Path:
     for name, pair in questions.by_name().items():
         for kind, comparison in pair.items():
             comparison.save(outcome.folder / "comparisons" / name / kind)
-    write_text(outcome.folder / "results.md", results_page(outcome, rows(outcome, questions)))
+    say(f"following {len(outcome.epochs)} epochs")
+    epochs = timeline_of(outcome)
+    epochs.save(outcome.folder / "timeline")
+    page = results_page(outcome, rows(outcome, questions, epochs), chance_table(questions))
+    write_text(outcome.folder / "results.md", page)
     say("drawing")
-    story = sections(outcome, questions)
+    story = sections(outcome, questions, epochs)
     _write_figures(outcome.folder / "figures", story, say)
     comparisons = [pair["token"] for pair in questions.by_name().values()]
     return report(
@@ -47,8 +52,8 @@ def write_results(outcome: Outcome, *, say: Say) -> Path:
     )
 
 
-def results_page(outcome: Outcome, table: list[Row]) -> str:
-    """`results.md`: our figures beside the paper's, the settings, and the curves."""
+def results_page(outcome: Outcome, table: list[Row], chance: str) -> str:
+    """`results.md`: our figures beside the paper's, what is more than chance, the settings, and the curves."""
     settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
     curves = "\n\n".join(
         f"### {title}\n\n{_frame(run.curves)}"
@@ -57,7 +62,9 @@ def results_page(outcome: Outcome, table: list[Row]) -> str:
     return (
         f"# Results of the experiment, preset {outcome.settings.preset}\n\n"
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
-        f"{markdown(table)}\n## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
+        f"{markdown(table)}\n"
+        f"## What is more than chance\n\nAt 5 % false discoveries; means are over shared neurons.\n\n{chance}\n"
+        f"## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from txray.corpus import Corpus
 from txray.errors import UsageError
 from txray.experiment.settings import Settings
@@ -31,6 +33,7 @@ class Outcome:
         stages: by name, in the order of the story: `untrained`, `epoch-01`, the epoch before the best,
             `unsup` (the best epoch on pretraining text), `zero-shot` (the same model on reviews), `sup`
             (the fine-tuned encoder on the same reviews).
+        epochs: epoch of pretraining -> its stage, in order: those of the story, and others between.
         pretraining, fine_tuning: the training runs.
         tagger_accuracy: on held-out gold tags; None where tags are gold.
     """
@@ -38,6 +41,7 @@ class Outcome:
     folder: Path
     settings: Settings
     stages: dict[str, Stage]
+    epochs: dict[int, Stage]
     pretraining: TrainingRun
     fine_tuning: TrainingRun
     tagger_accuracy: float | None
@@ -75,14 +79,23 @@ def run_experiment(
     best = pretraining.best_epoch
     text = sources.tagged(sources.pretraining("train").take(settings.collection_words), place)
     reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), place)
-    stages: dict[str, Stage] = {}
-    for epoch in sorted({0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)):
-        name = stage_name(epoch, best)
-        stages[name] = _collected(name, pretraining.snapshots[epoch], text, place, device, say)
+    told = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
+    followed = told | _spread(sorted(pretraining.snapshots), settings.timeline_epochs)
+    epochs = {
+        epoch: _collected(stage_name(epoch, best), pretraining.snapshots[epoch], text, place, device, say)
+        for epoch in sorted(followed)
+    }
+    stages = {epochs[epoch].name: epochs[epoch] for epoch in sorted(told)}
     stages["zero-shot"] = _collected("zero-shot", pretraining.snapshots[best], reviews, place, device, say)
     fine_tuned = fine_tuning.snapshots[fine_tuning.best_epoch]
     stages["sup"] = _collected("sup", fine_tuned, reviews, place, device, say)
-    return Outcome(place, settings, stages, pretraining, fine_tuning, sources.tagger_accuracy(place))
+    return Outcome(place, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(place))
+
+
+def _spread(epochs: list[int], most: int) -> set[int]:
+    """At most so many epochs, evenly spread, the first and the last among them."""
+    places = np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)
+    return {epochs[place] for place in places}
 
 
 def stage_name(epoch: int, best: int) -> str:

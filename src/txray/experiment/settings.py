@@ -27,6 +27,8 @@ class Settings:
             reviews are cut to `max_length` words.
         pooling: what the classifier's head reads; the paper: `last`.
         collection_words: words of each corpus that preferences are collected over.
+        timeline_epochs: epochs of pretraining that are collected and followed, at most, evenly spread.
+        permutations: of a neuron at most, in the tests of what changed.
         seed: of every random choice.
 
     Raises:
@@ -56,6 +58,8 @@ class Settings:
     max_length: int = 400
     pooling: Pooling = "last"
     collection_words: int = 400_000
+    timeline_epochs: int = 13
+    permutations: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -11,16 +11,17 @@ from txray.experiment.comparisons import Questions
 from txray.experiment.run import Outcome
 from txray.plots import StageStyle
 from txray.preferences import Stage, token_tags
-from txray.reporting import Picture, Section
-from txray.transfer import Comparison
+from txray.reporting import Picture, Section, volcano_picture
+from txray.transfer import Comparison, Timeline
 
 
-def sections(outcome: Outcome, questions: Questions) -> list[Section]:
-    """One section per question, with the figures of the paper.
+def sections(outcome: Outcome, questions: Questions, epochs: Timeline) -> list[Section]:
+    """One section per question, with the figures of the paper and what is more than chance.
 
     Args:
         outcome: of the experiment.
         questions: its comparisons.
+        epochs: of pretraining.
     """
     stages = list(outcome.stages.values())
     styles = plots.stage_styles([stage.name for stage in stages])
@@ -85,7 +86,7 @@ def _distances(comparison: Comparison, what: str) -> list[Picture]:
         f"{what[0].upper()}{what[1:]}. Use it to find neurons worth a look: distances at very different lengths "
         "are not comparable. Click a neuron to see what it prefers."
     )
-    return [Picture(plots.hellinger_length(comparison), caption, comparison)]
+    return [Picture(plots.hellinger_length(comparison), caption, comparison), *volcano_picture(comparison)]
 
 
 def _neurons(

@@ -11,6 +11,7 @@ import polars as pl
 from txray.experiment.comparisons import Questions
 from txray.experiment.run import Outcome
 from txray.preferences import Preferences
+from txray.transfer import Timeline
 from txray.transfer.concentration import gini, half_mass, share_of_top
 from txray.transfer.pos_first import mass_divergence
 
@@ -32,11 +33,12 @@ class Row:
     ours: str
 
 
-def rows(outcome: Outcome, questions: Questions) -> list[Row]:
+def rows(outcome: Outcome, questions: Questions, epochs: Timeline) -> list[Row]:
     """Every figure that the paper reports for its experiment, with ours."""
     return [
         *_models(outcome),
         *_pretraining(outcome, questions),
+        *_epochs(epochs),
         *_domain(outcome, questions),
         *_supervision(outcome, questions),
     ]
@@ -156,6 +158,39 @@ def _pretraining(outcome: Outcome, questions: Questions) -> list[Row]:
             "POS: activation mass against corpus share (total variation), untrained / first / best epoch",
             "matches already after epoch 1",
             divergences,
+        ),
+    ]
+
+
+def _epochs(epochs: Timeline) -> list[Row]:
+    """What the epochs of pretraining, one after the other, say of the paper's first question."""
+    found = epochs.correlation("perplexity")
+    stages = epochs.stages.filter(pl.col("pos_divergence").is_not_null())
+    closer = int((stages["pos_divergence"] < stages["pos_shuffled_low"]).sum())
+    steps = epochs.changes.filter(pl.col("reference") == "previous")
+    return [
+        Row(
+            "RQ1",
+            "rank correlation of change and change of perplexity, by epoch (p) / without the common trend",
+            "change of preferences follows perplexity",
+            "-"
+            if found.rho is None
+            else f"{found.rho:.2f} (p = {found.p_value:.2g}) / {_number(found.partial)}",
+        ),
+        Row(
+            "RQ1",
+            "neurons that changed, first / last epoch followed",
+            "-",
+            " / ".join(
+                f"{step['changed']} of {step['tested']}"
+                for step in (steps.row(i, named=True) for i in (0, -1))
+            ),
+        ),
+        Row(
+            "RQ1",
+            "POS: epochs in which mass follows tags more closely than exchanged tags",
+            "matches already after epoch 1",
+            f"{closer} of {len(stages)}",
         ),
     ]
 

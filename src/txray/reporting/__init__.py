@@ -6,6 +6,6 @@ would depend on the order of imports.
 """
 
 from txray.reporting.page import report
-from txray.reporting.sections import Picture, Section, comparison_section
+from txray.reporting.sections import Picture, Section, comparison_section, volcano_picture
 
-__all__ = ["Picture", "Section", "comparison_section", "report"]
+__all__ = ["Picture", "Section", "comparison_section", "report", "volcano_picture"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,45 +112,61 @@ class Foldwise:
         weight: Weight,
         distance: Distance = "hellinger",
     ) -> NDArray[np.float64]:
-        """How far apart each neuron's distributions over two choices of folds are.
+        """How far apart each neuron's distributions over two choices of folds are: see `divergences`."""
+        (found,) = self.divergences((left, right), ((0, 1),), weight, distance)
+        return np.asarray(found)
+
+    def divergences(
+        self,
+        choices: Sequence[NDArray[np.float64]],
+        between: Sequence[tuple[int, int]],
+        weight: Weight,
+        distance: Distance = "hellinger",
+    ) -> NDArray[np.float64]:
+        """How far apart each neuron's distributions over several choices of folds are.
 
         Args:
-            left, right: (2 * folds, n) how often each fold counts, n choices each.
+            choices: (2 * folds, n) how often each fold counts, n times, for each choice.
+            between: which two choices to compare.
             weight: what distributions normalise.
             distance: which.
 
         Returns:
-            (n_neurons, n) in [0, 1]: H^2, Jensen-Shannon divergence in bits, or total variation; NaN where a side has
-            nothing.
+            (len(between), n_neurons, n) in [0, 1]: H^2, Jensen-Shannon divergence in bits, or total variation; NaN
+            where a side has nothing.
         """
-        result = np.full((self.n_neurons, left.shape[1]), np.nan)
+        n = choices[0].shape[1]
+        result = np.full((len(between), self.n_neurons, n), np.nan)
         starts = run_starts(self.neuron)
+        summing = self._summing(starts)
         at_once = max(1, _CELLS // max(1, len(self.neuron)))
-        for start in range(0, left.shape[1] if len(starts) else 0, at_once):
+        for start in range(0, n if len(starts) else 0, at_once):
             part = slice(start, start + at_once)
-            found = self._divergence(starts, left[:, part], right[:, part], weight, distance)
-            result[self.neuron[starts], part] = found
+            # Each distribution once, however many others it is compared with.
+            weights = [self._weights(choice[:, part], weight) for choice in choices]
+            totals = [summing @ each for each in weights]
+            for row, (i, j) in enumerate(between):
+                found = self._between(weights[i], weights[j], totals[i], totals[j], summing, distance)
+                result[row, self.neuron[starts], part] = found
         return result
 
-    def _divergence(
+    def _between(
         self,
-        starts: NDArray[np.int64],
-        left: NDArray[np.float64],
-        right: NDArray[np.float64],
-        weight: Weight,
+        p: NDArray[np.float64],
+        q: NDArray[np.float64],
+        of_p: NDArray[np.float64],
+        of_q: NDArray[np.float64],
+        summing: Any,
         distance: Distance,
     ) -> NDArray[np.float64]:
-        """The same for the neurons whose pairs begin at `starts`."""
-        p, q = self._weights(left, weight), self._weights(right, weight)
-        ones = self._summing(starts)
-        of_p, of_q = ones @ p, ones @ q
+        """The divergences of (n_pairs, n) weights with their (n_neurons, n) totals, for neurons that have pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             if distance == "hellinger":
                 # Shorter than the sum of squared differences; the digits that it loses near 0 are of no account here.
-                found = 1 - (ones @ np.sqrt(p * q)) / np.sqrt(of_p * of_q)
+                found = 1 - (summing @ np.sqrt(p * q)) / np.sqrt(of_p * of_q)
             else:
-                owner = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(self.neuron)))
-                found = ones @ contributions(distance, p / of_p[owner], q / of_q[owner])
+                owner = np.repeat(np.arange(summing.shape[0]), np.diff(summing.indptr))
+                found = summing @ contributions(distance, p / of_p[owner], q / of_q[owner])
         return np.where((of_p > 0) & (of_q > 0), np.clip(found, 0, 1), np.nan)
 
     def _weights(self, assignment: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from txray.preferences.preferences import Preferences, Weight
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.permutation import mean_divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +47,14 @@ class Halves:
             weight: what distributions normalise.
         """
         nothing = np.zeros_like(first)
-
-        def divergence(left: Sequence[NDArray[np.float64]], right: Sequence[NDArray[np.float64]]) -> Any:
-            return mean_divergence(draws, np.concatenate(left), np.concatenate(right), weight)
-
-        within = [
-            divergence((first, nothing), (second, nothing)),
-            divergence((nothing, first), (nothing, second)),
+        # Either half of the stage before, then of the stage after.
+        choices = [
+            np.concatenate(sides)
+            for sides in ((first, nothing), (second, nothing), (nothing, first), (nothing, second))
         ]
-        between = [
-            divergence((first, nothing), (nothing, second)),
-            divergence((nothing, first), (second, nothing)),
-        ]
+        pairs = ((0, 1), (2, 3), (0, 3), (2, 1))
+        found = np.mean([draw.divergences(choices, pairs, weight) for draw in draws], axis=0)
+        within, between = found[:2], found[2:]
         # The product of differences, multiplied out into four overlaps 1 - H^2.
         squared = (between[0] + between[1] - within[0] - within[1]) / 2
         return cls(squared, _mean_distance(within), _mean_distance(between))
@@ -121,9 +115,9 @@ def resampled(half: NDArray[np.float64], random: np.random.Generator) -> NDArray
     ).astype(np.float64)
 
 
-def _mean_distance(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """(n_neurons,) H over splits and stages, of those that are there, from (n_neurons, n) of H^2 each."""
-    return row_means(np.sqrt(np.concatenate(parts, axis=1)))
+def _mean_distance(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_neurons,) H over splits and stages, of those that are there, from (n_stages, n_neurons, n) of H^2."""
+    return row_means(np.sqrt(np.concatenate(list(parts), axis=1)))
 
 
 def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,198 @@
+"""Which figures the command line draws, and what each is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from txray.errors import UsageError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import polars as pl
+
+    from txray.preferences import Preferences, Stage
+    from txray.transfer import Comparison, Matching, Timeline
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked to draw.
+
+    Attributes:
+        stages: in order.
+        feature, layer, layer_after: of them.
+        neuron, k, min_wins: of figures that show or rank neurons.
+        permutations: of a neuron at most, in figures that tell what is more than chance; 0 for none.
+        scores: of the stages.
+        seed: of everything random.
+    """
+
+    stages: list[Stage]
+    feature: str
+    layer: str | None
+    layer_after: str | None
+    neuron: int | None
+    k: int
+    min_wins: int
+    permutations: int
+    scores: pl.DataFrame | None
+    seed: int
+
+    def all(self, feature: str | None = None) -> list[Preferences]:
+        """The preferences of every stage."""
+        return [stage.preferences(self.layer, feature or self.feature) for stage in self.stages]
+
+    def two(self) -> tuple[Stage, Stage]:
+        """The earlier and the later stage.
+
+        Raises:
+            UsageError: not two.
+        """
+        if len(self.stages) != 2:
+            raise UsageError(
+                f"this figure compares 2 stages, got {len(self.stages)}; name the earlier and the later one"
+            )
+        before, after = self.stages
+        return before, after
+
+    def pair(self, feature: str | None = None, *, tested: bool = False) -> Comparison:
+        """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
+        from txray.transfer import compare, with_significance
+
+        found = compare(*self.two(), feature or self.feature, self.layer)
+        if not tested or not self.permutations:
+            return found
+        return with_significance(found, permutations=self.permutations, seed=self.seed)
+
+    def timeline(self, *, tested: bool = True) -> Timeline:
+        """All stages in order."""
+        from txray.transfer import timeline
+
+        return timeline(
+            self.stages,
+            self.feature,
+            None if self.layer is None else [self.layer],
+            scores=self.scores,
+            permutations=self.permutations if tested else 0,
+            seed=self.seed,
+        )
+
+    def matching(self) -> Matching:
+        """Which neuron of the one stage is which of the other."""
+        from txray.transfer import match
+
+        return match(*self.two(), self.feature, self.layer, self.layer_after, seed=self.seed)
+
+    def token_tags(self) -> dict[str, str]:
+        """Token -> its most frequent tag."""
+        from txray.preferences import token_tags
+
+        return token_tags(self.stages)
+
+
+Draw = Callable[[Request], "go.Figure"]
+
+
+def _pos_frequency(request: Request) -> go.Figure:
+    from txray.plots import pos_frequency
+
+    pair = request.pair("pos")
+    return pos_frequency(pair.before, pair.after)
+
+
+def _neuron(request: Request) -> go.Figure:
+    from txray.plots import neuron_detail
+
+    if request.neuron is None:
+        raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
+    tags = request.token_tags()
+    return neuron_detail(request.all("token"), request.neuron, pos=request.all("pos"), token_tags=tags)
+
+
+def _changed(most: bool) -> Draw:
+    def draw(request: Request) -> go.Figure:
+        from txray.plots import least_changed_neurons, most_changed_neurons
+
+        figure = most_changed_neurons if most else least_changed_neurons
+        return figure(
+            request.pair("token", tested=True),
+            pos=request.pair("pos"),
+            token_tags=request.token_tags(),
+            k=request.k,
+            min_wins=request.min_wins,
+        )
+
+    return draw
+
+
+def _of_pair(name: str, *, tested: bool) -> Draw:
+    def draw(request: Request) -> go.Figure:
+        from txray import plots
+
+        figure: go.Figure = getattr(plots, name)(request.pair(tested=tested))
+        return figure
+
+    return draw
+
+
+def _of_timeline(name: str, *, tested: bool) -> Draw:
+    def draw(request: Request) -> go.Figure:
+        from txray import plots
+
+        figure: go.Figure = getattr(plots, name)(request.timeline(tested=tested))
+        return figure
+
+    return draw
+
+
+def _of_matching(name: str) -> Draw:
+    def draw(request: Request) -> go.Figure:
+        from txray import plots
+
+        figure: go.Figure = getattr(plots, name)(request.matching())
+        return figure
+
+    return draw
+
+
+def _mass_activation(request: Request) -> go.Figure:
+    from txray.plots import mass_activation
+
+    return mass_activation(request.all())
+
+
+def _gained(request: Request) -> go.Figure:
+    from txray.plots import gained_table
+
+    return gained_table(request.pair(tested=True), request.k)
+
+
+def _layer_affinity(request: Request) -> go.Figure:
+    from txray.plots import layer_affinity
+    from txray.transfer import layer_affinity as compare_layers
+
+    return layer_affinity(*request.two(), compare_layers(*request.two(), request.feature, seed=request.seed))
+
+
+FIGURES: Mapping[str, Draw] = {
+    "mass-activation": _mass_activation,
+    "pos-frequency": _pos_frequency,
+    "hellinger-length": _of_pair("hellinger_length", tested=True),
+    "volcano": _of_pair("volcano", tested=True),
+    "length-shift": _of_pair("length_shift", tested=False),
+    "states": _of_pair("states", tested=True),
+    "most-changed": _changed(most=True),
+    "least-changed": _changed(most=False),
+    "gained": _gained,
+    "neuron": _neuron,
+    "timeline": _of_timeline("timeline", tested=True),
+    "knowledge-flow": _of_timeline("knowledge_flow", tested=True),
+    "stage-distances": _of_timeline("stage_distances", tested=False),
+    "pos-first": _of_timeline("pos_first", tested=False),
+    "matching": _of_matching("matching"),
+    "matching-curve": _of_matching("matching_curve"),
+    "layer-affinity": _layer_affinity,
+}
+"""Name -> what draws it from stages."""

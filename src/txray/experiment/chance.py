@@ -1,0 +1,57 @@
+"""What is more than chance: one row per comparison and kind of feature, with what the observed numbers hide."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from txray.experiment.comparisons import Questions
+from txray.transfer import Comparison
+
+_PAIRS = {
+    "first → best epoch": "first",
+    "the epoch before the best → best": "last",
+    "pretraining text → reviews": "domain",
+    "before → after supervision": "supervision",
+}
+
+
+def chance_table(questions: Questions) -> str:
+    """A Markdown table: changed neurons, confident states, distances beside their null, lengths at equal wins.
+
+    Args:
+        questions: whose comparisons were tested.
+    """
+    lines = [
+        "| stages | features | neurons that changed | avoided with confidence | gained with confidence "
+        "| distance, as observed | at equal numbers of wins | the same if nothing had changed "
+        "| cross-validated H² (its root) | length | length at equal numbers of wins |",
+        "|" + " --- |" * 11,
+    ]
+    for what, name in _PAIRS.items():
+        for kind, comparison in getattr(questions, name).items():
+            lines.append("| " + " | ".join((what, kind, *_cells(comparison))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(comparison: Comparison) -> tuple[str, ...]:
+    summary = comparison.summary
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+
+    def mean(column: str) -> float | None:
+        value = shared[column].mean()
+        return None if value is None else float(value)  # type: ignore[arg-type]  # columns of numbers
+
+    squared = mean("hellinger_sq_cv")
+    return (
+        f"{summary['changed']} of {summary['tested']}",
+        f"{summary['confident_avoided']} of {summary['avoided']}",
+        f"{summary['confident_gained']} of {summary['gained']}",
+        *(_number(mean(column), 2) for column in ("hellinger", "distance_matched", "distance_null")),
+        "-" if squared is None else f"{squared:.3f} ({max(squared, 0) ** 0.5:.2f})",
+        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        " → ".join(_number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
