@@ -116,8 +116,8 @@ def matching(matching: Matching) -> go.Figure:
             zmin=0,
             zmax=1,
             colorscale=[list(stop) for stop in theme.SEQUENTIAL],
-            customdata=_stories(matching, rows, columns, values),
-            hovertemplate="%{customdata}<extra></extra>",
+            hovertext=_stories(matching, rows, columns, values),
+            hoverinfo="text",
             colorbar={"title": {"text": "affinity", "side": "right"}, "thickness": 14, "outlinewidth": 0},
         )
         for line in (figure.add_hline, figure.add_vline):

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import polars as pl
 
 from txray import plots
-from txray.preferences import Preferences, Tally
-from txray.transfer import compare
+from txray.preferences import Preferences, Stage, Tally
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.tags import tag_table
+from txray.transfer import (
+    Comparison,
+    Timeline,
+    compare,
+    layer_affinity,
+    match,
+    timeline,
+    with_significance,
+)
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -157,13 +169,61 @@ def strings_in(value: Any) -> list[str]:
     return []
 
 
+def significant(before: Preferences, after: Preferences) -> Comparison:
+    """A comparison with significance, by few permutations."""
+    return with_significance(compare(before, after), permutations=100, resamples=4, splits=2, draws=1)
+
+
+def stage_of(sides: tuple[Preferences, Preferences]) -> Stage:
+    """A stage with tokens, tags, and what tag each token carried."""
+    tokens, tags = sides
+    pairs: Counter[tuple[str, str]] = Counter()
+    for token, count in zip(tokens.features.tolist(), tokens.feature_counts().tolist(), strict=True):
+        pairs[token, TAGS[len(token) % len(TAGS)]] += count
+    return Stage(
+        tokens.stage,
+        {(tokens.layer, side.feature): side for side in (tokens, tags)},
+        pl.DataFrame(schema=EXEMPLAR_SCHEMA),
+        {},
+        tag_table(pairs),
+    )
+
+
+def timeline_of(stages: Sequence[tuple[Preferences, Preferences]], permutations: int = 50) -> Timeline:
+    """A timeline of these stages, each with a perplexity."""
+    made = [stage_of(sides) for sides in stages]
+    scores = pl.DataFrame(
+        {
+            "stage": [stage.name for stage in made],
+            "perplexity": [1000 / (number + 1) ** 2 for number in range(len(made))],
+        }
+    )
+    return timeline(made, scores=scores, permutations=permutations)
+
+
 def all_figures(
     stages: Sequence[tuple[Preferences, Preferences]], tag_of: dict[str, str], *, neuron: int = 0
 ) -> dict[str, go.Figure]:
     """Every figure of two stages."""
     (a, a_tags), (b, b_tags) = stages
     tokens, tags = compare(a, b), compare(a_tags, b_tags)
+    sure = significant(a, b)
+    line = timeline_of(stages)
+    matching = match(a, b, min_wins=1, shuffles=1)
+    affinity = layer_affinity(*(stage_of(sides) for sides in stages), min_wins=1)
     return {
+        "volcano": plots.volcano(sure),
+        "hellinger_length_tested": plots.hellinger_length(sure),
+        "states_tested": plots.states(sure),
+        "gained_table_tested": plots.gained_table(sure),
+        "most_changed_tested": plots.most_changed_neurons(sure, pos=tags, token_tags=tag_of, k=4, min_wins=1),
+        "timeline": plots.timeline(line),
+        "knowledge_flow": plots.knowledge_flow(line),
+        "stage_distances": plots.stage_distances(line),
+        "pos_first": plots.pos_first(line),
+        "matching": plots.matching(matching),
+        "matching_curve": plots.matching_curve(matching),
+        "layer_affinity": plots.layer_affinity(*(stage_of(sides) for sides in stages), affinity),
         "mass_activation": plots.mass_activation([a, b]),
         "pos_frequency": plots.pos_frequency(a_tags, b_tags),
         "token_frequency": plots.pos_frequency(a, b),

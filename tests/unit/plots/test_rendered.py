@@ -93,6 +93,18 @@ def figures(text: Text) -> dict[str, go.Figure]:
         "gained_table",
         "neuron_detail",
         "most_changed",
+        "volcano",
+        "hellinger_length_tested",
+        "states_tested",
+        "gained_table_tested",
+        "most_changed_tested",
+        "timeline",
+        "knowledge_flow",
+        "stage_distances",
+        "pos_first",
+        "matching",
+        "matching_curve",
+        "layer_affinity",
     ],
 )
 def test_texts_neither_overlap_nor_leave_the_picture(

@@ -1,0 +1,89 @@
+"""What figures add where it is known what is more than chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.plots.builders import Text, numbers_in, plain_words, significant, title_of
+from txray import plots
+from txray.plots import theme
+from txray.transfer import Comparison, compare
+
+
+@pytest.fixture(scope="module")
+def text() -> Text:
+    """Enough folds that some neurons change for sure, and some do not."""
+    return Text(plain_words(300), n_words=6_000, folds=16)
+
+
+@pytest.fixture(scope="module")
+def pair(text: Text) -> tuple[Comparison, Comparison]:
+    a, b = text.stage("unsup", seed=0, silent=[0, 1]), text.stage("sup", seed=1, silent=[1, 2, 3, 4])
+    return significant(a[0], b[0]), compare(a[1], b[1])
+
+
+def test_unchanged_neurons_are_grey_and_chance_is_a_line(pair: tuple[Comparison, Comparison]) -> None:
+    comparison = pair[0]
+    traces = {trace.name.rsplit(" (", 1)[0]: trace for trace in plots.hellinger_length(comparison).data}
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    unsure = shared.filter(pl.col("q_value") > 0.05)
+    assert 0 < len(unsure) < len(shared)
+    assert traces["no more than chance"].customdata.tolist() == unsure["neuron"].to_list()
+    assert traces["no more than chance"].marker.color == theme.UNSURE
+    drawn = sum(len(trace.x) for name, trace in traces.items() if name.endswith("sup"))
+    assert drawn == len(shared) - len(unsure)
+    line = traces["distance where nothing changed"]
+    ordered = shared.sort("hellinger_length", "neuron")
+    parts = np.array_split(np.arange(len(ordered)), len(line.x))
+    np.testing.assert_allclose(line.y, [np.median(ordered["distance_null"].to_numpy()[p]) for p in parts])
+    null = float(np.median(shared["distance_null"].to_numpy()))
+    assert f"chance alone gives {null:.2f}" in title_of(plots.hellinger_length(comparison))
+
+
+def test_states_tell_unsure_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
+    summary = pair[0].summary
+    found = {trace.name.split(" (")[0]: trace.x[0] for trace in plots.states(pair[0]).data}
+    wanted = {"shared": summary["shared"], "avoided": summary["confident_avoided"]}
+    wanted |= {"gained": summary["confident_gained"], "unsure": summary["unsure"]}
+    for state, number in wanted.items():
+        assert found.get(state, 0) == pytest.approx(100 * number / 40), state
+    assert sum(found.values()) == pytest.approx(100)
+    assert "unsure" not in {trace.name.split(" (")[0] for trace in plots.states(pair[1]).data}
+
+
+def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
+    before = text.stage("a", seed=0, silent=list(range(6)))[0]
+    comparison = significant(before, text.stage("b", seed=1)[0])
+    rows = plots.gained_neurons(comparison, 3)
+    sure = set(comparison.neurons.filter(pl.col("confident_state") == "gained")["neuron"])
+    assert rows["confident"].to_list() == [neuron in sure for neuron in rows["neuron"]]
+    assert rows["confident"].to_list() == sorted(rows["confident"].to_list(), reverse=True)
+    (table,) = plots.gained_table(comparison, 3).data
+    colors = table.cells.font.color[0]
+    assert list(colors) == [theme.INK if each else theme.FAINT for each in rows["confident"]]
+    assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [
+        not each for each in rows["confident"]
+    ]
+    untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
+    assert untested["confident"].is_null().all()
+
+
+@pytest.mark.parametrize("most", [True, False])
+def test_neurons_are_ranked_by_what_is_sure(
+    pair: tuple[Comparison, Comparison], text: Text, most: bool
+) -> None:
+    draw = plots.most_changed_neurons if most else plots.least_changed_neurons
+    comparison, tags = pair
+    figure = draw(comparison, pos=tags, token_tags=text.tag_of, k=6, min_wins=1)
+    heads = [note.text for note in figure.layout.annotations if "neuron" in note.text][:6]
+    drawn = [int(numbers_in(head.split("neuron")[1])[0]) for head in heads]
+    rows = {
+        row["neuron"]: (row["q_value"] <= 0.05, row["hellinger_sq_cv"])
+        for row in comparison.neurons.filter(pl.col("state") == "shared").iter_rows(named=True)
+        if row["hellinger_sq_cv"] is not None
+    }
+    key = (lambda n: (-rows[n][0], -rows[n][1], n)) if most else (lambda n: (rows[n][0], abs(rows[n][1]), n))
+    assert drawn == sorted(rows, key=key)[:6]
+    assert [head.endswith("unsure</span>") for head in heads] == [not rows[n][0] for n in drawn]

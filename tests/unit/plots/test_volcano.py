@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.plots.builders import Text, numbers_in, plain_words, significant, title_of
+from txray.errors import UsageError
+from txray.plots import theme, volcano
+from txray.plots.features import distinctive
+from txray.transfer import Comparison, compare
+
+
+@pytest.fixture(scope="module")
+def text() -> Text:
+    """Enough folds that some neurons change for sure, and some do not."""
+    return Text(plain_words(300), n_words=6_000, folds=16)
+
+
+@pytest.fixture(scope="module")
+def comparison(text: Text) -> Comparison:
+    return significant(
+        text.stage("unsup", seed=0, silent=[0, 1])[0], text.stage("sup", seed=1, silent=[1, 2])[0]
+    )
+
+
+def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comparison) -> None:
+    grey, coloured, labels = volcano(comparison).data
+    rows = comparison.neurons.filter(
+        pl.col("z_score").is_not_null() & pl.col("hellinger_sq_cv").is_not_null()
+    )
+    for trace, changed, color in ((grey, False, theme.UNSURE), (coloured, True, theme.CHANGED)):
+        mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
+        assert len(mine) > 0
+        assert trace.marker.color == color
+        assert trace.customdata.tolist() == mine["neuron"].to_list()
+        np.testing.assert_array_equal(trace.x, mine["hellinger_sq_cv"].to_numpy())
+        np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
+        assert trace.name.endswith(f"({len(mine)})")
+        assert "q-value" in trace.hovertext[0]
+        assert "beyond frequency" in trace.hovertext[0]
+    assert len(labels.text) > 0
+
+
+def test_labels_name_changed_neurons_by_what_outdoes_its_frequency(comparison: Comparison) -> None:
+    _, coloured, labels = volcano(comparison).data
+    names = distinctive(comparison.after, 3)
+    at = dict(zip(zip(coloured.x, coloured.y, strict=True), coloured.customdata.tolist(), strict=True))
+    for x, y, text in zip(labels.x, labels.y, labels.text, strict=True):
+        neuron = at[x, y]
+        assert text == f"{neuron}: {', '.join(names[neuron])}"
+
+
+def test_the_title_counts_changes_among_tests(comparison: Comparison) -> None:
+    summary = comparison.summary
+    assert numbers_in(title_of(volcano(comparison)))[:2] == [summary["changed"], summary["tested"]]
+
+
+def test_only_tested_comparisons_are_drawn(text: Text) -> None:
+    untested = compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0])
+    with pytest.raises(UsageError, match="with_significance"):
+        volcano(untested)
+
+
+def test_nothing_to_test_is_said(text: Text) -> None:
+    half = range(20)
+    apart = significant(
+        text.stage("a", seed=0, silent=list(half))[0], text.stage("b", seed=1, silent=list(range(20, 40)))[0]
+    )
+    figure = volcano(apart)
+    assert any("No neuron is preferred in both" in note.text for note in figure.layout.annotations)
+
+
+def test_distinctive_features_are_those_of_highest_lift(comparison: Comparison) -> None:
+    table = comparison.after.table().filter(pl.col("lift") > 1)
+    found = distinctive(comparison.after, 4)
+    for neuron in range(comparison.after.n_neurons):
+        mine = table.filter(pl.col("neuron") == neuron).sort(["lift", "feature"], descending=[True, False])
+        assert set(found[neuron]) <= set(mine["feature"])
+        lifts = dict(mine.select("feature", "lift").iter_rows())
+        assert [lifts[name] for name in found[neuron]] == pytest.approx(mine["lift"].head(4).to_list())
