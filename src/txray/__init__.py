@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from txray import errors, models, plots, training
-    from txray.capture import Layer, Selection, collect
+    from txray.capture import Layer, Selection, collect, layer_similarity
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.models import TextModel, load_model
+    from txray.planting import Planted, planted
     from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
-    from txray.transfer import Comparison, Matching, compare, match, with_significance
+    from txray.transfer import (
+        Comparison,
+        LayerSimilarity,
+        Matching,
+        Timeline,
+        compare,
+        match,
+        timeline,
+        with_significance,
+    )
 
 # Looked up on first use, so that `import txray` brings in neither torch nor plotly.
 _HOMES = {
@@ -20,19 +30,25 @@ _HOMES = {
     "Corpus": "corpus",
     "Document": "corpus",
     "Layer": "capture",
+    "LayerSimilarity": "transfer",
     "Matching": "transfer",
+    "Planted": "planting",
     "Preferences": "preferences",
     "Selection": "capture",
     "Stage": "preferences",
     "Tagger": "corpus",
     "TextModel": "models",
+    "Timeline": "transfer",
     "collect": "capture",
     "compare": "transfer",
     "demo_corpus": "corpus",
+    "layer_similarity": "capture",
     "load_model": "models",
     "load_stage": "preferences",
     "match": "transfer",
+    "planted": "planting",
     "report": "reporting",
+    "timeline": "transfer",
     "token_tags": "preferences",
     "read_corpus": "corpus",
     "with_significance": "transfer",
@@ -43,6 +59,7 @@ _PACKAGES = (
     "errors",
     "experiment",
     "models",
+    "planting",
     "plots",
     "preferences",
     "reporting",
@@ -55,23 +72,29 @@ __all__ = [
     "Corpus",
     "Document",
     "Layer",
+    "LayerSimilarity",
     "Matching",
+    "Planted",
     "Preferences",
     "Selection",
     "Stage",
     "Tagger",
     "TextModel",
+    "Timeline",
     "collect",
     "compare",
     "demo_corpus",
     "errors",
+    "layer_similarity",
     "load_model",
     "load_stage",
     "match",
     "models",
+    "planted",
     "plots",
     "read_corpus",
     "report",
+    "timeline",
     "token_tags",
     "training",
     "with_significance",

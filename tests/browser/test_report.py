@@ -18,7 +18,7 @@ import txray
 from tests.unit.reporting.builders import stage_of, story, vocabulary
 from txray.preferences import Stage
 from txray.reporting import Section
-from txray.transfer import Comparison, compare
+from txray.transfer import CONFIDENT_STATES, Comparison, compare, with_significance
 
 READY = "html[data-ready]"
 PATIENCE = 120_000
@@ -97,7 +97,7 @@ def stages() -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def comparisons(stages: list[Stage]) -> list[Comparison]:
-    return [compare(stages[i], stages[i + 1]) for i in range(3)]
+    return [with_significance(compare(stages[i], stages[i + 1])) for i in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def strongest(before: Stage, after: Stage, neuron: int) -> list[str]:
 def test_draws_every_figure(visit: Visit) -> None:
     visit.page.wait_for_selector(DRAWN)
     places = visit.page.locator("[data-figure]")
-    assert places.count() == 3 * 6 + 3
+    assert places.count() == 3 * 7 + 3
     assert visit.page.locator("[data-figure] .main-svg").count() < 3 * places.count()
     visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     for place in places.all():
@@ -229,10 +229,10 @@ def test_search_without_a_match_says_so(explorer: Page) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    ["neuron", "length_before", "length_after", "mass_before", "mass_after", "hellinger"],
+    ["neuron", "length_before", "length_after", "mass_before", "mass_after", "hellinger", "q"],
 )
 def test_sorts_by_every_number(explorer: Page, comparisons: list[Comparison], column: str) -> None:
-    rising = comparisons[0].neurons.with_columns(pl.selectors.float().round_sig_figs(4))
+    rising = comparisons[0].neurons.with_columns(pl.selectors.float().round_sig_figs(4), q="q_value")
     seen = []
     for _ in range(2):
         explorer.click(f"#columns th[data-key={column}] button")
@@ -247,7 +247,7 @@ def test_sorts_by_every_number(explorer: Page, comparisons: list[Comparison], co
 def test_sorts_by_state_and_by_feature(
     explorer: Page, comparisons: list[Comparison], stages: list[Stage]
 ) -> None:
-    states = comparisons[0].neurons["state"].to_physical().to_list()
+    states = comparisons[0].neurons["confident_state"].to_physical().to_list()
     explorer.click("#columns th[data-key=state] button")
     assert [states[neuron] for neuron in listed(explorer)] == sorted(states)
     explorer.click("#columns th[data-key=features] button")
@@ -264,15 +264,75 @@ def test_sort_buttons_work_by_keyboard(explorer: Page) -> None:
     assert listed(explorer) == list(range(59, -1, -1))
 
 
-@pytest.mark.parametrize("state", ["shared", "avoided", "gained", "unpreferred"])
+@pytest.mark.parametrize("state", CONFIDENT_STATES)
 def test_filters_by_state(explorer: Page, comparisons: list[Comparison], state: str) -> None:
-    wanted = comparisons[0].neurons.filter(pl.col("state") == state)["neuron"].to_list()
+    pair = 2 if state == "unsure" else 0
+    explorer.select_option("#pair", str(pair))
+    wanted = comparisons[pair].neurons.filter(pl.col("confident_state") == state)["neuron"].to_list()
     assert 0 < len(wanted) < 60
     explorer.check(f"input[name=state][value={state}]", force=True)
     assert sorted(listed(explorer)) == wanted
     assert explorer.inner_text(f".chip.{state} b") == str(len(wanted))
     explorer.check("input[name=state][value=all]", force=True)
     assert len(listed(explorer)) == 60
+
+
+def sure(comparison: Comparison) -> pl.DataFrame:
+    """The neurons with a column that tells whether their change is more than chance."""
+    changed = (pl.col("q_value") <= 0.05).fill_null(value=False)
+    return comparison.neurons.with_columns(
+        sure=changed | pl.col("confident_state").cast(pl.String).is_in(["avoided", "gained"])
+    )
+
+
+def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
+    visit: Visit, comparisons: list[Comparison]
+) -> None:
+    page = visit.page
+    assert page.get_attribute("#columns th[data-key=change]", "aria-sort") == "descending"
+    neurons = sure(comparisons[0])
+    keys = ["sure", "hellinger_sq_cv", "mass_after", "neuron"]
+    wanted = neurons.sort(keys, descending=[True, True, True, False], nulls_last=True)
+    assert 0 < int(neurons["sure"].sum()) < 60
+    assert listed(page) == wanted["neuron"].to_list()
+    grey = page.evaluate(
+        "[...document.querySelectorAll('#rows tr.chance')].map((row) => Number(row.dataset.neuron))"
+    )
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('#rows tr[data-neuron]')].map((row) => Number(row.dataset.neuron))"
+    )
+    unsure = set(neurons.filter(~pl.col("sure"))["neuron"])
+    assert grey == [neuron for neuron in drawn if neuron in unsure]
+    visit.requests.clear()
+
+
+def test_the_details_tell_chance_and_what_outdoes_its_frequency(
+    explorer: Page, comparisons: list[Comparison], stages: list[Stage]
+) -> None:
+    tested = comparisons[0].neurons.filter(pl.col("q_value").is_not_null()).sort("q_value", "neuron")
+    for row, verdict in (
+        (tested.row(0, named=True), None),
+        (tested.row(-1, named=True), "no more than chance"),
+    ):
+        explorer.fill("#query", str(row["neuron"]))
+        explorer.click(f"#neuron-{row['neuron']}")
+        told = explorer.inner_text("#detail .lead")
+        assert f"At equal numbers of activations {row['distance_matched']:.3f}" in told
+        assert f"where nothing changed {row['distance_null']:.3f}" in told
+        assert (verdict or ("changed" if row["q_value"] <= 0.05 else "no more than chance")) in told
+        for line, stage in zip(explorer.locator("#detail .beyond p").all(), stages[:2], strict=True):
+            table = (
+                stage.preferences().table(row["neuron"]).sort(["lift", "feature"], descending=[True, False])
+            )
+            assert (
+                line.inner_text().split(", ") == table.filter(pl.col("lift") > 1)["feature"].head(8).to_list()
+            )
+    unsure = comparisons[2].neurons.filter(pl.col("confident_state") == "unsure")["neuron"][0]
+    explorer.select_option("#pair", "2")
+    explorer.fill("#query", str(unsure))
+    explorer.click(f"#neuron-{unsure}")
+    assert "no more than chance" in explorer.inner_text("#detail .lead")
+    assert picked(explorer).startswith(f"Neuron {unsure} unsure")
 
 
 def test_click_shows_what_the_neuron_prefers(explorer: Page, stages: list[Stage]) -> None:
@@ -388,13 +448,13 @@ def test_walks_by_keyboard(explorer: Page) -> None:
 def test_tab_reaches_every_control(explorer: Page) -> None:
     explorer.focus("#pair")
     reached = []
-    for _ in range(14):
+    for _ in range(16):
         explorer.keyboard.press("Tab")
         reached.append(explorer.evaluate("document.activeElement.id || document.activeElement.tagName"))
     assert reached[0] == "query"
     assert reached[1] == "INPUT"
     assert "neurons" in reached
-    assert reached.count("BUTTON") == 8
+    assert reached.count("BUTTON") == 10
 
 
 def test_every_control_has_a_name(explorer: Page) -> None:
@@ -424,7 +484,7 @@ def test_the_address_keeps_the_neuron(visit: Visit) -> None:
 
 
 def test_deep_link_opens_the_neuron(browser: Browser, file: Path, comparisons: list[Comparison]) -> None:
-    neuron = comparisons[2].neurons.filter(pl.col("state") == "gained")["neuron"][-1]
+    neuron = comparisons[2].neurons.filter(pl.col("confident_state") == "gained")["neuron"][-1]
     visit = Visit.to(browser, file, f"#neuron={neuron}&pair=3")
     assert picked(visit.page).startswith(f"Neuron {neuron} gained")
     assert visit.page.input_value("#pair") == "2"
@@ -460,10 +520,10 @@ def test_switching_the_comparison_keeps_the_neuron(explorer: Page, comparisons: 
         explorer.select_option("#pair", str(pair))
         row = comparison.neurons.row(17, named=True)
         cells = explorer.locator("#neuron-17 td").all_inner_texts()
-        assert cells[1].strip() == row["state"]
+        assert cells[1].strip() == row["confident_state"]
         assert cells[3:5] == [str(row["length_before"]), str(row["length_after"])]
         assert cells[7] == ("–" if row["hellinger"] is None else f"{row['hellinger']:.3f}")
-        assert row["state"] in picked(explorer)
+        assert row["confident_state"] in picked(explorer)
 
 
 def test_a_click_in_a_figure_opens_the_neuron(visit: Visit, comparisons: list[Comparison]) -> None:

@@ -33,9 +33,22 @@ def sections(outcome: Outcome, questions: Questions, epochs: Timeline) -> list[S
             f"The language model reads text for {max(outcome.pretraining.snapshots)} epochs; epoch {best} is the "
             "best on validation text and is called unsup from here on. How far do preferences move from the first "
             "epoch to the best, and how far in the last epoch before it? Even without any training a neuron that wins "
-            "few words shows a large distance, so look at lengths and wins before calling it change.",
+            "few words shows a large distance, so every distance stands beside the one that is seen where nothing "
+            "changed.",
             [
                 Picture(plots.training_curves(outcome.pretraining.curves)),
+                Picture(
+                    plots.timeline(epochs),
+                    "Over a training everything slows down: a rank correlation that vanishes without the common trend "
+                    "is no evidence that one follows the other.",
+                ),
+                Picture(plots.knowledge_flow(epochs)),
+                Picture(plots.stage_distances(epochs)),
+                Picture(
+                    plots.pos_first(epochs),
+                    "Were parts of speech learned first, their line would lie below the band and below the untrained "
+                    "model: mass would follow them more closely than it follows any grouping of words.",
+                ),
                 Picture(
                     plots.pos_frequency(
                         questions.first["pos"].before, questions.first["pos"].after, styles=styles

@@ -211,7 +211,11 @@ def timeline(
             found = compare(stages[i], stages[j], feature, layer, weight)
             require_folds(found)
             if references and permutations:
-                found = with_significance(found, permutations=permutations, level=level, seed=seed)
+                # Intervals are looked at neuron by neuron, and only the steps are kept so.
+                resamples = 200 if "previous" in references else 2
+                found = with_significance(
+                    found, permutations=permutations, resamples=resamples, level=level, seed=seed
+                )
                 squared = found.neurons["hellinger_sq_cv"].fill_null(np.nan).to_numpy()
             else:
                 squared = cross_validated(found.before, found.after, weight, seed=seed)

@@ -6,13 +6,14 @@ import json
 import math
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.unit.reporting.builders import stage_of, story, vocabulary
 from txray.plots import stage_styles
 from txray.preferences import Stage
-from txray.reporting.explorer import EXEMPLARS, FEATURES, explorer_data
-from txray.transfer import STATES, Comparison, compare
+from txray.reporting.explorer import BEYOND, EXEMPLARS, FEATURES, explorer_data
+from txray.transfer import CONFIDENT_STATES, STATES, Comparison, compare, with_significance
 
 
 def data_of(stages: list[Stage], comparisons: list[Comparison]) -> dict[str, Any]:
@@ -92,6 +93,46 @@ def test_rows_are_those_of_the_comparison(comparisons: list[Comparison], data: d
             else:
                 assert pair["hellinger"][neuron] == pytest.approx(row["hellinger"], rel=1e-3)
     assert seen == set(STATES)
+
+
+def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str, Any]) -> None:
+    assert all(pair["tests"] is None for pair in data["pairs"])
+    comparison = with_significance(compare(stages[0], stages[1]), permutations=500)
+    (pair,) = data_of(stages, [comparison])["pairs"]
+    neurons = comparison.neurons
+    assert [CONFIDENT_STATES[state] for state in pair["state"]] == neurons["confident_state"].to_list()
+    tests = pair["tests"]
+    for row in neurons.iter_rows(named=True):
+        changed = row["q_value"] is not None and row["q_value"] <= 0.05
+        assert tests["sure"][row["neuron"]] == (changed or row["confident_state"] in ("avoided", "gained"))
+        for name, column in (
+            ("q", "q_value"),
+            ("squared", "hellinger_sq_cv"),
+            ("matched", "distance_matched"),
+            ("chance", "distance_null"),
+        ):
+            found = tests[name][row["neuron"]]
+            assert found == (None if row[column] is None else pytest.approx(row[column], rel=1e-3))
+    order = sorted(range(60), key=tests["rank"].__getitem__)
+    assert [tests["sure"][neuron] for neuron in order] == sorted(tests["sure"], reverse=True)
+    squared = [
+        tests["squared"][neuron] for neuron in order if tests["sure"][neuron] and tests["squared"][neuron]
+    ]
+    assert squared == sorted(squared, reverse=True)
+
+
+def test_features_beyond_frequency_are_those_of_highest_lift(
+    stages: list[Stage], data: dict[str, Any]
+) -> None:
+    for index, pair in enumerate(data["pairs"]):
+        for side, beyond in enumerate(pair["beyond"]):
+            table = stages[index + side].preferences().table().filter(pl.col("lift") > 1)
+            for neuron in range(60):
+                ids = beyond["id"][beyond["start"][neuron] : beyond["start"][neuron + 1]]
+                mine = table.filter(pl.col("neuron") == neuron).sort(
+                    ["lift", "feature"], descending=[True, False]
+                )
+                assert [data["words"]["token"][i] for i in ids] == mine["feature"].head(BEYOND).to_list()
 
 
 def test_pairs_point_at_their_stages(data: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ import re
 from html import unescape
 
 import numpy as np
+import polars as pl
 
 from tests.unit.reporting.builders import stage_of, vocabulary
 from txray.preferences import Preferences
 from txray.reporting.headlines import headline
-from txray.transfer import compare
+from txray.transfer import compare, with_significance
 
 
 def words_of(html: str) -> str:
@@ -44,6 +45,25 @@ def test_numbers_are_those_of_the_neurons() -> None:
     assert f"{np.mean(was[shared]):.1f} tokens on average before and {np.mean(now[shared]):.1f} after" in text
     assert "55 % of 20 neurons stay preferred from unsup to sup" in text
     assert f"held by {half(first)} neurons before and by {half(second)} after" in text
+
+
+def test_a_tested_comparison_tells_what_is_more_than_chance() -> None:
+    words = vocabulary(60)
+    before = stage_of("unsup", words, silent=range(3), seed=1)
+    after = stage_of("sup", words, silent=range(2, 9), n_words=700, seed=2)
+    comparison = with_significance(compare(before, after), permutations=500)
+    text, summary = words_of(headline(comparison)), comparison.summary
+    assert f"{summary['changed']} of {summary['tested']} tested neurons changed what they prefer" in text
+    assert (
+        f"{summary['confident_avoided']} of 6 avoided and {summary['confident_gained']} of 2 gained" in text
+    )
+    for state in ("avoided", "gained"):
+        number = summary[f"confident_{state}"]
+        assert (f" {state} {number} " in text) == (number > 0)
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    lengths = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
+    assert f"prefers {lengths[0]:.1f} tokens before and {lengths[1]:.1f} after" in text
+    assert "tested" not in words_of(headline(compare(before, after)))
 
 
 def test_nothing_shared_is_said_plainly() -> None:

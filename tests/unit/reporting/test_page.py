@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import txray
 from tests.unit.reporting.builders import stage_of, story, vocabulary
 from txray.errors import OutputError, ShapeError, UnknownNameError, UsageError
-from txray.preferences import Stage
+from txray.preferences import Preferences, Stage
 from txray.reporting import Section
 from txray.transfer import compare
 
@@ -90,6 +91,32 @@ def test_tells_the_story_in_order(page: str) -> None:
     assert [text for tag, text in outline.headings if tag == "h1"] == ["A story"]
     levels = [int(tag[1]) for tag, _ in outline.headings]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_changes_are_tested_unless_nobody_wants_that(stages: list[Stage], tmp_path: Path) -> None:
+    tested, plain = (
+        txray.report(stages[:2], tmp_path / f"{number}.html", permutations=number).read_text(encoding="utf-8")
+        for number in (200, 0)
+    )
+    assert "false discoveries" in tested
+    assert "5 % false discoveries" not in plain
+    one_fold = [
+        replace(stage, collected={key: one_folded(side) for key, side in stage.collected.items()})
+        for stage in stages[:2]
+    ]
+    untestable = txray.report(one_fold, tmp_path / "fold.html").read_text(encoding="utf-8")
+    assert "5 % false discoveries" not in untestable
+
+
+def one_folded(preferences: Preferences) -> Preferences:
+    """The rows of the first fold, as if there were no other."""
+    mine = preferences.fold == 0
+    columns = ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
+    return replace(
+        preferences,
+        corpus_counts=preferences.corpus_counts[:1],
+        **{name: getattr(preferences, name)[mine] for name in columns},
+    )
 
 
 def test_given_sections_replace_the_default_ones_and_keep_their_order(
