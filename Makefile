@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench experiment clean
+.PHONY: help demo test check format docs bench evidence experiment clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
 
 bench: $(INSTALLED)  ## speed and memory as ratios, written to docs/performance.md (some 20 minutes)
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks
+
+evidence: $(INSTALLED)  ## whether the statistics find what is there: SNAPSHOT=... DATA=... (some 40 minutes)
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 TXRAY_SNAPSHOT=$(SNAPSHOT) TXRAY_DATA=$(DATA) \
+		$(BIN)/python -m benchmarks.evidence
 
 experiment: $(INSTALLED)  ## the experiment on real text: WIKITEXT=... IMDB=... CONLLU=... [PRESET=small] [OUT=out/small]
 	$(BIN)/txray experiment --preset $(or $(PRESET),small) --wikitext $(WIKITEXT) --imdb $(IMDB) \

@@ -37,6 +37,7 @@ PACKAGES = (
     "capture",
     "preferences",
     "transfer",
+    "planting",
     "plots",
     "reporting",
     "experiment",
@@ -126,6 +127,16 @@ def test_the_table_of_bias_is_what_its_code_gives(tmp_path: Path) -> None:
     assert told.keys() == names["bias"].keys()
     for wins, values in told.items():
         assert_allclose(values, names["bias"][wins], atol=0.0051)
+
+
+def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) -> None:
+    names = run("concepts.md", tmp_path)
+    told = re.search(r"print\(pair\)  # (.*)", (DOCS / "concepts.md").read_text(encoding="utf-8"))
+    assert told
+    assert told[1] in repr(names["pair"])
+    called = dict(names["called"]["group"].value_counts().iter_rows())
+    assert called["changed"] >= 45
+    assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
 
 
 def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickstart: Path) -> None:

@@ -58,9 +58,11 @@ def match(
         f"{of_state.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
         f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none; rarer ones are left out"
     )
-    typer.echo(
-        f"a match has an affinity above {matching.threshold:.3f}, which {level:.0%} of pairs reach by chance"
+    low, high = (
+        f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
+    span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
+    typer.echo(f"a match has an affinity above {span}, which {level:.0%} of pairs reach by chance")
     if out is not None:
         with atomic_file(out) as new:
             if out.suffix == ".csv":

@@ -127,7 +127,7 @@ def planted(
     appeared: float = 0.1,
     rarer: float = 0.1,
     moved: float = 0.0,
-    effect: float = 1.0,
+    effect: float = 0.9,
     rarer_by: float = 10.0,
     seed: int = 0,
 ) -> Planted:
@@ -148,7 +148,8 @@ def planted(
         appeared: share that never win before.
         rarer: share that win the same words after, but less often.
         moved: share that have another index after, and are the same otherwise.
-        effect: share of the wins of a changed neuron that go to other words.
+        effect: share of the wins of a changed neuron that go to other words. With 1 it has nothing in common with what
+            it was, which no trained neuron does, and which the plain distance cannot miss.
         rarer_by: how many times less often.
         seed: of everything; the global random state is neither used nor changed.
 

@@ -57,16 +57,15 @@ def matching_curve(*matchings: Matching) -> go.Figure:
                 ],
                 hoverinfo="text",
             )
-        limit = float(np.sqrt(1 - matching.threshold))
+        # Thresholds differ with length: the marker stands where the curve reaches the share that matches.
+        share = matching.matched_share
         figure.add_scatter(
-            x=[limit],
-            y=[100 * float(np.interp(limit, curve["distance"], curve["share"]))],
+            x=[float(np.interp(share, curve["share"], curve["distance"]))],
+            y=[100 * share],
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 10},
             showlegend=False,
-            hovertext=[
-                hover(name, f"threshold {limit:.3f}: {percent(matching.matched_share)} of the pairs match")
-            ],
+            hovertext=[hover(name, f"{percent(share)} of the pairs match")],
             hoverinfo="text",
         )
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
@@ -76,8 +75,8 @@ def matching_curve(*matchings: Matching) -> go.Figure:
     return dress(
         figure,
         title=f"Neurons that have a counterpart, by the {noun}s they prefer: {told}",
-        subtitle="Share of neurons paired at a distance or below; the marker is the threshold, which "
-        f"{' / '.join(dict.fromkeys(f'{100 * one.level:g} %' for one in matchings))} of pairs reach by chance",
+        subtitle="Share of neurons paired at a distance or below; the marker is the share that matches, by chance "
+        f"{' / '.join(dict.fromkeys(f'{100 * one.level:g} %' for one in matchings))}",
         caption=_caption(*matchings),
     )
 
@@ -158,11 +157,19 @@ def _name(matching: Matching) -> str:
 
 def _caption(*matchings: Matching) -> str:
     sides = [side for one in matchings for side in (one.before, one.after)]
-    limits = ", ".join(f"{one.threshold:.3f}" for one in matchings)
+    limits = ", ".join(_limits(one) for one in matchings)
     wins = ", ".join(dict.fromkeys(str(one.min_wins) for one in matchings))
     return caption(
         *sides, note=f"weight {matchings[0].weight} · at least {wins} wins · threshold of affinity {limits}"
     )
+
+
+def _limits(matching: Matching) -> str:
+    """The thresholds of a matching, or their span."""
+    low, high = (
+        f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
+    )
+    return low if low == high else f"{low} to {high}"
 
 
 def _stories(

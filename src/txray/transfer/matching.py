@@ -14,6 +14,7 @@ from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 from txray.transfer.affinity import Affinity
 from txray.transfer.comparison import Comparison, compare
+from txray.transfer.thresholds import Thresholds
 
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A pair of neurons that match, and neurons of either side that match none."""
@@ -28,8 +29,9 @@ class Matching:
         pairs: polars, one row per neuron of either side with enough wins: state (`matched`,
             `unmatched-before`, `unmatched-after`), before and after (indices, null where there is none), affinity
             (overlap of the distributions, 0 to 1, 1 - H^2; of a neuron before without match, with the one that it
-            was assigned to), mutual (whether each is the nearest of the other).
-        threshold: affinity that a pair must exceed.
+            was assigned to), threshold (affinity that chance reaches for pairs of this length, and a match exceeds),
+            mutual (whether each is the nearest of the other).
+        thresholds: of affinity, by the number of features of the shorter neuron of a pair.
         null: (n,) affinities of the pairs that are assigned where features are shuffled.
         weight: what the preference distributions normalise.
         min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
@@ -39,7 +41,7 @@ class Matching:
     before: Preferences
     after: Preferences
     pairs: pl.DataFrame
-    threshold: float
+    thresholds: Thresholds
     null: NDArray[np.float64]
     weight: Weight
     min_wins: int
@@ -48,7 +50,7 @@ class Matching:
     def __repr__(self) -> str:
         return (
             f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: "
-            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, threshold {self.threshold:.3f})"
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {self.level:.0%} by chance)"
         )
 
     @property
@@ -134,7 +136,7 @@ def match(
         weight: what the preference distributions normalise.
         min_wins: selected activations that a neuron must have: what rarer ones prefer says too little, and by chance
             two of them may prefer the same single word.
-        level: share of the chance pairs that may exceed the threshold.
+        level: share of the chance pairs, among those of about the same length, that may pass for matches.
         shuffles: of the features.
         seed: of the shuffles.
 
@@ -153,10 +155,27 @@ def match(
     pair = Affinity.of(first, second, weight, min_wins)
     sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)
-    null = np.concatenate([_assigned(pair.by_chance(random), *sides)[2] for _ in range(shuffles)])
-    threshold = float(np.quantile(null, 1 - level)) if len(null) else 1.0
-    pairs = _pairs(pair.observed(), *sides, threshold)
-    return Matching(first, second, pairs, threshold, null, weight, min_wins, level)
+    lengths = first.lengths(), second.lengths()
+    length, null = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                (_shorter(lengths, i, j), value)
+                for i, j, value in (_assigned(pair.by_chance(random), *sides) for _ in range(shuffles))
+            ),
+            strict=True,
+        )
+    )
+    thresholds = Thresholds.of(length, null, level)
+    pairs = _pairs(pair.observed(), *sides, lengths, thresholds)
+    return Matching(first, second, pairs, thresholds, null, weight, min_wins, level)
+
+
+def _shorter(
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], before: NDArray[np.int64], after: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n_pairs,) features of the shorter neuron of each pair."""
+    return np.minimum(lengths[0][before], lengths[1][after])
 
 
 def _assigned(
@@ -178,24 +197,27 @@ def _nearest(
 
 
 def _pairs(
-    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64], threshold: float
+    affinity: NDArray[np.float64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    thresholds: Thresholds,
 ) -> pl.DataFrame:
     first, second, value = _assigned(affinity, before, after)
+    threshold = thresholds.at(_shorter(lengths, first, second))
     nearest_after, nearest_before = _nearest(affinity, before, after)
     matched = value > threshold
     mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
-    of_first = dict(zip(first.tolist(), value.tolist(), strict=True))
+    of_first = dict(zip(first.tolist(), zip(value.tolist(), threshold.tolist(), strict=True), strict=True))
     left = sorted(set(before.tolist()) - set(first[matched].tolist()))
     right = sorted(set(after.tolist()) - set(second[matched].tolist()))
-    rows: list[tuple[str, int | None, int | None, float | None, bool]] = [
+    rows: list[tuple[str, int | None, int | None, float | None, float | None, bool]] = [
         *(
-            ("matched", int(i), int(j), float(a), bool(both))
-            for i, j, a, both in zip(
-                first[matched], second[matched], value[matched], mutual[matched], strict=True
-            )
+            ("matched", int(i), int(j), *of_first[int(i)], bool(both))
+            for i, j, both in zip(first[matched], second[matched], mutual[matched], strict=True)
         ),
-        *(("unmatched-before", i, None, of_first.get(i), False) for i in left),
-        *(("unmatched-after", None, j, None, False) for j in right),
+        *(("unmatched-before", i, None, *of_first.get(i, (None, None)), False) for i in left),
+        *(("unmatched-after", None, j, None, None, False) for j in right),
     ]
     return pl.DataFrame(rows, schema=_PAIR_SCHEMA, orient="row")
 
@@ -205,6 +227,7 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
     "before": pl.Int64(),
     "after": pl.Int64(),
     "affinity": pl.Float64(),
+    "threshold": pl.Float64(),
     "mutual": pl.Boolean(),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
+from scipy.stats import beta, false_discovery_control
 
 from txray.preferences.preferences import Weight
 from txray.transfer.distances import Distance
@@ -20,6 +20,9 @@ _FIRST = 200
 
 _CLEAR = 10
 """So many permutations at least as extreme settle that a neuron's change is none."""
+
+_SURE = 0.975
+"""How sure it must be that the p-value of a neuron that is done because it changed does not rise again."""
 
 _EQUAL = 1e-12
 """Divergences that differ by no more are equal: permutations that change nothing must count as extreme."""
@@ -86,7 +89,8 @@ class Permutations:
         """Permute.
 
         A neuron is done when it is settled: enough permutations were as extreme, or it is among the false-discovery
-        rate `level` already.
+        rate `level` by a p-value that further permutations will hardly exceed. By its p-value alone it would be done as
+        soon as it once looks small, and some are by luck.
 
         Args:
             draws: of the same two stages, differently thinned.
@@ -118,13 +122,25 @@ class Permutations:
             total_sq[unsettled] += np.square(found).sum(axis=1)
             self.extreme[unsettled] += (found >= self.observed[unsettled, None] - _EQUAL).sum(axis=1)
             self.done[unsettled] += n
-            unsettled &= (self.extreme < _CLEAR) & (q_values(self.p_value) > level)
+            unsettled &= (self.extreme < _CLEAR) & (q_values(self._highest_p_value()) > level)
             n = min(int(self.done.max()), most - int(self.done.max()))
         self.null, mean_sq = (
             np.divide(summed, self.done, out=np.full(len(summed), np.nan), where=self.done > 0)
             for summed in (total, total_sq)
         )
         self.spread = np.sqrt(np.maximum(mean_sq - self.null**2, 0))
+
+    def _highest_p_value(self) -> NDArray[np.float64]:
+        """(n_neurons,) upper end of the 95 % interval of the p-value of all permutations; NaN where there are none.
+
+        Source:
+            Clopper and Pearson 1934.
+        """
+        done = self.done > 0
+        highest = np.full(len(self.done), np.nan)
+        extreme = self.extreme[done]
+        highest[done] = beta.ppf(_SURE, extreme + 1, np.maximum(self.done[done] - extreme, 1e-9))
+        return highest
 
     @property
     def z_score(self) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import UsageError
+from txray.transfer.absence import absence_p_values
 from txray.transfer.comparison import STATES, Comparison
 from txray.transfer.distances import Distance, require_distance
 from txray.transfer.foldwise import Foldwise
@@ -19,7 +20,7 @@ from txray.transfer.lengths import rarefied_lengths
 from txray.transfer.permutation import Permutations, permuted_rates, q_values
 
 CONFIDENT_STATES = (*STATES, "unsure")
-"""The states, and `unsure` for neurons that are avoided or gained by no more than chance."""
+"""The states, and `unsure` for neurons that may be avoided or gained by chance, or merely rarer."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def with_significance(
       its 95 % interval `hellinger_sq_cv_low` and `hellinger_sq_cv_high`; `hellinger_cv`: its root, 0 where it is below.
     - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
     - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
-      difference; `confident_state`: the state, and `unsure` where it is avoided or gained and the rates differ by no
-      more than chance.
+      difference; `absence_p_value`: the chance that a neuron with wins in one stage only still responds in the other at
+      a tenth of its rate, and was not met; `confident_state`: the state, and `unsure` where it is avoided or gained and
+      the rates differ by no more than chance, or the neuron may merely have become so rare, or have been.
     - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
 
     Args:
@@ -192,20 +194,21 @@ def _rates(
     """What is known of how often neurons respond."""
     before, after = comparison.before, comparison.after
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
-    p_value = permuted_rates(
-        folds.wins(), words.astype(np.float64), paired=paired, n=settings.permutations, random=random
-    )
+    wins, counts = folds.wins(), words.astype(np.float64)
+    p_value = permuted_rates(wins, counts, paired=paired, n=settings.permutations, random=random)
     return {
         "win_rate_before": before.wins() / max(before.words, 1),
         "win_rate_after": after.wins() / max(after.words, 1),
         "rate_p_value": p_value,
         "rate_q_value": q_values(p_value),
+        "absence_p_value": absence_p_values(wins, counts),
     }
 
 
 def _confident_state(neurons: pl.DataFrame, level: float) -> pl.Series:
     change = pl.col("state").is_in(["avoided", "gained"])
-    unsure = change & ~(pl.col("rate_q_value") <= level).fill_null(value=False)
+    sure = (pl.col("rate_q_value") <= level) & (pl.col("absence_p_value") <= level)
+    unsure = change & ~sure.fill_null(value=False)
     return neurons.select(
         pl.when(unsure)
         .then(pl.lit("unsure"))

@@ -48,7 +48,8 @@ def test_curves_are_those_of_the_matching(matching: Matching) -> None:
     table = matching.curve()
     np.testing.assert_allclose(curve.y, 100 * table["share"].to_numpy())
     np.testing.assert_allclose(chance.y, 100 * table["null_share"].to_numpy())
-    assert mark.x[0] == pytest.approx(np.sqrt(1 - matching.threshold))
+    assert mark.y[0] == pytest.approx(100 * matching.matched_share)
+    assert np.interp(mark.x[0], table["distance"], table["share"]) == pytest.approx(matching.matched_share)
     with pytest.raises(UsageError, match="0 matchings"):
         plots.matching_curve()
     with pytest.raises(UsageError, match="5 matchings"):

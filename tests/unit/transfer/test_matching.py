@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from txray.errors import ShapeError, UsageError
 from txray.preferences import Preferences
 from txray.transfer import compare
 from txray.transfer.matching import match
+from txray.transfer.thresholds import Thresholds
 
 
 def renamed(preferences: Preferences, number: np.ndarray, neurons: int) -> Preferences:
@@ -82,10 +83,10 @@ def test_no_other_assignment_has_a_larger_sum(seed: int) -> None:
             overlap[i, j] = sum(np.sqrt(left[name] * right[name]) for name in left.keys() & right.keys())
     best = max(sum(overlap[i, j] for i, j in enumerate(order)) for order in permutations(range(4)))
     assert found._assigned.sum() == pytest.approx(best, abs=1e-9)
-    for state, i, j, affinity, mutual in found.pairs.iter_rows():
+    for state, i, j, affinity, threshold, mutual in found.pairs.iter_rows():
         if state == "matched":
             assert affinity == pytest.approx(overlap[i, j])
-            assert affinity > found.threshold
+            assert affinity > threshold
             assert mutual == (overlap[i].argmax() == j and overlap[:, j].argmax() == i)
     sides = [found.pairs[side].drop_nulls().to_list() for side in ("before", "after")]
     assert [sorted(side) for side in sides] == [
@@ -142,11 +143,62 @@ def test_what_cannot_be_matched_is_told() -> None:
             match(some, some, **wrong)  # type: ignore[arg-type]
 
 
+def test_thresholds_are_quantiles_of_chance_pairs_of_about_the_same_length() -> None:
+    random = np.random.default_rng(0)
+    length = random.integers(1, 60, 3_000)
+    affinity = 1 / length + 0.1 * random.random(3_000)
+    found = Thresholds.of(length, affinity, 0.05)
+    bounds = [*found.length.tolist(), 1_000]
+    assert len(bounds) > 8
+    for number, (low, high) in enumerate(pairwise(bounds)):
+        inside = (length >= low) & (length < high)
+        assert inside.sum() >= 200
+        assert found.affinity[number] == pytest.approx(np.quantile(affinity[inside], 0.95))
+        assert (found.at(length[inside]) == found.affinity[number]).all()
+    assert found.at(np.array([10_000]))[0] == found.affinity[-1]
+    few = Thresholds.of(length[:50], affinity[:50], 0.05)
+    assert few.affinity.tolist() == [pytest.approx(np.quantile(affinity[:50], 0.95))]
+    assert Thresholds.of(length[:0], affinity[:0], 0.05).at(np.array([3])).tolist() == [1.0]
+
+
+def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
+    long = text(60, 60_000, 1)
+    events = [
+        (int(f), int(n), long.features[k], float(t / c))
+        for f, n, k, c, t in zip(long.fold, long.neuron, long.feature_id, long.count, long.sum, strict=True)
+        for _ in range(c)
+    ]
+    short = [(number % 16, 60 + number % 90, f"x{number % 90}", 0.5) for number in range(3_600)]
+    before = preferences_of([*events, *short], n_neurons=150, folds=16)
+    again = text(60, 60_000, 2)
+    after = preferences_of(
+        [
+            *(
+                (int(f), int(n), again.features[k], float(t / c))
+                for f, n, k, c, t in zip(
+                    again.fold, again.neuron, again.feature_id, again.count, again.sum, strict=True
+                )
+                for _ in range(c)
+            ),
+            *short,
+        ],
+        n_neurons=150,
+        folds=16,
+    )
+    found = match(before, after, weight="mass")
+    matched = found.pairs.filter(found.pairs["state"] == "matched")
+    long_ones = matched.filter(matched["before"] < 60)
+    # One word each: chance makes pairs of affinity 1, which say nothing.
+    assert matched.height == long_ones.height >= 54
+    assert (long_ones["before"] == long_ones["after"]).all()
+    assert found.thresholds.affinity[0] == 1 > found.thresholds.affinity[-1]
+
+
 def test_neurons_that_won_once_set_no_threshold() -> None:
     rare = [(0, 20 + number, f"w{number % 5}", 1.0) for number in range(40)]
     before = preferences_of([*random_events(4_000, n_neurons=20, folds=4), *rare], n_neurons=60)
-    assert match(before, before, min_wins=1).threshold == 1
+    assert match(before, before, min_wins=1).thresholds.affinity.max() == 1
     found = match(before, before)
-    assert found.threshold < 0.95
+    assert found.thresholds.affinity.max() < 0.95
     assert found.matched_share == 1
     assert sorted(found.pairs["before"].to_list()) == list(range(20))

@@ -63,6 +63,10 @@ def test_p_values_are_those_of_all_permutations(
     assert (np.isnan(folds.divergence(dealt, 1 - dealt, "mean"))[there].any()) == (n == 30)
     np.testing.assert_allclose(found.p_value[there], exact[there], atol=0.03)
     np.testing.assert_allclose(found.null[there], every.mean(axis=1)[there], atol=0.01)
+    np.testing.assert_allclose(found.spread[there], every.std(axis=1)[there], atol=0.01)
+    spread = there & (every.std(axis=1) > 0.01)
+    z_score = (actual[spread, 0] - every.mean(axis=1)[spread]) / every.std(axis=1)[spread]
+    np.testing.assert_allclose(found.z_score[spread], z_score, atol=0.15)
     assert np.isnan(found.p_value[~there]).all()
 
 
@@ -76,6 +80,24 @@ def test_settled_neurons_are_permuted_no_further(monkeypatch: pytest.MonkeyPatch
     assert (found.done[tested] < 800).any()
     # Where everything is a discovery, nothing is left to be decided.
     assert (permuted(paired=False, most=800, level=1.0).done[tested] == 50).all()
+
+
+def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("txray.transfer.permutation._CLEAR", 10_000)
+    first = permuted(paired=False, most=200)
+    # One neuron alone, so that its q-value is its p-value.
+    neuron = int(np.nanargmin(first.p_value))
+    p_value = float(first.p_value[neuron])
+
+    def done(level: float) -> int:
+        draws = [Foldwise.of(*pair(400)).of_neurons(np.arange(12) == neuron)]
+        random = np.random.default_rng(0)
+        found = Permutations(draws, "mean", "hellinger", paired=False, most=400, level=level, random=random)
+        return int(found.done[neuron])
+
+    assert done(p_value + 0.005) == 400
+    # Where luck cannot have made it small enough, it is settled at once.
+    assert done(p_value + 0.2) == 200
 
 
 def test_a_stage_against_itself_is_never_a_change() -> None:

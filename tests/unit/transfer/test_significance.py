@@ -14,6 +14,7 @@ from tests.unit.transfer.test_foldwise import FOLDS, direct, expected, pair
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Preferences
 from txray.transfer import compare
+from txray.transfer.absence import absence_p_values
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.halves import Halves, resampled, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
@@ -199,3 +200,41 @@ def test_what_cannot_be_tested_is_told() -> None:
     ):
         with pytest.raises(UsageError, match=f"significance: {next(iter(wrong))}="):
             with_significance(comparison, **wrong)
+
+
+def test_absence_is_the_chance_of_meeting_a_tenth_of_the_rate_nowhere() -> None:
+    words = np.array([100.0, 300.0, 200.0, 200.0])  # two folds of either stage
+    wins = np.array(
+        [[10, 30, 0, 0], [0, 0, 20, 20], [5, 5, 1, 0], [0, 0, 0, 0], [40, 0, 0, 0]], dtype=np.float64
+    )
+    found = absence_p_values(wins, words)
+    assert found[0] == pytest.approx(np.exp(-0.1 * 40))
+    assert found[1] == pytest.approx(np.exp(-0.1 * 40))
+    assert np.isnan(found[2:4]).all()
+    # All in one fold: expected are 10 and 30, and (30^2 / 10 + 30^2 / 30) / 1 = 120 wins count as one.
+    assert found[4] == pytest.approx(np.exp(-0.1 * 40 / 120))
+
+
+def test_absence_where_the_rate_is_a_tenth_is_as_rare_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    words = np.full(32, 1_000.0)
+    before = random.poisson(3.0, (4_000, 16))
+    after = random.poisson(0.3, (4_000, 16))
+    found = absence_p_values(np.concatenate((before, after), axis=1).astype(float), words)
+    gone = np.isfinite(found)
+    # 48 wins before, so that 4.8 are expected after: none at all in 0.8 % of cases.
+    assert gone.mean() == pytest.approx(np.exp(-4.8), abs=0.005)
+    assert np.median(found[gone]) == pytest.approx(np.exp(-4.8), rel=0.5)
+
+
+def test_a_neuron_that_may_merely_be_rarer_is_unsure() -> None:
+    def stage(wins: int) -> Preferences:
+        events = [(i % 16, 0, f"w{i % 20}", 1.0) for i in range(wins)]
+        return preferences_of([*events, *[(i % 16, 1, f"v{i % 20}", 1.0) for i in range(3_200)]], folds=16)
+
+    for wins, state in ((16, "unsure"), (64, "avoided")):
+        neurons = with_significance(compare(stage(wins), stage(0)), **QUICK).neurons
+        row = neurons.row(0, named=True)
+        assert row["rate_q_value"] <= 0.05, "its rate did fall, in either case"
+        assert (row["absence_p_value"] <= 0.05) == (state == "avoided")
+        assert row["confident_state"] == state

@@ -1,0 +1,51 @@
+"""Measure everything, or the tables named, and put them into docs/evidence.md."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks.evidence import matching, null, planted
+from benchmarks.evidence.tables import Measured
+
+PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
+
+TABLES: dict[str, Measured] = {
+    "null": null.measured,
+    "planted": planted.ranking,
+    "strata": planted.strata,
+    "states": planted.states,
+    "matching": matching.measured,
+    "costs": matching.costs,
+}
+
+
+def main(chosen: list[str]) -> None:
+    """Measure; each table replaces what stands between its two marks."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for name in chosen or TABLES:
+        started = time.perf_counter()
+        table = TABLES[name]()
+        print(f"{name}: {time.perf_counter() - started:.0f} s\n{table}", flush=True)
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), name, str(table)), encoding="utf-8")
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """The page with `text` between the marks of a table; `make evidence` writes nothing elsewhere."""
+    first, last = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->"
+    head, begun, rest = page.partition(first)
+    _, ended, tail = rest.partition(last)
+    if not (begun and ended):
+        raise SystemExit(
+            f"{PAGE.name} has no marks {first.strip()!r} and {last!r}; put them where the table is to be"
+        )
+    return f"{head}{first}\n{text}\n{last}{tail}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

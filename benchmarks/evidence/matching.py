@@ -1,0 +1,105 @@
+"""A planted permutation: whether neurons are found again, and what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.evidence.planted import stages
+from benchmarks.evidence.tables import Table, percent, ratio
+from txray import Stage, compare, match, planted, with_significance
+from txray.preferences.distributions import aligned
+
+WORDS = (100_000, 400_000)
+_MORE = 4_000_000
+"""Words in which nearly every one of 1,500 neurons wins a hundred."""
+_LENGTHS = ((3, 300), (1, 60))
+_MIN_WINS = 20
+
+
+def measured() -> Table:
+    """Shares of neurons that are found again."""
+    rows = [_found(lengths, words) for lengths in _LENGTHS for words in (*WORDS, _MORE)]
+    columns = [
+        "lengths",
+        "words",
+        f"neurons with {_MIN_WINS} wins on both sides",
+        "thresholds",
+        "pairs that match",
+        "of those right",
+        "found again, of all 1,500",
+        f"of those with {_MIN_WINS} wins",
+        "of those with 100 wins",
+        f"assigned right, threshold aside, of those with {_MIN_WINS}",
+    ]
+    return Table(columns, rows)
+
+
+def _found(lengths: tuple[int, int], words: int) -> list[str]:
+    pair = planted(1500, lengths=lengths, changed=0, vanished=0, appeared=0, rarer=0, moved=1.0, seed=1)
+    before, after = stages(pair, words, 1, same=True)
+    matching = match(before, after, min_wins=_MIN_WINS)
+    moved = pair.truth["neuron_after"].to_numpy()
+    wins = np.minimum(before.preferences().wins(), after.preferences().wins()[moved])
+    pairs = matching.pairs.filter(pl.col("state") == "matched")
+    right = moved[pairs["before"].to_numpy()] == pairs["after"].to_numpy()
+    found = np.zeros(len(moved), bool)
+    found[pairs["before"].to_numpy()[right]] = True
+    return [
+        f"{lengths[0]} to {lengths[1]}",
+        f"{words:,}",
+        f"{(wins >= _MIN_WINS).sum():,}",
+        f"{matching.thresholds.affinity.max():.2f} to {matching.thresholds.affinity.min():.2f}",
+        percent(matching.matched_share),
+        percent(ratio(right.sum(), len(right))),
+        percent(float(found.mean())),
+        percent(float(found[wins >= _MIN_WINS].mean())),
+        percent(float(found[wins >= 100].mean())),
+        percent(float(_assigned(before, after, moved)[wins >= _MIN_WINS].mean())),
+    ]
+
+
+def _assigned(before: Stage, after: Stage, moved: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n_neurons,) whether a neuron is assigned to itself, as if all pairs matched."""
+    sides = [stage.preferences() for stage in (before, after)]
+    p, q = aligned(*(side.distributions() for side in sides))
+    rows, columns = (np.flatnonzero(side.wins() >= _MIN_WINS) for side in sides)
+    affinity = (p.matrix.sqrt() @ q.matrix.sqrt().T).toarray()[np.ix_(rows, columns)]
+    row, column = linear_sum_assignment(affinity, maximize=True)
+    found = np.zeros(len(moved), bool)
+    found[rows[row]] = moved[rows[row]] == columns[column]
+    return found
+
+
+def costs() -> Table:
+    """Seconds of the statistics, from stages in memory."""
+    rows = []
+    for n_neurons in (300, 1500):
+        pair = planted(n_neurons, seed=1)
+        for words in WORDS:
+            before, after = stages(pair, words, 1, same=True)
+            rows.append(
+                [
+                    f"{n_neurons:,}",
+                    f"{words:,}",
+                    f"{_seconds(lambda b=before, a=after: compare(b, a)):.2f}",
+                    f"{_seconds(lambda b=before, a=after: with_significance(compare(b, a))):.1f}",
+                    f"{_seconds(lambda b=before, a=after: match(b, a)):.1f}",
+                ]
+            )
+    return Table(["neurons", "words", "`compare`", "`with_significance`", "`match`"], rows)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Of the processor, on one thread: what else runs does not count. The faster of two."""
+    times = []
+    for _ in range(2):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
