@@ -21,6 +21,7 @@ from numpy.testing import assert_allclose
 
 import txray
 from txray.cli import plot
+from txray.cli.figures import FIGURES
 from txray.cli.main import app
 from txray.errors import TxrayError
 
@@ -308,7 +309,7 @@ def test_every_figure_of_the_command_line_is_explained() -> None:
         for line in block.splitlines()
         if line.startswith("$ txray plot")
     }
-    assert shown == {*plot._FIGURES, plot._CURVES}
+    assert shown == {*FIGURES, plot._CURVES}
 
 
 def test_generated_parts_come_from_the_code() -> None:

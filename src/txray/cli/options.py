@@ -47,7 +47,7 @@ def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpu
 
 Permutations = Annotated[
     int,
-    typer.Option("--permutations", min=0, help="Of a neuron at most, in tests; 0 leaves significance out."),
+    typer.Option("--permutations", help="Of a neuron at most, in tests; 0 leaves significance out."),
 ]
 Scores = Annotated[
     Path | None,

@@ -41,12 +41,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     kinds = ("--feature", "token", "--feature", "pos", "--max-words", 3_000)
     for name, model, text in (
+        ("untrained", "lm/epoch-000", articles),
         ("early", "lm/epoch-001", articles),
         ("unsup", "lm/epoch-002", articles),
         ("sup", "clf/epoch-001", reviews),
     ):
         assert txray("collect", folder / model, *text, "--out", folder / name, *kinds) == 0
     patch.undo()
+    (folder / "scores.csv").write_text("stage,perplexity\nuntrained,400\nearly,90\nunsup,80\nsup,70\n")
     return folder
 
 
@@ -93,6 +95,19 @@ def test_match_writes_the_pairs(
     assert "pairs are written as .parquet or .csv" in capsys.readouterr().err
 
 
+def test_timeline_writes_its_tables(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = [made / name for name in ("untrained", "early", "unsup", "sup")]
+    options = ("--scores", made / "scores.csv", "--permutations", 200, "--out", tmp_path / "t")
+    assert txray("timeline", *stages, *options) == 0
+    told = capsys.readouterr().out
+    changes = pl.read_parquet(tmp_path / "t" / "changes.parquet")
+    assert changes["before"].to_list()[:3] == ["untrained", "early", "unsup"]
+    rho = json.loads((tmp_path / "t" / "timeline.json").read_text())["correlations"]["rnn: perplexity"]["rho"]
+    assert f"change with change of perplexity {rho:.2f}" in told
+    assert "confident_gained" in told
+    assert pl.read_csv(tmp_path / "t" / "stages.csv")["perplexity"].to_list() == [400, 90, 80, 70]
+
+
 @pytest.mark.parametrize(
     ("figure", "stages", "options"),
     [
@@ -101,6 +116,14 @@ def test_match_writes_the_pairs(
         ("hellinger-length", ("early", "unsup"), ()),
         ("length-shift", ("early", "unsup"), ("--feature", "pos")),
         ("states", ("early", "unsup"), ()),
+        ("volcano", ("early", "unsup"), ("--permutations", 200)),
+        ("timeline", ("untrained", "early", "unsup"), ("--permutations", 200, "--scores", "{scores}")),
+        ("knowledge-flow", ("early", "unsup"), ("--permutations", 200)),
+        ("stage-distances", ("untrained", "early", "unsup"), ()),
+        ("pos-first", ("untrained", "early", "unsup"), ()),
+        ("matching", ("early", "unsup"), ()),
+        ("matching-curve", ("early", "unsup"), ("--layer", "rnn", "--layer-after", "rnn")),
+        ("layer-affinity", ("early", "unsup"), ()),
         ("most-changed", ("early", "unsup"), ("-k", 4, "--min-wins", 10)),
         ("least-changed", ("early", "unsup"), ("-k", 4, "--min-wins", 10)),
         ("gained", ("early", "unsup"), ("-k", 3)),
@@ -114,7 +137,7 @@ def test_plot_draws_every_figure(
 ) -> None:
     folders = [made / stage for stage in stages]
     strongest = load_stage(made / "unsup").preferences().wins().argmax()
-    given = [str(option).format(strongest=strongest) for option in options]
+    given = [str(option).format(strongest=strongest, scores=made / "scores.csv") for option in options]
     assert txray("plot", figure, *folders, "--out", tmp_path / "f.json", *given) == 0
     drawn = json.loads((tmp_path / "f.json").read_text())
     assert drawn["data"]
@@ -143,6 +166,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         "collect",
         "compare",
         "match",
+        "timeline",
+        "similarity",
         "plot",
         "report",
         "experiment",
@@ -218,6 +243,17 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (("match", "{early}", "{unsup}", "--level", "0"), 2, "level must lie between 0 and 1"),
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
+        (("timeline", "{early}"), 2, "give at least two"),
+        (("timeline", "{early}", "{unsup}", "--layer", "lstm"), 2, "layer of every stage 'lstm'"),
+        (("timeline", "{early}", "{unsup}", "--scores", "s.txt"), 2, "read from .csv or .parquet"),
+        (("timeline", "{early}", "{unsup}", "--scores", "s.csv"), 1, "s.csv"),
+        (("timeline", "{early}", "{unsup}", "--permutations", "-1"), 2, "permutations=-1"),
+        (
+            ("plot", "volcano", "{early}", "{unsup}", "--permutations", "0", "-o", "f.json"),
+            2,
+            "not been tested",
+        ),
+        (("plot", "timeline", "{early}", "-o", "f.json"), 2, "at least two"),
         (("experiment", "--preset", "huge", "-o", "x"), 2, "demo, small, paper"),
         (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),
         (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 from tests.unit.experiment.tiny import TINY
 from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, Outcome, run_experiment, write_results
-from txray.experiment.comparisons import Questions
-from txray.experiment.run import stage_name
+from txray.experiment.chance import chance_table
+from txray.experiment.comparisons import Questions, timeline_of
+from txray.experiment.run import _spread, stage_name
 from txray.experiment.sources import RealSources, held_out
 from txray.experiment.table import Row, markdown, rows
 from txray.preferences import load_stage
+from txray.transfer import Timeline
 
 
 def quiet(_: str) -> None:
@@ -29,8 +32,60 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def table(outcome: Outcome) -> dict[str, Row]:
-    return {row.quantity: row for row in rows(outcome, Questions.of(outcome))}
+def epochs(outcome: Outcome) -> Timeline:
+    return timeline_of(outcome)
+
+
+@pytest.fixture(scope="module")
+def table(outcome: Outcome, epochs: Timeline) -> dict[str, Row]:
+    return {row.quantity: row for row in rows(outcome, Questions.of(outcome), epochs)}
+
+
+def test_the_epochs_are_followed_beside_the_validation_text(outcome: Outcome, epochs: Timeline) -> None:
+    assert epochs.names == [stage.name for stage in outcome.epochs.values()]
+    assert list(outcome.epochs) == [0, 1, 2, 3]
+    curves = outcome.pretraining.curves.filter(pl.col("split") == "validation").sort("epoch")
+    assert epochs.stages["perplexity"].to_list() == curves["perplexity"].to_list()
+    assert {stage.manifest["words"] for stage in outcome.epochs.values()} == {TINY.collection_words}
+
+
+def test_of_many_epochs_some_are_followed_evenly_spread() -> None:
+    assert _spread(list(range(51)), 6) == {0, 10, 20, 30, 40, 50}
+    assert _spread([0, 1, 2], 13) == {0, 1, 2}
+    assert _spread(list(range(51)), 1) == {0}
+
+
+def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row], epochs: Timeline) -> None:
+    key = "rank correlation of change and change of perplexity, by epoch (p) / without the common trend"
+    found = epochs.correlation("perplexity")
+    assert (
+        table[key].ours == "-" if found.rho is None else table[key].ours.startswith(f"{found.rho:.2f} (p = ")
+    )
+    closer = (epochs.stages["pos_divergence"] < epochs.stages["pos_shuffled_low"]).sum()
+    key = "POS: epochs in which mass follows tags more closely than exchanged tags"
+    assert table[key].ours == f"{closer} of 4"
+    steps = epochs.changes.filter(pl.col("reference") == "previous")
+    first, last = steps.row(0, named=True), steps.row(-1, named=True)
+    wanted = f"{first['changed']} of {first['tested']} / {last['changed']} of {last['tested']}"
+    assert table["neurons that changed, first / last epoch followed"].ours == wanted
+
+
+def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> None:
+    questions = Questions.of(outcome)
+    lines = chance_table(questions).splitlines()[2:]
+    assert len(lines) == 8
+    for line, (what, kind) in zip(
+        lines, product(("first", "last", "domain", "supervision"), ("token", "pos")), strict=True
+    ):
+        comparison = getattr(questions, what)[kind]
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        assert cells[1] == kind
+        assert cells[2] == f"{comparison.summary['changed']} of {comparison.summary['tested']}"
+        assert cells[3] == f"{comparison.summary['confident_avoided']} of {comparison.summary['avoided']}"
+        shared = comparison.neurons.filter(pl.col("state") == "shared")
+        assert cells[5] == f"{shared['hellinger'].mean():.2f}"
+        rarefied = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
+        assert cells[10] == f"{rarefied[0]:.0f} → {rarefied[1]:.0f}"
 
 
 def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:

@@ -19,7 +19,7 @@ from txray.planting import GROUPS
 from txray.preferences import Stage
 
 TEXT = demo_corpus("encyclopedia", words=60_000)
-ALL: dict[str, Any] = {"moved": 0.1, "corpus": TEXT, "seed": 3}
+ALL: dict[str, Any] = {"moved": 0.1, "effect": 1.0, "corpus": TEXT, "seed": 3}
 
 
 @cache
@@ -194,7 +194,7 @@ def test_lengths_and_rates_spread_as_told() -> None:
     assert 250 < truth["length_before"].to_numpy().max() <= 300
     # Log-uniform: as many up to the middle, the root of 3 * 300, as above.
     assert 150 < (truth["length_before"] <= 29).sum() < 250
-    few = planted(50, corpus=TEXT, lengths=(4, 4)).truth
+    few = planted(50, corpus=TEXT, lengths=(4, 4), effect=1.0).truth
     assert set(few["length_before"]) | set(few["length_after"]) == {0, 4}
     low, high = truth["rate_before"].quantile(0.05), truth["rate_before"].quantile(0.95)
     assert low is not None

@@ -80,12 +80,13 @@ def test_avoided_and_gained_with_confidence_are_vanished_and_appeared() -> None:
     assert (gained["group"] == "appeared").all()
     avoided = neurons.filter(pl.col("confident_state") == "avoided")
     assert (avoided["group"] == "vanished").sum() > 30
-    # Ten times rarer is avoided only by chance, where so few wins are expected that there is none.
-    assert avoided["group"].is_in(["vanished", "rarer"]).all()
-    rarer = neurons.filter((pl.col("group") == "rarer") & (pl.col("wins_before") >= 60))
-    assert len(rarer) > 10
-    assert not rarer["confident_state"].is_in(["avoided"]).any()
-    vanished = neurons.filter((pl.col("group") == "vanished") & (pl.col("wins_before") >= 20))
+    assert (avoided["group"] == "vanished").mean() >= 0.95  # type: ignore[operator]
+    rarer = neurons.filter(pl.col("group") == "rarer")
+    assert len(rarer) >= 40
+    assert (rarer["confident_state"] == "avoided").sum() <= 1
+    # 30 wins are enough where they are spread evenly over documents; those of real text come in clusters.
+    vanished = neurons.filter((pl.col("group") == "vanished") & (pl.col("wins_before") >= 60))
+    assert len(vanished) > 20
     assert (vanished["confident_state"] == "avoided").mean() > 0.95  # type: ignore[operator]
 
 
@@ -98,6 +99,9 @@ def test_in_short_texts_states_without_confidence_are_often_wrong() -> None:
     )
     assert plain >= 10
     assert confident <= 1
+    rarer = neurons.filter(pl.col("group") == "rarer")
+    assert (rarer["state"] == "avoided").sum() >= 6
+    assert (rarer["confident_state"] == "avoided").sum() == 0
 
 
 def test_where_nothing_was_planted_nothing_is_found() -> None:
