@@ -19,13 +19,11 @@ def compare(
     ] = None,
     feature: options.Feature = "token",
     layer: options.Layer = None,
-    weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    weight: options.Weight = "mean",
     distance: Annotated[
         str, typer.Option("--distance", help="Tested: hellinger, jensen-shannon or total-variation.")
     ] = "hellinger",
-    level: Annotated[
-        float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
-    ] = 0.05,
+    level: options.Level = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:

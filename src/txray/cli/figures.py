@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from txray.errors import UsageError
 
@@ -127,40 +127,28 @@ def _changed(most: bool) -> Draw:
     return draw
 
 
-def _of_pair(name: str, *, tested: bool) -> Draw:
+def _of(name: str, source: Callable[[Request], Any]) -> Draw:
+    """The figure of this name, of what `source` makes of a request."""
+
     def draw(request: Request) -> go.Figure:
         from txray import plots
 
-        figure: go.Figure = getattr(plots, name)(request.pair(tested=tested))
+        figure: go.Figure = getattr(plots, name)(source(request))
         return figure
 
     return draw
 
 
-def _of_timeline(name: str, *, tested: bool) -> Draw:
-    def draw(request: Request) -> go.Figure:
-        from txray import plots
-
-        figure: go.Figure = getattr(plots, name)(request.timeline(tested=tested))
-        return figure
-
-    return draw
+def _observed(request: Request) -> Comparison:
+    return request.pair()
 
 
-def _of_matching(name: str) -> Draw:
-    def draw(request: Request) -> go.Figure:
-        from txray import plots
-
-        figure: go.Figure = getattr(plots, name)(request.matching())
-        return figure
-
-    return draw
+def _tested(request: Request) -> Comparison:
+    return request.pair(tested=True)
 
 
-def _mass_activation(request: Request) -> go.Figure:
-    from txray.plots import mass_activation
-
-    return mass_activation(request.all())
+def _untested_line(request: Request) -> Timeline:
+    return request.timeline(tested=False)
 
 
 def _gained(request: Request) -> go.Figure:
@@ -177,22 +165,22 @@ def _layer_affinity(request: Request) -> go.Figure:
 
 
 FIGURES: Mapping[str, Draw] = {
-    "mass-activation": _mass_activation,
+    "mass-activation": _of("mass_activation", Request.all),
     "pos-frequency": _pos_frequency,
-    "hellinger-length": _of_pair("hellinger_length", tested=True),
-    "volcano": _of_pair("volcano", tested=True),
-    "length-shift": _of_pair("length_shift", tested=False),
-    "states": _of_pair("states", tested=True),
+    "hellinger-length": _of("hellinger_length", _tested),
+    "volcano": _of("volcano", _tested),
+    "length-shift": _of("length_shift", _observed),
+    "states": _of("states", _tested),
     "most-changed": _changed(most=True),
     "least-changed": _changed(most=False),
     "gained": _gained,
     "neuron": _neuron,
-    "timeline": _of_timeline("timeline", tested=True),
-    "knowledge-flow": _of_timeline("knowledge_flow", tested=True),
-    "stage-distances": _of_timeline("stage_distances", tested=False),
-    "pos-first": _of_timeline("pos_first", tested=False),
-    "matching": _of_matching("matching"),
-    "matching-curve": _of_matching("matching_curve"),
+    "timeline": _of("timeline", Request.timeline),
+    "knowledge-flow": _of("knowledge_flow", Request.timeline),
+    "stage-distances": _of("stage_distances", _untested_line),
+    "pos-first": _of("pos_first", _untested_line),
+    "matching": _of("matching", Request.matching),
+    "matching-curve": _of("matching_curve", Request.matching),
     "layer-affinity": _layer_affinity,
 }
 """Name -> what draws it from stages."""

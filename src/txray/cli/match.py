@@ -22,7 +22,7 @@ def match(
     layer_after: Annotated[
         str | None, typer.Option("--layer-after", help="Of the second stage; that of --layer by default.")
     ] = None,
-    weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    weight: options.Weight = "mean",
     min_wins: Annotated[
         int, typer.Option("--min-wins", help="Neurons with fewer selected activations are left out.")
     ] = 20,

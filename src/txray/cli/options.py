@@ -45,6 +45,12 @@ def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpu
     return read_corpus(kind, text, split=split)
 
 
+Weight = Annotated[
+    str, typer.Option("--weight", help="What distributions normalise: mean (the paper), mass or count.")
+]
+Level = Annotated[
+    float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
+]
 Permutations = Annotated[
     int,
     typer.Option("--permutations", help="Of a neuron at most, in tests; 0 leaves significance out."),

@@ -25,11 +25,9 @@ def timeline(
         list[str] | None,
         typer.Option("--layer", help="May be repeated; all that every stage has by default."),
     ] = None,
-    weight: Annotated[str, typer.Option("--weight", help="mean (the paper), mass or count.")] = "mean",
+    weight: options.Weight = "mean",
     scores: options.Scores = None,
-    level: Annotated[
-        float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
-    ] = 0.05,
+    level: options.Level = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import ShapeError
-from txray.files import atomic_folder
 from txray.preferences.distributions import aligned
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
@@ -24,12 +22,10 @@ from txray.transfer.distances import (
     hellinger_published_code,
     published_code_distance,
 )
+from txray.transfer.saving import save_tables
 
 STATES = ("shared", "avoided", "gained", "unpreferred")
 """Preferred in both stages, only before, only after, in neither."""
-
-
-_SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +72,7 @@ class Comparison:
         Raises:
             OutputError: the place cannot be written.
         """
-        target = Path(folder)
-        with atomic_folder(target, markers=(_SUMMARY,)) as place:
-            self.neurons.write_parquet(place / "neurons.parquet")
-            self.neurons.write_csv(place / "neurons.csv")
-            text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
-            (place / _SUMMARY).write_text(text + "\n", encoding="utf-8")
-        return target
+        return save_tables(folder, {"neurons": self.neurons}, self.summary, "summary.json")
 
 
 def compare(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError
-from txray.files import atomic_folder
+from txray.transfer.saving import save_tables
 
 MEASURES = ("cka", "cka_debiased", "best_match_first", "best_match_second", "one_to_one")
 """Columns of `LayerSimilarity.table` that say how alike two layers are."""
@@ -111,10 +110,4 @@ class LayerSimilarity:
         Raises:
             OutputError: the place cannot be written.
         """
-        target = Path(folder)
-        with atomic_folder(target, markers=(SUMMARY,)) as place:
-            self.table.write_parquet(place / "layers.parquet")
-            self.table.write_csv(place / "layers.csv")
-            text = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
-            (place / SUMMARY).write_text(text + "\n", encoding="utf-8")
-        return target
+        return save_tables(folder, {"layers": self.table}, self.summary, SUMMARY)

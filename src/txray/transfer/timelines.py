@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from txray.errors import UnknownNameError, UsageError
-from txray.files import atomic_folder
 from txray.preferences.preferences import Weight
 from txray.preferences.stage import Stage
 from txray.progress import progress
@@ -23,6 +21,7 @@ from txray.transfer.concentration import gini, half_mass
 from txray.transfer.correlation import RankCorrelation, rank_correlation
 from txray.transfer.halves import cross_validated, row_means
 from txray.transfer.pos_first import mass_match
+from txray.transfer.saving import save_tables
 from txray.transfer.significance import CONFIDENT_STATES, require_folds, with_significance
 
 REFERENCES = ("previous", "first", "last")
@@ -30,8 +29,6 @@ REFERENCES = ("previous", "first", "last")
 
 CHANGES = ("hellinger_sq_cv", "hellinger", "changed_share")
 """Measures of a step: cross-validated H^2, plug-in distance, share of the tested neurons that changed."""
-
-_SUMMARY = "timeline.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,25 +142,19 @@ class Timeline:
         Raises:
             OutputError: the place cannot be written.
         """
-        target = Path(folder)
-        with atomic_folder(target, markers=(_SUMMARY,)) as place:
-            for name in ("stages", "changes", "flows", "distances"):
-                table: pl.DataFrame = getattr(self, name)
-                table.write_parquet(place / f"{name}.parquet")
-                table.write_csv(place / f"{name}.csv")
-            summary = {
-                "stages": self.names,
-                "layers": list(self.steps),
-                "feature": self.feature,
-                "scores": list(self.scores),
-                "correlations": {
-                    f"{layer}: {score}": vars(self.correlation(score, layer))
-                    for layer in self.steps
-                    for score in self.scores
-                },
-            }
-            (place / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        return target
+        summary = {
+            "stages": self.names,
+            "layers": list(self.steps),
+            "feature": self.feature,
+            "scores": list(self.scores),
+            "correlations": {
+                f"{layer}: {score}": vars(self.correlation(score, layer))
+                for layer in self.steps
+                for score in self.scores
+            },
+        }
+        tables = {name: getattr(self, name) for name in ("stages", "changes", "flows", "distances")}
+        return save_tables(folder, tables, summary, "timeline.json")
 
 
 def timeline(

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-import plotly.graph_objects as go
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page
-from plotly.offline import get_plotlyjs
+from playwright.sync_api import Page
 
 from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
+from tests.unit.plots.rendering import boxes, draw
 from txray.errors import UnknownNameError
 from txray.plots import layer_similarity
 from txray.plots.theme import MARKS
@@ -124,15 +123,6 @@ def test_an_unknown_measure_is_refused() -> None:
         layer_similarity(similarity(["rnn"], ["rnn"]), "constant_first")
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1100, "height": 3000})
-    opened.set_content('<body style="margin:0"><div id="figure"></div></body>')
-    opened.add_script_tag(content=get_plotlyjs())
-    yield opened
-    opened.close()
-
-
 LONG = "transformer.encoder.block_{}.with_a_very_long_name_of_a_layer.number_{}.{}"
 NAMES = {
     "one": (["rnn"], ["rnn"]),
@@ -144,18 +134,6 @@ NAMES = {
     ),
     "few and many": (numbered(2, "a.{}.b" + "c" * 60), numbered(96, "{}" + "d" * 60)),
 }
-BOXES = """selector => [...document.querySelectorAll(selector)].map(node => {
-    const box = node.getBoundingClientRect();
-    return [node.textContent, box.left, box.top, box.right, box.bottom];
-}).filter(([text]) => text.trim())"""
-
-
-def draw(page: Page, figure: go.Figure) -> None:
-    page.evaluate(
-        """async figure => { const place = document.getElementById('figure'); Plotly.purge(place);
-        await Plotly.newPlot(place, figure.data, figure.layout); }""",
-        json.loads(figure.to_json()),
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +143,7 @@ def test_texts_neither_overlap_nor_leave_the_picture(name: str, column: str, pag
     figure = layer_similarity(similarity(*NAMES[name], names=(model, model + "1")), column)
     draw(page, figure)
     kinds = {
-        kind: page.evaluate(BOXES, selector)
+        kind: boxes(page, selector)
         for kind, selector in {
             "title": ".gtitle",
             "x ticks": ".xtick text",

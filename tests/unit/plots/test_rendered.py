@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import subprocess
-from collections.abc import Iterator
 
 import plotly.graph_objects as go
 import pytest
-from playwright.sync_api import Browser, Page
-from plotly.offline import get_plotlyjs
+from playwright.sync_api import Page
 
 from tests.conftest import missing
 from tests.unit.plots.builders import Text, all_figures
+from tests.unit.plots.rendering import boxes, draw, overlapping
 from txray.plots import neuron_detail
 
 LONG_STAGES = (
     "a stage with quite a long name, epoch 01",
     "unsupervised pretraining on WikiText-2, <i>all</i>",
 )
-BOXES = """selector => [...document.querySelectorAll(selector)].map(node => {
-    const box = node.getBoundingClientRect(), all = document.querySelector('.main-svg').getBoundingClientRect();
-    return [node.textContent, box.left - all.left, box.top - all.top, box.right - all.left, box.bottom - all.top];
-}).filter(([text]) => text.trim())"""
-
-Boxes = list[tuple[str, float, float, float, float]]
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1100, "height": 2000})
-    opened.set_content('<body style="margin:0"><div id="figure"></div></body>')
-    opened.add_script_tag(content=get_plotlyjs())
-    yield opened
-    opened.close()
-
-
 FONTS = ("Liberation Sans", "DejaVu Sans")
 """What Linux shows for the fonts of the theme: with the metrics of Arial, and where there are none of those."""
 
@@ -47,30 +27,6 @@ def font(request: pytest.FixtureRequest) -> str:
     if request.param not in known:
         missing(f"no font {request.param!r}")
     return str(request.param)
-
-
-def draw(page: Page, figure: go.Figure, font: str | None = None) -> None:
-    drawn = json.loads(figure.to_json())
-    if font is not None:
-        drawn["layout"].setdefault("font", {})["family"] = font
-    page.evaluate(
-        """async figure => { const place = document.getElementById('figure'); Plotly.purge(place);
-        await Plotly.newPlot(place, figure.data, figure.layout); }""",
-        drawn,
-    )
-
-
-def boxes(page: Page, selector: str) -> Boxes:
-    return [tuple(box) for box in page.evaluate(BOXES, selector)]
-
-
-def overlapping(first: Boxes, second: Boxes | None = None, *, spare: float = 0.5) -> list[tuple[str, str]]:
-    pairs = itertools.combinations(first, 2) if second is None else itertools.product(first, second)
-    return [
-        (a[0], b[0])
-        for a, b in pairs
-        if min(a[3], b[3]) - max(a[1], b[1]) > spare and min(a[4], b[4]) - max(a[2], b[2]) > spare
-    ]
 
 
 @pytest.fixture(scope="module")

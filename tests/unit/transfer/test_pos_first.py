@@ -10,6 +10,7 @@ import pytest
 from tests.unit.preferences.builders import Events, frozen, tally_of
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.tags import tag_table
 from txray.transfer import mass_divergence, mass_match
 
@@ -33,11 +34,14 @@ def stage(seed: int = 0, *, follows: str = "nothing", words: int = 4000) -> Stag
         fold, neuron = int(rng.integers(4)), int(rng.integers(12))
         tokens.append((fold, neuron, f"w{word}", value))
         pos.append((fold, neuron, str(tag_of[word]), value))
+    return made_of(tokens, pos)
+
+
+def made_of(tokens: Events, pos: Events) -> Stage:
+    """A stage of these events, word by word."""
     sides = [frozen(tally_of(events), "s", kind) for events, kind in ((tokens, "token"), (pos, "pos"))]
     tags = tag_table(Counter((token[2], tag[2]) for token, tag in zip(tokens, pos, strict=True)))
     collected = {("rnn", side.feature): side for side in sides}
-    from txray.preferences.exemplars import EXEMPLAR_SCHEMA
-
     return Stage("s", collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA), {}, tags)
 
 
@@ -61,6 +65,17 @@ def test_mass_that_follows_words_departs_as_shuffled_tags_do() -> None:
     p_values = [mass_match(stage(seed, follows="word", words=1000), draws=39).p_value for seed in range(40)]
     # Neither always closer nor always farther.
     assert 0.3 < np.mean(p_values) < 0.7
+
+
+def test_mass_that_follows_tags_alone_is_closer_than_every_shuffle() -> None:
+    # Each tag has weak and strong words, as many of each: its mass is just what its frequency says.
+    words = [(f"w{i}", TAGS[i // 10], 0.5 + i % 2) for i in range(40)]
+    tokens: Events = [(0, 0, word, value) for word, _, value in words for _ in range(5)]
+    pos: Events = [(0, 0, tag, value) for _, tag, value in words for _ in range(5)]
+    found = mass_match(made_of(tokens, pos), draws=19)
+    assert found.divergence == pytest.approx(0, abs=1e-12)
+    assert (found.shuffled > 0).all()
+    assert found.p_value == 1 / 20
 
 
 def test_noise_is_the_mean_over_tags_dealt_out_at_random() -> None:
