@@ -175,7 +175,8 @@ def _epochs(epochs: Timeline) -> list[Row]:
             "change of preferences follows perplexity",
             "-"
             if found.rho is None
-            else f"{found.rho:.2f} (p = {found.p_value:.2g}) / {_number(found.partial)}",
+            else f"{found.rho:.2f} (p = {found.p_value:.2g}) / "
+            + ("nothing left" if found.partial is None else f"{found.partial:.2f}"),
         ),
         Row(
             "RQ1",

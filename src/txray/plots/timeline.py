@@ -202,13 +202,16 @@ def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
     if score is not None:
         found = timeline.correlation(score, layer)
         if found.rho is not None and found.p_value is not None:
-            trend = "" if found.partial is None else f", {found.partial:.2f} without the common trend"
+            most = "change most" if found.rho > 0 else "do not change most"
             return (
-                f"From {first} to {last}, neurons change most in the steps in which {visible(score)} does: rank "
-                f"correlation {found.rho:.2f} (p = {figure_of(found.p_value)}){trend}"
-                if found.rho > 0
-                else f"From {first} to {last}, neurons do not change most when {visible(score)} does: rank "
-                f"correlation {found.rho:.2f} (p = {figure_of(found.p_value)}){trend}"
+                f"From {first} to {last}, neurons {most} in the steps in which {visible(score)} does: rank correlation "
+                f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {_without_trend(found.partial)}"
             )
     preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]
     return f"{preferred[0]} neurons are preferred in {first}, {preferred[-1]} in {last}"
+
+
+def _without_trend(partial: float | None) -> str:
+    if partial is None:
+        return "which the order of the steps explains wholly"
+    return f"{partial:.2f} without the common trend"

@@ -17,7 +17,8 @@ class RankCorrelation:
         rho: from -1 to 1; None with fewer than three pairs, or where one side never changes.
         p_value: two-sided, by permutation of the pairs: exact where all can be tried.
         partial: the same correlation when what both owe to the order of the pairs is taken out: over a training
-            everything slows down, so two quantities that have nothing else in common go together.
+            everything slows down, so two quantities that have nothing else in common go together. None where one of
+            them rises or falls with every pair: then the order explains it wholly.
         n: pairs.
     """
 

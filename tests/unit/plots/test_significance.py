@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -55,17 +57,24 @@ def test_states_tell_unsure_ones_apart(pair: tuple[Comparison, Comparison]) -> N
 
 def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     before = text.stage("a", seed=0, silent=list(range(6)))[0]
-    comparison = significant(before, text.stage("b", seed=1)[0])
+    found = significant(before, text.stage("b", seed=1)[0])
+    # Two of the six are in doubt, and they are the strongest.
+    doubtful = pl.col("neuron").is_in([1, 4])
+    states = pl.col("confident_state").cast(pl.String)
+    comparison = replace(
+        found,
+        neurons=found.neurons.with_columns(
+            confident_state=pl.when(doubtful).then(pl.lit("unsure")).otherwise(states),
+            mass_after=pl.when(doubtful).then(1e6).otherwise("mass_after"),
+        ),
+    )
     rows = plots.gained_neurons(comparison, 3)
-    sure = set(comparison.neurons.filter(pl.col("confident_state") == "gained")["neuron"])
-    assert rows["confident"].to_list() == [neuron in sure for neuron in rows["neuron"]]
-    assert rows["confident"].to_list() == sorted(rows["confident"].to_list(), reverse=True)
+    assert rows["confident"].to_list() == [True] * 4 + [False] * 2
+    assert set(rows["neuron"][4:]) == {1, 4}
     (table,) = plots.gained_table(comparison, 3).data
     colors = table.cells.font.color[0]
-    assert list(colors) == [theme.INK if each else theme.FAINT for each in rows["confident"]]
-    assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [
-        not each for each in rows["confident"]
-    ]
+    assert list(colors) == [theme.INK] * 4 + [theme.FAINT] * 2
+    assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [False] * 4 + [True] * 2
     untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
     assert untested["confident"].is_null().all()
 

@@ -25,7 +25,7 @@ from txray.transfer import (
     with_significance,
 )
 
-SCORES = pl.DataFrame({"stage": ["a", "b", "c", "d"], "perplexity": [900.0, 200.0, 150.0, 140.0]})
+SCORES = pl.DataFrame({"stage": ["a", "b", "c", "d"], "perplexity": [1000.0, 600.0, 250.0, 60.0]})
 
 
 def stages(n: int = 4) -> list[Stage]:
