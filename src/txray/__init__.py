@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from txray import errors, models, plots, training
-    from txray.capture import Layer, Selection, collect, layer_similarity
+    from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.models import TextModel, load_model
     from txray.planting import Planted, planted
     from txray.preferences import Preferences, Stage, load_stage, token_tags
     from txray.reporting import report
+    from txray.similarity import layer_similarity
     from txray.transfer import (
         Comparison,
         LayerSimilarity,
@@ -42,7 +43,7 @@ _HOMES = {
     "collect": "capture",
     "compare": "transfer",
     "demo_corpus": "corpus",
-    "layer_similarity": "capture",
+    "layer_similarity": "similarity",
     "load_model": "models",
     "load_stage": "preferences",
     "match": "transfer",
@@ -63,6 +64,7 @@ _PACKAGES = (
     "plots",
     "preferences",
     "reporting",
+    "similarity",
     "training",
     "transfer",
 )

@@ -51,6 +51,7 @@ PACKAGES = (
     "plots",
     "preferences",
     "reporting",
+    "similarity",
     "training",
     "transfer",
 )

@@ -23,6 +23,8 @@ BELOW: dict[str, set[str]] = {
     "models": {"corpus"},
     "training": {"corpus", "models"},
     "capture": {"corpus", "models", "preferences"},
+    "planting": {"corpus", "models"},
+    "similarity": {"corpus", "models", "capture", "transfer"},
 }
 """Package -> the packages that it may import."""
 

@@ -4,7 +4,6 @@ from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers
 from txray.capture.layers import Layer, LayerShape, layer_shapes
 from txray.capture.selection import Selection
-from txray.capture.similarity import layer_similarity
 
 __all__ = [
     "Layer",
@@ -14,6 +13,5 @@ __all__ = [
     "collect",
     "layer_names",
     "layer_shapes",
-    "layer_similarity",
     "matching_layers",
 ]

@@ -53,13 +53,13 @@ def similarity(
     device: options.Device = "auto",
 ) -> None:
     """Hold the layers of two models against each other, by their activations of the same words."""
-    from txray.capture import layer_similarity
     from txray.cli.tables import print_table
     from txray.errors import UnknownNameError, UsageError
     from txray.files import require_replaceable
     from txray.models import load_model
     from txray.plots import layer_similarity as draw
     from txray.plots import save_figure
+    from txray.similarity import layer_similarity
     from txray.training import device_of
     from txray.transfer import MEASURES
     from txray.transfer.layer_similarity import SUMMARY

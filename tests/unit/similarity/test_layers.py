@@ -19,10 +19,10 @@ from tests.unit.capture.texts import corpus_of, documents, small_model
 from tests.unit.transfer.test_moments import gram_cka, gram_cka_debiased
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.capture import Layer
-from txray.capture.similarity import UNANSWERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, language_model
+from txray.similarity.layers import UNANSWERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
 from txray.transfer import MEASURES
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ def test_neither_batches_nor_blocks_change_the_result(
     models = small_model(), transformer()
     asked = (corpus_of(LETTERS_AND_NUMBERS), ["rnn"], ["encoder.layers.*", "encoder.layers.*.linear1"])
     reference = layer_similarity(*models, *asked)
-    monkeypatch.setattr("txray.capture.similarity._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("txray.similarity.layers._BLOCK_BYTES", block_bytes)
     other = layer_similarity(*models, *asked, batch_positions=positions)
     assert (other.words, other.skipped) == (reference.words, reference.skipped)
     for measure in MEASURES:
