@@ -12,7 +12,8 @@
     └── OutputError             a result that could not be written
 
     UserWarning
-    └── DominanceWarning        a result that one neuron dominates
+    ├── DominanceWarning        a result that one neuron dominates
+    └── PowerWarning            tests that cannot find anything
 
 An error text names what, where, the value and the fix. The command line prints it as one line and
 exits with `exit_code`: 2 for a wrong request, 1 for everything else.
@@ -87,3 +88,7 @@ class OutputError(TxrayError):
 
 class DominanceWarning(UserWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
+
+
+class PowerWarning(UserWarning):
+    """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""

@@ -22,6 +22,8 @@ def model_fingerprint(model: nn.Module) -> str:
             continue
         tensor = value.detach().cpu().contiguous()
         digest.update(repr((key, tuple(tensor.shape), str(tensor.dtype))).encode())
+        if tensor.numel() == 0:  # no bytes, and torch cannot view them as such
+            continue
         # As bytes, because numpy lacks some of the number types of torch.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -31,10 +31,14 @@ def compare(
     import polars as pl
 
     from txray.cli.tables import print_table
+    from txray.files import require_replaceable
     from txray.preferences import load_stage
     from txray.transfer import compare as compare_stages
     from txray.transfer import with_significance
+    from txray.transfer.comparison import SUMMARY
 
+    if out is not None:
+        require_replaceable(out, (SUMMARY,))
     comparison = compare_stages(
         load_stage(before),
         load_stage(after),
@@ -58,9 +62,9 @@ def compare(
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
     if permutations:
         typer.echo(
-            "{changed} of {tested} shared neurons changed at {level:.0%} false discoveries; {confident_avoided} of "
-            "{avoided} avoided and {confident_gained} of {gained} gained neurons are more than chance".format_map(
-                comparison.summary
+            "{changed} of {tested} shared neurons changed at {percent:g} % false discoveries; {confident_avoided} of "
+            "{avoided} avoided and {confident_gained} of {gained} gained neurons are more than chance".format(
+                **comparison.summary, percent=100 * comparison.summary["level"]
             )
         )
     if out is not None:

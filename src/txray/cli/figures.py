@@ -115,6 +115,10 @@ def _changed(most: bool) -> Draw:
     def draw(request: Request) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
+        if request.feature != "token":
+            raise UsageError(
+                f"figures of changed neurons show tokens with their tags, got --feature {request.feature}; leave it out"
+            )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
             request.pair("token", tested=True),
@@ -161,7 +165,10 @@ def _layer_affinity(request: Request) -> go.Figure:
     from txray.plots import layer_affinity
     from txray.transfer import layer_affinity as compare_layers
 
-    return layer_affinity(*request.two(), compare_layers(*request.two(), request.feature, seed=request.seed))
+    if request.layer is not None or request.layer_after is not None:
+        raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
+    found = compare_layers(*request.two(), request.feature, seed=request.seed)
+    return layer_affinity(*request.two(), found, request.feature)
 
 
 FIGURES: Mapping[str, Draw] = {

@@ -52,8 +52,9 @@ def match(
     counts = matching.pairs["state"].value_counts()
     of_state = dict(counts.iter_rows())
     matched = matching.pairs.filter(matching.pairs["state"] == "matched")
+    number = of_state.get("matched", 0)
     typer.echo(
-        f"{of_state.get('matched', 0)} pairs match ({matching.matched_share:.0%} of those that could), "
+        f"{number} {'pair matches' if number == 1 else 'pairs match'} ({matching.matched_share:.0%} of those that could), "
         f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
         f"{of_state.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
         f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none; rarer ones are left out"
@@ -62,7 +63,7 @@ def match(
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
     span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
-    typer.echo(f"a match has an affinity above {span}, which {level:.0%} of pairs reach by chance")
+    typer.echo(f"a match has an affinity above {span}, which {100 * level:g} % of pairs reach by chance")
     if out is not None:
         with atomic_file(out) as new:
             if out.suffix == ".csv":

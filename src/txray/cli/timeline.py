@@ -33,9 +33,13 @@ def timeline(
 ) -> None:
     """Follow neurons through stages: how far they move, how many change, come into use or fall out of it."""
     from txray.cli.tables import print_table
+    from txray.files import require_replaceable
     from txray.preferences import load_stage
     from txray.transfer import timeline as follow
+    from txray.transfer.timelines import SUMMARY
 
+    if out is not None:
+        require_replaceable(out, (SUMMARY,))
     found = follow(
         [load_stage(folder) for folder in stages],
         feature,

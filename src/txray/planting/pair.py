@@ -81,8 +81,9 @@ class _Plan:
     def __post_init__(self) -> None:
         if type(self.n_neurons) is not int or self.n_neurons < 1:
             raise UsageError(f"planted: n_neurons={self.n_neurons!r}; give a whole number of at least 1")
-        low, high = self.lengths
-        if not all(type(length) is int for length in self.lengths) or not 1 <= low <= high:
+        pair = self.lengths if isinstance(self.lengths, tuple | list) and len(self.lengths) == 2 else (0, 0)
+        low, high = pair
+        if not all(type(length) is int for length in pair) or not 1 <= low <= high:
             raise UsageError(
                 f"planted: lengths={self.lengths}; give two whole numbers, at least 1 and rising"
             )

@@ -93,6 +93,8 @@ def dress(
             "yanchor": "bottom",
             "itemsizing": "constant",
             "traceorder": "normal",
+            # Tick labels reach up beside it.
+            "bgcolor": "rgba(0,0,0,0)",
             "font": {"size": theme.SIZE},
         },
     )
@@ -172,6 +174,10 @@ def caption(*preferences: Preferences, note: str = "") -> str:
 def caption_of(comparison: Comparison, note: str = "") -> str:
     """`caption` of both sides of a comparison, with its weight."""
     weight = f"weight {comparison.weight}"
+    if comparison.tested:
+        summary = comparison.summary
+        dealt = f"up to {count(int(summary['permutations']))} {'paired ' if summary['paired'] else ''}permutations"
+        weight += f" · tested by {summary['distance']}, {dealt} of folds"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FEATURES = 10
 """Features listed per neuron."""
 _MOST = 50
-_LINE = 17
+_LINE = 18
 _EDGE = 14
 _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 """Widths in pixels."""

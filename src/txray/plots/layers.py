@@ -65,12 +65,13 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     )
 
 
-def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame) -> go.Figure:
+def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame, feature: str = "token") -> go.Figure:
     """Every layer of one stage against every layer of another, by what their neurons prefer.
 
     Args:
         before, after: the stages.
         table: what `txray.transfer.layer_affinity` found for them.
+        feature: the feature kind that it was asked for.
     """
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
     shape = len(layers[0]), len(layers[1])
@@ -100,7 +101,9 @@ def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame) -> go.Figur
         stories=stories,
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
-        caption=frame_caption(*(p for stage in (before, after) for p in stage.collected.values())),
+        caption=frame_caption(
+            *(stage.preferences(layer, feature) for stage in (before, after) for layer in stage.layers)
+        ),
         empty="No layer has neurons with enough wins.",
     )
 
@@ -114,6 +117,8 @@ def _nearest_layers(
     if np.isnan(excess).all():
         return f"No layers of {names[0]} and {names[1]} can be compared"
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(excess), excess.shape))
+    if excess[i, j] <= 0:
+        return f"No layers of {names[0]} and {names[1]} prefer more alike than chance (affinity {values[i, j]:.2f})"
     return (
         f"{shortened(layers[0][i])} of {names[0]} and {shortened(layers[1][j])} of {names[1]} prefer most alike: "
         f"affinity {values[i, j]:.2f}, {values[i, j] - excess[i, j]:.2f} by chance"

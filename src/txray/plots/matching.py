@@ -12,6 +12,7 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import caption, dress, even_sample, kind_noun, say
+from txray.plots.matrix import shortened
 from txray.plots.text import count, figure_of, hover, listed, markup, percent, plural, visible
 from txray.transfer.affinity import Affinity
 
@@ -130,7 +131,7 @@ def matching(matching: Matching) -> go.Figure:
         figure.update_layout(
             {
                 f"{axis}axis": {
-                    "title": {"text": markup(f"neurons of {visible(side.stage)}, matched ones first")},
+                    "title": {"text": markup(f"neurons of {shortened(side.stage)}, matched ones first")},
                     "showticklabels": False,
                     "ticks": "",
                     "showgrid": False,

@@ -82,7 +82,7 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
             hovertext=[told[i] for i in mine],
             hoverinfo="text",
         )
-    if comparison.tested and len(shared):
+    if _chance_is_known(comparison) and len(shared):
         figure.add_scatter(**_noise(shared))
     figure.update_xaxes(log_axis(length, f"Hellinger length ({noun}s preferred in either stage)"))
     figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text="Hellinger distance (0 same, 1 disjoint)")
@@ -99,7 +99,7 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
             f"{count(len(shared))} of {plural(len(neurons), 'neuron')} stay preferred from {before} to {after}; "
             f"their median Hellinger distance is {np.median(shared['hellinger'].to_numpy()):.2f}"
         )
-        if comparison.tested:
+        if _chance_is_known(comparison):
             null = float(np.nanmedian(shared["distance_null"].fill_null(np.nan).to_numpy()))
             title += f", where chance alone gives {null:.2f}; {count(int(counts['changed']))} changed"
     note = "" if len(drawn) == len(shared) else f"an even sample of {count(len(drawn))} neurons is drawn"
@@ -133,6 +133,11 @@ def _sure(comparison: Comparison, neurons: pl.DataFrame) -> NDArray[np.bool_]:
         return np.ones(len(neurons), np.bool_)
     q_value = neurons["q_value"].fill_null(1.0).to_numpy()
     return np.asarray(q_value <= comparison.summary["level"])
+
+
+def _chance_is_known(comparison: Comparison) -> bool:
+    """Whether it was the Hellinger distance that was tested."""
+    return comparison.tested and comparison.summary["distance"] == "hellinger"
 
 
 def _noise(shared: pl.DataFrame) -> dict[str, Any]:
@@ -201,7 +206,8 @@ def _story(
     ]
     if row.get("q_value") is not None:
         lines.append(
-            f"at equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
+            f"{comparison.summary['distance']} at equal numbers of activations {row['distance_matched']:.3f}, where "
+            f"nothing changed "
             f"{row['distance_null']:.3f}; q-value {figure_of(row['q_value'])}"
         )
     for side, stage, top, beyond in (

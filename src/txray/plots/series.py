@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.text import figure_of, fitted, hover, markup, text_width, visible
+from txray.plots.matrix import shortened
+from txray.plots.text import figure_of, hover, markup, text_width, visible
 
-_LONGEST_TICK = 110
-"""Pixels; longer names are cut off under the axis and told in full on hover."""
+_LONGEST_TICK = 24
+"""Characters; longer names lose their middle under the axis and are told in full on hover."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def add_series(
             for name, value, note in zip(names, series.values.tolist(), notes, strict=True)
         ],
         hoverinfo="text",
+        # A marker on the edge of its panel is drawn whole.
+        cliponaxis=False,
         xaxis=f"x{axis}",
         yaxis=f"y{axis}",
     )
@@ -118,7 +121,7 @@ def under_stages(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> int:
 
 
 def _ticks(names: Sequence[str]) -> list[str]:
-    return [fitted(visible(name), _LONGEST_TICK, theme.SIZE) for name in names]
+    return [shortened(name, _LONGEST_TICK) for name in names]
 
 
 def _upright(names: Sequence[str], width: float) -> bool:

@@ -17,7 +17,7 @@ from txray.plots.frame import caption, dress, kind_noun, linear_axis, log_axis, 
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
-from txray.plots.text import figure_of, hover, visible
+from txray.plots.text import figure_of, hover, plural, visible
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
@@ -84,7 +84,8 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
     return dress(
         figure,
         title=_finding(timeline, chosen, judged),
-        subtitle="Panels over the same stages, in order; distances are cross-validated, changes tested",
+        subtitle="Panels over the same stages, in order; distances are cross-validated"
+        + (", changes tested" if any(step.tested for step in timeline.steps[chosen]) else ""),
         caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
         plot_height=plot_height,
         below=under_stages(names, width) + 8,
@@ -114,19 +115,25 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         ]
         for i, first in enumerate(names)
     ]
-    there = np.where(np.isfinite(squared), squared, -1.0)
-    i, j = sorted(int(k) for k in np.unravel_index(there.argmax(), there.shape))
+    # Of a stage with itself there is nothing to find.
+    others = np.where(np.eye(len(names), dtype=bool), np.nan, squared)
+    known = np.isfinite(others)
+    title = f"No two of {plural(len(names), 'stage')} can be compared"
+    if known.any():
+        i, j = sorted(int(k) for k in np.unravel_index(np.nanargmax(others), others.shape))
+        pair = f"{visible(names[i])} and {visible(names[j])}"
+        title = f"{pair} are farthest apart: cross-validated H² {squared[i, j]:.2f}"
     return matrix_figure(
-        squared,
+        squared if known.any() else others,
         Side("stage", names),
         Side("stage", names),
         measure="cross-validated H²",
         stories=stories,
-        title=f"{visible(names[i])} and {visible(names[j])} are farthest apart: cross-validated H² {squared[i, j]:.2f}",
+        title=title,
         subtitle="Mean over the neurons that are preferred in both; about 0 where nothing changed",
         caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
         empty="No two stages share a neuron with enough wins.",
-        highest=max(0.05, float(there.max())),
+        highest=max(0.05, float(others[known].max(initial=0.0))),
     )
 
 
@@ -202,9 +209,8 @@ def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
     if score is not None:
         found = timeline.correlation(score, layer)
         if found.rho is not None and found.p_value is not None:
-            most = "change most" if found.rho > 0 else "do not change most"
             return (
-                f"From {first} to {last}, neurons {most} in the steps in which {visible(score)} does: rank correlation "
+                f"From {first} to {last}, the changes of neurons and of {visible(score)} have a rank correlation of "
                 f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {_without_trend(found.partial)}"
             )
     preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]

@@ -79,9 +79,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     if not len(neurons):
         say(figure, "No neuron is preferred in both stages often enough to be tested.")
     untold = comparison.summary["tested"] - len(neurons)
-    note = _how(comparison) + (
-        f" · {plural(untold, 'tested neuron')} with too few wins to be drawn" if untold else ""
-    )
+    note = f"{plural(untold, 'tested neuron')} with too few wins to be drawn" if untold else ""
     return dress(
         figure,
         title=f"{count(int(comparison.summary['changed']))} of {plural(comparison.summary['tested'], 'tested neuron')} "
@@ -90,12 +88,6 @@ def volcano(comparison: Comparison) -> go.Figure:
         f"in {after}",
         caption=caption_of(comparison, note),
     )
-
-
-def _how(comparison: Comparison) -> str:
-    summary = comparison.summary
-    folds = "paired" if summary["paired"] else "free"
-    return f"{summary['distance']}, up to {count(int(summary['permutations']))} {folds} permutations"
 
 
 def _span(values: NDArray[np.float64]) -> list[float]:

@@ -74,7 +74,7 @@ def comparison_section(
         comparison: of two stages.
         stages: the two stages are looked up here; where both hold POS tags, they are drawn too.
         styles: of all stages of the report (`txray.plots.stage_styles`).
-        title: `before → after` by default.
+        title: `before → after` by default, with the layer where stages have several.
         text: plain text; blank lines part paragraphs.
     """
     from txray import plots
@@ -110,6 +110,8 @@ def comparison_section(
         )
     )
     name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"
+    if any(len(stage.layers) > 1 for stage in stages):
+        name += f" ({visible(comparison.after.layer)})"
     return Section(title or name, text, pictures)
 
 

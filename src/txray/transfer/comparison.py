@@ -28,6 +28,10 @@ STATES = ("shared", "avoided", "gained", "unpreferred")
 """Preferred in both stages, only before, only after, in neither."""
 
 
+SUMMARY = "summary.json"
+"""The file that tells a folder of a comparison."""
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What changed between two stages of one layer, for one kind of feature.
@@ -58,7 +62,8 @@ class Comparison:
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
         if self.tested:
-            counts += "; {changed} of {tested} changed at {level:.0%} FDR".format_map(self.summary)
+            level = 100 * self.summary["level"]
+            counts += f"; {self.summary['changed']} of {self.summary['tested']} changed at {level:g} % FDR"
             counts += (
                 ", {confident_avoided} avoided and {confident_gained} gained with confidence".format_map(
                     self.summary
@@ -72,7 +77,7 @@ class Comparison:
         Raises:
             OutputError: the place cannot be written.
         """
-        return save_tables(folder, {"neurons": self.neurons}, self.summary, "summary.json")
+        return save_tables(folder, {"neurons": self.neurons}, self.summary, SUMMARY)
 
 
 def compare(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from txray.preferences.preferences import Preferences, Weight
 from txray.transfer.foldwise import Foldwise
+from txray.transfer.streams import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def cross_validated(
     weight: Weight = "mean",
     *,
     splits: int = 16,
-    draws: int = 3,
+    draws: int = 10,
     seed: int = 0,
 ) -> NDArray[np.float64]:
     """Cross-validated H^2 of each neuron, at equal numbers of activations, without any test.
@@ -81,10 +82,21 @@ def cross_validated(
     Returns:
         (n_neurons,) about 0, and as often below it, where nothing changed; NaN where a half has nothing.
     """
-    random = np.random.default_rng(seed)
     folds = Foldwise.of(before, after)
-    matched = [folds.matched(random) for _ in range(draws)]
-    return row_means(Halves.of(matched, *split_in_halves(folds.folds, splits, random), weight).squared)
+    halves = split_in_halves(folds.folds, splits, stream(seed, "splits"))
+    return row_means(Halves.of(matched_draws(folds, draws, seed), *halves, weight).squared)
+
+
+def matched_draws(folds: Foldwise, draws: int, seed: int) -> list[Foldwise]:
+    """Two stages at equal numbers of activations, several times, differently thinned.
+
+    Args:
+        folds: of both stages.
+        draws: how many times.
+        seed: of the thinning.
+    """
+    random = stream(seed, "draws")
+    return [folds.matched(random) for _ in range(draws)]
 
 
 def split_in_halves(

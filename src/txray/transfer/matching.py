@@ -50,7 +50,7 @@ class Matching:
     def __repr__(self) -> str:
         return (
             f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: "
-            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {self.level:.0%} by chance)"
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {100 * self.level:g} % by chance)"
         )
 
     @property
@@ -101,7 +101,7 @@ class Matching:
         neurons = pl.concat(
             [
                 self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
-                found.neurons.head(rows),
+                found.neurons,
             ],
             how="horizontal",
         )
@@ -249,7 +249,7 @@ def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int
     columns = ("fold", "feature_id", "count", "sum", "sum_sq", "max")
     return replace(
         preferences,
-        n_neurons=max(rows, 1),
+        n_neurons=rows,
         neuron=renumbered[order],
         **{name: getattr(preferences, name)[order] for name in columns},
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import comb
 from scipy.stats import beta, false_discovery_control
 
 from txray.preferences.preferences import Weight
@@ -146,9 +147,9 @@ class Permutations:
     def z_score(self) -> NDArray[np.float64]:
         """(n_neurons,) standard deviations by which the observed divergence exceeds that of chance.
 
-        NaN where nothing can be compared, or every permutation gives the same.
+        0 where every permutation gives what was observed; NaN where nothing can be compared.
         """
-        above = np.full(len(self.null), np.nan)
+        above = np.where(np.abs(self.observed - self.null) <= _EQUAL, 0.0, np.nan)
         np.divide(self.observed - self.null, self.spread, out=above, where=self.spread > _EQUAL)
         return above
 
@@ -156,6 +157,24 @@ class Permutations:
     def p_value(self) -> NDArray[np.float64]:
         """(n_neurons,) (extreme + 1) / (done + 1); NaN where nothing can be compared."""
         return np.where(self.done > 0, (self.extreme + 1) / (self.done + 1), np.nan)
+
+
+def smallest_p_value(words: NDArray[np.int64], paired: bool, permutations: int) -> float:
+    """The smallest p-value that a test can give, whatever changed.
+
+    Args:
+        words: (2, folds) of both stages; only folds with words count.
+        paired: see `assignments`.
+        permutations: at most.
+
+    Returns:
+        In (0, 1]: of so many permutations, or of all that there are. Two of these always are as extreme as what was
+        observed: itself, and the one that exchanges all folds.
+    """
+    used = [int((side > 0).sum()) for side in words]
+    both = int((words > 0).all(axis=0).sum())
+    ways = 2.0 ** min(both, 1_000) if paired else float(comb(sum(used), max(1, sum(used) // 2)))
+    return max(1 / (permutations + 1), min(1.0, 2 / ways))
 
 
 def permuted_rates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,14 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.errors import UsageError
+from txray.errors import PowerWarning, UsageError
 from txray.transfer.absence import absence_p_values
 from txray.transfer.comparison import STATES, Comparison
 from txray.transfer.distances import Distance, require_distance
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.halves import Halves, resampled, row_means, split_in_halves
+from txray.transfer.halves import Halves, matched_draws, resampled, row_means, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
-from txray.transfer.permutation import Permutations, permuted_rates, q_values
+from txray.transfer.permutation import Permutations, permuted_rates, q_values, smallest_p_value
+from txray.transfer.streams import stream
 
 CONFIDENT_STATES = (*STATES, "unsure")
 """The states, and `unsure` for neurons that may be avoided or gained by chance, or merely rarer."""
@@ -52,7 +54,7 @@ def with_significance(
     permutations: int = 10_000,
     resamples: int = 200,
     splits: int = 16,
-    draws: int = 3,
+    draws: int = 10,
     seed: int = 0,
 ) -> Comparison:
     """The same comparison with what is known of chance.
@@ -82,22 +84,26 @@ def with_significance(
         permutations: of a neuron at most; most neurons are settled by some hundreds.
         resamples: of the folds, for intervals.
         splits: of the folds into halves, for the cross-validated distance.
-        draws: of the activations that are kept where one stage has more, averaged over.
+        draws: of the activations that are kept where one stage has more, averaged over. The more, the less the result
+            depends on the seed; the time grows with them.
         seed: of all of this: same seed, same numbers.
 
     Raises:
         UnknownNameError: no such distance.
         UsageError: fewer than two folds, different numbers of them, or a setting that cannot be.
+
+    Warns:
+        PowerWarning: too few folds with documents, or too few permutations, for any neuron to be called changed.
     """
     settings = _Settings(distance, level, permutations, resamples, splits, draws, seed)
     before, after = comparison.before, comparison.after
     require_folds(comparison)
-    random = np.random.default_rng(settings.seed)
     paired = same_documents(comparison)
     folds = Foldwise.of(before, after)
-    matched = [folds.matched(random) for _ in range(settings.draws)]
-    shared = _changes(matched, comparison, settings, paired, random)
-    rates = _rates(folds, comparison, settings, paired, random)
+    smallest = _smallest_p_value(comparison, settings, paired)
+    matched = matched_draws(folds, settings.draws, settings.seed)
+    shared = _changes(matched, comparison, settings, paired)
+    rates = _rates(folds, comparison, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
@@ -107,8 +113,28 @@ def with_significance(
         *(pl.Series(name, values).fill_nan(None) for name, values in {**shared, **rates, **lengths}.items()),
     )
     neurons = neurons.with_columns(_confident_state(neurons, settings.level))
-    summary = {**comparison.summary, **_summary(neurons, settings, paired)}
+    summary = {
+        **comparison.summary,
+        **_summary(neurons, settings, paired),
+        "smallest_p_value": smallest,
+    }
     return replace(comparison, neurons=neurons, summary=summary)
+
+
+def _smallest_p_value(comparison: Comparison, settings: _Settings, paired: bool) -> float:
+    """What the tests can reach at best; warns where that is not enough."""
+    before, after = comparison.before, comparison.after
+    words = np.stack([side.corpus_counts.sum(axis=1) for side in (before, after)])
+    smallest = smallest_p_value(words, paired, settings.permutations)
+    if smallest > settings.level:
+        warnings.warn(
+            f"significance of {before.stage!r} -> {after.stage!r}: no neuron can be called changed, because no p-value "
+            f"can be below {smallest:.3g}; collect more documents in more folds (16 is the default), or allow more "
+            f"permutations than {settings.permutations}",
+            PowerWarning,
+            stacklevel=3,
+        )
+    return smallest
 
 
 def require_folds(comparison: Comparison) -> None:
@@ -121,7 +147,8 @@ def require_folds(comparison: Comparison) -> None:
     if before.folds != after.folds or before.folds < 2:
         raise UsageError(
             f"significance of {before.stage!r} -> {after.stage!r}: collected with {before.folds} and {after.folds} "
-            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations)"
+            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations); "
+            "collect again, or leave the tests out (--permutations 0)"
         )
 
 
@@ -142,7 +169,6 @@ def _changes(
     comparison: Comparison,
     settings: _Settings,
     paired: bool,
-    random: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
     """What is known of the distances."""
     permutations = Permutations(
@@ -152,11 +178,12 @@ def _changes(
         paired=paired,
         most=settings.permutations,
         level=settings.level,
-        random=random,
+        random=stream(settings.seed, "permutations"),
     )
-    of_folds = split_in_halves(comparison.before.folds, settings.splits, random)
+    of_folds = split_in_halves(comparison.before.folds, settings.splits, stream(settings.seed, "splits"))
     halves = Halves.of(draws, *of_folds, comparison.weight)
     squared = row_means(halves.squared)
+    random = stream(settings.seed, "resamples")
     first, second = split_in_halves(comparison.before.folds, settings.resamples, random)
     resamples = Halves.of(draws[:1], resampled(first, random), resampled(second, random), comparison.weight)
     low, high = _interval(resamples.squared)
@@ -189,12 +216,12 @@ def _rates(
     comparison: Comparison,
     settings: _Settings,
     paired: bool,
-    random: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
     """What is known of how often neurons respond."""
     before, after = comparison.before, comparison.after
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
+    random = stream(settings.seed, "rates")
     p_value = permuted_rates(wins, counts, paired=paired, n=settings.permutations, random=random)
     return {
         "win_rate_before": before.wins() / max(before.words, 1),

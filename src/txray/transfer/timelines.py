@@ -27,6 +27,9 @@ from txray.transfer.significance import CONFIDENT_STATES, require_folds, with_si
 REFERENCES = ("previous", "first", "last")
 """What a stage of a timeline is compared with."""
 
+SUMMARY = "timeline.json"
+"""The file that tells a folder of a timeline."""
+
 CHANGES = ("hellinger_sq_cv", "hellinger", "changed_share")
 """Measures of a step: cross-validated H^2, plug-in distance, share of the tested neurons that changed."""
 
@@ -154,7 +157,7 @@ class Timeline:
             },
         }
         tables = {name: getattr(self, name) for name in ("stages", "changes", "flows", "distances")}
-        return save_tables(folder, tables, summary, "timeline.json")
+        return save_tables(folder, tables, summary, SUMMARY)
 
 
 def timeline(
@@ -298,10 +301,17 @@ def _scores(scores: pl.DataFrame | None, names: Sequence[str]) -> pl.DataFrame:
         raise UsageError(
             f"timeline: scores are of the stages {scores['stage'].to_list()[:8]}, none of which is among {names}"
         )
+    own = [name for name in scores.columns if name != "stage" and name in _STAGES]
+    if own:
+        raise UsageError(
+            f"timeline: scores {own} are called as columns that the timeline has itself; rename them"
+        )
     words = [name for name in scores.columns if name != "stage" and not scores[name].dtype.is_numeric()]
     if words:
         raise UsageError(f"timeline: scores {words} are no numbers; leave them out")
-    return scores.select(pl.col("stage").cast(pl.String), pl.exclude("stage").cast(pl.Float64))
+    numbers = pl.exclude("stage").cast(pl.Float64)
+    finite = pl.when(numbers.is_finite()).then(numbers)
+    return scores.select(pl.col("stage").cast(pl.String), finite)
 
 
 def _pairs(n: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:

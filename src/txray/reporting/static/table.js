@@ -56,9 +56,9 @@ class NeuronTable {
   }
 
   /** Columns that only tested comparisons have. */
-  tested({ rank, squared, q }) {
+  tested({ rank, squared, sure, q }) {
     return [
-      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => -rank[n], show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
+      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => (squared[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
       { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => (q[n] === null ? "–" : quantity(q[n])) },
     ];
   }
