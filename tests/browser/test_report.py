@@ -295,6 +295,13 @@ def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
     wanted = neurons.sort(keys, descending=[True, True, True, False], nulls_last=True)
     assert 0 < int(neurons["sure"].sum()) < 60
     assert listed(page) == wanted["neuron"].to_list()
+    page.click("#columns th[data-key=change] button")
+    unknown = set(neurons.filter(~pl.col("sure") & pl.col("hellinger_sq_cv").is_null())["neuron"])
+    rising = listed(page)
+    assert set(rising[len(rising) - len(unknown) :]) == unknown, (
+        "neurons without a value come last, either way"
+    )
+    page.click("#columns th[data-key=change] button")
     grey = page.evaluate(
         "[...document.querySelectorAll('#rows tr.chance')].map((row) => Number(row.dataset.neuron))"
     )

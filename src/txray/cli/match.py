@@ -53,8 +53,9 @@ def match(
     of_state = dict(counts.iter_rows())
     matched = matching.pairs.filter(matching.pairs["state"] == "matched")
     number = of_state.get("matched", 0)
+    pairs = "1 pair matches" if number == 1 else f"{number} pairs match"
     typer.echo(
-        f"{number} {'pair matches' if number == 1 else 'pairs match'} ({matching.matched_share:.0%} of those that could), "
+        f"{pairs} ({matching.matched_share:.0%} of those that could), "
         f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
         f"{of_state.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
         f"{of_state.get('unmatched-after', 0)} of {matching.after.stage!r} match none; rarer ones are left out"

@@ -72,7 +72,7 @@ def test_compare_writes_table_and_summary(
     assert "mean_hellinger" in told
     assert summary["changed"] == (table["q_value"] <= 0.05).sum()
     assert (
-        f"{summary['changed']} of {summary['tested']} shared neurons changed at 5% false discoveries" in told
+        f"{summary['changed']} of {summary['tested']} shared neurons changed at 5 % false discoveries" in told
     )
     plain = tmp_path / "plain"
     assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
@@ -90,7 +90,8 @@ def test_match_writes_the_pairs(
     matched = pairs.filter(pl.col("state") == "matched")
     assert (matched["before"] == matched["after"]).all()
     told = capsys.readouterr().out
-    assert f"{matched.height} pairs match" in told
+    pairs = "1 pair matches" if matched.height == 1 else f"{matched.height} pairs match"
+    assert pairs in told
     assert txray("match", made / "early", made / "unsup", "--out", tmp_path / "pairs.txt") == 2
     assert "pairs are written as .parquet or .csv" in capsys.readouterr().err
 
@@ -254,6 +255,18 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             "not been tested",
         ),
         (("plot", "timeline", "{early}", "-o", "f.json"), 2, "at least two"),
+        (
+            ("plot", "most-changed", "{early}", "{unsup}", "--feature", "pos", "-o", "f.json"),
+            2,
+            "--feature pos",
+        ),
+        (
+            ("plot", "layer-affinity", "{early}", "{unsup}", "--layer", "rnn", "-o", "f.json"),
+            2,
+            "leave --layer",
+        ),
+        (("compare", "{early}", "{unsup}", "-o", "{lm}"), 1, "exists already"),
+        (("timeline", "{early}", "{unsup}", "-o", "{lm}"), 1, "exists already"),
         (("experiment", "--preset", "huge", "-o", "x"), 2, "demo, small, paper"),
         (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),
         (

@@ -19,6 +19,14 @@ from txray.planting import GROUPS
 from txray.preferences import Stage
 
 TEXT = demo_corpus("encyclopedia", words=60_000)
+
+
+def test_a_side_on_which_nobody_responds_can_be_collected() -> None:
+    found = planted(6, corpus=TEXT, changed=0, vanished=1, appeared=0, rarer=0)
+    stage = collect(found.after, TEXT, [found.layer], name="after")
+    assert stage.preferences().wins().sum() == 0
+
+
 ALL: dict[str, Any] = {"moved": 0.1, "effect": 1.0, "corpus": TEXT, "seed": 3}
 
 

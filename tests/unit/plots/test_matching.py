@@ -62,5 +62,9 @@ def test_layers_are_drawn_by_the_affinity_of_their_neurons(text: Text) -> None:
     figure = plots.layer_affinity(*stages, table)
     assert figure.data[0].z[0][0] == table["affinity"][0]
     assert f"affinity {table['affinity'][0]:.2f}, {table['chance'][0]:.2f} by chance" in title_of(figure)
+    tags = layer_affinity(*stages, "pos", min_wins=5)
+    assert "feature pos" in plots.layer_affinity(*stages, tags, "pos").layout.annotations[-1].text
+    worse = table.with_columns(chance=pl.col("affinity") + 0.01)
+    assert title_of(plots.layer_affinity(*stages, worse)).startswith("No layers of a and b prefer more alike")
     none = plots.layer_affinity(*stages, layer_affinity(*stages, min_wins=10_000))
     assert title_of(none) == "No layers of a and b can be compared"

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, numbers_in, plain_words, significant, title_of
+from tests.unit.plots.builders import Text, caption_of, numbers_in, plain_words, significant, title_of
 from txray import plots
 from txray.plots import theme
-from txray.transfer import Comparison, compare
+from txray.transfer import Comparison, compare, with_significance
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,16 @@ def test_unchanged_neurons_are_grey_and_chance_is_a_line(pair: tuple[Comparison,
     np.testing.assert_allclose(line.y, [np.median(ordered["distance_null"].to_numpy()[p]) for p in parts])
     null = float(np.median(shared["distance_null"].to_numpy()))
     assert f"chance alone gives {null:.2f}" in title_of(plots.hellinger_length(comparison))
+
+
+def test_another_distance_than_was_tested_is_not_set_beside_it(text: Text) -> None:
+    found = compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0])
+    other = with_significance(found, distance="total-variation", permutations=100)
+    figure = plots.hellinger_length(other)
+    assert not [trace.name for trace in figure.data if "nothing changed" in trace.name]
+    assert "chance alone" not in title_of(figure)
+    assert "total-variation at equal numbers" in figure.data[0].hovertext[0]
+    assert "tested by total-variation, up to 100" in caption_of(figure)
 
 
 def test_states_tell_unsure_ones_apart(pair: tuple[Comparison, Comparison]) -> None:

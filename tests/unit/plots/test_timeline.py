@@ -85,7 +85,7 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
 def test_the_title_tells_the_correlation(line: Timeline) -> None:
     found = line.correlation("perplexity")
     assert found.rho is not None
-    assert f"rank correlation {found.rho:.2f}" in title_of(plots.timeline(line)).replace("<br>", " ")
+    assert f"rank correlation of {found.rho:.2f}" in title_of(plots.timeline(line)).replace("<br>", " ")
     bare = replace(line, scores=())
     assert title_of(plots.timeline(bare)).startswith("28 neurons are preferred in untrained, 39 in epoch-03")
     with pytest.raises(UnknownNameError, match="score"):
@@ -96,6 +96,7 @@ def test_without_tests_and_tags_there_are_fewer_panels(text: Text) -> None:
     untested = timeline_of([text.stage(name, seed=i) for i, name in enumerate(NAMES)], permutations=0)
     names = {trace.name for trace in plots.timeline(untested).data}
     assert "changed, %" not in names
+    assert "tested" not in plots.timeline(untested).layout.title.text
     untagged = replace(untested, stages=untested.stages.with_columns(pos_divergence=pl.lit(None, pl.Float64)))
     assert "parts of speech" not in {trace.name for trace in plots.timeline(untagged).data}
     with pytest.raises(UsageError, match="no parts of speech"):
@@ -118,3 +119,12 @@ def test_the_matrix_of_stages_names_the_farthest(line: Timeline) -> None:
     np.testing.assert_array_equal(figure.data[0].z, line.matrix())
     i, j = sorted(np.unravel_index(np.argmax(line.matrix()), (4, 4)))
     assert title_of(figure).startswith(f"{NAMES[i]} and {NAMES[j]} are farthest apart")
+
+
+def test_no_stage_is_farthest_from_itself(text: Text) -> None:
+    same = timeline_of([text.stage("one", seed=0), text.stage("other", seed=0)], permutations=0)
+    assert title_of(plots.stage_distances(same)).startswith("one and other are farthest apart")
+    unknown = replace(same, distances=same.distances.with_columns(hellinger_sq_cv=pl.lit(None, pl.Float64)))
+    figure = plots.stage_distances(unknown)
+    assert title_of(figure) == "No two of 2 stages can be compared"
+    assert any("No two stages share" in note.text for note in figure.layout.annotations)

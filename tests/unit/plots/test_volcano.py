@@ -62,6 +62,12 @@ def test_only_tested_comparisons_are_drawn(text: Text) -> None:
         volcano(untested)
 
 
+def test_a_stage_against_itself_lies_at_nothing(text: Text) -> None:
+    same = text.stage("a", seed=0)[0]
+    (grey,) = volcano(significant(same, same)).data
+    assert set(grey.x) == set(grey.y) == {0.0}
+
+
 def test_nothing_to_test_is_said(text: Text) -> None:
     half = range(20)
     apart = significant(

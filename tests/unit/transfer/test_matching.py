@@ -12,7 +12,7 @@ from tests.unit.preferences.builders import preferences_of, random_events, stage
 from tests.unit.transfer.test_significance import text
 from txray.errors import ShapeError, UsageError
 from txray.preferences import Preferences
-from txray.transfer import compare
+from txray.transfer import compare, with_significance
 from txray.transfer.matching import match
 from txray.transfer.thresholds import Thresholds
 
@@ -136,6 +136,9 @@ def test_what_cannot_be_matched_is_told() -> None:
     assert set(match(some, nothing, min_wins=1).pairs["state"]) == {"unmatched-before"}
     assert "0%" in repr(empty)
     assert empty.comparison().summary["avoided"] == len(empty.pairs)
+    rare = match(some, some, min_wins=10_000).comparison()
+    assert len(rare.neurons) == rare.before.n_neurons == 0
+    assert with_significance(rare, permutations=10).summary["tested"] == 0
     with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
         match(stage_of(random_events(50)), replace(some, feature="pos"))
     for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):

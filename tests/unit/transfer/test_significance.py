@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 
 from tests.unit.preferences.builders import Events, preferences_of, random_events, stage_of
 from tests.unit.transfer.test_foldwise import FOLDS, direct, expected, pair
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import PowerWarning, UnknownNameError, UsageError
 from txray.preferences import Preferences
 from txray.transfer import compare
 from txray.transfer.absence import absence_p_values
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.halves import Halves, resampled, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
+from txray.transfer.permutation import smallest_p_value
 from txray.transfer.significance import with_significance
 
 
@@ -238,3 +240,44 @@ def test_a_neuron_that_may_merely_be_rarer_is_unsure() -> None:
         assert row["rate_q_value"] <= 0.05, "its rate did fall, in either case"
         assert (row["absence_p_value"] <= 0.05) == (state == "avoided")
         assert row["confident_state"] == state
+
+
+def test_tests_that_cannot_find_anything_warn() -> None:
+    before, after = text(20, 4_000, 1, folds=3), text(20, 4_000, 2, moved=20, folds=3)
+    with pytest.warns(
+        PowerWarning, match=r"no p-value can be below 0.1; collect more documents in more folds"
+    ):
+        found = with_significance(compare(before, after), **QUICK)
+    # Of 20 ways to deal six folds out, two are as extreme as what was observed.
+    assert found.summary["smallest_p_value"] == pytest.approx(2 / 20)
+    assert found.neurons["p_value"].min() > 0.05  # type: ignore[operator]
+    with pytest.warns(PowerWarning, match="more permutations than 10"):
+        with_significance(compare(text(20, 4_000, 1), text(20, 4_000, 2)), permutations=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with_significance(compare(text(20, 4_000, 1), text(20, 4_000, 2)), permutations=100)
+
+
+def test_only_folds_with_documents_count() -> None:
+    words = np.zeros((2, 16), np.int64)
+    words[:, :5] = 100
+    assert smallest_p_value(words, paired=True, permutations=10_000) == pytest.approx(2 / 2**5)
+    words[1, 0] = 0
+    assert smallest_p_value(words, paired=True, permutations=10_000) == pytest.approx(2 / 2**4)
+    words[:, :] = 100
+    assert smallest_p_value(words, paired=False, permutations=999) == pytest.approx(1 / 1000)
+
+
+def test_more_draws_leave_less_to_the_seed() -> None:
+    # One stage has twenty times the words, so that most of it is thinned away.
+    comparison = compare(text(30, 60_000, 1), text(30, 3_000, 2))
+    spread = []
+    for draws in (1, 16):
+        p_values = [
+            with_significance(comparison, **{**QUICK, "draws": draws, "seed": seed})
+            .neurons["p_value"]
+            .to_numpy()
+            for seed in range(4)
+        ]
+        spread.append(np.nanmean(np.nanstd(p_values, axis=0)))
+    assert spread[1] < 0.7 * spread[0]

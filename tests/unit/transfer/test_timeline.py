@@ -116,6 +116,18 @@ def test_correlation_is_of_steps_with_steps(line: Timeline) -> None:
     assert signed.correlation("gain", change="hellinger") == rank_correlation(hellinger, differences)
 
 
+def test_scores_that_are_no_finite_numbers_are_left_out() -> None:
+    broken = SCORES.with_columns(perplexity=pl.Series([float("inf"), 600.0, float("-inf"), float("nan")]))
+    found = timeline(stages(), scores=broken, permutations=0)
+    assert found.stages["perplexity"].to_list() == [None, 600.0, None, None]
+    assert found.correlation("perplexity").n == 0
+
+
+def test_what_is_measured_does_not_depend_on_what_is_tested(line: Timeline) -> None:
+    untested = timeline(stages(), permutations=0)
+    np.testing.assert_array_equal(untested.matrix(), line.matrix())
+
+
 def test_without_tests_nothing_is_called_changed() -> None:
     found = timeline(stages(), permutations=0)
     assert found.changes["changed"].is_null().all()
@@ -182,6 +194,7 @@ def test_what_cannot_be_followed_is_told() -> None:
         (pl.concat([SCORES, SCORES]), "each stage once"),
         (SCORES.with_columns(stage=pl.lit("z") + pl.col("stage")), "none of which"),
         (SCORES.with_columns(note=pl.lit("good")), "no numbers"),
+        (SCORES.with_columns(mass=1.0, length=2.0), r"\['mass', 'length'\] are called as columns"),
     ):
         with pytest.raises(UsageError, match=said):
             timeline(made, scores=wrong)
