@@ -55,14 +55,10 @@ def observed(folds: int) -> NDArray[np.float64]:
 
 
 def mean_divergence(
-    draws: Sequence[Foldwise],
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
-    weight: Weight,
-    distance: Distance = "hellinger",
+    draws: Sequence[Foldwise], left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
 ) -> NDArray[np.float64]:
     """(n_neurons, n) divergences averaged over draws of the same two stages, differently thinned."""
-    return np.asarray(np.mean([draw.divergence(left, right, weight, distance) for draw in draws], axis=0))
+    return np.asarray(np.mean([draw.dealt(left, weight, distance) for draw in draws], axis=0))
 
 
 class Permutations:
@@ -107,7 +103,7 @@ class Permutations:
         """
         folds = draws[0].folds
         actual = observed(folds)
-        self.observed = mean_divergence(draws, actual, 1 - actual, weight, distance)[:, 0]
+        self.observed = mean_divergence(draws, actual, weight, distance)[:, 0]
         self.extreme = np.zeros(len(self.observed), np.int64)
         self.done = np.zeros(len(self.observed), np.int64)
         total, total_sq = np.zeros(len(self.observed)), np.zeros(len(self.observed))
@@ -116,7 +112,7 @@ class Permutations:
         while n > 0 and unsettled.any():
             some = [draw.of_neurons(unsettled) for draw in draws]
             dealt = assignments(folds, n, paired, random)
-            found = mean_divergence(some, dealt, 1 - dealt, weight, distance)[unsettled]
+            found = mean_divergence(some, dealt, weight, distance)[unsettled]
             # A side that is left with nothing is as far away as can be.
             found = np.nan_to_num(found, nan=1.0)
             total[unsettled] += found.sum(axis=1)

@@ -70,6 +70,10 @@ def test_any_choice_of_folds_gives_what_plain_loops_give(distance: Distance, wei
     left, right = (random.integers(0, 3, (2 * FOLDS, 5)).astype(float) for _ in range(2))
     left[:, 4] = 0
     found = Foldwise.of(*sides).divergence(left, right, weight, distance)
+    chosen = np.minimum(left, 1)
+    dealt = Foldwise.of(*sides).dealt(chosen, weight, distance)
+    apart = Foldwise.of(*sides).divergence(chosen, 1 - chosen, weight, distance)
+    np.testing.assert_allclose(dealt, apart, atol=1e-13)
     for choice in range(5):
         for neuron in range(12):
             p, q = (
@@ -98,11 +102,12 @@ def test_matched_stages_have_equally_many_activations() -> None:
     np.testing.assert_array_equal(kept[:, FOLDS:].sum(axis=1), fewer)
     assert (kept <= wins).all()
     # The mean activation of what is kept stays that of the cell.
-    here = matched.count.data > 0
-    np.testing.assert_allclose(
-        (matched.sum.data / np.maximum(matched.count.data, 1))[here],
-        (folds.sum.data / folds.count.data)[here],
-    )
+    counts, sums = (np.asarray(each.todense()) for each in (folds.count, folds.sum))
+    left, kept_sums = (np.asarray(each.todense()) for each in (matched.count, matched.sum))
+    here = left > 0
+    assert matched.count.nnz == here.sum() < folds.count.nnz, "what nothing is left of is not carried along"
+    np.testing.assert_allclose(kept_sums[here] / left[here], sums[here] / counts[here])
+    assert (kept_sums[~here] == 0).all()
 
 
 def test_some_neurons_are_as_they_are_among_all() -> None:
