@@ -61,12 +61,9 @@ def timeline(
         for score in found.scores:
             given = found.correlation(score, name)
             if given.rho is not None and given.p_value is not None:
-                trend = "which the order of the steps explains wholly"
-                if given.partial is not None:
-                    trend = f"{given.partial:.2f} without the common trend"
                 typer.echo(
                     f"layer {name}: rank correlation of change with change of {score} {given.rho:.2f} "
-                    f"(p = {given.p_value:.2g}), {trend}"
+                    f"(p = {given.p_value:.2g}), {given.without_trend}"
                 )
     if out is not None:
         found.save(out)

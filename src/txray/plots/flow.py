@@ -9,7 +9,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption, dress
+from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
         f"{count(last)} in {visible(names[-1])}",
         subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
         "light bars un-preferred ones",
-        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        caption=caption_of_steps(timeline.steps[chosen]),
         below=40,
         left=28,
     )

@@ -181,6 +181,11 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
 
 
+def caption_of_steps(comparisons: Iterable[Comparison]) -> str:
+    """`caption` of every stage that the comparisons pass through, in order."""
+    return caption(*(side for one in comparisons for side in (one.before, one.after)))
+
+
 def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 

@@ -23,8 +23,6 @@ _MATCHED, _UNMATCHED = 90, 30
 """Neurons drawn along each axis at most."""
 _FEATURES = 6
 _LINES = (("#D55E00", "circle"), ("#0072B2", "square"), ("#009E73", "diamond"), ("#AA4499", "triangle-up"))
-_BAR = 90
-"""Pixels right of the cells."""
 
 
 def matching_curve(*matchings: Matching) -> go.Figure:

@@ -10,7 +10,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption, dress, linear_axis
+from txray.plots.frame import caption_of_steps, dress, linear_axis
 from txray.plots.series import Series, add_band, add_series, stage_axis, under_stages
 from txray.plots.text import count, figure_of, plural, visible
 
@@ -45,7 +45,7 @@ def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
         figure,
         title=_finding(timeline, chosen),
         subtitle="Departure of the shares of activation mass per POS tag from the shares of words, 0: follows exactly",
-        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        caption=caption_of_steps(timeline.steps[chosen]),
         below=under_stages(names) + 8,
     )
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption, dress
+from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def states(*comparisons: Comparison) -> go.Figure:
         f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(avoided)} avoided, "
         f"{count(gained)} gained" + (f", {count(unsure)} unsure" if last.tested else ""),
         subtitle="State of every neuron of the layer between two stages",
-        caption=caption(*dict.fromkeys(p for c in comparisons for p in (c.before, c.after))),
+        caption=caption_of_steps(comparisons),
         plot_height=max(150, _ROW * len(comparisons)),
     )
 

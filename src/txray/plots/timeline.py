@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError
 from txray.plots import theme
-from txray.plots.frame import caption, dress, kind_noun, linear_axis, log_axis, tiled
+from txray.plots.frame import caption_of_steps, dress, kind_noun, linear_axis, log_axis, tiled
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
@@ -86,7 +86,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
         title=_finding(timeline, chosen, judged),
         subtitle="Panels over the same stages, in order; distances are cross-validated"
         + (", changes tested" if any(step.tested for step in timeline.steps[chosen]) else ""),
-        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        caption=caption_of_steps(timeline.steps[chosen]),
         plot_height=plot_height,
         below=under_stages(names, width) + 8,
     )
@@ -131,7 +131,7 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         stories=stories,
         title=title,
         subtitle="Mean over the neurons that are preferred in both; about 0 where nothing changed",
-        caption=caption(*(step.before for step in timeline.steps[chosen]), timeline.steps[chosen][-1].after),
+        caption=caption_of_steps(timeline.steps[chosen]),
         empty="No two stages share a neuron with enough wins.",
         highest=max(0.05, float(others[known].max(initial=0.0))),
     )
@@ -211,13 +211,7 @@ def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
         if found.rho is not None and found.p_value is not None:
             return (
                 f"From {first} to {last}, the changes of neurons and of {visible(score)} have a rank correlation of "
-                f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {_without_trend(found.partial)}"
+                f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {found.without_trend}"
             )
     preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]
     return f"{preferred[0]} neurons are preferred in {first}, {preferred[-1]} in {last}"
-
-
-def _without_trend(partial: float | None) -> str:
-    if partial is None:
-        return "which the order of the steps explains wholly"
-    return f"{partial:.2f} without the common trend"

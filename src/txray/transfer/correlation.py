@@ -27,6 +27,13 @@ class RankCorrelation:
     partial: float | None
     n: int
 
+    @property
+    def without_trend(self) -> str:
+        """The end of a sentence: what is left of `rho` without the trend."""
+        if self.partial is None:
+            return "which the order of the steps explains wholly"
+        return f"{self.partial:.2f} without the common trend"
+
 
 def rank_correlation(
     x: NDArray[np.float64], y: NDArray[np.float64], *, permutations: int = 10_000, seed: int = 0

@@ -56,3 +56,12 @@ def test_missing_pairs_are_left_out() -> None:
     y = np.array([1.0, 9.0, 2.0, 4.0, np.nan])
     assert rank_correlation(x, y).n == 3
     assert rank_correlation(x[:3], y[:3]).rho is None
+
+
+def test_what_is_left_without_the_trend_is_said() -> None:
+    steps = np.arange(6.0)
+    wave = np.array([0.0, 2.0, 1.0, 4.0, 3.0, 5.0])
+    assert rank_correlation(steps, steps).without_trend == "which the order of the steps explains wholly"
+    left = rank_correlation(wave, wave + 1)
+    assert left.partial == pytest.approx(1)
+    assert left.without_trend == "1.00 without the common trend"
