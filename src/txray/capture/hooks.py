@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class Captured:
 
     def put(self, layer: str, output: Any) -> None:
         """Keep what a layer returned: its first tensor."""
-        tensor = _first_tensor(output)
+        tensor = first_tensor(output)
         if tensor is not None:
             kept = tensor.detach().clone() if layer in self._copied else tensor.detach()
             self._outputs[layer] = kept, _version(kept)
@@ -67,7 +68,7 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
     """The tensor that an output is about: itself, or the first one of a tuple or a record of outputs."""
     match output:
         case Tensor():
@@ -75,13 +76,45 @@ def _first_tensor(output: Any) -> Tensor | None:
         case PackedSequence():
             return pad_packed_sequence(output, batch_first=True)[0]
         case Mapping():  # such as the records of outputs of transformers
-            return _first_tensor(tuple(output.values()))
+            return first_tensor(tuple(output.values()))
         case tuple() | list():
-            found = (_first_tensor(each) for each in output)
+            found = (first_tensor(each) for each in output)
             return next((tensor for tensor in found if tensor is not None), None)
     if is_dataclass(output) and not isinstance(output, type):
-        return _first_tensor(tuple(getattr(output, each.name) for each in fields(output)))
+        return first_tensor(tuple(getattr(output, each.name) for each in fields(output)))
     return None
+
+
+def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same output, its `first_tensor` changed; the output itself stays as it is.
+
+    Args:
+        output: of a layer; of packed sequences, `change` is given their rows, (positions, neurons).
+        change: old -> new tensor.
+    """
+    match output:
+        case Tensor():
+            return change(output)
+        case PackedSequence():
+            return output._replace(data=change(output.data))
+        case Mapping():
+            changed = copy.copy(output)
+            key = next((key for key, each in output.items() if first_tensor(each) is not None), None)
+            if key is not None:
+                changed[key] = with_first_tensor(output[key], change)  # type: ignore[index]
+            return changed
+        case tuple() | list():
+            parts: list[Any] = list(output)
+            place = next((i for i, each in enumerate(parts) if first_tensor(each) is not None), None)
+            if place is not None:
+                parts[place] = with_first_tensor(parts[place], change)
+            return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+    if is_dataclass(output) and not isinstance(output, type):
+        for each in fields(output):
+            value = getattr(output, each.name)
+            if first_tensor(value) is not None:
+                return replace(output, **{each.name: with_first_tensor(value, change)})
+    return output
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from txray.errors import SnapshotError, UsageError
-from txray.models.text_model import Pieces, Pooling, TextModel
+from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,8 +31,10 @@ def hugging_face(
     overlap: int = 0,
     pooling: Pooling = "max",
     revision: str | None = None,
+    head: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> TextModel:
-    """A Hugging Face model without its head, and its fast tokenizer, ready for `txray.collect`.
+    """A Hugging Face model and its fast tokenizer, ready for `txray.collect`: without its head, or with it.
 
     Encoders, decoders, and encoder-decoders: those read the document on both sides, the decoder behind its start
     symbol as in training. Weights are read from safetensors only, in the precision in which they were saved, and
@@ -45,16 +47,21 @@ def hugging_face(
         overlap: pieces that two neighbouring windows of a document share, so that words at a cut have context.
         pooling: which activation a word of several pieces has: `max`, `mean`, `first` or `last`.
         revision: of a model on the hub.
+        head: whether the model is to classify, or to predict the next word, as its configuration says it was trained
+            to: for `txray.prune`. Its layers can be named as without.
+        classes: with a head that classifies, what the classes are called in the labels of documents, in their order;
+            their names in the configuration by default.
 
     Raises:
-        UsageError: transformers is not installed, or there is no fast tokenizer.
+        UsageError: transformers is not installed, there is no fast tokenizer, or no head that can be scored.
         SnapshotError: there is no such model, or it cannot be read.
     """
     transformers = _transformers()
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, **where)
-        module, loaded = transformers.AutoModel.from_pretrained(
+        task: Task = _task(config, name) if head else "none"
+        module, loaded = getattr(transformers, _LOADERS[task]).from_pretrained(
             name, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **where
         )
         tokenizer = _tokenizer(transformers, name, where)
@@ -90,7 +97,44 @@ def hugging_face(
         overlap=overlap,
         pooling=pooling,
         shifts={"decoder": 1, "decoder.**": 1} if both_sides else {},
+        task=task,
+        classes=_classes(config, name, classes) if task == "classification" else (),
     )
+
+
+_LOADERS: Mapping[Task, str] = {
+    "none": "AutoModel",
+    "classification": "AutoModelForSequenceClassification",
+    "next-word": "AutoModelForCausalLM",
+}
+"""What a model is to do -> the class of transformers that loads it so."""
+
+
+def _task(config: PreTrainedConfig, name: str | Path) -> Task:
+    """What the model was trained to do."""
+    architectures = list(getattr(config, "architectures", None) or [])
+    for architecture in architectures:
+        if architecture.endswith("ForSequenceClassification"):
+            return "classification"
+        if architecture.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
+            return "next-word"
+    raise UsageError(
+        f"{name}: is saved as {', '.join(architectures) or 'a model without a head'}, which has no score; give a model "
+        "that classifies sequences or predicts the next word, or a metric of your own to txray.prune"
+    )
+
+
+def _classes(config: PreTrainedConfig, name: str | Path, given: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the classes, in their order."""
+    known: dict[Any, str] = dict(config.id2label or {})
+    count = len(known)
+    names = tuple(given) if given is not None else tuple(str(known[i]) for i in sorted(known))
+    if len(names) != count or count < 2:
+        raise UsageError(
+            f"{name}: has {count} classes, named are {len(names)} ({', '.join(names)[:80]}); name each, at least 2, in "
+            "the order of its outputs"
+        )
+    return names
 
 
 class _Encoder:
@@ -221,6 +265,8 @@ def _limit(config: PreTrainedConfig, module: nn.Module, tokenizer: Any) -> int |
 def _reading(name: str | Path) -> Iterator[None]:
     try:
         yield
+    except TxrayError:
+        raise
     except Exception as error:  # a damaged folder fails in every way that there is
         text = " ".join(str(error).split())[:300]
         raise SnapshotError(

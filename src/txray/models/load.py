@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,15 @@ HUB = "hf:"
 """Begins the name of a model on the hub: nothing is asked of the network unless it is meant."""
 
 
-def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
+def load_model(
+    name: Path | str, *, head: bool = False, classes: Sequence[str] | None = None
+) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
     """A model, on the CPU, ready to be applied.
 
     Args:
         name: a snapshot folder of txray, a model folder of Hugging Face, or `hf:` and the name of a model on its
             hub, such as `hf:gpt2`. How such models read long documents is chosen by `txray.models.hugging_face`.
+        head, classes: of a Hugging Face model, see there; txray's own always have their head.
 
     Raises:
         SnapshotError: there is no model, or it is damaged.
@@ -32,7 +36,7 @@ def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier
     from txray.models.hub import CONFIG, hugging_face
 
     if str(name).startswith(HUB):
-        return hugging_face(str(name).removeprefix(HUB))
+        return hugging_face(str(name).removeprefix(HUB), head=head, classes=classes)
     folder = Path(name)
     if not folder.is_dir():
         raise SnapshotError(
@@ -40,5 +44,5 @@ def load_model(name: Path | str) -> RecurrentLanguageModel | SentimentClassifier
             "for a model on its hub"
         )
     if (folder / CONFIG).is_file() and not (folder / MODEL).exists():
-        return hugging_face(folder)
+        return hugging_face(folder, head=head, classes=classes)
     return load_snapshot(folder)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from txray.errors import UnknownNameError, UsageError
 from txray.models.vocabulary import END, Vocabulary
 
 Cell = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
-State = Tensor | tuple[Tensor, Tensor]
-"""What a recurrent layer carries on: (layers, batch, hidden); for an LSTM, a pair of those."""
-
+State = Tensor | tuple[Tensor, Tensor] | tuple["State", ...]
+"""What recurrent layers carry on: (layers, batch, hidden); for an LSTM, a pair of those; for a stack of layers of
+different size, one of these per layer."""
 
 _LARGEST, _MOST_LAYERS = 1_000_000, 1_000
 
@@ -38,6 +39,8 @@ class RecurrentConfig:
         dropout: share of the values left out while training: of embeddings, between layers, of the
             outputs that the decoder or the head reads.
         tied: whether the decoder uses the embedding's weights; then `embedding` equals `hidden`.
+        below: neurons of the layers below the last, from the bottom up, where these differ from it, as in a model
+            that was made smaller; None: all have `hidden`.
 
     Raises:
         UnknownNameError: no such cell.
@@ -50,6 +53,8 @@ class RecurrentConfig:
     layers: int = 1
     dropout: float = 0.0
     tied: bool = False
+    # Not shown: the fingerprint of a model is made of what is, and the shapes of its weights tell it anyway.
+    below: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.cell not in get_args(Cell):
@@ -66,6 +71,59 @@ class RecurrentConfig:
                 f"model: tied weights need embedding = hidden, got {self.embedding} and {self.hidden}; "
                 "make them equal, or leave tied=False"
             )
+        if self.below is not None:
+            object.__setattr__(self, "below", tuple(self.below))  # JSON has lists only
+            sizes_fit = all(type(size) is int and 1 <= size <= _LARGEST for size in self.below)
+            if len(self.below) != self.layers - 1 or not sizes_fit:
+                raise UsageError(
+                    f"model: below={self.below!r}; give one whole number for each of the {self.layers - 1} layers "
+                    "below the last"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values; `below` only where it is given."""
+        values = asdict(self)
+        if self.below is None:
+            del values["below"]
+        return values
+
+
+class RecurrentStack(nn.Module):
+    """Recurrent layers of different size, one upon the other; it is called as torch's own are.
+
+    Attributes:
+        layers: of one recurrent layer each, from the bottom up.
+        dropout: between them.
+    """
+
+    def __init__(self, layers: Sequence[nn.RNNBase], dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, inputs: Tensor, state: tuple[State, ...] | None = None
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """What the last layer holds after each step.
+
+        Args:
+            inputs: (batch, time, embedding).
+            state: one per layer; None for a new text.
+
+        Returns:
+            (batch, time, hidden) outputs, and the state to go on from.
+        """
+        outputs, states = inputs, []
+        for depth, layer in enumerate(self.layers):
+            before = outputs if depth == 0 else self.dropout(outputs)
+            outputs, after = layer(before, None if state is None else state[depth])
+            states.append(after)
+        return outputs, tuple(states)
+
+
+def detached(state: State) -> State:
+    """The same state, from which no gradient goes back."""
+    return state.detach() if isinstance(state, Tensor) else tuple(map(detached, state))
 
 
 class RecurrentModel(nn.Module):
@@ -232,12 +290,20 @@ def seeded_weights(seed: int) -> Iterator[None]:
         yield
 
 
-def _recurrent_layer(config: RecurrentConfig) -> nn.LSTM | nn.GRU | nn.RNN:
-    between = config.dropout if config.layers > 1 else 0.0
-    sizes = (config.embedding, config.hidden, config.layers)
-    if config.cell == "lstm":
-        return nn.LSTM(*sizes, batch_first=True, dropout=between)
-    if config.cell == "gru":
-        return nn.GRU(*sizes, batch_first=True, dropout=between)
-    nonlinearity = config.cell.removeprefix("rnn-")
-    return nn.RNN(*sizes, nonlinearity=nonlinearity, batch_first=True, dropout=between)
+def _recurrent_layer(config: RecurrentConfig) -> nn.RNNBase | RecurrentStack:
+    if config.below is None or config.layers == 1:
+        between = config.dropout if config.layers > 1 else 0.0
+        return _layers(config.cell, config.embedding, config.hidden, config.layers, between)
+    sizes = (config.embedding, *config.below, config.hidden)
+    return RecurrentStack(
+        [_layers(config.cell, below, size) for below, size in pairwise(sizes)], config.dropout
+    )
+
+
+def _layers(cell: Cell, inputs: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> nn.RNNBase:
+    if cell == "lstm":
+        return nn.LSTM(inputs, hidden, layers, batch_first=True, dropout=dropout)
+    if cell == "gru":
+        return nn.GRU(inputs, hidden, layers, batch_first=True, dropout=dropout)
+    nonlinearity = cell.removeprefix("rnn-")
+    return nn.RNN(inputs, hidden, layers, nonlinearity=nonlinearity, batch_first=True, dropout=dropout)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         description = {
             "format": FORMAT,
             "kind": kind,
-            "config": asdict(model.config),
+            "config": model.config.as_json(),
             "pooling": model.pooling if isinstance(model, SentimentClassifier) else None,
             "vocabulary_sha256": vocabulary.fingerprint,
             "weights_sha256": sha256_of(new / _WEIGHTS),

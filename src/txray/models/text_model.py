@@ -15,6 +15,9 @@ from txray.errors import UnknownNameError, UsageError
 Pooling = Literal["max", "mean", "first", "last"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
+Task = Literal["none", "classification", "next-word"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
@@ -68,9 +71,13 @@ class TextModel:
         shifts: layer pattern -> positions by which the outputs of such layers lag behind the input, such as
             `{"decoder.**": 1}` where a decoder reads the text behind a start symbol.
         name: what to call the model in the records; the class of the module by default.
+        task: what `forward` returns, as a tensor or as the attribute `logits` of a record: `classification`:
+            (documents, classes) logits; `next-word`: (documents, time, ids) logits of the id that comes next; `none`:
+            nothing that can be scored. Collection needs none; pruning does.
+        classes: of a classification, names of the classes in their order, as the labels of documents have them.
 
     Raises:
-        UnknownNameError: no such pooling.
+        UnknownNameError: no such pooling or task.
         UsageError: a limit that leaves no room for a piece, or an overlap that leaves no room to go on.
     """
 
@@ -87,10 +94,19 @@ class TextModel:
     pooling: Pooling = "max"
     shifts: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
+    task: Task = "none"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise UnknownNameError.of("pooling", self.pooling, POOLINGS)
+        if self.task not in TASKS:
+            raise UnknownNameError.of("task", self.task, TASKS)
+        if (self.task == "classification") != (len(self.classes) > 1):
+            raise UsageError(
+                f"text model: task {self.task!r} with classes {self.classes!r}; a classification needs the names of "
+                "at least 2 classes, and nothing else has any"
+            )
         special = len(self.prefix) + len(self.suffix)
         if self.limit is not None and self.limit <= special:
             raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -90,7 +89,7 @@ def train_classifier(
     }
     settings = {
         "kind": "sentiment-classifier",
-        "model": {**asdict(model.config), "pooling": model.pooling},
+        "model": {**model.config.as_json(), "pooling": model.pooling},
         "vocabulary": model.vocabulary.fingerprint,
         "weights": fingerprint_of(model),
         "text": {split: documents.fingerprint for split, documents in reviews.items()},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
-from txray.models.recurrent import RecurrentLanguageModel, State
+from txray.models.recurrent import RecurrentLanguageModel, State, detached
 from txray.training.cross_entropy import next_word_loss
 from txray.training.learner import Learner, Schedule, Scores, fingerprint_of
 from txray.training.loop import run_training
@@ -94,7 +93,7 @@ def train_language_model(
     }
     settings = {
         "kind": "language-model",
-        "model": asdict(model.config),
+        "model": model.config.as_json(),
         "vocabulary": model.vocabulary.fingerprint,
         "weights": fingerprint_of(model),
         "text": {split: stream.fingerprint for split, stream in streams.items()},
@@ -166,7 +165,7 @@ class _LanguageModelLearner(Learner):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss, state, _ = _window_loss(self.model, batch, self._state)
-        self._state = state.detach() if isinstance(state, Tensor) else (state[0].detach(), state[1].detach())
+        self._state = detached(state)
         return loss
 
     def scores(self) -> Scores:

@@ -1,0 +1,98 @@
+"""How sure a change of a metric is: documents are resampled, and random sets drawn beside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+INTERVAL = 0.95
+"""Share of samples that an interval should cover the truth in."""
+
+BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
+VERDICTS = (BETTER, WORSE, SAME)
+
+
+def resampled(documents: int, resamples: int, digest: str) -> NDArray[np.float64]:
+    """(resamples, documents) how often each document is in each sample with replacement.
+
+    The same documents are resampled in the same way whatever is held side by side: sets, metrics, trainings.
+
+    Args:
+        documents: how many.
+        resamples: how many samples.
+        digest: of the documents.
+    """
+    seed = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "little")
+    random = np.random.default_rng([seed, documents])
+    return random.multinomial(documents, np.full(documents, 1 / documents), size=resamples).astype(np.float64)
+
+
+def bounds(samples: NDArray[np.float64]) -> tuple[float, float]:
+    """Percentile interval of a bootstrap; NaN where there are no samples."""
+    known = samples[np.isfinite(samples)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class AgainstRandom:
+    """One value beside those of random sets.
+
+    Attributes:
+        mean, deviation: of the random sets.
+        difference: value - mean.
+        low, high: interval of the difference to one more random set, documents resampled: where it leaves out 0, the
+            set is unlike a random one.
+        p_value: (1 + random sets at least as far from their mean) / (1 + random sets).
+    """
+
+    mean: float
+    deviation: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    def verdict(self, sign: int) -> str:
+        """Whether the set is better or worse than random ones.
+
+        Args:
+            sign: 1 where more is better, -1 where less is.
+        """
+        if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
+            return SAME
+        return BETTER if sign * self.difference > 0 else WORSE
+
+
+def against_random(
+    value: float, random: Sequence[float], differences: NDArray[np.float64] | None
+) -> AgainstRandom:
+    """Hold one value against those of random sets.
+
+    The variance of a difference to one more random set has two parts: that of random sets among each other, estimated
+    from those drawn (with Student's t for their number), and that of the documents, by the bootstrap.
+
+    Args:
+        value: with the set.
+        random: (n,) with random sets, over the same documents; at least 2.
+        differences: (resamples,) value less the mean of the random sets for the same resampled documents; None where
+            documents are not known.
+    """
+    found = np.asarray(random, np.float64)
+    n = len(found)
+    mean, deviation = float(found.mean()), float(found.std(ddof=1))
+    difference = value - mean
+    of_documents = 0.0 if differences is None else float(np.nanvar(differences, ddof=1))
+    spread = np.sqrt(deviation**2 * (1 + 1 / n) + of_documents)
+    reach = float(student.ppf((1 + INTERVAL) / 2, n - 1)) * spread
+    as_far = int((np.abs(found - mean) >= abs(difference)).sum())
+    return AgainstRandom(
+        mean, deviation, difference, difference - reach, difference + reach, (1 + as_far) / (1 + n)
+    )

@@ -1,0 +1,223 @@
+"""Masks in the real forward pass: the model runs as ever, and a layer gives something else while the mask is on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from txray.capture.hooks import layer_names, matching_layers, with_first_tensor
+from txray.capture.layers import sites_of
+from txray.capture.layout import Layout
+from txray.capture.reading import reader_of
+from txray.capture.selection import Selection
+from txray.errors import CaptureError, UsageError
+from txray.models.recurrent import RecurrentModel, RecurrentStack
+from txray.models.sentiment import SentimentClassifier
+from txray.models.text_model import TextModel
+from txray.pruning.held import Documents, Held
+from txray.pruning.mask import Mask
+from txray.pruning.recurrent import neurons_of, silenced
+
+_OUTPUTS = Selection("all")
+
+
+@contextmanager
+def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[Documents]:
+    """Silence neurons while the block runs; afterwards the model is what it was, to the bit.
+
+    Everything that calls the model within the block sees the masked one: training loops, `txray.collect`, hooks.
+    Nothing happens to weights; a mask without neurons changes nothing at all.
+
+    Args:
+        model: a model of `txray.models`, a `TextModel`, or any module; of a bare module, the neurons of a layer must
+            be the last axis of its output, unless it is one of torch's recurrent layers.
+        masks: at most one per layer.
+
+    Yields:
+        What may be told which documents a forward pass reads, for `resample`.
+
+    Raises:
+        UnknownNameError: no such layer.
+        UsageError: two masks of a layer, a neuron that does not exist, all neurons, or a mask that this kind of layer
+            cannot have.
+        CaptureError: a layer that does not run, or has no activations per position.
+    """
+    layers = [mask.layer for mask in masks]
+    for layer in layers:
+        if layers.count(layer) > 1:
+            raise UsageError(f"layer {layer!r} has {layers.count(layer)} masks; put all its neurons into one")
+    documents = Documents()
+    with ExitStack() as stack:
+        for mask in masks:
+            target = Target.of(model, mask.layer)
+            mask.require_within(target.n_neurons)
+            if len(mask):
+                stack.enter_context(target.replaced(mask, documents))
+        yield documents
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A layer that can be masked.
+
+    Attributes:
+        layer: as it was asked for.
+        module: of the model.
+        n_neurons: that it gives.
+        layout: of its output; None for torch's recurrent layers, and where it is not known: neurons come last.
+        head: of a classifier, which reads the layer's state at the end.
+    """
+
+    layer: str
+    module: nn.Module
+    n_neurons: int
+    layout: Layout | None = None
+    head: nn.Module | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module | TextModel, layer: str) -> Target:
+        """The layer of this name.
+
+        Args:
+            model: any.
+            layer: a name as `txray.collect` knows it; for a model with a head also as without.
+
+        Raises:
+            UnknownNameError: no such layer.
+            CaptureError: it does not run, or has no activations per position.
+        """
+        whole = model.module if isinstance(model, TextModel) else model
+        name = resolved(whole, layer)
+        module: nn.Module = whole.get_submodule(name)
+        if isinstance(module, RecurrentStack):
+            module = module.layers[-1]
+        if isinstance(module, nn.RNNBase):
+            head = whole.head if isinstance(whole, SentimentClassifier) else None
+            return cls(layer, module, neurons_of(module), None, head)
+        if isinstance(model, TextModel | RecurrentModel):
+            (site,) = sites_of(reader_of(model, outputs=False), [name], _OUTPUTS)
+            return cls(layer, module, site.layout.neurons, site.layout)
+        n_neurons = getattr(module, "out_features", None)
+        if not isinstance(n_neurons, int):
+            raise UsageError(
+                f"layer {layer!r}: of a bare module, nobody knows how many neurons a {type(module).__name__} gives; "
+                "wrap the model in a txray.TextModel, or name a linear or recurrent layer"
+            )
+        return cls(layer, module, n_neurons)
+
+    @property
+    def neuron_axis(self) -> int:
+        """Of its output."""
+        return 1 if self.layout is not None and self.layout.axes == "batch-neurons-time" else -1
+
+    @contextmanager
+    def replaced(self, mask: Mask, documents: Documents) -> Iterator[None]:
+        """The layer gives something else for some of its neurons while the block runs.
+
+        Args:
+            mask: of neurons that exist.
+            documents: that forward passes read.
+        """
+        held, neurons = Held(mask, documents), list(mask.neurons)
+        module = self.module
+        if mask.when == "final-state":
+            module, forward = self._final_state(neurons, held)
+        elif isinstance(module, nn.RNNBase):
+            forward = silenced(module, neurons, held, self.layer)
+        else:
+            forward = self._outputs_replaced(neurons, held)
+        with running(module, forward):
+            yield
+
+    def _outputs_replaced(self, neurons: Sequence[int], held: Held) -> Callable[..., Any]:
+        run, axis = self.module.forward, self.neuron_axis
+
+        def change(output: Tensor) -> Tensor:
+            if output.shape[axis] != self.n_neurons:
+                raise CaptureError(
+                    f"layer {self.layer!r}: gave {tuple(output.shape)} where {self.n_neurons} neurons were expected on "
+                    f"axis {axis}; its neurons cannot be told apart"
+                )
+            changed = output.clone().movedim(axis, -1)
+            value = held.constant(output) if not held.drawn else self._drawn(changed, held)
+            changed[..., neurons] = value
+            return changed.movedim(-1, axis)
+
+        return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
+
+    def _drawn(self, output: Tensor, held: Held) -> Tensor:
+        """Values for an output whose neurons come last."""
+        axes = self.layout.axes if self.layout else "batch-time-neurons"
+        if axes == "flat" or output.dim() != 3:
+            raise CaptureError(
+                f"layer {self.layer!r}: gives {tuple(output.shape)}, in which documents cannot be told from "
+                "positions, so its neurons cannot be resampled; use the ablation zero or mean"
+            )
+        if axes == "time-batch-neurons":
+            return held.at(output.shape[1], output.shape[0], output).transpose(0, 1)
+        return held.at(output.shape[0], output.shape[1], output)
+
+    def _final_state(self, neurons: Sequence[int], held: Held) -> tuple[nn.Module, Callable[..., Any]]:
+        if self.head is None:
+            raise UsageError(
+                f"layer {self.layer!r}: a mask of the final state is for the recurrent layer of txray's classifiers, "
+                "whose head reads that state; use when='every-step'"
+            )
+        head, run = self.head, self.head.forward
+
+        def forward(features: Tensor) -> Any:
+            features = features.clone()
+            # The state at the end comes first, whatever else the head reads.
+            value = held.at(len(features), 1, features)
+            features[:, neurons] = value[:, 0] if value.dim() == 3 else value
+            return run(features)
+
+        return head, forward
+
+
+@contextmanager
+def running(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """A module computes something else while the block runs.
+
+    Not a hook: hooks that look at the module see what everything after it sees, whenever they were put there.
+
+    Args:
+        module: of a model.
+        forward: in the place of its own.
+    """
+    former = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if former is None:
+            del module.forward
+        else:
+            module.forward = former
+
+
+def resolved(module: nn.Module, layer: str) -> str:
+    """The name of a layer within a model; models with a head hold the one without under a name of its own.
+
+    Args:
+        module: the model.
+        layer: a name, as of the model or as of the part without its head.
+
+    Raises:
+        UnknownNameError: no such layer.
+        UsageError: a pattern that means several.
+    """
+    prefix = getattr(module, "base_model_prefix", "")
+    names = set(layer_names(module))
+    if layer not in names and prefix and f"{prefix}.{layer}" in names:
+        return f"{prefix}.{layer}"
+    found = matching_layers(module, [layer])
+    if len(found) > 1:
+        raise UsageError(
+            f"layer {layer!r} means {len(found)} layers, {found[0]!r} among them; a mask is of one: name it"
+        )
+    return found[0]

@@ -1,0 +1,313 @@
+"""Scores of neurons by which they are pruned: what txray knows of them, and what everybody else uses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from txray.capture.hooks import evaluating, first_tensor, with_first_tensor
+from txray.corpus.corpus import Corpus
+from txray.errors import CaptureError, UnknownNameError, UsageError
+from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
+from txray.models.sentiment import SentimentClassifier
+from txray.preferences.preferences import Preferences
+from txray.progress import progress
+from txray.pruning.activity import Activity
+from txray.pruning.evaluation import Evaluator, Model
+from txray.pruning.masking import Target, resolved, running
+from txray.pruning.recurrent import width_of
+from txray.transfer.comparison import Comparison
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What neurons of a layer can be ranked by; each ranking says what it lacks.
+
+    Attributes:
+        model: that is to be pruned.
+        layer: of it.
+        preferences: of the stage that the model is.
+        comparison: of an earlier stage with that one.
+        corpus: text for activations; read at most once, `max_words` of it.
+        evaluator: of the model, on text that gradients come from.
+        max_words: of the corpus.
+    """
+
+    model: Model
+    layer: str
+    preferences: Preferences | None = None
+    comparison: Comparison | None = None
+    corpus: Corpus | None = None
+    evaluator: Evaluator | None = None
+    max_words: int | None = None
+    known: dict[str, Scores] = field(default_factory=dict)
+
+    @cached_property
+    def activity(self) -> Activity:
+        """Activations over the text.
+
+        Raises:
+            UsageError: no text is given.
+        """
+        if self.corpus is None:
+            raise UsageError("pruning: activations need a text; give one")
+        return Activity.over(self.model, self.corpus, self.layer, max_words=self.max_words)
+
+    def scores(self, ranking: str) -> Scores:
+        """(n_neurons,) scores; no number where a neuron has none.
+
+        Args:
+            ranking: one of `RANKINGS`.
+
+        Raises:
+            UnknownNameError: no such ranking.
+            UsageError: something that it needs is not given.
+        """
+        if ranking not in RANKINGS:
+            raise UnknownNameError.of("ranking", ranking, RANKINGS)
+        if ranking not in self.known:
+            self.known[ranking] = np.asarray(RANKINGS[ranking](self), np.float64)
+        return self.known[ranking]
+
+    def stage(self, ranking: str) -> Preferences:
+        """Preferences of the stage, for a ranking that needs them.
+
+        Raises:
+            UsageError: none are given.
+        """
+        if self.preferences is None:
+            raise UsageError(f"ranking {ranking!r}: needs a stage of the model; give one")
+        return self.preferences
+
+    def change(self, ranking: str, column: str) -> Scores:
+        """A column of the comparison, for a ranking that needs it.
+
+        Raises:
+            UsageError: none is given, or it was not tested.
+        """
+        if self.comparison is None:
+            raise UsageError(f"ranking {ranking!r}: needs an earlier stage and one of the model; give both")
+        if column not in self.comparison.neurons.columns:
+            raise UsageError(
+                f"ranking {ranking!r}: needs to know what is more than chance; give a tested comparison "
+                "(txray.with_significance)"
+            )
+        return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()
+
+
+def _mass(of: Evidence) -> Scores:
+    return of.stage("mass").mass()
+
+
+def _length(of: Evidence) -> Scores:
+    return of.stage("length").lengths().astype(np.float64)
+
+
+def _wins(of: Evidence) -> Scores:
+    return of.stage("wins").wins().astype(np.float64)
+
+
+def _hellinger(of: Evidence) -> Scores:
+    return of.change("hellinger", "hellinger")
+
+
+def _hellinger_cv(of: Evidence) -> Scores:
+    return of.change("hellinger-cv", "hellinger_sq_cv")
+
+
+def _magnitude(of: Evidence) -> Scores:
+    """Euclidean norm of the weights that make up a neuron."""
+    target = Target.of(of.model, of.layer)
+    squares = np.zeros(target.n_neurons)
+    if isinstance(target.module, nn.RNNBase):
+        rnn, width = target.module, width_of(target.module)
+        for direction in range(2 if rnn.bidirectional else 1):
+            suffix = f"l{rnn.num_layers - 1}{'_reverse' if direction else ''}"
+            own = slice(direction * width, (direction + 1) * width)
+            if rnn.proj_size:
+                squares[own] += _squares(getattr(rnn, f"weight_hr_{suffix}"), dim=1)
+                continue
+            for name in (f"weight_ih_{suffix}", f"weight_hh_{suffix}"):
+                of_rows = _squares(getattr(rnn, name), dim=1)
+                squares[own] += of_rows.reshape(-1, width).sum(axis=0)
+        return np.sqrt(squares)
+    matrix = _maker(target)
+    if matrix is None:
+        raise UsageError(
+            f"ranking 'magnitude': layer {of.layer!r} ({type(target.module).__name__}) has no weights that make its "
+            f"{target.n_neurons} neurons; name the linear layer that does, or choose another ranking"
+        )
+    return np.sqrt(_squares(matrix, dim=0))
+
+
+def _maker(target: Target) -> Tensor | None:
+    """(inputs, n_neurons) weights of the last part of a layer that makes its neurons."""
+    for module in reversed(list(target.module.modules())):
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or isinstance(module, nn.Embedding):
+            continue
+        if type(module).__name__ == "Conv1D" and weight.dim() == 2 and weight.shape[1] == target.n_neurons:
+            return weight
+        if weight.dim() >= 2 and weight.shape[0] == target.n_neurons:
+            return weight.flatten(1).T
+    return None
+
+
+def _squares(weight: Tensor, dim: int) -> Scores:
+    found: Scores = weight.detach().double().square().sum(dim=dim).cpu().numpy()
+    return found
+
+
+def _mean_activation(of: Evidence) -> Scores:
+    found = of.activity.mean_absolute
+    assert found is not None  # of a text, it is always known
+    return found
+
+
+def _wanda(of: Evidence) -> Scores:
+    """Sum over what reads a neuron of |weight| x root mean square of its activation."""
+    reading = _readers(of)
+    if not reading:
+        raise UsageError(
+            f"ranking 'wanda': no linear layer reads the output of {of.layer!r} as it is, so its weights are not "
+            "known; choose another ranking"
+        )
+    weights = sum(matrix.detach().double().abs().sum(dim=0).cpu().numpy() for matrix in reading)
+    return np.asarray(weights * of.activity.root_mean_square)
+
+
+def _readers(of: Evidence) -> list[Tensor]:
+    """(outputs, n_neurons) weights of everything that reads the layer."""
+    model, target = of.model, Target.of(of.model, of.layer)
+    if isinstance(model, RecurrentModel) and isinstance(target.module, nn.RNNBase):
+        own: Any = getattr(target.module, f"weight_hh_l{target.module.num_layers - 1}")
+        if isinstance(model, SentimentClassifier):
+            blocks = model.head.weight.reshape(-1, model.config.hidden)  # last, average, maximum
+            return [own, blocks]
+        return [own, model.decoder.weight] if isinstance(model, RecurrentLanguageModel) else [own]
+    return _linear_readers(of, target)
+
+
+def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
+    """Linear layers that are given the very output of the layer, found out by one forward pass."""
+    if of.evaluator is None:
+        raise UsageError("ranking 'wanda': needs a text that the model can be run on; give one")
+    found: list[Tensor] = []
+    outputs: list[Tensor | None] = []
+    module = of.evaluator.module
+
+    def look(reader: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given = inputs[0] if inputs else None
+        output = outputs[-1] if outputs else None
+        if not isinstance(given, Tensor) or output is None:
+            return
+        if given.data_ptr() == output.data_ptr() and given.shape == output.shape:
+            weight: Any = reader.weight
+            found.append(weight.T if type(reader).__name__ == "Conv1D" else weight)
+
+    linear = [
+        each for each in module.modules() if isinstance(each, nn.Linear) or type(each).__name__ == "Conv1D"
+    ]
+    handles = [each.register_forward_pre_hook(look) for each in linear]
+    watched = module.get_submodule(resolved(module, of.layer))
+    handles.append(watched.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
+    try:
+        with evaluating(module):
+            of.evaluator.run(next(of.evaluator.inputs.batches())[-1:])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [weight for weight in found if weight.shape[1] == target.n_neurons]
+
+
+def _taylor(of: Evidence) -> Scores:
+    """|activation x gradient|, summed over positions: how much the loss would change, to first order."""
+    if of.evaluator is None:
+        raise UsageError("ranking 'taylor': needs a text that the model can be scored on; give one")
+    target = Target.of(of.model, of.layer)
+    total = np.zeros(target.n_neurons)
+    evaluator = of.evaluator
+    parameter = next(evaluator.module.parameters())
+    scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
+    with (
+        evaluating(evaluator.module),
+        running(target.module, _scaled(target, scale)),
+        torch.enable_grad(),
+        # The kernels of CUDA have no gradients in evaluation mode.
+        torch.backends.cudnn.flags(enabled=False),
+        progress(f"gradients of {of.layer}", evaluator.inputs.words) as advance,
+    ):
+        for numbers in evaluator.inputs.batches():
+            (gradient,) = torch.autograd.grad(evaluator.losses(numbers).sum(), scale, allow_unused=True)
+            if gradient is None:
+                raise CaptureError(
+                    f"ranking 'taylor': the loss does not depend on layer {of.layer!r} in a way that can be "
+                    "differentiated; choose another ranking"
+                )
+            total += gradient.double().cpu().numpy()
+            advance(sum(len(evaluator.inputs.ids[number]) for number in numbers))
+    if not np.isfinite(total).all():
+        raise CaptureError("ranking 'taylor': gradients that are no numbers; the model's weights are broken")
+    return np.abs(total) / evaluator.units
+
+
+def _scaled(target: Target, scale: Tensor) -> Callable[..., Any]:
+    """The layer's forward pass, neurons multiplied by numbers that gradients reach; recurrences see the product."""
+    module = target.module
+    if isinstance(module, nn.RNNBase):
+        return _scaled_recurrent(module, scale)
+    return _scaled_output(module.forward, target, scale)
+
+
+def _scaled_output(run: Callable[..., Any], target: Target, scale: Tensor) -> Callable[..., Any]:
+    axis = target.neuron_axis
+
+    def change(output: Tensor) -> Tensor:
+        return (output.movedim(axis, -1) * scale).movedim(-1, axis)
+
+    return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
+
+
+def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
+    changed, width = copy.deepcopy(rnn), width_of(rnn)
+    for direction in range(2 if rnn.bidirectional else 1):
+        name = f"weight_hh_l{rnn.num_layers - 1}{'_reverse' if direction else ''}"
+        weight = getattr(rnn, name).detach() * scale[direction * width : (direction + 1) * width]
+        # A parameter is replaced by a tensor that remembers how it was made.
+        delattr(changed, name)
+        setattr(changed, name, weight)
+
+    def forward(*inputs: Any, **named: Any) -> Any:
+        outputs, state = changed(*inputs, **named)
+        return with_first_tensor(outputs, lambda each: each * scale), state
+
+    return forward
+
+
+RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
+    "mass": _mass,
+    "length": _length,
+    "wins": _wins,
+    "hellinger": _hellinger,
+    "hellinger-cv": _hellinger_cv,
+    "magnitude": _magnitude,
+    "activation": _mean_activation,
+    "wanda": _wanda,
+    "taylor": _taylor,
+}
+"""Ranking -> scores. Of one stage: `mass`, `length`, `wins`. Of two: `hellinger`, `hellinger-cv` (cross-validated
+squared). Of the weights: `magnitude`. Of a text: `activation` (mean of the size), `wanda` (|weight| x root mean square
+of the activation, over everything that reads the neuron), `taylor` (|activation x gradient|)."""
+
+OF_STAGES: Sequence[str] = ("mass", "length", "wins", "hellinger", "hellinger-cv")
+"""Rankings that come from preferences; the others are controls."""
