@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from txray.models import TextModel, load_model
     from txray.planting import Planted, planted
     from txray.preferences import Preferences, Stage, load_stage, token_tags
+    from txray.pruning import Mask, Pruning, masked, prune
     from txray.reporting import report
     from txray.similarity import layer_similarity
     from txray.transfer import (
@@ -31,6 +32,8 @@ _HOMES = {
     "Corpus": "corpus",
     "Document": "corpus",
     "Layer": "capture",
+    "Mask": "pruning",
+    "Pruning": "pruning",
     "LayerSimilarity": "transfer",
     "Matching": "transfer",
     "Planted": "planting",
@@ -46,7 +49,9 @@ _HOMES = {
     "layer_similarity": "similarity",
     "load_model": "models",
     "load_stage": "preferences",
+    "masked": "pruning",
     "match": "transfer",
+    "prune": "pruning",
     "planted": "planting",
     "report": "reporting",
     "timeline": "transfer",
@@ -63,6 +68,7 @@ _PACKAGES = (
     "planting",
     "plots",
     "preferences",
+    "pruning",
     "reporting",
     "similarity",
     "training",
@@ -75,9 +81,11 @@ __all__ = [
     "Document",
     "Layer",
     "LayerSimilarity",
+    "Mask",
     "Matching",
     "Planted",
     "Preferences",
+    "Pruning",
     "Selection",
     "Stage",
     "Tagger",
@@ -90,10 +98,12 @@ __all__ = [
     "layer_similarity",
     "load_model",
     "load_stage",
+    "masked",
     "match",
     "models",
     "planted",
     "plots",
+    "prune",
     "read_corpus",
     "report",
     "timeline",

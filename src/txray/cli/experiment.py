@@ -112,6 +112,6 @@ def _run(settings: Settings, sources: Sources, out: Path, device: str) -> None:
         typer.echo(f"[{time.monotonic() - started:7.1f} s] {message}", err=True)
 
     outcome = run_experiment(settings, sources, out, device=device, say=say)
-    page = write_results(outcome, say=say)
+    page = write_results(outcome, sources, device=device, say=say)
     say("done")
     typer.echo(page)

@@ -21,6 +21,7 @@ from txray.cli import (
     match,
     merge,
     plot,
+    prune,
     report,
     similarity,
     tagger,
@@ -48,6 +49,7 @@ app.command("compare")(compare.compare)
 app.command("match")(match.match)
 app.command("timeline")(timeline.timeline)
 app.command("similarity")(similarity.similarity)
+app.add_typer(prune.app, name="prune")
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
 app.command("experiment")(experiment.experiment)

@@ -8,7 +8,9 @@ from pathlib import Path
 from txray.errors import UsageError
 from txray.experiment.chance import chance_table
 from txray.experiment.comparisons import Questions, timeline_of
+from txray.experiment.pruning import prune_classifier, pruning_table
 from txray.experiment.run import Outcome, Say
+from txray.experiment.sources import Sources
 from txray.experiment.story import sections
 from txray.experiment.table import Row, markdown, rows
 from txray.files import write_text
@@ -16,11 +18,13 @@ from txray.plots import save_figures
 from txray.reporting import Section, report
 
 
-def write_results(outcome: Outcome, *, say: Say) -> Path:
-    """Write comparisons, the timeline, figures, `results.md` and `report.html` into the experiment's folder.
+def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", say: Say) -> Path:
+    """Write comparisons, the timeline, pruning, figures, `results.md` and `report.html` into the experiment's folder.
 
     Args:
         outcome: of `run_experiment`.
+        sources: its text, that pruned classifiers are scored on.
+        device: `auto`, `cpu` or `cuda`.
         say: told what is being done, one line at a time.
 
     Returns:
@@ -37,10 +41,17 @@ def write_results(outcome: Outcome, *, say: Say) -> Path:
     say(f"following {len(outcome.epochs)} epochs")
     epochs = timeline_of(outcome)
     epochs.save(outcome.folder / "timeline")
-    page = results_page(outcome, rows(outcome, questions, epochs), chance_table(questions))
+    supervision = questions.supervision["token"]
+    pruned = prune_classifier(outcome, supervision, sources, device=device, say=say)
+    page = results_page(
+        outcome,
+        rows(outcome, questions, epochs),
+        chance_table(questions),
+        pruning_table(pruned, supervision),
+    )
     write_text(outcome.folder / "results.md", page)
     say("drawing")
-    story = sections(outcome, questions, epochs)
+    story = sections(outcome, questions, epochs, pruned)
     _write_figures(outcome.folder / "figures", story, say)
     comparisons = [pair["token"] for pair in questions.by_name().values()]
     return report(
@@ -52,8 +63,8 @@ def write_results(outcome: Outcome, *, say: Say) -> Path:
     )
 
 
-def results_page(outcome: Outcome, table: list[Row], chance: str) -> str:
-    """`results.md`: our figures beside the paper's, what is more than chance, the settings, and the curves."""
+def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) -> str:
+    """`results.md`: our figures beside the paper's, what is more than chance, pruning, settings, and curves."""
     settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
     curves = "\n\n".join(
         f"### {title}\n\n{_frame(run.curves)}"
@@ -64,6 +75,8 @@ def results_page(outcome: Outcome, table: list[Row], chance: str) -> str:
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
         f"{markdown(table)}\n"
         f"## What is more than chance\n\nAt 5 % false discoveries; means are over shared neurons.\n\n{chance}\n"
+        "## Pruning\n\nIntervals are of 95 %, over reviews; those against random sets are of the difference to one more "
+        f"random set.\n\n{pruning}\n"
         f"## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
     )
 

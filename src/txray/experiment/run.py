@@ -124,12 +124,15 @@ def _claim(place: Path, settings: Settings, sources: Sources) -> None:
     found = json.loads(file.read_text(encoding="utf-8"))
     for part, values in wanted.items():
         for name, value in values.items():
-            former = found.get(part, {}).get(name)
+            # What an earlier version did not know has had no part in anything that it made.
+            former = found.get(part, {}).get(name, value)
             if former != value:
                 raise UsageError(
                     f"{place}: holds an experiment with {name}={former!r}, asked for {name}={value!r}; "
                     "name another folder, or ask for the same to go on"
                 )
+    if found != wanted:
+        write_text(file, json.dumps(wanted, indent=2) + "\n")
 
 
 def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
@@ -168,9 +171,7 @@ def _fine_tune(
     encoder = load_snapshot(pretraining.snapshots[pretraining.best_epoch])
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),
-        _first(sources.reviews("train"), settings.training_reviews),
-        _first(sources.reviews("validation"), settings.validation_reviews),
-        _first(sources.reviews("test"), settings.test_reviews),
+        *(first_reviews(settings, sources, split) for split in ("train", "validation", "test")),
         folder=place / "classifier",
         epochs=settings.classifier_epochs,
         learning_rate=settings.classifier_learning_rate,
@@ -200,5 +201,12 @@ def _limited(corpus: Corpus, words: int | None) -> Corpus:
     return corpus if words is None else corpus.take(words)
 
 
-def _first(corpus: Corpus, documents: int | None) -> Corpus:
-    return corpus if documents is None else corpus.first(documents)
+def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
+    """The reviews of a split that the settings allow: `train`, `validation` or `test`."""
+    allowed = {
+        "train": settings.training_reviews,
+        "validation": settings.validation_reviews,
+        "test": settings.test_reviews,
+    }[split]
+    corpus = sources.reviews(split)
+    return corpus if allowed is None else corpus.first(allowed)

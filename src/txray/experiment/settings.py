@@ -29,6 +29,9 @@ class Settings:
         collection_words: words of each corpus that preferences are collected over.
         timeline_epochs: epochs of pretraining that are collected and followed, at most, evenly spread.
         permutations: of a neuron at most, in the tests of what changed.
+        pruning_reviews, curve_reviews: training and test reviews each that pruned classifiers are scored on: with sets
+            of neurons, and (test only) along sparsity curves.
+        random_sets: of each size, beside which pruned sets are held.
         seed: of every random choice.
 
     Raises:
@@ -60,6 +63,9 @@ class Settings:
     collection_words: int = 400_000
     timeline_epochs: int = 13
     permutations: int = 10_000
+    pruning_reviews: int = 5_000
+    curve_reviews: int = 1_000
+    random_sets: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,6 +97,8 @@ PRESETS = {
         test_reviews=400,
         classifier_epochs=5,
         collection_words=60_000,
+        pruning_reviews=200,
+        curve_reviews=100,
     ),
     # Real text, within an hour on two cores.
     "small": Settings(
@@ -107,6 +115,7 @@ PRESETS = {
         test_reviews=5_000,
         classifier_epochs=6,
         collection_words=400_000,
+        pruning_reviews=2_000,
     ),
     # The size of the paper; meant for a GPU.
     "paper": Settings(preset="paper"),

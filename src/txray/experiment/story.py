@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from txray import plots
 from txray.experiment.comparisons import Questions
+from txray.experiment.pruning import Pruned
 from txray.experiment.run import Outcome
 from txray.plots import StageStyle
 from txray.preferences import Stage, token_tags
@@ -15,13 +16,14 @@ from txray.reporting import Picture, Section, volcano_picture
 from txray.transfer import Comparison, Timeline
 
 
-def sections(outcome: Outcome, questions: Questions, epochs: Timeline) -> list[Section]:
+def sections(outcome: Outcome, questions: Questions, epochs: Timeline, pruned: Pruned) -> list[Section]:
     """One section per question, with the figures of the paper and what is more than chance.
 
     Args:
         outcome: of the experiment.
         questions: its comparisons.
         epochs: of pretraining.
+        pruned: the fine-tuned classifier.
     """
     stages = list(outcome.stages.values())
     styles = plots.stage_styles([stage.name for stage in stages])
@@ -91,7 +93,30 @@ def sections(outcome: Outcome, questions: Questions, epochs: Timeline) -> list[S
                 ),
             ],
         ),
+        _pruning(pruned),
     ]
+
+
+def _pruning(pruned: Pruned) -> Section:
+    return Section(
+        "Pruning: which neurons can go",
+        "Neurons of the classifier are silenced at every step, and the classifier is scored again. Taking away any "
+        "neurons changes something, so every set stands beside random sets of as many neurons: only what those do not do "
+        "is due to the choice.",
+        [
+            Picture(
+                plots.pruning_effects(pruned.sets, "f1"),
+                "F1 depends on where the threshold lies, which silencing any neurons can shift; AUROC does not.",
+            ),
+            Picture(plots.pruning_effects(pruned.sets, "auroc")),
+            Picture(plots.pruning_gap(pruned.sets, "f1")),
+            Picture(
+                plots.sparsity_curves(pruned.curves, "auroc"),
+                "A ranking is worth its name where its line stays above the band of random sets.",
+            ),
+            Picture(plots.sparsity_curves(pruned.curves, "f1")),
+        ],
+    )
 
 
 def _distances(comparison: Comparison, what: str) -> list[Picture]:

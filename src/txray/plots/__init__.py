@@ -10,8 +10,10 @@ from txray.plots.mass import mass_activation
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
 from txray.plots.pos_first import pos_first
+from txray.plots.pruning import pruning_effects, pruning_gap
 from txray.plots.scatter import hellinger_length
 from txray.plots.shift import length_shift
+from txray.plots.sparsity import sparsity_curves
 from txray.plots.states import states
 from txray.plots.theme import StageStyle, stage_styles
 from txray.plots.timeline import stage_distances, timeline
@@ -35,8 +37,11 @@ __all__ = [
     "neuron_detail",
     "pos_first",
     "pos_frequency",
+    "pruning_effects",
+    "pruning_gap",
     "save_figure",
     "save_figures",
+    "sparsity_curves",
     "stage_distances",
     "stage_styles",
     "states",

@@ -72,7 +72,13 @@ def add_series(
 
 
 def add_band(
-    figure: go.Figure, low: NDArray[np.float64], high: NDArray[np.float64], name: str, axis: str = ""
+    figure: go.Figure,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    name: str,
+    axis: str = "",
+    *,
+    at: NDArray[np.float64] | None = None,
 ) -> None:
     """Draw the area between two lines, in place.
 
@@ -81,11 +87,13 @@ def add_band(
         low, high: (n_stages,) its edges.
         name: in the legend.
         axis: number of the axes, empty for the first.
+        at: (n,) where along the x axis; at the stages by default.
     """
     there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+    places = there if at is None else at[there]
     figure.add_scatter(
         name=markup(name),
-        x=np.concatenate((there, there[::-1])),
+        x=np.concatenate((places, places[::-1])),
         y=np.concatenate((high[there], low[there][::-1])),
         fill="toself",
         fillcolor="rgba(120,120,120,0.18)",

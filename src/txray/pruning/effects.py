@@ -7,114 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.corpus.corpus import Corpus
-from txray.errors import StageError, UsageError
+from txray.errors import UsageError
 from txray.progress import progress
 from txray.pruning.activity import Activity
-from txray.pruning.bootstrap import against_random, bounds, resampled
 from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.mask import Ablation, Mask, When
 from txray.pruning.masking import Target
-from txray.pruning.outcomes import BETTER, Outcomes
+from txray.pruning.outcomes import BETTER
+from txray.pruning.result import Pruning
+from txray.pruning.rows import EFFECTS, RANDOM, Rows, Samples, Scores
 from txray.pruning.sets import NeuronSet, random_orders
-from txray.pruning.trials import Metric, Trials
-from txray.transfer.saving import save_tables
-
-SUMMARY = "pruning.json"
-"""The file that tells a folder of pruning effects."""
-
-_TABLES = ("effects", "random", "sets", "resamples")
-
-EFFECTS: Mapping[str, Any] = {
-    "set": pl.String,
-    "ranking": pl.String,
-    "layer": pl.String,
-    "neurons": pl.Int64,
-    "share": pl.Float64,
-    "split": pl.String,
-    "metric": pl.String,
-    "documents": pl.Int64,
-    "unpruned": pl.Float64,
-    "value": pl.Float64,
-    "change": pl.Float64,
-    "change_low": pl.Float64,
-    "change_high": pl.Float64,
-    "relative": pl.Float64,
-    "random_mean": pl.Float64,
-    "random_deviation": pl.Float64,
-    "versus_random": pl.Float64,
-    "versus_random_low": pl.Float64,
-    "versus_random_high": pl.Float64,
-    "random_p_value": pl.Float64,
-    "verdict": pl.String,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Pruning:
-    """Effects of pruning some sets of neurons.
-
-    Attributes:
-        effects: one row per set, split and metric. `change` = `value` - `unpruned`, with the bounds of its 95 %
-            interval over documents; `relative`: the change as a share of `unpruned`. `versus_random` = `value` -
-            `random_mean`, with the bounds of a 95 % interval of the difference to one more random set of as many
-            neurons; `verdict`: `better` or `worse` than random where that interval leaves out 0, else
-            `not distinguishable`; null where the set is empty. `random_p_value`: share of random sets that are as far
-            from their mean.
-        random: one row per layer, size, draw, split and metric: the values of random sets.
-        sets: one row per set: its neurons.
-        resamples: one row per set, split and metric: `change` and `versus` of each resample of the documents.
-        summary: settings and counts, plain JSON values.
-    """
-
-    effects: pl.DataFrame
-    random: pl.DataFrame
-    sets: pl.DataFrame
-    resamples: pl.DataFrame
-    summary: Mapping[str, Any]
-
-    def __repr__(self) -> str:
-        told = self.effects.filter(pl.col("verdict").is_not_null())
-        return (
-            f"Pruning({len(self.sets)} sets, {len(told)} verdicts, {self.summary['random']} random sets each)"
-        )
-
-    def save(self, folder: Path | str) -> Path:
-        """Write the tables as Parquet (and CSV, where that can hold them) and `pruning.json`; returns the folder.
-
-        Raises:
-            OutputError: the place cannot be written.
-        """
-        tables = {name: getattr(self, name) for name in _TABLES}
-        return save_tables(folder, tables, self.summary, SUMMARY)
-
-
-def load_pruning(folder: Path | str) -> Pruning:
-    """Read what `Pruning.save` wrote.
-
-    Raises:
-        StageError: there is nothing, or it is damaged.
-    """
-    import json
-
-    place = Path(folder)
-    if not (place / SUMMARY).is_file():
-        raise StageError(
-            f"{place}: holds no {SUMMARY}; name a folder that 'txray prune table' or 'curve' wrote"
-        )
-    try:
-        tables = {name: pl.read_parquet(place / f"{name}.parquet") for name in _TABLES}
-        summary = json.loads((place / SUMMARY).read_text(encoding="utf-8"))
-        missing = set(EFFECTS) - set(tables["effects"].columns)
-        if missing or not isinstance(summary, dict):
-            raise ValueError(f"lacks {sorted(missing)}")
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise StageError(f"{place}: damaged: {' '.join(str(error).split())[:200]}; make it again") from error
-    return Pruning(**tables, summary=summary)
+from txray.pruning.trials import Advance, Metric, Trials
 
 
 def prune(
@@ -169,10 +75,7 @@ def prune(
         Rethmeier et al. 2020, section 3.4 and table 2; the controls are ours.
     """
     _check(sets, texts, metric, random, resamples, seed)
-    targets = {layer: Target.of(model, layer) for layer in dict.fromkeys(each.layer for each in sets)}
-    for each in sets:
-        each.require_size(targets[each.layer].n_neurons)
-        Mask(each.layer, each.neurons, when=when).require_within(targets[each.layer].n_neurons)
+    plan = _Plan.of(model, sets, random, seed, when)
     kept = None if folder is None else Path(folder)
     trials = {
         split: Trials.of(
@@ -186,77 +89,100 @@ def prune(
     if metric is not None:
         trials["metric"] = Trials.measured(model, metric)
     if ablation != "zero" and activity is None:
-        activity = _activity(model, targets, texts)
+        activity = _activity(model, list(plan.sizes), texts)
     masks = _Masks(ablation, when, activity, seed)
-    orders = {
-        layer: random_orders(target.n_neurons, random, seed) if random else None
-        for layer, target in targets.items()
+    positions = plan.runs * sum(each.positions for each in trials.values())
+    with progress("pruning", positions, unit="positions") as advance:
+        tables = [
+            _rows(split, trial, plan, masks, resamples, 1 if higher_is_better else -1, advance)
+            for split, trial in trials.items()
+        ]
+    settings = {"ablation": ablation, "when": when, "random": random, "resamples": resamples, "seed": seed}
+    summary = {
+        **settings,
+        "layers": dict(plan.sizes),
+        "model": next(iter(trials.values())).fingerprint,
+        "better": {name: sign for each in tables for name, sign in each.better.items()},
+        "texts": {split: _told(trial) for split, trial in trials.items()},
     }
-    sizes = sorted({(each.layer, len(each)) for each in sets if len(each)})
-    drawn = {
-        (layer, size): [tuple(sorted(row[:size].tolist())) for row in chosen]
-        for layer, size in sizes
-        if (chosen := orders[layer]) is not None
-    }
-    runs = 1 + sum(1 for each in sets if len(each)) + sum(map(len, drawn.values()))
-    better = dict(BETTER)
-    tables: list[_Tables] = []
-    with progress(
-        "pruning", runs * sum(each.positions for each in trials.values()), unit="positions"
-    ) as advance:
-        for split, trial in trials.items():
-            whole = trial.outcomes("nothing", Mask(sets[0].layer, ()), advance)
-            if metric is not None:
-                better.update(dict.fromkeys(whole.arrays(), 1 if higher_is_better else -1))
-            samples = _Samples.of(whole, trial, resamples)
-            controls = {
-                key: [
-                    samples.metrics(
-                        trial.outcomes(f"a random set of {key[1]}", masks.of(key[0], neurons), advance)
-                    )
-                    for neurons in draws
-                ]
-                for key, draws in drawn.items()
-            }
-            reference = samples.metrics(whole)
-            told = _Tables(split, samples, reference, better)
-            for each in sets:
-                found = None
-                if len(each):
-                    outcomes = trial.outcomes(
-                        f"set {each.name!r}", masks.of(each.layer, each.neurons), advance
-                    )
-                    found = samples.metrics(outcomes)
-                n = targets[each.layer].n_neurons
-                told.add(each, n, found, controls.get((each.layer, len(each)), []))
-            for (layer, size), draws in controls.items():
-                told.add_random(layer, size, draws)
-            tables.append(told)
     return Pruning(
         pl.DataFrame([row for each in tables for row in each.effects], schema=EFFECTS, orient="row"),
-        pl.DataFrame([row for each in tables for row in each.random], schema=_RANDOM, orient="row"),
-        pl.DataFrame(
-            [(each.name, each.ranking, each.layer, " ".join(map(str, each.neurons))) for each in sets],
-            schema={"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String},
-            orient="row",
-        ),
-        pl.concat([pl.DataFrame(schema=_RESAMPLES), *(each.resamples() for each in tables)]),
-        {
-            "ablation": ablation,
-            "when": when,
-            "random": random,
-            "resamples": resamples,
-            "seed": seed,
-            "layers": {layer: target.n_neurons for layer, target in targets.items()},
-            "model": next(iter(trials.values())).fingerprint,
-            "better": {name: sign for name, sign in better.items() if name in set(_metrics(tables))},
-            "texts": {split: _told(trial) for split, trial in trials.items()},
-        },
+        pl.DataFrame([row for each in tables for row in each.random], schema=RANDOM, orient="row"),
+        plan.table(),
+        pl.concat([each.resamples() for each in tables]),
+        summary,
     )
 
 
-def _metrics(tables: Sequence[_Tables]) -> list[str]:
-    return list(dict.fromkeys(row[6] for each in tables for row in each.effects))
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Which neurons are silenced together.
+
+    Attributes:
+        sets: that were asked for.
+        sizes: layer -> neurons.
+        drawn: (layer, size of a set) -> random sets of that size.
+    """
+
+    sets: Sequence[NeuronSet]
+    sizes: Mapping[str, int]
+    drawn: Mapping[tuple[str, int], Sequence[tuple[int, ...]]]
+
+    @classmethod
+    def of(cls, model: Model, sets: Sequence[NeuronSet], random: int, seed: int, when: When) -> _Plan:
+        """For a model; refuses what it has not."""
+        sizes = {
+            layer: Target.of(model, layer).n_neurons for layer in dict.fromkeys(each.layer for each in sets)
+        }
+        for each in sets:
+            each.require_size(sizes[each.layer])
+            Mask(each.layer, each.neurons, when=when).require_within(sizes[each.layer])
+        orders = {layer: random_orders(n, random, seed) for layer, n in sizes.items()} if random else {}
+        drawn = {
+            (layer, k): [tuple(sorted(order[:k].tolist())) for order in orders[layer]]
+            for layer, k in sorted({(each.layer, len(each)) for each in sets if len(each)})
+            if layer in orders
+        }
+        return cls(sets, sizes, drawn)
+
+    @property
+    def runs(self) -> int:
+        """How often a text is read."""
+        return 1 + sum(1 for each in self.sets if len(each)) + sum(map(len, self.drawn.values()))
+
+    def table(self) -> pl.DataFrame:
+        """The sets, their neurons as text."""
+        return pl.DataFrame(
+            [(each.name, each.ranking, each.layer, " ".join(map(str, each.neurons))) for each in self.sets],
+            schema={"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String},
+            orient="row",
+        )
+
+
+def _rows(
+    split: str, trial: Trials, plan: _Plan, masks: _Masks, resamples: int, sign: int, advance: Advance
+) -> Rows:
+    """Everything on one text."""
+    whole = trial.outcomes("nothing", Mask(plan.sets[0].layer, ()), advance)
+    samples = Samples.of(whole, trial.digest, resamples)
+    reference = samples.metrics(whole)
+    # A metric of the user's may have the name of one of ours.
+    known = {} if trial.evaluator is None else BETTER
+    told = Rows(split, samples, reference, {name: known.get(name, sign) for name in reference.observed})
+
+    def scores(name: str, layer: str, neurons: Sequence[int]) -> Scores:
+        return samples.metrics(trial.outcomes(name, masks.of(layer, neurons), advance))
+
+    controls = {
+        (layer, size): [scores(f"a random set of {size}", layer, neurons) for neurons in draws]
+        for (layer, size), draws in plan.drawn.items()
+    }
+    for each in plan.sets:
+        found = scores(f"set {each.name!r}", each.layer, each.neurons) if len(each) else None
+        told.add(each, plan.sizes[each.layer], found, controls.get((each.layer, len(each)), []))
+    for (layer, size), draws in controls.items():
+        told.add_random(layer, size, draws)
+    return told
 
 
 def _told(trial: Trials) -> dict[str, Any]:
@@ -301,15 +227,15 @@ def _check(
 
 
 def _activity(
-    model: Model, targets: Mapping[str, Target], texts: Mapping[str, Corpus | Evaluator] | None
+    model: Model, layers: Sequence[str], texts: Mapping[str, Corpus | Evaluator] | None
 ) -> Activity:
     corpora = [text for text in (texts or {}).values() if isinstance(text, Corpus)]
-    if len(targets) != 1 or not corpora:
+    if len(layers) != 1 or not corpora:
         raise UsageError(
             "prune: ablations mean and resample need to know what neurons do: give activity of the layer "
             "(txray.pruning.Activity)"
         )
-    return Activity.over(model, corpora[0], next(iter(targets)))
+    return Activity.over(model, corpora[0], layers[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,131 +256,3 @@ class _Masks:
                 f"prune: activity is of layer {self.activity.layer!r}, a set of {layer!r}; prune one at a time"
             )
         return self.activity.mask(neurons, self.ablation, when=self.when, seed=self.seed)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Metrics of one run: as observed, and of each resample."""
-
-    observed: Mapping[str, float]
-    sampled: Mapping[str, NDArray[np.float64]] | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Samples:
-    """The documents as they are, and resampled."""
-
-    documents: int
-    weights: NDArray[np.float64] | None
-
-    @classmethod
-    def of(cls, whole: Outcomes, trial: Trials, resamples: int) -> _Samples:
-        """Of the documents of the unpruned model."""
-        n = whole.documents
-        digest = "" if trial.evaluator is None else trial.evaluator.inputs.digest
-        return cls(n, resampled(n, resamples, digest) if n > 1 else None)
-
-    def metrics(self, outcomes: Outcomes) -> _Scores:
-        """Of one run."""
-        if outcomes.documents != self.documents:
-            raise UsageError(
-                f"metric: gave {outcomes.documents} numbers where it gave {self.documents} of the unpruned model; "
-                "give one for each of the same documents"
-            )
-        observed = outcomes.metrics(np.ones((1, max(self.documents, 1))))
-        return _Scores(
-            {name: float(value[0]) for name, value in observed.items()},
-            None if self.weights is None else outcomes.metrics(self.weights),
-        )
-
-
-_RANDOM = {
-    "layer": pl.String,
-    "neurons": pl.Int64,
-    "draw": pl.Int64,
-    "split": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-}
-
-_RESAMPLES = {
-    "set": pl.String,
-    "split": pl.String,
-    "metric": pl.String,
-    "resample": pl.Int64,
-    "change": pl.Float64,
-    "versus": pl.Float64,
-}
-
-
-class _Tables:
-    """Rows of one split."""
-
-    def __init__(self, split: str, samples: _Samples, reference: _Scores, better: Mapping[str, int]) -> None:
-        self.effects: list[tuple[Any, ...]] = []
-        self.random: list[tuple[Any, ...]] = []
-        self._resamples: list[pl.DataFrame] = []
-        self._split, self._samples, self._reference, self._better = split, samples, reference, better
-
-    def add(
-        self, each: NeuronSet, n_neurons: int, found: _Scores | None, controls: Sequence[_Scores]
-    ) -> None:
-        """The rows of one set."""
-        head = (each.name, each.ranking, each.layer, len(each), len(each) / n_neurons, self._split)
-        for metric, unpruned in self._reference.observed.items():
-            start = (*head, metric, self._samples.documents, unpruned)
-            if found is None:
-                self.effects.append((*start, *[None] * (len(EFFECTS) - len(start))))
-                continue
-            value = found.observed[metric]
-            change = self._difference(metric, found, [self._reference])
-            low, high = (None, None) if change is None else bounds(change)
-            row = [value, value - unpruned, low, high, (value - unpruned) / unpruned if unpruned else None]
-            versus = self._difference(metric, found, controls)
-            if controls:
-                beside = against_random(value, [one.observed[metric] for one in controls], versus)
-                row += [
-                    beside.mean,
-                    beside.deviation,
-                    beside.difference,
-                    beside.low,
-                    beside.high,
-                    beside.p_value,
-                ]
-                row.append(beside.verdict(self._better.get(metric, 1)))  # type: ignore[arg-type]
-            else:
-                row += [None] * 7
-            self.effects.append((*start, *row))
-            if change is not None:
-                self._resamples.append(
-                    pl.DataFrame(
-                        {
-                            "set": each.name,
-                            "split": self._split,
-                            "metric": metric,
-                            "resample": np.arange(len(change)),
-                            "change": change,
-                            "versus": np.full(len(change), np.nan) if versus is None else versus,
-                        },
-                        schema=_RESAMPLES,
-                    )
-                )
-
-    def _difference(
-        self, metric: str, found: _Scores, others: Sequence[_Scores]
-    ) -> NDArray[np.float64] | None:
-        """(resamples,) of a set less the mean of others."""
-        if found.sampled is None or not others:
-            return None
-        mean = np.mean([one.sampled[metric] for one in others if one.sampled is not None], axis=0)
-        return np.asarray(found.sampled[metric] - mean)
-
-    def add_random(self, layer: str, size: int, draws: Sequence[_Scores]) -> None:
-        """The rows of random sets of one size."""
-        for draw, scores in enumerate(draws):
-            for metric, value in scores.observed.items():
-                self.random.append((layer, size, draw, self._split, metric, value))
-
-    def resamples(self) -> pl.DataFrame:
-        """What was resampled, as a table."""
-        return pl.concat([pl.DataFrame(schema=_RESAMPLES), *self._resamples])

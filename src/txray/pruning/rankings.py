@@ -309,5 +309,6 @@ RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
 squared). Of the weights: `magnitude`. Of a text: `activation` (mean of the size), `wanda` (|weight| x root mean square
 of the activation, over everything that reads the neuron), `taylor` (|activation x gradient|)."""
 
-OF_STAGES: Sequence[str] = ("mass", "length", "wins", "hellinger", "hellinger-cv")
-"""Rankings that come from preferences; the others are controls."""
+OF_ONE_STAGE: Sequence[str] = ("mass", "length", "wins")
+OF_TWO_STAGES: Sequence[str] = ("hellinger", "hellinger-cv")
+"""Rankings that come from preferences; the others are the usual ones."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,3 +149,40 @@ def listed(text: str) -> tuple[int, ...]:
             raise UsageError(f"neurons {text[:80]!r}: {part.strip()[:40]!r} is no layer's worth of neurons")
         found.extend(range(int(first), end + 1))
     return tuple(found)
+
+
+_RANKED = re.compile(r"(top|bottom)-([0-9]{1,9}):(.+)")
+
+
+def parsed(
+    text: str,
+    layer: str,
+    comparison: Comparison | None,
+    scores: Callable[[str], NDArray[np.floating]],
+) -> NeuronSet:
+    """A set as a user writes it: a state, `top-20:mass`, `bottom-5:taylor`, or numbers such as `3,17,20-29`.
+
+    Args:
+        text: as written; the name of the set.
+        layer: of the neurons.
+        comparison: that states are looked up in; None where there is none.
+        scores: ranking -> (n_neurons,).
+
+    Raises:
+        UsageError: something else, a state without two stages, or more neurons than have a score.
+        UnknownNameError: no such ranking.
+    """
+    if text in SET_STATES:
+        if comparison is None:
+            raise UsageError(
+                f"set {text!r}: is a state between two stages; give both, the earlier and the later"
+            )
+        return in_state(comparison, text)
+    match = _RANKED.fullmatch(text)
+    if match:
+        return ranked(
+            scores(match[3]), layer, int(match[2]), most=match[1] == "top", ranking=match[3], name=text
+        )
+    if not text[:1].isdecimal():
+        raise UnknownNameError.of("set (or numbers such as 3,17,20-29, or top-20:mass)", text, SET_STATES)
+    return NeuronSet(text, layer, listed(text))

@@ -53,6 +53,11 @@ class Trials:
         return cls(model, None, metric, None, "")
 
     @property
+    def digest(self) -> str:
+        """Of the text; empty where a metric of the user's measures."""
+        return "" if self.evaluator is None else self.evaluator.inputs.digest
+
+    @property
     def positions(self) -> float:
         """What one trial costs, in positions read."""
         return 1.0 if self.evaluator is None else float(self.evaluator.inputs.words)

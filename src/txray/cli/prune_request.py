@@ -1,0 +1,248 @@
+"""What the commands of `txray prune` have in common: a model, its stages, texts, sets, and the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from txray.cli import options
+from txray.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from txray.corpus import Corpus
+    from txray.pruning import Activity, Evaluator, Evidence, Mask, NeuronSet, Pruning
+    from txray.pruning.evaluation import Model
+    from txray.transfer import Comparison
+
+
+WHOLE = "all"
+"""The split of a text that has none."""
+
+
+class Request:
+    """What all of these commands ask for."""
+
+    def __init__(
+        self,
+        model: str,
+        kind: str,
+        text: str,
+        before: Path | None,
+        stage: Path | None,
+        layer: str | None,
+        classes: str | None,
+        seed: int,
+        device: str,
+        permutations: int,
+    ) -> None:
+        from txray.models import load_model
+        from txray.models.hub import CONFIG
+        from txray.models.load import HUB
+        from txray.preferences import load_stage
+        from txray.training import device_of
+
+        if before is not None and stage is None:
+            raise UsageError("--before without --stage: name the stage of the model that is pruned, too")
+        self.stage = None if stage is None else load_stage(stage)
+        self.before = None if before is None else load_stage(before)
+        # A mask of a model without a head is only written, not scored.
+        foreign = str(model).startswith(HUB) or (Path(model) / CONFIG).is_file()
+        scored = bool(text)
+        names = None if classes is None else classes.split(",")
+        self.model: Model = load_model(model, head=foreign and scored, classes=names).to(device_of(device))
+        self.layer = layer or self._layer_of_stage() or "rnn"
+        self._kind, self._text, self._seed, self._permutations = kind, text, seed, permutations
+        self.seed = seed
+
+    def _layer_of_stage(self) -> str | None:
+        if self.stage is None:
+            return None
+        return self.stage.preferences(None, self.stage.features[0]).layer
+
+    def corpus(self, split: str) -> Corpus:
+        """One split of the text; `all`: of a text without splits."""
+        return options.open_corpus(self._kind, self._text, None if split == WHOLE else split, self._seed)
+
+    def evaluators(
+        self, splits: list[str], documents: int | None, max_length: int | None
+    ) -> dict[str, Evaluator]:
+        """What scores the model on each split."""
+        from txray.pruning import evaluator
+
+        return {
+            split: evaluator(self.model, self.corpus(split), documents=documents, max_length=max_length)
+            for split in dict.fromkeys(splits)
+        }
+
+    def comparison(self) -> Comparison | None:
+        """Of the two stages, tested where that was asked for; None where there are no two."""
+        from txray.transfer import compare, with_significance
+
+        if self.before is None or self.stage is None:
+            return None
+        found = compare(self.before, self.stage, self.stage.features[0], self.layer)
+        if not self._permutations:
+            return found
+        return with_significance(found, permutations=self._permutations, seed=self._seed)
+
+    def rankings(self) -> list[str]:
+        """All that the stages allow."""
+        from txray.pruning import RANKINGS
+        from txray.pruning.rankings import OF_ONE_STAGE, OF_TWO_STAGES
+
+        return [
+            name
+            for name in RANKINGS
+            if (name not in OF_ONE_STAGE or self.stage is not None)
+            and (name not in OF_TWO_STAGES or self.before is not None)
+            and (name != "hellinger-cv" or self._permutations)
+        ]
+
+    def evidence(self, evaluators: dict[str, Evaluator]) -> Evidence:
+        """What neurons can be ranked by; activations and gradients are of the first text."""
+        from txray.pruning import Evidence
+
+        first = next(iter(evaluators), None)
+        return Evidence(
+            self.model,
+            self.layer,
+            None if self.stage is None else self.stage.preferences(self.layer, self.stage.features[0]),
+            self.comparison(),
+            None if first is None else self.corpus(first),
+            None if first is None else evaluators[first],
+            max_words=_RANKING_WORDS,
+        )
+
+
+_RANKING_WORDS = 400_000
+"""Words that activations are measured on at most."""
+
+
+def sets_of(choose: list[str], evidence: Evidence) -> list[NeuronSet]:
+    """The sets that were asked for, or the paper's."""
+
+    if choose:
+        return [set_of(each, evidence) for each in choose]
+    if evidence.comparison is None:
+        raise UsageError(
+            "the paper's sets need two stages: give --before and --stage, or say what to prune with --set"
+        )
+    return paper_sets(evidence.comparison)
+
+
+def set_of(text: str, evidence: Evidence) -> NeuronSet:
+    """One set, as it is written on the command line."""
+    from txray.pruning.sets import parsed
+
+    return parsed(text, evidence.layer, evidence.comparison, evidence.scores)
+
+
+def mask_of(chosen: NeuronSet, evidence: Evidence, request: Request, ablation: str, when: str) -> Mask:
+    """The mask of a set."""
+    from txray.pruning import Mask
+
+    if ablation in ("mean", "resample"):
+        activity = activity_of(evidence, request, ablation)
+        return activity.mask(chosen.neurons, ablation, when=when, seed=request.seed)  # type: ignore[arg-type]
+    return Mask(chosen.layer, chosen.neurons, ablation, when)  # type: ignore[arg-type]  # the mask checks them
+
+
+def activity_of(evidence: Evidence, request: Request, ablation: str) -> Activity:
+    """Of the stage where it has means, else over the text."""
+    from txray.pruning import Activity
+
+    if ablation == "mean" and request.stage is not None and not request.stage.scales.is_empty():
+        return Activity.of_stage(request.stage, evidence.layer)
+    return evidence.activity
+
+
+def run(
+    request: Request,
+    sets: list[NeuronSet],
+    evaluators: dict[str, Evaluator],
+    evidence: Evidence,
+    ablation: str,
+    when: str,
+    random: int,
+    resamples: int,
+    out: Path,
+) -> None:
+    """Prune, print, save."""
+    from txray.pruning import prune
+
+    for each in sets:
+        if not len(each):
+            typer.echo(f"set {each.name}: no neuron is in it", err=True)
+    found = prune(
+        request.model,
+        sets,
+        evaluators,
+        ablation=ablation,  # type: ignore[arg-type]  # checked there
+        when=when,  # type: ignore[arg-type]
+        activity=activity_of(evidence, request, ablation) if ablation in ("mean", "resample") else None,
+        random=random,
+        resamples=resamples,
+        seed=request.seed,
+        folder=_runs(out),
+    )
+    for split, told in found.summary["texts"].items():
+        left = f", {told['cut']:,} cut" if told["cut"] else ""
+        left += f", {told['skipped']:,} skipped: nothing to read" if told["skipped"] else ""
+        typer.echo(f"{split}: {told['documents']:,} documents{left}")
+    print_effects(
+        found.effects,
+        ["set", "neurons", "split", "metric", "unpruned", "value", "change", "versus_random", "verdict"],
+    )
+    _tell(found)
+    found.save(out)
+    typer.echo(f"tables in {out}")
+
+
+def _tell(found: Pruning) -> None:
+    """One sentence."""
+    import polars as pl
+
+    told = found.effects.filter(pl.col("verdict").is_not_null())
+    if told.is_empty():
+        return
+    counts = {name: told.filter(pl.col("verdict") == name).height for name in ("better", "worse")}
+    typer.echo(
+        f"of {len(told)} values, {counts['better']} are better and {counts['worse']} worse than with random sets of "
+        "the same size, at 95 %"
+    )
+
+
+def print_effects(frame: pl.DataFrame, columns: list[str]) -> None:
+    """A table, differences with their intervals in one cell."""
+    import polars as pl
+
+    from txray.cli.tables import print_table
+
+    def spanned(name: str) -> pl.Expr:
+        cells = [
+            "-"
+            if value is None
+            else f"{value:+.4f}" + ("" if low is None else f" ({low:+.4f} to {high:+.4f})")
+            for value, low, high in frame.select(name, f"{name}_low", f"{name}_high").iter_rows()
+        ]
+        return pl.Series(name, cells, dtype=pl.String).alias(name)  # type: ignore[return-value]
+
+    shown = frame.with_columns(*(spanned(name) for name in ("change", "versus_random")))
+    print_table(shown.select(columns))
+
+
+def _runs(out: Path) -> Path:
+    """Where finished runs are kept, beside the tables: those are replaced as a whole."""
+    return out.with_name(f"{out.name}.runs")
+
+
+def require_new(out: Path) -> None:
+    """Refuse a folder that holds something else, before the work."""
+    from txray.files import require_replaceable
+    from txray.pruning.result import SUMMARY
+
+    require_replaceable(out, (SUMMARY,))

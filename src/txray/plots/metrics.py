@@ -1,0 +1,106 @@
+"""Metrics of pruned models in words: their names, units, and what is told on hover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from txray.errors import UnknownNameError
+from txray.plots.text import count, hover, plural, visible
+
+if TYPE_CHECKING:
+    from txray.pruning.result import Pruning
+
+_IN_PERCENT = ("accuracy", "f1", "auroc")
+_NAMES: Mapping[str, str] = {"f1": "F1", "auroc": "AUROC", "loss": "loss (nats)"}
+VERDICTS: Mapping[str, str] = {
+    "better": "better than random",
+    "worse": "worse than random",
+    "not distinguishable": "like random",
+}
+LINES = (
+    ("#D55E00", "circle"),
+    ("#0072B2", "square"),
+    ("#009E73", "diamond"),
+    ("#AA4499", "triangle-up"),
+    ("#E69F00", "x"),
+    ("#332288", "cross"),
+    ("#56B4E9", "triangle-down"),
+    ("#999933", "star"),
+    ("#882255", "hexagon"),
+)
+
+
+def chosen_rows(pruning: Pruning, metric: str | None) -> tuple[str, pl.DataFrame]:
+    """The metric, and its effects of sets that hold neurons.
+
+    Args:
+        pruning: of `txray.prune`.
+        metric: its name; by default F1, perplexity, or the first that there is.
+
+    Raises:
+        UnknownNameError: no such metric.
+    """
+    metrics = pruning.effects["metric"].unique(maintain_order=True).to_list()
+    if metric is None:
+        metric = next((name for name in ("f1", "perplexity") if name in metrics), metrics[0])
+    if metric not in metrics:
+        raise UnknownNameError.of("metric", metric, metrics)
+    return metric, pruning.effects.filter((pl.col("metric") == metric) & pl.col("value").is_not_null())
+
+
+def splits_of(rows: pl.DataFrame) -> list[str]:
+    """The texts that were scored on, in order."""
+    found: list[str] = rows["split"].unique(maintain_order=True).to_list()
+    return found
+
+
+def scale_of(metric: str) -> tuple[float, str]:
+    """What values are multiplied by, and their unit."""
+    return (100.0, " %") if metric in _IN_PERCENT else (1.0, "")
+
+
+def metric_name(metric: str) -> str:
+    """What a metric is called in titles and on axes."""
+    return _NAMES.get(metric, visible(metric))
+
+
+def story(row: Mapping[str, Any], metric: str) -> str:
+    """Hover text of one effect: neurons, values, change, and how it stands to random sets."""
+    scale, unit = scale_of(metric)
+
+    def told(name: str) -> str:
+        return f"{scale * row[name]:+.3g}{unit}"
+
+    lines = [
+        f"{plural(row['neurons'], 'neuron')}; {metric_name(metric)} {scale * row['unpruned']:.4g}{unit} → "
+        f"{scale * row['value']:.4g}{unit}",
+    ]
+    if row["change_low"] is not None:
+        lines.append(f"change {told('change')} ({told('change_low')} to {told('change_high')})")
+    if row["verdict"] is not None:
+        lines.append(
+            f"against random sets {told('versus_random')} ({told('versus_random_low')} to "
+            f"{told('versus_random_high')}): {VERDICTS[row['verdict']]}"
+        )
+    return hover(f"{visible(row['set'])}, {visible(row['split'])}", *lines)
+
+
+def caption_of_pruning(pruning: Pruning) -> str:
+    """Where a picture comes from: layers, texts, how neurons were silenced, random sets."""
+    summary = pruning.summary
+    layers = ", ".join(f"{visible(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
+    texts = ", ".join(
+        f"{visible(split)} {count(told['documents'])} documents"
+        for split, told in summary["texts"].items()
+        if told["documents"]
+    )
+    parts = [
+        f"layer {layers}",
+        texts,
+        f"ablation {summary['ablation']}, {summary['when']}",
+        f"{count(summary['random'])} random sets of each size" if summary["random"] else "no random sets",
+    ]
+    return " · ".join(part for part in parts if part)

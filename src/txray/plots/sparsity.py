@@ -1,0 +1,126 @@
+"""Sparsity curves: a metric against the share of neurons pruned."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.errors import UnknownNameError, UsageError
+from txray.plots import theme
+from txray.plots.frame import dress
+from txray.plots.metrics import (
+    LINES,
+    caption_of_pruning,
+    chosen_rows,
+    metric_name,
+    scale_of,
+    splits_of,
+    story,
+)
+from txray.plots.series import add_band
+from txray.plots.text import count, figure_of, hover, markup, plural, visible
+
+if TYPE_CHECKING:
+    from txray.pruning.result import Pruning
+
+
+def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | None = None) -> go.Figure:
+    """A metric against the share of neurons pruned, one line per ranking, beside the band of random sets.
+
+    Args:
+        pruning: of the sets of `txray.pruning.curve_sets`.
+        metric: the first by default.
+        split: the last by default.
+
+    Raises:
+        UnknownNameError: no such metric or split.
+        UsageError: sets without a ranking.
+    """
+    metric, rows = chosen_rows(pruning, metric)
+    splits = splits_of(rows)
+    split = split or splits[-1]
+    if split not in splits:
+        raise UnknownNameError.of("split", split, splits)
+    rows = rows.filter((pl.col("split") == split) & (pl.col("ranking") != ""))
+    if rows.is_empty():
+        raise UsageError(
+            "sparsity curves: no set was chosen by a ranking; prune curves ('txray prune curve')"
+        )
+    scale, unit = scale_of(metric)
+    unpruned = scale * float(rows["unpruned"][0])
+    figure = go.Figure()
+    random = _random(pruning, rows, metric)
+    if not random.is_empty():
+        x, middle, low, high = (
+            np.concatenate(([start], random[name].to_numpy()))
+            for name, start in (("share", 0.0), ("mean", unpruned), ("low", unpruned), ("high", unpruned))
+        )
+        name = f"random sets, lowest to highest of {count(pruning.summary['random'])}"
+        add_band(figure, low, high, name, at=x)
+        figure.add_scatter(
+            name="random sets, mean",
+            x=x,
+            y=middle,
+            mode="lines",
+            line={"color": theme.FAINT, "dash": "dash", "width": 2},
+            hoverinfo="skip",
+        )
+    rankings = rows["ranking"].unique(maintain_order=True).to_list()
+    for ranking, (color, symbol) in zip(rankings, itertools.cycle(LINES), strict=False):
+        of = rows.filter(pl.col("ranking") == ranking).sort("share")
+        figure.add_scatter(
+            name=markup(visible(ranking)),
+            x=[0.0, *(100 * of["share"])],
+            y=[unpruned, *(scale * of["value"])],
+            mode="lines+markers",
+            line={"color": color, "width": 2},
+            marker={"color": color, "symbol": symbol, "size": 8},
+            hovertext=[hover("whole model", f"{metric_name(metric)} {figure_of(unpruned)}{unit}")]
+            + [story(row, metric) for row in of.iter_rows(named=True)],
+            hoverinfo="text",
+        )
+    values = np.concatenate(([unpruned], (scale * rows["value"]).to_numpy(), random["low"], random["high"]))
+    figure.update_xaxes(
+        range=[0, 100], ticksuffix=" %", title_text="share of the neurons of the layer pruned"
+    )
+    figure.update_yaxes(**_value_axis(values, metric, unit))
+    better = rows.filter(pl.col("verdict") == "better")["set"].n_unique()
+    told = rows.filter(pl.col("verdict").is_not_null())["set"].n_unique()
+    return dress(
+        figure,
+        title=f"{count(better)} of {plural(told, 'point')} on {plural(len(rankings), 'curve')} better than random sets "
+        f"of the same size ({metric_name(metric)}, {visible(split)})",
+        subtitle="Neurons of the smallest score are pruned first; those without a score last",
+        caption=caption_of_pruning(pruning),
+    )
+
+
+def _value_axis(values: np.ndarray[Any, np.dtype[np.float64]], metric: str, unit: str) -> dict[str, Any]:
+    low, high = float(values.min()), float(values.max())
+    room = max(0.06 * (high - low), 1e-3)
+    title = {
+        "title_text": f"{metric_name(metric)}{' on a logarithmic scale' if metric == 'perplexity' else ''}"
+    }
+    if metric == "perplexity":
+        return {"type": "log", "range": [np.log10(low) - 0.05, np.log10(high) + 0.05], **title}
+    return {"range": [low - room, high + room], "ticksuffix": unit, **title}
+
+
+def _random(pruning: Pruning, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Random sets by share: columns share, mean, low, high, in percent where the metric is."""
+    scale, _ = scale_of(metric)
+    return (
+        pruning.random.filter((pl.col("metric") == metric) & (pl.col("split") == rows["split"][0]))
+        .join(rows.select("layer", "neurons", "share").unique(), on=["layer", "neurons"])
+        .group_by(100 * pl.col("share"))
+        .agg(
+            mean=scale * pl.col("value").mean(),
+            low=scale * pl.col("value").min(),
+            high=scale * pl.col("value").max(),
+        )
+        .sort("share")
+    )

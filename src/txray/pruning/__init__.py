@@ -1,0 +1,75 @@
+"""Silence neurons in the real forward pass, tell what that does, and whether random sets do the same."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from txray.pruning.activity import Activity
+    from txray.pruning.compact import compact
+    from txray.pruning.effects import prune
+    from txray.pruning.evaluation import Evaluator, evaluator
+    from txray.pruning.files import load_masks, save_masks
+    from txray.pruning.mask import Mask
+    from txray.pruning.masking import masked
+    from txray.pruning.plans import curve_sets, paper_sets
+    from txray.pruning.pooling import pool
+    from txray.pruning.rankings import RANKINGS, Evidence
+    from txray.pruning.result import Pruning, load_pruning
+    from txray.pruning.sets import NeuronSet, in_state, ranked
+
+# Looked up on first use: what was found can be read without torch.
+_HOMES = {
+    "Activity": "activity",
+    "Evaluator": "evaluation",
+    "Evidence": "rankings",
+    "Mask": "mask",
+    "NeuronSet": "sets",
+    "Pruning": "result",
+    "RANKINGS": "rankings",
+    "compact": "compact",
+    "curve_sets": "plans",
+    "evaluator": "evaluation",
+    "in_state": "sets",
+    "load_masks": "files",
+    "load_pruning": "result",
+    "masked": "masking",
+    "paper_sets": "plans",
+    "pool": "pooling",
+    "prune": "effects",
+    "ranked": "sets",
+    "save_masks": "files",
+}
+
+__all__ = [
+    "RANKINGS",
+    "Activity",
+    "Evaluator",
+    "Evidence",
+    "Mask",
+    "NeuronSet",
+    "Pruning",
+    "compact",
+    "curve_sets",
+    "evaluator",
+    "in_state",
+    "load_masks",
+    "load_pruning",
+    "masked",
+    "paper_sets",
+    "pool",
+    "prune",
+    "ranked",
+    "save_masks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

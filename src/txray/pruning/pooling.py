@@ -1,0 +1,123 @@
+"""The same sets in several trainings, taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import t as student
+
+from txray.errors import UsageError
+from txray.pruning.bootstrap import BETTER, INTERVAL, SAME, WORSE, bounds
+from txray.pruning.result import Pruning
+
+POOLED = {
+    "set": pl.String,
+    "split": pl.String,
+    "metric": pl.String,
+    "trainings": pl.Int64,
+    "unpruned": pl.Float64,
+    "change": pl.Float64,
+    "change_low": pl.Float64,
+    "change_high": pl.Float64,
+    "relative": pl.Float64,
+    "versus_random": pl.Float64,
+    "versus_random_low": pl.Float64,
+    "versus_random_high": pl.Float64,
+    "better": pl.Int64,
+    "worse": pl.Int64,
+    "verdict": pl.String,
+}
+
+
+def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
+    """Means over trainings, with intervals, and whether a set is unlike random ones in all of them together.
+
+    Trainings have random sets of their own. Where they were scored on the same documents, these are resampled together.
+    The intervals are about these trainings; how far further ones would differ is told by how far these do.
+
+    Args:
+        prunings: one per training, of at least 2; sets are taken together by their names.
+
+    Returns:
+        One row per set, split and metric: the columns of `Pruning.effects` as means over `trainings` (those where the
+        set is not empty), `better` and `worse`: how many of them are so by themselves.
+
+    Raises:
+        UsageError: fewer than two prunings, without intervals or random sets, or with other settings.
+    """
+    if len(prunings) < 2:
+        raise UsageError(f"pool: {len(prunings)} pruning; give those of at least 2 trainings")
+    for name in ("ablation", "when", "resamples"):
+        found = list(dict.fromkeys(each.summary[name] for each in prunings))
+        if len(found) > 1:
+            raise UsageError(f"pool: prunings with {name} {found}; make them in the same way")
+    if any(not each.summary["random"] or each.resamples.is_empty() for each in prunings):
+        raise UsageError("pool: a pruning without random sets or without documents; make it with both")
+    keys = ["set", "split", "metric"]
+    effects = [
+        dict(zip(each.effects.columns, row, strict=True)) | {"training": number}
+        for number, each in enumerate(prunings)
+        for row in each.effects.filter(pl.col("verdict").is_not_null()).iter_rows()
+    ]
+    order = list(dict.fromkeys(tuple(row[key] for key in keys) for row in effects))
+    effects.sort(key=lambda row: order.index(tuple(row[key] for key in keys)))
+    rows = []
+    for key, group in groupby(effects, key=lambda row: tuple(row[name] for name in keys)):
+        rows.append((*key, *_together(prunings, list(group))))
+    return pl.DataFrame(rows, schema=POOLED, orient="row")
+
+
+def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """The cells of one set, split and metric."""
+    first = group[0]
+    n = len(group)
+
+    def mean(name: str) -> float:
+        return float(np.mean([row[name] for row in group]))
+
+    drawn = [_resamples(prunings[row["training"]], row) for row in group]
+    digests = {prunings[row["training"]].summary["texts"][row["split"]]["digest"] for row in group}
+    if len(digests) > 1:
+        # Other documents are resampled on their own: another order of the resamples makes them so.
+        drawn = [each[:, np.random.default_rng(i).permutation(each.shape[1])] for i, each in enumerate(drawn)]
+    change, versus = np.mean(drawn, axis=0)
+    low, high = bounds(change)
+    of_sets = []
+    for row in group:
+        draws = prunings[row["training"]].summary["random"]
+        of_sets.append((float(row["random_deviation"]) ** 2 * (1 + 1 / draws), draws - 1))
+    total = sum(variance for variance, _ in of_sets)
+    spread = np.sqrt(total / n**2 + np.nanvar(versus, ddof=1))
+    # Welch and Satterthwaite: as many degrees of freedom as a sum of such variances has.
+    freedom = total**2 / sum(variance**2 / each for variance, each in of_sets) if total else np.inf
+    reach = float(student.ppf((1 + INTERVAL) / 2, freedom)) * float(spread)
+    difference = mean("versus_random")
+    sign = prunings[first["training"]].summary["better"][first["metric"]]
+    verdict = SAME
+    if abs(difference) > reach:
+        verdict = BETTER if sign * difference > 0 else WORSE
+    return (
+        n,
+        mean("unpruned"),
+        mean("change"),
+        low,
+        high,
+        mean("change") / mean("unpruned") if mean("unpruned") else None,
+        difference,
+        difference - reach,
+        difference + reach,
+        *(sum(row["verdict"] == name for row in group) for name in (BETTER, WORSE)),
+        verdict,
+    )
+
+
+def _resamples(pruning: Pruning, row: dict[str, Any]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """(2, resamples) change and versus of one set, split and metric."""
+    chosen = pruning.resamples.filter(
+        *(pl.col(name) == row[name] for name in ("set", "split", "metric"))
+    ).sort("resample")
+    return chosen.select("change", "versus").to_numpy().T

@@ -1,0 +1,89 @@
+"""What a pruning found, and its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from txray.errors import StageError
+from txray.pruning.rows import EFFECTS
+from txray.pruning.sets import NeuronSet
+from txray.transfer.saving import save_tables
+
+SUMMARY = "pruning.json"
+"""The file that tells a folder of pruning effects."""
+
+_TABLES = ("effects", "random", "sets", "resamples")
+
+
+@dataclass(frozen=True, eq=False)
+class Pruning:
+    """Effects of pruning some sets of neurons.
+
+    Attributes:
+        effects: one row per set, split and metric. `change` = `value` - `unpruned`, with the bounds of its 95 %
+            interval over documents; `relative`: the change as a share of `unpruned`. `versus_random` = `value` -
+            `random_mean`, with the bounds of a 95 % interval of the difference to one more random set of as many
+            neurons; `verdict`: `better` or `worse` than random where that interval leaves out 0, else
+            `not distinguishable`; null where the set is empty. `random_p_value`: share of random sets that are as far
+            from their mean.
+        random: one row per layer, size, draw, split and metric: the values of random sets.
+        sets: one row per set: its neurons, as text; see `neuron_sets`.
+        resamples: one row per set, split and metric: `change` and `versus` of each resample of the documents.
+        summary: settings and counts, plain JSON values.
+    """
+
+    effects: pl.DataFrame
+    random: pl.DataFrame
+    sets: pl.DataFrame
+    resamples: pl.DataFrame
+    summary: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        told = self.effects.filter(pl.col("verdict").is_not_null())
+        return (
+            f"Pruning({len(self.sets)} sets, {len(told)} verdicts, {self.summary['random']} random sets each)"
+        )
+
+    def neuron_sets(self) -> list[NeuronSet]:
+        """The sets, with their neurons."""
+        return [
+            NeuronSet(row["set"], row["layer"], tuple(map(int, row["neurons"].split())), row["ranking"])
+            for row in self.sets.iter_rows(named=True)
+        ]
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the tables as Parquet and CSV, and `pruning.json`, all or nothing; returns the folder.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        tables = {name: getattr(self, name) for name in _TABLES}
+        return save_tables(folder, tables, self.summary, SUMMARY)
+
+
+def load_pruning(folder: Path | str) -> Pruning:
+    """Read what `Pruning.save` wrote.
+
+    Raises:
+        StageError: there is nothing, or it is damaged.
+    """
+    place = Path(folder)
+    if not (place / SUMMARY).is_file():
+        raise StageError(
+            f"{place}: holds no {SUMMARY}; name a folder that 'txray prune table' or 'curve' wrote"
+        )
+    try:
+        tables = {name: pl.read_parquet(place / f"{name}.parquet") for name in _TABLES}
+        summary = json.loads((place / SUMMARY).read_text(encoding="utf-8"))
+        missing = set(EFFECTS) - set(tables["effects"].columns)
+        if missing or not isinstance(summary, dict):
+            raise ValueError(f"lacks {sorted(missing)}")
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StageError(f"{place}: damaged: {' '.join(str(error).split())[:200]}; make it again") from error
+    return Pruning(**tables, summary=summary)

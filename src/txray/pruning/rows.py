@@ -1,0 +1,163 @@
+"""Rows of the tables of a pruning: metrics as observed and resampled, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.errors import UsageError
+from txray.pruning.bootstrap import against_random, bounds, resampled
+from txray.pruning.outcomes import Outcomes
+from txray.pruning.sets import NeuronSet
+
+EFFECTS: Mapping[str, Any] = {
+    "set": pl.String,
+    "ranking": pl.String,
+    "layer": pl.String,
+    "neurons": pl.Int64,
+    "share": pl.Float64,
+    "split": pl.String,
+    "metric": pl.String,
+    "documents": pl.Int64,
+    "unpruned": pl.Float64,
+    "value": pl.Float64,
+    "change": pl.Float64,
+    "change_low": pl.Float64,
+    "change_high": pl.Float64,
+    "relative": pl.Float64,
+    "random_mean": pl.Float64,
+    "random_deviation": pl.Float64,
+    "versus_random": pl.Float64,
+    "versus_random_low": pl.Float64,
+    "versus_random_high": pl.Float64,
+    "random_p_value": pl.Float64,
+    "verdict": pl.String,
+}
+
+
+RANDOM = {
+    "layer": pl.String,
+    "neurons": pl.Int64,
+    "draw": pl.Int64,
+    "split": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+}
+
+RESAMPLES = {
+    "set": pl.String,
+    "split": pl.String,
+    "metric": pl.String,
+    "resample": pl.Int64,
+    "change": pl.Float64,
+    "versus": pl.Float64,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Metrics of one run: as observed, and of each resample."""
+
+    observed: Mapping[str, float]
+    sampled: Mapping[str, NDArray[np.float64]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The documents as they are, and resampled."""
+
+    documents: int
+    weights: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, whole: Outcomes, digest: str, resamples: int) -> Samples:
+        """Of the documents of the unpruned model."""
+        n = whole.documents
+        return cls(n, resampled(n, resamples, digest) if n > 1 else None)
+
+    def metrics(self, outcomes: Outcomes) -> Scores:
+        """Of one run."""
+        if outcomes.documents != self.documents:
+            raise UsageError(
+                f"metric: gave {outcomes.documents} numbers where it gave {self.documents} of the unpruned model; "
+                "give one for each of the same documents"
+            )
+        observed = outcomes.metrics(np.ones((1, max(self.documents, 1))))
+        return Scores(
+            {name: float(value[0]) for name, value in observed.items()},
+            None if self.weights is None else outcomes.metrics(self.weights),
+        )
+
+
+class Rows:
+    """Rows of one split."""
+
+    def __init__(self, split: str, samples: Samples, reference: Scores, better: Mapping[str, int]) -> None:
+        self.effects: list[tuple[Any, ...]] = []
+        self.random: list[tuple[Any, ...]] = []
+        self._resamples: list[pl.DataFrame] = []
+        self._split, self._samples, self._reference, self.better = split, samples, reference, better
+
+    def add(self, each: NeuronSet, n_neurons: int, found: Scores | None, controls: Sequence[Scores]) -> None:
+        """The rows of one set."""
+        head = (each.name, each.ranking, each.layer, len(each), len(each) / n_neurons, self._split)
+        for metric, unpruned in self._reference.observed.items():
+            start = (*head, metric, self._samples.documents, unpruned)
+            if found is None:
+                self.effects.append((*start, *[None] * (len(EFFECTS) - len(start))))
+                continue
+            value = found.observed[metric]
+            change = self._difference(metric, found, [self._reference])
+            low, high = (None, None) if change is None else bounds(change)
+            row = [value, value - unpruned, low, high, (value - unpruned) / unpruned if unpruned else None]
+            versus = self._difference(metric, found, controls)
+            if controls:
+                beside = against_random(value, [one.observed[metric] for one in controls], versus)
+                row += [
+                    beside.mean,
+                    beside.deviation,
+                    beside.difference,
+                    beside.low,
+                    beside.high,
+                    beside.p_value,
+                ]
+                row.append(beside.verdict(self.better[metric]))  # type: ignore[arg-type]
+            else:
+                row += [None] * 7
+            self.effects.append((*start, *row))
+            if change is not None:
+                self._resamples.append(
+                    pl.DataFrame(
+                        {
+                            "set": each.name,
+                            "split": self._split,
+                            "metric": metric,
+                            "resample": np.arange(len(change)),
+                            "change": change,
+                            "versus": np.full(len(change), np.nan) if versus is None else versus,
+                        },
+                        schema=RESAMPLES,
+                    )
+                )
+
+    def _difference(self, metric: str, found: Scores, others: Sequence[Scores]) -> NDArray[np.float64] | None:
+        """(resamples,) of a set less the mean of others."""
+        if found.sampled is None or not others:
+            return None
+        mean = np.mean([one.sampled[metric] for one in others if one.sampled is not None], axis=0)
+        return np.asarray(found.sampled[metric] - mean)
+
+    def add_random(self, layer: str, size: int, draws: Sequence[Scores]) -> None:
+        """The rows of random sets of one size."""
+        for draw, scores in enumerate(draws):
+            for metric, value in scores.observed.items():
+                self.random.append((layer, size, draw, self._split, metric, value))
+
+    def resamples(self) -> pl.DataFrame:
+        """What was resampled, as a table."""
+        return pl.concat([pl.DataFrame(schema=RESAMPLES), *self._resamples])
