@@ -1,4 +1,4 @@
-"""Planted classifiers: known neurons carry the label, known neurons carry nothing. Does pruning say so, and how sure is it?
+"""Planted classifiers: known neurons carry the label, known ones carry nothing. Does pruning say so, and how surely?
 
 A recurrent layer of rectified units counts words: each unit that carries something counts one word of the vocabulary,
 the head weighs the counts, and documents are drawn so that some words speak for a class. What pruning does to all
@@ -24,9 +24,12 @@ from txray.pruning import Evidence, NeuronSet, curve_sets, evaluator, prune
 from txray.pruning.bootstrap import SAME
 from txray.pruning.rankings import Scores
 
-STRONG, WEAK, NOTHING = 6, 10, 24
-"""Units that carry much, little, and nothing of the label."""
-UNITS = STRONG + WEAK + NOTHING
+STRONG, WEAK, NOISE, NOTHING = 6, 10, 12, 12
+"""Units that carry much and little of the label; that count words which say nothing of it, and are believed; and that
+nobody reads."""
+UNITS = STRONG + WEAK + NOISE + NOTHING
+NOISY, UNREAD = STRONG + WEAK, STRONG + WEAK + NOISE
+"""Where the latter two begin."""
 _LENGTH = 30
 """Words of a document."""
 _OTHERS = 20
@@ -41,7 +44,7 @@ class PlantedClassifier:
     """A classifier whose neurons are known, and the documents it is for.
 
     Attributes:
-        model: its layer `rnn` has `UNITS` neurons: the strong ones, the weak ones, those that carry nothing.
+        model: its layer `rnn` has `UNITS` neurons: strong, weak, noisy and unread ones.
         head: (UNITS,) weights of the counts.
         probability: (2, words) of each word in a document of each class.
     """
@@ -56,14 +59,15 @@ class PlantedClassifier:
         random = np.random.default_rng(seed)
         words = UNITS + _OTHERS
         tilt = np.concatenate(
-            (random.uniform(0.5, 0.8, STRONG), random.uniform(0.1, 0.2, WEAK), np.zeros(NOTHING + _OTHERS))
+            (random.uniform(0.5, 0.8, STRONG), random.uniform(0.1, 0.2, WEAK), np.zeros(words - NOISY))
         ) * np.where(np.arange(words) % 2, 1, -1)
         frequency = np.full(words, 1 / words)
         probability = np.stack([frequency * (1 + side * tilt) for side in (-1, 1)])
         probability /= probability.sum(axis=1, keepdims=True)
         head = np.log(probability[1, :UNITS] / probability[0, :UNITS])
-        # What carries nothing is read as eagerly as what carries much, and hurts: it is there to be pruned.
-        head[STRONG + WEAK :] = random.choice((-1, 1), NOTHING) * np.abs(head[:STRONG]).mean() / 2
+        head[UNREAD:] = 0
+        # Noise is believed half as much as what carries much, and hurts: it is there to be pruned.
+        head[NOISY:UNREAD] = random.choice((-1, 1), NOISE) * np.abs(head[:STRONG]).mean() / 2
         return cls(_counting(head), head, probability)
 
     def documents(self, n: int, seed: int) -> Corpus:
@@ -82,7 +86,9 @@ class PlantedClassifier:
         From counts of words alone, in numpy: none of the code that is tried here is used.
         """
         random = np.random.default_rng(99)
-        counts = np.concatenate([random.multinomial(_LENGTH, p, size=_MANY // 2)[:, :UNITS] for p in self.probability])
+        counts = np.concatenate(
+            [random.multinomial(_LENGTH, p, size=_MANY // 2)[:, :UNITS] for p in self.probability]
+        )
         positive = np.repeat([False, True], _MANY // 2)
         found = []
         for neurons in pruned:
@@ -125,8 +131,8 @@ def strongest_last(scores: Scores) -> tuple[float, float]:
     from benchmarks.evidence.tables import auc
 
     strong = np.arange(UNITS) < STRONG
-    nothing = np.arange(UNITS) >= STRONG + WEAK
-    weak = ~strong & ~nothing
+    nothing = np.arange(UNITS) >= UNREAD
+    weak = ~strong & (np.arange(UNITS) < NOISY)
     return (
         auc(scores[strong | nothing], strong[strong | nothing]),
         auc(scores[strong | weak], strong[strong | weak]),
@@ -139,7 +145,8 @@ def planted_sets() -> list[NeuronSet]:
     return [
         NeuronSet("strong", "rnn", tuple(range(STRONG))),
         NeuronSet("weak", "rnn", tuple(range(STRONG, STRONG + STRONG))),
-        NeuronSet("nothing", "rnn", tuple(range(STRONG + WEAK, STRONG + WEAK + STRONG))),
+        NeuronSet("noise", "rnn", tuple(range(NOISY, NOISY + STRONG))),
+        NeuronSet("nothing", "rnn", tuple(range(UNREAD, UNREAD + STRONG))),
         NeuronSet("mixed", "rnn", tuple(int(i) for i in mixed)),
     ]
 
@@ -181,7 +188,8 @@ def calibration(repetitions: int = 400, documents: int = _DOCUMENTS) -> pl.DataF
         found = prune(planted.model, sets, {"test": corpus}, seed=repetition)
         for row in found.effects.iter_rows(named=True):
             # By rank, the farthest of 21 is one of 21: what so few random sets can say without any assumption.
-            rows.append((row["neurons"], row["metric"], row["verdict"] != SAME, row["random_p_value"] < 0.05))
+            farthest = row["random_p_value"] < 0.05
+            rows.append((row["neurons"], row["metric"], row["verdict"] != SAME, farthest))
     return pl.DataFrame(rows, schema=("neurons", "metric", "called", "farthest"), orient="row")
 
 
@@ -209,7 +217,9 @@ def curves() -> pl.DataFrame:
     planted = PlantedClassifier.made()
     corpus = planted.documents(2_000, 1)
     evidence = Evidence(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
-    carried = np.concatenate((np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.zeros(NOTHING)))
+    carried = np.concatenate(
+        (np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.full(NOISE, -1.0), np.zeros(NOTHING))
+    )
     sets = curve_sets({"carried": carried, "taylor": evidence.scores("taylor")}, "rnn")
     return prune(planted.model, sets, {"test": planted.documents(2_000, 2)}).effects
 

@@ -124,6 +124,7 @@ _RANKING_WORDS = 400_000
 
 def sets_of(choose: list[str], evidence: Evidence) -> list[NeuronSet]:
     """The sets that were asked for, or the paper's."""
+    from txray.pruning import paper_sets
 
     if choose:
         return [set_of(each, evidence) for each in choose]

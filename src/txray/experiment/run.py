@@ -139,7 +139,7 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
     known = train
     if settings.shared_vocabulary:
-        known = train.followed_by(_first(sources.reviews("train"), settings.training_reviews))
+        known = train.followed_by(first_reviews(settings, sources, "train"))
     model = language_model(
         settings.cell,
         known,

@@ -166,8 +166,8 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
     least = min((each for each in table[1:] if not each.random), key=lambda each: abs(each.first - each.last))
     return dress(
         figure,
-        title=f"{metric_name(metric)} is {abs(whole):.2f}{' points' if unit else ''} {more} on {visible(first)} than on "
-        f"{visible(last)}; nearest after pruning {visible(least.name)}: {abs(least.first - least.last):.2f}",
+        title=f"{metric_name(metric)} is {abs(whole):.2f}{' points' if unit else ''} {more} on {visible(first)} than "
+        f"on {visible(last)}; nearest after pruning {visible(least.name)}: {abs(least.first - least.last):.2f}",
         subtitle="A smaller gap is better generalisation only where the test score does not fall with it",
         caption=caption_of_pruning(pruning),
         plot_height=max(160, 40 * len(table)),

@@ -115,8 +115,12 @@ def _random(pruning: Pruning, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
     scale, _ = scale_of(metric)
     return (
         pruning.random.filter((pl.col("metric") == metric) & (pl.col("split") == rows["split"][0]))
-        .join(rows.select("layer", "neurons", "share").unique(), on=["layer", "neurons"])
-        .group_by(100 * pl.col("share"))
+        .join(
+            rows.select("layer", "neurons", "share").unique(maintain_order=True),
+            on=["layer", "neurons"],
+            maintain_order="left",
+        )
+        .group_by(100 * pl.col("share"), maintain_order=True)
         .agg(
             mean=scale * pl.col("value").mean(),
             low=scale * pl.col("value").min(),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from txray.pruning.activity import Activity
-    from txray.pruning.compact import compact
     from txray.pruning.effects import prune
     from txray.pruning.evaluation import Evaluator, evaluator
     from txray.pruning.files import load_masks, save_masks
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from txray.pruning.rankings import RANKINGS, Evidence
     from txray.pruning.result import Pruning, load_pruning
     from txray.pruning.sets import NeuronSet, in_state, ranked
+    from txray.pruning.smaller import compact
 
 # Looked up on first use: what was found can be read without torch.
 _HOMES = {
@@ -28,7 +28,7 @@ _HOMES = {
     "NeuronSet": "sets",
     "Pruning": "result",
     "RANKINGS": "rankings",
-    "compact": "compact",
+    "compact": "smaller",
     "curve_sets": "plans",
     "evaluator": "evaluation",
     "in_state": "sets",

@@ -229,6 +229,8 @@ class LanguageEvaluator(Evaluator):
             parts.append(
                 functional.cross_entropy(scores, targets[start : start + _DECODED], reduction="none")
             )
+        if not parts:  # inputs of a single position
+            return states.new_zeros(len(numbers), dtype=torch.float64)
         nats = torch.cat(parts).double()
         return nats.new_zeros(len(numbers)).index_add_(0, torch.from_numpy(row).to(nats.device), nats)
 

@@ -130,6 +130,9 @@ class Target:
             forward = silenced(module, neurons, held, self.layer)
         else:
             forward = self._outputs_replaced(neurons, held)
+        if getattr(module.__dict__.get("forward"), "silences", False):
+            raise UsageError(f"layer {self.layer!r}: has a mask already; put all its neurons into one")
+        forward.silences = True  # type: ignore[attr-defined]  # a function of ours
         with running(module, forward):
             yield
 

@@ -123,9 +123,8 @@ class Measured:
 
     @property
     def documents(self) -> int:
-        """How many; 0 where a metric gives one number in all."""
-        sizes = {len(each) for each in self.values.values()}
-        return sizes.pop() if len(sizes) == 1 and sizes != {1} else 0
+        """How many; 0 where all metrics give one number in all."""
+        return max((len(each) for each in self.values.values() if len(each) > 1), default=0)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """The values."""

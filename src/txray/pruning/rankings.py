@@ -241,8 +241,8 @@ def _taylor(of: Evidence) -> Scores:
     scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
     with (
         evaluating(evaluator.module),
-        running(target.module, _scaled(target, scale)),
         torch.enable_grad(),
+        running(target.module, _scaled(target, scale)),
         # The kernels of CUDA have no gradients in evaluation mode.
         torch.backends.cudnn.flags(enabled=False),
         progress(f"gradients of {of.layer}", evaluator.inputs.words) as advance,
@@ -280,15 +280,15 @@ def _scaled_output(run: Callable[..., Any], target: Target, scale: Tensor) -> Ca
 
 def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
     changed, width = copy.deepcopy(rnn), width_of(rnn)
-    for direction in range(2 if rnn.bidirectional else 1):
-        name = f"weight_hh_l{rnn.num_layers - 1}{'_reverse' if direction else ''}"
-        weight = getattr(rnn, name).detach() * scale[direction * width : (direction + 1) * width]
-        # A parameter is replaced by a tensor that remembers how it was made.
-        delattr(changed, name)
-        setattr(changed, name, weight)
+    names = [f"weight_hh_l{rnn.num_layers - 1}{end}" for end in ("", "_reverse")[: 1 + rnn.bidirectional]]
+    for name in names:
+        delattr(changed, name)  # a parameter; in its place comes a tensor that remembers how it was made
 
     def forward(*inputs: Any, **named: Any) -> Any:
-        outputs, state = changed(*inputs, **named)
+        # Made anew for each batch, whose graph is gone after its gradients.
+        for name, part in zip(names, scale.split(width), strict=True):
+            setattr(changed, name, getattr(rnn, name).detach() * part)
+        outputs, state = changed.forward(*inputs, **named)
         return with_first_tensor(outputs, lambda each: each * scale), state
 
     return forward

@@ -81,7 +81,8 @@ def _folded(rnn: nn.RNNBase, neurons: list[int], held: Held) -> Forward:
     def forward(*inputs: Any, **named: Any) -> Any:
         # The mode of the layer may have changed since: dropout between layers depends on it.
         changed.training = rnn.training
-        outputs, state = changed(*inputs, **named)
+        # Not called as a module: the copy has the hooks of the original, which are called as it is.
+        outputs, state = changed.forward(*inputs, **named)
         return _replaced(outputs, neurons, held), _state_replaced(state, rnn, neurons, held)
 
     return forward

@@ -146,7 +146,7 @@ def test_f1_is_that_of_the_best_epoch(outcome: Outcome, table: dict[str, Row]) -
 
 
 def test_results_are_written_once_more_to_the_same_bytes(outcome: Outcome) -> None:
-    page = write_results(outcome, say=quiet)
+    page = write_results(outcome, DemoSources(), say=quiet)
     first = {name: (outcome.folder / name).read_bytes() for name in ("results.md", "report.html")}
     assert page.name == "report.html"
     comparisons = sorted(path.parent.name for path in (outcome.folder / "comparisons").glob("*/token"))
@@ -158,13 +158,13 @@ def test_results_are_written_once_more_to_the_same_bytes(outcome: Outcome) -> No
         # Where there is nothing to draw, e.g. no gained neuron, the figure says so in words.
         assert drawn["data"] or len(drawn["layout"]["annotations"]) > 1, name
     again = run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=quiet)
-    write_results(again, say=quiet)
+    write_results(again, DemoSources(), say=quiet)
     for name, content in first.items():
         assert (outcome.folder / name).read_bytes() == content, name
 
 
 def test_every_figure_is_a_picture_too(outcome: Outcome, chromium: str) -> None:
-    write_results(outcome, say=quiet)
+    write_results(outcome, DemoSources(), say=quiet)
     figures = {file.stem for file in (outcome.folder / "figures").glob("*.json")}
     assert {file.stem for file in (outcome.folder / "figures").glob("*.png")} == figures
 
@@ -172,7 +172,7 @@ def test_every_figure_is_a_picture_too(outcome: Outcome, chromium: str) -> None:
 def test_without_a_browser_it_says_so_and_goes_on(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER_PATH", "/no/browser")
     said: list[str] = []
-    page = write_results(outcome, say=said.append)
+    page = write_results(outcome, DemoSources(), say=said.append)
     assert page.exists()
     assert [line for line in said if "no PNG files" in line and "BROWSER_PATH" in line]
 

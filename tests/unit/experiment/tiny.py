@@ -20,4 +20,7 @@ TINY: Settings = replace(
     test_reviews=20,
     classifier_epochs=2,
     collection_words=3_000,
+    pruning_reviews=16,
+    curve_reviews=12,
+    random_sets=3,
 )

@@ -1,0 +1,374 @@
+"""Effects of pruning: what is silenced, what is said of it, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tests.unit.pruning.builders import (
+    planted,
+    recurrent_classifier,
+    recurrent_model,
+    reviews,
+    text_classifier,
+    text_predictor,
+)
+from txray import Mask, Pruning, masked, prune
+from txray.errors import StageError, UnknownNameError, UsageError
+from txray.pruning import Activity, Evaluator, NeuronSet, evaluator, load_pruning, pool
+from txray.pruning.held import Documents
+from txray.pruning.sets import random_orders
+
+SETS = [
+    NeuronSet("few", "rnn", (1, 4)),
+    NeuronSet("many", "rnn", (0, 2, 5, 7, 9)),
+    NeuronSet("none", "rnn", ()),
+]
+
+
+@pytest.fixture(scope="module")
+def found() -> Pruning:
+    texts = {"train": reviews(40, 1), "test": reviews(50, 2)}
+    return prune(recurrent_classifier(), SETS, texts, random=6, resamples=200)
+
+
+def score(model: object, text: Evaluator, neurons: tuple[int, ...], layer: str = "rnn") -> dict[str, float]:
+    with masked(model, Mask(layer, neurons)):  # type: ignore[arg-type]
+        outcomes = text.outcomes(Documents(), lambda amount: None)
+    metrics = outcomes.metrics(np.ones((1, outcomes.documents)))
+    return {name: float(each[0]) for name, each in metrics.items()}
+
+
+def test_every_value_is_that_of_the_masked_model(found: Pruning) -> None:
+    model = recurrent_classifier()
+    for split, corpus in (("train", reviews(40, 1)), ("test", reviews(50, 2))):
+        text = evaluator(model, corpus)
+        whole = score(model, text, ())
+        for each in SETS[:2]:
+            pruned = score(model, text, each.neurons)
+            rows = found.effects.filter((pl.col("set") == each.name) & (pl.col("split") == split))
+            for row in rows.iter_rows(named=True):
+                assert row["value"] == pytest.approx(pruned[row["metric"]], abs=1e-9)
+                assert row["unpruned"] == pytest.approx(whole[row["metric"]], abs=1e-9)
+                assert row["change"] == pytest.approx(row["value"] - row["unpruned"])
+                assert row["relative"] == (
+                    pytest.approx(row["change"] / row["unpruned"]) if row["unpruned"] else None
+                )
+                assert row["change_low"] <= row["change"] <= row["change_high"]
+                assert (row["neurons"], row["share"]) == (len(each), len(each) / 12)
+
+
+def test_random_sets_are_of_the_same_size_and_model_and_the_same_for_every_text(found: Pruning) -> None:
+    model = recurrent_classifier()
+    orders = random_orders(12, 6, 0)
+    text = evaluator(model, reviews(50, 2))
+    for size in (2, 5):
+        for draw in range(6):
+            wanted = score(model, text, tuple(int(n) for n in orders[draw, :size]))
+            row = found.random.filter(
+                (pl.col("neurons") == size) & (pl.col("draw") == draw) & (pl.col("split") == "test")
+            )
+            assert dict(row.select("metric", "value").iter_rows()) == pytest.approx(wanted, abs=1e-9)
+    for row in found.effects.filter(pl.col("value").is_not_null()).iter_rows(named=True):
+        values = found.random.filter(*(pl.col(name) == row[name] for name in ("neurons", "split", "metric")))[
+            "value"
+        ]
+        assert row["random_mean"] == pytest.approx(values.mean())
+        assert row["versus_random"] == pytest.approx(row["value"] - row["random_mean"])
+        inside = row["versus_random_low"] <= 0 <= row["versus_random_high"]
+        assert (row["verdict"] == "not distinguishable") == inside
+
+
+def test_an_empty_set_has_rows_without_numbers(found: Pruning) -> None:
+    rows = found.effects.filter(pl.col("set") == "none")
+    assert len(rows) == 8
+    assert rows["value"].is_null().all()
+    assert rows["verdict"].is_null().all()
+    assert rows["unpruned"].is_not_null().all()
+
+
+def test_same_seed_same_numbers_and_the_order_of_documents_and_sets_leaves_no_trace(found: Pruning) -> None:
+    from txray import Corpus
+
+    texts = {
+        name: Corpus.from_documents(name, list(corpus)[::-1])
+        for name, corpus in (("train", reviews(40, 1)), ("test", reviews(50, 2)))
+    }
+    again = prune(recurrent_classifier(), SETS[::-1], texts, random=6, resamples=200)
+    key = ["set", "split", "metric"]
+    assert again.effects.sort(key).equals(found.effects.sort(key))
+    other = prune(recurrent_classifier(), SETS, texts, random=6, resamples=200, seed=1)
+    assert not other.random["value"].equals(found.random["value"])
+    assert other.effects["value"].equals(found.effects["value"])
+
+
+def test_the_model_is_left_as_it_was(found: Pruning) -> None:
+    model = recurrent_classifier().train()
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    prune(model, SETS, {"test": reviews()}, random=2, resamples=10)
+    assert model.training
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+
+
+def test_what_is_saved_comes_back(found: Pruning, tmp_path: Path) -> None:
+    loaded = load_pruning(found.save(tmp_path / "out"))
+    for name in ("effects", "random", "sets", "resamples"):
+        assert getattr(loaded, name).equals(getattr(found, name))
+    assert loaded.summary == found.summary
+    assert loaded.neuron_sets() == SETS
+    assert "3 sets, 16 verdicts, 6 random sets" in repr(loaded)
+    with pytest.raises(StageError, match=r"holds no pruning\.json"):
+        load_pruning(tmp_path)
+    (tmp_path / "out" / "effects.parquet").write_bytes(b"x")
+    with pytest.raises(StageError, match="damaged"):
+        load_pruning(tmp_path / "out")
+
+
+def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20)
+    runs: list[int] = []
+    real = Evaluator.outcomes
+
+    def counted(self: Evaluator, *arguments: object) -> object:
+        if len(runs) == 4:
+            raise KeyboardInterrupt
+        runs.append(1)
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Evaluator, "outcomes", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
+    monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    found = prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
+    assert len(runs) == 1 + 2 + 6
+    assert found.effects.equals(wanted.effects)
+    assert found.resamples.equals(wanted.resamples)
+
+
+def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> None:
+    model, few = recurrent_classifier(), SETS[:1]
+    for options in (
+        {},
+        {"ablation": "mean"},
+        {"ablation": "resample"},
+        {"ablation": "resample", "seed": 1},
+        {"when": "final-state"},
+    ):
+        fresh = prune(model, few, {"test": reviews()}, random=2, resamples=5, **options)  # type: ignore[arg-type]
+        kept = prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
+        assert kept.effects.equals(fresh.effects)
+    other = prune(
+        recurrent_classifier(seed=1), few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path
+    )
+    assert not other.effects["value"].equals(fresh.effects["value"])
+    damaged = next(tmp_path.glob("*.npz"))
+    damaged.write_bytes(b"PK")
+    with pytest.raises(StageError, match="damaged"):
+        prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+        prune(recurrent_classifier(seed=1), few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+        for options in ({"ablation": "mean"}, {"ablation": "resample"}, {"ablation": "resample", "seed": 1}):
+            prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
+        prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, when="final-state")
+
+
+def test_ablations_do_different_things(found: Pruning) -> None:
+    model, text = recurrent_classifier(), {"test": reviews(50, 2)}
+    values = {
+        ablation: prune(model, SETS[1:2], text, ablation=ablation, random=0).effects["value"].to_list()  # type: ignore[arg-type]
+        for ablation in ("zero", "mean", "resample")
+    }
+    assert len({tuple(each) for each in values.values()}) == 3
+
+
+def test_language_models_and_text_models_are_pruned_by_the_same_call() -> None:
+    for model, layer, metrics in (
+        (recurrent_model(), "rnn", ["perplexity", "loss"]),
+        (text_predictor(), "act", ["perplexity", "loss"]),
+        (text_classifier(), "act", ["accuracy", "f1", "auroc", "loss"]),
+        (text_classifier(("a", "b", "c")), "hidden", ["accuracy", "f1", "loss"]),
+    ):
+        classes = getattr(model, "classes", ()) or ("neg", "pos")
+        corpus = reviews(30, classes=classes)
+        found = prune(model, [NeuronSet("two", layer, (0, 3))], {"test": corpus}, random=3, resamples=50)
+        assert found.effects["metric"].to_list() == metrics
+        assert found.effects["change"].abs().max() > 0  # type: ignore[operator]
+        assert found.summary["better"]["loss"] == -1
+
+
+def test_a_metric_of_the_user_measures_the_masked_model() -> None:
+    model = text_classifier()
+    ids = torch.arange(30).reshape(5, 6)
+    everything = torch.ones_like(ids, dtype=torch.bool)
+
+    def each() -> list[float]:
+        return list(model.module(ids, everything)[:, 0].tolist())
+
+    sets = [NeuronSet("two", "act", (0, 3))]
+    found = prune(model, sets, metric=lambda: {"each": each(), "all": sum(each())}, random=3, resamples=100)
+    with masked(model, Mask("act", (0, 3))):
+        wanted = each()
+    rows = {row["metric"]: row for row in found.effects.iter_rows(named=True)}
+    assert rows["each"]["value"] == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert rows["all"]["value"] == pytest.approx(sum(wanted), abs=1e-5)
+    assert rows["each"]["change_low"] < rows["each"]["change_high"]
+    assert rows["each"]["split"] == "metric"
+    assert found.summary["better"] == {"each": 1, "all": 1}
+    lower = prune(model, sets, metric=lambda: sum(each()), higher_is_better=False, random=0)
+    assert lower.summary["better"] == {"metric": -1}
+    assert lower.effects["change_low"].is_null().all()
+
+
+def test_metrics_that_fail_are_told_in_one_line() -> None:
+    model, sets = text_classifier(), [NeuronSet("two", "act", (0, 3))]
+
+    def broken() -> float:
+        raise RuntimeError("no\nluck")
+
+    counts = iter([3, 3, 2])
+    for metric, text in (
+        (broken, "metric: failed with nothing pruned: RuntimeError: no luck"),
+        (lambda: float("nan"), "no finite number"),
+        (lambda: "high", "could not convert string"),
+        (list, "it gives no number"),
+        (dict, "it gives no number"),
+        (lambda: [1.0] * next(counts), "gave 2 numbers where it gave 3 of the unpruned model"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            prune(model, sets, metric=metric, random=2)  # type: ignore[arg-type]
+        assert text in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
+    model, text = recurrent_classifier(), {"test": reviews()}
+    few = SETS[:1]
+
+    def named(neurons: range, layer: str = "rnn") -> list[NeuronSet]:
+        return [NeuronSet("set", layer, tuple(neurons))]
+
+    for make, error, told in (
+        (lambda: prune(model, [], text), UsageError, "nothing to prune: no sets"),
+        (lambda: prune(model, SETS[2:], text), UsageError, "nothing to prune: 'none' hold no neuron"),
+        (
+            lambda: prune(model, named(range(12)), text),
+            UsageError,
+            "set 'set': 12 neurons of layer 'rnn', which has 12",
+        ),
+        (
+            lambda: prune(model, named(range(90)), text),
+            UsageError,
+            "set 'set': 90 neurons of layer 'rnn', which has 12",
+        ),
+        (lambda: prune(model, named(range(10, 14)), text), UsageError, "no neuron 12"),
+        (lambda: prune(model, named(range(2), "rn"), text), UnknownNameError, "unknown layer 'rn'"),
+        (lambda: prune(model, [*few, *few], text), UsageError, "several sets are named 'few'"),
+        (lambda: prune(model, few), UsageError, "give either texts"),
+        (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "give either texts"),
+        (lambda: prune(model, few, text, random=1), UsageError, "random=1; one random set tells nothing"),
+        (lambda: prune(model, few, text, random=-3), UsageError, "random=-3"),
+        (lambda: prune(model, few, text, resamples=1), UsageError, "resamples=1; it must be at least 2"),
+        (lambda: prune(model, few, text, seed=-1), UsageError, "seed=-1"),
+        (lambda: prune(model, few, text, ablation="one"), UnknownNameError, "unknown ablation 'one'"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, when="never"), UnknownNameError, "unknown time of a mask"),  # type: ignore[arg-type]
+        (
+            lambda: prune(model, few, {"test": evaluator(model, reviews())}, ablation="mean"),
+            UsageError,
+            "give activity of the layer",
+        ),
+        (
+            lambda: prune(
+                model,
+                few,
+                text,
+                ablation="mean",
+                activity=Activity("other", 1, np.ones(12), None, np.ones(12), None),
+            ),
+            UsageError,
+            "activity is of layer 'other'",
+        ),
+    ):
+        with pytest.raises(error) as raised:
+            make()
+        assert told in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_planted_neurons_are_told_apart_from_random_ones() -> None:
+    from benchmarks.evidence.pruning import planted_sets
+
+    classifier = planted()
+    sets = planted_sets()
+    found = prune(classifier.model, sets, {"test": classifier.documents(1_000, 3)}).effects
+    rows = {(row["set"], row["metric"]): row for row in found.iter_rows(named=True)}
+    whole, *truth = classifier.truth([(), *(each.neurons for each in sets)])
+    for each, wanted in zip(sets, truth, strict=True):
+        for metric, value in wanted.items():
+            row = rows[each.name, metric]
+            # Two thousand documents: within four standard errors of what is true of all documents.
+            error = (row["change_high"] - row["change_low"]) / 3.92
+            assert abs(row["change"] - (value - whole[metric])) <= 4 * error + 1e-9, (each.name, metric)
+    for metric in ("accuracy", "f1", "auroc", "loss"):
+        assert rows["strong", metric]["verdict"] == "worse"
+        assert rows["nothing", metric]["change"] == 0
+    assert rows["noise", "accuracy"]["change_low"] > 0
+
+
+def test_several_trainings_are_pooled(found: Pruning) -> None:
+    texts = {"train": reviews(40, 1), "test": reviews(50, 2)}
+    second = prune(recurrent_classifier(seed=5), SETS, texts, random=6, resamples=200, seed=5)
+    both = pool([found, second])
+    assert both["trainings"].unique().to_list() == [2]
+    assert len(both) == 16  # the empty set is left out
+    for row in both.iter_rows(named=True):
+        ones = [
+            each.effects.filter(*(pl.col(name) == row[name] for name in ("set", "split", "metric"))).row(
+                0, named=True
+            )
+            for each in (found, second)
+        ]
+        for name in ("unpruned", "change", "versus_random"):
+            assert row[name] == pytest.approx(np.mean([one[name] for one in ones]))
+        # The same documents: resampled together, so the mean of the resamples is that of pairs.
+        drawn = np.mean(
+            [
+                each.resamples.filter(*(pl.col(name) == row[name] for name in ("set", "split", "metric")))[
+                    "change"
+                ]
+                for each in (found, second)
+            ],
+            axis=0,
+        )
+        assert row["change_low"] == pytest.approx(np.quantile(drawn, 0.025))
+        widths = [one["versus_random_high"] - one["versus_random_low"] for one in ones]
+        assert row["versus_random_high"] - row["versus_random_low"] < max(widths)
+        assert row["better"] + row["worse"] <= 2
+    for others, text in (
+        ([found], "1 pruning; give those of at least 2"),
+        ([found, prune(recurrent_classifier(), SETS, texts, random=0, resamples=200)], "without random sets"),
+        (
+            [found, prune(recurrent_classifier(), SETS, texts, random=2, resamples=50)],
+            r"with resamples \[200, 50\]",
+        ),
+        (
+            [found, prune(recurrent_classifier(), SETS, texts, random=2, resamples=200, when="final-state")],
+            "with when",
+        ),
+    ):
+        with pytest.raises(UsageError, match=text):
+            pool(others)
+
+
+def test_pooled_documents_that_differ_are_resampled_on_their_own(found: Pruning) -> None:
+    other = {"train": reviews(40, 1), "test": reviews(50, 7)}
+    second = prune(recurrent_classifier(seed=5), SETS, other, random=6, resamples=200)
+    first_text = found.resamples.filter((pl.col("split") == "test") & (pl.col("metric") == "loss"))
+    assert len(pool([found, second])) == 16
+    assert len(first_text) == 400

@@ -1,0 +1,111 @@
+"""Metrics of weighted documents against torchmetrics, and intervals against what they must be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import (
+    binary_accuracy,
+    binary_auroc,
+    binary_f1_score,
+    multiclass_accuracy,
+    multiclass_f1_score,
+)
+
+from txray.errors import ShapeError
+from txray.pruning.bootstrap import BETTER, SAME, WORSE, against_random, bounds, resampled
+from txray.pruning.outcomes import Classified, Measured, Predicted
+
+
+def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> Classified:
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(n, classes))
+    if ties:
+        logits = logits.round(0)
+    target = random.integers(0, classes, n)
+    return Classified(torch.from_numpy(logits).log_softmax(dim=1).numpy(), target)
+
+
+@pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True), (2, True)])
+def test_metrics_of_two_classes_agree_with_torchmetrics_in_every_sample(seed: int, ties: bool) -> None:
+    found = classified(60, 2, seed, ties=ties)
+    weights = resampled(60, 30, "text")
+    metrics = found.metrics(weights)
+    for sample in range(30):
+        chosen = np.repeat(np.arange(60), weights[sample].astype(int))
+        log_probability = torch.from_numpy(found.log_probability[chosen])
+        target = torch.from_numpy(found.target[chosen])
+        predicted = log_probability.argmax(dim=1)
+        wanted = {
+            "accuracy": binary_accuracy(predicted, target).item(),
+            "f1": binary_f1_score(predicted, target).item(),
+            "auroc": binary_auroc(log_probability[:, 1].exp(), target).item(),
+            "loss": torch.nn.functional.nll_loss(log_probability, target).item(),
+        }
+        for name, value in wanted.items():
+            assert metrics[name][sample] == pytest.approx(value, abs=1e-6), (name, sample)
+
+
+def test_metrics_of_several_classes_agree_with_torchmetrics() -> None:
+    found = classified(90, 4, 3)
+    metrics = found.metrics(np.ones((1, 90)))
+    predicted, target = torch.from_numpy(found.log_probability).argmax(dim=1), torch.from_numpy(found.target)
+    assert metrics["f1"][0] == pytest.approx(multiclass_f1_score(predicted, target, 4).item(), abs=1e-6)
+    assert metrics["accuracy"][0] == pytest.approx(
+        multiclass_accuracy(predicted, target, 4, average="micro").item(), abs=1e-6
+    )
+    assert "auroc" not in metrics
+
+
+def test_auroc_of_one_class_is_no_number_and_f1_of_nothing_is_zero() -> None:
+    one = Classified(np.log(np.array([[0.6, 0.4], [0.7, 0.3]])), np.array([0, 0]))
+    metrics = one.metrics(np.ones((1, 2)))
+    assert np.isnan(metrics["auroc"][0])
+    assert metrics["f1"][0] == 0
+
+
+def test_perplexity_is_over_words_and_not_over_documents() -> None:
+    found = Predicted(np.array([2.0, 30.0]), np.array([1.0, 9.0]))
+    metrics = found.metrics(np.array([[1.0, 1.0], [2.0, 0.0]]))
+    np.testing.assert_allclose(metrics["loss"], [3.2, 2.0])
+    np.testing.assert_allclose(metrics["perplexity"], np.exp([3.2, 2.0]))
+
+
+def test_metrics_of_the_user_are_means_or_numbers() -> None:
+    found = Measured({"each": np.array([1.0, 3.0]), "all": np.array([7.0])})
+    assert found.documents == 2
+    metrics = found.metrics(np.array([[1.0, 1.0], [0.0, 2.0]]))
+    np.testing.assert_allclose(metrics["each"], [2, 3])
+    np.testing.assert_allclose(metrics["all"], [7, 7])
+    assert Measured({"all": np.array([7.0])}).documents == 0
+    with pytest.raises(ShapeError, match=r"\[2, 3\] numbers"):
+        Measured({"a": np.ones(2), "b": np.ones(3)})
+
+
+def test_the_same_documents_are_resampled_in_the_same_way() -> None:
+    np.testing.assert_array_equal(resampled(20, 5, "a"), resampled(20, 5, "a"))
+    assert not np.array_equal(resampled(20, 5, "a"), resampled(20, 5, "b"))
+    assert (resampled(20, 5, "a").sum(axis=1) == 20).all()
+
+
+def test_bounds_are_percentiles_of_what_is_known() -> None:
+    assert bounds(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
+    assert np.isnan(bounds(np.array([np.nan]))).all()
+
+
+def test_a_value_is_held_against_one_more_random_set() -> None:
+    random = [1.0, 2.0, 3.0, 4.0, 5.0]
+    found = against_random(9.0, random, None)
+    spread = np.std(random, ddof=1) * np.sqrt(1.2)
+    assert found.difference == 6
+    assert found.high - found.difference == pytest.approx(
+        2.776445 * spread, rel=1e-6
+    )  # t of 4 degrees of freedom
+    assert found.verdict(1) == BETTER
+    assert found.verdict(-1) == WORSE
+    assert found.p_value == pytest.approx(1 / 6)
+    assert against_random(6.0, random, None).verdict(1) == SAME
+    # What documents are unsure about widens the interval.
+    documents = np.random.default_rng(0).normal(scale=4, size=1000)
+    assert against_random(9.0, random, documents).verdict(1) == SAME
