@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from txray.preferences import Preferences, Stage
+    from txray.pruning import Pruning
     from txray.transfer import Comparison, Matching, Timeline
 
 
@@ -191,3 +192,21 @@ FIGURES: Mapping[str, Draw] = {
     "layer-affinity": _layer_affinity,
 }
 """Name -> what draws it from stages."""
+
+
+def _of_pruning(name: str) -> Callable[[Pruning, str | None], go.Figure]:
+    def draw(pruning: Pruning, metric: str | None) -> go.Figure:
+        from txray import plots
+
+        figure: go.Figure = getattr(plots, name)(pruning, metric)
+        return figure
+
+    return draw
+
+
+PRUNING_FIGURES: Mapping[str, Callable[[Pruning, str | None], go.Figure]] = {
+    "pruning": _of_pruning("pruning_effects"),
+    "pruning-gap": _of_pruning("pruning_gap"),
+    "sparsity": _of_pruning("sparsity_curves"),
+}
+"""Name -> what draws it from a pruning, for a metric."""

@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from txray.cli import options
-from txray.cli.figures import FIGURES, Request
+from txray.cli.figures import FIGURES, PRUNING_FIGURES, Request
 from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from txray.pruning import Pruning
+
 
 _CURVES = "curves"
+_KNOWN = (*FIGURES, _CURVES, *PRUNING_FIGURES)
 
 
 def plot(
-    figure: Annotated[str, typer.Argument(help=f"{', '.join([*FIGURES, _CURVES])}.", show_default=False)],
+    figure: Annotated[str, typer.Argument(help=f"{', '.join(_KNOWN)}.", show_default=False)],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Stage folders; for curves: the folder of a training.", show_default=False),
+        typer.Argument(
+            help="Stage folders; for curves: the folder of a training; for pruning ones: of 'txray prune'.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A file: .html, .json, .png, .pdf or .svg.")],
     feature: options.Feature = "token",
@@ -38,6 +44,9 @@ def plot(
     ] = None,
     permutations: options.Permutations = 10_000,
     scores: options.Scores = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="For pruning: f1, auroc, accuracy, loss or perplexity.")
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Draw one figure and write it to a file."""
@@ -46,6 +55,8 @@ def plot(
 
     if figure == _CURVES:
         drawn = _curves(inputs)
+    elif figure in PRUNING_FIGURES:
+        drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
     elif figure in FIGURES:
         stages = [load_stage(folder) for folder in inputs]
         request = Request(
@@ -62,7 +73,7 @@ def plot(
         )
         drawn = FIGURES[figure](request)
     else:
-        raise UnknownNameError.of("figure", figure, [*FIGURES, _CURVES])
+        raise UnknownNameError.of("figure", figure, _KNOWN)
     typer.echo(save_figure(drawn, out))
 
 
@@ -77,3 +88,11 @@ def _curves(inputs: list[Path]) -> go.Figure:
     if "perplexity" in run.curves.columns:
         return training_curves(run.curves, name=name)
     return classifier_curves(run.curves, name=name)
+
+
+def _pruning(figure: str, inputs: list[Path]) -> Pruning:
+    from txray.pruning import load_pruning
+
+    if len(inputs) != 1:
+        raise UsageError(f"figure {figure!r} shows 1 pruning, got {len(inputs)} folders; name one")
+    return load_pruning(inputs[0])

@@ -120,7 +120,7 @@ def _random(pruning: Pruning, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
             on=["layer", "neurons"],
             maintain_order="left",
         )
-        .group_by(100 * pl.col("share"), maintain_order=True)
+        .group_by(share=100 * pl.col("share"), maintain_order=True)
         .agg(
             mean=scale * pl.col("value").mean(),
             low=scale * pl.col("value").min(),

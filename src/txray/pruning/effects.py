@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from txray.corpus.corpus import Corpus
-from txray.errors import UsageError
+from txray.errors import UnknownNameError, UsageError
 from txray.progress import progress
 from txray.pruning.activity import Activity
 from txray.pruning.evaluation import Evaluator, Model, evaluator
-from txray.pruning.mask import Ablation, Mask, When
+from txray.pruning.mask import ABLATIONS, Ablation, Mask, When
 from txray.pruning.masking import Target
 from txray.pruning.outcomes import BETTER
 from txray.pruning.result import Pruning
@@ -75,6 +75,8 @@ def prune(
         Rethmeier et al. 2020, section 3.4 and table 2; the controls are ours.
     """
     _check(sets, texts, metric, random, resamples, seed)
+    if ablation not in ABLATIONS:
+        raise UnknownNameError.of("ablation", ablation, ABLATIONS)
     plan = _Plan.of(model, sets, random, seed, when)
     kept = None if folder is None else Path(folder)
     trials = {

@@ -286,8 +286,8 @@ def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
 
     def forward(*inputs: Any, **named: Any) -> Any:
         # Made anew for each batch, whose graph is gone after its gradients.
-        for name, part in zip(names, scale.split(width), strict=True):
-            setattr(changed, name, getattr(rnn, name).detach() * part)
+        for i, name in enumerate(names):
+            setattr(changed, name, getattr(rnn, name).detach() * scale[i * width : (i + 1) * width])
         outputs, state = changed.forward(*inputs, **named)
         return with_first_tensor(outputs, lambda each: each * scale), state
 

@@ -1,0 +1,289 @@
+"""`txray prune`: sets, curves, smaller models, several trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from tests.unit.models.hub_folders import folder_of
+from txray import Mask, collect, load_model, masked
+from txray.cli.main import _exit_code
+from txray.corpus import demo_corpus
+from txray.models import RecurrentModel, classifier, language_model, save_model
+from txray.pruning import load_masks, load_pruning
+
+READ = ("-f", "demo", "-t", "reviews", "--documents", 12)
+FEW = ("--random", 3, "--resamples", 20, "--permutations", 50)
+
+
+def txray(*arguments: object) -> int:
+    return _exit_code([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two untrained classifiers, a language model, and their stages on the same text."""
+    folder = tmp_path_factory.mktemp("models")
+    corpus = demo_corpus("reviews", words=6_000)
+    for name, seed in (("before", 1), ("after", 2)):
+        encoder = language_model("lstm", corpus, embedding=8, hidden=40, seed=seed)
+        with torch.no_grad():
+            encoder.embedding.weight.mul_(30)
+        save_model(encoder, folder / f"lm-{name}")
+        model = classifier(encoder, seed=seed)
+        save_model(model, folder / name)
+        collect(model, corpus.take(3_000), selection="max-1/zscore", name=name).save(folder / f"stage-{name}")
+    return folder
+
+
+def stages(place: Path) -> tuple[object, ...]:
+    return "--before", place / "stage-before", "--stage", place / "stage-after"
+
+
+def test_the_sets_of_the_paper_are_pruned_and_drawn(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert txray("prune", "table", place / "after", *READ, *stages(place), *FEW, "-o", out) == 0
+    told = capsys.readouterr()
+    assert "train: 12 documents" in told.out
+    assert "with random sets of the same size, at 95 %" in told.out
+    found = load_pruning(out)
+    assert [each.name[0] for each in found.neuron_sets()] == ["A", "B", "C", "D"]
+    assert found.effects["split"].unique(maintain_order=True).to_list() == ["train", "test"]
+    empty = [each.name for each in found.neuron_sets() if not len(each)]
+    assert all(f"set {name}: no neuron is in it" in told.err for name in empty)
+    for figure in ("pruning", "pruning-gap"):
+        assert txray("plot", figure, out, "-o", tmp_path / f"{figure}.json", "--metric", "auroc") == 0
+        assert "AUROC" in json.loads((tmp_path / f"{figure}.json").read_text())["layout"]["title"]["text"]
+    # The same command once more reads nothing and gives the same bytes.
+    before = (out / "effects.parquet").read_bytes()
+    assert txray("prune", "table", place / "after", *READ, *stages(place), *FEW, "-o", out) == 0
+    assert (out / "effects.parquet").read_bytes() == before
+
+
+def test_any_set_is_pruned(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = ("3,5-7", "avoided", "confident-gained", "top-3:mass", "bottom-2:taylor")
+    chosen = [argument for name in names for argument in ("--set", name)]
+    command = ("prune", "table", place / "after", *READ, *stages(place), *FEW, *chosen)
+    assert txray(*command, "--split", "test", "-o", out) == 0
+    sets = {each.name: each.neurons for each in load_pruning(out).neuron_sets()}
+    assert sets["3,5-7"] == (3, 5, 6, 7)
+    assert len(sets["top-3:mass"]) == 3
+    assert len(sets["bottom-2:taylor"]) == 2
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
+def test_curves_are_pruned_by_all_rankings(place: Path, tmp_path: Path, ablation: str) -> None:
+    out = tmp_path / "out"
+    more = ("--share", 0.2, "--share", 0.6, "--ablation", ablation)
+    assert txray("prune", "curve", place / "after", *READ, *stages(place), *FEW, *more, "-o", out) == 0
+    found = load_pruning(out)
+    rankings = [
+        "mass",
+        "length",
+        "wins",
+        "hellinger",
+        "hellinger-cv",
+        "magnitude",
+        "activation",
+        "wanda",
+        "taylor",
+    ]
+    assert found.effects["ranking"].unique(maintain_order=True).to_list() == rankings
+    assert found.effects["neurons"].unique().sort().to_list() == [8, 24]
+    assert found.summary["ablation"] == ablation
+    assert txray("plot", "sparsity", out, "-o", tmp_path / "curve.json") == 0
+
+
+def test_language_models_are_pruned_by_perplexity(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("prune", "curve", place / "lm-after", *READ, *FEW, "--share", 0.3, "-o", out)
+    assert txray(*command) == 0
+    assert "perplexity" in capsys.readouterr().out
+    rankings = load_pruning(out).effects["ranking"].unique(maintain_order=True).to_list()
+    assert rankings == ["magnitude", "activation", "wanda", "taylor"]  # there are no stages
+
+
+def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "smaller"
+    for ablation in ("zero", "mean"):
+        command = (
+            "prune",
+            "export",
+            place / "after",
+            *stages(place),
+            "--set",
+            "top-4:mass",
+            "--ablation",
+            ablation,
+        )
+        assert txray(*command, "-o", out) == 0
+        assert "36 of 40 neurons kept" in capsys.readouterr().out
+        whole, smaller = load_model(place / "after"), load_model(out)
+        assert isinstance(whole, RecurrentModel)
+        assert isinstance(smaller, RecurrentModel)
+        assert smaller.config.hidden == 36
+        mask = tmp_path / f"{ablation}.json"
+        assert txray(*command, "-o", mask) == 0
+        capsys.readouterr()
+        ids, lengths = torch.arange(40).reshape(4, 10), torch.tensor([10, 9, 8, 10])
+        with masked(whole, *load_masks(mask)):
+            wanted = whole(ids, lengths)
+        torch.testing.assert_close(smaller(ids, lengths), wanted, atol=1e-5, rtol=0)
+
+
+def test_several_trainings_are_taken_together(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outs = []
+    for name in ("before", "after"):
+        out = tmp_path / name
+        assert (
+            txray("prune", "table", place / name, *READ, *FEW, "--set", "1-5", "--split", "test", "-o", out)
+            == 0
+        )
+        outs.append(out)
+    capsys.readouterr()
+    for file in (tmp_path / "pooled.csv", tmp_path / "pooled.parquet"):
+        assert txray("prune", "pool", *outs, "-o", file) == 0
+    assert "1-5" in capsys.readouterr().out
+    assert pl.read_parquet(tmp_path / "pooled.parquet")["trainings"].to_list() == [2] * 4
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder with a head that classifies."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = folder_of("bert", tmp_path_factory.mktemp("hub") / "bert")
+    config = BertConfig.from_pretrained(folder)
+    config.id2label, config.label2id = {0: "NEGATIVE", 1: "POSITIVE"}, {"NEGATIVE": 0, "POSITIVE": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
+    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = "encoder.layer.1.intermediate"
+    stage = tmp_path / "stage"
+    # Collected without its head, the layer has the same name.
+    assert (
+        txray(
+            "collect", bert, "-f", "demo", "-t", "reviews", "--layer", layer, "--max-words", 500, "-o", stage
+        )
+        == 0
+    )
+    common = (bert, *READ, "--classes", "neg,pos", *FEW, "--stage", stage)
+    out = tmp_path / "out"
+    assert txray("prune", "table", *common, "--set", "top-5:mass", "--set", "1,2", "-o", out) == 0
+    found = load_pruning(out)
+    assert found.effects["metric"].unique(maintain_order=True).to_list() == [
+        "accuracy",
+        "f1",
+        "auroc",
+        "loss",
+    ]
+    assert found.effects["layer"].unique().to_list() == [layer]
+    assert found.effects.filter(pl.col("metric") == "loss")["change"].abs().min() > 0  # type: ignore[operator]
+    more = (
+        "--ranking",
+        "mass",
+        "--ranking",
+        "wanda",
+        "--ranking",
+        "taylor",
+        "--ranking",
+        "magnitude",
+        "--share",
+        0.5,
+    )
+    assert txray("prune", "curve", *common, *more, "-o", tmp_path / "curve") == 0
+    mask = tmp_path / "mask.json"
+    assert txray("prune", "export", bert, "--stage", stage, "--set", "top-5:mass", "-o", mask) == 0
+    (loaded,) = load_masks(mask)
+    assert (loaded.layer, len(loaded)) == (layer, 5)
+    with masked(load_model(bert), loaded):
+        pass
+    capsys.readouterr()
+    assert txray("prune", "export", bert, "--set", "1", "--layer", layer, "-o", tmp_path / "folder") == 2
+    assert "name a file for its mask" in capsys.readouterr().err
+    assert (
+        txray(
+            "prune", "table", *common[:-2], "--set", "1", "--layer", layer, "--classes", "bad,good", "-o", out
+        )
+        == 1
+    )
+    assert "has label" in capsys.readouterr().err
+
+
+def test_mlp_neurons_of_a_causal_model_are_pruned_by_perplexity(tmp_path: Path) -> None:
+    folder = folder_of("gpt2", tmp_path / "gpt2")
+    out = tmp_path / "out"
+    layer = ("--layer", "h.0.mlp.act")
+    rankings = ("--ranking", "wanda", "--ranking", "taylor", "--share", 0.5)
+    assert txray("prune", "curve", folder, *READ, *FEW, *layer, *rankings, "-o", out) == 0
+    assert "perplexity" in load_pruning(out).effects["metric"].to_list()
+    with masked(load_model(folder), Mask("h.0.mlp.act", [1])):
+        pass
+
+
+def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of("bert", tmp_path / "bert")
+    assert (
+        txray("prune", "table", folder, *READ, "--set", "1", "--layer", "pooler", "-o", tmp_path / "out") == 2
+    )
+    error = capsys.readouterr().err
+    assert "is saved as BertModel, which has no score" in error
+    assert error.splitlines()[-1].startswith("txray: ")  # what transformers says of writing comes before
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--set", "avoid"), "unknown set (or numbers"),
+        (("--set", "90"), "layer 'rnn' has no neuron 90; there are 0 to 39"),
+        (("--set", "0-39"), "40 neurons of layer 'rnn', which has 40"),
+        (("--set", "top-90:mass"), "ranking 'mass': needs a stage"),
+        (("--set", "avoided"), "is a state between two stages"),
+        (("--set", "1", "--layer", "rn"), "unknown layer 'rn'"),
+        (("--set", "1", "--set", "1"), "several sets are named '1'"),
+        (("--set", "1", "--random", "1"), "random=1; one random set"),
+        (("--set", "1", "--ablation", "one"), "unknown ablation 'one'"),
+        (("--set", "1", "--split", "dev"), "unknown split 'dev'"),
+        (("--set", "1", "--documents", "0"), "documents=0"),
+        ((), "the paper's sets need two stages"),
+        (("--before", "stage-before", "--set", "1"), "--before without --stage"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    more: tuple[str, ...], told: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert txray("prune", "table", place / "after", *READ, *more, "-o", tmp_path / "out") in (1, 2)
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("prune", "table", place / "after", *READ, "--set", "1", "-o", place)
+    assert txray(*command) == 1
+    assert (place / "after").is_dir()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_states_need_the_same_layer(place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ("prune", "export", place / "after", "--set", "gained", *stages(place), "--layer", "embedding")
+    assert txray(*command, "-o", tmp_path / "x") == 2
+    assert "unknown layer of stage" in capsys.readouterr().err
