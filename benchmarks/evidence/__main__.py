@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import matching, null, planted
+from benchmarks.evidence import matching, null, planted, pruning
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -20,6 +20,9 @@ TABLES: dict[str, Measured] = {
     "strata": planted.strata,
     "states": planted.states,
     "matching": matching.measured,
+    "rankings": pruning.rankings,
+    "coverage": pruning.measured_coverage,
+    "calibration": pruning.measured_calibration,
     "costs": matching.costs,
 }
 

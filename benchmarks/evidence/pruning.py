@@ -90,6 +90,7 @@ class PlantedClassifier:
             [random.multinomial(_LENGTH, p, size=_MANY // 2)[:, :UNITS] for p in self.probability]
         )
         positive = np.repeat([False, True], _MANY // 2)
+        apart = 1e-9 * random.standard_normal(_MANY)  # of ties, one half
         found = []
         for neurons in pruned:
             head = self.head.copy()
@@ -97,7 +98,7 @@ class PlantedClassifier:
             score = counts @ head
             said = score > 0
             both = (said & positive).sum()
-            ranks = np.argsort(np.argsort(score + 1e-9 * random.standard_normal(_MANY)))[positive].sum()
+            ranks = np.argsort(np.argsort(score + apart))[positive].sum()
             half = _MANY // 2
             found.append(
                 {

@@ -21,7 +21,6 @@ from numpy.testing import assert_allclose
 
 import txray
 from txray.cli import plot
-from txray.cli.figures import FIGURES
 from txray.cli.main import app
 from txray.errors import TxrayError
 
@@ -40,6 +39,7 @@ PACKAGES = (
     "transfer",
     "planting",
     "plots",
+    "pruning",
     "reporting",
     "experiment",
 )
@@ -138,6 +138,20 @@ def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) ->
     called = dict(names["called"]["group"].value_counts().iter_rows())
     assert called["changed"] >= 45
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
+
+
+def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None:
+    names = run("pruning.md", tmp_path)
+    assert (tmp_path / "mask.json").is_file()
+    wins = names["after"].preferences().wins()
+    assert wins[[3, 17]].sum() == 0
+    assert names["before"].preferences().n_neurons == len(wins)
+    text = (DOCS / "pruning.md").read_text(encoding="utf-8").partition("## Better than random?")[2]
+    told = {name for row in table("pruning.md", "## Better than random?") for name in re.findall(r"`(\w+)`", row[0])}
+    beside = set(re.findall(r"`(\w+)`", text.partition("\n\n|")[0])) - {"effects"}
+    assert told | beside == set(names["found"].effects.columns)
+    rankings = {name for row in table("pruning.md", "## Rankings and curves") for name in re.findall(r"`([^`]+)`", row[0])}
+    assert rankings == set(txray.pruning.RANKINGS)
 
 
 def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickstart: Path) -> None:
@@ -309,7 +323,7 @@ def test_every_figure_of_the_command_line_is_explained() -> None:
         for line in block.splitlines()
         if line.startswith("$ txray plot")
     }
-    assert shown == {*FIGURES, plot._CURVES}
+    assert shown == set(plot._KNOWN)
 
 
 def test_generated_parts_come_from_the_code() -> None:

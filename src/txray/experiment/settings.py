@@ -100,7 +100,7 @@ PRESETS = {
         pruning_reviews=200,
         curve_reviews=100,
     ),
-    # Real text, within an hour on two cores.
+    # Real text, within an hour and a half on two cores.
     "small": Settings(
         preset="small",
         embedding=300,
