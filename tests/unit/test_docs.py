@@ -147,10 +147,18 @@ def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None
     assert wins[[3, 17]].sum() == 0
     assert names["before"].preferences().n_neurons == len(wins)
     text = (DOCS / "pruning.md").read_text(encoding="utf-8").partition("## Better than random?")[2]
-    told = {name for row in table("pruning.md", "## Better than random?") for name in re.findall(r"`(\w+)`", row[0])}
+    told = {
+        name
+        for row in table("pruning.md", "## Better than random?")
+        for name in re.findall(r"`(\w+)`", row[0])
+    }
     beside = set(re.findall(r"`(\w+)`", text.partition("\n\n|")[0])) - {"effects"}
     assert told | beside == set(names["found"].effects.columns)
-    rankings = {name for row in table("pruning.md", "## Rankings and curves") for name in re.findall(r"`([^`]+)`", row[0])}
+    rankings = {
+        name
+        for row in table("pruning.md", "## Rankings and curves")
+        for name in re.findall(r"`([^`]+)`", row[0])
+    }
     assert rankings == set(txray.pruning.RANKINGS)
 
 

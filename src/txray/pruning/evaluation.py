@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,80 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from txray.capture.encoding import inputs
 from txray.capture.hooks import device_of, evaluating
 from txray.corpus.corpus import Corpus
-from txray.corpus.document import Document
-from txray.errors import CaptureError, CorpusError, TxrayError, UsageError
-from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
+from txray.errors import CaptureError, TxrayError, UsageError
+from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
-from txray.preferences import document_key
 from txray.pruning.held import Documents
+from txray.pruning.inputs import (
+    Inputs,
+    by_pieces,
+    by_words,
+    chosen_documents,
+    labelled,
+    recurrent_text,
+    windows_of,
+)
 from txray.pruning.outcomes import Classified, Outcomes, Predicted
 
-LABEL = "label"
-_POSITIONS = 16_384
-"""Padded positions in a batch."""
 _DECODED = 512
 """States decoded at a time."""
 
 Model = nn.Module | TextModel
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """Documents as a model reads them, in an order that their ids alone decide.
-
-    Attributes:
-        ids: per input, (length,) ids.
-        document: (n_inputs,) number of the document that each belongs to.
-        counted: per input, positions whose ids are predicted; empty where documents are classified.
-        keys: (n_documents,) hash of the id of each document, ascending.
-        targets: (n_documents,) number of the right class; of no meaning for language models.
-        cut: documents that were longer than what is read of them.
-        skipped: documents without anything to read or predict.
-        digest: of all of this.
-    """
-
-    ids: Sequence[NDArray[np.int64]]
-    document: NDArray[np.int64]
-    counted: Sequence[NDArray[np.int64]]
-    keys: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    cut: int
-    skipped: int
-    digest: str
-
-    @property
-    def documents(self) -> int:
-        """How many."""
-        return len(self.keys)
-
-    @property
-    def words(self) -> int:
-        """Positions that are read in all."""
-        return sum(map(len, self.ids))
-
-    def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Numbers of the inputs of each batch, alike in length."""
-        lengths = np.array([len(each) for each in self.ids])
-        batch: list[int] = []
-        for number in np.argsort(-lengths, kind="stable").tolist():
-            if batch and (len(batch) + 1) * lengths[batch[0]] > _POSITIONS:
-                yield np.array(batch)
-                batch = []
-            batch.append(number)
-        if batch:
-            yield np.array(batch)
-
-    def padded(self, numbers: NDArray[np.int64], padding: int, shortest: int = 1) -> tuple[Tensor, Tensor]:
-        """(n, longest) int64 ids and (n,) lengths of some inputs."""
-        lengths = [len(self.ids[number]) for number in numbers]
-        ids = torch.full((len(numbers), max(shortest, *lengths)), padding, dtype=torch.int64)
-        for row, number in enumerate(numbers):
-            ids[row, : lengths[row]] = torch.from_numpy(self.ids[number])
-        return ids, torch.tensor(lengths)
 
 
 class Evaluator(ABC):
@@ -272,150 +217,23 @@ def evaluator(
         if value is not None and value < 1:
             raise UsageError(f"pruning: {name}={value}; it must be at least 1")
     if isinstance(model, SentimentClassifier):
-        chosen = _chosen(corpus, documents)
+        chosen = chosen_documents(corpus, documents)
         return ClassifierEvaluator(
-            model, _labelled(corpus, chosen, _recurrent(model, max_length or 400), model.classes)
+            model, labelled(corpus, chosen, by_words(model, max_length or 400), model.classes)
         )
     if isinstance(model, RecurrentLanguageModel):
-        return LanguageEvaluator(model, _recurrent_text(model, corpus, documents, max_length))
+        return LanguageEvaluator(model, recurrent_text(model, corpus, documents, max_length))
     if isinstance(model, TextModel) and model.task == "classification":
-        chosen = _chosen(corpus, documents)
-        return ClassifierEvaluator(model, _labelled(corpus, chosen, _text(model, max_length), model.classes))
+        chosen = chosen_documents(corpus, documents)
+        return ClassifierEvaluator(
+            model, labelled(corpus, chosen, by_pieces(model, max_length), model.classes)
+        )
     if isinstance(model, TextModel) and model.task == "next-word":
-        return LanguageEvaluator(model, _windows(model, corpus, documents, max_length))
+        return LanguageEvaluator(model, windows_of(model, corpus, documents, max_length))
     kind = type(model.module if isinstance(model, TextModel) else model).__name__
     raise UsageError(
         f"model of type {kind}: has no task, so nobody knows what is good for it; give a classifier or language model, "
         "a TextModel with a task, or a metric of your own"
-    )
-
-
-def _chosen(corpus: Corpus, documents: int | None) -> list[tuple[int, Document]]:
-    """The documents of the smallest keys, in the order of their keys; of equal keys, in that of their text."""
-    keyed = ((document_key(document.id), document) for document in corpus)
-
-    def order(each: tuple[int, Document]) -> tuple[int, tuple[str, ...]]:
-        return each[0], each[1].words
-
-    return sorted(keyed, key=order) if documents is None else heapq.nsmallest(documents, keyed, key=order)
-
-
-Encode = Callable[[Document], tuple[list[int], bool]]
-"""Ids of a document, none where nothing of it can be read, and whether it was cut."""
-
-
-def _recurrent(model: RecurrentModel, max_length: int | None) -> Encode:
-    def encode(document: Document) -> tuple[list[int], bool]:
-        words = document.words if max_length is None else document.words[:max_length]
-        return model.encode(words), len(words) < len(document.words)
-
-    return encode
-
-
-def _text(model: TextModel, max_length: int | None) -> Encode:
-    def encode(document: Document) -> tuple[list[int], bool]:
-        words = document.words if max_length is None else document.words[:max_length]
-        ids = list(model.pieces(words).ids)
-        kept = ids if model.room is None else ids[: model.room]
-        cut = len(kept) < len(ids) or len(words) < len(document.words)
-        return [*model.prefix, *kept, *model.suffix] if kept else [], cut
-
-    return encode
-
-
-def _labelled(
-    corpus: Corpus, chosen: Sequence[tuple[int, Document]], encode: Encode, classes: Sequence[str]
-) -> Inputs:
-    ids, keys, targets, cut = [], [], [], 0
-    for key, document in chosen:
-        label = document.labels.get(LABEL)
-        if label not in classes:
-            raise CorpusError(
-                f"corpus {corpus.name!r}: document {document.id!r} has {LABEL} {label!r}; the model's classes are "
-                f"{', '.join(classes)}"
-            )
-        encoded, was_cut = encode(document)
-        if not encoded:
-            continue
-        ids.append(np.array(encoded, np.int64))
-        keys.append(key)
-        targets.append(classes.index(label))
-        cut += was_cut
-    if len(set(targets)) < 2:
-        told = (
-            f"all {len(targets)} documents have {LABEL} {classes[targets[0]]!r}"
-            if targets
-            else "nothing to read"
-        )
-        raise CorpusError(
-            f"corpus {corpus.name!r}: {told}; at least two classes are needed to score a classifier"
-        )
-    numbers = np.arange(len(ids))
-    return _inputs(ids, numbers, [], keys, targets, cut, len(chosen) - len(ids))
-
-
-def _recurrent_text(
-    model: RecurrentLanguageModel, corpus: Corpus, documents: int | None, max_length: int | None
-) -> Inputs:
-    encode = _recurrent(model, max_length)
-    chosen = _chosen(corpus, documents)
-    encoded = [encode(document) for _, document in chosen]
-    ids = [np.array(each, np.int64) for each, _ in encoded]
-    keys = [key for key, _ in chosen]
-    counted = [np.arange(1, len(each)) for each in ids]
-    return _inputs(ids, np.arange(len(ids)), counted, keys, [], sum(cut for _, cut in encoded), 0)
-
-
-def _windows(model: TextModel, corpus: Corpus, documents: int | None, max_length: int | None) -> Inputs:
-    ids: list[NDArray[np.int64]] = []
-    counted: list[NDArray[np.int64]] = []
-    document: list[int] = []
-    keys: list[int] = []
-    cut = skipped = 0
-    for key, each in _chosen(corpus, documents):
-        short = each if max_length is None else each.cut(max_length)
-        _, made = inputs(short, model.pieces(short.words), model)
-        # What stands at the very beginning of an input cannot be predicted.
-        places = [encoded.steps[encoded.steps > 0] for encoded in made]
-        if not any(map(len, places)):
-            skipped += 1
-            continue
-        cut += len(short.words) < len(each.words)
-        for encoded, place in zip(made, places, strict=True):
-            ids.append(np.array(encoded.ids, np.int64))
-            document.append(len(keys))
-            counted.append(place)
-        keys.append(key)
-    if not keys:
-        raise CorpusError(
-            f"corpus {corpus.name!r}: no document of which the model predicts anything; give longer ones"
-        )
-    return _inputs(ids, np.array(document), counted, keys, [], cut, skipped)
-
-
-def _inputs(
-    ids: Sequence[NDArray[np.int64]],
-    document: NDArray[np.int64],
-    counted: Sequence[NDArray[np.int64]],
-    keys: Sequence[int],
-    targets: Sequence[int],
-    cut: int,
-    skipped: int,
-) -> Inputs:
-    digest = hashlib.sha256()
-    arrays = (np.array(keys), np.array(targets), document, *ids, *counted)
-    for each in arrays:
-        digest.update(len(each).to_bytes(8, "little"))
-        digest.update(np.ascontiguousarray(each, np.int64).tobytes())
-    return Inputs(
-        ids,
-        document,
-        counted,
-        np.array(keys, np.int64),
-        np.array(targets, np.int64),
-        cut,
-        skipped,
-        digest.hexdigest(),
     )
 
 

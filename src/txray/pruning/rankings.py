@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.hooks import evaluating, first_tensor, with_first_tensor
+from txray.capture.hooks import evaluating, first_tensor
 from txray.corpus.corpus import Corpus
-from txray.errors import CaptureError, UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.preferences.preferences import Preferences
-from txray.progress import progress
 from txray.pruning.activity import Activity
 from txray.pruning.evaluation import Evaluator, Model
-from txray.pruning.masking import Target, resolved, running
+from txray.pruning.masking import Target, resolved
 from txray.pruning.recurrent import width_of
+from txray.pruning.taylor import taylor_scores
 from txray.transfer.comparison import Comparison
 
 Scores = NDArray[np.float64]
@@ -231,67 +229,9 @@ def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
 
 
 def _taylor(of: Evidence) -> Scores:
-    """|activation x gradient|, summed over positions: how much the loss would change, to first order."""
     if of.evaluator is None:
         raise UsageError("ranking 'taylor': needs a text that the model can be scored on; give one")
-    target = Target.of(of.model, of.layer)
-    total = np.zeros(target.n_neurons)
-    evaluator = of.evaluator
-    parameter = next(evaluator.module.parameters())
-    scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
-    with (
-        evaluating(evaluator.module),
-        torch.enable_grad(),
-        running(target.module, _scaled(target, scale)),
-        # The kernels of CUDA have no gradients in evaluation mode.
-        torch.backends.cudnn.flags(enabled=False),
-        progress(f"gradients of {of.layer}", evaluator.inputs.words) as advance,
-    ):
-        for numbers in evaluator.inputs.batches():
-            (gradient,) = torch.autograd.grad(evaluator.losses(numbers).sum(), scale, allow_unused=True)
-            if gradient is None:
-                raise CaptureError(
-                    f"ranking 'taylor': the loss does not depend on layer {of.layer!r} in a way that can be "
-                    "differentiated; choose another ranking"
-                )
-            total += gradient.double().cpu().numpy()
-            advance(sum(len(evaluator.inputs.ids[number]) for number in numbers))
-    if not np.isfinite(total).all():
-        raise CaptureError("ranking 'taylor': gradients that are no numbers; the model's weights are broken")
-    return np.abs(total) / evaluator.units
-
-
-def _scaled(target: Target, scale: Tensor) -> Callable[..., Any]:
-    """The layer's forward pass, neurons multiplied by numbers that gradients reach; recurrences see the product."""
-    module = target.module
-    if isinstance(module, nn.RNNBase):
-        return _scaled_recurrent(module, scale)
-    return _scaled_output(module.forward, target, scale)
-
-
-def _scaled_output(run: Callable[..., Any], target: Target, scale: Tensor) -> Callable[..., Any]:
-    axis = target.neuron_axis
-
-    def change(output: Tensor) -> Tensor:
-        return (output.movedim(axis, -1) * scale).movedim(-1, axis)
-
-    return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
-
-
-def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
-    changed, width = copy.deepcopy(rnn), width_of(rnn)
-    names = [f"weight_hh_l{rnn.num_layers - 1}{end}" for end in ("", "_reverse")[: 1 + rnn.bidirectional]]
-    for name in names:
-        delattr(changed, name)  # a parameter; in its place comes a tensor that remembers how it was made
-
-    def forward(*inputs: Any, **named: Any) -> Any:
-        # Made anew for each batch, whose graph is gone after its gradients.
-        for i, name in enumerate(names):
-            setattr(changed, name, getattr(rnn, name).detach() * scale[i * width : (i + 1) * width])
-        outputs, state = changed.forward(*inputs, **named)
-        return with_first_tensor(outputs, lambda each: each * scale), state
-
-    return forward
+    return taylor_scores(of.evaluator, of.layer)
 
 
 RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {

@@ -20,7 +20,7 @@ from tests.unit.pruning.builders import (
 from txray import Corpus, Document, TextModel
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.pruning import Evaluator, evaluator
-from txray.pruning import evaluation as evaluation_module
+from txray.pruning import inputs as inputs_module
 from txray.pruning.held import Documents
 from txray.pruning.outcomes import Classified, Outcomes, Predicted
 from txray.training import language_model_loss
@@ -115,7 +115,7 @@ def test_scores_depend_neither_on_batches_nor_on_the_order_of_documents(
     backwards = evaluator(models[kind], Corpus.from_documents("backwards", list(corpus)[::-1]))
     assert whole.inputs.digest == backwards.inputs.digest
     (name, wanted), *_ = outcomes(whole).arrays().items()
-    monkeypatch.setattr(evaluation_module, "_POSITIONS", 20)
+    monkeypatch.setattr(inputs_module, "_POSITIONS", 20)
     np.testing.assert_allclose(outcomes(backwards).arrays()[name], wanted, rtol=1e-5, atol=1e-6)
 
 
