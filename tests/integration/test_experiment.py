@@ -16,6 +16,7 @@ SMALL = (
     *("--pretraining-words", "3000", "--evaluation-words", "300", "--collection-words", "2000"),
     *("--epochs", "1", "--classifier-epochs", "1", "--training-reviews", "20"),
     *("--validation-reviews", "8", "--test-reviews", "8"),
+    *("--pruning-reviews", "4", "--curve-reviews", "4", "--random-sets", "2"),
 )
 
 
@@ -40,6 +41,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
     names = [
         *folder.glob("stages/*/*"),
         *folder.glob("comparisons/*/*/*"),
+        *folder.glob("pruning/*/*"),
         folder / "results.md",
         folder / "report.html",
     ]
@@ -49,7 +51,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
 def test_a_killed_experiment_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command("demo", whole), check=True, capture_output=True)
-    for moment in ("language-model/epoch-001", "classifier/epoch-000", "stages/zero-shot"):
+    for moment in ("language-model/epoch-001", "classifier/epoch-000", "stages/zero-shot", "pruning/runs"):
         kill_when(command("demo", killed), killed / moment)
         assert not (killed / "report.html").exists()
     done = subprocess.run(command("demo", killed), check=True, capture_output=True, text=True)

@@ -67,10 +67,22 @@ def experiment(
     test_reviews: Annotated[
         int | None, typer.Option("--test-reviews", help="Test on fewer or more reviews than the preset.")
     ] = None,
+    pruning_reviews: Annotated[
+        int | None,
+        typer.Option(
+            "--pruning-reviews", help="Score pruned classifiers on fewer or more reviews of each split."
+        ),
+    ] = None,
+    curve_reviews: Annotated[
+        int | None, typer.Option("--curve-reviews", help="The same for sparsity curves, test reviews only.")
+    ] = None,
+    random_sets: Annotated[
+        int | None, typer.Option("--random-sets", help="Random sets beside each pruned one.")
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
-    """Pretrain, apply to a new domain, fine-tune, and compare what every neuron knows; it resumes where it stopped."""
+    """Pretrain, apply to a new domain, fine-tune, compare what every neuron knows, and prune; it resumes."""
     from dataclasses import replace
 
     from txray.experiment import DemoSources, RealSources
@@ -85,6 +97,9 @@ def experiment(
         "training_reviews": training_reviews,
         "validation_reviews": validation_reviews,
         "test_reviews": test_reviews,
+        "pruning_reviews": pruning_reviews,
+        "curve_reviews": curve_reviews,
+        "random_sets": random_sets,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     settings = replace(preset_named(preset), seed=seed, **given)

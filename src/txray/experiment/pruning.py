@@ -10,6 +10,7 @@ import polars as pl
 from txray.corpus import Corpus
 from txray.experiment.run import LAYER, Outcome, Say, first_reviews
 from txray.experiment.sources import Sources
+from txray.files import remove_temporaries
 from txray.models import load_snapshot
 from txray.transfer import Comparison
 
@@ -60,6 +61,8 @@ def prune_classifier(
     from txray.training import device_of
 
     settings, place = outcome.settings, outcome.folder / "pruning"
+    if place.is_dir():
+        remove_temporaries(place)
     model = load_snapshot(outcome.fine_tuning.snapshots[outcome.fine_tuning.best_epoch])
     model.to(device_of(device))
     train, test = (first_reviews(settings, sources, split) for split in ("train", "test"))

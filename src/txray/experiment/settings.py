@@ -35,7 +35,7 @@ class Settings:
         seed: of every random choice.
 
     Raises:
-        UsageError: a number that must be positive is not.
+        UsageError: a number that must be positive is not, or a single random set.
     """
 
     preset: str
@@ -73,6 +73,8 @@ class Settings:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and name not in ("seed", "dropout") and value <= 0:
                 raise UsageError(f"experiment: {name}={value}; it must be positive")
+        if self.random_sets < 2:
+            raise UsageError(f"experiment: random_sets={self.random_sets}; give at least 2, 20 or so")
 
     def as_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""

@@ -11,6 +11,7 @@ import polars as pl
 
 from txray.corpus.corpus import Corpus
 from txray.errors import UnknownNameError, UsageError
+from txray.files import remove_temporaries
 from txray.progress import progress
 from txray.pruning.activity import Activity
 from txray.pruning.evaluation import Evaluator, Model, evaluator
@@ -79,6 +80,8 @@ def prune(
         raise UnknownNameError.of("ablation", ablation, ABLATIONS)
     plan = _Plan.of(model, sets, random, seed, when)
     kept = None if folder is None else Path(folder)
+    if kept is not None and kept.is_dir():
+        remove_temporaries(kept)
     trials = {
         split: Trials.of(
             text
