@@ -126,8 +126,9 @@ def _stepped(rnn: nn.RNNBase, neurons: list[int], held: Held, layer: str) -> For
         values = held.at(rows, steps, inputs).expand(rows, steps, len(neurons))
         found = []
         for step in range(steps):
-            # The first step sees what the neurons give there: nothing is known of a step before it.
-            above = _put(above, neurons, values[:, max(step - 1, 0)], last, rows)
+            # Of a new text, the first step sees what the neurons give there: there is none before it.
+            if step or above is None:
+                above = _put(above, neurons, values[:, max(step - 1, 0)], last, rows)
             output, above = last(inputs.narrow(time, step, 1), above)
             output = output.clone()
             output[..., neurons] = values[:, step].unsqueeze(time)

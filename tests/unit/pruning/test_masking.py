@@ -205,6 +205,59 @@ def test_a_resampled_state_is_carried_on() -> None:
     torch.testing.assert_close(torch.cat((first, second), dim=1), at_once, atol=1e-6, rtol=0)
 
 
+def test_the_state_after_resampling_holds_what_was_drawn_last() -> None:
+    values = np.random.default_rng(5).normal(size=(30, 2))
+    for cell in CELLS:
+        model = lively(cell, 2)
+        with masked(model, Mask("rnn", NEURONS, "resample", values=values)):
+            outputs, state = model.hidden_states(IDS)
+            hidden = state[0] if isinstance(state, tuple) else state
+            torch.testing.assert_close(hidden[-1], outputs[:, -1])
+            # Neurons that are overwritten in the state are seen as they are by the next step.
+            again, _ = model.hidden_states(IDS[:, :1], state)
+        copy = lively(cell, 2)
+        following, _ = copy.hidden_states(IDS[:, :1], state)
+        others = [n for n in range(7) if n not in NEURONS]
+        torch.testing.assert_close(again[..., others], following[..., others])
+
+
+def test_dropout_between_layers_depends_on_the_mode_of_the_model() -> None:
+    model = small(layers=2, dropout=0.5)
+    for mask in (Mask("rnn", NEURONS), Mask("rnn", NEURONS, "resample", values=np.ones((2, 2)))):
+        with masked(model, mask):
+            model.train()
+            first, second = (model.rnn(torch.ones(2, 3, 5))[0] for _ in range(2))
+            assert not torch.equal(first, second)
+            model.eval()
+            first, second = (model.rnn(torch.ones(2, 3, 5))[0] for _ in range(2))
+            assert torch.equal(first, second)
+
+
+def test_time_first_outputs_are_resampled_by_document_and_position() -> None:
+    class TimeFirstLinear(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(40, 5)
+            self.linear = nn.Linear(5, 4)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            found: Tensor = self.linear(self.embedding(ids).transpose(0, 1))
+            return found
+
+    model = TextModel(seeded(TimeFirstLinear), word_ids)
+    values = np.random.default_rng(1).normal(size=(50, 1))
+    mask = Mask("linear", [2], "resample", values=values)
+    ids = torch.arange(12).reshape(2, 6)
+    with masked(model, mask) as documents:
+        documents.keys = np.array([7, 8]).astype(np.uint64)
+        both = model.module(ids)
+        documents.keys = np.array([8]).astype(np.uint64)
+        second = model.module(ids[1:])
+    assert both.shape == (6, 2, 4)
+    torch.testing.assert_close(both[:, 1:, 2], second[..., 2])
+    assert len(set(both[..., 2].flatten().tolist())) > 6
+
+
 def test_collection_sees_the_masked_model() -> None:
     model = lively("lstm", 1)
     corpus = demo_corpus("reviews", words=300)
