@@ -36,7 +36,8 @@ POOLED = {
 def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
     """Means over trainings, with intervals, and whether a set is unlike random ones in all of them together.
 
-    Trainings have random sets of their own. Where they were scored on the same documents, these are resampled together.
+    Trainings have random sets of their own. Where they were scored on the same documents, these were resampled in the
+    same way, and are taken together sample by sample; other documents were resampled on their own.
     The intervals are about these trainings; how far further ones would differ is told by how far these do.
 
     Args:
@@ -80,10 +81,6 @@ def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> t
         return float(np.mean([row[name] for row in group]))
 
     drawn = [_resamples(prunings[row["training"]], row) for row in group]
-    digests = {prunings[row["training"]].summary["texts"][row["split"]]["digest"] for row in group}
-    if len(digests) > 1:
-        # Other documents are resampled on their own: another order of the resamples makes them so.
-        drawn = [each[:, np.random.default_rng(i).permutation(each.shape[1])] for i, each in enumerate(drawn)]
     change, versus = np.mean(drawn, axis=0)
     low, high = bounds(change)
     of_sets = []

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import t as student
 
 from tests.unit.pruning.builders import (
     planted,
@@ -165,18 +166,20 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
         fresh = prune(model, few, {"test": reviews()}, random=2, resamples=5, **options)  # type: ignore[arg-type]
         kept = prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
         assert kept.effects.equals(fresh.effects)
-    other = prune(
-        recurrent_classifier(seed=1), few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path
-    )
-    assert not other.effects["value"].equals(fresh.effects["value"])
-    damaged = next(tmp_path.glob("*.npz"))
-    damaged.write_bytes(b"PK")
+    # Another model, another text, other means.
+    other = Activity.over(model, reviews(20, 9))
+    for pruned, text, options in (
+        (recurrent_classifier(seed=1), reviews(), {}),
+        (model, reviews(40, 3), {}),
+        (model, reviews(), {"ablation": "mean", "activity": other}),
+    ):
+        fresh = prune(pruned, few, {"test": text}, random=2, resamples=5, **options)  # type: ignore[arg-type]
+        kept = prune(pruned, few, {"test": text}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
+        assert kept.effects.equals(fresh.effects)
+    for file in tmp_path.glob("*.npz"):
+        file.write_bytes(b"PK")
     with pytest.raises(StageError, match="damaged"):
         prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
-        prune(recurrent_classifier(seed=1), few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
-        for options in ({"ablation": "mean"}, {"ablation": "resample"}, {"ablation": "resample", "seed": 1}):
-            prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
-        prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, when="final-state")
 
 
 def test_ablations_do_different_things(found: Pruning) -> None:
@@ -347,8 +350,21 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
             axis=0,
         )
         assert row["change_low"] == pytest.approx(np.quantile(drawn, 0.025))
-        widths = [one["versus_random_high"] - one["versus_random_low"] for one in ones]
-        assert row["versus_random_high"] - row["versus_random_low"] < max(widths)
+        versus = np.mean(
+            [
+                each.resamples.filter(*(pl.col(name) == row[name] for name in ("set", "split", "metric")))[
+                    "versus"
+                ]
+                for each in (found, second)
+            ],
+            axis=0,
+        )
+        of_sets = [one["random_deviation"] ** 2 * (1 + 1 / 6) for one in ones]
+        spread = np.sqrt(sum(of_sets) / 4 + np.var(versus, ddof=1))
+        freedom = sum(of_sets) ** 2 / sum(each**2 / 5 for each in of_sets) if sum(of_sets) else np.inf
+        reach = student.ppf(0.975, freedom) * spread
+        assert row["versus_random_high"] - row["versus_random"] == pytest.approx(reach)
+        assert row["versus_random"] - row["versus_random_low"] == pytest.approx(reach)
         assert row["better"] + row["worse"] <= 2
     for others, text in (
         ([found], "1 pruning; give those of at least 2"),
@@ -364,11 +380,3 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
     ):
         with pytest.raises(UsageError, match=text):
             pool(others)
-
-
-def test_pooled_documents_that_differ_are_resampled_on_their_own(found: Pruning) -> None:
-    other = {"train": reviews(40, 1), "test": reviews(50, 7)}
-    second = prune(recurrent_classifier(seed=5), SETS, other, random=6, resamples=200)
-    first_text = found.resamples.filter((pl.col("split") == "test") & (pl.col("metric") == "loss"))
-    assert len(pool([found, second])) == 16
-    assert len(first_text) == 400

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import nn
 
 from tests.unit.pruning.builders import (
     planted,
@@ -190,6 +191,8 @@ def test_activity_makes_masks_and_a_stage_knows_means() -> None:
         activity.mask([12])
     stage = collect(model, corpus, selection="max-1/zscore", name="scaled")
     np.testing.assert_allclose(Activity.of_stage(stage).mean, activity.mean, atol=1e-6)
+    found = Activity.of_stage(stage).root_mean_square
+    np.testing.assert_allclose(found, activity.root_mean_square, atol=1e-6)
     with pytest.raises(UsageError, match="keeps no activations to resample from"):
         Activity.of_stage(stage).mask([1], "resample")
     with pytest.raises(UsageError, match="has no means of the neurons of layer 'rnn'"):
@@ -266,6 +269,39 @@ def test_taylor_is_the_slope_of_the_loss_as_a_neuron_is_turned_down(kind: str) -
     for neuron in (0, 5):
         slope = (loss(neuron, 1.02) - loss(neuron, 0.98)) / 0.04
         assert scores[neuron] == pytest.approx(abs(slope), rel=0.02, abs=1e-5)
+
+
+def test_taylor_knows_where_an_output_has_its_neurons() -> None:
+    class Filters(nn.Module):
+        """Convolutions with as many filters as there are positions in the dry run's first input."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(40, 6)
+            self.conv = nn.Conv1d(6, 5, 1)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            hidden = self.conv(self.embedding(ids).transpose(1, 2)) * mask[:, None]
+            found: torch.Tensor = self.head(hidden.sum(dim=2))
+            return found
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        module = Filters().eval()
+    base = text_classifier()
+    model = TextModel(module, base.encode, base.forward, task="classification", classes=("neg", "pos"))
+    scores = evidence_of(model, "conv").scores("taylor")
+    total = torch.zeros(2, 5)
+    losses = []
+    for document in reviews(30):
+        ids = torch.tensor([list(model.pieces(document.words).ids)])
+        hidden = module.conv(module.embedding(ids).transpose(1, 2)).sum(dim=2)[0]
+        target = ("neg", "pos").index(document.labels["label"])
+        error = module.head(hidden).softmax(dim=0) - torch.eye(2)[target]
+        losses.append(error[:, None] * module.head.weight * hidden)
+    total = torch.stack(losses).mean(dim=0).sum(dim=0)
+    np.testing.assert_allclose(scores, total.abs().detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_taylor_leaves_the_model_as_it_was() -> None:
