@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
-from txray.cli.prune_request import Request, mask_of, print_effects, require_new, run, set_of, sets_of
+from txray.cli.prune_request import (
+    Request,
+    mask_of,
+    print_effects,
+    ranking_text,
+    require_new,
+    run,
+    scores_of,
+    set_of,
+    sets_of,
+)
 from txray.errors import UsageError
 
 app = typer.Typer(
@@ -32,6 +42,13 @@ LayerOf = Annotated[
 ]
 Splits = Annotated[
     list[str], typer.Option("--split", help="What to score on; again for each. all: a text without splits.")
+]
+RankingSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--ranking-split",
+        help="The text that activations and gradients come from: train by default, or all.",
+    ),
 ]
 Classes = Annotated[
     str | None,
@@ -80,6 +97,7 @@ def table(
         ),
     ] = [],  # noqa: B006
     split: Splits = ["train", "test"],  # noqa: B006
+    ranking_split: RankingSplit = None,
     documents: Documents = None,
     max_length: MaxLength = None,
     ablation: AblationOf = "zero",
@@ -95,7 +113,7 @@ def table(
     request = Request(model, kind, text, before, stage, layer, classes, seed, device, permutations)
     require_new(out)
     evaluators = request.evaluators(split, documents, max_length)
-    evidence = request.evidence(evaluators)
+    evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
     sets = sets_of(choose, evidence)
     run(request, sets, evaluators, evidence, ablation, when, random, resamples, out)
 
@@ -114,16 +132,14 @@ def curve(
         typer.Option(
             "--ranking",
             help="mass, length, wins (need --stage), hellinger, hellinger-cv (need --before too), magnitude, "
-            "activation, wanda, taylor; again for each. By default all that the stages allow.",
+            "activation, wanda, taylor; again for each. By default all that stages and layer allow.",
         ),
     ] = [],  # noqa: B006
     share: Annotated[
         list[float], typer.Option("--share", help="Of the layer that is pruned; again for each.")
     ] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9],  # noqa: B006
     split: Splits = ["test"],  # noqa: B006
-    ranking_split: Annotated[
-        str, typer.Option("--ranking-split", help="The text that activations and gradients come from.")
-    ] = "train",
+    ranking_split: RankingSplit = None,
     documents: Documents = None,
     max_length: MaxLength = None,
     ablation: AblationOf = "zero",
@@ -141,10 +157,8 @@ def curve(
     request = Request(model, kind, text, before, stage, layer, classes, seed, device, permutations)
     require_new(out)
     evaluators = request.evaluators(split, documents, max_length)
-    ranked = request.evaluators([ranking_split], documents, max_length)
-    evidence = request.evidence(ranked)
-    names = ranking or request.rankings()
-    sets = curve_sets({name: evidence.scores(name) for name in names}, evidence.layer, share)
+    evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
+    sets = curve_sets(scores_of(ranking, request, evidence), evidence.layer, share)
     run(request, sets, evaluators, evidence, ablation, when, random, resamples, out)
 
 
@@ -185,11 +199,9 @@ def export(
     from txray.models import RecurrentModel, TextModel, save_model
     from txray.pruning import compact, save_masks
     from txray.pruning.masking import Target
-    from txray.pruning.result import SUMMARY
 
     request = Request(model, kind or "", text or "", before, stage, layer, classes, seed, "cpu", permutations)
-    evaluators = request.evaluators([split], documents, None) if kind and text else {}
-    evidence = request.evidence(evaluators)
+    evidence = request.evidence(split, documents)
     chosen = set_of(choose, evidence)
     loaded = request.model
     n = Target.of(loaded, evidence.layer).n_neurons
@@ -206,8 +218,8 @@ def export(
         raise UsageError(
             f"--out {out}: a {type(loaded).__name__} is not made smaller; name a file for its mask, such as {out}.json"
         )
-    if (out / SUMMARY).exists():
-        raise UsageError(f"{out}: holds results of a pruning; name another folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is there already; name a new folder, so that no model is lost")
     smaller = compact(loaded, mask)
     save_model(smaller, out, pruned={"set": chosen.name, "neurons": list(mask.neurons), "ablation": ablation})
     weights = [sum(each.numel() for each in one.parameters()) for one in (loaded, smaller)]

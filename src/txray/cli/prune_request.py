@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from txray.cli import options
-from txray.errors import UsageError
+from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from txray.corpus import Corpus
     from txray.pruning import Activity, Evaluator, Evidence, Mask, NeuronSet, Pruning
@@ -45,6 +47,8 @@ class Request:
         from txray.preferences import load_stage
         from txray.training import device_of
 
+        if bool(kind) != bool(text):
+            raise UsageError("a text needs both --format and --text; give the other one, too")
         if before is not None and stage is None:
             raise UsageError("--before without --stage: name the stage of the model that is pruned, too")
         self.stage = None if stage is None else load_stage(stage)
@@ -52,6 +56,10 @@ class Request:
         # A mask of a model without a head is only written, not scored.
         foreign = str(model).startswith(HUB) or (Path(model) / CONFIG).is_file()
         scored = bool(text)
+        if classes is not None and not (foreign and scored):
+            raise UsageError(
+                f"--classes {classes!r}: names the classes of a Hugging Face model that is scored; leave it out"
+            )
         names = None if classes is None else classes.split(",")
         self.model: Model = load_model(model, head=foreign and scored, classes=names).to(device_of(device))
         self.layer = layer or self._layer_of_stage() or "rnn"
@@ -102,24 +110,58 @@ class Request:
             and (name != "hellinger-cv" or self._permutations)
         ]
 
-    def evidence(self, evaluators: dict[str, Evaluator]) -> Evidence:
-        """What neurons can be ranked by; activations and gradients are of the first text."""
+    def evidence(self, split: str, documents: int | None = None, max_length: int | None = None) -> Evidence:
+        """What neurons can be ranked by; activations and gradients are of a text that is read where needed."""
         from txray.pruning import Evidence
 
-        first = next(iter(evaluators), None)
+        self._warn_of_other_models()
         return Evidence(
             self.model,
             self.layer,
             None if self.stage is None else self.stage.preferences(self.layer, self.stage.features[0]),
             self.comparison(),
-            None if first is None else self.corpus(first),
-            None if first is None else evaluators[first],
+            self.corpus(split) if self._text else None,
+            (lambda: self.evaluators([split], documents, max_length)[split]) if self._text else None,
             max_words=_RANKING_WORDS,
         )
+
+    def _warn_of_other_models(self) -> None:
+        """Say so where the stage was collected from another model of txray's; a head alone is no other model."""
+        from txray.capture.fingerprint import model_fingerprint
+        from txray.models import RecurrentModel
+
+        if self.stage is None or not isinstance(self.model, RecurrentModel):
+            return
+        if self.stage.manifest.get("model", {}).get("fingerprint") != model_fingerprint(self.model):
+            typer.echo(
+                f"txray: warning: stage {self.stage.name!r} was not collected from this model; its neurons may mean "
+                "something else",
+                err=True,
+            )
 
 
 _RANKING_WORDS = 400_000
 """Words that activations are measured on at most."""
+
+
+def ranking_text(splits: list[str]) -> str:
+    """The text that rankings come from where none is named: what is scored on would flatter them."""
+    return WHOLE if WHOLE in splits else "train"
+
+
+def scores_of(names: list[str], request: Request, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+    """Scores by the rankings that are named; where none are, by all that apply, and the others are told."""
+    if names:
+        return {name: evidence.scores(name) for name in names}
+    found = {}
+    for name in request.rankings():
+        try:
+            found[name] = evidence.scores(name)
+        except (UsageError, CaptureError) as error:
+            if isinstance(error, UnknownNameError | ShapeError):
+                raise
+            typer.echo(f"left out: {error}", err=True)
+    return found
 
 
 def sets_of(choose: list[str], evidence: Evidence) -> list[NeuronSet]:
@@ -246,4 +288,6 @@ def require_new(out: Path) -> None:
     from txray.files import require_replaceable
     from txray.pruning.result import SUMMARY
 
+    if not out.name:
+        raise UsageError(f"--out {out}: name a folder to be made, not the one that you are in")
     require_replaceable(out, (SUMMARY,))

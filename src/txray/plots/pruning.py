@@ -22,7 +22,7 @@ from txray.plots.metrics import (
     splits_of,
     story,
 )
-from txray.plots.text import count, figure_of, fitted, hover, markup, plural, text_width, visible
+from txray.plots.text import count, figure_of, fitted, hover, markup, plural, visible
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -107,8 +107,8 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     return dress(
         figure,
         title=_finding(found, metric, last),
-        subtitle="Change against the whole model, 95 % intervals over documents; every grey stroke is a random set of "
-        "as many neurons",
+        subtitle="Change against the whole model, 95 % intervals over documents"
+        + ("; every grey stroke is a random set of as many neurons" if drawn else ""),
         caption=caption_of_pruning(pruning),
         plot_height=max(160, _ROW * len(names)),
     )
@@ -154,7 +154,7 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 10},
             hovertext=[
-                hover(f"{each.name}, {visible(split)}", f"{figure_of(value)}{unit}")
+                hover(f"{visible(each.name)}, {visible(split)}", f"{figure_of(value)}{unit}")
                 for each, value in zip(table, values, strict=True)
             ],
             hoverinfo="text",
@@ -267,9 +267,8 @@ def _name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
 
 
 def _say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
-    assert text_width(words, theme.SIZE) < _VERDICT_WIDTH
     figure.add_annotation(
-        text=markup(words),
+        text=markup(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),
         x=1,
         xref="paper",
         xanchor="right",

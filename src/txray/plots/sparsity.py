@@ -22,7 +22,7 @@ from txray.plots.metrics import (
     story,
 )
 from txray.plots.series import add_band
-from txray.plots.text import count, figure_of, hover, markup, plural, visible
+from txray.plots.text import count, figure_of, hover, markup, percent, plural, visible
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -90,10 +90,13 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
     figure.update_yaxes(**_value_axis(values, metric, unit))
     better = rows.filter(pl.col("verdict") == "better")["set"].n_unique()
     told = rows.filter(pl.col("verdict").is_not_null())["set"].n_unique()
+    most = percent(rows["share"].to_numpy().max())
     return dress(
         figure,
-        title=f"{count(better)} of {plural(told, 'point')} on {plural(len(rankings), 'curve')} better than random sets "
-        f"of the same size ({metric_name(metric)}, {visible(split)})",
+        title=f"{count(better)} of {plural(told, 'pruned set')} better than random sets of the same size "
+        f"({metric_name(metric)}, {visible(split)})"
+        if told
+        else f"{metric_name(metric)} on {visible(split)} as up to {most} of the neurons go",
         subtitle="Neurons of the smallest score are pruned first; those without a score last",
         caption=caption_of_pruning(pruning),
     )

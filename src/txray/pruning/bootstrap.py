@@ -14,7 +14,6 @@ INTERVAL = 0.95
 """Share of samples that an interval should cover the truth in."""
 
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
-VERDICTS = (BETTER, WORSE, SAME)
 
 
 def resampled(documents: int, resamples: int, digest: str) -> NDArray[np.float64]:
@@ -41,6 +40,10 @@ def bounds(samples: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+_ENOUGH = 19
+"""Random sets of which one in twenty is the farthest by chance, whatever the scatter."""
+
+
 @dataclass(frozen=True)
 class AgainstRandom:
     """One value beside those of random sets.
@@ -48,11 +51,13 @@ class AgainstRandom:
     Attributes:
         mean, deviation: of the random sets.
         difference: value - mean.
+        n: how many there are.
         low, high: interval of the difference to one more random set, documents resampled: where it leaves out 0, the
             set is unlike a random one.
         p_value: (1 + random sets at least as far from their mean) / (1 + random sets).
     """
 
+    n: int
     mean: float
     deviation: float
     difference: float
@@ -68,6 +73,8 @@ class AgainstRandom:
         """
         if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
             return SAME
+        if self.deviation == 0 and self.n < _ENOUGH:
+            return SAME  # so few sets that do the same say nothing of how others scatter
         return BETTER if sign * self.difference > 0 else WORSE
 
 
@@ -81,18 +88,19 @@ def against_random(
 
     Args:
         value: with the set.
-        random: (n,) with random sets, over the same documents; at least 2.
+        random: (n,) with random sets, over the same documents.
         differences: (resamples,) value less the mean of the random sets for the same resampled documents; None where
             documents are not known.
     """
     found = np.asarray(random, np.float64)
     n = len(found)
-    mean, deviation = float(found.mean()), float(found.std(ddof=1))
+    mean, deviation = float(found.mean()), float(found.std(ddof=1)) if n > 1 else float("nan")
     difference = value - mean
-    of_documents = 0.0 if differences is None else float(np.nanvar(differences, ddof=1))
+    known = np.zeros(0) if differences is None else differences[np.isfinite(differences)]
+    of_documents = float(known.var(ddof=1)) if len(known) > 1 else 0.0
     spread = np.sqrt(deviation**2 * (1 + 1 / n) + of_documents)
-    reach = float(student.ppf((1 + INTERVAL) / 2, n - 1)) * spread
+    reach = float(student.ppf((1 + INTERVAL) / 2, n - 1)) * spread if n > 1 else float("nan")
     as_far = int((np.abs(found - mean) >= abs(difference)).sum())
     return AgainstRandom(
-        mean, deviation, difference, difference - reach, difference + reach, (1 + as_far) / (1 + n)
+        n, mean, deviation, difference, difference - reach, difference + reach, (1 + as_far) / (1 + n)
     )

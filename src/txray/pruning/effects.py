@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from txray.corpus.corpus import Corpus
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import remove_temporaries
 from txray.progress import progress
 from txray.pruning.activity import Activity
@@ -18,7 +18,7 @@ from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.mask import ABLATIONS, Ablation, Mask, When
 from txray.pruning.masking import Target
 from txray.pruning.outcomes import BETTER
-from txray.pruning.result import Pruning
+from txray.pruning.result import SETS, Pruning
 from txray.pruning.rows import EFFECTS, RANDOM, Rows, Samples, Scores
 from txray.pruning.sets import NeuronSet, random_orders
 from txray.pruning.trials import Advance, Metric, Trials
@@ -76,6 +76,7 @@ def prune(
         Rethmeier et al. 2020, section 3.4 and table 2; the controls are ours.
     """
     _check(sets, texts, metric, random, resamples, seed)
+    _check_evaluators(model, texts or {}, documents, max_length)
     if ablation not in ABLATIONS:
         raise UnknownNameError.of("ablation", ablation, ABLATIONS)
     plan = _Plan.of(model, sets, random, seed, when)
@@ -96,15 +97,21 @@ def prune(
     if ablation != "zero" and activity is None:
         activity = _activity(model, list(plan.sizes), texts)
     masks = _Masks(ablation, when, activity, seed)
+    masks.check(plan.sizes)
     positions = plan.runs * sum(each.positions for each in trials.values())
     with progress("pruning", positions, unit="positions") as advance:
         tables = [
             _rows(split, trial, plan, masks, resamples, 1 if higher_is_better else -1, advance)
             for split, trial in trials.items()
         ]
-    settings = {"ablation": ablation, "when": when, "random": random, "resamples": resamples, "seed": seed}
     summary = {
-        **settings,
+        "ablation": ablation,
+        "when": when,
+        "random": random,
+        "resamples": resamples,
+        "seed": seed,
+        "documents": documents,
+        "max_length": max_length,
         "layers": dict(plan.sizes),
         "model": next(iter(trials.values())).fingerprint,
         "better": {name: sign for each in tables for name, sign in each.better.items()},
@@ -141,10 +148,16 @@ class _Plan:
         }
         for each in sets:
             each.require_size(sizes[each.layer])
-            Mask(each.layer, each.neurons, when=when).require_within(sizes[each.layer])
+            try:
+                Mask(each.layer, each.neurons, when=when).require_within(sizes[each.layer])
+            except UnknownNameError:
+                raise
+            except UsageError as error:
+                raise UsageError(f"set {each.name!r}: {error}") from error
         orders = {layer: random_orders(n, random, seed) for layer, n in sizes.items()} if random else {}
         drawn = {
-            (layer, k): [tuple(sorted(order[:k].tolist())) for order in orders[layer]]
+            # Of a small layer there are few sets of a size: each counts once.
+            (layer, k): list(dict.fromkeys(tuple(sorted(order[:k].tolist())) for order in orders[layer]))
             for layer, k in sorted({(each.layer, len(each)) for each in sets if len(each)})
             if layer in orders
         }
@@ -159,7 +172,7 @@ class _Plan:
         """The sets, their neurons as text."""
         return pl.DataFrame(
             [(each.name, each.ranking, each.layer, " ".join(map(str, each.neurons))) for each in self.sets],
-            schema={"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String},
+            schema=SETS,
             orient="row",
         )
 
@@ -199,7 +212,7 @@ def _told(trial: Trials) -> dict[str, Any]:
         "positions": inputs.words,
         "cut": inputs.cut,
         "skipped": inputs.skipped,
-        "digest": inputs.digest,
+        "digest": inputs.documents_digest,
     }
 
 
@@ -220,15 +233,40 @@ def _check(
     twice = next((name for name in called if called.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"prune: several sets are named {twice!r}; give each its own name")
+    if texts is not None and not isinstance(texts, Mapping):
+        raise UsageError(
+            f"prune: texts of kind {type(texts).__name__}; give them by name, as in {{'test': corpus}}"
+        )
     if (metric is None) == (not texts):
         raise UsageError("prune: give either texts to score on, or a metric of your own")
-    for name, value, least in (("resamples", resamples, 2), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"prune: {name}={value}; it must be at least {least}")
-    if random < 0 or random == 1:
+    for name, value, least, most in (
+        ("resamples", resamples, 2, 1_000_000),
+        ("seed", seed, 0, (1 << 63) - 1),
+        ("random", random, 0, 10_000),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise UsageError(f"prune: {name}={value}; give a whole number from {least} to {most:,}")
+    if random == 1:
         raise UsageError(
             f"prune: random={random}; one random set tells nothing of others: 20 or so, or 0 for none"
         )
+
+
+def _check_evaluators(
+    model: Model, texts: Mapping[str, Corpus | Evaluator], documents: int | None, max_length: int | None
+) -> None:
+    for split, text in texts.items():
+        if not isinstance(text, Evaluator):
+            continue
+        if text.model is not model:
+            raise UsageError(
+                f"prune: text {split!r} scores another model than the one to be pruned; make it of that one"
+            )
+        if documents is not None or max_length is not None:
+            raise UsageError(
+                f"prune: text {split!r} is an evaluator, which has chosen its documents; give documents and max_length "
+                "to txray.pruning.evaluator"
+            )
 
 
 def _activity(
@@ -251,6 +289,17 @@ class _Masks:
     when: When
     activity: Activity | None
     seed: int
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Refuse activity of a layer of another size."""
+        if self.activity is None or self.activity.layer not in sizes:
+            return
+        known, wanted = len(self.activity.mean), sizes[self.activity.layer]
+        if known != wanted:
+            raise ShapeError(
+                f"prune: activity of {known} neurons of layer {self.activity.layer!r}, the model has {wanted}; take it "
+                "from this model"
+            )
 
     def of(self, layer: str, neurons: Sequence[int]) -> Mask:
         """For some neurons."""

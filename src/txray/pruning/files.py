@@ -14,7 +14,6 @@ from txray.files import write_text
 from txray.pruning.mask import Mask
 
 FORMAT = 1
-MASK_FILE = "mask.json"
 
 
 def save_masks(masks: Sequence[Mask], file: Path | str, *, model: str | None = None) -> Path:
@@ -51,11 +50,15 @@ def save_masks(masks: Sequence[Mask], file: Path | str, *, model: str | None = N
     return target
 
 
-def load_masks(file: Path | str) -> list[Mask]:
+def load_masks(file: Path | str, *, model: str | None = None) -> list[Mask]:
     """Read masks, for `masked(model, *load_masks(file))`.
 
+    Args:
+        file: written by `save_masks`.
+        model: fingerprint of the model that they are to be for; any by default.
+
     Raises:
-        SnapshotError: no such file, damaged, or of another version.
+        SnapshotError: no such file, damaged, of another version, or for another model.
     """
     target = Path(file)
     if not target.is_file():
@@ -68,6 +71,12 @@ def load_masks(file: Path | str) -> list[Mask]:
                 f"{target}: format {found!r}; this version of txray reads format {FORMAT}; use the version that wrote "
                 "it"
             )
+        if model is not None and content["model"] not in (None, model):
+            raise SnapshotError(
+                f"{target}: is for the model {content['model']!r}, not {model!r}; export it again"
+            )
+        if not isinstance(content["masks"], list) or not content["masks"]:
+            raise ValueError("it holds no masks")
         return [
             Mask(**{**each, "values": None if each["values"] is None else np.array(each["values"])})
             for each in content["masks"]

@@ -38,6 +38,7 @@ class Inputs:
         cut: documents that were longer than what is read of them.
         skipped: documents without anything to read or predict.
         digest: of all of this.
+        documents_digest: of the ids of the documents alone.
     """
 
     ids: Sequence[NDArray[np.int64]]
@@ -48,6 +49,7 @@ class Inputs:
     cut: int
     skipped: int
     digest: str
+    documents_digest: str
 
     @property
     def documents(self) -> int:
@@ -227,4 +229,5 @@ def _inputs(
         cut,
         skipped,
         digest.hexdigest(),
+        hashlib.sha256(np.array(keys, np.int64).tobytes()).hexdigest(),
     )

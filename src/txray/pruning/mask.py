@@ -55,8 +55,12 @@ class Mask:
             raise UnknownNameError.of("ablation", self.ablation, ABLATIONS)
         if self.when not in WHENS:
             raise UnknownNameError.of("time of a mask", self.when, WHENS)
-        if self.seed < 0:
-            raise UsageError(f"mask of layer {self.layer!r}: seed={self.seed}; it must not be negative")
+        if not isinstance(self.layer, str):
+            raise UsageError(f"mask: layer {self.layer!r}; give its name")
+        if type(self.seed) is not int or not 0 <= self.seed < 1 << 63:
+            raise UsageError(
+                f"mask of layer {self.layer!r}: seed={self.seed}; give a whole number from 0 to 2^63 - 1"
+            )
         neurons = _indices(self.layer, self.neurons)
         order = sorted(range(len(neurons)), key=neurons.__getitem__)
         object.__setattr__(self, "neurons", tuple(neurons[i] for i in order))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from txray.capture.hooks import layer_names, matching_layers, with_first_tensor
 from txray.capture.layers import sites_of
@@ -29,8 +30,9 @@ _OUTPUTS = Selection("all")
 def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[Documents]:
     """Silence neurons while the block runs; afterwards the model is what it was, to the bit.
 
-    Everything that calls the model within the block sees the masked one: training loops, `txray.collect`, hooks.
-    Nothing happens to weights; a mask without neurons changes nothing at all.
+    Everything that applies the model within the block sees the masked one: `txray.collect`, hooks, your own evaluation.
+    Nothing happens to weights; a mask without neurons changes nothing at all. The model is to be applied, not trained,
+    moved or copied there: a masked recurrent layer computes with the weights that it had when the block began.
 
     Args:
         model: a model of `txray.models`, a `TextModel`, or any module; of a bare module, the neurons of a layer must
@@ -93,8 +95,15 @@ class Target:
         whole = model.module if isinstance(model, TextModel) else model
         name = resolved(whole, layer)
         module: nn.Module = whole.get_submodule(name)
+        if isinstance(whole, RecurrentModel) and name.startswith("rnn."):
+            raise UsageError(f"layer {layer!r}: masks are of the last recurrent layer; name it 'rnn'")
         if isinstance(module, RecurrentStack):
             module = module.layers[-1]
+        if isinstance(module, nn.RNNBase) and is_parametrized(module):
+            raise UsageError(
+                f"layer {layer!r}: its weights are parametrized, so it cannot be masked inside; remove the "
+                "parametrizations first (torch.nn.utils.parametrize.remove_parametrizations)"
+            )
         if isinstance(module, nn.RNNBase):
             head = whole.head if isinstance(whole, SentimentClassifier) else None
             return cls(layer, module, neurons_of(module), None, head)

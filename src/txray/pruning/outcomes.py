@@ -131,11 +131,12 @@ class Measured:
         return dict(self.values)
 
     def metrics(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
-        """Means over documents."""
+        """Means over documents; one number in all has no samples."""
+        alone = np.nan if len(weights) > 1 else 1.0
         return {
             name: weights @ each / weights.sum(axis=1)
             if len(each) == weights.shape[1]
-            else np.full(len(weights), each[0])
+            else np.full(len(weights), alone * each[0])
             for name, each in self.values.items()
         }
 

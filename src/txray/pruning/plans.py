@@ -77,9 +77,11 @@ def curve_sets(
     sets = []
     for ranking, values in scores.items():
         order = pruning_order(values)
+        former = 0
         for share in sorted(shares):
             k = min(max(round(share * len(order)), 1), len(order) - 1)
-            if k:
+            if k > former:  # of small layers, several shares are as many neurons
+                former = k
                 chosen = tuple(sorted(order[:k].tolist()))
                 sets.append(NeuronSet(f"{ranking} {100 * share:g} %", layer, chosen, ranking))
     if not sets:

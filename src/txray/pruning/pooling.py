@@ -48,17 +48,21 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
         set is not empty), `better` and `worse`: how many of them are so by themselves.
 
     Raises:
-        UsageError: fewer than two prunings, without intervals or random sets, or with other settings.
+        UsageError: fewer than two prunings, two of one model, without intervals or random sets, with other settings, or
+            without a set in common.
     """
     if len(prunings) < 2:
         raise UsageError(f"pool: {len(prunings)} pruning; give those of at least 2 trainings")
-    for name in ("ablation", "when", "resamples"):
-        found = list(dict.fromkeys(each.summary[name] for each in prunings))
-        if len(found) > 1:
-            raise UsageError(f"pool: prunings with {name} {found}; make them in the same way")
+    for name in ("ablation", "when", "resamples", "better", "layers"):
+        found = [each.summary[name] for each in prunings]
+        if any(each != found[0] for each in found):
+            raise UsageError(f"pool: prunings with {name} {found[:4]}; make them in the same way")
+    models = [each.summary["model"] for each in prunings]
+    if any(models.count(each) > 1 for each in models if each):
+        raise UsageError("pool: two of the prunings are of the same model; give one of each training")
     if any(not each.summary["random"] or each.resamples.is_empty() for each in prunings):
         raise UsageError("pool: a pruning without random sets or without documents; make it with both")
-    keys = ["set", "split", "metric"]
+    keys = ["set", "layer", "split", "metric"]
     effects = [
         dict(zip(each.effects.columns, row, strict=True)) | {"training": number}
         for number, each in enumerate(prunings)
@@ -68,7 +72,14 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
     effects.sort(key=lambda row: order.index(tuple(row[key] for key in keys)))
     rows = []
     for key, group in groupby(effects, key=lambda row: tuple(row[name] for name in keys)):
-        rows.append((*key, *_together(prunings, list(group))))
+        members = list(group)
+        if len(members) > 1:
+            set_name, _, split, metric = key
+            rows.append((set_name, split, metric, *_together(prunings, members)))
+    if not rows:
+        raise UsageError(
+            "pool: no set is in two of the prunings on a text of the same name; prune the same in each"
+        )
     return pl.DataFrame(rows, schema=POOLED, orient="row")
 
 
@@ -85,7 +96,7 @@ def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> t
     low, high = bounds(change)
     of_sets = []
     for row in group:
-        draws = prunings[row["training"]].summary["random"]
+        draws = _draws(prunings[row["training"]], row)
         of_sets.append((float(row["random_deviation"]) ** 2 * (1 + 1 / draws), draws - 1))
     total = sum(variance for variance, _ in of_sets)
     spread = np.sqrt(total / n**2 + np.nanvar(versus, ddof=1))
@@ -118,3 +129,9 @@ def _resamples(pruning: Pruning, row: dict[str, Any]) -> np.ndarray[tuple[int, .
         *(pl.col(name) == row[name] for name in ("set", "split", "metric"))
     ).sort("resample")
     return chosen.select("change", "versus").to_numpy().T
+
+
+def _draws(pruning: Pruning, row: dict[str, Any]) -> int:
+    """How many random sets one set was held against."""
+    chosen = (pl.col(name) == row[name] for name in ("layer", "neurons", "split", "metric"))
+    return pruning.random.filter(*chosen).height

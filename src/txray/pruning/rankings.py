@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from txray.capture.hooks import evaluating, first_tensor
 from txray.corpus.corpus import Corpus
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.preferences.preferences import Preferences
@@ -37,7 +37,7 @@ class Evidence:
         preferences: of the stage that the model is.
         comparison: of an earlier stage with that one.
         corpus: text for activations; read at most once, `max_words` of it.
-        evaluator: of the model, on text that gradients come from.
+        evaluator: of the model, on text that gradients come from; or what makes it, where it is needed.
         max_words: of the corpus.
     """
 
@@ -46,7 +46,7 @@ class Evidence:
     preferences: Preferences | None = None
     comparison: Comparison | None = None
     corpus: Corpus | None = None
-    evaluator: Evaluator | None = None
+    evaluator: Evaluator | Callable[[], Evaluator] | None = None
     max_words: int | None = None
     known: dict[str, Scores] = field(default_factory=dict)
 
@@ -61,6 +61,21 @@ class Evidence:
             raise UsageError("pruning: activations need a text; give one")
         return Activity.over(self.model, self.corpus, self.layer, max_words=self.max_words)
 
+    def scored_text(self, ranking: str) -> Evaluator:
+        """Text that the model can be run and scored on, for a ranking that needs it.
+
+        Raises:
+            UsageError: none is given.
+        """
+        found = (
+            self.evaluator
+            if isinstance(self.evaluator, Evaluator) or not self.evaluator
+            else self.evaluator()
+        )
+        if found is None:
+            raise UsageError(f"ranking {ranking!r}: needs a text that the model can be scored on; give one")
+        return found
+
     def scores(self, ranking: str) -> Scores:
         """(n_neurons,) scores; no number where a neuron has none.
 
@@ -74,7 +89,14 @@ class Evidence:
         if ranking not in RANKINGS:
             raise UnknownNameError.of("ranking", ranking, RANKINGS)
         if ranking not in self.known:
-            self.known[ranking] = np.asarray(RANKINGS[ranking](self), np.float64)
+            found = np.asarray(RANKINGS[ranking](self), np.float64)
+            wanted = Target.of(self.model, self.layer).n_neurons
+            if len(found) != wanted:
+                raise ShapeError(
+                    f"ranking {ranking!r}: scores of {len(found)} neurons, layer {self.layer!r} of the model has "
+                    f"{wanted}; give stages of this model"
+                )
+            self.known[ranking] = found
         return self.known[ranking]
 
     def stage(self, ranking: str) -> Preferences:
@@ -198,11 +220,10 @@ def _readers(of: Evidence) -> list[Tensor]:
 
 def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
     """Linear layers that are given the very output of the layer, found out by one forward pass."""
-    if of.evaluator is None:
-        raise UsageError("ranking 'wanda': needs a text that the model can be run on; give one")
+    evaluator = of.scored_text("wanda")
     found: list[Tensor] = []
     outputs: list[Tensor | None] = []
-    module = of.evaluator.module
+    module = evaluator.module
 
     def look(reader: nn.Module, inputs: tuple[Any, ...]) -> None:
         given = inputs[0] if inputs else None
@@ -221,17 +242,18 @@ def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
     handles.append(watched.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
     try:
         with evaluating(module):
-            of.evaluator.run(next(of.evaluator.inputs.batches())[-1:])
+            evaluator.run(next(evaluator.inputs.batches())[-1:])
     finally:
         for handle in handles:
             handle.remove()
+    rnn = target.module
+    if isinstance(rnn, nn.RNNBase) and not rnn.bidirectional:
+        found.append(getattr(rnn, f"weight_hh_l{rnn.num_layers - 1}"))  # its own recurrence reads it, too
     return [weight for weight in found if weight.shape[1] == target.n_neurons]
 
 
 def _taylor(of: Evidence) -> Scores:
-    if of.evaluator is None:
-        raise UsageError("ranking 'taylor': needs a text that the model can be scored on; give one")
-    return taylor_scores(of.evaluator, of.layer)
+    return taylor_scores(of.scored_text("taylor"), of.layer)
 
 
 RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import StageError
-from txray.pruning.rows import EFFECTS
+from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES
 from txray.pruning.sets import NeuronSet
 from txray.transfer.saving import save_tables
 
@@ -19,6 +19,9 @@ SUMMARY = "pruning.json"
 """The file that tells a folder of pruning effects."""
 
 _TABLES = ("effects", "random", "sets", "resamples")
+
+
+SETS: Mapping[str, Any] = {"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,8 @@ class Pruning:
             interval over documents; `relative`: the change as a share of `unpruned`. `versus_random` = `value` -
             `random_mean`, with the bounds of a 95 % interval of the difference to one more random set of as many
             neurons; `verdict`: `better` or `worse` than random where that interval leaves out 0, else
-            `not distinguishable`; null where the set is empty. `random_p_value`: share of random sets that are as far
-            from their mean.
+            `not distinguishable`; null where the set is empty. `random_p_value`: (1 + random sets that are as far from
+            their mean) / (1 + random sets).
         random: one row per layer, size, draw, split and metric: the values of random sets.
         sets: one row per set: its neurons, as text; see `neuron_sets`.
         resamples: one row per set, split and metric: `change` and `versus` of each resample of the documents.
@@ -81,9 +84,41 @@ def load_pruning(folder: Path | str) -> Pruning:
     try:
         tables = {name: pl.read_parquet(place / f"{name}.parquet") for name in _TABLES}
         summary = json.loads((place / SUMMARY).read_text(encoding="utf-8"))
-        missing = set(EFFECTS) - set(tables["effects"].columns)
-        if missing or not isinstance(summary, dict):
-            raise ValueError(f"lacks {sorted(missing)}")
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        _check(tables, summary)
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         raise StageError(f"{place}: damaged: {' '.join(str(error).split())[:200]}; make it again") from error
     return Pruning(**tables, summary=summary)
+
+
+_SUMMARY = {
+    "ablation": str,
+    "when": str,
+    "random": int,
+    "resamples": int,
+    "seed": int,
+    "layers": dict,
+    "model": str,
+    "better": dict,
+    "texts": dict,
+}
+"""What a summary must hold, and of which kind."""
+
+
+def _check(tables: Mapping[str, pl.DataFrame], summary: object) -> None:
+    """Refuse what the rest of the package could not read.
+
+    Raises:
+        ValueError: something is missing, or of another kind.
+    """
+    schemas = {"effects": EFFECTS, "random": RANDOM, "sets": SETS, "resamples": RESAMPLES}
+    for name, schema in schemas.items():
+        if dict(tables[name].schema) != dict(schema):
+            raise ValueError(f"{name}.parquet has other columns")
+    if not isinstance(summary, dict):
+        raise ValueError(f"{SUMMARY} holds no object")
+    for name, kind in _SUMMARY.items():
+        if not isinstance(summary.get(name), kind):
+            raise ValueError(f"{SUMMARY} lacks {name!r}, or it is of another kind")
+    for split, told in summary["texts"].items():
+        if not isinstance(told, dict) or not isinstance(told.get("documents"), int):
+            raise ValueError(f"{SUMMARY} does not tell the documents of {split!r}")

@@ -73,12 +73,14 @@ class Samples:
 
     documents: int
     weights: NDArray[np.float64] | None
+    names: Sequence[str] = ()
 
     @classmethod
     def of(cls, whole: Outcomes, digest: str, resamples: int) -> Samples:
         """Of the documents of the unpruned model."""
         n = whole.documents
-        return cls(n, resampled(n, resamples, digest) if n > 1 else None)
+        names = list(whole.metrics(np.ones((1, max(n, 1)))))
+        return cls(n, resampled(n, resamples, digest) if n > 1 else None, names)
 
     def metrics(self, outcomes: Outcomes) -> Scores:
         """Of one run."""
@@ -88,6 +90,11 @@ class Samples:
                 "give one for each of the same documents"
             )
         observed = outcomes.metrics(np.ones((1, max(self.documents, 1))))
+        if self.names and set(observed) != set(self.names):
+            raise UsageError(
+                f"metric: gave {', '.join(sorted(observed))} where it gave {', '.join(sorted(self.names))} of the "
+                "unpruned model; give the same names each time"
+            )
         return Scores(
             {name: float(value[0]) for name, value in observed.items()},
             None if self.weights is None else outcomes.metrics(self.weights),
@@ -129,7 +136,7 @@ class Rows:
                 row.append(beside.verdict(self.better[metric]))  # type: ignore[arg-type]
             else:
                 row += [None] * 7
-            self.effects.append((*start, *row))
+            self.effects.append((*start, *(_or_null(cell) for cell in row)))
             if change is not None:
                 self._resamples.append(
                     pl.DataFrame(
@@ -161,3 +168,8 @@ class Rows:
     def resamples(self) -> pl.DataFrame:
         """What was resampled, as a table."""
         return pl.concat([pl.DataFrame(schema=RESAMPLES), *self._resamples])
+
+
+def _or_null(cell: float | str | None) -> float | str | None:
+    """What is no number stands as null in tables."""
+    return None if isinstance(cell, float) and np.isnan(cell) else cell

@@ -139,7 +139,13 @@ def listed(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        digits = part.isascii() and max(len(first), len(last)) < 10
+        if (
+            not digits
+            or not first.isdecimal()
+            or (dash and not last.isdecimal())
+            or (dash and int(last) < int(first))
+        ):
             raise UsageError(
                 f"neurons {text[:80]!r}: {part.strip()[:40]!r} is neither a number nor a range; "
                 "list them as in 3,17,20-29"
@@ -183,6 +189,6 @@ def parsed(
         return ranked(
             scores(match[3]), layer, int(match[2]), most=match[1] == "top", ranking=match[3], name=text
         )
-    if not text[:1].isdecimal():
+    if not (text[:1].isascii() and text[:1].isdecimal()):
         raise UnknownNameError.of("set (or numbers such as 3,17,20-29, or top-20:mass)", text, SET_STATES)
     return NeuronSet(text, layer, listed(text))

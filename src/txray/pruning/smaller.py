@@ -48,7 +48,7 @@ def compact(model: Model, mask: Mask) -> Model:
     target = Target.of(model, mask.layer)
     mask.require_within(target.n_neurons)
     kept = [neuron for neuron in range(target.n_neurons) if neuron not in set(mask.neurons)]
-    smaller = _empty(model, len(kept))
+    smaller = _empty(model, len(kept)).to(model.embedding.weight)
     value = model.embedding.weight.new_zeros(len(mask))
     if mask.values is not None:
         value = torch.from_numpy(mask.values.copy()).to(value)
@@ -56,7 +56,7 @@ def compact(model: Model, mask: Mask) -> Model:
         smaller.embedding.weight.copy_(model.embedding.weight)
         _fill_recurrent(smaller.rnn, model.rnn, mask, kept, value)
         _fill_reader(smaller, model, mask, kept, value)
-    return smaller.to(model.embedding.weight.device).eval()  # type: ignore[return-value]  # of the same class
+    return smaller.to(model.embedding.weight).eval()  # type: ignore[return-value]  # of the same class
 
 
 def _empty(model: RecurrentModel, hidden: int) -> RecurrentModel:

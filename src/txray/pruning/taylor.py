@@ -20,7 +20,7 @@ from txray.pruning.recurrent import width_of
 
 
 def taylor_scores(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
-    """|activation x gradient|, summed over positions and documents: how much the loss would change, to first order.
+    """Size of the sum of activation x gradient over positions and documents: how the loss would change, to first order.
 
     Of a recurrent layer, every effect of a neuron on later steps counts: the loss is differentiated by a factor on
     the neuron that the recurrence sees as well.
@@ -77,6 +77,11 @@ def _scaled_output(run: Callable[..., Any], target: Target, scale: Tensor) -> Ca
     axis = target.neuron_axis
 
     def change(output: Tensor) -> Tensor:
+        if output.shape[axis] != len(scale):
+            raise CaptureError(
+                f"layer {target.layer!r}: gave {tuple(output.shape)} where {len(scale)} neurons were expected on axis "
+                f"{axis}; its neurons cannot be told apart"
+            )
         return (output.movedim(axis, -1) * scale).movedim(-1, axis)
 
     return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
@@ -93,6 +98,14 @@ def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
         for i, name in enumerate(names):
             setattr(changed, name, getattr(rnn, name).detach() * scale[i * width : (i + 1) * width])
         outputs, state = changed.forward(*inputs, **named)
-        return with_first_tensor(outputs, lambda each: each * scale), state
+        return with_first_tensor(outputs, lambda each: each * scale), _state_scaled(state, scale, len(names))
 
     return forward
+
+
+def _state_scaled(state: Any, scale: Tensor, directions: int) -> Any:
+    """The state to go on from, as the outputs are: some models read it instead of them."""
+    hidden = state[0] if isinstance(state, tuple) else state
+    factors = scale.view(directions, 1, -1)
+    scaled = torch.cat((hidden[:-directions], hidden[-directions:] * factors))
+    return (scaled, *state[1:]) if isinstance(state, tuple) else scaled

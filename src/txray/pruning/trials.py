@@ -54,8 +54,8 @@ class Trials:
 
     @property
     def digest(self) -> str:
-        """Of the text; empty where a metric of the user's measures."""
-        return "" if self.evaluator is None else self.evaluator.inputs.digest
+        """Of the documents; empty where a metric of the user's measures."""
+        return "" if self.evaluator is None else self.evaluator.inputs.documents_digest
 
     @property
     def positions(self) -> float:
@@ -81,13 +81,33 @@ class Trials:
             advance(1)
             return found
         file = self._file(mask)
-        if file is not None and file.exists():
+        if file is not None and file.exists() and len(mask):
             advance(self.positions)
-            return self.evaluator.read(_read(file))
+            return self._kept(file)
         with masked(self.model, mask) as documents:
             found = self.evaluator.outcomes(documents, advance)
         if file is not None:
+            # The whole model always runs: what a forward pass computes, weights alone do not tell.
+            if file.exists() and not _agree(self._kept(file), found):
+                raise StageError(
+                    f"{file.parent}: was made by a model that computes something else with the same weights; name "
+                    "another folder, or remove this one"
+                )
             _write(file, found)
+        return found
+
+    def _kept(self, file: Path) -> Outcomes:
+        """What an earlier run found."""
+        assert self.evaluator is not None
+        try:
+            found = self.evaluator.read(_read(file))
+            arrays = list(found.arrays().values())
+            if found.documents != self.evaluator.inputs.documents or not all(
+                len(each) == found.documents and np.isfinite(each).all() for each in arrays
+            ):
+                raise ValueError("other documents, or no numbers")
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise StageError(f"{file}: damaged ({error}); remove it, it is made again") from error
         return found
 
     def _file(self, mask: Mask) -> Path | None:
@@ -125,6 +145,12 @@ class Trials:
                 "document, or such by name"
             ) from error
         return Measured(values)
+
+
+def _agree(one: Outcomes, other: Outcomes) -> bool:
+    """Whether two runs found the same, to rounding."""
+    pairs = zip(one.arrays().values(), other.arrays().values(), strict=True)
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs)
 
 
 def _write(file: Path, outcomes: Outcomes) -> None:

@@ -110,11 +110,27 @@ def test_language_models_are_pruned_by_perplexity(
     assert "perplexity" in capsys.readouterr().out
     rankings = load_pruning(out).effects["ranking"].unique(maintain_order=True).to_list()
     assert rankings == ["magnitude", "activation", "wanda", "taylor"]  # there are no stages
+    # A dropout has no weights, and nothing reads it as it is.
+    command = (
+        "prune",
+        "curve",
+        place / "lm-after",
+        *READ,
+        *FEW,
+        "--share",
+        0.3,
+        "--layer",
+        "dropout",
+        "-o",
+        out,
+    )
+    assert txray(*command) in (0, 1, 2)
+    assert "left out: ranking 'magnitude'" in capsys.readouterr().err
 
 
 def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "smaller"
     for ablation in ("zero", "mean"):
+        out = tmp_path / ablation
         command = (
             "prune",
             "export",
@@ -252,7 +268,7 @@ def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.Captur
     ("more", "told"),
     [
         (("--set", "avoid"), "unknown set (or numbers"),
-        (("--set", "90"), "layer 'rnn' has no neuron 90; there are 0 to 39"),
+        (("--set", "90"), "set '90': layer 'rnn' has no neuron 90; there are 0 to 39"),
         (("--set", "0-39"), "40 neurons of layer 'rnn', which has 40"),
         (("--set", "top-90:mass"), "ranking 'mass': needs a stage"),
         (("--set", "avoided"), "is a state between two stages"),
@@ -263,6 +279,14 @@ def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.Captur
         (("--set", "1", "--split", "dev"), "unknown split 'dev'"),
         (("--set", "1", "--documents", "0"), "documents=0"),
         ((), "the paper's sets need two stages"),
+        (("--set", "1", "-o", "."), "name a folder to be made"),
+        (("--set", "1", "--classes", "neg,pos"), "names the classes of a Hugging Face model"),
+        (("--set", "1" * 5_000), "is neither a number nor a range"),
+        (("--set", "1", "--random", "100000000"), "random=100000000; give a whole number"),
+        (
+            ("--set", "1", "--ablation", "resample", "--seed", str(1 << 64)),
+            "seed=18446744073709551616; give a whole",
+        ),
         (("--before", "stage-before", "--set", "1"), "--before without --stage"),
     ],
 )
@@ -287,3 +311,88 @@ def test_states_need_the_same_layer(place: Path, capsys: pytest.CaptureFixture[s
     command = ("prune", "export", place / "after", "--set", "gained", *stages(place), "--layer", "embedding")
     assert txray(*command, "-o", tmp_path / "x") == 2
     assert "unknown layer of stage" in capsys.readouterr().err
+
+
+def test_no_model_is_replaced_by_a_smaller_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (place / "after" / "model.safetensors").read_bytes()
+    assert txray("prune", "export", place / "after", "--set", "1", "-o", place / "after") == 2
+    assert "is there already; name a new folder" in capsys.readouterr().err
+    assert (place / "after" / "model.safetensors").read_bytes() == before
+
+
+def test_activations_for_an_export_need_no_labels(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "plain.jsonl"
+    text.write_text("".join(json.dumps({"id": str(i), "text": f"a fine film {i}"}) + "\n" for i in range(9)))
+    common = ("prune", "export", place / "after", "--set", "bottom-3:activation")
+    assert txray(*common, "-f", "jsonl", "-t", text, "--split", "all", "-o", tmp_path / "smaller") == 0
+    capsys.readouterr()
+    assert txray(*common, "-t", text, "-o", tmp_path / "other") == 2
+    assert "needs both --format and --text" in capsys.readouterr().err
+
+
+def test_rankings_come_from_training_text_unless_another_is_named(place: Path, tmp_path: Path) -> None:
+    sets = {}
+    for name, more in (
+        ("both", ()),
+        ("test", ("--split", "test")),
+        ("flattered", ("--ranking-split", "test")),
+    ):
+        out = tmp_path / name
+        command = (
+            "prune",
+            "table",
+            place / "after",
+            *READ,
+            *FEW,
+            "--set",
+            "bottom-5:taylor",
+            *more,
+            "-o",
+            out,
+        )
+        assert txray(*command) == 0
+        (found,) = load_pruning(out).neuron_sets()
+        sets[name] = found.neurons
+    assert sets["both"] == sets["test"] != sets["flattered"]
+
+
+def test_a_text_without_splits_is_pruned_whole(place: Path, tmp_path: Path) -> None:
+    text = tmp_path / "labelled.jsonl"
+    lines = [
+        {"id": str(i), "text": f"a fine film {i}", "labels": {"label": ("neg", "pos")[i % 2]}}
+        for i in range(12)
+    ]
+    text.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = tmp_path / "out"
+    command = (
+        "prune",
+        "curve",
+        place / "after",
+        "-f",
+        "jsonl",
+        "-t",
+        text,
+        "--split",
+        "all",
+        *FEW,
+        "--share",
+        0.3,
+    )
+    assert txray(*command, "-o", out) == 0
+    assert load_pruning(out).summary["texts"]["all"]["documents"] == 12
+
+
+def test_stages_of_another_model_are_told(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("prune", "table", place / "after", *READ, *FEW, "--split", "test", "--set", "top-3:mass")
+    assert txray(*command, "--stage", place / "stage-after", "-o", tmp_path / "a") == 0
+    assert "was not collected from this model" not in capsys.readouterr().err
+    assert txray(*command, "--stage", place / "stage-before", "-o", tmp_path / "b") == 0
+    assert "stage 'before' was not collected from this model" in capsys.readouterr().err
+    assert txray("prune", "export", place / "after", "--set", "0-9", "-o", tmp_path / "smaller") == 0
+    smaller = ("prune", "table", tmp_path / "smaller", *READ, *FEW, "--set", "top-3:mass")
+    assert txray(*smaller, "--stage", place / "stage-after", "-o", tmp_path / "c") == 2
+    assert "scores of 40 neurons, layer 'rnn' of the model has 30" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from tests.unit.pruning.builders import (
     text_classifier,
     text_predictor,
 )
-from txray import Mask, Pruning, masked, prune
-from txray.errors import StageError, UnknownNameError, UsageError
+from txray import Mask, Pruning, TextModel, masked, prune
+from txray.errors import ShapeError, StageError, UnknownNameError, UsageError
 from txray.pruning import Activity, Evaluator, NeuronSet, evaluator, load_pruning, pool
 from txray.pruning.held import Documents
 from txray.pruning.sets import random_orders
@@ -68,8 +69,11 @@ def test_random_sets_are_of_the_same_size_and_model_and_the_same_for_every_text(
     orders = random_orders(12, 6, 0)
     text = evaluator(model, reviews(50, 2))
     for size in (2, 5):
-        for draw in range(6):
-            wanted = score(model, text, tuple(int(n) for n in orders[draw, :size]))
+        # Each set counts once, however often it is drawn.
+        drawn = list(dict.fromkeys(tuple(sorted(order[:size].tolist())) for order in orders))
+        assert len(drawn) > 3
+        for draw, neurons in enumerate(drawn):
+            wanted = score(model, text, neurons)
             row = found.random.filter(
                 (pl.col("neurons") == size) & (pl.col("draw") == draw) & (pl.col("split") == "test")
             )
@@ -126,6 +130,15 @@ def test_what_is_saved_comes_back(found: Pruning, tmp_path: Path) -> None:
     assert "3 sets, 16 verdicts, 6 random sets" in repr(loaded)
     with pytest.raises(StageError, match=r"holds no pruning\.json"):
         load_pruning(tmp_path)
+    summary = (tmp_path / "out" / "pruning.json").read_text()
+    for content in ("{", "[]", "{}", "[" * 100_000, summary.replace('"texts"', '"tests"')):
+        (tmp_path / "out" / "pruning.json").write_text(content)
+        with pytest.raises(StageError, match="damaged"):
+            load_pruning(tmp_path / "out")
+    (tmp_path / "out" / "pruning.json").write_text(summary)
+    found.random.drop("draw").write_parquet(tmp_path / "out" / "random.parquet")
+    with pytest.raises(StageError, match=r"random\.parquet has other columns"):
+        load_pruning(tmp_path / "out")
     (tmp_path / "out" / "effects.parquet").write_bytes(b"x")
     with pytest.raises(StageError, match="damaged"):
         load_pruning(tmp_path / "out")
@@ -149,7 +162,7 @@ def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
         prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
     monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
     found = prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
-    assert len(runs) == 1 + 2 + 6
+    assert len(runs) == 1 + 2 + 6 + 1  # the whole model runs again, to see that it is the same
     assert found.effects.equals(wanted.effects)
     assert found.resamples.equals(wanted.resamples)
 
@@ -176,10 +189,28 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
         fresh = prune(pruned, few, {"test": text}, random=2, resamples=5, **options)  # type: ignore[arg-type]
         kept = prune(pruned, few, {"test": text}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
         assert kept.effects.equals(fresh.effects)
-    for file in tmp_path.glob("*.npz"):
-        file.write_bytes(b"PK")
-    with pytest.raises(StageError, match="damaged"):
-        prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+    few_documents, no_number = io.BytesIO(), io.BytesIO()
+    np.savez(few_documents, log_probability=np.zeros((3, 2)))
+    np.savez(no_number, log_probability=np.full((40, 2), np.nan))
+    for content in (b"PK", few_documents.getvalue(), no_number.getvalue()):
+        for file in tmp_path.glob("*.npz"):
+            file.write_bytes(content)
+        with pytest.raises(StageError, match="damaged"):
+            prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+
+
+def test_runs_of_a_model_that_computes_something_else_are_refused(tmp_path: Path) -> None:
+    model, few = text_classifier(), [NeuronSet("two", "act", (0, 3))]
+    prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+    other = TextModel(
+        model.module,
+        model.encode,
+        lambda module, ids, mask: -module(ids, mask),
+        task="classification",
+        classes=model.classes,
+    )
+    with pytest.raises(StageError, match="computes something else with the same weights"):
+        prune(other, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
 
 
 def test_ablations_do_different_things(found: Pruning) -> None:
@@ -222,6 +253,7 @@ def test_a_metric_of_the_user_measures_the_masked_model() -> None:
     assert rows["each"]["value"] == pytest.approx(np.mean(wanted), abs=1e-6)
     assert rows["all"]["value"] == pytest.approx(sum(wanted), abs=1e-5)
     assert rows["each"]["change_low"] < rows["each"]["change_high"]
+    assert rows["all"]["change_low"] is None  # one number in all has no documents to resample
     assert rows["each"]["split"] == "metric"
     assert found.summary["better"] == {"each": 1, "all": 1}
     lower = prune(model, sets, metric=lambda: sum(each()), higher_is_better=False, random=0)
@@ -235,7 +267,8 @@ def test_metrics_that_fail_are_told_in_one_line() -> None:
     def broken() -> float:
         raise RuntimeError("no\nluck")
 
-    counts = iter([3, 3, 2])
+    counts = iter([3, 2])
+    names = iter([{"a": 1.0}, {"b": 1.0}])
     for metric, text in (
         (broken, "metric: failed with nothing pruned: RuntimeError: no luck"),
         (lambda: float("nan"), "no finite number"),
@@ -243,6 +276,7 @@ def test_metrics_that_fail_are_told_in_one_line() -> None:
         (list, "it gives no number"),
         (dict, "it gives no number"),
         (lambda: [1.0] * next(counts), "gave 2 numbers where it gave 3 of the unpruned model"),
+        (lambda: next(names), "gave b where it gave a of the unpruned model"),
     ):
         with pytest.raises(UsageError) as raised:
             prune(model, sets, metric=metric, random=2)  # type: ignore[arg-type]
@@ -277,8 +311,36 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
         (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "give either texts"),
         (lambda: prune(model, few, text, random=1), UsageError, "random=1; one random set tells nothing"),
         (lambda: prune(model, few, text, random=-3), UsageError, "random=-3"),
-        (lambda: prune(model, few, text, resamples=1), UsageError, "resamples=1; it must be at least 2"),
+        (
+            lambda: prune(model, few, text, resamples=1),
+            UsageError,
+            "resamples=1; give a whole number from 2 to 1,000,000",
+        ),
         (lambda: prune(model, few, text, seed=-1), UsageError, "seed=-1"),
+        (lambda: prune(model, few, text, seed=1.5), UsageError, "seed=1.5; give a whole number"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, random=10**8), UsageError, "random=100000000"),
+        (lambda: prune(model, few, reviews()), UsageError, "texts of kind Corpus; give them by name"),  # type: ignore[arg-type]
+        (
+            lambda: prune(model, few, {"test": evaluator(recurrent_classifier(), reviews())}),
+            UsageError,
+            "text 'test' scores another model",
+        ),
+        (
+            lambda: prune(model, few, {"test": evaluator(model, reviews())}, documents=3),
+            UsageError,
+            "has chosen its documents",
+        ),
+        (
+            lambda: prune(
+                model,
+                few,
+                text,
+                ablation="mean",
+                activity=Activity("rnn", 1, np.ones(9), None, np.ones(9), None),
+            ),
+            ShapeError,
+            "activity of 9 neurons of layer 'rnn', the model has 12",
+        ),
         (lambda: prune(model, few, text, ablation="one"), UnknownNameError, "unknown ablation 'one'"),  # type: ignore[arg-type]
         (lambda: prune(model, few, text, when="never"), UnknownNameError, "unknown time of a mask"),  # type: ignore[arg-type]
         (
@@ -359,24 +421,28 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
             ],
             axis=0,
         )
-        of_sets = [one["random_deviation"] ** 2 * (1 + 1 / 6) for one in ones]
+        draws = [
+            each.random.filter(*(pl.col(name) == one[name] for name in ("neurons", "split", "metric"))).height
+            for each, one in zip((found, second), ones, strict=True)
+        ]
+        of_sets = [one["random_deviation"] ** 2 * (1 + 1 / n) for one, n in zip(ones, draws, strict=True)]
         spread = np.sqrt(sum(of_sets) / 4 + np.var(versus, ddof=1))
-        freedom = sum(of_sets) ** 2 / sum(each**2 / 5 for each in of_sets) if sum(of_sets) else np.inf
+        weighed = sum(each**2 / (n - 1) for each, n in zip(of_sets, draws, strict=True))
+        freedom = sum(of_sets) ** 2 / weighed if weighed else np.inf
         reach = student.ppf(0.975, freedom) * spread
         assert row["versus_random_high"] - row["versus_random"] == pytest.approx(reach)
         assert row["versus_random"] - row["versus_random_low"] == pytest.approx(reach)
         assert row["better"] + row["worse"] <= 2
+    third = recurrent_classifier(seed=6)
+    other = [NeuronSet("other", "rnn", (1,))]
     for others, text in (
         ([found], "1 pruning; give those of at least 2"),
-        ([found, prune(recurrent_classifier(), SETS, texts, random=0, resamples=200)], "without random sets"),
-        (
-            [found, prune(recurrent_classifier(), SETS, texts, random=2, resamples=50)],
-            r"with resamples \[200, 50\]",
-        ),
-        (
-            [found, prune(recurrent_classifier(), SETS, texts, random=2, resamples=200, when="final-state")],
-            "with when",
-        ),
+        ([found, second, found], "two of the prunings are of the same model"),
+        ([found, prune(third, SETS, texts, random=0, resamples=200)], "without random sets"),
+        ([found, prune(third, SETS, texts, random=2, resamples=50)], r"with resamples \[200, 50\]"),
+        ([found, prune(third, SETS, texts, random=2, resamples=200, when="final-state")], "with when"),
+        ([found, prune(recurrent_model(), SETS, texts, random=2, resamples=200)], "with better"),
+        ([found, prune(third, other, texts, random=2, resamples=200)], "no set is in two of the prunings"),
     ):
         with pytest.raises(UsageError, match=text):
             pool(others)

@@ -25,6 +25,7 @@ from txray import Mask, TextModel, collect, demo_corpus, masked
 from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError
 from txray.models import RecurrentModel, classifier
 from txray.models.recurrent import Cell
+from txray.pruning import compact
 from txray.pruning.masking import Target
 
 NEURONS = [5, 1]
@@ -399,13 +400,24 @@ def test_layers_and_neurons_that_do_not_exist_and_impossible_masks_are_told_in_o
             "for the recurrent layer of txray's classifiers",
         ),
         (lambda: Mask("**", [1]), UsageError, "means 4 layers"),
-        (lambda: Mask("rnn", [1], seed=-1), UsageError, "must not be negative"),
+        (lambda: Mask(3, [1]), UsageError, "layer 3; give its name"),  # type: ignore[arg-type]
+        (lambda: Mask("rnn", [1], seed=-1), UsageError, "seed=-1; give a whole number"),
     ):
         with pytest.raises(error) as raised, masked(model, make()):
             pass
         assert text in str(raised.value)
         assert "\n" not in str(raised.value)
     with pytest.raises(UsageError, match="has 2 masks"), masked(model, Mask("rnn", [1]), Mask("rnn", [2])):
+        pass
+
+
+def test_layers_that_cannot_be_masked_inside_are_refused() -> None:
+    model = small()
+    nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
+    with pytest.raises(UsageError, match="its weights are parametrized"), masked(model, Mask("rnn", [1])):
+        pass
+    stack = compact(small(layers=2), Mask("rnn", [1]))
+    with pytest.raises(UsageError, match="name it 'rnn'"), masked(stack, Mask("rnn.layers.0", [1])):
         pass
 
 

@@ -77,7 +77,8 @@ def test_metrics_of_the_user_are_means_or_numbers() -> None:
     assert found.documents == 2
     metrics = found.metrics(np.array([[1.0, 1.0], [0.0, 2.0]]))
     np.testing.assert_allclose(metrics["each"], [2, 3])
-    np.testing.assert_allclose(metrics["all"], [7, 7])
+    assert np.isnan(metrics["all"]).all()  # it has no documents to resample
+    np.testing.assert_allclose(found.metrics(np.ones((1, 2)))["all"], [7])
     assert Measured({"all": np.array([7.0])}).documents == 0
     with pytest.raises(ShapeError, match=r"\[2, 3\] numbers"):
         Measured({"a": np.ones(2), "b": np.ones(3)})
@@ -106,6 +107,10 @@ def test_a_value_is_held_against_one_more_random_set() -> None:
     assert found.verdict(-1) == WORSE
     assert found.p_value == pytest.approx(1 / 6)
     assert against_random(6.0, random, None).verdict(1) == SAME
+    # Few random sets that all do the same say nothing of how others scatter.
+    assert against_random(6.0, [3.0] * 3, None).verdict(1) == SAME
+    assert against_random(6.0, [3.0] * 20, None).verdict(1) == BETTER
+    assert against_random(6.0, [3.0], None).verdict(1) == SAME
     # What documents are unsure about widens the interval.
     documents = np.random.default_rng(0).normal(scale=4, size=1000)
     assert against_random(9.0, random, documents).verdict(1) == SAME

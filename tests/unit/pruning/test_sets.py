@@ -86,8 +86,10 @@ def test_sets_are_read_as_users_write_them(comparison: Comparison) -> None:
         ("top-x:mass", UnknownNameError, "or top-20:mass"),
         ("3,x", UsageError, "'x' is neither a number nor a range"),
         ("9-3", UsageError, "'9-3' is neither"),
-        ("1-99999999999", UsageError, "no layer's worth"),
+        ("1-99999999", UsageError, "no layer's worth"),
         ("3-", UsageError, "'3-' is neither"),
+        ("1" * 5_000, UsageError, "is neither a number nor a range"),
+        ("3,٣", UsageError, "is neither a number nor a range"),
     ):
         with pytest.raises(error) as raised:
             read(text)
@@ -126,8 +128,8 @@ def test_curves_prune_more_and_more_of_the_least_important() -> None:
     assert sets["a 50 %"] == tuple(range(10))
     assert sets["b 10 %"] == (18, 19)
     assert sets["b 90 %"] == (0, 1, 2, *range(5, 20))  # those without a score go last
-    one = curve_sets({"a": np.arange(2.0)}, "rnn", (0.01, 0.99))
-    assert [len(each) for each in one] == [1, 1]
+    few = curve_sets({"a": np.arange(5.0)}, "rnn", (0.05, 0.1, 0.3, 0.99))
+    assert [len(each) for each in few] == [1, 2, 4]  # the same neurons are no other set
     for shares, text in (
         ((0.0,), r"shares \[0.0\]"),
         ((1.0,), "between 0 and 1"),
@@ -232,6 +234,36 @@ def test_wanda_weighs_what_reads_a_neuron_by_how_large_it_is() -> None:
     np.testing.assert_allclose(reads.scores("wanda"), weight * reads.activity.root_mean_square, rtol=1e-5)
     with pytest.raises(UsageError, match="no linear layer reads the output of 'act' as it is"):
         evidence_of(text_classifier(), "act").scores("wanda")  # its head reads the mean
+
+
+def test_taylor_sees_what_is_read_from_the_state() -> None:
+    class Reads(nn.Module):
+        def __init__(self, state: bool) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(40, 6)
+            self.lstm = nn.LSTM(6, 9, 2, batch_first=True)
+            self.head = nn.Linear(9, 2)
+            self.state = state
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            outputs, (hidden, _) = self.lstm(self.embedding(ids))
+            found: torch.Tensor = self.head(hidden[-1] if self.state else outputs[:, -1])
+            return found
+
+    scores = []
+    for state in (True, False):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            module = Reads(state).eval()
+        model = TextModel(
+            module,
+            text_classifier().encode,
+            task="classification",
+            classes=("neg", "pos"),
+            reads_padding=False,
+        )
+        scores.append(evidence_of(model, "lstm").scores("taylor"))
+    np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["recurrent", "language", "text", "predictor"])

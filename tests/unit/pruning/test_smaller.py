@@ -99,6 +99,10 @@ def test_what_cannot_be_made_smaller_is_told_in_one_line() -> None:
         compact(torch.nn.Linear(2, 2), Mask("rnn", [1]))  # type: ignore[type-var]
 
 
+def test_a_smaller_model_keeps_its_number_type() -> None:
+    assert compact(small().double(), MASKS[1]).rnn.weight_hh_l0.dtype is torch.float64
+
+
 def test_masks_come_back_from_their_file(tmp_path: Path) -> None:
     masks = [*MASKS, Mask("a.b", [3], "resample", values=np.array([[0.1], [0.2]]), seed=4)]
     file = save_masks(masks, tmp_path / "mask.json", model="abc")
@@ -106,6 +110,9 @@ def test_masks_come_back_from_their_file(tmp_path: Path) -> None:
         for name in ("layer", "neurons", "ablation", "when", "seed"):
             assert getattr(one, name) == getattr(other, name)
         np.testing.assert_array_equal(one.values, other.values)  # type: ignore[arg-type]
+    assert len(load_masks(file, model="abc")) == 3
+    with pytest.raises(SnapshotError, match="is for the model 'abc', not 'x'"):
+        load_masks(file, model="x")
     with pytest.raises(UsageError, match="no masks to save"):
         save_masks([], file)
 
@@ -118,6 +125,7 @@ def test_masks_come_back_from_their_file(tmp_path: Path) -> None:
         ('{"format": 2, "masks": []}', "format 2"),
         ('{"format": 1, "masks": [{"layer": "rnn"}]}', "damaged"),
         ('{"format": 1, "masks": 3}', "damaged"),
+        ('{"format": 1, "masks": []}', "holds no masks"),
         (
             '{"format": 1, "masks": [{"layer": "r", "neurons": [1, 1], "ablation": "zero", "when": "every-step", '
             '"values": null, "seed": 0}]}',
