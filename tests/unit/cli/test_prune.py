@@ -279,7 +279,6 @@ def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.Captur
         (("--set", "1", "--split", "dev"), "unknown split 'dev'"),
         (("--set", "1", "--documents", "0"), "documents=0"),
         ((), "the paper's sets need two stages"),
-        (("--set", "1", "-o", "."), "name a folder to be made"),
         (("--set", "1", "--classes", "neg,pos"), "names the classes of a Hugging Face model"),
         (("--set", "1" * 5_000), "is neither a number nor a range"),
         (("--set", "1", "--random", "100000000"), "random=100000000; give a whole number"),
@@ -305,6 +304,13 @@ def test_a_folder_of_something_else_is_left_alone(place: Path, capsys: pytest.Ca
     assert txray(*command) == 1
     assert (place / "after").is_dir()
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_results_do_not_replace_the_folder_that_one_is_in(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert txray("prune", "table", place / "after", *READ, "--set", "1", "-o", ".") == 2
+    assert "name a folder to be made" in capsys.readouterr().err
 
 
 def test_states_need_the_same_layer(place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
