@@ -63,7 +63,7 @@ class Request:
         names = None if classes is None else classes.split(",")
         self.model: Model = load_model(model, head=foreign and scored, classes=names).to(device_of(device))
         self.layer = layer or self._layer_of_stage() or "rnn"
-        self._kind, self._text, self._seed, self._permutations = kind, text, seed, permutations
+        self._kind, self._text, self._permutations = kind, text, permutations
         self.seed = seed
 
     def _layer_of_stage(self) -> str | None:
@@ -73,7 +73,7 @@ class Request:
 
     def corpus(self, split: str) -> Corpus:
         """One split of the text; `all`: of a text without splits."""
-        return options.open_corpus(self._kind, self._text, None if split == WHOLE else split, self._seed)
+        return options.open_corpus(self._kind, self._text, None if split == WHOLE else split, self.seed)
 
     def evaluators(
         self, splits: list[str], documents: int | None, max_length: int | None
@@ -95,7 +95,7 @@ class Request:
         found = compare(self.before, self.stage, self.stage.features[0], self.layer)
         if not self._permutations:
             return found
-        return with_significance(found, permutations=self._permutations, seed=self._seed)
+        return with_significance(found, permutations=self._permutations, seed=self.seed)
 
     def rankings(self) -> list[str]:
         """All that the stages allow."""
