@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from benchmarks.published import (
     means_word_by_word,
 )
 from benchmarks.timing import Ratio, ratio
-from txray import collect, compare, load_stage
-from txray.models import RecurrentLanguageModel, TextModel
+from txray import Corpus, Mask, collect, compare, load_stage, masked
+from txray.models import RecurrentLanguageModel, TextModel, classifier
 from txray.preferences import ExemplarTally, Stage, Tally
+from txray.pruning import Activity, evaluator
+from txray.pruning.mask import Ablation
 
 KINDS = ["token", "pos"]
 
@@ -286,6 +288,35 @@ def _tallying(neurons: int, vocabulary: int, folds: int, words: int = 200_000) -
     return ratio(work, lambda: sum(range(1_000_000)), rounds=3).first
 
 
+def masking(words: int = 30_000) -> Iterator[Result]:
+    """A classifier with a twentieth of its neurons silent, against the same classifier as it is."""
+    model = classifier(models.lstm(300))
+    labelled = [
+        replace(document, labels={"label": ("neg", "pos")[number % 2]})
+        for number, document in enumerate(texts.documents(words))
+    ]
+    scored = evaluator(model, Corpus.from_documents("labelled", labelled))
+    activity = Activity.over(model, texts.corpus(words))
+
+    def scoring(mask: Mask) -> Callable[[], object]:
+        def work() -> object:
+            with masked(model, mask) as documents:
+                return scored.outcomes(documents, lambda amount: None)
+
+        return work
+
+    bare = scoring(Mask("rnn", ()))
+    targets: tuple[tuple[Ablation, str], ...] = (("zero", "at most 1.10 x"), ("mean", "-"), ("resample", "-"))
+    for ablation, target in targets:
+        found = ratio(scoring(activity.mask(range(15), ablation)), bare)
+        yield Result(
+            f"scoring a classifier of 300 LSTM units, 15 of them silent (`{ablation}`)",
+            target,
+            f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})",
+            f"{words:,} words; {words / found.first:,.0f} words/s masked, {words / found.second:,.0f} not",
+        )
+
+
 CASES: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "lstm": lstm_max_1,
     "encoder": encoder_max_1,
@@ -294,5 +325,6 @@ CASES: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "published": published,
     "extraction": extraction,
     "compare": comparing,
+    "masking": masking,
     "memory": memory,
 }

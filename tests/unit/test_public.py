@@ -96,6 +96,11 @@ def test_what_works_on_saved_stages_needs_no_torch(package: str) -> None:
     assert run_python(f"import sys, txray.{package}; print('torch' in sys.modules)") == "False"
 
 
+def test_what_pruning_found_is_read_and_pooled_without_torch() -> None:
+    code = "import sys, txray.pruning as p; p.load_pruning, p.pool, p.Mask, p.in_state; print('torch' in sys.modules)"
+    assert run_python(code) == "False"
+
+
 def test_commands_are_listed_without_anything_heavy() -> None:
     heavy = "{'torch', 'plotly', 'polars', 'spacy', 'lightning', 'pycrfsuite', 'scipy', 'numpy'}"
     assert run_python(f"import sys, txray.cli.main; print(sorted({heavy} & set(sys.modules)))") == "[]"
