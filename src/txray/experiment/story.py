@@ -101,8 +101,8 @@ def _pruning(pruned: Pruned) -> Section:
     return Section(
         "Pruning: which neurons can go",
         "Neurons of the classifier are silenced at every step, and the classifier is scored again. Taking away any "
-        "neurons changes something, so every set stands beside random sets of as many neurons: only what those do not "
-        "do is due to the choice.",
+        "neurons changes something, so every set stands beside random sets of as many neurons: only what random sets "
+        "do not do is due to the choice.",
         [
             Picture(
                 plots.pruning_effects(pruned.sets, "f1"),
