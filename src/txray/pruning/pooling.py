@@ -66,7 +66,11 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
     effects = [
         dict(zip(each.effects.columns, row, strict=True)) | {"training": number}
         for number, each in enumerate(prunings)
-        for row in each.effects.filter(pl.col("verdict").is_not_null()).iter_rows()
+        for row in each.effects.filter(
+            pl.col("verdict").is_not_null(),
+            pl.col("change_low").is_not_null(),
+            pl.col("random_deviation").is_not_null(),
+        ).iter_rows()
     ]
     order = list(dict.fromkeys(tuple(row[key] for key in keys) for row in effects))
     effects.sort(key=lambda row: order.index(tuple(row[key] for key in keys)))

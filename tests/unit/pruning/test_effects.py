@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -446,3 +447,19 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
     ):
         with pytest.raises(UsageError, match=text):
             pool(others)
+
+
+def test_numbers_without_documents_or_scatter_are_not_pooled() -> None:
+    def measured(seed: int) -> Pruning:
+        model = recurrent_classifier(seed=seed)
+
+        def metric() -> dict[str, object]:
+            ids = torch.arange(30).reshape(5, 6) % 11
+            each = model(ids, torch.full((5,), 6)).tolist()
+            return {"each": each, "all": sum(each)}
+
+        return prune(model, SETS[:1], metric=metric, random=4, resamples=30)  # type: ignore[arg-type]
+
+    first, second = measured(0), measured(1)
+    second = replace(second, summary={**second.summary, "model": "other"})
+    assert pool([first, second])["metric"].to_list() == ["each"]
