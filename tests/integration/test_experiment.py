@@ -16,7 +16,7 @@ SMALL = (
     *("--pretraining-words", "3000", "--evaluation-words", "300", "--collection-words", "2000"),
     *("--epochs", "1", "--classifier-epochs", "1", "--training-reviews", "20"),
     *("--validation-reviews", "8", "--test-reviews", "8"),
-    *("--pruning-reviews", "4", "--curve-reviews", "4", "--random-sets", "2"),
+    *("--pruning-reviews", "8", "--curve-reviews", "8", "--random-sets", "2"),
 )
 
 

@@ -17,7 +17,9 @@ FORBIDDEN_METHODS = {"extractall", "extract"}
 BELOW: dict[str, set[str]] = {
     "preferences": set(),
     "transfer": {"preferences"},
-    "plots": {"preferences", "transfer"},
+    "pruning": {"corpus", "models", "capture", "preferences", "transfer"},
+    # Of pruning, what it found, which needs no torch.
+    "plots": {"preferences", "transfer", "pruning"},
     "reporting": {"preferences", "transfer", "plots"},
     "corpus": set(),
     "models": {"corpus"},
