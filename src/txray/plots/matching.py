@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MATCHED, _UNMATCHED = 90, 30
 """Neurons drawn along each axis at most."""
 _FEATURES = 6
-_LINES = (("#D55E00", "circle"), ("#0072B2", "square"), ("#009E73", "diamond"), ("#AA4499", "triangle-up"))
+_LINES = theme.LINES[:4]
 
 
 def matching_curve(*matchings: Matching) -> go.Figure:

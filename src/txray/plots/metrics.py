@@ -20,17 +20,6 @@ VERDICTS: Mapping[str, str] = {
     "worse": "worse than random",
     "not distinguishable": "like random",
 }
-LINES = (
-    ("#D55E00", "circle"),
-    ("#0072B2", "square"),
-    ("#009E73", "diamond"),
-    ("#AA4499", "triangle-up"),
-    ("#E69F00", "x"),
-    ("#332288", "cross"),
-    ("#56B4E9", "triangle-down"),
-    ("#999933", "star"),
-    ("#882255", "hexagon"),
-)
 
 
 def chosen_rows(pruning: Pruning, metric: str | None) -> tuple[str, pl.DataFrame]:

@@ -13,7 +13,6 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import dress
 from txray.plots.metrics import (
-    LINES,
     VERDICTS,
     caption_of_pruning,
     chosen_rows,
@@ -38,11 +37,10 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
 
     Args:
         pruning: of `txray.prune`.
-        metric: the first of F1, perplexity and others by default.
+        metric: by default F1, perplexity, or the first that there is.
 
     Raises:
         UnknownNameError: no such metric.
-        UsageError: no set holds a neuron.
     """
     metric, rows = chosen_rows(pruning, metric)
     splits = splits_of(rows)
@@ -71,7 +69,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         )
     for split in splits:
         chosen = rows.filter(pl.col("split") == split)
-        color, symbol, _ = _style(split, splits)
+        color, symbol = _style(split, splits)
         figure.add_scatter(
             name=markup(visible(split)),
             x=(scale * chosen["change"]).to_list(),
@@ -119,7 +117,7 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
 
     Args:
         pruning: on at least two texts.
-        metric: the first by default.
+        metric: by default F1, perplexity, or the first that there is.
 
     Raises:
         UnknownNameError: no such metric.
@@ -146,7 +144,7 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
         gap = f"gap {each.first - each.last:+.2f}{' points' if unit else ''}"
         _say_right(figure, gap.replace("-", "\u2212"), i, "")
     for split, values in ((first, [each.first for each in table]), (last, [each.last for each in table])):
-        color, symbol, _ = _style(split, splits)
+        color, symbol = _style(split, splits)
         figure.add_scatter(
             name=markup(visible(split)),
             x=values,
@@ -218,12 +216,12 @@ _DOMAIN = [
 ]
 
 
-def _style(split: str, splits: Sequence[str]) -> tuple[str, str, str]:
-    others = [each for each in splits if each not in theme.SPLITS]
+def _style(split: str, splits: Sequence[str]) -> tuple[str, str]:
+    """Colour and marker of a text."""
     if split in theme.SPLITS:
-        return theme.SPLITS[split]
-    color, symbol = LINES[others.index(split) % len(LINES)]
-    return color, symbol, "solid"
+        return theme.SPLITS[split][:2]
+    others = [each for each in splits if each not in theme.SPLITS]
+    return theme.LINES[others.index(split) % len(theme.LINES)]
 
 
 def _offset(lane: int, lanes: int) -> float:

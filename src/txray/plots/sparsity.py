@@ -13,7 +13,6 @@ from txray.errors import UnknownNameError, UsageError
 from txray.plots import theme
 from txray.plots.frame import dress
 from txray.plots.metrics import (
-    LINES,
     caption_of_pruning,
     chosen_rows,
     metric_name,
@@ -33,7 +32,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
 
     Args:
         pruning: of the sets of `txray.pruning.curve_sets`.
-        metric: the first by default.
+        metric: by default F1, perplexity, or the first that there is.
         split: the last by default.
 
     Raises:
@@ -70,7 +69,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
             hoverinfo="skip",
         )
     rankings = rows["ranking"].unique(maintain_order=True).to_list()
-    for ranking, (color, symbol) in zip(rankings, itertools.cycle(LINES), strict=False):
+    for ranking, (color, symbol) in zip(rankings, itertools.cycle(theme.LINES), strict=False):
         of = rows.filter(pl.col("ranking") == ranking).sort("share")
         figure.add_scatter(
             name=markup(visible(ranking)),

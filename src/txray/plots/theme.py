@@ -60,6 +60,19 @@ SPLITS: Mapping[str, tuple[str, str, str]] = {
 }
 """Split -> colour, marker, dash."""
 
+LINES: tuple[tuple[str, str], ...] = (
+    ("#D55E00", "circle"),
+    ("#0072B2", "square"),
+    ("#009E73", "diamond"),
+    ("#AA4499", "triangle-up"),
+    ("#E69F00", "x"),
+    ("#332288", "cross"),
+    ("#56B4E9", "triangle-down"),
+    ("#999933", "star"),
+    ("#882255", "hexagon"),
+)
+"""Colour and marker of lines that are no stages: matchings, rankings."""
+
 TITLE_SIZE, SUBTITLE_SIZE, SIZE, CAPTION_SIZE = 17, 13, 12, 11
 """Font sizes in pixels: title, subtitle and axis titles, everything else, caption."""
 

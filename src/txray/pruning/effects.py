@@ -9,17 +9,19 @@ from typing import Any
 
 import polars as pl
 
+from txray.capture.fingerprint import model_fingerprint
 from txray.corpus.corpus import Corpus
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import remove_temporaries
+from txray.models.text_model import TextModel
 from txray.progress import progress
 from txray.pruning.activity import Activity
 from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.mask import ABLATIONS, Ablation, Mask, When
 from txray.pruning.masking import Target
 from txray.pruning.outcomes import BETTER
-from txray.pruning.result import SETS, Pruning
-from txray.pruning.rows import EFFECTS, RANDOM, Rows, Samples, Scores
+from txray.pruning.result import Pruning
+from txray.pruning.rows import EFFECTS, RANDOM, SETS, Rows, Samples, Scores
 from txray.pruning.sets import NeuronSet, random_orders
 from txray.pruning.trials import Advance, Metric, Trials
 
@@ -70,6 +72,8 @@ def prune(
         UnknownNameError: no such layer, ablation or time.
         CorpusError: a text that cannot be scored on.
         CaptureError: a model that fails, or gives no numbers.
+        ShapeError: activity of a layer of another size.
+        StageError: what the folder keeps is damaged, or of a model that computes something else.
         OutputError: the folder cannot be written.
 
     Source:
@@ -83,17 +87,19 @@ def prune(
     kept = None if folder is None else Path(folder)
     if kept is not None and kept.is_dir():
         remove_temporaries(kept)
+    fingerprint = model_fingerprint(model.module if isinstance(model, TextModel) else model)
     trials = {
         split: Trials.of(
             text
             if isinstance(text, Evaluator)
             else evaluator(model, text, documents=documents, max_length=max_length),
             kept,
+            fingerprint,
         )
         for split, text in (texts or {}).items()
     }
     if metric is not None:
-        trials["metric"] = Trials.measured(model, metric)
+        trials["metric"] = Trials.measured(model, metric, fingerprint)
     if ablation != "zero" and activity is None:
         activity = _activity(model, list(plan.sizes), texts)
     masks = _Masks(ablation, when, activity, seed)
@@ -113,7 +119,7 @@ def prune(
         "documents": documents,
         "max_length": max_length,
         "layers": dict(plan.sizes),
-        "model": next(iter(trials.values())).fingerprint,
+        "model": fingerprint,
         "better": {name: sign for each in tables for name, sign in each.better.items()},
         "texts": {split: _told(trial) for split, trial in trials.items()},
     }

@@ -29,6 +29,9 @@ from txray.pruning.inputs import (
 )
 from txray.pruning.outcomes import Classified, Outcomes, Predicted
 
+_LONGEST = 400
+"""Words that txray's classifiers read of a document, as in their training."""
+
 _DECODED = 512
 """States decoded at a time."""
 
@@ -219,7 +222,7 @@ def evaluator(
     if isinstance(model, SentimentClassifier):
         chosen = chosen_documents(corpus, documents)
         return ClassifierEvaluator(
-            model, labelled(corpus, chosen, by_words(model, max_length or 400), model.classes)
+            model, labelled(corpus, chosen, by_words(model, max_length or _LONGEST), model.classes)
         )
     if isinstance(model, RecurrentLanguageModel):
         return LanguageEvaluator(model, recurrent_text(model, corpus, documents, max_length))

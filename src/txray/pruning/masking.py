@@ -145,21 +145,31 @@ class Target:
         with running(module, forward):
             yield
 
-    def _outputs_replaced(self, neurons: Sequence[int], held: Held) -> Callable[..., Any]:
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+        """The layer's forward pass with its output changed.
+
+        Args:
+            change: an output, neurons last -> the same with other values.
+        """
         run, axis = self.module.forward, self.neuron_axis
 
-        def change(output: Tensor) -> Tensor:
+        def checked(output: Tensor) -> Tensor:
             if output.shape[axis] != self.n_neurons:
                 raise CaptureError(
                     f"layer {self.layer!r}: gave {tuple(output.shape)} where {self.n_neurons} neurons were expected on "
                     f"axis {axis}; its neurons cannot be told apart"
                 )
-            changed = output.clone().movedim(axis, -1)
-            value = held.constant(output) if not held.drawn else self._drawn(changed, held)
-            changed[..., neurons] = value
-            return changed.movedim(-1, axis)
+            return change(output.movedim(axis, -1)).movedim(-1, axis)
 
-        return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
+        return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), checked)
+
+    def _outputs_replaced(self, neurons: Sequence[int], held: Held) -> Callable[..., Any]:
+        def change(output: Tensor) -> Tensor:
+            replaced = output.clone()
+            replaced[..., neurons] = self._drawn(output, held) if held.drawn else held.constant(output)
+            return replaced
+
+        return self.changed(change)
 
     def _drawn(self, output: Tensor, held: Held) -> Tensor:
         """Values for an output whose neurons come last."""

@@ -20,7 +20,7 @@ from txray.preferences.preferences import Preferences
 from txray.pruning.activity import Activity
 from txray.pruning.evaluation import Evaluator, Model
 from txray.pruning.masking import Target, resolved
-from txray.pruning.recurrent import width_of
+from txray.pruning.recurrent import last_layer, width_of
 from txray.pruning.taylor import taylor_scores
 from txray.transfer.comparison import Comparison
 
@@ -48,7 +48,7 @@ class Evidence:
     corpus: Corpus | None = None
     evaluator: Evaluator | Callable[[], Evaluator] | None = None
     max_words: int | None = None
-    known: dict[str, Scores] = field(default_factory=dict)
+    known: dict[str, Scores] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def activity(self) -> Activity:
@@ -151,8 +151,7 @@ def _magnitude(of: Evidence) -> Scores:
     squares = np.zeros(target.n_neurons)
     if isinstance(target.module, nn.RNNBase):
         rnn, width = target.module, width_of(target.module)
-        for direction in range(2 if rnn.bidirectional else 1):
-            suffix = f"l{rnn.num_layers - 1}{'_reverse' if direction else ''}"
+        for direction, suffix in enumerate(last_layer(rnn)):
             own = slice(direction * width, (direction + 1) * width)
             if rnn.proj_size:
                 squares[own] += _squares(getattr(rnn, f"weight_hr_{suffix}"), dim=1)
@@ -210,12 +209,18 @@ def _readers(of: Evidence) -> list[Tensor]:
     """(outputs, n_neurons) weights of everything that reads the layer."""
     model, target = of.model, Target.of(of.model, of.layer)
     if isinstance(model, RecurrentModel) and isinstance(target.module, nn.RNNBase):
-        own: Any = getattr(target.module, f"weight_hh_l{target.module.num_layers - 1}")
+        own = _recurrence(target.module)
         if isinstance(model, SentimentClassifier):
             blocks = model.head.weight.reshape(-1, model.config.hidden)  # last, average, maximum
             return [own, blocks]
         return [own, model.decoder.weight] if isinstance(model, RecurrentLanguageModel) else [own]
     return _linear_readers(of, target)
+
+
+def _recurrence(rnn: nn.RNNBase) -> Tensor:
+    """Weights by which the last layer reads itself."""
+    weight: Tensor = getattr(rnn, f"weight_hh_{last_layer(rnn)[0]}")
+    return weight
 
 
 def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
@@ -248,7 +253,7 @@ def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
             handle.remove()
     rnn = target.module
     if isinstance(rnn, nn.RNNBase) and not rnn.bidirectional:
-        found.append(getattr(rnn, f"weight_hh_l{rnn.num_layers - 1}"))  # its own recurrence reads it, too
+        found.append(_recurrence(rnn))
     return [weight for weight in found if weight.shape[1] == target.n_neurons]
 
 

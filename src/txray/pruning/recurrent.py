@@ -26,6 +26,11 @@ def neurons_of(rnn: nn.RNNBase) -> int:
     return width_of(rnn) * (2 if rnn.bidirectional else 1)
 
 
+def last_layer(rnn: nn.RNNBase) -> list[str]:
+    """How the names of the last layer's weights end, one per direction: `weight_hh_l1`, `weight_hh_l1_reverse`."""
+    return [f"l{rnn.num_layers - 1}{end}" for end in ("", "_reverse")[: 1 + rnn.bidirectional]]
+
+
 def _like(rnn: nn.RNNBase) -> Tensor:
     """A tensor of the layer's number type, where the layer is."""
     return next(rnn.parameters())
@@ -64,8 +69,7 @@ def without_recurrence_of(rnn: nn.RNNBase, neurons: list[int], value: Tensor) ->
     changed = copy.deepcopy(rnn)
     width = width_of(rnn)
     with torch.no_grad():
-        for direction in range(2 if rnn.bidirectional else 1):
-            suffix = f"l{rnn.num_layers - 1}{'_reverse' if direction else ''}"
+        for direction, suffix in enumerate(last_layer(rnn)):
             own = [i for i, neuron in enumerate(neurons) if neuron // width == direction]
             columns = [neurons[i] % width for i in own]
             weight = getattr(changed, f"weight_hh_{suffix}")

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import StageError
-from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES
+from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
 from txray.pruning.sets import NeuronSet
 from txray.transfer.saving import save_tables
 
@@ -19,9 +19,6 @@ SUMMARY = "pruning.json"
 """The file that tells a folder of pruning effects."""
 
 _TABLES = ("effects", "random", "sets", "resamples")
-
-
-SETS: Mapping[str, Any] = {"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String}
 
 
 @dataclass(frozen=True, eq=False)

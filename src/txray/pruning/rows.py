@@ -49,6 +49,8 @@ RANDOM = {
     "value": pl.Float64,
 }
 
+SETS = {"set": pl.String, "ranking": pl.String, "layer": pl.String, "neurons": pl.String}
+
 RESAMPLES = {
     "set": pl.String,
     "split": pl.String,
@@ -73,7 +75,7 @@ class Samples:
 
     documents: int
     weights: NDArray[np.float64] | None
-    names: Sequence[str] = ()
+    names: Sequence[str]
 
     @classmethod
     def of(cls, whole: Outcomes, digest: str, resamples: int) -> Samples:
@@ -90,7 +92,7 @@ class Samples:
                 "give one for each of the same documents"
             )
         observed = outcomes.metrics(np.ones((1, max(self.documents, 1))))
-        if self.names and set(observed) != set(self.names):
+        if set(observed) != set(self.names):
             raise UsageError(
                 f"metric: gave {', '.join(sorted(observed))} where it gave {', '.join(sorted(self.names))} of the "
                 "unpruned model; give the same names each time"

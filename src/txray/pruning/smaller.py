@@ -56,7 +56,7 @@ def compact(model: Model, mask: Mask) -> Model:
         smaller.embedding.weight.copy_(model.embedding.weight)
         _fill_recurrent(smaller.rnn, model.rnn, mask, kept, value)
         _fill_reader(smaller, model, mask, kept, value)
-    return smaller.to(model.embedding.weight).eval()  # type: ignore[return-value]  # of the same class
+    return smaller.eval()  # type: ignore[return-value]  # of the same class
 
 
 def _empty(model: RecurrentModel, hidden: int) -> RecurrentModel:

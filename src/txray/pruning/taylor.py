@@ -16,7 +16,7 @@ from txray.errors import CaptureError
 from txray.progress import progress
 from txray.pruning.evaluation import Evaluator
 from txray.pruning.masking import Target, running
-from txray.pruning.recurrent import width_of
+from txray.pruning.recurrent import last_layer, width_of
 
 
 def taylor_scores(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
@@ -70,26 +70,12 @@ def _scaled(target: Target, scale: Tensor) -> Callable[..., Any]:
     module = target.module
     if isinstance(module, nn.RNNBase):
         return _scaled_recurrent(module, scale)
-    return _scaled_output(module.forward, target, scale)
-
-
-def _scaled_output(run: Callable[..., Any], target: Target, scale: Tensor) -> Callable[..., Any]:
-    axis = target.neuron_axis
-
-    def change(output: Tensor) -> Tensor:
-        if output.shape[axis] != len(scale):
-            raise CaptureError(
-                f"layer {target.layer!r}: gave {tuple(output.shape)} where {len(scale)} neurons were expected on axis "
-                f"{axis}; its neurons cannot be told apart"
-            )
-        return (output.movedim(axis, -1) * scale).movedim(-1, axis)
-
-    return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), change)
+    return target.changed(lambda output: output * scale)
 
 
 def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
     changed, width = copy.deepcopy(rnn), width_of(rnn)
-    names = [f"weight_hh_l{rnn.num_layers - 1}{end}" for end in ("", "_reverse")[: 1 + rnn.bidirectional]]
+    names = [f"weight_hh_{suffix}" for suffix in last_layer(rnn)]
     for name in names:
         delattr(changed, name)  # a parameter; in its place comes a tensor that remembers how it was made
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from txray.capture.fingerprint import model_fingerprint
 from txray.errors import OutputError, StageError, TxrayError, UsageError
 from txray.files import atomic_file
 from txray.pruning.evaluation import Evaluator, Model
@@ -43,14 +42,14 @@ class Trials:
     fingerprint: str
 
     @classmethod
-    def of(cls, evaluator: Evaluator, folder: Path | None) -> Trials:
+    def of(cls, evaluator: Evaluator, folder: Path | None, fingerprint: str) -> Trials:
         """On a text."""
-        return cls(evaluator.model, evaluator, None, folder, model_fingerprint(evaluator.module))
+        return cls(evaluator.model, evaluator, None, folder, fingerprint)
 
     @classmethod
-    def measured(cls, model: Model, metric: Metric) -> Trials:
+    def measured(cls, model: Model, metric: Metric, fingerprint: str) -> Trials:
         """By a metric of the user's; nothing is kept, because nobody knows what it depends on."""
-        return cls(model, None, metric, None, "")
+        return cls(model, None, metric, None, fingerprint)
 
     @property
     def digest(self) -> str:
