@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from txray import errors, models, plots, training
     from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
+    from txray.dashboard import Dashboard, serve
     from txray.models import TextModel, load_model
     from txray.planting import Planted, planted
     from txray.preferences import Preferences, Stage, load_stage, token_tags
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "transfer",
     "Corpus": "corpus",
+    "Dashboard": "dashboard",
     "Document": "corpus",
     "Layer": "capture",
     "Mask": "pruning",
@@ -54,6 +56,7 @@ _HOMES = {
     "prune": "pruning",
     "planted": "planting",
     "report": "reporting",
+    "serve": "dashboard",
     "timeline": "transfer",
     "token_tags": "preferences",
     "read_corpus": "corpus",
@@ -62,6 +65,7 @@ _HOMES = {
 _PACKAGES = (
     "capture",
     "corpus",
+    "dashboard",
     "errors",
     "experiment",
     "models",
@@ -78,6 +82,7 @@ _PACKAGES = (
 __all__ = [
     "Comparison",
     "Corpus",
+    "Dashboard",
     "Document",
     "Layer",
     "LayerSimilarity",
@@ -106,6 +111,7 @@ __all__ = [
     "prune",
     "read_corpus",
     "report",
+    "serve",
     "timeline",
     "token_tags",
     "training",

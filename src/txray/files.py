@@ -126,6 +126,13 @@ def write_text(target: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made or fetched again."""
+    import pooch
+
+    return Path(pooch.os_cache("txray"))
+
+
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with file.open("rb") as stream:

@@ -13,6 +13,7 @@ from txray import errors
 PUBLIC = {
     "Comparison",
     "Corpus",
+    "Dashboard",
     "Document",
     "Layer",
     "LayerSimilarity",
@@ -41,6 +42,7 @@ PUBLIC = {
     "prune",
     "read_corpus",
     "report",
+    "serve",
     "timeline",
     "token_tags",
     "training",
@@ -49,6 +51,7 @@ PUBLIC = {
 PACKAGES = (
     "capture",
     "corpus",
+    "dashboard",
     "experiment",
     "models",
     "planting",

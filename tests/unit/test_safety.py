@@ -21,6 +21,8 @@ BELOW: dict[str, set[str]] = {
     # Of pruning, what it found, which needs no torch.
     "plots": {"preferences", "transfer", "pruning"},
     "reporting": {"preferences", "transfer", "plots"},
+    # The experiment only for its demo, and only when nothing else is served.
+    "dashboard": {"preferences", "transfer", "pruning", "plots", "reporting", "experiment"},
     "corpus": set(),
     "models": {"corpus"},
     "training": {"corpus", "models"},

@@ -23,6 +23,7 @@ from txray.cli import (
     plot,
     prune,
     report,
+    serve,
     similarity,
     tagger,
     timeline,
@@ -52,6 +53,7 @@ app.command("similarity")(similarity.similarity)
 app.add_typer(prune.app, name="prune")
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("experiment")(experiment.experiment)
 
 TRACEBACK = "TXRAY_TRACEBACK"

@@ -8,6 +8,7 @@ from txray.corpus.catalogue import CATALOGUE, DataSet
 from txray.corpus.remote import Patience, download
 from txray.corpus.unpack import MARK, unpack
 from txray.errors import OutputError, UnknownNameError
+from txray.files import cache_folder
 
 
 def fetch(
@@ -43,7 +44,7 @@ def fetch(
         >>> corpus = read_corpus("wikitext", fetch("wikitext-2"), split="train")  # doctest: +SKIP
     """
     data_set = name if isinstance(name, DataSet) else _known(name)
-    place = (_cache_folder() if folder is None else Path(folder)) / data_set.name
+    place = (cache_folder() if folder is None else Path(folder)) / data_set.name
     files = [
         download(file.mirrored(base_url) if base_url is not None else file, place, patience)
         for file in data_set.files
@@ -70,9 +71,3 @@ def _unpacked(archive: Path, sha256: str) -> Path:
     if not done:
         unpack(archive, target, sha256=sha256)
     return target
-
-
-def _cache_folder() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("txray"))

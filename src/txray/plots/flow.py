@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -52,17 +53,68 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
     chosen, names = timeline.layer(layer), timeline.names
     if len(names) > _MOST:
         raise UsageError(f"knowledge flow: {len(names)} stages; draw at most {_MOST} of them")
-    flows = timeline.flows.filter((pl.col("layer") == chosen) & (pl.col("neurons") > 0))
     stages = timeline.stages.filter(pl.col("layer") == chosen)
+    flow = Flow(
+        tuple(names),
+        tuple(stages["preferred"].to_list()),
+        int(stages["neurons"][0]),
+        tuple(
+            timeline.flows.filter((pl.col("layer") == chosen) & (pl.col("neurons") > 0))
+            .select("before", "after", "state", "observed", "neurons")
+            .iter_rows()
+        ),
+    )
+    figure = draw_flow(flow)
+    return dress(
+        figure,
+        title=flow.finding,
+        subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
+        "light bars un-preferred ones",
+        caption=caption_of_steps(timeline.steps[chosen]),
+        below=40,
+        left=28,
+    )
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many neurons went which way.
+
+    Attributes:
+        names: of the stages, in order.
+        preferred: neurons that are preferred in each.
+        neurons: in all.
+        links: before, after, state, the state that an unsure neuron was observed in (else the same), neurons.
+    """
+
+    names: tuple[str, ...]
+    preferred: tuple[int, ...]
+    neurons: int
+    links: tuple[tuple[str, str, str, str, int], ...]
+
+    @property
+    def finding(self) -> str:
+        """In words."""
+        return (
+            f"{count(self.preferred[0])} of {plural(self.neurons, 'neuron')} are preferred in "
+            f"{visible(self.names[0])}, {count(self.preferred[-1])} in {visible(self.names[-1])}"
+        )
+
+
+def draw_flow(flow: Flow) -> go.Figure:
+    """Nodes, links and the names under them, without a frame.
+
+    Args:
+        flow: what to draw; at least two stages.
+    """
+    names, neurons = flow.names, flow.neurons
     nodes = [(name, side) for name in names for side in ("preferred", "un-preferred")]
     place = {node: index for index, node in enumerate(nodes)}
     number = {
-        (row["stage"], side): row["preferred"] if side == "preferred" else row["neurons"] - row["preferred"]
-        for row in stages.iter_rows(named=True)
+        (name, side): preferred if side == "preferred" else neurons - preferred
+        for name, preferred in zip(names, flow.preferred, strict=True)
         for side in ("preferred", "un-preferred")
     }
-    neurons = int(stages["neurons"][0])
-    links = list(flows.select("before", "after", "state", "observed", "neurons").iter_rows())
     figure = go.Figure(
         go.Sankey(
             arrangement="fixed",
@@ -81,25 +133,26 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
                 "hovertemplate": "%{customdata}<extra></extra>",
             },
             link={
-                "source": [place[before, _ENDS[observed][0]] for before, _, _, observed, _ in links],
-                "target": [place[after, _ENDS[observed][1]] for _, after, _, observed, _ in links],
-                "value": [n for *_, n in links],
-                "color": [_color(state) for _, _, state, _, _ in links],
+                "source": [place[before, _ENDS[observed][0]] for before, _, _, observed, _ in flow.links],
+                "target": [place[after, _ENDS[observed][1]] for _, after, _, observed, _ in flow.links],
+                "value": [n for *_, n in flow.links],
+                "color": [_color(state) for _, _, state, _, _ in flow.links],
                 "customdata": [
                     hover(
                         f"{visible(before)} → {visible(after)}",
                         f"{plural(n, 'neuron')} {observed if state != 'unsure' else f'{observed}, unsure'}"
-                        f" ({percent(n / neurons)}): {_MEANING[state]}",
+                        f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
                     )
-                    for before, after, state, observed, n in links
+                    for before, after, state, observed, n in flow.links
                 ],
                 "hovertemplate": "%{customdata}<extra></extra>",
             },
             domain={"x": [0, 1], "y": [0, 1]},
         )
     )
+    drawn = {state for _, _, state, _, _ in flow.links}
     for state, meaning in _MEANING.items():
-        if state in set(flows["state"]):
+        if state in drawn:
             figure.add_scatter(
                 name=f"{state} ({meaning})",
                 x=[None],
@@ -122,17 +175,7 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
             font={"size": theme.CAPTION_SIZE},
             showarrow=False,
         )
-    first, last = (number[name, "preferred"] for name in (names[0], names[-1]))
-    return dress(
-        figure,
-        title=f"{count(first)} of {plural(neurons, 'neuron')} are preferred in {visible(names[0])}, "
-        f"{count(last)} in {visible(names[-1])}",
-        subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
-        "light bars un-preferred ones",
-        caption=caption_of_steps(timeline.steps[chosen]),
-        below=40,
-        left=28,
-    )
+    return figure
 
 
 def _across(index: int, n: int) -> float:

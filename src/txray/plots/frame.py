@@ -85,18 +85,7 @@ def dress(
             "pad": {"l": _EDGE, "t": _EDGE + 0.7 * theme.TITLE_SIZE},
         },
         showlegend=legend_rows > 0,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "bottom",
-            "itemsizing": "constant",
-            "traceorder": "normal",
-            # Tick labels reach up beside it.
-            "bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": theme.SIZE},
-        },
+        legend=_LEGEND,
     )
     figure.add_annotation(
         text=_joined(captions),
@@ -115,19 +104,54 @@ def dress(
     return figure
 
 
+def fit(figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS) -> go.Figure:
+    """Give a figure without title and caption the size of a panel, in place; what is wider than that stretches it.
+
+    Args:
+        figure: with all its traces.
+        width: at least, in pixels; the legend is laid out for it.
+        height: with its margins, in pixels.
+        left, below: pixels left of and under the plotting area.
+    """
+    rows = _legend_rows(figure, width - left - 16)
+    figure.update_layout(
+        template=theme.template(),
+        autosize=True,
+        height=height,
+        margin={"l": left, "r": 16, "t": 10 + rows * _LEGEND_ROW, "b": below, "pad": 0},
+        showlegend=rows > 0,
+        legend=_LEGEND,
+    )
+    return figure
+
+
+_LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "y": 1,
+    "yanchor": "bottom",
+    "itemsizing": "constant",
+    "traceorder": "normal",
+    # Tick labels reach up beside it.
+    "bgcolor": "rgba(0,0,0,0)",
+    "font": {"size": theme.SIZE},
+}
+
+
 def _joined(lines: Sequence[str]) -> str:
     return "<br>".join(map(markup, lines))
 
 
-def _legend_rows(figure: go.Figure) -> int:
+def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
     """Rows of the legend: plotly gives all entries of a wrapped legend the width of the widest."""
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
     widths = [text_width(unmarked(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
-    if sum(widths) <= theme.PLOT_WIDTH:
+    if sum(widths) <= width:
         return 1
-    return math.ceil(len(names) / max(1, int(theme.PLOT_WIDTH // max(widths))))
+    return math.ceil(len(names) / max(1, int(width // max(widths))))
 
 
 def say(figure: go.Figure, words: str) -> go.Figure:

@@ -55,7 +55,7 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
     distance = drawn["hellinger"].to_numpy()
     neuron = drawn["neuron"].to_numpy()
-    opacity = _opacity(length, distance)
+    opacity = crowding(length, distance)
     told = stories(comparison, drawn)
     change, change_of_all = _change(drawn), _change(shared)
     sure, sure_of_all = _sure(comparison, drawn), _sure(comparison, shared)
@@ -83,7 +83,7 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
             hoverinfo="text",
         )
     if _chance_is_known(comparison) and len(shared):
-        figure.add_scatter(**_noise(shared))
+        figure.add_scatter(**noise_line(shared))
     figure.update_xaxes(log_axis(length, f"Hellinger length ({noun}s preferred in either stage)"))
     figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text="Hellinger distance (0 same, 1 disjoint)")
     counts = comparison.summary
@@ -116,8 +116,13 @@ def _change(neurons: pl.DataFrame) -> NDArray[np.int64]:
     return np.asarray(np.sign((neurons["length_after"] - neurons["length_before"]).to_numpy()))
 
 
-def _opacity(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) of each mark: the more marks share its place on the screen, the fainter."""
+def crowding(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) opacity of each mark: the more marks share its place on the screen, the fainter.
+
+    Args:
+        length: (n,) on a logarithmic axis.
+        distance: (n,) from 0 to 1.
+    """
     if len(length) == 0:
         return np.zeros(0)
     columns = np.floor(np.log10(length) * 25).astype(np.int64)
@@ -140,8 +145,12 @@ def _chance_is_known(comparison: Comparison) -> bool:
     return comparison.tested and comparison.summary["distance"] == "hellinger"
 
 
-def _noise(shared: pl.DataFrame) -> dict[str, Any]:
-    """The distance where nothing changed, as medians of neurons of about the same length."""
+def noise_line(shared: pl.DataFrame) -> dict[str, Any]:
+    """The distance where nothing changed, as medians of neurons of about the same length: a scatter trace.
+
+    Args:
+        shared: rows of a comparison's table, with `hellinger_length`, `distance_null` and `neuron`.
+    """
     there = shared.filter(pl.col("distance_null").is_not_null()).sort("hellinger_length", "neuron")
     parts = np.array_split(np.arange(len(there)), min(_NOISE_POINTS, max(1, len(there) // _NOISE_NEURONS)))
     length, null = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -72,6 +73,57 @@ LINES: tuple[tuple[str, str], ...] = (
     ("#882255", "hexagon"),
 )
 """Colour and marker of lines that are no stages: matchings, rankings."""
+
+_DARK: Mapping[str, str] = {
+    PAPER: "#1B1D20",
+    INK: "#ECEDED",
+    MUTED: "#A2A6AD",
+    FAINT: "#7C8087",
+    GRID: "#35383D",
+    UNSURE: "#6A6E75",
+    "#444444": "#B9BDC4",
+    "#0072B2": "#4FA3DC",
+    "#332288": "#9C8CEB",
+    "#882255": "#DB6FA3",
+    "#AA4499": "#CF77C0",
+    "#D9D9D9": "#4A4E55",
+    "#C9C9C9": "#4A4E55",
+    "#8A8A8A": "#7C8087",
+    "#002F4D": "#D3ECFB",
+    "#74AFD6": "#2F81B5",
+    "#C2DBEC": "#1F4C69",
+    "#F7F7F7": "#24272B",
+}
+"""Colour on white -> its place on a dark ground; colours that are not here do on both."""
+
+
+def darkened(figure: go.Figure) -> go.Figure:
+    """The same figure for a dark ground: every colour of the theme in its dark shade, the light ones dark.
+
+    Args:
+        figure: made with this theme; it stays as it is.
+    """
+    light = {color.lower(): dark for color, dark in {**_DARK, "white": _DARK[PAPER]}.items()}
+    spans = re.compile("|".join(re.escape(color) for color in light if color.startswith("#")), re.IGNORECASE)
+
+    def shade(value: Any) -> Any:
+        if isinstance(value, dict):
+            # What traces hold for readers is no colour, whatever it looks like.
+            return {name: each if name in _WORDS else shade(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [shade(each) for each in value] if len(value) <= _MOST_COLORS else value
+        if isinstance(value, str):
+            if "style=" in value:
+                return spans.sub(lambda match: light[match[0].lower()], value)
+            return light.get(value.lower(), value)
+        return value
+
+    plain = figure.to_plotly_json()
+    return go.Figure({"data": shade(plain["data"]), "layout": shade(plain["layout"])}, skip_invalid=True)
+
+
+_WORDS = frozenset({"hovertext", "customdata", "x", "y", "z", "name", "legendgroup"})
+_MOST_COLORS = 4_096
 
 TITLE_SIZE, SUBTITLE_SIZE, SIZE, CAPTION_SIZE = 17, 13, 12, 11
 """Font sizes in pixels: title, subtitle and axis titles, everything else, caption."""

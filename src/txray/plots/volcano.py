@@ -49,7 +49,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     points = drawn["hellinger_sq_cv"].to_numpy(), drawn["z_score"].to_numpy()
     changed = drawn["q_value"].to_numpy() <= level
     told = stories(comparison, drawn)
-    spans = [_span(values) for values in points]
+    spans = [span(values) for values in points]
     figure = go.Figure()
     for is_changed, name, color, size in (
         (False, "no more than chance", theme.UNSURE, 5),
@@ -72,8 +72,8 @@ def volcano(comparison: Comparison) -> go.Figure:
         figure.add_trace(_labels(comparison, drawn, changed, spans))
     figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: the same; below 0 by chance only)")
     figure.update_yaxes(range=spans[1], title_text="standard deviations above chance")
-    for span, axis in zip(spans, ("x", "y"), strict=True):
-        if span[0] < 0 < span[1]:
+    for ends, axis in zip(spans, ("x", "y"), strict=True):
+        if ends[0] < 0 < ends[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
     if not len(neurons):
@@ -90,7 +90,8 @@ def volcano(comparison: Comparison) -> go.Figure:
     )
 
 
-def _span(values: NDArray[np.float64]) -> list[float]:
+def span(values: NDArray[np.float64]) -> list[float]:
+    """Ends of an axis that holds the values and 0, with some room."""
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     room = max(0.05 * (high - low), 0.005)
     return [low - room, high + room]

@@ -27,8 +27,13 @@ def token_tags(stages: Iterable[Stage]) -> dict[str, str]:
     Args:
         stages: those that were not collected with both `token` and `pos` contribute nothing.
     """
+    return usual_tags(stage.tags for stage in stages)
+
+
+def usual_tags(tables: Iterable[pl.DataFrame]) -> dict[str, str]:
+    """The tag that each token carries most often over all tables of `TAG_SCHEMA`; the first by name among equals."""
     counted = (
-        pl.concat([pl.DataFrame(schema=TAG_SCHEMA), *(stage.tags for stage in stages)])
+        pl.concat([pl.DataFrame(schema=TAG_SCHEMA), *tables])
         .group_by("token", "pos")
         .agg(pl.col("count").sum())
         .sort(["token", "count", "pos"], descending=[False, True, False])

@@ -43,8 +43,8 @@ def section_html(
 def _picture(index: int, picture: Picture, comparisons: Sequence[Comparison]) -> str:
     """HTML of a figure: its title as a heading, a place to draw it, its caption."""
     layout = picture.figure.layout
-    title, subtitle = _headings(layout)
-    heading = _heading_height(layout)
+    title, subtitle = headings(layout)
+    heading = heading_height(layout)
     pair = next((i for i, each in enumerate(comparisons) if each is picture.comparison), None)
     clickable = "" if pair is None else f' data-pair="{pair}"'
     size = f"width:{layout.width or WIDTH}px;height:{(layout.height or 450) - heading}px"
@@ -61,7 +61,7 @@ def _picture(index: int, picture: Picture, comparisons: Sequence[Comparison]) ->
     return "\n".join(line for line in lines if line)
 
 
-def _headings(layout: go.Layout) -> tuple[str, str]:
+def headings(layout: go.Layout) -> tuple[str, str]:
     """Title and subtitle as plain text: where lines of a title are bold, the others are its subtitle."""
     lines = re.split(_BREAK, layout.title.text or "")
     bold = [line for line in lines if line.startswith("<b>")] or lines
@@ -71,7 +71,7 @@ def _headings(layout: go.Layout) -> tuple[str, str]:
     return _plain(" ".join(bold)), _plain(" ".join(rest))
 
 
-def _heading_height(layout: go.Layout) -> int:
+def heading_height(layout: go.Layout) -> int:
     """Pixels that the figure spends on its own title; 0 where its frame leaves no choice."""
     if layout.margin.t is None or layout.height is None or not layout.title.text:
         return 0

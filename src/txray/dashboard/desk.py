@@ -1,0 +1,369 @@
+"""What pages ask for: results that are there, or how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.dashboard.cache import Cache, read_note, read_result
+from txray.dashboard.processes import Process, Request
+from txray.dashboard.stages import Library, Recent, StageFolder
+from txray.dashboard.work import TESTED, shared_layers
+from txray.errors import UnknownNameError
+from txray.preferences.preferences import Weight
+from txray.transfer import CONFIDENT_STATES
+
+_TABLES_HELD = 512 << 20
+"""Bytes of results that are kept in memory."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How stages are compared, the same for the whole dashboard.
+
+    Attributes:
+        weight: what distributions normalise.
+        level: false-discovery rate at which a change is called one.
+        permutations: of a neuron at most; 0 leaves tests out.
+    """
+
+    weight: Weight = "mean"
+    level: float = 0.05
+    permutations: int = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two stages compared, with as many tests as are done.
+
+    Attributes:
+        neurons: one row per neuron of every layer that both have: the columns of `txray.dashboard.work.pair`, those of
+            the tests (null where they are not done), `shown` (the state, and unsure
+            where that is known), `place` (row).
+        layers: in order.
+        tested: layers whose tests are done.
+        note: what tests warn of.
+        problem: why tests cannot be done, if so.
+    """
+
+    neurons: pl.DataFrame
+    layers: tuple[str, ...]
+    tested: tuple[str, ...]
+    note: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Neurons of two layers, one to one.
+
+    Attributes:
+        pairs: as in `txray.Matching.pairs`, with what each side prefers.
+        curve: as from `txray.Matching.curve`.
+        share: of the possible pairs that match.
+    """
+
+    pairs: pl.DataFrame
+    curve: pl.DataFrame
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class TagMass:
+    """Activation mass of every neuron of a stage on every feature of a small kind.
+
+    Attributes:
+        names: of the features, sorted.
+        neuron: (n,) row among all neurons of all layers, in order.
+        feature: (n,) place in `names`.
+        mass: (n,) float32.
+        corpus: (n_features,) how often each occurs.
+    """
+
+    names: list[str]
+    neuron: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    mass: NDArray[np.float32]
+    corpus: NDArray[np.int64]
+
+
+class Desk:
+    """Hands out results; what is not there yet is asked of one of two processes."""
+
+    def __init__(self, library: Library, cache: Cache, choices: Choices) -> None:
+        """Nothing is started until something is asked for.
+
+        Args:
+            library: the stages.
+            cache: where results are kept.
+            choices: how stages are compared.
+        """
+        self.library, self.cache, self.choices = library, cache, choices
+        self._held = Recent(_TABLES_HELD)
+        # Tests take long: what somebody waits for must not queue behind them.
+        self._quick, self._slow = Process("reading stages"), Process("testing")
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in (self._quick, self._slow):
+            process.close()
+
+    @property
+    def version(self) -> str:
+        """Changes whenever a page may have more to show."""
+        return f"{self.library.revision}.{self._quick.finished}.{self._slow.finished}"
+
+    def doing(self) -> list[str]:
+        """What is being done, in words, with its progress."""
+        return [told for process in (self._quick, self._slow) for told in process.doing()]
+
+    def try_again(self) -> list[str]:
+        """Forget what failed, and open again what has changed; returns what cannot be opened."""
+        for process in (self._quick, self._slow):
+            process.forget()
+        return self.library.reload()
+
+    def digest(self, stage: StageFolder, kind: str) -> pl.DataFrame:
+        """One row per neuron of a stage; see `txray.dashboard.work.digest`.
+
+        Raises:
+            NotReady: it is being made.
+            TxrayError: it cannot be made.
+        """
+        return self._table(self._digest(stage, kind))
+
+    def postings(self, stage: StageFolder, kind: str, feature: str) -> pl.DataFrame:
+        """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
+        self.digest(stage, kind)
+        layers = pl.Series(list(stage.layers), dtype=pl.String)
+        file = self._postings_file(stage, kind)
+        found = pl.scan_parquet(file).filter(pl.col("feature") == feature).drop("feature").collect()
+        return found.with_columns(layer=layers.gather(found["layer"]))
+
+    def preferred(self, stage: StageFolder, kind: str, feature: str) -> NDArray[np.bool_]:
+        """(n_neurons of all layers,) whether each prefers a feature."""
+        found = self.postings(stage, kind, feature)
+        place = self._offsets(stage, found["layer"]) + found["neuron"].to_numpy()
+        marked = np.zeros(sum(stage.layers.values()), np.bool_)
+        marked[place] = True
+        return marked
+
+    def tag_mass(self, stage: StageFolder, kind: str = "pos") -> TagMass:
+        """Where the activation mass of every neuron falls, for a kind with few features."""
+        self.digest(stage, kind)
+
+        def read() -> TagMass:
+            names, counts = stage.vocabulary(kind)
+            table = read_result(self._postings_file(stage, kind))
+            starts = np.concatenate(([0], np.cumsum(list(stage.layers.values()))))
+            return TagMass(
+                names.tolist(),
+                starts[table["layer"].to_numpy()] + table["neuron"].to_numpy(),
+                table["feature"].cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64),
+                table["mass"].to_numpy(),
+                counts.sum(axis=0),
+            )
+
+        return self._held.get(("tags", stage.fingerprint, kind), read, lambda tags: 20 * len(tags.neuron))
+
+    def pair(self, before: StageFolder, after: StageFolder, kind: str, layer: str | None = None) -> Pair:
+        """Two stages compared, and tested as far as that is done.
+
+        Args:
+            before, after: the stages.
+            kind: the feature kind.
+            layer: whose tests are wanted first.
+
+        Raises:
+            NotReady: it is being made.
+            TxrayError: it cannot be made.
+        """
+        table = self._table(self._pair(before, after, kind))
+        layers = tuple(table["layer"].unique(maintain_order=True))
+        if not self.choices.permutations:
+            return self._joined(table, layers, {}, "")
+        first = [name for name in layers if name == layer]
+        files, problem = {}, ""
+        for name in (*first, *(other for other in layers if other != layer)):
+            request = self._tests(before, after, kind, name, urgent=name == layer)
+            if request.out.is_file():
+                files[name] = request.out
+            else:
+                problem = problem or self._slow.problem(request)
+                if not problem:
+                    self._slow.ask(request)
+        return self._joined(table, layers, files, problem)
+
+    def _joined(
+        self, table: pl.DataFrame, layers: tuple[str, ...], files: dict[str, Path], problem: str
+    ) -> Pair:
+        def join() -> Pair:
+            parts, notes = [], []
+            for name, size in zip(layers, _sizes(table), strict=True):
+                if name in files:
+                    parts.append(read_result(files[name]))
+                    notes.append(read_note(files[name]))
+                else:
+                    parts.append(_untested(size))
+            tested = pl.concat(parts)
+            neurons = pl.concat([table, tested], how="horizontal").with_columns(
+                shown=pl.coalesce("confident_state", pl.col("state").cast(pl.Enum(CONFIDENT_STATES))),
+                place=pl.int_range(pl.len(), dtype=pl.UInt32),
+            )
+            done = tuple(name for name in layers if name in files)
+            note = next((note for note in notes if note), "")
+            return Pair(neurons, layers, done, note, problem)
+
+        key = ("joined", id(table), tuple(sorted(files)), problem)
+        # The table itself is kept with it, so that no other table can have its id.
+        held = self._held.get(
+            key, lambda: (table, join()), lambda pair: 2 * int(pair[1].neurons.estimated_size())
+        )
+        return held[1]
+
+    def matching(
+        self, before: StageFolder, after: StageFolder, layer_before: str, layer_after: str, kind: str
+    ) -> Match:
+        """The neurons of one layer matched to those of another.
+
+        Raises:
+            NotReady: it is being made.
+            TxrayError: it cannot be made.
+        """
+        for stage, layer in ((before, layer_before), (after, layer_after)):
+            if layer not in stage.layers:
+                raise UnknownNameError.of(f"layer of stage {stage.name!r}", layer, stage.layers)
+        digests = [self._ready(self._digest(stage, kind)) for stage in (before, after)]
+        name = f"{_index(before, layer_before)}-{_index(after, layer_after)}"
+        out = self.cache.place("matchings", self._of_pair(before, after, kind), name)
+        request = Request(
+            "matching",
+            out,
+            {
+                "out": str(out),
+                "before": str(before.path),
+                "after": str(after.path),
+                "layer_before": layer_before,
+                "layer_after": layer_after,
+                "kind": kind,
+                "weight": self.choices.weight,
+                "digests": [str(file) for file in digests],
+            },
+            f"matching {before.name} and {after.name}",
+            "layers",
+        )
+        file = self._ready(request)
+        curve = read_result(file.with_name(f"{file.stem}-curve.parquet"))
+        return Match(self._table(request), curve, float(read_note(file)))
+
+    def prepare(self, before: StageFolder, after: StageFolder, kind: str) -> None:
+        """Ask for what somebody will look at sooner or later: digests of all stages, those of the pair first."""
+        for stage in self.library:
+            for each in dict.fromkeys((kind, "pos")):
+                if each in stage.features:
+                    self._quick.ask(self._digest(stage, each, urgent=stage in (before, after)))
+
+    def _digest(self, stage: StageFolder, kind: str, *, urgent: bool = True) -> Request:
+        if kind not in stage.features:
+            raise UnknownNameError.of(f"feature of stage {stage.name!r}", kind, stage.features)
+        out = self.cache.place("stages", stage.fingerprint, f"{kind}-{self.choices.weight}")
+        arguments = {
+            "neurons": str(out),
+            "postings": str(self._postings_file(stage, kind)),
+            "stage": str(stage.path),
+            "kind": kind,
+            "weight": self.choices.weight,
+        }
+        return Request("digest", out, arguments, f"reading {stage.name} ({kind})", "layers", urgent)
+
+    def _postings_file(self, stage: StageFolder, kind: str) -> Path:
+        return self.cache.place("stages", stage.fingerprint, f"{kind}-{self.choices.weight}-postings")
+
+    def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Request:
+        # A pair without common layers must not wait for digests to be told so.
+        digests = [self._ready(self._digest(stage, kind)) for stage in (before, after)]
+        out = self.cache.place("pairs", self._of_pair(before, after, kind), "neurons")
+        arguments: dict[str, Any] = {
+            "out": str(out),
+            "before": str(before.path),
+            "after": str(after.path),
+            "kind": kind,
+            "weight": self.choices.weight,
+            "digests": [str(file) for file in digests],
+        }
+        return Request("pair", out, arguments, f"comparing {before.name} with {after.name}", "layers")
+
+    def _tests(
+        self, before: StageFolder, after: StageFolder, kind: str, layer: str, *, urgent: bool
+    ) -> Request:
+        level, permutations = self.choices.level, self.choices.permutations
+        out = self.cache.place(
+            "pairs",
+            self._of_pair(before, after, kind),
+            f"tests-{level:g}-{permutations}-{_index(before, layer)}",
+        )
+        arguments: dict[str, Any] = {
+            "out": str(out),
+            "before": str(before.path),
+            "after": str(after.path),
+            "layer": layer,
+            "kind": kind,
+            "weight": self.choices.weight,
+            "level": level,
+            "permutations": permutations,
+        }
+        what = f"testing {before.name} against {after.name}, layer {layer}"
+        return Request("tests", out, arguments, what, "layers", urgent)
+
+    def _of_pair(self, before: StageFolder, after: StageFolder, kind: str) -> str:
+        return f"{before.fingerprint}-{after.fingerprint}-{kind}-{self.choices.weight}"
+
+    def _ready(self, request: Request) -> Path:
+        """The file of a request; asked for where it is not there."""
+        if not request.out.is_file():
+            self._quick.wait(request)
+        return request.out
+
+    def _table(self, request: Request) -> pl.DataFrame:
+        file = self._ready(request)
+        return self._held.get(file, lambda: read_result(file), lambda table: int(table.estimated_size()))
+
+    def _offsets(self, stage: StageFolder, layers: pl.Series) -> NDArray[np.int64]:
+        sizes = stage.layers
+        starts = np.concatenate(([0], np.cumsum(list(sizes.values()))))[:-1]
+        of_layer = dict(zip(sizes, starts.tolist(), strict=True))
+        return (
+            layers.replace_strict(of_layer, return_dtype=pl.Int64).to_numpy()
+            if len(layers)
+            else np.zeros(0, np.int64)
+        )
+
+
+def common_layers(stages: Sequence[StageFolder]) -> list[str]:
+    """Layers that every stage has, with the same neurons."""
+    first = stages[0]
+    return [layer for layer in first.layers if all(layer in shared_layers(first, other) for other in stages)]
+
+
+def _index(stage: StageFolder, layer: str) -> int:
+    return list(stage.layers).index(layer)
+
+
+def _sizes(table: pl.DataFrame) -> Iterator[int]:
+    return iter(table.group_by("layer", maintain_order=True).len()["len"].to_list())
+
+
+def _untested(size: int) -> pl.DataFrame:
+    dtypes = {name: pl.Float64() for name in TESTED if name != "confident_state"}
+    return pl.DataFrame(
+        [
+            pl.Series(name, [None], dtype=dtypes.get(name, pl.Enum(CONFIDENT_STATES))).new_from_index(0, size)
+            for name in TESTED
+        ]
+    )

@@ -1,0 +1,115 @@
+"""What the controls of every page show, as plain JSON values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from txray.dashboard.desk import Desk
+from txray.dashboard.processes import NotReady
+from txray.dashboard.scene import Scene
+from txray.dashboard.view import RANGES, View
+from txray.dashboard.work import shared_layers
+from txray.errors import TxrayError
+from txray.plots.frame import kind_noun
+from txray.plots.text import visible
+from txray.plots.theme import stage_styles
+from txray.transfer import CONFIDENT_STATES
+
+_MOST_TAGS = 200
+
+
+def facts(view: View, desk: Desk, remarks: list[str]) -> dict[str, Any]:
+    """What there is to choose, and how much of it the view leaves.
+
+    Args:
+        view: completed.
+        desk: for the stages.
+        remarks: on what the view named wrongly.
+    """
+    library = desk.library
+    styles = stage_styles(library.names)
+    before, after = library[view.before], library[view.after]
+    common = shared_layers(before, after)
+    told: dict[str, Any] = {
+        "stages": [{"name": name, "color": styles[name].color} for name in library.names],
+        "features": library.features,
+        "layers": common,
+        "layersBefore": list(before.layers),
+        "layersAfter": list(after.layers),
+        "before": view.before,
+        "after": view.after,
+        "feature": view.feature,
+        "noun": kind_noun(view.feature),
+        "ranges": [
+            {"column": each.column, "told": _told(each.column, each.low, each.high)} for each in view.ranges
+        ],
+        "remarks": remarks,
+        "tags": _tags(view, desk),
+        "starts": [],
+        "states": [],
+        "picked": None,
+        "total": None,
+        "waiting": "",
+        "problem": "",
+        "tested": False,
+    }
+    desk.prepare(before, after, view.feature)
+    try:
+        scene = Scene.of(view, desk)
+        neurons = scene.neurons
+        numbers = _numbers(scene)
+    except NotReady as waiting:
+        return told | {"waiting": str(waiting)}
+    except TxrayError as error:
+        return told | {"problem": str(error)}
+    return told | {
+        "starts": _starts(scene),
+        "states": [
+            {"name": state, "number": numbers.get(state, 0)}
+            for state in CONFIDENT_STATES
+            if state != "unsure" or scene.pair.tested
+        ],
+        "picked": len(scene.picked),
+        "total": len(neurons),
+        "tested": bool(scene.pair.tested),
+        "note": scene.pair.note,
+    }
+
+
+def _numbers(scene: Scene) -> Counter[str]:
+    """Neurons in each state among those that the other filters leave."""
+    others = Scene(
+        scene.view.but(states=()), scene.desk, scene.before, scene.after, scene.pair, scene.styles
+    ).picked
+    return Counter(dict(others.select(pl.col("shown").cast(pl.String))["shown"].value_counts().iter_rows()))
+
+
+def _starts(scene: Scene) -> list[list[Any]]:
+    """Layer and place of its first neuron: what a mark in a picture is found by."""
+    runs = scene.pair.neurons["layer"].rle()
+    lengths = runs.struct.field("len").to_numpy()
+    return [
+        [layer, int(start)]
+        for layer, start in zip(runs.struct.field("value"), np.cumsum(lengths) - lengths, strict=True)
+    ]
+
+
+def _tags(view: View, desk: Desk) -> list[str]:
+    """Tags that a neuron's mass can fall on."""
+    sides = [desk.library[name] for name in (view.before, view.after)]
+    try:
+        names = {tag for stage in sides if "pos" in stage.features for tag in stage.vocabulary("pos")[0]}
+    except TxrayError:
+        return []
+    return sorted(names)[:_MOST_TAGS]
+
+
+def _told(column: str, low: float | None, high: float | None) -> str:
+    ends = [visible(f"{end:.3g}") for end in (low, high) if end is not None]
+    if len(ends) == 2:
+        return f"{RANGES[column]} {ends[0]} to {ends[1]}"
+    return f"{RANGES[column]} {'at least' if low is not None else 'at most'} {ends[0]}"

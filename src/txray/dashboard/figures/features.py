@@ -1,0 +1,92 @@
+"""One feature over all stages: how many neurons prefer it."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.dashboard.desk import Desk
+from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.stages import StageFolder
+from txray.dashboard.view import View
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.frame import kind_noun
+from txray.plots.text import count, fitted, hover, markup, plural, visible
+
+_LIFTED = 2.0
+"""Times as strongly as by frequency: what counts as more than often."""
+
+
+def postings(view: View, desk: Desk) -> dict[StageFolder, pl.DataFrame]:
+    """The neurons that prefer the view's feature, stage by stage; those of the view's layer only, if it names one.
+
+    Raises:
+        UsageError: the view names no feature.
+        NotReady: a stage is being read.
+    """
+    if not view.word:
+        raise UsageError(
+            f"Type a {kind_noun(view.feature)} above to see which neurons prefer it, and where they went."
+        )
+    found = {}
+    for stage in desk.library:
+        if view.feature in stage.features:
+            rows = desk.postings(stage, view.feature, view.word)
+            found[stage] = rows.filter(pl.col("layer") == view.layer) if view.layer else rows
+    return found
+
+
+def draw(view: View, desk: Desk) -> Drawing:
+    """Neurons that prefer the feature at all, and those that do so beyond its frequency.
+
+    Args:
+        view: that names a feature.
+        desk: for the stages.
+
+    Raises:
+        UsageError: the view names no feature.
+        NotReady: a stage is being read.
+    """
+    found = postings(view, desk)
+    styles = theme.stage_styles(desk.library.names)
+    names = [stage.name for stage in found]
+    every = [len(rows) for rows in found.values()]
+    lifted = [int((rows["lift"] >= _LIFTED).sum()) for rows in found.values()]
+    figure = go.Figure()
+    for name, values, opacity in (
+        ("prefer it", every, 0.35),
+        (f"at least {_LIFTED:g} times its frequency", lifted, 1.0),
+    ):
+        figure.add_bar(
+            name=name,
+            x=list(range(len(names))),
+            y=values,
+            width=0.6 if opacity < 1 else 0.36,
+            marker={"color": [styles[each].color for each in names], "opacity": opacity},
+            hovertext=[
+                hover(visible(each), f"{plural(value, 'neuron')} {name}")
+                for each, value in zip(names, values, strict=True)
+            ],
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="overlay", dragmode=False)
+    figure.update_xaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[markup(fitted(visible(name), 110, theme.SIZE)) for name in names],
+        tickangle=-35 if len(names) > 6 else 0,
+        range=[-0.6, len(names) - 0.4],
+        showgrid=False,
+    )
+    figure.update_yaxes(title_text="neurons", rangemode="tozero")
+    word = visible(view.word)
+    return Drawing(
+        figure,
+        f"“{word}” is preferred by {count(every[0])} neurons in {visible(names[0])}"
+        + (f", by {count(every[-1])} in {visible(names[-1])}" if len(names) > 1 else ""),
+        "Wide bars: all neurons that responded to it. Narrow ones: those that respond to it beyond its frequency.",
+        pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
+        f"feature {visible(view.feature)} · {f'layer {visible(view.layer)}' if view.layer else 'all layers'}",
+        below=80 if len(names) > 6 else 36,
+        height=300,
+    )

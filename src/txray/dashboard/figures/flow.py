@@ -1,0 +1,81 @@
+"""How the neurons that are picked out come into use and fall out of it, stage by stage."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.dashboard.desk import common_layers
+from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.scene import Scene, places
+from txray.dashboard.stages import StageFolder
+from txray.plots.flow import Flow, draw_flow
+from txray.plots.frame import even_sample, say
+
+_MOST = 10
+"""Stages side by side."""
+
+
+def draw(scene: Scene) -> Drawing:
+    """Preferred and un-preferred neurons of every stage, and the streams between them.
+
+    Args:
+        scene: what is looked at.
+
+    Raises:
+        NotReady: the stages are being read.
+    """
+    stages = _along(scene)
+    if len(stages) < 2:
+        figure = go.Figure()
+        say(figure, "Only one stage has these layers and features. Serve several stages to see neurons move.")
+        return Drawing(figure, "No flow between stages", "", pl.DataFrame())
+    lengths = [scene.desk.digest(stage, scene.view.feature)["length"].to_numpy() for stage in stages]
+    preferred = [
+        length[places(stage, scene.picked)] > 0 for stage, length in zip(stages, lengths, strict=True)
+    ]
+    links = []
+    for (first, before), (second, after) in zip(
+        zip(stages, preferred, strict=True), list(zip(stages, preferred, strict=True))[1:], strict=False
+    ):
+        for state, number in (
+            ("shared", before & after),
+            ("avoided", before & ~after),
+            ("gained", ~before & after),
+            ("unpreferred", ~before & ~after),
+        ):
+            if number.any():
+                links.append((first.name, second.name, state, state, int(number.sum())))
+    flow = Flow(
+        tuple(stage.name for stage in stages),
+        tuple(int(each.sum()) for each in preferred),
+        len(scene.picked),
+        tuple(links),
+    )
+    drawn = "" if len(stages) == len(scene.desk.library.names) else f" {len(stages)} stages are drawn."
+    return Drawing(
+        draw_flow(flow)
+        if len(scene.picked)
+        else say(go.Figure(), "No neuron is picked out; take filters off."),
+        flow.finding,
+        "Dark bars: preferred neurons, their number below. Few wins may come and go by chance." + drawn,
+        pl.DataFrame(links, schema=["before", "after", "state", "observed", "neurons"], orient="row").drop(
+            "observed"
+        ),
+        left=24,
+        below=44,
+    )
+
+
+def _along(scene: Scene) -> list[StageFolder]:
+    """Stages that have all of these layers, an even sample of many."""
+    able = [
+        stage
+        for stage in scene.desk.library
+        if scene.view.feature in stage.features
+        and set(scene.layers) <= set(common_layers([scene.before, scene.after, stage]))
+    ]
+    chosen = set(even_sample(len(able), _MOST).tolist()) | {
+        index for index, stage in enumerate(able) if stage in (scene.before, scene.after)
+    }
+    return [able[index] for index in sorted(chosen)]

@@ -1,0 +1,95 @@
+"""How many features each shared neuron prefers before and after."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.figures.marks import fading, sample, stories
+from txray.dashboard.scene import Scene
+from txray.plots import theme
+from txray.plots.frame import log_axis, say
+from txray.plots.text import figure_of, markup, percent, plural, visible
+
+BRUSH = ("length_before", "length_after")
+"""Columns along the axes."""
+
+_WAYS = ((-1, "fewer", theme.SHORTENED, "triangle-down"), (1, "more", theme.LENGTHENED, "triangle-up"))
+
+
+def draw(scene: Scene) -> Drawing:
+    """One mark per shared neuron: below the diagonal it has become more specialised.
+
+    Args:
+        scene: what is looked at.
+    """
+    rows = scene.neurons.filter(pl.col("state") == "shared")
+    change = (pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)).sign()
+    drawn = sample(rows)
+    figure = go.Figure()
+    lengths = rows.select(BRUSH).to_numpy().astype(np.float64)
+    axes = [
+        log_axis(lengths.ravel(), f"{scene.noun}s in {visible(stage.name)}")
+        for stage in (scene.before, scene.after)
+    ]
+    ends = [10**end for end in axes[0]["range"]]
+    figure.add_scatter(
+        name="as many",
+        x=ends,
+        y=ends,
+        mode="lines",
+        line={"color": theme.FAINT, "dash": "dot", "width": 1.5},
+        hoverinfo="skip",
+    )
+    for sign, name, color, symbol in (*_WAYS, (0, "as many", theme.UNCHANGED, "circle")):
+        mine = drawn.filter(change == sign)
+        if not len(mine):
+            continue
+        figure.add_scatter(
+            name=f"{name} ({rows.filter(change == sign).height:,})",
+            x=mine["length_before"].to_numpy(),
+            y=mine["length_after"].to_numpy(),
+            customdata=mine["place"].to_numpy(),
+            mode="markers",
+            marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
+            hovertext=stories(
+                scene, mine, pl.format("{} → {} " + markup(scene.noun) + "s", "length_before", "length_after")
+            ),
+            hoverinfo="text",
+            **fading(mine),
+        )
+    figure.update_xaxes(axes[0])
+    figure.update_yaxes(axes[1])
+    figure.update_layout(dragmode="select")
+    if not len(rows):
+        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+    return Drawing(
+        figure,
+        _finding(scene, rows),
+        "Below the dotted line: fewer features after. A neuron that wins fewer words has fewer features to show.",
+        rows.select(
+            "layer",
+            "neuron",
+            *BRUSH,
+            "wins_before",
+            "wins_after",
+            "rarefied_length_before",
+            "rarefied_length_after",
+        ),
+    )
+
+
+def _finding(scene: Scene, rows: pl.DataFrame) -> str:
+    if not len(rows):
+        return f"No neuron is shared by {visible(scene.before.name)} and {visible(scene.after.name)}"
+    before, after = (float(rows[name].to_numpy().mean()) for name in BRUSH)
+    change = after / before - 1
+    if change == 0:
+        return f"{plural(len(rows), 'shared neuron')} on average prefer as many {scene.noun}s after as before"
+    way = "more" if change > 0 else "fewer"
+    return (
+        f"{plural(len(rows), 'shared neuron')} on average prefer {percent(abs(change))} {way} {scene.noun}s after "
+        f"({figure_of(before)} to {figure_of(after)})"
+    )

@@ -1,0 +1,127 @@
+"""Activation mass per POS tag against how often the tag occurs, for the neurons that are picked out."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.dashboard.desk import TagMass
+from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.scene import Scene, places
+from txray.dashboard.stages import StageFolder
+from txray.plots.frame import linear_axis, say
+from txray.plots.text import fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.theme import SIZE
+
+_TOP = 24
+_LONGEST = 90
+_CORPUS = "#C9C9C9"
+
+
+def draw(scene: Scene) -> Drawing:
+    """Bars for the corpus, marks for the mass of the neurons that are picked out, before and after.
+
+    Args:
+        scene: what is looked at; without tags in either stage, it says so.
+
+    Raises:
+        NotReady: the tags are being read.
+    """
+    sides = [stage for stage in (scene.before, scene.after) if "pos" in stage.features]
+    if not sides:
+        return _none()
+    masses = [scene.desk.tag_mass(stage) for stage in sides]
+    names = sorted({name for each in masses for name in each.names})
+    corpus = sum(
+        (_over(names, each, each.corpus.astype(np.float64)) for each in masses), start=np.zeros(len(names))
+    )
+    corpus = corpus / corpus.sum()
+    order = np.argsort(-corpus, kind="stable")[:_TOP]
+    shares = {
+        stage.name: _shares(scene, stage, each, names) for stage, each in zip(sides, masses, strict=True)
+    }
+    ticks = [names[i] for i in order]
+    figure = go.Figure()
+    figure.add_bar(
+        name="share of the words",
+        x=np.arange(len(order)),
+        y=100 * corpus[order],
+        marker={"color": _CORPUS},
+        customdata=ticks,
+        hovertext=[hover(visible(names[i]), f"{percent(corpus[i])} of the words") for i in order],
+        hoverinfo="text",
+    )
+    for (stage, share), shift in zip(shares.items(), (-0.16, 0.16), strict=False):
+        style = scene.styles[stage]
+        figure.add_scatter(
+            name=f"of the mass, {shown(stage)}",
+            x=np.arange(len(order)) + shift,
+            y=100 * share[order],
+            customdata=ticks,
+            mode="markers",
+            marker={
+                "color": style.color,
+                "symbol": style.symbol,
+                "size": 9,
+                "line": {"color": "white", "width": 1},
+            },
+            hovertext=[
+                hover(
+                    f"{visible(names[i])} in {visible(stage)}", f"{percent(share[i])} of the activation mass"
+                )
+                for i in order
+            ],
+            hoverinfo="text",
+        )
+    under = [fitted(visible(tick), _LONGEST, SIZE) for tick in ticks]
+    figure.update_xaxes(
+        tickmode="array",
+        tickvals=np.arange(len(ticks)),
+        ticktext=[markup(tick) for tick in under],
+        tickangle=-90,
+        range=[-0.6, len(ticks) - 0.4],
+        showgrid=False,
+    )
+    values = np.concatenate([corpus[order], *(share[order] for share in shares.values())])
+    figure.update_yaxes(linear_axis(100 * values, "share", unit=" %"))
+    figure.update_layout(dragmode=False)
+    longest = max((text_width(tick, SIZE) for tick in under), default=0)
+    whose = "of the neurons picked out " if scene.view.filtered else ""
+    return Drawing(
+        figure,
+        f"Activation mass {whose}departs from tag frequency by "
+        + ", ".join(
+            f"{np.abs(share - corpus).sum() / 2:.2f} in {visible(stage)}" for stage, share in shares.items()
+        ),
+        f"{plural(len(order), 'tag')}, the most frequent first (total variation over all {len(names)}). "
+        "Click a tag to pick the neurons whose mass falls mostly on it.",
+        pl.DataFrame(
+            {"tag": names, "corpus": corpus, **{f"mass {name}": share for name, share in shares.items()}}
+        ),
+        below=round(18 + longest),
+    )
+
+
+def _over(names: list[str], tags: TagMass, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.zeros(len(names))
+    place = {name: index for index, name in enumerate(names)}
+    result[[place[name] for name in tags.names]] = values
+    return result
+
+
+def _shares(scene: Scene, stage: StageFolder, tags: TagMass, names: list[str]) -> NDArray[np.float64]:
+    """(n_names,) share of the mass of the neurons that are picked out."""
+    mask = np.zeros(sum(stage.layers.values()), np.bool_)
+    mask[places(stage, scene.picked)] = True
+    kept = mask[tags.neuron]
+    mass = np.bincount(tags.feature[kept], weights=tags.mass[kept], minlength=len(tags.names))
+    total = mass.sum()
+    return _over(names, tags, np.asarray(mass / total if total else mass, np.float64))
+
+
+def _none() -> Drawing:
+    figure = go.Figure()
+    say(figure, "These stages hold no POS tags. Collect them with '--features token,pos' to see this.")
+    return Drawing(figure, "No POS tags", "", pl.DataFrame())

@@ -1,0 +1,137 @@
+"""How far neurons moved against how sure that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.dashboard.figures.drawing import HEIGHT, NARROW, Drawing
+from txray.dashboard.figures.marks import fading, label, sample, stories
+from txray.dashboard.scene import Scene
+from txray.plots import theme
+from txray.plots.frame import say
+from txray.plots.labels import Box, Label, Side, place
+from txray.plots.text import count, fitted, markup, plural
+from txray.plots.volcano import span
+
+BRUSH = ("hellinger_sq_cv", "z_score")
+"""Columns along the axes."""
+
+_LABELS = 9
+_SIZE, _LONGEST, _RADIUS = 11, 150, 4.5
+_SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
+
+
+def draw(scene: Scene) -> Drawing:
+    """One mark per tested neuron; those that stand out are named.
+
+    Args:
+        scene: what is looked at.
+    """
+    level = scene.desk.choices.level
+    rows = scene.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
+    drawn = sample(rows)
+    figure = go.Figure()
+    spans = [span(drawn[name].to_numpy()) for name in BRUSH]
+    for sure, name, color, size in (
+        (False, "no more than chance", theme.UNSURE, 5),
+        (True, f"changed at {100 * level:g} % false discoveries", theme.CHANGED, 2 * _RADIUS),
+    ):
+        mine = drawn.filter((pl.col("q_value") <= level) == sure)
+        if not len(mine):
+            continue
+        number = int(((rows["q_value"] <= level) == sure).sum())
+        figure.add_scatter(
+            name=f"{name} ({count(number)})",
+            x=mine[BRUSH[0]].to_numpy(),
+            y=mine[BRUSH[1]].to_numpy(),
+            customdata=mine["place"].to_numpy(),
+            mode="markers",
+            marker={"color": color, "size": size, "opacity": 0.7},
+            hovertext=stories(
+                scene,
+                mine,
+                pl.format("H² {}, q-value {}", pl.col(BRUSH[0]).round(3), pl.col("q_value").round(4)),
+            ),
+            hoverinfo="text",
+            **fading(mine),
+        )
+    changed = drawn.filter((pl.col("q_value") <= level) & pl.col("picked"))
+    if len(changed):
+        figure.add_trace(_labels(scene, drawn, changed, spans))
+    figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: nothing changed)")
+    figure.update_yaxes(range=spans[1], title_text="deviations above chance")
+    for each, axis in zip(spans, ("x", "y"), strict=True):
+        if each[0] < 0 < each[1]:
+            figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
+    figure.update_layout(dragmode="select")
+    if not len(rows):
+        say(figure, _empty(scene))
+    return Drawing(
+        figure,
+        _finding(scene, rows, level),
+        "Right: moved far. Up: surely more than chance. Named: what they prefer beyond its frequency, after.",
+        rows.drop("picked", "place"),
+    )
+
+
+def _finding(scene: Scene, rows: pl.DataFrame, level: float) -> str:
+    if not len(rows):
+        return "What is more than chance is not known"
+    changed = int((rows["q_value"] <= level).sum())
+    told = f"{count(changed)} of {plural(len(rows), 'tested neuron')} changed more than chance"
+    done = set(scene.layers) & set(scene.pair.tested)
+    return told if scene.tested else f"{told} ({len(done)} of {len(scene.layers)} layers tested so far)"
+
+
+def _empty(scene: Scene) -> str:
+    if scene.pair.problem:
+        return scene.pair.problem
+    if not scene.desk.choices.permutations:
+        return "Tests were left out (--permutations 0); serve again without that to see what is more than chance."
+    if scene.tested:
+        return "No neuron is preferred in both stages often enough to be tested."
+    return "Being tested: this fills by itself, it takes some seconds for each layer."
+
+
+def _labels(scene: Scene, drawn: pl.DataFrame, changed: pl.DataFrame, spans: list[list[float]]) -> go.Scatter:
+    """Names of the neurons that moved farthest or are surest, as many as find room."""
+    size = np.array([NARROW - 80, HEIGHT - 102])
+    low, high = np.array(spans).T
+
+    def pixels(rows: pl.DataFrame) -> NDArray[np.float64]:
+        share = (rows.select(BRUSH).to_numpy() - low) / (high - low)
+        return np.asarray(np.stack((share[:, 0], 1 - share[:, 1]), axis=1) * size)
+
+    rank = pl.min_horizontal(*(pl.col(name).rank(descending=True) for name in BRUSH))
+    chosen = changed.with_columns(rank=rank).sort("rank", "place").head(_LABELS)
+    others = drawn.filter(~pl.col("place").is_in(chosen["place"].implode()))
+    labels = [
+        Label(fitted(label(scene, row, "beyond_after"), _LONGEST, _SIZE), float(x), float(y), _SIDES)
+        for row, (x, y) in zip(chosen.iter_rows(named=True), pixels(chosen), strict=True)
+    ]
+    placed = place(
+        labels,
+        area=Box(0, 0, float(size[0]), float(size[1])),
+        size=_SIZE,
+        radius=_RADIUS,
+        # Those that a label may not hide: of thousands, the loudest.
+        others=[(float(x), float(y)) for x, y in pixels(others.sort("z_score", descending=True).head(400))],
+    )
+    found = [i for i, side in enumerate(placed) if side is not None]
+    return go.Scatter(
+        x=chosen[BRUSH[0]].gather(found).to_list(),
+        y=chosen[BRUSH[1]].gather(found).to_list(),
+        # Markers that are not seen keep the text away from those that are.
+        mode="markers+text",
+        marker={"size": 2 * _RADIUS, "opacity": 0},
+        text=[markup(labels[i].text) for i in found],
+        textposition=[placed[i] for i in found],
+        textfont={"size": _SIZE, "color": theme.INK},
+        showlegend=False,
+        hoverinfo="skip",
+        meta="labels",
+        unselected={"textfont": {"color": theme.INK}},
+    )

@@ -1,0 +1,257 @@
+"""Everything about one neuron, as the plain record that the page's details are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from txray.dashboard.desk import Desk, Pair
+from txray.dashboard.look import Look, hellinger_of
+from txray.dashboard.processes import NotReady
+from txray.dashboard.stages import StageFolder
+from txray.dashboard.view import View
+from txray.errors import TxrayError, UsageError
+from txray.plots.features import Preferred
+from txray.plots.frame import kind_noun
+from txray.plots.text import count, figure_of, plural, visible
+from txray.plots.theme import StageStyle, stage_styles
+
+_FEATURES = 60
+_LIFTED = 30
+_EXEMPLARS = 8
+
+
+def record(view: View, desk: Desk) -> dict[str, Any]:
+    """What the neuron of a view prefers, where it fires, and what became of it.
+
+    Args:
+        view: that names a neuron.
+        desk: for the stages.
+
+    Raises:
+        UsageError: no such neuron.
+        NotReady: a stage is being read.
+    """
+    look = Look.of(view, desk)
+    styles = stage_styles(desk.library.names)
+    weight = desk.choices.weight
+    own = [look.preferred(stage, look.kind, weight) for stage in look.sides]
+    row, pair = _row(view, desk, look)
+    state = str(row["shown"]) if row else "shared" if len(own) == 1 and len(own[0]) else "unpreferred"
+    return {
+        "title": f"Neuron {look.neuron}",
+        "href": None,
+        "state": state,
+        "sentence": _sentence(look, own, row, pair),
+        "sides": [_side(stage, styles) for stage in look.sides],
+        "beyond": [],
+        "tables": [*_tables(look, own, weight), *_lifted(look, own)],
+        "exemplars": [
+            {**_side(stage, styles), "items": _exemplars(stage.exemplars(look.layer, look.neuron))}
+            for stage in look.sides
+        ],
+        "stages": [_stage(stage, look, desk, styles) for stage in look.stages],
+    }
+
+
+def _side(stage: StageFolder, styles: Mapping[str, StageStyle]) -> dict[str, str]:
+    return {"name": visible(stage.name), "color": styles[stage.name].color}
+
+
+def _row(view: View, desk: Desk, look: Look) -> tuple[dict[str, Any] | None, Pair | None]:
+    """The neuron's row in the comparison of the two stages; None where they cannot be compared."""
+    if len(look.sides) < 2:
+        return None, None
+    try:
+        before, after = look.sides
+        pair = desk.pair(before, after, view.feature, look.layer)
+    except NotReady:
+        raise
+    except TxrayError:
+        return None, None
+    if look.layer not in pair.layers:
+        return None, None
+    found = pair.neurons.filter((pl.col("layer") == look.layer) & (pl.col("neuron") == look.neuron))
+    return found.row(0, named=True), pair
+
+
+def _sentence(look: Look, own: Sequence[Preferred], row: Mapping[str, Any] | None, pair: Pair | None) -> str:
+    """What happened to the neuron, in words."""
+    noun = kind_noun(look.kind)
+    names = [visible(stage.name) for stage in look.sides]
+    lengths = [plural(len(side), noun) if len(side) else "nothing" for side in own]
+    if len(own) == 1:
+        return f"Prefers {lengths[0]} in {names[0]}."
+    told = f"Prefers {lengths[0]} in {names[0]}, {lengths[1]} in {names[1]}."
+    distance = hellinger_of(own[0], own[1])
+    if distance is not None:
+        told += f" Hellinger distance {distance:.3f}."
+    if row is None or pair is None:
+        return told
+    if look.layer not in pair.tested:
+        return told + (
+            f" {pair.problem}" if pair.problem else " Whether that is more than chance is being tested."
+        )
+    if row["q_value"] is not None:
+        sure = "changed" if row["q_value"] <= 0.05 else "no more than chance"
+        told += (
+            f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
+            f"{row['distance_null']:.3f}: {sure} (q = {figure_of(row['q_value'])})."
+        )
+        if row["hellinger_sq_cv"] is not None:
+            told += (
+                f" Cross-validated H² {row['hellinger_sq_cv']:.3f}, 95 % interval {row['hellinger_sq_cv_low']:.3f} to "
+                f"{row['hellinger_sq_cv_high']:.3f}."
+                if row["hellinger_sq_cv_low"] is not None
+                else f" Cross-validated H² {row['hellinger_sq_cv']:.3f}."
+            )
+    elif row["shown"] == "unsure":
+        told += " It may have come or gone by chance: it fires too rarely to tell."
+    elif row["state"] in ("avoided", "gained"):
+        told += f" {str(row['state']).capitalize()} more than chance (q = {figure_of(row['rate_q_value'])})."
+    elif row["state"] == "shared":
+        told += " It fires too rarely for a test."
+    return told
+
+
+def _tables(look: Look, own: Sequence[Preferred], weight: str) -> list[dict[str, Any]]:
+    """Features by probability, kind by kind."""
+    found = []
+    kinds = [look.kind, *(kind for kind in ("token", "pos", "output", "label") if kind != look.kind)]
+    for kind in kinds:
+        if not all(kind in stage.features for stage in look.sides):
+            continue
+        sides = own if kind == look.kind else [look.preferred(stage, kind, weight) for stage in look.sides]
+        rows = _joined([dict(zip(s.feature, s.probability.tolist(), strict=True)) for s in sides], _FEATURES)
+        union = len({name for side in sides for name in side.feature})
+        if rows:
+            found.append(
+                {
+                    "kind": kind,
+                    "title": f"Preferred {kind_noun(kind)}s",
+                    "note": f"by probability, {len(rows)} strongest of {count(union)}"
+                    if union > len(rows)
+                    else "by probability",
+                    "unit": "percent",
+                    "rows": rows,
+                }
+            )
+    return found
+
+
+def _lifted(look: Look, own: Sequence[Preferred]) -> list[dict[str, Any]]:
+    """Features by how much they outdo their frequency."""
+    lifts = [
+        {name: value for name, value in zip(side.feature, side.lift.tolist(), strict=True) if value > 1}
+        for side in own
+    ]
+    rows = _joined(lifts, _LIFTED)
+    if not rows:
+        return []
+    table = {
+        "kind": f"{look.kind} lift",
+        "title": "Beyond frequency",
+        "note": "by lift: times as strongly as its frequency in the text would make it",
+        "unit": "times",
+        "rows": rows,
+    }
+    return [table]
+
+
+def _joined(sides: Sequence[Mapping[str, float]], most: int) -> list[list[Any]]:
+    """Name and value before and after, the largest first; one side only is the side after."""
+    before, after = (sides[0], sides[-1]) if len(sides) > 1 else ({}, sides[0])
+    names = sorted(
+        {*before, *after}, key=lambda name: (-max(before.get(name, 0.0), after.get(name, 0.0)), name)
+    )
+    return [[visible(name), before.get(name, 0.0), after.get(name, 0.0)] for name in names[:most]]
+
+
+def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
+    items = []
+    for row in table.head(_EXEMPLARS).iter_rows(named=True):
+        item = {name: row[name] for name in ("activation", "position", "probability")}
+        for name in ("document", "word", "before", "after", "output", "label"):
+            item[name] = (
+                None
+                if row[name] is None
+                else " ".join(map(visible, row[name].split(" ")))
+                if row[name]
+                else ""
+            )
+        values = row.get("activations")
+        item["activations"] = (
+            None
+            if values is None
+            else [
+                None if value is None or not np.isfinite(value) else float(f"{value:.3g}") for value in values
+            ]
+        )
+        items.append(item)
+    return items
+
+
+def _stage(stage: StageFolder, look: Look, desk: Desk, styles: Mapping[str, StageStyle]) -> dict[str, Any]:
+    of_layer = desk.digest(stage, look.kind).filter(pl.col("layer") == look.layer)
+    row = of_layer.row(look.neuron, named=True)
+    mass = float(of_layer["mass"].to_numpy().sum())
+    return {
+        **_side(stage, styles),
+        "length": row["length"],
+        "wins": row["wins"],
+        "mass": row["mass"],
+        "share": row["mass"] / mass if mass else None,
+    }
+
+
+def nearest(view: View, desk: Desk, most: int = 8) -> list[dict[str, Any]]:
+    """Neurons that prefer most nearly the same as the neuron of a view, in either stage.
+
+    Args:
+        view: that names a neuron; it is looked up in the stage after, or before where it is un-preferred after.
+        desk: for the stages.
+        most: neurons per stage.
+
+    Returns:
+        Per stage: `stage`, `color`, and `neurons`: neuron, affinity (1 - H^2, from 0 to 1), words.
+
+    Raises:
+        UsageError: no such neuron.
+        NotReady: a stage is being read.
+    """
+    look = Look.of(view, desk)
+    weight, styles = desk.choices.weight, stage_styles(desk.library.names)
+    held = [(stage, look.preferred(stage, look.kind, weight)) for stage in look.sides]
+    preferred = [(stage, side) for stage, side in held if len(side)]
+    if not preferred:
+        raise UsageError("The neuron prefers nothing in either stage, so none is near it.")
+    own_stage, own = preferred[-1]
+    found = []
+    for stage in look.sides:
+        layer = stage.preferences(look.layer, look.kind).distributions(weight)
+        vector = np.zeros(len(layer.features))
+        places = np.searchsorted(layer.features, list(own.feature))
+        for place, name, share in zip(places, own.feature, own.probability, strict=True):
+            if place < len(layer.features) and layer.features[place] == name:
+                vector[place] = np.sqrt(share)
+        affinity = np.sqrt(layer.matrix) @ vector
+        if stage is own_stage:
+            affinity[look.neuron] = -1
+        names = desk.digest(stage, look.kind).filter(pl.col("layer") == look.layer)["beyond"]
+        order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
+        found.append(
+            {
+                "stage": visible(stage.name),
+                "color": styles[stage.name].color,
+                "own": visible(own_stage.name),
+                "layer": look.layer,
+                "neurons": [
+                    {"neuron": i, "affinity": float(min(affinity[i], 1)), "words": names[i].to_list()}
+                    for i in order
+                ],
+            }
+        )
+    return found

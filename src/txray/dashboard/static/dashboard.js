@@ -1,0 +1,255 @@
+// The page: which part is shown, what its tables hold, what a click or a region in a picture means.
+
+const PAGES = ["overview", "neuron", "feature", "matching", "sources"];
+const pageOf = (path) => {
+  const name = path.split("/").filter(Boolean).pop() ?? "overview";
+  return PAGES.includes(name) ? name : "overview";
+};
+
+const COLUMNS = {
+  neurons: (facts) => [
+    ...(facts.layers.length > 1 && !said("layer") ? [{ key: "layer", heading: "Layer", about: "Name of the layer", show: (row) => word(row.layer), risingFirst: true }] : []),
+    { key: "neuron", heading: "Neuron", about: "Index in the layer", show: (row) => node("a", { href: neuronAddress(row.layer, row.neuron), "data-go": "", tabindex: "-1" }, String(row.neuron)), risingFirst: true },
+    { key: "shown", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: it may have come or gone by chance", show: (row) => node("span", { class: `pill ${row.shown}` }, row.shown), risingFirst: true },
+    { key: "beyond_before", heading: "Prefers before", about: `Beyond frequency, in ${facts.before}`, show: (row) => node("bdi", {}, row.beyond_before.join("  ")), risingFirst: true },
+    { key: "beyond_after", heading: "Prefers after", about: `Beyond frequency, in ${facts.after}`, show: (row) => node("bdi", {}, row.beyond_after.join("  ")), risingFirst: true },
+    { key: "length_before", heading: "Length before", about: `Features preferred in ${facts.before}`, show: (row) => count(row.length_before) },
+    { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
+    { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
+    { key: "hellinger", heading: "Hellinger distance", about: "0: same preferences, 1: nothing in common", show: (row) => fixed(row.hellinger) },
+    { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. What is more than chance comes first", show: (row) => fixed(row.hellinger_sq_cv) },
+    { key: "q_value", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", show: (row) => quantity(row.q_value), risingFirst: true },
+  ],
+  pairs: (facts) => [
+    { key: "before", heading: "Before", about: `Neuron of ${facts.before}`, show: (row) => (row.before === null ? "–" : String(row.before)), sortable: false },
+    { key: "after", heading: "After", about: `Neuron of ${facts.after}`, show: (row) => (row.after === null ? "–" : String(row.after)), sortable: false },
+    { key: "affinity", heading: "Affinity", about: "Overlap of their distributions, 1 is the same", show: (row) => fixed(row.affinity) },
+    { key: "mutual", heading: "Mutual", about: "Whether each is the nearest of the other", show: (row) => (row.state !== "matched" ? "no match" : row.mutual ? "yes" : "no"), sortable: false },
+    { key: "beyond_before", heading: "Prefers before", about: `Beyond frequency, in ${facts.before}`, show: (row) => node("bdi", {}, (row.beyond_before ?? []).join("  ")), sortable: false },
+    { key: "beyond_after", heading: "Prefers after", about: `Beyond frequency, in ${facts.after}`, show: (row) => node("bdi", {}, (row.beyond_after ?? []).join("  ")), sortable: false },
+  ],
+};
+
+const fixed = (number) => (number === null || number === undefined ? "–" : number.toFixed(3));
+const neuronAddress = (layer, neuron) => addressWith({ layer, neuron }, "/neuron");
+
+/** A long table of the page, and what it shows now. */
+class Listing {
+  constructor(name, found, open) {
+    this.name = name;
+    this.found = document.getElementById(found);
+    this.key = "";
+    this.table = new VirtualTable({
+      view: document.getElementById(`${name}-view`),
+      table: document.getElementById(`${name}-table`),
+      head: document.getElementById(`${name}-head`),
+      body: document.getElementById(`${name}-body`),
+      onPick: (row) => this.table.mark(row.id),
+      onEnter: open,
+      onSort: ({ key, falling }) => change({ sort: `${falling ? "-" : ""}${key}` }),
+    });
+    // A click opens, where walking by keys only marks.
+    document.getElementById(`${name}-body`).addEventListener("click", (event) => {
+      const index = event.target.closest("tr[data-index]")?.dataset.index;
+      const row = index === undefined ? undefined : this.source?.at(Number(index));
+      if (row && !event.target.closest("a[href]")) open(row);
+    });
+  }
+
+  /** Show what the address says, unless that is what is shown already. */
+  show(facts, version) {
+    const sort = said("sort") || "-change";
+    const key = JSON.stringify([window.location.search, facts.before, facts.after, facts.layers.length]);
+    if (this.key === `${key} ${version}`) return;
+    const same = this.key.startsWith(`${key} `);
+    this.key = `${key} ${version}`;
+    this.table.use(COLUMNS[this.name](facts), { key: sort.replace(/^-/, ""), falling: sort.startsWith("-") });
+    const former = this.table.view.scrollTop;
+    let first = true;
+    const source = new ServerRows(`/rows/${this.name}${window.location.search}`, () => {
+      if (this.source !== source) return;
+      this.tell(source);
+      if (first) this.table.setRows(source);
+      else this.table.refresh();
+      // More has become known of the same rows: nobody wants to be thrown back to the top.
+      if (first && same) this.table.view.scrollTop = former;
+      first = false;
+    });
+    this.source = source;
+  }
+
+  tell(source) {
+    const noun = this.name === "pairs" ? "pairs and single neurons" : "neurons";
+    this.found.textContent = source.told || (source.length ? `${count(source.length)} ${noun}.` : "No neuron is left; take a filter off.");
+  }
+}
+
+const page = {
+  /** Build what the page's script owns, once. */
+  start() {
+    if (this.listings) return;
+    this.listings = {
+      overview: new Listing("neurons", "found", (row) => go(neuronAddress(row.layer, row.neuron))),
+      matching: new Listing("pairs", "pairs-found", (row) => row.after !== null ? go(addressWith({ neuron: row.after, layer: said("layer_after") || said("layer") }, "/neuron")) : undefined),
+    };
+    this.details = new Detail(document.getElementById("detail"));
+    for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
+    document.addEventListener("click", (event) => this.clicked(event));
+    window.addEventListener("resize", () => this.fitLabels());
+  },
+
+  clicked(event) {
+    const link = event.target.closest("a[href]");
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
+      if (link.dataset.page !== undefined) {
+        event.preventDefault();
+        go(addressWith({}, link.getAttribute("href")));
+        document.getElementById("main").focus({ preventScroll: true });
+        window.scrollTo(0, 0);
+      } else if (link.dataset.go !== undefined) {
+        event.preventDefault();
+        go(link.getAttribute("href"));
+        window.scrollTo(0, 0);
+      }
+    }
+    const save = event.target.closest("button[data-save]");
+    if (save) this.save(save.dataset.figure, save.dataset.save, save);
+  },
+
+  /** Save a picture with its words, as the server frames it for a paper. */
+  async save(name, format, button) {
+    button.disabled = true;
+    try {
+      const answer = await fetch(`/export/${name}.json${window.location.search}`);
+      if (!answer.ok) throw new Error((await answer.text()).trim());
+      const { data, layout } = await answer.json();
+      const { width, height } = layout;
+      const address = await Plotly.toImage({ data, layout }, { format, width, height, scale: format === "png" ? 2 : 1 });
+      const link = node("a", { href: address, download: `${name}.${format}` });
+      link.click();
+      document.documentElement.dataset.saved = `${name}.${format}`;
+    } catch (error) {
+      const place = document.getElementById(`${name}-problem`);
+      place.className = "notice";
+      place.textContent = `It could not be saved: ${error.message}`;
+    }
+    button.disabled = false;
+  },
+
+  /** Names of neurons are placed for a wide panel; where it is narrow they would lie on one another. */
+  fitLabels() {
+    for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+      const labels = (plot.data ?? []).findIndex((trace) => trace.meta === "labels");
+      if (labels < 0) continue;
+      const visible = plot.clientWidth >= 520;
+      if ((plot.data[labels].visible ?? true) !== visible) Plotly.restyle(plot, { visible }, [labels]);
+    }
+  },
+
+  showPage(name) {
+    for (const each of PAGES) {
+      const section = document.getElementById(`page-${each}`);
+      if (section) section.hidden = each !== name;
+    }
+    for (const link of document.querySelectorAll("nav a[data-page]")) {
+      if (link.dataset.page === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+  },
+
+  showExports() {
+    for (const link of document.querySelectorAll("a[data-export]")) {
+      const path = link.getAttribute("href").split("?")[0];
+      link.setAttribute("href", path + window.location.search);
+    }
+  },
+};
+
+window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
+  txray: {
+    /** Make the page what the address says. */
+    follow(path, search, facts, version) {
+      page.start();
+      const name = pageOf(path);
+      page.showPage(name);
+      page.showExports();
+      if (!facts) return "";
+      showChooser(document.getElementById("chooser"), facts);
+      document.getElementById("remarks").replaceChildren(
+        ...[...facts.remarks, ...(facts.problem && name === "overview" ? [facts.problem] : []), ...(facts.note ? [facts.note] : [])].map((text) => node("p", { class: "notice" }, text)));
+      if (name === "overview") {
+        showFilters(document.getElementById("filters"), facts);
+        page.listings.overview.show(facts, version);
+      }
+      if (name === "neuron") showWhichNeuron(document.getElementById("which-neuron"), facts);
+      if (name === "feature") showWhichFeature(document.getElementById("which-feature"), facts);
+      if (name === "matching") {
+        showWhichLayers(document.getElementById("which-layers"), facts);
+        page.listings.matching.show(facts, version);
+      }
+      const title = { overview: `${facts.before} → ${facts.after}`, neuron: said("neuron") ? `Neuron ${said("neuron")}` : "Neuron", feature: said("word") || "Feature", matching: "Matching", sources: "Sources" }[name];
+      document.title = `${title} · txray`;
+      setTimeout(() => page.fitLabels(), 400);
+      return `${path}${search ?? ""} ${version} ${facts.waiting ? "waiting" : "ready"}`;
+    },
+
+    /** Light or dark: as the system says, until somebody says otherwise. */
+    shade(clicks) {
+      const root = document.documentElement;
+      const system = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+      let shade = root.dataset.theme ?? window.localStorage.getItem("txray-theme") ?? system;
+      if (clicks) {
+        shade = shade === "dark" ? "light" : "dark";
+        window.localStorage.setItem("txray-theme", shade);
+      }
+      root.dataset.theme = shade;
+      document.getElementById("shade").textContent = shade === "dark" ? "Light" : "Dark";
+      return shade;
+    },
+
+    detail(record) {
+      page.start();
+      document.getElementById("one-neuron").hidden = !record;
+      if (record) page.details.show(record);
+      return record ? record.title : "";
+    },
+
+    /** A region drawn in a picture bounds the columns along its axes. */
+    brush(selection, id) {
+      const name = id.replace(/-figure$/, "");
+      const columns = BRUSHES[name];
+      if (!selection?.range) {
+        // A double click takes the region away; a picture drawn anew says nothing.
+        if (selection === null && columns.some((column) => column && said(column))) change(Object.fromEntries(columns.filter(Boolean).map((column) => [column, null])));
+        return "";
+      }
+      const changes = {};
+      [["x", columns[0]], ["y", columns[1]]].forEach(([axis, column]) => {
+        const ends = selection.range[axis];
+        if (column && ends) changes[column] = [...ends].sort((a, b) => a - b).map((end) => Number(end).toPrecision(5)).map(Number).join("..");
+      });
+      change(changes);
+      return JSON.stringify(changes);
+    },
+
+    /** A mark is a neuron, a bar a tag, a cell a layer in a stage. */
+    click(clicked, id, facts) {
+      const name = id.replace(/-figure$/, "");
+      const what = clicked?.points?.[0]?.customdata;
+      if (what === undefined || what === null) return "";
+      if (name === "tags") change({ top: what });
+      else if (name === "layers") {
+        const [layer, stage] = what;
+        const names = facts.stages.map((each) => each.name);
+        const place = names.indexOf(stage);
+        change({ layer, after: stage, before: names[Math.max(place - 1, 0)] });
+      } else {
+        const place = Array.isArray(what) ? what[0] : what;
+        const found = facts?.starts.findLast(([, start]) => start <= place);
+        if (found) go(neuronAddress(found[0], place - found[1]));
+        window.scrollTo(0, 0);
+      }
+      return String(what);
+    },
+  },
+});

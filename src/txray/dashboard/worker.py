@@ -1,0 +1,58 @@
+"""The process that does the work: requests come in as lines of JSON, progress and outcomes go out as such."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from txray.dashboard.work import WORK
+from txray.errors import TxrayError
+
+_PATHS = ("out", "neurons", "postings")
+"""Arguments that are files to write."""
+
+
+def main(requests: TextIO, answers: TextIO) -> None:
+    """Do what is asked until nothing more comes.
+
+    Args:
+        requests: one JSON object per line: `work`, a name of `WORK`, and `arguments`.
+        answers: one JSON object per line: `progress` [done, all], `done` true, or `failed` with one line of text.
+    """
+
+    def say(**answer: Any) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    for line in requests:
+        request = json.loads(line)
+        arguments = {
+            name: Path(value) if name in _PATHS else value for name, value in request["arguments"].items()
+        }
+        try:
+            WORK[request["work"]](**arguments, advance=lambda done, of: say(progress=[done, of]))
+        except BrokenPipeError:
+            raise
+        except TxrayError as error:
+            say(failed=str(error))
+        except MemoryError as error:
+            say(failed=f"out of memory ({error or 'no more given'}); serve fewer stages")
+        except Exception as error:
+            say(failed=f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
+        else:
+            say(done=True)
+
+
+if __name__ == "__main__":
+    # Ctrl-C is for the server, which then closes the line of requests.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What libraries print must not come between the answers.
+    own = sys.stdout
+    sys.stdout = sys.stderr
+    # Who asked may have gone meanwhile: then nobody waits for an answer.
+    with suppress(BrokenPipeError):
+        main(sys.stdin, own)
