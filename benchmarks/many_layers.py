@@ -79,7 +79,11 @@ def _stage(number: int, layers: int, neurons: int, stages: int, seed: int) -> St
             )
         exemplars.append(_exemplars(name, active, words[word].reshape(-1, WINS)))
     tagged = pl.DataFrame(
-        {"token": words.tolist(), "pos": tags[np.arange(VOCABULARY) % TAGS].tolist(), "count": corpus.sum(axis=0)},
+        {
+            "token": words.tolist(),
+            "pos": tags[np.arange(VOCABULARY) % TAGS].tolist(),
+            "count": corpus.sum(axis=0),
+        },
         schema=TAG_SCHEMA,
     )
     return Stage(f"step-{number:02d}", collected, pl.concat(exemplars), {"words": int(corpus.sum())}, tagged)
@@ -125,7 +129,17 @@ def _exemplars(layer: str, active: NDArray[np.int64], words: NDArray[np.object_]
         for neuron, mine in zip(active.tolist(), words.tolist(), strict=True):
             for rank in range(_EXEMPLARS):
                 before, after = " ".join(mine[rank : rank + 8]), " ".join(mine[rank + 9 : rank + 17])
-                yield (layer, neuron, rank, 3.0 - rank / 10, f"document-{rank}", 8, mine[rank + 8], before, after)
+                yield (
+                    layer,
+                    neuron,
+                    rank,
+                    3.0 - rank / 10,
+                    f"document-{rank}",
+                    8,
+                    mine[rank + 8],
+                    before,
+                    after,
+                )
 
     names = [name for name in EXEMPLAR_SCHEMA][:9]
     table = pl.DataFrame(list(rows()), schema={name: EXEMPLAR_SCHEMA[name] for name in names}, orient="row")

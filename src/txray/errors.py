@@ -13,7 +13,8 @@
 
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
-    └── PowerWarning            tests that cannot find anything
+    ├── PowerWarning            tests that cannot find anything
+    └── ExposedWarning          a dashboard that other machines can reach
 
 An error text names what, where, the value and the fix. The command line prints it as one line and
 exits with `exit_code`: 2 for a wrong request, 1 for everything else.
@@ -92,3 +93,7 @@ class DominanceWarning(UserWarning):
 
 class PowerWarning(UserWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+
+
+class ExposedWarning(UserWarning):
+    """A dashboard that other machines can reach; the text names the risk and the remedy."""

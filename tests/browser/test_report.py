@@ -24,7 +24,7 @@ READY = "html[data-ready]"
 PATIENCE = 120_000
 """Milliseconds: a busy machine needs many seconds to open a page."""
 IN_VIEW = """(id) => {
-    const row = document.getElementById(id)?.getBoundingClientRect();
+    const row = document.querySelector(`#rows tr[data-id='${id}']`)?.getBoundingClientRect();
     const list = document.getElementById("list").getBoundingClientRect();
     const head = document.getElementById("columns").getBoundingClientRect();
     return row !== undefined && row.top >= head.bottom - 1 && row.bottom <= list.bottom + 1;
@@ -136,9 +136,9 @@ def explorer(shared: Visit) -> Iterator[Page]:
 def listed(page: Page) -> list[int]:
     """All neurons of the list in their order, read from a window high enough to hold them all."""
     page.evaluate("document.querySelector('.browser').style.height = '100000px'")
-    rows = "[...document.querySelectorAll('#rows tr[data-neuron]')]"
+    rows = "[...document.querySelectorAll('#rows tr[data-id]')]"
     until(page, f"{rows}.length === document.getElementById('neurons').ariaRowCount - 1")
-    neurons = page.evaluate(f"{rows}.map((row) => Number(row.dataset.neuron))")
+    neurons = page.evaluate(f"{rows}.map((row) => Number(row.dataset.id))")
     page.evaluate("document.querySelector('.browser').style.height = ''")
     # Two frames, so that the page has seen the small window before anybody makes it large again.
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -151,6 +151,11 @@ def until(page: Page, condition: str) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(20)
+
+
+def row_of(neuron: int) -> str:
+    """Selector of a neuron's row in the list."""
+    return f"#rows tr[data-id='{neuron}']"
 
 
 def picked(page: Page) -> str:
@@ -303,10 +308,10 @@ def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
     )
     page.click("#columns th[data-key=change] button")
     grey = page.evaluate(
-        "[...document.querySelectorAll('#rows tr.chance')].map((row) => Number(row.dataset.neuron))"
+        "[...document.querySelectorAll('#rows tr.faint')].map((row) => Number(row.dataset.id))"
     )
     drawn = page.evaluate(
-        "[...document.querySelectorAll('#rows tr[data-neuron]')].map((row) => Number(row.dataset.neuron))"
+        "[...document.querySelectorAll('#rows tr[data-id]')].map((row) => Number(row.dataset.id))"
     )
     unsure = set(neurons.filter(~pl.col("sure"))["neuron"])
     assert grey == [neuron for neuron in drawn if neuron in unsure]
@@ -322,7 +327,7 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
         (tested.row(-1, named=True), "no more than chance"),
     ):
         explorer.fill("#query", str(row["neuron"]))
-        explorer.click(f"#neuron-{row['neuron']}")
+        explorer.click(row_of(row["neuron"]))
         told = explorer.inner_text("#detail .lead")
         numbers = re.search(
             r"At equal numbers of activations ([\d.]+), where nothing changed ([\d.]+):", told
@@ -341,14 +346,14 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     unsure = comparisons[2].neurons.filter(pl.col("confident_state") == "unsure")["neuron"][0]
     explorer.select_option("#pair", "2")
     explorer.fill("#query", str(unsure))
-    explorer.click(f"#neuron-{unsure}")
+    explorer.click(row_of(unsure))
     assert "no more than chance" in explorer.inner_text("#detail .lead")
     assert picked(explorer).startswith(f"Neuron {unsure} unsure")
 
 
 def test_click_shows_what_the_neuron_prefers(explorer: Page, stages: list[Stage]) -> None:
     explorer.fill("#query", "33")
-    explorer.click("#neuron-33")
+    explorer.click(row_of(33))
     assert picked(explorer).startswith("Neuron 33")
     explorer.click("#detail .features.token summary")
     before, after = (probabilities(stage, 33) for stage in stages[:2])
@@ -370,7 +375,7 @@ def test_click_shows_what_the_neuron_prefers(explorer: Page, stages: list[Stage]
 
 def test_bars_are_as_long_as_the_probabilities(explorer: Page, stages: list[Stage]) -> None:
     explorer.fill("#query", "33")
-    explorer.click("#neuron-33")
+    explorer.click(row_of(33))
     p, q = (probabilities(stage, 33, "pos") for stage in stages[:2])
     most = max(*p.values(), *q.values())
     for row in explorer.locator("#detail .features.pos tbody tr").all():
@@ -385,7 +390,7 @@ def test_bars_are_as_long_as_the_probabilities(explorer: Page, stages: list[Stag
 def test_exemplars_stand_in_context(explorer: Page, stages: list[Stage]) -> None:
     explorer.select_option("#pair", "2")
     explorer.fill("#query", "45")
-    explorer.click("#neuron-45")
+    explorer.click(row_of(45))
     sections = explorer.locator("#detail .exemplars")
     assert sections.count() == 2
     for section, stage in zip(sections.all(), stages[2:], strict=True):
@@ -408,7 +413,7 @@ def test_exemplars_stand_in_context(explorer: Page, stages: list[Stage]) -> None
 
 def test_sizes_over_all_stages(explorer: Page, stages: list[Stage]) -> None:
     explorer.fill("#query", "50")
-    explorer.click("#neuron-50")
+    explorer.click(row_of(50))
     rows = explorer.locator("#detail .over tbody tr").all()
     for row, stage in zip(rows, stages, strict=True):
         preferences = stage.preferences()
@@ -422,7 +427,7 @@ def test_sizes_over_all_stages(explorer: Page, stages: list[Stage]) -> None:
 def test_unpreferred_neurons_have_no_features(explorer: Page, comparisons: list[Comparison]) -> None:
     neuron = comparisons[0].neurons.filter(pl.col("state") == "unpreferred")["neuron"][0]
     explorer.fill("#query", str(neuron))
-    explorer.click(f"#neuron-{neuron}")
+    explorer.click(row_of(neuron))
     assert "Prefers nothing in either stage" in explorer.inner_text("#detail")
     assert explorer.locator("#detail .features").count() == 0
 
@@ -435,15 +440,17 @@ def test_walks_by_keyboard(explorer: Page) -> None:
     for _ in range(3):
         explorer.keyboard.press("ArrowDown")
     assert picked(explorer).startswith("Neuron 3 ")
-    assert explorer.get_attribute("#neurons", "aria-activedescendant") == "neuron-3"
-    assert explorer.get_attribute("#neuron-3", "aria-selected") == "true"
+    assert explorer.get_attribute("#neurons", "aria-activedescendant") == explorer.get_attribute(
+        row_of(3), "id"
+    )
+    assert explorer.get_attribute(row_of(3), "aria-selected") == "true"
     explorer.keyboard.press("ArrowUp")
     assert picked(explorer).startswith("Neuron 2 ")
     explorer.keyboard.press("End")
     assert picked(explorer).startswith("Neuron 59 ")
-    assert explorer.evaluate(IN_VIEW, "neuron-59")
+    assert explorer.evaluate(IN_VIEW, "59")
     explorer.keyboard.press("Home")
-    assert explorer.evaluate(IN_VIEW, "neuron-0")
+    assert explorer.evaluate(IN_VIEW, "0")
     explorer.keyboard.press("End")
     explorer.keyboard.press("PageUp")
     here = int(picked(explorer).split()[1])
@@ -485,7 +492,7 @@ def test_the_address_keeps_the_neuron(visit: Visit) -> None:
     assert "#" not in page.url
     page.select_option("#pair", "1")
     page.fill("#query", "21")
-    page.click("#neuron-21")
+    page.click(row_of(21))
     assert page.url.endswith("#neuron=21&pair=2")
     page.reload()
     page.wait_for_selector(READY)
@@ -500,7 +507,7 @@ def test_deep_link_opens_the_neuron(browser: Browser, file: Path, comparisons: l
     assert picked(visit.page).startswith(f"Neuron {neuron} gained")
     assert visit.page.input_value("#pair") == "2"
     until(visit.page, "document.querySelector('#explorer').getBoundingClientRect().top < 200")
-    shown = visit.page.locator(f"#neuron-{neuron}")
+    shown = visit.page.locator(row_of(neuron))
     assert shown.get_attribute("aria-selected") == "true"
     # Within the open page, with a filter in the way.
     visit.page.fill("#query", "qqqq")
@@ -526,11 +533,11 @@ def test_switching_the_comparison_keeps_the_neuron(explorer: Page, comparisons: 
         "zero-shot → sup",
     ]
     explorer.fill("#query", "17")
-    explorer.click("#neuron-17")
+    explorer.click(row_of(17))
     for pair, comparison in enumerate(comparisons):
         explorer.select_option("#pair", str(pair))
         row = comparison.neurons.row(17, named=True)
-        cells = explorer.locator("#neuron-17 td").all_inner_texts()
+        cells = explorer.locator(f"{row_of(17)} td").all_inner_texts()
         assert cells[1].strip() == row["confident_state"]
         assert cells[3:5] == [str(row["length_before"]), str(row["length_after"])]
         assert cells[7] == ("–" if row["hellinger"] is None else f"{row['hellinger']:.3f}")

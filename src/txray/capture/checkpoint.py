@@ -19,7 +19,7 @@ from txray.files import atomic_file
 from txray.preferences.state import below
 from txray.preferences.store import CHECKPOINT
 
-_FORMAT = 2
+_FORMAT = 3
 _META = "txray"
 
 Arrays = dict[str, NDArray[Any]]

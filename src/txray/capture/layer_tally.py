@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.capture.context import around
 from txray.capture.encoding import Encoded, Indices, Text
 from txray.capture.features import SUBWORD, features_of
 from txray.capture.reading import Window
@@ -20,12 +22,13 @@ from txray.capture.responses import (
     as_numpy,
     is_finite,
     pooled,
+    pooled_at,
     row_sums,
     selected,
     strongest_units,
 )
 from txray.capture.site import Site
-from txray.capture.strongest_positions import StrongestPositions
+from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.words import Words, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
 from txray.preferences.reduction import run_starts
@@ -105,6 +108,9 @@ class LayerTally:
             words.key[strong.unit],
             words.word[strong.unit],
             lambda i: words.occurrence(int(strong.unit[i])),
+            lambda kept: around(
+                words.row, words.word, strong.unit[kept], strong.neuron[kept], partial(pooled_at, flat, units)
+            ),
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -168,7 +174,7 @@ class LayerTally:
         words.check(self.site.layer)(row_sums(dense))
         return as_numpy(dense)
 
-    def _finish(self, text: Text, answered: int, responses: Responses) -> None:
+    def _finish(self, text: Text, answered: int, responses: Responses, surroundings: Surroundings) -> None:
         """Add a whole document, of which each neuron credits its strongest word."""
         self._account(len(np.unique(responses.unit)), answered)
         fold = np.full(len(responses.unit), text.key % self._folds, np.int64)
@@ -183,6 +189,7 @@ class LayerTally:
             np.full(len(responses.unit), text.key, np.int64),
             responses.unit,
             lambda i: occurrence_of(text, int(responses.unit[i])),
+            lambda kept: surroundings(responses.neuron[kept]),
         )
 
     def _account(self, credited: int, words: int) -> None:

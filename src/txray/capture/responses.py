@@ -105,6 +105,25 @@ def pooled(flat: Tensor, units: Units) -> Tensor:
         return result.index_reduce_(0, owner, values, "amax", include_self=False)
 
 
+def pooled_at(flat: Tensor, units: Units, unit: Indices, neuron: Indices) -> NDArray[np.floating]:
+    """Single activations out of those that `pooled` gives, without making the others.
+
+    Args:
+        flat: (documents * time, neurons).
+        units: n_units of them.
+        unit, neuron: (n,) which.
+
+    Returns:
+        (n,) activations.
+    """
+    sizes = (units.ends - units.starts)[unit]
+    starts = np.cumsum(sizes) - sizes
+    piece = np.repeat(units.starts[unit] - starts, sizes) + np.arange(sizes.sum())
+    place = torch.from_numpy(units.place[piece]).to(flat.device)
+    column = flat[place, torch.from_numpy(np.repeat(neuron, sizes)).to(flat.device)][:, None]
+    return as_numpy(pooled(column, Units(np.arange(len(piece)), starts, units.pooling)))[:, 0]
+
+
 def strongest(flat: Tensor, units: Units) -> tuple[NDArray[np.floating], Indices]:
     """The largest activation of each unit, and the neuron that has it.
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.capture.context import around
 from txray.capture.encoding import Indices, Text
 from txray.capture.responses import Responses
 from txray.capture.words import Words
 from txray.errors import CorpusError
+from txray.preferences.exemplars import CONTEXT
+
+Surroundings = Callable[[Indices], NDArray[np.floating]]
+"""(m,) neurons -> (m, 2 * CONTEXT + 1) their activations around their strongest words of a document."""
 
 
 @dataclass(slots=True)
@@ -24,6 +30,8 @@ class _Open:
         left: words to come.
         answered: words so far that the layer answered to.
         value, word: (n_neurons,) the strongest activation so far, and where.
+        around: (n_neurons, 2 * CONTEXT + 1) the activations around it. None while all of the document came at once:
+            then they are looked up, for those few neurons whose exemplars they are.
     """
 
     text: Text | None
@@ -31,6 +39,7 @@ class _Open:
     answered: int
     value: NDArray[np.floating]
     word: Indices
+    around: NDArray[np.float64] | None = None
 
 
 class StrongestPositions:
@@ -40,7 +49,9 @@ class StrongestPositions:
         """Start without documents."""
         self._open: dict[int, _Open] = {}
 
-    def offer(self, dense: NDArray[np.floating], words: Words) -> Iterator[tuple[Text, int, Responses]]:
+    def offer(
+        self, dense: NDArray[np.floating], words: Words
+    ) -> Iterator[tuple[Text, int, Responses, Surroundings]]:
         """Add words, and give what is complete.
 
         Args:
@@ -48,8 +59,8 @@ class StrongestPositions:
             words: n_words of them.
 
         Yields:
-            Each document of which the last word was added, how many words of it the layer answered to, and its
-            responses, with words as units.
+            Each document of which the last word was added, how many words of it the layer answered to, its
+            responses, with words as units, and what is around them.
         """
         # A document counts the words that the layer does not answer to as well, or it would never end.
         expected = np.bincount(words.window.row, minlength=len(words.batch))
@@ -59,13 +70,19 @@ class StrongestPositions:
                 continue
             document = self._document(encoded.text, dense.shape[1], dense.dtype)
             here = slice(int(bounds[row]), int(bounds[row + 1]))
-            _strengthen(document, dense[here], words.word[here])
+            part = partial(_around, dense[here], words.word[here], document)
+            stronger = _strengthen(document, dense[here], words.word[here])
+            if expected[row] < encoded.text.readable:
+                if document.around is None:
+                    document.around = np.full((dense.shape[1], 2 * CONTEXT + 1), np.nan)
+                document.around[stronger] = part(stronger)
             document.answered += here.stop - here.start
             document.left -= int(expected[row])
             if document.left == 0:
                 del self._open[encoded.text.key]
                 responses = Responses.of(document.word, np.arange(dense.shape[1]), document.value)
-                yield encoded.text, document.answered, responses
+                known = part if document.around is None else document.around.__getitem__
+                yield encoded.text, document.answered, responses, known
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
@@ -76,14 +93,15 @@ class StrongestPositions:
             ),
             "value": np.array([each.value for _, each in held], np.float64),
             "word": np.array([each.word for _, each in held], np.int64),
+            "around": np.array([each.around for _, each in held], np.float64),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self._open = {
-            key: _Open(None, left, answered, value, word)
-            for (key, left, answered), value, word in zip(
-                state["open"].tolist(), state["value"], state["word"], strict=True
+            key: _Open(None, left, answered, value, word, known)
+            for (key, left, answered), value, word, known in zip(
+                state["open"].tolist(), state["value"], state["word"], state["around"], strict=True
             )
         }
 
@@ -98,12 +116,22 @@ class StrongestPositions:
         return found
 
 
-def _strengthen(document: _Open, dense: NDArray[np.floating], words: Indices) -> None:
+def _strengthen(document: _Open, dense: NDArray[np.floating], words: Indices) -> Indices:
+    """Add a part of a document; the neurons that have a stronger word now."""
     if len(dense) == 0:
-        return
+        return np.zeros(0, np.int64)
     place = dense.argmax(axis=0)
     value, word = np.take_along_axis(dense, place[None], axis=0)[0], words[place]
     # Parts of a document may come in any order.
     stronger = (value > document.value) | ((value == document.value) & (word < document.word))
     document.value = np.where(stronger, value, document.value)
     document.word = np.where(stronger, word, document.word)
+    return np.flatnonzero(stronger)
+
+
+def _around(
+    dense: NDArray[np.floating], words: Indices, document: _Open, neuron: Indices
+) -> NDArray[np.floating]:
+    """(m, 2 * CONTEXT + 1) of some neurons around their strongest words, which are all in this part."""
+    unit = np.searchsorted(words, document.word[neuron])
+    return around(np.zeros_like(words), words, unit, neuron, lambda unit, neuron: dense[unit, neuron])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,7 @@ from txray.capture.reading import Window
 from txray.capture.responses import Check
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
-
-_CONTEXT = 8
-"""Words shown either side of an exemplar."""
+from txray.preferences.exemplars import CONTEXT
 
 _LONGEST = 200
 """Characters shown of a word in an exemplar."""
@@ -139,12 +137,17 @@ def occurrence_of(
         document=text.document.id,
         position=position,
         word=_shown(words[position]),
-        before=" ".join(map(_shown, words[max(0, position - _CONTEXT) : position])),
-        after=" ".join(map(_shown, words[position + 1 : position + 1 + _CONTEXT])),
+        before=_joined(words[max(0, position - CONTEXT) : position]),
+        after=_joined(words[position + 1 : position + 1 + CONTEXT]),
         output=output,
         probability=probability,
         label=text.document.labels.get("label"),
     )
+
+
+def _joined(words: Sequence[str]) -> str:
+    # Whoever splits the text at its spaces must find these words again: each has an activation of its own.
+    return " ".join(_shown(word).replace(" ", "␣") for word in words)
 
 
 def _shown(word: str) -> str:

@@ -30,7 +30,7 @@ from txray.cli import (
     train,
 )
 from txray.cli.tables import printable
-from txray.errors import DominanceWarning, PowerWarning, TxrayError
+from txray.errors import DominanceWarning, ExposedWarning, PowerWarning, TxrayError
 
 app = typer.Typer(
     name="txray",
@@ -120,7 +120,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, DominanceWarning | PowerWarning):
+        if issubclass(category, DominanceWarning | PowerWarning | ExposedWarning):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

@@ -44,8 +44,9 @@ def serve(
     """Look at stages in a browser: overview, single neurons, features, any pair. Ctrl-C ends it."""
     from txray.dashboard import serve as serve_stages
     from txray.dashboard.demo import demo_stages
+    from txray.dashboard.folders import stage_folders
 
-    folders = stages or demo_stages(say=lambda line: typer.echo(line, err=True))
+    folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
     dashboard = serve_stages(
         *folders,
         host=host,

@@ -1,5 +1,5 @@
 """The dashboard: look at stages in a browser; what is looked at stands in the address."""
 
-from txray.dashboard.server import Dashboard, ExposedWarning, serve
+from txray.dashboard.server import Dashboard, serve
 
-__all__ = ["Dashboard", "ExposedWarning", "serve"]
+__all__ = ["Dashboard", "serve"]

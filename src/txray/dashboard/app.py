@@ -18,6 +18,7 @@ from txray.dashboard.facts import facts
 from txray.dashboard.figures import FIGURES
 from txray.dashboard.guard import Guard
 from txray.dashboard.headline import headline
+from txray.dashboard.parts import BLANK
 from txray.dashboard.processes import NotReady
 from txray.dashboard.records import record
 from txray.dashboard.rows import neuron_rows, pair_rows, sorted_rows
@@ -26,12 +27,11 @@ from txray.dashboard.view import View, completed
 from txray.errors import TxrayError
 from txray.plots import to_html
 from txray.pruning import Pruning
-from txray.reporting.packing import static
+from txray.reporting.packing import look, static
 
 _SHARED = ("parts.js", "table.js", "detail.js")
 """Scripts of the report that pages of the dashboard are made with, too."""
 _OWN = ("source.js", "controls.js", "dashboard.js")
-_EMPTY = {"data": [], "layout": {"height": 40, "xaxis": {"visible": False}, "yaxis": {"visible": False}}}
 _FLAT = {"height": "0", "overflow": "hidden"}
 
 _PAGE = """<!doctype html>
@@ -127,13 +127,13 @@ def _figures(app: Dash, desk: Desk) -> None:
             if theme is None or view.page != page:
                 return (no_update,) * 7
             if name == "layers" and len(desk.library.layers) == 1:
-                return _EMPTY, _FLAT, "", "", "", "", True
+                return BLANK, _FLAT, "", "", "", "", True
             try:
                 picture = FIGURES[name].draw(view, desk)
                 shown = picture.on_screen(dark=theme == "dark")
             except Exception as error:
                 kind = "empty" if isinstance(error, NotReady) else "notice"
-                return _EMPTY, _FLAT, FIGURES[name].title, "", told(error), kind, False
+                return BLANK, _FLAT, FIGURES[name].title, "", told(error), kind, False
             _brushed(shown, name, view)
             size = {
                 "height": f"{shown.layout.height}px",
@@ -318,8 +318,8 @@ def _addresses(app: Dash, desk: Desk) -> None:
 
     @server.get("/look.css")
     def _style() -> Response:
-        parts = (static("look.css"), own.joinpath("dashboard.css").read_text(encoding="utf-8"))
-        return Response(_colors() + "\n".join(parts), mimetype="text/css")
+        parts = (look(), own.joinpath("dashboard.css").read_text(encoding="utf-8"))
+        return Response("\n".join(parts), mimetype="text/css")
 
     @server.get("/rows/<table>")
     def _rows(table: str) -> Any:
@@ -377,10 +377,3 @@ def _attached(text: str, name: str, kind: str) -> Response:
 
 def _refused(code: int, text: str) -> Response:
     return Response(f"txray: {text}\n", status=code, mimetype="text/plain")
-
-
-def _colors() -> str:
-    from txray.plots.theme import STATE_COLORS, UNSURE
-
-    named = {**STATE_COLORS, "unsure": UNSURE}
-    return ":root { " + " ".join(f"--{state}: {color};" for state, color in named.items()) + " }\n"

@@ -47,6 +47,7 @@ def facts(view: View, desk: Desk, remarks: list[str]) -> dict[str, Any]:
         "ranges": [
             {"column": each.column, "told": _told(each.column, each.low, each.high)} for each in view.ranges
         ],
+        "columns": [[name, text] for name, text in RANGES.items()],
         "remarks": remarks,
         "tags": _tags(view, desk),
         "starts": [],

@@ -8,8 +8,9 @@ import polars as pl
 from dash import dcc, html
 
 from txray.dashboard.desk import Desk
+from txray.dashboard.figures import FIGURES
 from txray.dashboard.figures.features import postings
-from txray.dashboard.parts import cards, grid, stage_label, table, word
+from txray.dashboard.parts import card, cards, grid, stage_label, table, word
 from txray.dashboard.records import nearest
 from txray.dashboard.stages import StageFolder
 from txray.dashboard.view import PAGES, View
@@ -130,19 +131,26 @@ def neuron() -> html.Section:
             html.P("", id="neuron-say", className="notice", hidden=True),
             html.Div(
                 [
-                    html.Article(
-                        id="detail",
-                        className="detail",
-                        tabIndex=-1,
-                        **{"aria-label": "Details of the neuron"},
+                    html.Div(id="neuron-head", className="detail head"),
+                    html.Div(
+                        [
+                            card("neuron", FIGURES["neuron"]),
+                            html.Article(
+                                id="detail",
+                                className="detail",
+                                tabIndex=-1,
+                                **{"aria-label": "Details of the neuron"},
+                            ),
+                        ],
+                        className="stack",
                     ),
                     html.Div(
                         [
-                            *cards("neuron"),
+                            card("timeline", FIGURES["timeline"]),
                             html.Section(id="nearest", className="card"),
                             html.Section(id="pruned", className="card", hidden=True),
                         ],
-                        className="beside",
+                        className="stack",
                     ),
                 ],
                 className="one-neuron",

@@ -19,6 +19,19 @@ GRAPH = {
 """How plotly behaves: saving is done beside the picture, with its words."""
 
 
+BLANK: Mapping[str, Any] = {
+    "data": [],
+    "layout": {
+        "height": 40,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+    },
+}
+"""A figure of nothing, on any ground."""
+
+
 def card(name: str, figure: Figure) -> html.Figure:
     """A place for a picture: its finding as a heading, how to read it, the picture, and what it is saved as.
 
@@ -143,8 +156,3 @@ def stage_label(name: str, color: str) -> html.Span:
     return html.Span(
         [html.Span(className="dot", style={"background": color}), html.Bdi(name)], className="stage"
     )
-
-
-def paired(colors: Mapping[str, str]) -> dict[str, str]:
-    """Colours as properties that the style sheet reads."""
-    return {f"--{name}": color for name, color in colors.items()}

@@ -48,7 +48,7 @@ def record(view: View, desk: Desk) -> dict[str, Any]:
         "sentence": _sentence(look, own, row, pair),
         "sides": [_side(stage, styles) for stage in look.sides],
         "beyond": [],
-        "tables": [*_tables(look, own, weight), *_lifted(look, own)],
+        "tables": [*_tables(view, look, own, weight), *_lifted(view, look, own)],
         "exemplars": [
             {**_side(stage, styles), "items": _exemplars(stage.exemplars(look.layer, look.neuron))}
             for stage in look.sides
@@ -117,7 +117,7 @@ def _sentence(look: Look, own: Sequence[Preferred], row: Mapping[str, Any] | Non
     return told
 
 
-def _tables(look: Look, own: Sequence[Preferred], weight: str) -> list[dict[str, Any]]:
+def _tables(view: View, look: Look, own: Sequence[Preferred], weight: str) -> list[dict[str, Any]]:
     """Features by probability, kind by kind."""
     found = []
     kinds = [look.kind, *(kind for kind in ("token", "pos", "output", "label") if kind != look.kind)]
@@ -125,49 +125,55 @@ def _tables(look: Look, own: Sequence[Preferred], weight: str) -> list[dict[str,
         if not all(kind in stage.features for stage in look.sides):
             continue
         sides = own if kind == look.kind else [look.preferred(stage, kind, weight) for stage in look.sides]
-        rows = _joined([dict(zip(s.feature, s.probability.tolist(), strict=True)) for s in sides], _FEATURES)
-        union = len({name for side in sides for name in side.feature})
-        if rows:
+        shares = [dict(zip(s.feature, s.probability.tolist(), strict=True)) for s in sides]
+        union = len({name for side in shares for name in side})
+        if union:
+            told = (
+                f"by probability, {_FEATURES} strongest of {count(union)}"
+                if union > _FEATURES
+                else "by probability"
+            )
             found.append(
                 {
                     "kind": kind,
                     "title": f"Preferred {kind_noun(kind)}s",
-                    "note": f"by probability, {len(rows)} strongest of {count(union)}"
-                    if union > len(rows)
-                    else "by probability",
+                    "note": told,
                     "unit": "percent",
-                    "rows": rows,
+                    **_joined(view, kind, shares, _FEATURES),
                 }
             )
     return found
 
 
-def _lifted(look: Look, own: Sequence[Preferred]) -> list[dict[str, Any]]:
+def _lifted(view: View, look: Look, own: Sequence[Preferred]) -> list[dict[str, Any]]:
     """Features by how much they outdo their frequency."""
     lifts = [
         {name: value for name, value in zip(side.feature, side.lift.tolist(), strict=True) if value > 1}
         for side in own
     ]
-    rows = _joined(lifts, _LIFTED)
-    if not rows:
+    if not any(lifts):
         return []
     table = {
         "kind": f"{look.kind} lift",
         "title": "Beyond frequency",
         "note": "by lift: times as strongly as its frequency in the text would make it",
         "unit": "times",
-        "rows": rows,
+        **_joined(view, look.kind, lifts, _LIFTED),
     }
     return [table]
 
 
-def _joined(sides: Sequence[Mapping[str, float]], most: int) -> list[list[Any]]:
-    """Name and value before and after, the largest first; one side only is the side after."""
-    before, after = (sides[0], sides[-1]) if len(sides) > 1 else ({}, sides[0])
-    names = sorted(
-        {*before, *after}, key=lambda name: (-max(before.get(name, 0.0), after.get(name, 0.0)), name)
-    )
-    return [[visible(name), before.get(name, 0.0), after.get(name, 0.0)] for name in names[:most]]
+def _joined(view: View, kind: str, sides: Sequence[Mapping[str, float]], most: int) -> dict[str, Any]:
+    """`rows`: name and value of each side, the largest first; `links`: the page of each feature."""
+    best = {
+        name: max(side.get(name, 0.0) for side in sides) for name in {name for side in sides for name in side}
+    }
+    names = sorted(best, key=lambda name: (-best[name], name))[:most]
+    page = view.but(page="feature", feature=kind, neuron=None)
+    return {
+        "rows": [[visible(name), *(side.get(name, 0.0) for side in sides)] for name in names],
+        "links": [page.but(word=name).address for name in names],
+    }
 
 
 def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from txray.dashboard.cache import Cache
 from txray.dashboard.desk import Choices, Desk
 from txray.dashboard.guard import Guard, is_loopback
 from txray.dashboard.stages import Library
-from txray.errors import UsageError
+from txray.errors import ExposedWarning, UsageError
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -31,10 +31,6 @@ PORT = 8050
 """Where the dashboard is looked for; a later port where it is taken."""
 _TRIED = 50
 _THREADS = 16
-
-
-class ExposedWarning(UserWarning):
-    """The dashboard can be reached from other machines; the text names the risk and the remedy."""
 
 
 class Dashboard:

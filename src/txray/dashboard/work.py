@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from txray.dashboard.cache import write_result
 from txray.dashboard.stages import StageFolder
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
-from txray.plots.features import distinctive, strongest
 from txray.plots.text import visible
 from txray.preferences import Preferences, lift
 from txray.preferences.preferences import Weight
@@ -47,14 +45,18 @@ def digest(neurons: Path, postings: Path, stage: str, kind: str, weight: Weight,
     """
     folder = StageFolder.open(stage)
     _check(folder, kind)
+    names = pl.Series(folder.vocabulary(kind)[0].tolist(), dtype=pl.String)
+    shown = pl.Series(list(map(visible, names)), dtype=pl.String)
     rows, found = [], []
     for number, layer in enumerate(folder.layers):
         preferences = folder.preferences(layer, kind)
-        rows.append(_neurons(preferences, weight))
-        found.append(_postings(preferences, weight, number))
+        lifted = lift(preferences)
+        rows.append(_neurons(preferences, weight, lifted, names, shown))
+        found.append(_postings(preferences, weight, lifted, number))
         advance(number + 1, len(folder.layers))
-    table = pl.concat(found).sort("feature_id", "layer", "neuron")
-    names = pl.Series(folder.vocabulary(kind)[0].tolist(), dtype=pl.String)
+    table = pl.concat(found)
+    # Stable, and rows come layer by layer and neuron by neuron: they stay so for each feature.
+    table = table[np.argsort(table["feature_id"].to_numpy(), kind="stable")]
     table = table.with_columns(feature=names.gather(table["feature_id"])).drop("feature_id")
     write_result(postings, table, rows=POSTINGS)
     write_result(neurons, pl.concat(rows))
@@ -69,7 +71,12 @@ def _check(folder: StageFolder, kind: str) -> None:
             )
 
 
-def _neurons(preferences: Preferences, weight: Weight) -> pl.DataFrame:
+def _neurons(
+    preferences: Preferences, weight: Weight, lifted: NDArray[np.float64], names: pl.Series, shown: pl.Series
+) -> pl.DataFrame:
+    totals = preferences.totals
+    weights = totals.weights(weight)
+    heaviest = _leading(preferences, totals.sum, totals.sum > 0, 1)
     return pl.DataFrame(
         {
             "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, preferences.n_neurons),
@@ -77,35 +84,36 @@ def _neurons(preferences: Preferences, weight: Weight) -> pl.DataFrame:
             "length": preferences.lengths().astype(np.uint32),
             "wins": preferences.wins(),
             "mass": preferences.mass(),
-            "top": _heaviest(preferences),
-            "strongest": _lists(strongest(preferences, NAMED, weight)),
-            "beyond": _lists(distinctive(preferences, NAMED)),
+            "top": _lists(preferences, heaviest, names).list.first(),
+            "strongest": _lists(preferences, _leading(preferences, weights, weights > 0, NAMED), shown),
+            "beyond": _lists(preferences, _leading(preferences, lifted, lifted > 1, NAMED), shown),
         }
     )
 
 
-def _lists(names: list[tuple[str, ...]]) -> pl.Series:
-    """A column of lists of words as they are shown; quicker than a list of lists."""
-    flat = pl.Series([visible(word) for word in chain.from_iterable(names)], dtype=pl.String)
-    row = np.repeat(np.arange(len(names)), [len(each) for each in names])
-    grouped = pl.DataFrame({"row": row, "name": flat}).group_by("row", maintain_order=True).agg("name")
-    every = pl.DataFrame({"row": np.arange(len(names))})
-    return every.join(grouped, on="row", how="left", maintain_order="left")["name"].fill_null([])
+def _leading(
+    preferences: Preferences, value: NDArray[np.float64], kept: NDArray[np.bool_], most: int
+) -> NDArray[np.int64]:
+    """Rows of `totals`: of every neuron those of the largest values, the largest first, ties by feature."""
+    neuron = preferences.totals.neuron
+    order = np.lexsort((-value, neuron))
+    starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
+    rank = np.arange(len(order)) - starts[neuron[order]]
+    return np.asarray(order[(rank < most) & kept[order]], np.int64)
 
 
-def _heaviest(preferences: Preferences) -> pl.Series:
-    """(n_neurons,) the feature of most activation mass; null where un-preferred."""
+def _lists(preferences: Preferences, rows: NDArray[np.int64], names: pl.Series) -> pl.Series:
+    """(n_neurons,) lists of names of some rows of `totals`, which stand neuron by neuron."""
     totals = preferences.totals
-    order = np.lexsort((totals.feature_id, -totals.sum, totals.neuron))
-    neuron = totals.neuron[order]
-    first = np.flatnonzero(np.diff(neuron, prepend=-1))
-    place = np.full(preferences.n_neurons, np.nan)
-    place[neuron[first]] = totals.feature_id[order[first]]
-    names = pl.Series(preferences.features.tolist(), dtype=pl.String)
-    return names.gather(pl.Series(place).fill_nan(None).cast(pl.Int64))
+    chosen = pl.DataFrame({"neuron": totals.neuron[rows], "name": names.gather(totals.feature_id[rows])})
+    grouped = chosen.group_by("neuron", maintain_order=True).agg("name")
+    every = pl.DataFrame({"neuron": np.arange(preferences.n_neurons)})
+    return every.join(grouped, on="neuron", how="left", maintain_order="left")["name"].fill_null([])
 
 
-def _postings(preferences: Preferences, weight: Weight, layer: int) -> pl.DataFrame:
+def _postings(
+    preferences: Preferences, weight: Weight, lifted: NDArray[np.float64], layer: int
+) -> pl.DataFrame:
     totals = preferences.totals
     weights = totals.weights(weight)
     total = np.bincount(totals.neuron, weights, preferences.n_neurons).astype(np.float64)[totals.neuron]
@@ -117,7 +125,7 @@ def _postings(preferences: Preferences, weight: Weight, layer: int) -> pl.DataFr
             "count": totals.count.astype(np.uint32),
             "mass": totals.sum.astype(np.float32),
             "probability": _share(weights, total).astype(np.float32),
-            "lift": lift(preferences).astype(np.float32),
+            "lift": lifted.astype(np.float32),
         }
     )
 

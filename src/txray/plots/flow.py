@@ -108,13 +108,14 @@ def draw_flow(flow: Flow) -> go.Figure:
         flow: what to draw; at least two stages.
     """
     names, neurons = flow.names, flow.neurons
-    nodes = [(name, side) for name in names for side in ("preferred", "un-preferred")]
-    place = {node: index for index, node in enumerate(nodes)}
     number = {
         (name, side): preferred if side == "preferred" else neurons - preferred
         for name, preferred in zip(names, flow.preferred, strict=True)
         for side in ("preferred", "un-preferred")
     }
+    # A node without neurons would throw plotly's layout of all others into disorder.
+    nodes = [node for node, size in number.items() if size]
+    place = {node: index for index, node in enumerate(nodes)}
     figure = go.Figure(
         go.Sankey(
             arrangement="fixed",

@@ -118,7 +118,7 @@ def fit(figure: go.Figure, *, width: int, height: int, left: int = 64, below: in
         template=theme.template(),
         autosize=True,
         height=height,
-        margin={"l": left, "r": 16, "t": 10 + rows * _LEGEND_ROW, "b": below, "pad": 0},
+        margin={"l": left, "r": 16, "t": 16 + rows * _LEGEND_ROW, "b": below, "pad": 0},
         showlegend=rows > 0,
         legend=_LEGEND,
     )

@@ -26,8 +26,12 @@ EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
     "output": pl.String(),
     "probability": pl.Float64(),
     "label": pl.String(),
+    "activations": pl.List(pl.Float32()),
 }
 """Columns of the exemplar table."""
+
+CONTEXT = 8
+"""Words kept either side of an exemplar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Occurrence:
         document: id of the document.
         position: of the word in the document, from 0.
         word: as written.
-        before, after: up to eight words either side, joined by spaces.
+        before, after: up to eight words either side, joined by spaces, and none of them holds a space itself.
         output: the model's predicted next word (language model) or class (classifier), if asked for.
         probability: of the class `pos`, for classifiers.
         label: the true label of the document, if it has one.
@@ -68,7 +72,10 @@ class ExemplarTally:
             k: occurrences kept per neuron.
         """
         self.k = k
-        self._kept: list[list[tuple[float, int, int, Occurrence]]] = [[] for _ in range(n_neurons)]
+        # The last number is the slot of the neuron in which the activations of the context stand.
+        self._kept: list[list[tuple[float, int, int, Occurrence, int]]] = [[] for _ in range(n_neurons)]
+        # One array for all: an object for each of them would take three times the memory.
+        self._activations = np.empty((n_neurons, k, 2 * CONTEXT + 1), np.float32)
         self._threshold = np.full(n_neurons, -np.inf)
 
     def update(
@@ -78,6 +85,7 @@ class ExemplarTally:
         document_key: NDArray[np.int64],
         position: NDArray[np.int64],
         occurrence: Callable[[int], Occurrence],
+        activations: Callable[[NDArray[np.int64]], NDArray[np.floating]] | None = None,
     ) -> None:
         """Offer occurrences.
 
@@ -87,43 +95,61 @@ class ExemplarTally:
             document_key: (n,) stable hash of the document id.
             position: (n,) of the word in its document.
             occurrence: builds the record of offer i; called only for those that are kept.
+            activations: gives the neuron's activations around each of m offers, (m,) numbers of offers ->
+                (m, 2 * CONTEXT + 1), the word itself in the middle, NaN where there is none; called once, for those
+                that are kept. Not known by default.
         """
         if self.k == 0:
             return
+        fresh: dict[tuple[int, int], int] = {}
         strong = np.flatnonzero(activation >= self._threshold[neuron])
         # The strongest first, so that most of the weaker offers of a neuron are turned away at once.
         for i in strong[np.argsort(-activation[strong], kind="stable")].tolist():
             index, value = int(neuron[i]), float(activation[i])
             rank = (-value, int(document_key[i]), int(position[i]))
             kept = self._kept[index]
-            if len(kept) == self.k:
+            slot = len(kept)
+            if slot == self.k:
                 if rank >= kept[-1][:3]:
                     continue
-                kept.pop()
-            insort(kept, (*rank, occurrence(i)), key=lambda entry: entry[:3])
+                slot = kept.pop()[-1]
+            insort(kept, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
+            fresh[index, slot] = i
             if len(kept) == self.k:
                 self._threshold[index] = -kept[-1][0]
+        if fresh:
+            offers = np.array(list(fresh.values()), np.int64)
+            known = np.float32(np.nan) if activations is None else _single(activations(offers))
+            neurons, slots = np.array(list(fresh), np.int64).T
+            self._activations[neurons, slots] = known
 
     def merge(self, other: ExemplarTally) -> None:
         """Offer everything another tally has kept; the other stays as it is."""
         for index, (mine, theirs) in enumerate(zip(self._kept, other._kept, strict=True)):
-            mine.extend(theirs)
+            around = np.concatenate((self._activations[index], other._activations[index]))
+            mine.extend((*entry[:4], self.k + entry[4]) for entry in theirs)
             mine.sort(key=lambda entry: entry[:3])
             del mine[self.k :]
+            self._activations[index, : len(mine)] = around[[entry[4] for entry in mine]]
+            mine[:] = [(*entry[:4], slot) for slot, entry in enumerate(mine)]
             if len(mine) == self.k and self.k:
                 self._threshold[index] = -mine[-1][0]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
         kept = [[(*entry[:3], astuple(entry[3])) for entry in of_neuron] for of_neuron in self._kept]
-        return {"kept": as_bytes(kept)}
+        return {"kept": as_bytes(kept), "activations": self._around()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self._kept = [
-            [(value, key, position, Occurrence(*fields)) for value, key, position, fields in of_neuron]
+            [
+                (value, key, position, Occurrence(*fields), slot)
+                for slot, (value, key, position, fields) in enumerate(of_neuron)
+            ]
             for of_neuron in from_bytes(state["kept"])
         ]
+        self._activations[self._places()] = state["activations"]
         for index, kept in enumerate(self._kept):
             if len(kept) == self.k and self.k:
                 self._threshold[index] = -kept[-1][0]
@@ -152,4 +178,66 @@ class ExemplarTally:
             for neuron, kept in enumerate(self._kept)
             for rank, entry in enumerate(kept)
         ]
-        return pl.DataFrame(rows, schema=EXEMPLAR_SCHEMA, orient="row")
+        schema = {name: dtype for name, dtype in EXEMPLAR_SCHEMA.items() if name != "activations"}
+        around = pl.Series("activations", self._around(), pl.Array(pl.Float32, 2 * CONTEXT + 1))
+        before, after = _words_in("before"), _words_in("after")
+        own = pl.col("activations").arr.get(CONTEXT)
+        return (
+            pl.DataFrame(rows, schema=schema, orient="row")
+            .with_columns(around)
+            .with_columns(
+                pl.when(own.is_not_nan()).then(
+                    pl.col("activations")
+                    .arr.to_list()
+                    .list.slice(CONTEXT - before, before + 1 + after)
+                    .list.eval(pl.element().fill_nan(None))
+                )
+            )
+        )
+
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Neuron and slot of everything that is kept, by neuron and falling activation."""
+        places = [(neuron, entry[-1]) for neuron, kept in enumerate(self._kept) for entry in kept]
+        neurons, slots = np.array(places, np.int64).reshape(-1, 2).T
+        return neurons, slots
+
+    def _around(self) -> NDArray[np.float32]:
+        """(n, 2 * CONTEXT + 1) the activations around everything that is kept, in that order."""
+        return self._activations[self._places()]
+
+
+def as_exemplars(table: pl.DataFrame) -> pl.DataFrame:
+    """A table that was read from a file, with columns as in `EXEMPLAR_SCHEMA`.
+
+    Tables of versions that did not keep `activations` get them, unknown.
+
+    Raises:
+        ValueError, PolarsError: values that cannot be what was written there.
+    """
+    if "activations" not in table.columns:
+        table = table.with_columns(activations=pl.lit(None, EXEMPLAR_SCHEMA["activations"]))
+    kind = table.schema["activations"]
+    # A cast would make numbers of texts.
+    if not (isinstance(kind, pl.List) and kind.inner is not None and kind.inner.is_float()):
+        raise ValueError(f"exemplars.parquet: column 'activations' is of kind {kind}")
+    table = table.cast(EXEMPLAR_SCHEMA)  # type: ignore[arg-type]
+    if not table["activations"].explode().is_finite().all():
+        raise ValueError("exemplars.parquet: column 'activations' holds what is no number")
+    words = _words_in("before") + 1 + _words_in("after")
+    if table.select((pl.col("activations").list.len() != words).any()).item():
+        raise ValueError("exemplars.parquet: not one of 'activations' for each word of the context")
+    return table
+
+
+def _words_in(column: str) -> pl.Expr:
+    """How many words a column of words joined by spaces holds."""
+    text = pl.col(column)
+    return pl.when(text == "").then(0).otherwise(text.str.count_matches(" ", literal=True) + 1).cast(pl.Int64)
+
+
+def _single(activations: NDArray[np.floating]) -> NDArray[np.float32]:
+    """In single precision; what is too large for that is not known."""
+    with np.errstate(over="ignore"):
+        single = activations.astype(np.float32)
+    single[~np.isfinite(single)] = np.nan
+    return single

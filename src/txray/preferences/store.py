@@ -13,7 +13,7 @@ A folder is complete or absent: it is written to a temporary sibling, synced and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from polars.io.plugins import register_io_source
 
 from txray.errors import StageError, TxrayError
 from txray.files import atomic_folder, sha256_of
-from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA, as_exemplars
 from txray.preferences.folds import MOST_FOLDS
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
@@ -115,36 +115,87 @@ def load_stage(folder: Path | str) -> Stage:
 def _read(place: Path, manifest: dict[str, Any]) -> Stage:
     collected: dict[tuple[str, str], Preferences] = {}
     for kind in manifest["features"]:
-        names, corpus_counts = _read_features(place / f"features.{kind}.parquet", manifest["folds"])
+        vocabulary = read_vocabulary(place, manifest, kind)
         rows = _table(place / f"preferences.{kind}.parquet")
-        if (rows["count"] < 1).any() or (rows["sum"] < 0).any():
-            raise ValueError(f"preferences.{kind}.parquet: a count below 1 or a sum below 0")
-        for layer, n_neurons in manifest["neurons"].items():
+        for layer in manifest["neurons"]:
             of_layer = rows.filter(pl.col("layer") == layer)
-            collected[layer, kind] = Preferences(
-                stage=manifest["name"],
-                layer=layer,
-                feature=kind,
-                selection=manifest["selections"][layer],
-                n_neurons=n_neurons,
-                features=names,
-                corpus_counts=corpus_counts,
-                fold=of_layer["fold"].to_numpy().astype(np.int64),
-                neuron=of_layer["neuron"].to_numpy().astype(np.int64),
-                feature_id=_positions(of_layer["feature"], names),
-                **{name: of_layer[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")},
-            )
+            collected[layer, kind] = _preferences(manifest, layer, kind, vocabulary, of_layer)
     # Cast, so that columns of another kind are found now and not where they are used.
-    exemplars, tags, scales = (
+    exemplars = as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
+    tags, scales = (
         pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
-        for name, schema in (("exemplars", EXEMPLAR_SCHEMA), ("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
+        for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
     return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
 
 
+Vocabulary = tuple[NDArray[np.object_], NDArray[np.int64]]
+"""Features of one kind, sorted, and how often each occurs in the corpus, fold by fold."""
+
+
+def read_vocabulary(place: Path, manifest: Mapping[str, Any], kind: str) -> Vocabulary:
+    """What `read_layer` needs of a kind of feature, and all layers have in common.
+
+    Args:
+        place: the stage folder.
+        manifest: from `read_manifest`.
+        kind: one of its features.
+    """
+    return _read_features(place / f"features.{kind}.parquet", manifest["folds"])
+
+
+def read_layer(
+    place: Path,
+    manifest: Mapping[str, Any],
+    layer: str,
+    kind: str,
+    vocabulary: Vocabulary,
+    neuron: int | None = None,
+) -> Preferences:
+    """The preferences of one layer, without reading those of the others; checksums are not looked at.
+
+    Args:
+        place: the stage folder.
+        manifest: from `read_manifest`.
+        layer, kind: which.
+        vocabulary: from `read_vocabulary`.
+        neuron: only this one of the layer is read; the others seem un-preferred.
+    """
+    file = place / f"preferences.{kind}.parquet"
+    wanted = pl.scan_parquet(file).filter(pl.col("layer") == layer)
+    if neuron is not None:
+        wanted = wanted.filter(pl.col("neuron") == neuron)
+    rows = _checked(file, wanted.collect())
+    return _preferences(manifest, layer, kind, vocabulary, rows)
+
+
+def _preferences(
+    manifest: Mapping[str, Any], layer: str, kind: str, vocabulary: Vocabulary, rows: pl.DataFrame
+) -> Preferences:
+    names, corpus_counts = vocabulary
+    if (rows["count"] < 1).any() or (rows["sum"] < 0).any():
+        raise ValueError(f"preferences.{kind}.parquet: a count below 1 or a sum below 0")
+    return Preferences(
+        stage=manifest["name"],
+        layer=layer,
+        feature=kind,
+        selection=manifest["selections"][layer],
+        n_neurons=manifest["neurons"][layer],
+        features=names,
+        corpus_counts=corpus_counts,
+        fold=rows["fold"].to_numpy().astype(np.int64),
+        neuron=rows["neuron"].to_numpy().astype(np.int64),
+        feature_id=_positions(rows["feature"], names),
+        **{name: rows[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")},
+    )
+
+
 def _table(file: Path) -> pl.DataFrame:
     """The rows of preferences, or of features, all of them whole and of the kinds that are written."""
-    table = pl.read_parquet(file)
+    return _checked(file, pl.read_parquet(file))
+
+
+def _checked(file: Path, table: pl.DataFrame) -> pl.DataFrame:
     numbers = {"count": pl.Int64, "sum": pl.Float64, "sum_sq": pl.Float64, "max": pl.Float64}
     for name, dtype in table.schema.items():
         if table[name].null_count() or (name in numbers and dtype != numbers[name]):

@@ -96,6 +96,10 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
     columns["probability"] = [
         None if probability is None else round(probability, 3) for probability in kept["probability"]
     ]
+    columns["activations"] = [
+        None if around is None else _rounded(np.array(around, np.float64), digits=3)
+        for around in kept["activations"].to_list()
+    ]
     return columns
 
 
@@ -228,6 +232,6 @@ class _WordTables:
         return {kind: [visible(feature) for feature in ids] for kind, ids in self._ids.items()}
 
 
-def _rounded(values: NDArray[np.float64]) -> list[float | None]:
-    """Four significant digits; None where there is no number."""
-    return [None if value != value else float(f"{value:.4g}") for value in values.tolist()]
+def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
+    """So many significant digits; None where there is no number."""
+    return [None if value != value else float(f"{value:.{digits}g}") for value in values.tolist()]

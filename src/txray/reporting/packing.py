@@ -10,10 +10,20 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from txray.plots.theme import STATE_COLORS, UNSURE
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-SCRIPTS = ("table.js", "detail.js", "explorer.js", "report.js")
+SCRIPTS = (
+    "parts.js",
+    "table.js",
+    "detail.js",
+    "records.js",
+    "neurons.js",
+    "explorer.js",
+    "report.js",
+)
 """In this order: classes before what uses them at once."""
 
 
@@ -50,6 +60,12 @@ def _as_svg(figure: dict[str, Any]) -> dict[str, Any]:
 def static(name: str) -> str:
     """A text file of this package."""
     return resources.files("txray.reporting").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def look() -> str:
+    """The style sheet of every page: the colours of the states, then what all pages share."""
+    colors = " ".join(f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items())
+    return f":root {{ {colors} }}\n{static('look.css')}"
 
 
 def script() -> str:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
-from txray.plots.theme import STATE_COLORS, UNSURE, StageStyle, stage_styles
+from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import Stage
 from txray.progress import Advance, progress
 from txray.reporting.explorer import FEATURES, explorer_data
 from txray.reporting.headlines import headline
-from txray.reporting.packing import figures_json, packed, packed_json, policy, script, static
+from txray.reporting.packing import figures_json, look, packed, packed_json, policy, script, static
 from txray.reporting.provenance import provenance_table, stage_label
 from txray.reporting.sections import Section, comparison_section, overview_section
 from txray.reporting.story import section_html
@@ -136,10 +136,7 @@ def _page(
         title=escape(title),
         version=escape(version("txray")),
         policy=escape(policy(plotly, own)),
-        colors=" ".join(
-            f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items()
-        ),
-        css=static("report.css"),
+        css=look() + static("report.css"),
         navigation="\n".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links),
         stages=" → ".join(stage_label(stage.name, styles) for stage in stages),
         headlines="\n".join(headline(comparison) for comparison in comparisons),

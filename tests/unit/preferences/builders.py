@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.preferences import ExemplarTally, Occurrence, Preferences, Stage, Tally
+from txray.preferences.exemplars import CONTEXT
 
 Events = list[tuple[int, int, str, float]]
 """(fold, neuron, feature, activation)."""
@@ -64,9 +65,17 @@ def stage_of(events: Events, name: str = "s", *, n_neurons: int = 12) -> Stage:
         np.arange(len(events)),
         np.zeros(len(events), np.int64),
         lambda i: Occurrence(f"d{i}", 0, events[i][2], "before", "after"),
+        lambda kept: contexts(np.array([event[3] for event in events])[kept]),
     )
     preferences = preferences_of(events, name, n_neurons=n_neurons)
     return Stage(name, {("rnn", "token"): preferences}, exemplars.table("rnn"), {"words": len(events)})
+
+
+def contexts(activation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n, 17) activations around words: of the word before there is none, after it comes half as much."""
+    found = np.full((len(activation), 2 * CONTEXT + 1), np.nan)
+    found[:, CONTEXT], found[:, CONTEXT + 1] = activation, activation / 2
+    return found
 
 
 def arrays(preferences: Preferences) -> dict[str, NDArray[np.generic]]:

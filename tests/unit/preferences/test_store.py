@@ -247,6 +247,12 @@ def test_endless_json_is_no_manifest(tmp_path: Path) -> None:
         ("features.token.parquet", pl.lit(None, pl.String).alias("feature")),
         ("features.token.parquet", pl.lit(999, pl.UInt16).alias("fold")),
         ("exemplars.parquet", pl.lit("strong").alias("activation")),
+        ("exemplars.parquet", pl.lit(1.0).alias("activations")),
+        ("exemplars.parquet", pl.lit(["1", "2", "3"]).alias("activations")),
+        ("exemplars.parquet", pl.lit([1.0, 2.0]).alias("activations")),
+        ("exemplars.parquet", pl.lit([1.0, 2.0, 3.0, 4.0]).alias("activations")),
+        ("exemplars.parquet", pl.lit([], pl.List(pl.Float32)).alias("activations")),
+        ("exemplars.parquet", pl.lit([1.0, float("nan"), 3.0]).alias("activations")),
         ("tags.parquet", pl.lit("x").alias("count")),
         ("scales.parquet", pl.lit("x").alias("mean")),
     ],
@@ -258,13 +264,31 @@ def test_tables_of_other_values_are_one_line(name: str, change: pl.Expr, tmp_pat
     folder = Stage(stage.name, stage.collected, stage.exemplars, {}, tags, scales).save(tmp_path / "s")
     changed = pl.read_parquet(folder / name).with_columns(change)
     changed = changed if len(changed) else pl.DataFrame({column: ["x"] for column in changed.columns})
-    changed.write_parquet(folder / name)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["checksums"][name] = sha256_of(folder / name)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite(folder / name, changed)
     with pytest.raises(StageError, match="cannot be read") as caught:
         load_stage(folder)
     assert "\n" not in str(caught.value)
+
+
+def rewrite(file: Path, table: pl.DataFrame) -> None:
+    """Another table instead of one of a stage folder, with its checksum."""
+    table.write_parquet(file)
+    manifest = json.loads((file.parent / "manifest.json").read_text())
+    manifest["checksums"][file.name] = sha256_of(file)
+    (file.parent / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_exemplars_without_activations_are_of_an_earlier_version(tmp_path: Path) -> None:
+    stage = stage_of(random_events(100))
+    folder = stage.save(tmp_path / "s")
+    earlier = stage.exemplars.drop("activations")
+    rewrite(folder / "exemplars.parquet", earlier)
+    loaded = load_stage(folder)
+    assert loaded.exemplars.schema == stage.exemplars.schema
+    assert loaded.exemplars["activations"].null_count() == len(earlier) > 0
+    assert loaded.exemplars.drop("activations").equals(earlier)
+    again = load_stage(loaded.save(tmp_path / "again"))
+    assert again.exemplars.equals(loaded.exemplars)
 
 
 def test_names_that_no_folder_can_hold_are_refused() -> None:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from txray.preferences import ExemplarTally, Occurrence, Stage, Tally
+from txray.preferences.exemplars import CONTEXT
 from txray.preferences.tags import tag_table
 
 TAGS = ("NN", "DT", "VBZ", "JJ", "IN", "$", ".")
@@ -35,6 +37,7 @@ def stage_of(
     layer: str = "rnn",
     classifier: bool = False,
     exemplars: int = 8,
+    tags: Sequence[str] = TAGS,
     seed: int = 0,
 ) -> Stage:
     """A stage whose neurons win words at random.
@@ -47,15 +50,17 @@ def stage_of(
         silent: neurons that win nothing.
         rare: neurons that win one word.
         layer: its name.
-        classifier: exemplars carry a probability and a label instead of a predicted word.
+        classifier: exemplars carry a probability and a label instead of a predicted word, and no activations of
+            the words around them.
         exemplars: kept per neuron.
+        tags: that words carry in turn.
         seed: of the text and the wins.
     """
     rng = np.random.default_rng(seed)
     drawn = (rng.zipf(1.3, n_words) - 1) % len(words)
     drawn[: len(words)] = np.arange(min(len(words), n_words))
     text = [words[i] for i in drawn]
-    tags = [TAGS[i % len(TAGS)] for i in drawn]
+    carried = [tags[i % len(tags)] for i in drawn]
     able = np.setdiff1d(np.arange(n_neurons), [*silent, *rare])
     neuron = able[rng.integers(0, len(able), n_words)]
     neuron[: len(rare)] = rare
@@ -63,7 +68,7 @@ def stage_of(
     document = np.arange(n_words) // 50
     fold = document % FOLDS
     collected = {}
-    for kind, features in (("token", [word.lower() for word in text]), ("pos", tags)):
+    for kind, features in (("token", [word.lower() for word in text]), ("pos", carried)):
         tally = Tally(n_neurons, FOLDS)
         ids = tally.ids_of(features)
         tally.count_occurrences(fold, ids)
@@ -82,14 +87,22 @@ def stage_of(
             label=("pos" if activation[i] > 0.5 else "neg") if classifier else None,
         )
 
+    def around(kept: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(m, 17) of every neighbour less than of the word itself, of every third less than nothing."""
+        place = kept[:, None] + np.arange(-CONTEXT, CONTEXT + 1)
+        value = activation[kept][:, None] * np.where(place % 3, 1 - np.abs(place - kept[:, None]) / 10, -0.1)
+        value[:, CONTEXT] = activation[kept]
+        return np.where((place >= 0) & (place < n_words), value, np.nan)
+
     strongest = ExemplarTally(n_neurons, exemplars)
-    strongest.update(neuron, activation, document, np.arange(n_words) % 50, occurrence)
+    position = np.arange(n_words) % 50
+    strongest.update(neuron, activation, document, position, occurrence, None if classifier else around)
     manifest = {
         "model": {"type": "Model", "fingerprint": "ab12cd34ef"},
         "corpus": {"name": "text", "fingerprint": "0123456789"},
         "words": n_words,
     }
-    tokens = zip((word.lower() for word in text), tags, strict=True)
+    tokens = zip((word.lower() for word in text), carried, strict=True)
     return Stage(name, collected, strongest.table(layer), manifest, tag_table(Counter(tokens)))
 
 

@@ -150,6 +150,12 @@ def test_exemplars_are_the_strongest_of_each_neuron(stages: list[Stage], data: d
             for name in ("word", "before", "after", "document", "position", "output", "label"):
                 assert exemplars[name][place] == rows[name].to_list(), name
             assert exemplars["activation"][place] == pytest.approx(rows["activation"].to_list(), rel=1e-3)
+            for found, wanted in zip(exemplars["activations"][place], rows["activations"], strict=True):
+                assert (found is None) == (wanted is None)
+                if found is not None:
+                    assert found == pytest.approx(wanted.to_list(), rel=6e-3)
+    assert None not in data["stages"][0]["layers"]["rnn"]["exemplars"]["activations"]
+    assert set(data["stages"][3]["layers"]["rnn"]["exemplars"]["activations"]) == {None}
     assert any(data["stages"][3]["layers"]["rnn"]["exemplars"]["probability"])
     assert not any(data["stages"][0]["layers"]["rnn"]["exemplars"]["probability"])
 

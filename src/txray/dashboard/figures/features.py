@@ -74,7 +74,7 @@ def draw(view: View, desk: Desk) -> Drawing:
     figure.update_xaxes(
         tickvals=list(range(len(names))),
         ticktext=[markup(fitted(visible(name), 110, theme.SIZE)) for name in names],
-        tickangle=-35 if len(names) > 6 else 0,
+        tickangle=-45 if len(names) > 6 else 0,
         range=[-0.6, len(names) - 0.4],
         showgrid=False,
     )

@@ -14,7 +14,7 @@ from txray.dashboard.look import Look, hellinger_of
 from txray.dashboard.view import View
 from txray.plots import theme
 from txray.plots.frame import kind_noun
-from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, visible
+from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
 
 _LONGEST = 110
 
@@ -94,11 +94,12 @@ def draw(view: View, desk: Desk) -> Drawing:
     figure.update_xaxes(
         tickvals=places,
         ticktext=[markup(fitted(visible(name), _LONGEST, theme.SIZE)) for name in names],
-        tickangle=-35 if len(names) > 6 else 0,
+        tickangle=-45 if len(names) > 3 else 0,
         range=[-0.4, len(names) - 0.6],
         anchor="y3",
     )
     figure.update_layout(dragmode=False)
+    longest = max(text_width(fitted(visible(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
     held = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return Drawing(
         figure,
@@ -112,6 +113,6 @@ def draw(view: View, desk: Desk) -> Drawing:
         ),
         f"layer {visible(look.layer)} · feature {visible(look.kind)} · stages {', '.join(map(shown, names))}",
         left=84,
-        below=80 if len(names) > 6 else 40,
-        height=420,
+        below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
+        height=430,
     )

@@ -91,10 +91,25 @@ function showFilters(form, facts) {
     node("fieldset", {}, node("legend", {}, "State"), ...facts.states.map(chip)),
     asked(`Prefers the ${facts.noun}`, said("prefers"), { type: "search", placeholder: `any ${facts.noun}` }, (prefers) => change({ prefers })),
     ...(facts.tags.length ? [chooser("Fires most on", [["", "any tag"], ...facts.tags], said("top"), (top) => change({ top }))] : []),
+    bounding(facts),
     ...(facts.ranges.length ? [node("div", { class: "bounds", role: "group", "aria-label": "Bounds" }, ...facts.ranges.map(bound))] : []),
     ...(filtered ? [clear] : []),
   ];
   fill(form, JSON.stringify([facts.states, facts.tags, facts.noun, facts.ranges, window.location.search]), controls);
+}
+
+/** Bounds of any column, for those who know which. */
+function bounding(facts) {
+  const number = (label) => node("input", { type: "number", step: "any", "aria-label": label, placeholder: label, "data-name": label });
+  const column = node("select", { "aria-label": "Quantity", "data-name": "quantity" }, ...facts.columns.map(([name, text]) => node("option", { value: name }, text)));
+  const [least, most] = [number("at least"), number("at most")];
+  const add = node("button", { type: "button", class: "quiet", "data-name": "bound" }, "Bound");
+  const apply = () => {
+    if (least.value !== "" || most.value !== "") change({ [column.value]: `${least.value}..${most.value}` });
+  };
+  add.addEventListener("click", apply);
+  for (const input of [least, most]) input.addEventListener("keydown", (event) => { if (event.key === "Enter") apply(); });
+  return node("fieldset", { class: "bounding" }, node("legend", {}, "Keep within"), column, least, most, add);
 }
 
 /** Which neuron: its layer and number. */

@@ -210,7 +210,13 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
     detail(record) {
       page.start();
       document.getElementById("one-neuron").hidden = !record;
-      if (record) page.details.show(record);
+      if (record) {
+        page.details.show(record);
+        // What became of it stands above the pictures.
+        const head = document.getElementById("neuron-head");
+        for (const side of ["--before", "--after"]) head.style.setProperty(side, page.details.place.style.getPropertyValue(side));
+        head.replaceChildren(page.details.place.querySelector("header"));
+      }
       return record ? record.title : "";
     },
 

@@ -27,6 +27,7 @@ class ServerRows {
   }
 
   async load(chunk) {
+    // What failed is not asked for again by this source: the table asks at every redraw.
     if (this.chunks.has(chunk) || this.asked.has(chunk)) return;
     this.asked.add(chunk);
     try {
@@ -36,11 +37,11 @@ class ServerRows {
       this.length = total;
       this.told = waiting ?? problem ?? "";
       this.chunks.set(chunk, rows);
+      this.asked.delete(chunk);
       while (this.chunks.size > HELD) this.chunks.delete(this.chunks.keys().next().value);
     } catch (error) {
       this.told = `The rows did not come (${error.message}); is the dashboard still running?`;
     }
-    this.asked.delete(chunk);
     this.onRows();
   }
 }

@@ -1,10 +1,19 @@
-// Everything about one neuron in one comparison.
+// Everything about one neuron, from one plain record.
 
 const LISTED = 10; // features shown at once, the others on demand
 
+const known = (value) => value !== null && value !== undefined;
+
+/** How the values of a table are told, and how long their bars are. */
+const UNITS = {
+  percent: { tell: (share) => percent(share), scale: (share) => share },
+  // Twice as often is one step, whether from once to twice or from ten to twenty times.
+  times: { tell: (factor) => times(factor), scale: (factor) => Math.log2(1 + factor) },
+};
+
 class Detail {
-  constructor(data, place) {
-    this.data = data;
+  /** @param place element that is filled; another one may be set at any time */
+  constructor(place) {
     this.place = place;
   }
 
@@ -12,117 +21,121 @@ class Detail {
     this.place.replaceChildren(node("p", { class: "empty" }, text));
   }
 
-  show(index, neuron, pairName) {
-    const pair = this.data.pairs[index];
-    const sides = [[pair.before, pair.layers[0]], [pair.after, pair.layers[1]]].map(([stage, layer]) => ({
-      stage: this.data.stages[stage], ...this.data.stages[stage].layers[layer],
-    }));
-    this.place.style.setProperty("--before", sides[0].stage.color);
-    this.place.style.setProperty("--after", sides[1].stage.color);
-    const state = STATES[pair.state[neuron]];
+  /**
+   * Show a record; any of its lists may be empty.
+   * @param record of
+   *   title, href (to the record itself, or null), state (or null), sentence;
+   *   sides: before and after, or one only, as { name, color };
+   *   beyond: { name, color, words };
+   *   tables: { kind, title, note, unit: "percent" or "times", rows: [feature, before, after], links: addresses of the
+   *     features, if they have any };
+   *   exemplars: { name, color, items: { activation, output, probability, label, document, position, before, word,
+   *     after, activations: one per word of the context, or null } };
+   *   stages: { name, color, length, wins, mass, share }
+   */
+  show(record) {
+    for (const [index, name] of ["--before", "--after"].entries()) {
+      if (record.sides[index]) this.place.style.setProperty(name, record.sides[index].color);
+      else this.place.style.removeProperty(name);
+    }
     this.place.replaceChildren(
-      node("header", {},
-        node("h3", {}, `Neuron ${neuron} `, node("span", { class: `pill ${state}` }, state), " ",
-          node("a", { href: addressOf(index, neuron), class: "link", "aria-label": `Link to neuron ${neuron}` }, "#")),
-        node("p", { class: "lead" }, this.sentence(pair, neuron, sides)),
-        node("p", { class: "key" }, node("span", { class: "dot before" }), word(sides[0].stage.name), " ",
-          node("span", { class: "dot after" }), word(sides[1].stage.name))),
-      ...[this.beyond(pair, neuron, sides)].filter(Boolean),
-      ...Object.keys(pair.features).map((kind) => this.features(pair, neuron, kind)).filter(Boolean),
-      ...sides.map((side) => this.exemplars(side, neuron)).filter(Boolean),
-      this.stages(pair, neuron),
-    );
+      this.header(record),
+      ...[
+        this.beyond(record.beyond.filter(({ words }) => words.length)),
+        ...record.tables.map((table) => this.features(table, record.sides.length)),
+        ...record.exemplars.map((stage) => this.exemplars(stage)),
+        this.stages(record.stages),
+      ].filter(Boolean));
     this.place.scrollTop = 0;
   }
 
-  /** What happened to the neuron, in words. */
-  sentence(pair, neuron, [before, after]) {
-    const noun = this.data.nouns[this.data.feature];
-    const features = (number) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
-    const [first, second] = [pair.length_before[neuron], pair.length_after[neuron]];
-    switch (STATES[pair.state[neuron]]) {
-      case "unsure": return `Preferred ${first ? features(first) : "nothing"} in ${before.stage.name}, ${second ? features(second) : "none"} in ${after.stage.name}: no more than chance.`;
-      case "avoided": return `Preferred ${features(first)} in ${before.stage.name}, none in ${after.stage.name}.`;
-      case "gained": return `Preferred nothing in ${before.stage.name}, ${features(second)} in ${after.stage.name}.`;
-      case "unpreferred": return "Prefers nothing in either stage.";
-    }
-    const change = first === second ? `Prefers ${features(first)} in both stages` : `Prefers ${features(second)}, ${second > first ? "up" : "down"} from ${count(first)}`;
-    const distance = pair.hellinger[neuron];
-    return `${change}; Hellinger distance ${distance.toFixed(3)} over ${features(pair.hellinger_length[neuron])}.${this.chance(pair.tests, neuron)}`;
-  }
-
-  /** How much of the distance is more than chance, in words. */
-  chance(tests, neuron) {
-    if (!tests || tests.q[neuron] === null) return "";
-    const verdict = tests.sure[neuron] ? "changed" : "no more than chance";
-    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}).`;
+  header({ title, href, state, sentence, sides }) {
+    const heading = node("h3", {}, `${title} `);
+    if (state) heading.append(node("span", { class: `pill ${state}` }, state), " ");
+    if (href) heading.append(node("a", { href, class: "link", "aria-label": `Link to ${title}` }, "#"));
+    const key = sides.flatMap(({ name }, index) => [...(index ? [" "] : []), node("span", { class: `dot ${index ? "after" : "before"}` }), word(name)]);
+    return node("header", {}, heading, node("p", { class: "lead" }, sentence), node("p", { class: "key" }, ...key));
   }
 
   /** Features that outdo how often they occur, stage by stage. */
-  beyond(pair, neuron, sides) {
-    const words = this.data.words[this.data.feature];
-    const lines = pair.beyond.map(({ start, id }, side) => [sides[side].stage, id.slice(start[neuron], start[neuron + 1])]).filter(([, ids]) => ids.length);
+  beyond(lines) {
     if (!lines.length) return null;
     return node("section", { class: "beyond" },
       node("h4", {}, "Beyond frequency", node("small", {}, " what it responds to more than often")),
-      ...lines.map(([stage, ids]) => node("p", {}, node("span", { class: "dot", style: `background:${stage.color}` }),
-        ...ids.flatMap((i, index) => (index ? [", ", word(words[i])] : [word(words[i])])))));
+      ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((each, index) => (index ? [", ", word(each)] : [word(each)])))));
   }
 
-  /** Probabilities of the strongest features, before and after. */
-  features(pair, neuron, kind) {
-    const { start, id, before, after, union } = pair.features[kind];
-    if (!union[neuron]) return null;
-    const rows = [];
-    for (let i = start[neuron]; i < start[neuron + 1]; i++) rows.push([this.data.words[kind][id[i]], before[i], after[i]]);
-    const most = Math.max(...rows.flatMap(([, p, q]) => [p, q]));
-    const rest = union[neuron] - rows.length;
-    const bar = (share, side) => node("i", { class: `bar ${side}`, style: `width:${(100 * share / most).toFixed(2)}%` });
-    const table = (part) => node("table", {},
-      node("thead", { class: "unseen" }, node("tr", {}, ...["Feature", "Bars", "Before", "After"].map((name) => node("th", { scope: "col" }, name)))),
-      node("tbody", {}, ...part.map(([feature, p, q]) => node("tr", {},
-        node("th", { scope: "row" }, word(feature)),
-        node("td", { class: "bars", "aria-hidden": "true" }, bar(p, "before"), bar(q, "after")),
-        node("td", { class: p ? "" : "none" }, p ? percent(p) : "–"),
-        node("td", { class: q ? "" : "none" }, q ? percent(q) : "–")))));
+  /** Values of the strongest features, before and after. */
+  features({ kind, title, note, unit, rows, links = [] }, sides) {
+    if (!rows.length) return null;
+    const { tell, scale } = UNITS[unit];
+    const ends = ["before", "after"].slice(0, sides);
+    const most = Math.max(...rows.flatMap(([, ...values]) => values.map((value) => scale(value ?? 0)))) || 1;
+    const bar = (value, end) => node("i", { class: `bar ${end}`, style: `width:${(100 * scale(value ?? 0) / most).toFixed(2)}%` });
+    const heads = ["Feature", "Bars", ...(sides === 2 ? ["Before", "After"] : ["Value"])];
+    // Where a page about a feature exists, its name leads there.
+    const named = (feature, index) => (links[index] ? node("a", { href: links[index], "data-go": "" }, word(feature)) : word(feature));
+    const table = (part, first) => node("table", {},
+      node("thead", { class: "unseen" }, node("tr", {}, ...heads.map((name) => node("th", { scope: "col" }, name)))),
+      node("tbody", {}, ...part.map(([feature, ...values], place) => node("tr", {},
+        node("th", { scope: "row" }, named(feature, first + place)),
+        node("td", { class: "bars", "aria-hidden": "true" }, ...ends.map((end, index) => bar(values[index], end))),
+        ...ends.map((_, index) => node("td", { class: values[index] ? "" : "none" }, values[index] ? tell(values[index]) : "–"))))));
     const hidden = rows.slice(LISTED);
     return node("section", { class: `features ${kind}` },
-      node("h4", {}, `Preferred ${this.data.nouns[kind]}s`, rest > 0 ? node("small", {}, ` ${rows.length} strongest of ${count(union[neuron])}`) : ""),
-      table(rows.slice(0, LISTED)),
-      ...(hidden.length ? [node("details", {}, node("summary", {}, `${hidden.length} more`), table(hidden))] : []));
+      node("h4", {}, title, note ? node("small", {}, ` ${note}`) : ""),
+      table(rows.slice(0, LISTED), 0),
+      ...(hidden.length ? [node("details", {}, node("summary", {}, `${hidden.length} more`), table(hidden, LISTED))] : []));
   }
 
   /** Where the neuron fires most in one stage, in context. */
-  exemplars({ stage, exemplars }, neuron) {
-    const [first, end] = [exemplars.start[neuron], exemplars.start[neuron + 1]];
-    if (first === end) return null;
-    const items = [];
-    for (let i = first; i < end; i++) {
-      const facts = [node("span", { class: "activation" }, exemplars.activation[i].toPrecision(3))];
-      if (exemplars.output[i] !== null) facts.push(node("span", {}, "predicts ", node("b", {}, word(exemplars.output[i]))));
-      if (exemplars.probability[i] !== null) facts.push(node("span", {}, `p(pos) ${exemplars.probability[i].toFixed(2)}`));
-      if (exemplars.label[i] !== null) facts.push(node("span", {}, "label ", node("b", {}, word(exemplars.label[i]))));
-      facts.push(node("span", { class: "document" }, word(exemplars.document[i]), `, word ${count(exemplars.position[i] + 1)}`));
-      items.push(node("li", {},
-        node("p", { class: "context" }, word(exemplars.before[i]), " ", node("mark", {}, word(exemplars.word[i])), " ", word(exemplars.after[i])),
-        node("p", { class: "facts" }, ...facts)));
-    }
-    return node("section", { class: "exemplars", style: `--stage:${stage.color}` },
-      node("h4", {}, "Fires most in ", word(stage.name)), node("ol", {}, ...items));
+  exemplars({ name, color, items }) {
+    if (!items.length) return null;
+    return node("section", { class: "exemplars", style: `--stage:${color}` },
+      node("h4", {}, "Fires most in ", word(name)),
+      node("ol", {}, ...items.map((item) => node("li", {}, context(item), node("p", { class: "facts" }, ...facts(item))))));
   }
 
-  /** The neuron's size in every stage that has its layer. */
-  stages(pair, neuron) {
-    const layer = pair.layers[1];
-    const rows = this.data.stages.filter((stage) => neuron < (stage.layers[layer]?.mass?.length ?? 0)).map((stage) => {
-      const { mass, length, wins } = stage.layers[layer];
-      const total = mass.reduce((sum, each) => sum + each, 0);
-      return node("tr", {},
-        node("th", { scope: "row" }, node("span", { class: "dot", style: `background:${stage.color}` }), word(stage.name)),
-        ...[count(length[neuron]), count(wins[neuron]), quantity(mass[neuron]), total ? percent(mass[neuron] / total) : "–"].map((text) => node("td", {}, text)));
-    });
+  /** The neuron's size in every stage. */
+  stages(stages) {
+    if (!stages.length) return null;
+    const told = (value, tell) => node("td", {}, known(value) ? tell(value) : "–");
+    const rows = stages.map(({ name, color, length, wins, mass, share }) => node("tr", {},
+      node("th", { scope: "row" }, dot(color), word(name)),
+      told(length, count), told(wins, count), told(mass, quantity), told(share, percent)));
     const heads = ["Stage", "Length", "Words won", "Mass", "Share of mass"];
     return node("section", { class: "over" }, node("h4", {}, "In every stage"),
       node("div", { class: "scroll" }, node("table", {}, node("thead", {}, node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head)))), node("tbody", {}, ...rows))));
   }
+}
+
+const dot = (color) => node("span", { class: "dot", style: `background:${color}` });
+
+/** What is known of one occurrence. */
+function facts({ activation, output, probability, label, document, position }) {
+  const found = [node("span", { class: "activation" }, activation.toPrecision(3))];
+  if (known(output)) found.push(node("span", {}, "predicts ", node("b", {}, word(output))));
+  if (known(probability)) found.push(node("span", {}, `p(pos) ${probability.toFixed(2)}`));
+  if (known(label)) found.push(node("span", {}, "label ", node("b", {}, word(label))));
+  found.push(node("span", { class: "document" }, word(document), `, word ${count(position + 1)}`));
+  return found;
+}
+
+/** A word among its neighbours, each shaded by how strongly the neuron fires there, if that is known. */
+function context({ before, word: own, after, activations }) {
+  const [left, right] = [before, after].map((text) => (text ? text.split(" ") : []));
+  if (activations?.length !== left.length + 1 + right.length) {
+    return node("p", { class: "context" }, word(before), " ", node("mark", {}, word(own)), " ", word(after));
+  }
+  const most = Math.max(0, ...activations);
+  const told = (index) => (activations[index] === null ? null : `activation ${activations[index].toPrecision(3)}`);
+  // One isolated run of text a side, as without shades: words of right-to-left scripts keep their order.
+  const side = (words, start) => node("bdi", {}, ...words.flatMap((text, i) => {
+    const value = activations[start + i];
+    const style = value > 0 ? `--heat:${(100 * value / most).toFixed(1)}%` : null;
+    const shaded = node("span", { class: "heard", title: told(start + i), style }, text);
+    return i ? [" ", shaded] : [shaded];
+  }));
+  return node("p", { class: "context shaded" }, side(left, 0), " ",
+    node("mark", { title: told(left.length) }, word(own)), " ", side(right, left.length + 1));
 }

@@ -1,15 +1,27 @@
 // The detail explorer: which comparison, which neurons, which one is picked.
 
-const STATES = ["shared", "avoided", "gained", "unpreferred", "unsure"];
-
 class Explorer {
   constructor(data) {
     this.data = data;
     this.pair = 0;
     this.state = "all";
     this.neuron = null;
-    this.detail = new Detail(data, document.getElementById("detail"));
-    this.table = new NeuronTable((neuron) => this.pick(neuron), () => this.detail.place.focus());
+    this.sort = null;
+    this.listed = []; // neurons that the filters leave, in the order of the table
+    this.records = new Records(data);
+    this.detail = new Detail(document.getElementById("detail"));
+    this.table = new VirtualTable({
+      view: document.getElementById("list"),
+      table: document.getElementById("neurons"),
+      head: document.getElementById("columns"),
+      body: document.getElementById("rows"),
+      onPick: ({ neuron }) => this.pick(neuron),
+      onEnter: () => this.detail.place.focus(),
+      onSort: (sort) => {
+        this.sort = sort;
+        this.list(this.listed);
+      },
+    });
     this.query = document.getElementById("query");
     this.chooser = document.getElementById("pair");
     this.chooser.append(...data.pairs.map((_, pair) => node("option", { value: pair }, this.nameOf(pair))));
@@ -26,7 +38,7 @@ class Explorer {
     window.addEventListener("hashchange", () => this.follow());
     if (!this.follow()) {
       this.choose(0);
-      if (this.table.rows.length) this.table.show(this.table.rows[0]);
+      if (this.listed.length) this.table.show(0);
     }
   }
 
@@ -42,7 +54,9 @@ class Explorer {
     this.pair = pair;
     this.chooser.value = String(pair);
     this.showStates();
-    this.table.use(this.data, pair);
+    this.neurons = new Neurons(this.data, pair);
+    if (!this.neurons.columns.some((column) => column.key === this.sort?.key)) this.sort = this.neurons.order;
+    this.table.use(this.neurons.columns, this.sort);
     this.filter();
     if (this.neuron !== null) this.pick(this.neuron);
   }
@@ -64,9 +78,14 @@ class Explorer {
     const pair = this.data.pairs[this.pair];
     const matches = this.matching(this.query.value.trim().toLowerCase());
     const wanted = STATES.indexOf(this.state);
-    const rows = pair.state.flatMap((state, neuron) => ((wanted < 0 || state === wanted) && matches(neuron) ? [neuron] : []));
-    this.table.setRows(rows);
-    document.getElementById("found").textContent = `${count(rows.length)} of ${count(pair.state.length)} neurons shown.`;
+    this.list(pair.state.flatMap((state, neuron) => ((wanted < 0 || state === wanted) && matches(neuron) ? [neuron] : [])));
+    document.getElementById("found").textContent = `${count(this.listed.length)} of ${count(pair.state.length)} neurons shown.`;
+  }
+
+  /** Show these neurons, in the order that is chosen. */
+  list(neurons) {
+    this.listed = this.neurons.sorted(neurons, this.sort);
+    this.table.setRows(this.neurons.rows(this.listed));
   }
 
   /** A test for neurons: digits match the number exactly, text matches the beginning of a feature. */
@@ -97,8 +116,8 @@ class Explorer {
       return;
     }
     this.neuron = neuron;
-    this.table.mark(neuron);
-    this.detail.show(this.pair, neuron, this.nameOf(this.pair));
+    this.table.mark(String(neuron));
+    this.detail.show(this.records.of(this.pair, neuron));
     const address = addressOf(this.pair, neuron);
     // The first neuron shows without anyone having asked: it leaves the address alone.
     if (this.opened && window.location.hash !== address) window.history.replaceState(null, "", address);
@@ -111,7 +130,7 @@ class Explorer {
     this.state = "all";
     this.choose(pair);
     this.opened = true;
-    if (this.exists(neuron)) this.table.show(neuron);
+    if (this.exists(neuron)) this.table.show(this.listed.indexOf(neuron));
     else this.pick(neuron);
     document.getElementById("explorer").scrollIntoView();
   }
@@ -126,6 +145,3 @@ class Explorer {
     return true;
   }
 }
-
-/** Address of a neuron; comparisons count from 1. */
-const addressOf = (pair, neuron) => `#neuron=${neuron}&pair=${pair + 1}`;

@@ -1,130 +1,154 @@
-// A sortable table of neurons. Only the rows in view exist, so thousands do not lag.
+// A sortable table of any length. Only the rows in view exist, so that thousands do not lag; where the rows come
+// from, and in which order, is the business of whoever gives them.
 
 const ROW = 34; // pixels, as in the style sheet
 const SPARE = 8; // rows drawn beyond each edge of the view
-const NAMED = 5; // features named in a row
 
-class NeuronTable {
-  /** @param onPick called with a neuron; @param onEnter called when its details are asked for */
-  constructor(onPick, onEnter) {
-    this.onPick = onPick;
-    this.view = document.getElementById("list");
-    this.table = document.getElementById("neurons");
-    this.body = document.getElementById("rows");
-    this.rows = [];
-    this.picked = null;
+class VirtualTable {
+  /**
+   * @param parts view: element that scrolls; table: the grid in it; head: row of the headings; body: of the rows;
+   *   onPick: called with a row; onEnter: called with the picked row when its details are asked for;
+   *   onSort: called with { key, falling } when a heading is clicked
+   */
+  constructor({ view, table, head, body, onPick, onEnter, onSort }) {
+    Object.assign(this, { view, table, head, body, onPick, onEnter, onSort });
+    this.columns = [];
     this.sort = null;
-    this.view.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
-    new ResizeObserver(() => this.draw()).observe(this.view);
-    this.body.addEventListener("click", (event) => {
-      const row = event.target.closest("tr[data-neuron]");
-      if (!row) return;
-      this.table.focus({ preventScroll: true });
-      this.onPick(Number(row.dataset.neuron));
+    this.source = { length: 0, at: () => undefined };
+    this.picked = null; // id of the picked row
+    this.place = -1; // its index, as far as known
+    this.awaited = false; // the row at this place is to be picked as soon as it is there
+    view.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
+    new ResizeObserver(() => this.draw()).observe(view);
+    body.addEventListener("click", (event) => {
+      const row = event.target.closest("tr[data-index]");
+      if (!row || event.target.closest("a[href]")) return;
+      table.focus({ preventScroll: true });
+      this.choose(Number(row.dataset.index));
     });
-    this.table.addEventListener("keydown", (event) => {
-      if (event.target !== this.table || event.ctrlKey || event.metaKey || event.altKey) return;
+    table.addEventListener("keydown", (event) => {
+      if (event.target !== table || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Enter" || event.key === " ") {
-        if (this.picked !== null) onEnter();
+        // A picked row that the list does not hold is known by its id only.
+        if (this.picked !== null && !this.awaited) this.onEnter?.(this.source.at(this.here()) ?? { id: this.picked });
       } else if (!this.walk(event.key)) return;
       event.preventDefault();
     });
   }
 
-  /** Columns of one comparison: key, heading, explanation, value to sort by, text to show. */
-  use(data, index) {
-    const pair = data.pairs[index];
-    const [before, after] = [data.stages[pair.before].name, data.stages[pair.after].name];
-    const number = (key, heading, about, show) => ({ key, heading, about, value: (n) => pair[key][n], show: (n) => show(pair[key][n]) });
-    const { start, id } = pair.features[data.feature];
-    const names = (n) => Array.from(id.slice(start[n], Math.min(start[n + 1], start[n] + NAMED)), (i) => data.words[data.feature][i]);
-    this.columns = [
-      { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String },
-      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, by no more than chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, STATES[pair.state[n]]) },
-      { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")) },
-      number("length_before", "Length before", `Features preferred in ${before}`, count),
-      number("length_after", "Length after", `Features preferred in ${after}`, count),
-      number("mass_before", "Mass before", `Sum of activations in ${before}`, quantity),
-      number("mass_after", "Mass after", `Sum of activations in ${after}`, quantity),
-      number("hellinger", "Hellinger distance", "0: same preferences, 1: nothing in common", (h) => (h === null ? "–" : h.toFixed(3))),
-      ...(pair.tests ? this.tested(pair.tests) : []),
-    ];
-    this.sure = pair.tests?.sure;
-    if (!this.columns.some((column) => column.key === this.sort?.key)) this.sort = { key: pair.tests ? "change" : "mass_after", falling: true };
-    document.getElementById("columns").replaceChildren(...this.columns.map((column) => this.heading(column)));
-    this.table.setAttribute("aria-colcount", this.columns.length);
-  }
-
-  /** Columns that only tested comparisons have. */
-  tested({ rank, squared, sure, q }) {
-    return [
-      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => (squared[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
-      { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => (q[n] === null ? "–" : quantity(q[n])) },
-    ];
+  /**
+   * Show these columns, from the next `setRows` or `refresh` on: rows of before may not fit them.
+   * @param columns of { key, heading, about, show(row) -> string or node, risingFirst?, sortable? }
+   * @param sort the column by which the rows are sorted, as { key, falling }, or null
+   */
+  use(columns, sort) {
+    const focused = this.head.contains(document.activeElement) ? document.activeElement.closest("th")?.dataset.key : null;
+    this.columns = columns;
+    this.head.replaceChildren(...columns.map((column) => this.heading(column)));
+    this.table.setAttribute("aria-colcount", columns.length);
+    this.showSort(sort);
+    if (focused) [...this.head.children].find((cell) => cell.dataset.key === focused)?.querySelector("button")?.focus();
   }
 
   heading(column) {
+    const cell = (content) => node("th", { scope: "col", "data-key": column.key }, content);
+    if (column.sortable === false) return cell(node("span", { title: column.about }, column.heading));
     const button = node("button", { type: "button", title: column.about }, column.heading);
     button.addEventListener("click", () => {
-      // Numbers of neurons and names read best rising, sizes falling.
-      const risingFirst = ["neuron", "state", "features", "q"].includes(column.key);
-      this.sort = { key: column.key, falling: this.sort.key === column.key ? !this.sort.falling : !risingFirst };
-      this.setRows(this.rows);
+      const falling = this.sort?.key === column.key ? !this.sort.falling : !column.risingFirst;
+      this.showSort({ key: column.key, falling });
+      this.onSort?.(this.sort);
     });
-    return node("th", { scope: "col", class: column.key, "data-key": column.key }, button);
+    return cell(button);
   }
 
-  /** Show these neurons, in the order of the sorted column; neurons without a value come last. */
-  setRows(neurons) {
-    const { key, falling } = this.sort;
-    const { value } = this.columns.find((column) => column.key === key);
-    const compare = (a, b) => {
-      const [x, y] = [value(a), value(b)];
-      if (x === y) return a - b;
-      if (x === null || y === null) return x === null ? 1 : -1;
-      const order = typeof x === "string" ? x.localeCompare(y) : x - y;
-      return (falling ? -order : order) || a - b;
-    };
-    this.rows = [...neurons].sort(compare);
-    for (const cell of document.getElementById("columns").children) {
-      if (cell.dataset.key === key) cell.setAttribute("aria-sort", falling ? "descending" : "ascending");
+  showSort(sort) {
+    this.sort = sort;
+    for (const cell of this.head.children) {
+      if (cell.dataset.key === sort?.key) cell.setAttribute("aria-sort", sort.falling ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");
     }
-    this.table.setAttribute("aria-rowcount", this.rows.length + 1);
+  }
+
+  /**
+   * Show these rows from the top; the picked one stays picked.
+   * @param source of { length, at(index) -> row, or undefined while it is not there and for -1, want?(first, last), indexOf?(id) }:
+   *   `want` is told which rows are in view, without the last, and calls for `refresh` when it has loaded some.
+   *   A row has a unique string `id`; one that is `faint` is grey.
+   */
+  setRows(source) {
+    this.source = source;
+    this.place = -1;
+    this.awaited = false;
+    this.table.setAttribute("aria-rowcount", source.length + 1);
     this.view.scrollTop = 0;
     this.draw();
   }
 
+  /** Draw again, where the view stands: rows have arrived or changed. */
+  refresh() {
+    this.table.setAttribute("aria-rowcount", this.source.length + 1);
+    if (this.awaited && this.source.at(this.place)) this.choose(this.place);
+    else this.draw();
+  }
+
   draw() {
-    const first = Math.max(0, Math.floor(this.view.scrollTop / ROW) - SPARE);
-    const last = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW) + SPARE);
+    const { length } = this.source;
+    if (this.place >= 0 && !this.awaited && (this.source.at(this.place)?.id ?? this.picked) !== this.picked) this.place = -1;
+    const last = Math.min(length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW) + SPARE);
+    const first = Math.min(last, Math.max(0, Math.floor(this.view.scrollTop / ROW) - SPARE));
     const spacer = (rows) => node("tr", { class: "spacer", "aria-hidden": "true", style: `height:${rows * ROW}px` });
-    const rows = this.rows.slice(first, last).map((neuron, index) => this.row(neuron, first + index));
-    this.body.replaceChildren(spacer(first), ...rows, spacer(this.rows.length - last));
-    const active = rows.some((row) => row.id === `neuron-${this.picked}`);
-    if (active) this.table.setAttribute("aria-activedescendant", `neuron-${this.picked}`);
+    const rows = [];
+    for (let index = first; index < last; index++) rows.push(this.row(index));
+    this.body.replaceChildren(spacer(first), ...rows, spacer(length - last));
+    const active = rows[this.place - first];
+    if (active) this.table.setAttribute("aria-activedescendant", active.id);
     else this.table.removeAttribute("aria-activedescendant");
+    this.source.want?.(first, last);
   }
 
-  row(neuron, index) {
-    return node("tr", { id: `neuron-${neuron}`, class: this.sure && !this.sure[neuron] ? "chance" : null, "data-neuron": neuron, "aria-rowindex": index + 2, "aria-selected": String(neuron === this.picked) },
-      ...this.columns.map((column) => node("td", { class: column.key }, column.show(neuron))));
+  row(index) {
+    const row = this.source.at(index);
+    const picked = row !== undefined && row.id === this.picked;
+    if (picked && !this.awaited) this.place = index;
+    const attributes = {
+      id: `${this.table.id}-row-${index}`, "data-index": index, "data-id": row?.id, "aria-rowindex": index + 2,
+      "aria-selected": String(picked), "aria-busy": row ? null : "true", class: row?.faint ? "faint" : null,
+    };
+    return node("tr", attributes, ...this.columns.map((column) => node("td", { "data-key": column.key }, row ? column.show(row) : "")));
   }
 
-  /** Mark a neuron as picked, without moving the view. */
-  mark(neuron) {
-    this.picked = neuron;
+  /** Mark the row of this id as picked, without moving the view; null marks none. */
+  mark(id) {
+    if (id === this.picked) return;
+    this.picked = id;
+    this.place = -1;
+    this.awaited = false;
     this.draw();
   }
 
-  /** Pick a neuron of the list and bring its row into view. */
-  show(neuron) {
-    const index = this.rows.indexOf(neuron);
+  /** Bring a row into view and pick it, at once or when it is there. */
+  show(index) {
     const top = index * ROW;
-    const height = this.view.clientHeight - this.table.tHead.offsetHeight;
+    const height = this.view.clientHeight - this.head.offsetHeight;
     if (top < this.view.scrollTop) this.view.scrollTop = top;
     else if (top + ROW > this.view.scrollTop + height) this.view.scrollTop = top + ROW - height;
-    this.onPick(neuron);
+    this.choose(index);
+  }
+
+  choose(index) {
+    const row = this.source.at(index);
+    this.place = index;
+    this.awaited = row === undefined;
+    if (row) this.picked = row.id;
+    this.draw();
+    if (row) this.onPick?.(row);
+  }
+
+  /** Where the picked row stands, -1 where that is not known. */
+  here() {
+    if (this.place < 0 && this.picked !== null) this.place = this.source.indexOf?.(this.picked) ?? -1;
+    return this.place;
   }
 
   /** Move by a key; false where the key means nothing here. */
@@ -132,10 +156,10 @@ class NeuronTable {
     const page = Math.max(1, Math.floor(this.view.clientHeight / ROW) - 2);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (!(key in steps)) return false;
-    if (!this.rows.length) return true;
-    const here = this.rows.indexOf(this.picked);
+    if (!this.source.length) return true;
+    const here = this.here();
     const next = here < 0 ? 0 : here + steps[key];
-    this.show(this.rows[Math.min(Math.max(next, 0), this.rows.length - 1)]);
+    this.show(Math.min(Math.max(next, 0), this.source.length - 1));
     return true;
   }
 }

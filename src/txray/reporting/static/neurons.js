@@ -1,0 +1,67 @@
+// The neurons of one comparison as rows of the table: their columns, and their order.
+
+const NAMED = 5; // features named in a row
+
+class Neurons {
+  constructor(data, index) {
+    this.pair = data.pairs[index];
+    const { start, id } = this.pair.features[data.feature];
+    this.names = (n) => Array.from(id.slice(start[n], Math.min(start[n + 1], start[n] + NAMED)), (i) => data.words[data.feature][i]);
+    this.columns = this.described(data.stages[this.pair.before].name, data.stages[this.pair.after].name)
+      .map(({ show, ...column }) => ({ ...column, show: ({ neuron }) => show(neuron) }));
+  }
+
+  /** The order in which the neurons come first. */
+  get order() {
+    return { key: this.pair.tests ? "change" : "mass_after", falling: true };
+  }
+
+  /** Columns: key, heading, explanation, value to sort by, text to show. */
+  described(before, after) {
+    const { pair, names } = this;
+    const number = (key, heading, about, show) => ({ key, heading, about, value: (n) => pair[key][n], show: (n) => show(pair[key][n]) });
+    // Numbers of neurons and names read best rising, sizes falling.
+    return [
+      { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String, risingFirst: true },
+      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, by no more than chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, STATES[pair.state[n]]), risingFirst: true },
+      { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")), risingFirst: true },
+      number("length_before", "Length before", `Features preferred in ${before}`, count),
+      number("length_after", "Length after", `Features preferred in ${after}`, count),
+      number("mass_before", "Mass before", `Sum of activations in ${before}`, quantity),
+      number("mass_after", "Mass after", `Sum of activations in ${after}`, quantity),
+      number("hellinger", "Hellinger distance", "0: same preferences, 1: nothing in common", (h) => (h === null ? "–" : h.toFixed(3))),
+      ...(pair.tests ? this.tested(pair.tests) : []),
+    ];
+  }
+
+  /** Columns that only tested comparisons have. */
+  tested({ rank, squared, sure, q }) {
+    return [
+      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => (squared[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
+      { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
+    ];
+  }
+
+  /** These neurons in the order of the sorted column; neurons without a value come last. */
+  sorted(neurons, { key, falling }) {
+    const { value } = this.columns.find((column) => column.key === key);
+    return [...neurons].sort((a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === y) return a - b;
+      if (x === null || y === null) return x === null ? 1 : -1;
+      const order = typeof x === "string" ? x.localeCompare(y) : x - y;
+      return (falling ? -order : order) || a - b;
+    });
+  }
+
+  /** Rows of the table for these neurons; those whose change may be chance are faint. */
+  rows(neurons) {
+    const sure = this.pair.tests?.sure;
+    const row = (neuron) => ({ id: String(neuron), neuron, faint: sure !== undefined && !sure[neuron] });
+    return {
+      length: neurons.length,
+      at: (index) => (index in neurons ? row(neurons[index]) : undefined),
+      indexOf: (id) => neurons.indexOf(Number(id)),
+    };
+  }
+}

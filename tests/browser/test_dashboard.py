@@ -1,0 +1,362 @@
+"""The overview of the dashboard in a real browser: what a region, a chip, a mark or a choice does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import polars as pl
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Served
+from tests.browser.served import (
+    Visit,
+    bounds,
+    drag,
+    drawn,
+    figure,
+    listed,
+    lists,
+    path_of,
+    plain,
+    ready,
+    said,
+    until,
+)
+from txray.preferences import Stage
+
+PANELS = {
+    "scatter": ("hellinger_length", "hellinger"),
+    "volcano": ("hellinger_sq_cv", "z_score"),
+    "shift": ("length_before", "length_after"),
+    "mass": ("", "mass_after"),
+}
+"""Panels -> the columns along their axes."""
+FAINT = """(name) => [...document.querySelectorAll(`#${name}-figure .scatterlayer .point`)]
+    .filter((point) => point.style.opacity > 0.01 && point.style.opacity < 0.1).length"""
+CORNERS = """([name, axis]) => {
+    const box = document.querySelector(`#${name}-figure .nsewdrag`).getBoundingClientRect();
+    const along = document.querySelector(`#${name}-figure .js-plotly-plot`)._fullLayout[`${axis}axis`];
+    const length = axis === "x" ? box.width : box.height;
+    return [0.02, 0.3, 0.96, 0.97].map((share) => along.p2d(length * (axis === "x" ? share : 1 - share)));
+}"""
+
+
+@pytest.fixture(scope="module")
+def neurons(served: Served) -> pl.DataFrame:
+    """The last two stages compared without the dashboard."""
+    return plain(*served.stages[2:])
+
+
+@pytest.fixture
+def wide(browser: Browser, layered: Served) -> Iterator[Visit]:
+    """Two stages of three layers."""
+    opened = Visit.to(browser, layered.url, "?before=young&after=old")
+    yield opened
+    opened.close()
+
+
+def within(neurons: pl.DataFrame, page: Page, *columns: str) -> pl.DataFrame:
+    for column in columns:
+        low, high = bounds(page, column)
+        neurons = neurons.filter((pl.col(column) >= low) & (pl.col(column) <= high))
+    return neurons
+
+
+def measured(neurons: pl.DataFrame, panel: str) -> pl.DataFrame:
+    """The neurons that have a mark in a panel."""
+    if panel == "volcano":
+        return neurons.filter(pl.col("q_value").is_not_null() & pl.col("z_score").is_not_null())
+    return neurons.filter(pl.col("state") == "shared")
+
+
+def names_of(stage: Stage, neuron: int, kind: str = "token") -> list[str]:
+    return list(stage.preferences("rnn", kind).table(neuron)["feature"])
+
+
+@pytest.mark.parametrize("name", list(PANELS))
+def test_a_region_keeps_the_neurons_inside_until_a_double_click(
+    visit: Visit, neurons: pl.DataFrame, name: str
+) -> None:
+    page, columns = visit.page, [column for column in PANELS[name] if column]
+    # Shares of the plotting area: wide ones, that leave some neurons out.
+    drag(page, name, (0.02, 0.3), (0.96, 0.97) if name != "mass" else (0.5, 0.97))
+    until(page, "(columns) => columns.every((each) => location.search.includes(`${each}=`))", columns)
+    assert set(said(page)) == set(columns)
+    for axis, column in zip("xy", PANELS[name], strict=True):
+        if column:
+            ends = page.evaluate(CORNERS, [name, axis])
+            wanted = (ends[0], ends[2]) if axis == "x" else (ends[1], ends[3])
+            reach = abs(wanted[1] - wanted[0])
+            assert bounds(page, column) == pytest.approx(wanted, abs=0.03 * reach)
+    expect(page.locator(".bound")).to_have_count(len(columns))
+    inside = within(neurons, page, *columns)
+    assert 0 < len(inside) < len(neurons)
+    lists(page, inside["id"].to_list())
+    expect(page.locator("#found")).to_have_text(f"{len(inside)} neuron{'s' * (len(inside) > 1)}.")
+    for panel in ("scatter", "volcano", "shift"):
+        drawn(page, panel)
+        marks = measured(neurons, panel)
+        outside = marks.filter(~pl.col("id").is_in(inside["id"].implode()))
+        until(page, f"(name) => ({FAINT})(name) === {len(outside)}", panel)
+    alive = inside.filter(pl.col("mass_after") > 0)
+    expect(figure(page, "mass").locator(".legendtext").last).to_have_text(f"picked out ({len(alive)})")
+
+    box = figure(page, name).locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + 8)
+    until(page, "location.search === ''")
+    expect(page.locator(".bound")).to_have_count(0)
+    lists(page, neurons["id"].to_list())
+
+
+def test_a_bound_can_be_taken_off_by_itself(browser: Browser, served: Served, neurons: pl.DataFrame) -> None:
+    visit = Visit.to(browser, served.url, "?hellinger=0.3..0.7&length_after=20..")
+    page = visit.page
+    both = neurons.filter(pl.col("hellinger").is_between(0.3, 0.7))
+    lists(page, both.filter(pl.col("length_after") >= 20)["id"].to_list())
+    assert page.locator(".bound").all_inner_texts() == [
+        "Hellinger distance 0.3 to 0.7 ×",
+        "length after at least 20 ×",
+    ]
+    page.get_by_role("button", name="Take off: length after at least 20").click()
+    lists(page, both["id"].to_list())
+    assert said(page) == {"hellinger": "0.3..0.7"}
+    visit.close()
+
+
+def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFrame) -> None:
+    page = visit.page
+    numbers = dict(neurons["shown"].value_counts().iter_rows())
+    for state in ("shared", "avoided", "gained", "unpreferred", "unsure"):
+        expect(page.locator(f".chip.{state} b")).to_have_text(str(numbers[state]))
+    picked = []
+    for state in ("gained", "avoided"):
+        page.locator(f".chip.{state}").click()
+        picked.append(state)
+        lists(page, neurons.filter(pl.col("shown").is_in(picked))["id"].to_list())
+        assert set(said(page)["state"].split(",")) == set(picked)
+        expect(page.get_by_role("checkbox", name=re.compile(state))).to_be_checked()
+    page.locator(".chip.gained").click()
+    lists(page, neurons.filter(pl.col("shown") == "avoided")["id"].to_list())
+    page.get_by_role("button", name="Show all").click()
+    lists(page, neurons["id"].to_list())
+    assert said(page) == {}
+
+
+def test_chips_answer_to_the_space_bar(visit: Visit) -> None:
+    box = visit.page.get_by_role("checkbox", name=re.compile("shared"))
+    box.focus()
+    visit.page.keyboard.press(" ")
+    until(visit.page, "location.search === '?state=shared'")
+    ready(visit.page)
+    expect(box).to_be_checked()
+    expect(box).to_be_focused()
+
+
+def test_a_search_keeps_the_neurons_that_prefer_a_token(visit: Visit, served: Served) -> None:
+    page = visit.page
+    stages = served.stages[2:]
+    lists_of = {n: {name for stage in stages for name in names_of(stage, n)} for n in range(60)}
+    word = next(w for w in sorted(lists_of[30]) if 0 < sum(w in held for held in lists_of.values()) < 20)
+    page.get_by_label("Prefers the token").fill(word)
+    page.keyboard.press("Enter")
+    lists(page, [f"rnn/{n}" for n, held in lists_of.items() if word in held])
+    assert said(page) == {"prefers": word}
+    page.get_by_label("Prefers the token").fill("nowhere-at-all")
+    page.keyboard.press("Enter")
+    expect(page.locator("#found")).to_have_text("No neuron is left; take a filter off.")
+    page.get_by_role("button", name="Show all").click()
+    lists(page, [f"rnn/{n}" for n in range(60)])
+    assert page.get_by_label("Prefers the token").input_value() == ""
+
+
+def heaviest(stage: Stage, neuron: int) -> str | None:
+    table = stage.preferences("rnn", "pos").table(neuron)
+    mass = table["count"] * table["mean_activation"] if "mean_activation" in table.columns else table["sum"]
+    return None if not len(table) else table.with_columns(m=mass).sort("m", "feature", descending=[True, False])["feature"][0]
+
+
+def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served) -> None:
+    page = visit.page
+    top = {n: heaviest(served.stages[3], n) or heaviest(served.stages[2], n) for n in range(60)}
+    page.get_by_label("Fires most on").select_option("DT")
+    lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "DT"])
+    assert said(page) == {"top": "DT"}
+    expect(page.locator("#tags-finding")).to_contain_text("of the neurons picked out")
+    bars = drawn(page, "tags").locator(".barlayer .point")
+    tags = figure(page, "tags").locator(".xtick").all_inner_texts()
+    place = tags.index("NN")
+    box = bars.nth(place).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
+    figure(page, "tags").locator(".hovertext").first.wait_for()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
+    until(page, "location.search === '?top=NN'")
+    lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "NN"])
+    expect(page.get_by_label("Fires most on")).to_have_value("NN")
+
+
+def test_bounds_can_be_typed(visit: Visit, neurons: pl.DataFrame) -> None:
+    page = visit.page
+    page.get_by_label("Quantity").select_option("length_after")
+    page.get_by_label("at least").fill("25")
+    page.get_by_label("at most").fill("30")
+    page.get_by_role("button", name="Bound", exact=True).click()
+    lists(page, neurons.filter(pl.col("length_after").is_between(25, 30))["id"].to_list())
+
+
+def test_a_click_on_a_mark_opens_its_neuron(visit: Visit, neurons: pl.DataFrame) -> None:
+    page = visit.page
+    plot = drawn(page, "shift")
+    box = plot.locator(".scatterlayer .trace:has(.point) .point").first.bounding_box()
+    assert box is not None
+    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*at)
+    plot.locator(".hovertext").first.wait_for()
+    told = re.search(r"neuron (\d+): shared", plot.locator(".hovertext").first.text_content() or "")
+    assert told is not None
+    page.mouse.click(*at)
+    until(page, "location.pathname === '/neuron'")
+    opened, hovered = (
+        neurons.row(int(number), named=True) for number in (said(page)["neuron"], told[1])
+    )
+    # Marks may lie on top of each other: then any of them is right.
+    assert [opened[each] for each in PANELS["shift"]] == [hovered[each] for each in PANELS["shift"]]
+    expect(page.locator("#detail h3").first).to_contain_text(f"Neuron {said(page)['neuron']}")
+
+
+def test_a_click_on_a_row_opens_its_neuron(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#neurons-head th[data-key=neuron] button").click()
+    page.locator("#neurons-body tr[data-id='rnn/3'] td[data-key=shown]").click()
+    until(page, "location.pathname === '/neuron'")
+    assert said(page)["neuron"] == "3"
+    expect(page.locator("#detail h3").first).to_contain_text("Neuron 3 ")
+    page.go_back()
+    page.locator("#neurons-body tr[data-id='rnn/5'] td a").click()
+    until(page, "location.search.includes('neuron=5')")
+    expect(page.locator("#detail h3").first).to_contain_text("Neuron 5 ")
+
+
+def test_the_table_is_walked_by_keyboard(visit: Visit) -> None:
+    page = visit.page
+    order = listed(page)
+    page.get_by_label("Fires most on").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "neurons-table":
+            break
+    expect(page.locator("#neurons-table")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    row = page.locator("#neurons-body tr[aria-selected=true]")
+    expect(row).to_have_attribute("data-id", order[2])
+    assert page.get_attribute("#neurons-table", "aria-activedescendant") == row.get_attribute("id")
+    page.keyboard.press("End")
+    expect(row).to_have_attribute("data-id", order[-1])
+    page.keyboard.press("Enter")
+    until(page, "location.pathname === '/neuron'")
+    assert said(page)["neuron"] == order[-1].split("/")[1]
+    expect(page.locator("#detail h3").first).to_contain_text(f"Neuron {said(page)['neuron']} ")
+
+
+def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame) -> None:
+    page = visit.page
+    page.locator("#neurons-head th[data-key=length_after] button").click()
+    until(page, "location.search === '?sort=-length_after'")
+    lengths = dict(neurons.select("id", "length_after").iter_rows())
+    until(page, "document.querySelector('#neurons-body tr[data-index]')?.dataset.id !== undefined")
+    ready(page)
+    falling = sorted(lengths, key=lambda each: (-lengths[each], int(each.split("/")[1])))
+    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{falling[0]}'")
+    assert listed(page) == falling
+    page.locator("#neurons-head th[data-key=length_after] button").click()
+    rising = sorted(lengths, key=lambda each: (lengths[each], int(each.split("/")[1])))
+    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{rising[0]}'")
+    assert listed(page) == rising
+    expect(page.locator("#neurons-head th[data-key=length_after]")).to_have_attribute(
+        "aria-sort", "ascending"
+    )
+
+
+def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
+    page = visit.page
+    heading = page.locator("#headline h2")
+    expect(heading).to_contain_text("zero-shot → sup")
+    page.get_by_label("Before", exact=True).select_option("epoch-01")
+    expect(heading).to_contain_text("epoch-01 → sup")
+    page.get_by_label("After", exact=True).select_option("epoch-48")
+    expect(heading).to_contain_text("epoch-01 → epoch-48")
+    assert said(page) == {"before": "epoch-01", "after": "epoch-48"}
+    shared = plain(*served.stages[:2]).filter(pl.col("shown") == "shared")
+    expect(page.locator("#headline .numbers div").first).to_have_text(re.compile(rf"shared\s*{len(shared)}"))
+    page.get_by_role("button", name="Swap").click()
+    expect(heading).to_contain_text("epoch-48 → epoch-01")
+    assert said(page) == {"before": "epoch-48", "after": "epoch-01"}
+    expect(page.get_by_label("Before", exact=True)).to_have_value("epoch-48")
+
+
+def test_the_feature_kind_is_chosen(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_label("Feature kind").select_option("pos")
+    until(page, "location.search === '?feature=pos'")
+    # Seven tags: no neuron can prefer more.
+    expect(page.get_by_label("Prefers the POS tag")).to_be_visible()
+    lengths = "[...document.querySelectorAll('#neurons-body td[data-key=length_after]')].map((c) => +c.textContent)"
+    until(page, f"{lengths}.length > 5 && Math.max(...{lengths}) <= 7")
+    expect(drawn(page, "shift").locator(".ytitle")).to_contain_text("POS tag")
+
+
+def test_a_layer_is_chosen(wide: Visit, layered: Served) -> None:
+    page = wide.page
+    expect(page.locator("#headline small")).to_have_text("3 layers")
+    assert len(listed(page)) == 12 + 14 + 16
+    expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(1)
+    page.get_by_label("Layer", exact=True).select_option("middle")
+    expect(page.locator("#headline small")).to_have_text("layer middle")
+    lists(page, [f"middle/{n}" for n in range(14)])
+    assert said(page)["layer"] == "middle"
+    expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(0)
+    page.get_by_label("Layer", exact=True).select_option("")
+    expect(page.locator("#headline small")).to_have_text("3 layers")
+    assert "layer" not in said(page)
+
+
+def test_a_cell_of_the_heat_map_opens_its_layer(wide: Visit) -> None:
+    page = wide.page
+    plot = figure(page, "layers")
+    plot.locator(".hm").first.wait_for()
+    at = page.evaluate(
+        """() => {
+            const plot = document.querySelector("#layers-figure .js-plotly-plot");
+            const box = plot.querySelector(".nsewdrag").getBoundingClientRect();
+            const place = (axis, name) => axis.d2p(axis.tickvals[axis.ticktext.findIndex((text) => text.includes(name))]);
+            const { xaxis, yaxis } = plot._fullLayout;
+            return [box.x + place(xaxis, "old"), box.y + place(yaxis, "upper")];
+        }"""
+    )
+    page.mouse.move(*at)
+    expect(plot.locator(".hovertext").first).to_contain_text("upper in old")
+    page.mouse.click(*at)
+    until(page, "location.search.includes('layer=upper')")
+    assert said(page) == {"before": "young", "after": "old", "layer": "upper"}
+    lists(page, [f"upper/{n}" for n in range(16)])
+    assert path_of(page).startswith("/?")
+
+
+def test_a_mark_among_several_layers_opens_the_right_one(wide: Visit) -> None:
+    page = wide.page
+    plot = drawn(page, "scatter")
+    box = plot.locator(".scatterlayer .point").last.bounding_box()
+    assert box is not None
+    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*at)
+    told = plot.locator(".hovertext").first
+    expect(told).to_contain_text("neuron")
+    found = re.search(r"(lower|middle|upper), neuron (\d+): ", told.text_content() or "")
+    assert found is not None
+    page.mouse.click(*at)
+    until(page, "location.pathname === '/neuron'")
+    assert (said(page)["layer"], said(page)["neuron"]) == (found[1], found[2])
