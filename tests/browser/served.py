@@ -21,7 +21,7 @@ from tests.unit.reporting.builders import stage_of, vocabulary
 from txray.preferences import Stage
 from txray.transfer import compare, with_significance
 
-PATIENCE = 60_000
+PATIENCE = 20_000
 """Milliseconds: results are made by processes of their own, on machines that do other things as well."""
 PERMUTATIONS = 200
 PAGES = ("/", "/neuron?neuron=30", "/feature?word=%s", "/matching", "/sources")

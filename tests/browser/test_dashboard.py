@@ -173,9 +173,8 @@ def test_a_search_keeps_the_neurons_that_prefer_a_token(visit: Visit, served: Se
 
 
 def heaviest(stage: Stage, neuron: int) -> str | None:
-    table = stage.preferences("rnn", "pos").table(neuron)
-    mass = table["count"] * table["mean_activation"] if "mean_activation" in table.columns else table["sum"]
-    return None if not len(table) else table.with_columns(m=mass).sort("m", "feature", descending=[True, False])["feature"][0]
+    table = stage.preferences("rnn", "pos").table(neuron).sort("sum", descending=True)
+    return table["feature"][0] if len(table) else None
 
 
 def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served) -> None:
@@ -285,9 +284,9 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     page = visit.page
     heading = page.locator("#headline h2")
     expect(heading).to_contain_text("zero-shot → sup")
-    page.get_by_label("Before", exact=True).select_option("epoch-01")
+    page.get_by_role("combobox", name="Before", exact=True).select_option("epoch-01")
     expect(heading).to_contain_text("epoch-01 → sup")
-    page.get_by_label("After", exact=True).select_option("epoch-48")
+    page.get_by_role("combobox", name="After", exact=True).select_option("epoch-48")
     expect(heading).to_contain_text("epoch-01 → epoch-48")
     assert said(page) == {"before": "epoch-01", "after": "epoch-48"}
     shared = plain(*served.stages[:2]).filter(pl.col("shown") == "shared")
@@ -295,7 +294,7 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     page.get_by_role("button", name="Swap").click()
     expect(heading).to_contain_text("epoch-48 → epoch-01")
     assert said(page) == {"before": "epoch-48", "after": "epoch-01"}
-    expect(page.get_by_label("Before", exact=True)).to_have_value("epoch-48")
+    expect(page.get_by_role("combobox", name="Before", exact=True)).to_have_value("epoch-48")
 
 
 def test_the_feature_kind_is_chosen(visit: Visit) -> None:
@@ -314,12 +313,12 @@ def test_a_layer_is_chosen(wide: Visit, layered: Served) -> None:
     expect(page.locator("#headline small")).to_have_text("3 layers")
     assert len(listed(page)) == 12 + 14 + 16
     expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(1)
-    page.get_by_label("Layer", exact=True).select_option("middle")
+    page.get_by_role("combobox", name="Layer", exact=True).select_option("middle")
     expect(page.locator("#headline small")).to_have_text("layer middle")
     lists(page, [f"middle/{n}" for n in range(14)])
     assert said(page)["layer"] == "middle"
     expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(0)
-    page.get_by_label("Layer", exact=True).select_option("")
+    page.get_by_role("combobox", name="Layer", exact=True).select_option("")
     expect(page.locator("#headline small")).to_have_text("3 layers")
     assert "layer" not in said(page)
 

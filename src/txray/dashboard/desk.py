@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from txray.dashboard.cache import Cache, read_note, read_result
 from txray.dashboard.processes import Process, Request
 from txray.dashboard.stages import Library, Recent, StageFolder
 from txray.dashboard.work import TESTED, shared_layers
-from txray.errors import UnknownNameError
+from txray.errors import StageError, UnknownNameError
 from txray.preferences.preferences import Weight
 from txray.transfer import CONFIDENT_STATES
 
@@ -142,17 +143,26 @@ class Desk:
         """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
         self.digest(stage, kind)
         layers = pl.Series(list(stage.layers), dtype=pl.String)
-        file = self._postings_file(stage, kind)
-        found = pl.scan_parquet(file).filter(pl.col("feature") == feature).drop("feature").collect()
+        found = self._postings(
+            stage,
+            kind,
+            lambda file: pl.scan_parquet(file).filter(pl.col("feature") == feature).drop("feature").collect(),
+        )
         return found.with_columns(layer=layers.gather(found["layer"]))
 
     def preferred(self, stage: StageFolder, kind: str, feature: str) -> NDArray[np.bool_]:
         """(n_neurons of all layers,) whether each prefers a feature."""
-        found = self.postings(stage, kind, feature)
-        place = self._offsets(stage, found["layer"]) + found["neuron"].to_numpy()
-        marked = np.zeros(sum(stage.layers.values()), np.bool_)
-        marked[place] = True
-        return marked
+
+        def mark() -> NDArray[np.bool_]:
+            found = self.postings(stage, kind, feature)
+            place = self._offsets(stage, found["layer"]) + found["neuron"].to_numpy()
+            marked = np.zeros(sum(stage.layers.values()), np.bool_)
+            marked[place] = True
+            return marked
+
+        return self._held.get(
+            ("preferred", stage.fingerprint, kind, feature), mark, lambda marked: marked.nbytes
+        )
 
     def tag_mass(self, stage: StageFolder, kind: str = "pos") -> TagMass:
         """Where the activation mass of every neuron falls, for a kind with few features."""
@@ -160,7 +170,7 @@ class Desk:
 
         def read() -> TagMass:
             names, counts = stage.vocabulary(kind)
-            table = read_result(self._postings_file(stage, kind))
+            table = self._postings(stage, kind, read_result)
             starts = np.concatenate(([0], np.cumsum(list(stage.layers.values()))))
             return TagMass(
                 names.tolist(),
@@ -259,7 +269,13 @@ class Desk:
             "layers",
         )
         file = self._ready(request)
-        curve = read_result(file.with_name(f"{file.stem}-curve.parquet"))
+        try:
+            curve = read_result(file.with_name(f"{file.stem}-curve.parquet"))
+        except StageError:
+            # The pairs tell that both are there.
+            with suppress(OSError):
+                file.unlink()
+            raise
         return Match(self._table(request), curve, float(read_note(file)))
 
     def prepare(self, before: StageFolder, after: StageFolder, kind: str) -> None:
@@ -284,6 +300,20 @@ class Desk:
 
     def _postings_file(self, stage: StageFolder, kind: str) -> Path:
         return self.cache.place("stages", stage.fingerprint, f"{kind}-{self.choices.weight}-postings")
+
+    def _postings(self, stage: StageFolder, kind: str, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
+        """What is read of the postings; where they are damaged, they are made anew when they are asked for again."""
+        file = self._postings_file(stage, kind)
+        try:
+            return read(file)
+        except (OSError, StageError, pl.exceptions.PolarsError) as error:
+            # The digest tells that both are there.
+            for each in (file, self._digest(stage, kind).out):
+                with suppress(OSError):
+                    each.unlink()
+            raise StageError(
+                f"{file}: cannot be read ({' '.join(str(error).split())}); reload to make it anew"
+            ) from error
 
     def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Request:
         # A pair without common layers must not wait for digests to be told so.

@@ -239,7 +239,8 @@ def nearest(view: View, desk: Desk, most: int = 8) -> list[dict[str, Any]]:
     for stage in look.sides:
         layer = stage.preferences(look.layer, look.kind).distributions(weight)
         vector = np.zeros(len(layer.features))
-        places = np.searchsorted(layer.features, list(own.feature))
+        # As objects: as an array of text, every word would take as much memory as the longest.
+        places = np.searchsorted(layer.features, np.array(own.feature, dtype=object))
         for place, name, share in zip(places, own.feature, own.probability, strict=True):
             if place < len(layer.features) and layer.features[place] == name:
                 vector[place] = np.sqrt(share)

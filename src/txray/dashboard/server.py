@@ -213,7 +213,8 @@ def _listening(application: Any, host: str, port: int | None) -> BaseWSGIServer:
                 raise
             return create_server(application, sockets=[listener], threads=_THREADS, ident="txray")
         except OSError as error:
-            if port is not None:
+            # A host that cannot be found has no other port, either.
+            if port is not None or isinstance(error, socket.gaierror):
                 raise UsageError(
                     f"dashboard: cannot listen at {host}, port {port} ({error.strerror or error}); name another --port "
                     "or --host"

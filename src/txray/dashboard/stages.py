@@ -16,6 +16,7 @@ from txray.errors import StageError, TxrayError, UnknownNameError, UsageError
 from txray.preferences import Preferences
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import ROW_BYTES
+from txray.preferences.stage import require_names
 from txray.preferences.store import MANIFEST, Vocabulary, read_layer, read_manifest, read_vocabulary
 from txray.preferences.tags import TAG_SCHEMA
 
@@ -92,6 +93,11 @@ class StageFolder:
         """
         place = Path(path)
         manifest = read_manifest(place)
+        try:
+            # They become names of files, here and in the cache.
+            require_names(manifest["name"], manifest["features"])
+        except UsageError as error:
+            raise StageError(f"{place / MANIFEST}: {error}") from error
         digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:20]
         return cls(place, manifest, digest, _seen(place), held or Recent(LAYERS_HELD))
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.dashboard.cache import write_result
+from txray.dashboard.cache import read_result, write_result
 from txray.dashboard.stages import StageFolder
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
@@ -172,7 +172,7 @@ def pair(
         advance(number + 1, len(layers))
     table = pl.concat(tables)
     for side, file in zip(("before", "after"), digests, strict=True):
-        named = pl.read_parquet(file, columns=["layer", "neuron", "top", "strongest", "beyond"])
+        named = read_result(Path(file)).select("layer", "neuron", "top", "strongest", "beyond")
         named = named.rename({name: f"{name}_{side}" for name in ("top", "strongest", "beyond")})
         table = table.join(named, on=["layer", "neuron"], how="left", maintain_order="left")
     write_result(out, table.select("layer", pl.exclude("layer")))

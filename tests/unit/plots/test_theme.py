@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import itertools
 
+import plotly.graph_objects as go
 import pytest
 
 from txray.errors import UnknownNameError
-from txray.plots import stage_styles
+from txray.plots import stage_styles, theme
 from txray.plots.theme import STATE_COLORS, styles_for
 from txray.transfer import STATES
 
@@ -68,3 +69,20 @@ def test_a_role_is_given_once() -> None:
     assert styles["zero-shot wiki"].color == GREEN
     assert styles["sup"].color == BLUE
     assert len(set(styles.values())) == 4
+
+
+def test_a_figure_is_darkened_in_a_copy_and_what_it_tells_is_left_alone() -> None:
+    figure = go.Figure(
+        go.Scatter(
+            x=[1], y=[2], name="#222222", hovertext=["white"], marker={"color": [theme.INK, "#D55E00"]}
+        )
+    )
+    figure.update_layout(
+        template=theme.template(), title_text=f'<span style="color:{theme.MUTED}">white</span>'
+    )
+    dark = theme.darkened(figure)
+    assert dark.data[0].marker.color == ("#ECEDED", "#D55E00")
+    assert (dark.data[0].name, list(dark.data[0].hovertext)) == ("#222222", ["white"])
+    assert dark.layout.title.text == '<span style="color:#A2A6AD">white</span>'
+    assert dark.layout.template.layout.paper_bgcolor == "#1B1D20"
+    assert figure.layout.template.layout.paper_bgcolor == theme.PAPER

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.plots.builders import Text, numbers_in, timeline_of, title_of
 from txray import plots
 from txray.errors import UnknownNameError, UsageError
+from txray.plots.flow import Flow, draw_flow
 from txray.transfer import Timeline
 
 NAMES = ["untrained", "epoch-01", "epoch-02", "epoch-03"]
@@ -48,6 +49,19 @@ def test_streams_join_what_neurons_are_in_two_stages(line: Timeline) -> None:
     for node, (stage, side) in enumerate(nodes[2:], start=2):
         assert into.get(node, 0) == ((lengths[stage] > 0) == (side == "preferred")).sum()
     assert numbers_in(title_of(plots.knowledge_flow(line)))[:2] == [28, 40]
+
+
+def test_a_node_without_neurons_is_not_drawn() -> None:
+    links = (
+        ("a", "b", "gained", "gained", 3),
+        ("a", "b", "shared", "shared", 2),
+        ("b", "c", "shared", "shared", 5),
+    )
+    figure = draw_flow(Flow(("a", "b", "c"), (2, 5, 5), 5, links))
+    sankey = figure.data[0]
+    assert len(sankey.node.x) == len(sankey.node.y) == 4  # b and c have no un-preferred neurons
+    told = [sankey.node.customdata[target] for target in sankey.link.target]
+    assert [text.split("<br>")[0] for text in told] == ["<b>b</b>", "<b>b</b>", "<b>c</b>"]
 
 
 def test_too_many_stages_do_not_flow(text: Text) -> None:
