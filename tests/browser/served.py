@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
-from playwright.sync_api import Browser, Locator, Page, Request
+from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from tests.unit.reporting.builders import stage_of, vocabulary
 from txray.preferences import Stage
@@ -23,6 +24,7 @@ from txray.transfer import compare, with_significance
 
 PATIENCE = 20_000
 """Milliseconds: results are made by processes of their own, on machines that do other things as well."""
+expect.set_options(timeout=PATIENCE)
 PERMUTATIONS = 200
 PAGES = ("/", "/neuron?neuron=30", "/feature?word=%s", "/matching", "/sources")
 """Paths of all pages; the word is to be filled in."""
@@ -168,7 +170,8 @@ def figure(page: Page, name: str) -> Locator:
     """The drawn figure of a panel, in view."""
     plot = page.locator(f"#{name}-figure .js-plotly-plot")
     plot.wait_for()
-    plot.scroll_into_view_if_needed()
+    # In the middle, away from the bar at the top that stays there.
+    plot.evaluate("(plot) => plot.scrollIntoView({ block: 'center' })")
     return plot
 
 
@@ -177,6 +180,29 @@ def drawn(page: Page, name: str) -> Locator:
     plot = figure(page, name)
     plot.locator(".scatterlayer .point, .barlayer .point, .hm").first.wait_for()
     return plot
+
+
+def point_at(page: Page, place: Locator) -> str:
+    """Move the mouse to the middle of a mark; what it then tells."""
+    box = place.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = page.locator(".hoverlayer .hovertext").first
+    told.wait_for()
+    return told.text_content() or ""
+
+
+def click_here(page: Page, place: Locator) -> None:
+    """Click in the middle of a mark that the mouse points at: plotly clicks what it tells of."""
+    box = place.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def shows_neuron(page: Page, neuron: int | str) -> None:
+    """Wait for the page of a neuron."""
+    title = re.compile(rf"^Neuron {neuron} (shared|avoided|gained|unsure|unpreferred)$")
+    expect(page.locator("#page-neuron").get_by_role("heading", name=title)).to_be_visible()
 
 
 def drag(page: Page, name: str, low: tuple[float, float], high: tuple[float, float]) -> None:

@@ -13,6 +13,7 @@ from tests.browser.conftest import Served
 from tests.browser.served import (
     Visit,
     bounds,
+    click_here,
     drag,
     drawn,
     figure,
@@ -20,8 +21,10 @@ from tests.browser.served import (
     lists,
     path_of,
     plain,
+    point_at,
     ready,
     said,
+    shows_neuron,
     until,
 )
 from txray.preferences import Stage
@@ -184,14 +187,10 @@ def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served)
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "DT"])
     assert said(page) == {"top": "DT"}
     expect(page.locator("#tags-finding")).to_contain_text("of the neurons picked out")
-    bars = drawn(page, "tags").locator(".barlayer .point")
-    tags = figure(page, "tags").locator(".xtick").all_inner_texts()
-    place = tags.index("NN")
-    box = bars.nth(place).bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
-    figure(page, "tags").locator(".hovertext").first.wait_for()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
+    tags = figure(page, "tags").locator(".xtick").all_text_contents()
+    bar = drawn(page, "tags").locator(".barlayer .point").nth(tags.index("NN"))
+    assert "NN" in point_at(page, bar)
+    click_here(page, bar)
     until(page, "location.search === '?top=NN'")
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "NN"])
     expect(page.get_by_label("Fires most on")).to_have_value("NN")
@@ -209,21 +208,15 @@ def test_bounds_can_be_typed(visit: Visit, neurons: pl.DataFrame) -> None:
 def test_a_click_on_a_mark_opens_its_neuron(visit: Visit, neurons: pl.DataFrame) -> None:
     page = visit.page
     plot = drawn(page, "shift")
-    box = plot.locator(".scatterlayer .trace:has(.point) .point").first.bounding_box()
-    assert box is not None
-    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(*at)
-    plot.locator(".hovertext").first.wait_for()
-    told = re.search(r"neuron (\d+): shared", plot.locator(".hovertext").first.text_content() or "")
+    mark = plot.locator(".scatterlayer .trace:has(.point) .point").first
+    told = re.search(r"neuron (\d+): shared", point_at(page, mark))
     assert told is not None
-    page.mouse.click(*at)
+    click_here(page, mark)
     until(page, "location.pathname === '/neuron'")
-    opened, hovered = (
-        neurons.row(int(number), named=True) for number in (said(page)["neuron"], told[1])
-    )
+    opened, hovered = (neurons.row(int(number), named=True) for number in (said(page)["neuron"], told[1]))
     # Marks may lie on top of each other: then any of them is right.
     assert [opened[each] for each in PANELS["shift"]] == [hovered[each] for each in PANELS["shift"]]
-    expect(page.locator("#detail h3").first).to_contain_text(f"Neuron {said(page)['neuron']}")
+    shows_neuron(page, said(page)["neuron"])
 
 
 def test_a_click_on_a_row_opens_its_neuron(visit: Visit) -> None:
@@ -232,11 +225,11 @@ def test_a_click_on_a_row_opens_its_neuron(visit: Visit) -> None:
     page.locator("#neurons-body tr[data-id='rnn/3'] td[data-key=shown]").click()
     until(page, "location.pathname === '/neuron'")
     assert said(page)["neuron"] == "3"
-    expect(page.locator("#detail h3").first).to_contain_text("Neuron 3 ")
+    shows_neuron(page, 3)
     page.go_back()
     page.locator("#neurons-body tr[data-id='rnn/5'] td a").click()
     until(page, "location.search.includes('neuron=5')")
-    expect(page.locator("#detail h3").first).to_contain_text("Neuron 5 ")
+    shows_neuron(page, 5)
 
 
 def test_the_table_is_walked_by_keyboard(visit: Visit) -> None:
@@ -258,7 +251,7 @@ def test_the_table_is_walked_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("Enter")
     until(page, "location.pathname === '/neuron'")
     assert said(page)["neuron"] == order[-1].split("/")[1]
-    expect(page.locator("#detail h3").first).to_contain_text(f"Neuron {said(page)['neuron']} ")
+    shows_neuron(page, said(page)["neuron"])
 
 
 def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame) -> None:
@@ -303,7 +296,9 @@ def test_the_feature_kind_is_chosen(visit: Visit) -> None:
     until(page, "location.search === '?feature=pos'")
     # Seven tags: no neuron can prefer more.
     expect(page.get_by_label("Prefers the POS tag")).to_be_visible()
-    lengths = "[...document.querySelectorAll('#neurons-body td[data-key=length_after]')].map((c) => +c.textContent)"
+    lengths = (
+        "[...document.querySelectorAll('#neurons-body td[data-key=length_after]')].map((c) => +c.textContent)"
+    )
     until(page, f"{lengths}.length > 5 && Math.max(...{lengths}) <= 7")
     expect(drawn(page, "shift").locator(".ytitle")).to_contain_text("POS tag")
 
@@ -348,14 +343,9 @@ def test_a_cell_of_the_heat_map_opens_its_layer(wide: Visit) -> None:
 def test_a_mark_among_several_layers_opens_the_right_one(wide: Visit) -> None:
     page = wide.page
     plot = drawn(page, "scatter")
-    box = plot.locator(".scatterlayer .point").last.bounding_box()
-    assert box is not None
-    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(*at)
-    told = plot.locator(".hovertext").first
-    expect(told).to_contain_text("neuron")
-    found = re.search(r"(lower|middle|upper), neuron (\d+): ", told.text_content() or "")
-    assert found is not None
-    page.mouse.click(*at)
+    mark = plot.locator(".scatterlayer .trace:has(.point) .point").first
+    told = re.search(r"(lower|middle|upper), neuron (\d+): ", point_at(page, mark))
+    assert told is not None
+    click_here(page, mark)
     until(page, "location.pathname === '/neuron'")
-    assert (said(page)["layer"], said(page)["neuron"]) == (found[1], found[2])
+    assert (said(page)["layer"], said(page)["neuron"]) == (told[1], told[2])

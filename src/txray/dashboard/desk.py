@@ -131,7 +131,7 @@ class Desk:
         return self.library.reload()
 
     def digest(self, stage: StageFolder, kind: str) -> pl.DataFrame:
-        """One row per neuron of a stage; see `txray.dashboard.work.digest`.
+        """One row per neuron of a stage, layer by layer; see `txray.dashboard.work.digest`.
 
         Raises:
             NotReady: it is being made.
@@ -139,23 +139,32 @@ class Desk:
         """
         return self._table(self._digest(stage, kind))
 
+    def digest_of(self, stage: StageFolder, kind: str, layer: str) -> pl.DataFrame:
+        """The rows of one layer of `digest`: row n is neuron n."""
+        return self.digest(stage, kind).slice(stage.starts[layer], stage.layers[layer])
+
     def postings(self, stage: StageFolder, kind: str, feature: str) -> pl.DataFrame:
         """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
         self.digest(stage, kind)
-        layers = pl.Series(list(stage.layers), dtype=pl.String)
-        found = self._postings(
-            stage,
-            kind,
-            lambda file: pl.scan_parquet(file).filter(pl.col("feature") == feature).drop("feature").collect(),
-        )
-        return found.with_columns(layer=layers.gather(found["layer"]))
+        wanted = pl.col("feature") == feature
+
+        def find() -> pl.DataFrame:
+            layers = pl.Series(list(stage.layers), dtype=pl.String)
+            found = self._postings(
+                stage, kind, lambda file: pl.scan_parquet(file).filter(wanted).drop("feature").collect()
+            )
+            return found.with_columns(layer=layers.gather(found["layer"]))
+
+        key = ("postings", stage.fingerprint, kind, feature)
+        return self._held.get(key, find, lambda table: int(table.estimated_size()))
 
     def preferred(self, stage: StageFolder, kind: str, feature: str) -> NDArray[np.bool_]:
         """(n_neurons of all layers,) whether each prefers a feature."""
 
         def mark() -> NDArray[np.bool_]:
             found = self.postings(stage, kind, feature)
-            place = self._offsets(stage, found["layer"]) + found["neuron"].to_numpy()
+            offsets = found["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
+            place = offsets + found["neuron"].to_numpy()
             marked = np.zeros(sum(stage.layers.values()), np.bool_)
             marked[place] = True
             return marked
@@ -171,7 +180,7 @@ class Desk:
         def read() -> TagMass:
             names, counts = stage.vocabulary(kind)
             table = self._postings(stage, kind, read_result)
-            starts = np.concatenate(([0], np.cumsum(list(stage.layers.values()))))
+            starts = np.array(list(stage.starts.values()))
             return TagMass(
                 names.tolist(),
                 starts[table["layer"].to_numpy()] + table["neuron"].to_numpy(),
@@ -223,6 +232,7 @@ class Desk:
                     parts.append(_untested(size))
             tested = pl.concat(parts)
             neurons = pl.concat([table, tested], how="horizontal").with_columns(
+                layer=pl.col("layer").cast(pl.Enum(layers)),
                 shown=pl.coalesce("confident_state", pl.col("state").cast(pl.Enum(CONFIDENT_STATES))),
                 place=pl.int_range(pl.len(), dtype=pl.UInt32),
             )
@@ -363,16 +373,6 @@ class Desk:
     def _table(self, request: Request) -> pl.DataFrame:
         file = self._ready(request)
         return self._held.get(file, lambda: read_result(file), lambda table: int(table.estimated_size()))
-
-    def _offsets(self, stage: StageFolder, layers: pl.Series) -> NDArray[np.int64]:
-        sizes = stage.layers
-        starts = np.concatenate(([0], np.cumsum(list(sizes.values()))))[:-1]
-        of_layer = dict(zip(sizes, starts.tolist(), strict=True))
-        return (
-            layers.replace_strict(of_layer, return_dtype=pl.Int64).to_numpy()
-            if len(layers)
-            else np.zeros(0, np.int64)
-        )
 
 
 def common_layers(stages: Sequence[StageFolder]) -> list[str]:

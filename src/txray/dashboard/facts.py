@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from txray.dashboard.desk import Desk
 from txray.dashboard.processes import NotReady
@@ -86,7 +85,7 @@ def _numbers(scene: Scene) -> Counter[str]:
     others = Scene(
         scene.view.but(states=()), scene.desk, scene.before, scene.after, scene.pair, scene.styles
     ).picked
-    return Counter(dict(others.select(pl.col("shown").cast(pl.String))["shown"].value_counts().iter_rows()))
+    return Counter(dict(others["shown"].value_counts().iter_rows()))
 
 
 def _starts(scene: Scene) -> list[list[Any]]:

@@ -20,7 +20,7 @@ def headline(scene: Scene) -> list[Any]:
         scene: what is looked at; of its filters only the layer counts.
     """
     neurons = scene.neurons
-    numbers = dict(neurons.select(pl.col("shown").cast(pl.String))["shown"].value_counts().iter_rows())
+    numbers = dict(neurons["shown"].value_counts().iter_rows())
     shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
     facts = [
         html.Div([html.Dt([html.Span(className=f"dot {state}"), state]), html.Dd(count(number))])

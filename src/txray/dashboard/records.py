@@ -201,7 +201,7 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _stage(stage: StageFolder, look: Look, desk: Desk, styles: Mapping[str, StageStyle]) -> dict[str, Any]:
-    of_layer = desk.digest(stage, look.kind).filter(pl.col("layer") == look.layer)
+    of_layer = desk.digest_of(stage, look.kind, look.layer)
     row = of_layer.row(look.neuron, named=True)
     mass = float(of_layer["mass"].to_numpy().sum())
     return {
@@ -247,7 +247,7 @@ def nearest(view: View, desk: Desk, most: int = 8) -> list[dict[str, Any]]:
         affinity = np.sqrt(layer.matrix) @ vector
         if stage is own_stage:
             affinity[look.neuron] = -1
-        names = desk.digest(stage, look.kind).filter(pl.col("layer") == look.layer)["beyond"]
+        names = desk.digest_of(stage, look.kind, look.layer)["beyond"]
         order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
         found.append(
             {

@@ -140,8 +140,7 @@ def places(stage: StageFolder, rows: pl.DataFrame) -> NDArray[np.int64]:
         stage: that has the layers of the rows.
         rows: with columns layer and neuron, the layers standing together.
     """
-    start = dict(zip(stage.layers, np.cumsum([0, *stage.layers.values()]).tolist(), strict=False))
     runs = rows["layer"].rle()
-    offsets = [start[layer] for layer in runs.struct.field("value")]
+    offsets = [stage.starts[layer] for layer in runs.struct.field("value")]
     found = np.repeat(offsets, runs.struct.field("len").to_numpy()) + rows["neuron"].to_numpy()
     return np.asarray(found, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import sys
@@ -200,6 +201,9 @@ def _listening(application: Any, host: str, port: int | None) -> BaseWSGIServer:
     """A server at the port, or, where none is asked for, at the first free one."""
     from waitress import create_server
 
+    # A browser asks for all pictures of a page at once; that they wait for one another is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
     for number in [port] if port is not None else range(PORT, PORT + _TRIED):
         try:
             # Not waitress's own way, which leaves half a server behind where the port is taken.
@@ -216,8 +220,8 @@ def _listening(application: Any, host: str, port: int | None) -> BaseWSGIServer:
             # A host that cannot be found has no other port, either.
             if port is not None or isinstance(error, socket.gaierror):
                 raise UsageError(
-                    f"dashboard: cannot listen at {host}, port {port} ({error.strerror or error}); name another --port "
-                    "or --host"
+                    f"dashboard: cannot listen at {host}, port {number} ({error.strerror or error}); name another "
+                    "--port or --host"
                 ) from error
         except OverflowError as error:
             raise UsageError(f"dashboard: port {port}; it must lie between 0 and 65535") from error

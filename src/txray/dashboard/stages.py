@@ -6,6 +6,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -106,10 +108,16 @@ class StageFolder:
         """Of the stage."""
         return str(self.manifest["name"])
 
-    @property
-    def layers(self) -> dict[str, int]:
+    @cached_property
+    def layers(self) -> Mapping[str, int]:
         """Layer -> neurons, in the order of collection."""
         return dict(self.manifest["neurons"])
+
+    @cached_property
+    def starts(self) -> Mapping[str, int]:
+        """Layer -> place of its first neuron among all neurons of all layers."""
+        places = accumulate(self.layers.values(), initial=0)
+        return dict(zip(self.layers, places, strict=False))
 
     @property
     def features(self) -> tuple[str, ...]:

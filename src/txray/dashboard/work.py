@@ -279,13 +279,12 @@ def matching(
     table = found.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
     for side, layer, file in zip(("before", "after"), (layer_before, layer_after), digests, strict=True):
         named = (
-            pl.scan_parquet(file)
+            read_result(Path(file))
             .filter(pl.col("layer") == layer)
             .select(
                 pl.col("neuron").alias(side),
                 *(pl.col(name).alias(f"{name}_{side}") for name in ("beyond", "wins")),
             )
-            .collect()
         )
         table = table.join(named, on=side, how="left", maintain_order="left")
     curve = found.curve()

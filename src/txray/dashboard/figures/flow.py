@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 import plotly.graph_objects as go
 import polars as pl
+from numpy.typing import NDArray
 
 from txray.dashboard.desk import common_layers
 from txray.dashboard.figures.drawing import Drawing
@@ -30,14 +34,17 @@ def draw(scene: Scene) -> Drawing:
         figure = go.Figure()
         say(figure, "Only one stage has these layers and features. Serve several stages to see neurons move.")
         return Drawing(figure, "No flow between stages", "", pl.DataFrame())
-    lengths = [scene.desk.digest(stage, scene.view.feature)["length"].to_numpy() for stage in stages]
-    preferred = [
-        length[places(stage, scene.picked)] > 0 for stage, length in zip(stages, lengths, strict=True)
-    ]
+    # Stages of one model have the same layers: their neurons stand at the same places.
+    at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
+    preferred = []
+    for stage in stages:
+        layers = tuple(stage.layers.items())
+        if layers not in at:
+            at[layers] = places(stage, scene.picked)
+        length = scene.desk.digest(stage, scene.view.feature)["length"].to_numpy()
+        preferred.append(length[at[layers]] > 0)
     links = []
-    for (first, before), (second, after) in zip(
-        zip(stages, preferred, strict=True), list(zip(stages, preferred, strict=True))[1:], strict=False
-    ):
+    for (first, before), (second, after) in pairwise(zip(stages, preferred, strict=True)):
         for state, number in (
             ("shared", before & after),
             ("avoided", before & ~after),

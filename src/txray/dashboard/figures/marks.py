@@ -49,7 +49,7 @@ def names(scene: Scene) -> pl.Expr:
     """What a neuron is called, as markup: its number, with the layer where there are several."""
     if len(scene.layers) == 1:
         return pl.format("neuron {}", "neuron")
-    return pl.format("{}, neuron {}", escaped(pl.col("layer")), "neuron")
+    return pl.format("{}, neuron {}", escaped(pl.col("layer").cast(pl.String)), "neuron")
 
 
 def escaped(text: pl.Expr) -> pl.Expr:

@@ -80,7 +80,7 @@ def _mark(figure: go.Figure, scene: Scene, mass: np.ndarray[tuple[int], np.dtype
         name=f"picked out ({count(len(there))})",
         x=drawn["rank"].to_numpy(),
         y=drawn["mass_after"].to_numpy(),
-        customdata=drawn["place"].to_numpy(),
+        customdata=drawn["place"].to_list(),
         mode="markers",
         marker={
             "color": scene.styles[scene.after.name].color,

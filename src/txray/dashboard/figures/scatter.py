@@ -47,7 +47,7 @@ def draw(scene: Scene) -> Drawing:
             name=f"{told} ({count(numbers[name])})",
             x=mine["hellinger_length"].to_numpy(),
             y=mine["hellinger"].to_numpy(),
-            customdata=mine["place"].to_numpy(),
+            customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": size, "opacity": mine["opacity"].to_numpy()},
             hovertext=stories(

@@ -51,7 +51,7 @@ def draw(scene: Scene) -> Drawing:
             name=f"{name} ({rows.filter(change == sign).height:,})",
             x=mine["length_before"].to_numpy(),
             y=mine["length_after"].to_numpy(),
-            customdata=mine["place"].to_numpy(),
+            customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
             hovertext=stories(

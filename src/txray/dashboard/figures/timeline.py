@@ -38,9 +38,7 @@ def draw(view: View, desk: Desk) -> Drawing:
     ]
     shares = []
     for stage, side in zip(look.stages, sides, strict=True):
-        mass = float(
-            desk.digest(stage, look.kind).filter(pl.col("layer") == look.layer)["mass"].to_numpy().sum()
-        )
+        mass = float(desk.digest_of(stage, look.kind, look.layer)["mass"].to_numpy().sum())
         shares.append(float(side.mass.sum()) / mass if mass else 0.0)
     names = [stage.name for stage in look.stages]
     figure = go.Figure()

@@ -47,7 +47,7 @@ def draw(scene: Scene) -> Drawing:
             name=f"{name} ({count(number)})",
             x=mine[BRUSH[0]].to_numpy(),
             y=mine[BRUSH[1]].to_numpy(),
-            customdata=mine["place"].to_numpy(),
+            customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "size": size, "opacity": 0.7},
             hovertext=stories(

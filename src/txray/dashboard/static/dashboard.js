@@ -241,7 +241,9 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
     /** A mark is a neuron, a bar a tag, a cell a layer in a stage. */
     click(clicked, id, facts) {
       const name = id.replace(/-figure$/, "");
-      const what = clicked?.points?.[0]?.customdata;
+      const point = clicked?.points?.[0];
+      // Dash passes on what a mark carries, but not what a cell carries.
+      const what = point?.customdata ?? (name === "layers" ? document.querySelector(`#${id} .js-plotly-plot`)?.data[0].customdata[point?.y]?.[point?.x] : null);
       if (what === undefined || what === null) return "";
       if (name === "tags") change({ top: what });
       else if (name === "layers") {
