@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 import txray
 from tests.browser.served import PERMUTATIONS, Visit, hostile_stages, layered_stages, warm
@@ -47,9 +47,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from _served(hostile_stages(), tmp_path_factory, "")
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for the tests of a module, so that scripts are loaded once."""
+    opened = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def visit(browser: Browser, served: Served) -> Iterator[Visit]:
+def visit(context: BrowserContext, served: Served) -> Iterator[Visit]:
     """The overview of four stages, opened just now."""
-    opened = Visit.to(browser, served.url)
+    opened = Visit.within(context, served.url)
     yield opened
     opened.close()

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
-from playwright.sync_api import Browser, Locator, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
 from tests.unit.reporting.builders import stage_of, vocabulary
 from txray.preferences import Stage
@@ -51,6 +51,7 @@ class Visit:
 
     page: Page
     url: str
+    alone: bool
     requests: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -66,7 +67,19 @@ class Visit:
             options: of the context.
         """
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-        visit = cls(context.new_page(), url)
+        return cls.within(context, url, address, alone=True)
+
+    @classmethod
+    def within(cls, context: BrowserContext, url: str, address: str = "", *, alone: bool = False) -> Visit:
+        """Open an address in a context that may hold other pages, and what they have loaded.
+
+        Args:
+            context: that opens it.
+            url: of the dashboard.
+            address: path and search.
+            alone: whether the context ends with the visit.
+        """
+        visit = cls(context.new_page(), url, alone)
         page = visit.page
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: visit.requests.append(request.url))
@@ -96,7 +109,9 @@ class Visit:
         try:
             self.check()
         finally:
-            self.page.context.close()
+            self.page.close()
+            if self.alone:
+                self.page.context.close()
 
     def forgive(self) -> None:
         """Forget what has gone wrong, where that was meant to."""

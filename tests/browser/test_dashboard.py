@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Served
 from tests.browser.served import (
@@ -36,6 +36,8 @@ PANELS = {
     "mass": ("", "mass_after"),
 }
 """Panels -> the columns along their axes."""
+EMPTY = {"scatter": (0.5, 0.95), "volcano": (0.97, 0.96), "shift": (0.04, 0.05), "mass": (0.95, 0.06)}
+"""Where a panel has no mark, as shares of the plotting area from its upper left corner."""
 FAINT = """(name) => [...document.querySelectorAll(`#${name}-figure .scatterlayer .point`)]
     .filter((point) => point.style.opacity > 0.01 && point.style.opacity < 0.1).length"""
 CORNERS = """([name, axis]) => {
@@ -53,9 +55,9 @@ def neurons(served: Served) -> pl.DataFrame:
 
 
 @pytest.fixture
-def wide(browser: Browser, layered: Served) -> Iterator[Visit]:
+def wide(context: BrowserContext, layered: Served) -> Iterator[Visit]:
     """Two stages of three layers."""
-    opened = Visit.to(browser, layered.url, "?before=young&after=old")
+    opened = Visit.within(context, layered.url, "?before=young&after=old")
     yield opened
     opened.close()
 
@@ -108,14 +110,17 @@ def test_a_region_keeps_the_neurons_inside_until_a_double_click(
 
     box = figure(page, name).locator(".nsewdrag").first.bounding_box()
     assert box is not None
-    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + 8)
+    across, down = EMPTY[name]
+    page.mouse.dblclick(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
     until(page, "location.search === ''")
     expect(page.locator(".bound")).to_have_count(0)
     lists(page, neurons["id"].to_list())
 
 
-def test_a_bound_can_be_taken_off_by_itself(browser: Browser, served: Served, neurons: pl.DataFrame) -> None:
-    visit = Visit.to(browser, served.url, "?hellinger=0.3..0.7&length_after=20..")
+def test_a_bound_can_be_taken_off_by_itself(
+    context: BrowserContext, served: Served, neurons: pl.DataFrame
+) -> None:
+    visit = Visit.within(context, served.url, "?hellinger=0.3..0.7&length_after=20..")
     page = visit.page
     both = neurons.filter(pl.col("hellinger").is_between(0.3, 0.7))
     lists(page, both.filter(pl.col("length_after") >= 20)["id"].to_list())
@@ -187,7 +192,7 @@ def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served)
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "DT"])
     assert said(page) == {"top": "DT"}
     expect(page.locator("#tags-finding")).to_contain_text("of the neurons picked out")
-    tags = figure(page, "tags").locator(".xtick").all_text_contents()
+    tags = figure(page, "tags").locator(".xtick text").all_text_contents()
     bar = drawn(page, "tags").locator(".barlayer .point").nth(tags.index("NN"))
     assert "NN" in point_at(page, bar)
     click_here(page, bar)
@@ -326,9 +331,8 @@ def test_a_cell_of_the_heat_map_opens_its_layer(wide: Visit) -> None:
         """() => {
             const plot = document.querySelector("#layers-figure .js-plotly-plot");
             const box = plot.querySelector(".nsewdrag").getBoundingClientRect();
-            const place = (axis, name) => axis.d2p(axis.tickvals[axis.ticktext.findIndex((text) => text.includes(name))]);
             const { xaxis, yaxis } = plot._fullLayout;
-            return [box.x + place(xaxis, "old"), box.y + place(yaxis, "upper")];
+            return [box.x + xaxis.d2p(xaxis.ticktext.indexOf("old")), box.y + yaxis.d2p(yaxis.ticktext.indexOf("upper"))];
         }"""
     )
     page.mouse.move(*at)

@@ -21,9 +21,9 @@ from txray.dashboard.headline import headline
 from txray.dashboard.parts import BLANK
 from txray.dashboard.processes import NotReady
 from txray.dashboard.records import record
-from txray.dashboard.rows import neuron_rows, pair_rows, sorted_rows
+from txray.dashboard.rows import neuron_rows, order_of, pair_rows
 from txray.dashboard.scene import Scene
-from txray.dashboard.view import View, completed
+from txray.dashboard.view import View, completed, misread
 from txray.errors import TxrayError
 from txray.plots import to_html
 from txray.pruning import Pruning
@@ -85,7 +85,8 @@ def build(desk: Desk, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
 
 def read(desk: Desk, path: str | None, search: str | None) -> tuple[View, list[str]]:
     """The view that an address names, completed, with remarks on what it names wrongly."""
-    return completed(View.read(path, search), desk.library.names, desk.library.features)
+    view, remarks = completed(View.read(path, search), desk.library.names, desk.library.features)
+    return view, [*remarks, *misread(search)]
 
 
 def told(error: Exception) -> str:
@@ -352,7 +353,7 @@ def _addresses(app: Dash, desk: Desk) -> None:
         view, _ = read(desk, "/", request.query_string.decode("utf-8", "replace"))
         try:
             if name == "neurons":
-                return _csv(sorted_rows(Scene.of(view, desk)).drop("place", "picked"), name)
+                return _csv(_ordered(Scene.of(view, desk), view), name)
             picture = FIGURES[name].draw(view, desk)
             if kind == "csv":
                 return _csv(picture.data, name)
@@ -362,6 +363,10 @@ def _addresses(app: Dash, desk: Desk) -> None:
         if kind == "json":
             return Response(figure.to_json(), mimetype="application/json")
         return _attached(to_html(figure, name=name), f"{name}.html", "text/html")
+
+
+def _ordered(scene: Scene, view: View) -> pl.DataFrame:
+    return scene.picked[order_of(scene, view)].drop("place", "picked")
 
 
 def _csv(table: pl.DataFrame, name: str) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,8 +20,10 @@ from txray.errors import StageError, UnknownNameError
 from txray.preferences.preferences import Weight
 from txray.transfer import CONFIDENT_STATES
 
-_TABLES_HELD = 512 << 20
-"""Bytes of results that are kept in memory."""
+Value = TypeVar("Value")
+
+_TABLES_HELD, _MADE_HELD = 384 << 20, 256 << 20
+"""Bytes of results that are kept in memory, and of what was made from them."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,27 @@ class TagMass:
     Attributes:
         names: of the features, sorted.
         neuron: (n,) row among all neurons of all layers, in order.
-        feature: (n,) place in `names`.
+        starts: (n_features,) where the rows of each feature begin; they stand feature by feature.
         mass: (n,) float32.
         corpus: (n_features,) how often each occurs.
     """
 
     names: list[str]
-    neuron: NDArray[np.int64]
-    feature: NDArray[np.int64]
+    neuron: NDArray[np.int32]
+    starts: NDArray[np.int64]
     mass: NDArray[np.float32]
     corpus: NDArray[np.int64]
+
+    def of(self, picked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(n_features,) mass of some neurons on each feature.
+
+        Args:
+            picked: (n_neurons of all layers,).
+        """
+        # A sum over nothing is 0: one more row makes the last feature end, and those without rows begin at their end.
+        mass = np.append(self.mass * picked[self.neuron], np.float32(0))
+        sums = np.add.reduceat(mass, self.starts, dtype=np.float64)
+        return np.where(np.diff(self.starts, append=len(self.mass)) > 0, sums, 0.0)
 
 
 class Desk:
@@ -106,7 +119,7 @@ class Desk:
             choices: how stages are compared.
         """
         self.library, self.cache, self.choices = library, cache, choices
-        self._held = Recent(_TABLES_HELD)
+        self._held, self._made = Recent(_TABLES_HELD), Recent(_MADE_HELD)
         # Tests take long: what somebody waits for must not queue behind them.
         self._quick, self._slow = Process("reading stages"), Process("testing")
 
@@ -130,18 +143,42 @@ class Desk:
             process.forget()
         return self.library.reload()
 
+    def kept(self, key: Any, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
+        """A value made from results, kept as long as there is room; see `Recent.get`."""
+        return self._made.get(key, make, size)
+
     def digest(self, stage: StageFolder, kind: str) -> pl.DataFrame:
-        """One row per neuron of a stage, layer by layer; see `txray.dashboard.work.digest`.
+        """The numbers of every neuron of a stage, layer by layer: layer, neuron, length, wins, mass.
 
         Raises:
             NotReady: it is being made.
             TxrayError: it cannot be made.
         """
-        return self._table(self._digest(stage, kind))
+        file = self._ready(self._digest(stage, kind))
+        layers = pl.Enum(list(stage.layers))
+
+        def read() -> pl.DataFrame:
+            table = read_result(file).select("layer", "neuron", "length", "wins", "mass")
+            return table.with_columns(pl.col("layer").cast(layers))
+
+        return self._held.get(("digest", file), read, lambda table: int(table.estimated_size()))
 
     def digest_of(self, stage: StageFolder, kind: str, layer: str) -> pl.DataFrame:
         """The rows of one layer of `digest`: row n is neuron n."""
         return self.digest(stage, kind).slice(stage.starts[layer], stage.layers[layer])
+
+    def names_of(self, stage: StageFolder, kind: str, layer: str) -> pl.DataFrame:
+        """What the neurons of one layer prefer, as words to show: `strongest` and `beyond`; row n is neuron n."""
+        file = self._ready(self._digest(stage, kind))
+        rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.layers[layer])
+        return rows.select("strongest", "beyond").collect()
+
+    def tops(self, stage: StageFolder, kind: str) -> pl.Series:
+        """(n_neurons of all layers,) the feature that most of each neuron's mass falls on."""
+        file = self._ready(self._digest(stage, kind))
+        return self._held.get(
+            ("tops", file), lambda: read_result(file)["top"], lambda names: int(names.estimated_size())
+        )
 
     def postings(self, stage: StageFolder, kind: str, feature: str) -> pl.DataFrame:
         """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
@@ -181,15 +218,16 @@ class Desk:
             names, counts = stage.vocabulary(kind)
             table = self._postings(stage, kind, read_result)
             starts = np.array(list(stage.starts.values()))
+            feature = table["feature"].cast(pl.Enum(names.tolist())).to_physical().to_numpy()
             return TagMass(
                 names.tolist(),
-                starts[table["layer"].to_numpy()] + table["neuron"].to_numpy(),
-                table["feature"].cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64),
+                (starts[table["layer"].to_numpy()] + table["neuron"].to_numpy()).astype(np.int32),
+                np.searchsorted(feature, np.arange(len(names))),
                 table["mass"].to_numpy(),
                 counts.sum(axis=0),
             )
 
-        return self._held.get(("tags", stage.fingerprint, kind), read, lambda tags: 20 * len(tags.neuron))
+        return self._held.get(("tags", stage.fingerprint, kind), read, lambda tags: 8 * len(tags.neuron))
 
     def pair(self, before: StageFolder, after: StageFolder, kind: str, layer: str | None = None) -> Pair:
         """Two stages compared, and tested as far as that is done.
@@ -378,7 +416,8 @@ class Desk:
 def common_layers(stages: Sequence[StageFolder]) -> list[str]:
     """Layers that every stage has, with the same neurons."""
     first = stages[0]
-    return [layer for layer in first.layers if all(layer in shared_layers(first, other) for other in stages)]
+    held = [set(shared_layers(first, other)) for other in stages]
+    return [layer for layer in first.layers if all(layer in layers for layers in held)]
 
 
 def _index(stage: StageFolder, layer: str) -> int:

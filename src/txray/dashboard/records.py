@@ -247,7 +247,7 @@ def nearest(view: View, desk: Desk, most: int = 8) -> list[dict[str, Any]]:
         affinity = np.sqrt(layer.matrix) @ vector
         if stage is own_stage:
             affinity[look.neuron] = -1
-        names = desk.digest_of(stage, look.kind, look.layer)["beyond"]
+        names = desk.names_of(stage, look.kind, look.layer)["beyond"]
         order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
         found.append(
             {

@@ -47,7 +47,7 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
         TxrayError: they cannot be.
     """
     scene = Scene.of(view, desk)
-    rows = sorted_rows(scene)[start : start + min(number, MOST)]
+    rows = scene.picked[order_of(scene, view)[start : start + min(number, MOST)]]
     level = desk.choices.level
     faint = rows.select((~_sure(level)).fill_null(value=False))
     return {
@@ -75,9 +75,13 @@ def _sure(level: float) -> pl.Expr:
     ).is_in(["avoided", "gained"]).fill_null(value=False)
 
 
-def sorted_rows(scene: Scene) -> pl.DataFrame:
-    """The neurons that a scene's view leaves, in its order; those without a value come last."""
-    view = scene.view
+def order_of(scene: Scene, view: View) -> pl.Series:
+    """Rows of `scene.picked` in the order of a view; neurons without a value come last.
+
+    Args:
+        scene: of the view.
+        view: whose order counts.
+    """
     falling = view.falling
     by: list[pl.Expr]
     if view.sort == "change":
@@ -92,7 +96,15 @@ def sorted_rows(scene: Scene) -> pl.DataFrame:
         by, order = [pl.col(view.sort).list.first()], [falling]
     else:
         by, order = [pl.col(view.sort)], [falling]
-    return scene.picked.sort([*by, pl.col("place")], descending=[*order, False], nulls_last=True)
+    picked = scene.picked
+
+    def sort() -> pl.Series:
+        found = pl.arg_sort_by([*by, pl.col("place")], descending=[*order, False], nulls_last=True)
+        return picked.select(found.alias("order"))["order"]
+
+    # Whoever scrolls asks for the same order again and again; and a screenful is all that is taken from the rows.
+    key = ("order", id(picked), view.sort, falling)
+    return scene.desk.kept(key, lambda: (picked, sort()), lambda held: 4 * len(held[1]))[1]
 
 
 def pair_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, Any]:

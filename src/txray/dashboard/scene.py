@@ -24,7 +24,7 @@ class Scene:
     """A view of a pair of stages.
 
     Attributes:
-        view: what is looked at; stages and feature kind exist.
+        view: what is looked at, whatever the page and the order of its table; stages and feature kind exist.
         desk: for everything else that panels need.
         before, after: the stages.
         pair: compared, and tested as far as that is done.
@@ -50,7 +50,16 @@ class Scene:
         pair = desk.pair(before, after, view.feature, view.layer)
         if view.layer and view.layer not in pair.layers:
             raise UnknownNameError.of("layer of both stages", view.layer, pair.layers)
-        return cls(view, desk, before, after, pair, stage_styles(desk.library.names))
+        # All pictures of a page, its table and its controls ask for the same scene.
+        seen = (view.feature, view.layer, view.states, view.ranges, view.prefers, view.top)
+        return desk.kept(
+            ("scene", id(pair), seen),
+            lambda: cls(view, desk, before, after, pair, stage_styles(desk.library.names)),
+            # Its rows are copied where some are left out, once or twice.
+            lambda scene: (
+                2 * int(pair.neurons.estimated_size()) if scene.view.filtered or view.layer else 1 << 20
+            ),
+        )
 
     @property
     def noun(self) -> str:
@@ -73,6 +82,11 @@ class Scene:
         table = self.pair.neurons
         rows = table if not self.view.layer else table.filter(pl.col("layer") == self.view.layer)
         return rows.with_columns(picked=pl.lit(value=True) if not self.view.filtered else self._picked(rows))
+
+    @cached_property
+    def shared(self) -> pl.DataFrame:
+        """The rows of `neurons` that are preferred in both stages."""
+        return self.neurons.filter(pl.col("state") == "shared")
 
     @cached_property
     def picked(self) -> pl.DataFrame:
@@ -110,7 +124,7 @@ class Scene:
 
     def _top(self, rows: pl.DataFrame, tag: str) -> NDArray[np.bool_]:
         """Where most of the mass falls on a tag: after, or before where a neuron fires no more."""
-        digests = [self.desk.digest(stage, "pos")["top"] for stage in (self.before, self.after)]
+        digests = [self.desk.tops(stage, "pos") for stage in (self.before, self.after)]
         first, last = (
             digest.gather(places(stage, rows))
             for digest, stage in zip(digests, (self.before, self.after), strict=True)

@@ -40,27 +40,45 @@ class Recent:
         self._most = most
         self._held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._lock = Lock()
+        self._making: dict[Any, Lock] = {}
 
     def get(self, key: Any, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
         """The value of this key, made if it is not held.
 
         Args:
             key: hashable.
-            make: called without the lock, so that one slow value does not stop others.
+            make: called once for all who ask meanwhile; who asks for other keys does not wait.
             size: bytes of a value.
         """
+        found, value = self._find(key)
+        if found:
+            return value  # type: ignore[no-any-return]
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                value: Value = self._held[key][0]
-                return value
-        made = make()
+            making = self._making.setdefault(key, Lock())
+        with making:
+            found, value = self._find(key)
+            if found:
+                return value  # type: ignore[no-any-return]
+            try:
+                made = make()
+                with self._lock:
+                    self._held[key] = (made, size(made))
+                    self._held.move_to_end(key)
+                    while (
+                        len(self._held) > 1 and sum(number for _, number in self._held.values()) > self._most
+                    ):
+                        self._held.popitem(last=False)
+                return made
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+
+    def _find(self, key: Any) -> tuple[bool, Any]:
         with self._lock:
-            self._held[key] = (made, size(made))
+            if key not in self._held:
+                return False, None
             self._held.move_to_end(key)
-            while len(self._held) > 1 and sum(number for _, number in self._held.values()) > self._most:
-                self._held.popitem(last=False)
-        return made
+            return True, self._held[key][0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from txray.plots.text import visible
 from txray.transfer import CONFIDENT_STATES
 
 PAGES: Mapping[str, str] = {
@@ -207,3 +208,17 @@ def completed(view: View, stages: Sequence[str], features: Sequence[str]) -> tup
             what = "feature kind" if name == "feature" else "stage"
             remarks.append(f"There is no {what} “{asked}” here; “{value}” is shown instead.")
     return replace(view, **changes), remarks
+
+
+def misread(search: str | None) -> list[str]:
+    """Remarks on bounds in an address that are none.
+
+    Args:
+        search: of the address, with or without its question mark.
+    """
+    said = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+    return [
+        f"{name}={visible(said[name])} are no bounds of the {told}; write {name}=0.2..0.8, or one end only."
+        for name, told in RANGES.items()
+        if said.get(name) and Range.read(name, said[name]) is None
+    ]

@@ -40,7 +40,7 @@ def main(requests: TextIO, answers: TextIO) -> None:
         except TxrayError as error:
             say(failed=str(error))
         except MemoryError as error:
-            say(failed=f"out of memory ({error or 'no more given'}); serve fewer stages")
+            say(failed=f"out of memory ({str(error) or 'no more given'}); serve fewer stages")
         except Exception as error:
             say(failed=f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
         else:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW, TAGS, stage_of
+from tests.unit.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW, SILENT, TAGS, stage_of
 from tests.unit.dashboard.conftest import DeskMaker, all_tested, settled, until
 from txray.dashboard.desk import Choices, Desk, common_layers
 from txray.dashboard.processes import NotReady, Process
@@ -278,14 +278,15 @@ def test_postings_and_marks_tell_who_prefers_a_feature(
 def test_tag_mass_is_the_mass_on_every_tag(desk: Desk, stages: dict[str, Stage]) -> None:
     found = settled(desk.tag_mass, desk.library[BEFORE])
     assert found.names == sorted(TAGS)
-    mass = np.zeros((sum(LAYERS.values()), len(TAGS)))
-    mass[found.neuron, found.feature] = found.mass
-    expected, start = np.zeros_like(mass), 0
-    for layer, size in LAYERS.items():
+    size, start = sum(LAYERS.values()), 0
+    expected = np.zeros((size, len(TAGS)))
+    for layer, neurons in LAYERS.items():
         totals = stages[BEFORE].preferences(layer, "pos").totals
         expected[start + totals.neuron, totals.feature_id] = totals.sum
-        start += size
-    assert np.allclose(mass, expected, rtol=1e-6)
+        start += neurons
+    for picked in (np.ones(size, bool), np.arange(size) % 3 == 0, np.arange(size) == SILENT):
+        assert np.allclose(found.of(picked), expected[picked].sum(axis=0), rtol=1e-6)
+    assert found.of(np.arange(size) == SILENT).tolist() == [0.0] * len(TAGS)
     assert found.corpus.tolist() == stages[BEFORE].preferences(LOW, "pos").feature_counts().tolist()
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from txray.dashboard.figures.drawing import Drawing
 from txray.dashboard.scene import Scene
+from txray.dashboard.stages import StageFolder
 from txray.plots import theme
 from txray.plots.frame import even_sample
 from txray.plots.text import fitted, hover, markup, percent, plural, text_width, visible
@@ -29,17 +30,7 @@ def draw(scene: Scene) -> Drawing:
     stages = [stage for stage in scene.desk.library if scene.view.feature in stage.features]
     stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
     shares = pl.concat(
-        [
-            scene.desk.digest(stage, scene.view.feature)
-            .group_by("layer", maintain_order=True)
-            .agg(
-                share=(pl.col("length") > 0).mean(),
-                neurons=pl.len(),
-                length=pl.col("length").filter(pl.col("length") > 0).mean(),
-            )
-            .select(pl.lit(stage.name).alias("stage"), pl.all())
-            for stage in stages
-        ]
+        [_summary(scene, stage).select(pl.lit(stage.name).alias("stage"), pl.all()) for stage in stages]
     )
     every = shares["layer"].unique(maintain_order=True).to_list()
     layers = [every[index] for index in even_sample(len(every), _ROWS)]
@@ -96,6 +87,22 @@ def draw(scene: Scene) -> Drawing:
         left=round(max(text_width(label, theme.CAPTION_SIZE) for label in labels)) + 16,
         below=round(wide) + 18 if len(names) > 4 else 36,
         height=max(330, _ROW * len(layers) + 140),
+    )
+
+
+def _summary(scene: Scene, stage: StageFolder) -> pl.DataFrame:
+    """One row per layer: share of preferred neurons, neurons, mean length of the preferred ones."""
+    kind = scene.view.feature
+    digest = scene.desk.digest(stage, kind)
+
+    def make() -> pl.DataFrame:
+        preferred = pl.col("length") > 0
+        return digest.group_by("layer", maintain_order=True).agg(
+            share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()
+        )
+
+    return scene.desk.kept(
+        ("layers", stage.fingerprint, kind), make, lambda table: int(table.estimated_size())
     )
 
 

@@ -24,7 +24,7 @@ def draw(scene: Scene) -> Drawing:
     Args:
         scene: what is looked at.
     """
-    rows = scene.neurons.filter(pl.col("state") == "shared")
+    rows = scene.shared
     drawn = sample(rows)
     level = scene.desk.choices.level
     figure = go.Figure()

@@ -25,8 +25,9 @@ def draw(scene: Scene) -> Drawing:
     Args:
         scene: what is looked at.
     """
-    rows = scene.neurons.filter(pl.col("state") == "shared")
+    rows = scene.shared
     change = (pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)).sign()
+    numbers = dict(rows.select(way=change)["way"].value_counts().iter_rows())
     drawn = sample(rows)
     figure = go.Figure()
     lengths = rows.select(BRUSH).to_numpy().astype(np.float64)
@@ -48,7 +49,7 @@ def draw(scene: Scene) -> Drawing:
         if not len(mine):
             continue
         figure.add_scatter(
-            name=f"{name} ({rows.filter(change == sign).height:,})",
+            name=f"{name} ({numbers.get(sign, 0):,})",
             x=mine["length_before"].to_numpy(),
             y=mine["length_after"].to_numpy(),
             customdata=mine["place"].to_list(),

@@ -115,8 +115,7 @@ def _shares(scene: Scene, stage: StageFolder, tags: TagMass, names: list[str]) -
     """(n_names,) share of the mass of the neurons that are picked out."""
     mask = np.zeros(sum(stage.layers.values()), np.bool_)
     mask[places(stage, scene.picked)] = True
-    kept = mask[tags.neuron]
-    mass = np.bincount(tags.feature[kept], weights=tags.mass[kept], minlength=len(tags.names))
+    mass = tags.of(mask)
     total = mass.sum()
     return _over(names, tags, np.asarray(mass / total if total else mass, np.float64))
 

@@ -138,10 +138,16 @@ function showWhichFeature(form, facts) {
   ]);
 }
 
-/** Which layer of either stage. */
-function showWhichLayers(form, facts) {
+/** The layers that are matched: those that the address names, or the first that fit. */
+function matchedLayers(facts) {
   const own = facts.layersBefore.includes(said("layer")) ? said("layer") : facts.layersBefore[0];
   const other = facts.layersAfter.includes(said("layer_after")) ? said("layer_after") : facts.layersAfter.includes(own) ? own : facts.layersAfter[0];
+  return [own, other];
+}
+
+/** Which layer of either stage. */
+function showWhichLayers(form, facts) {
+  const [own, other] = matchedLayers(facts);
   const controls = [
     chooser(`Layer of ${facts.before}`, facts.layersBefore, own, (layer) => change({ layer })),
     chooser(`Layer of ${facts.after}`, facts.layersAfter, other, (layer) => change({ layer_after: layer })),

@@ -90,12 +90,18 @@ const page = {
     if (this.listings) return;
     this.listings = {
       overview: new Listing("neurons", "found", (row) => go(neuronAddress(row.layer, row.neuron))),
-      matching: new Listing("pairs", "pairs-found", (row) => row.after !== null ? go(addressWith({ neuron: row.after, layer: said("layer_after") || said("layer") }, "/neuron")) : undefined),
+      matching: new Listing("pairs", "pairs-found", (row) => this.openPair(row)),
     };
     this.details = new Detail(document.getElementById("detail"));
     for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
     document.addEventListener("click", (event) => this.clicked(event));
     window.addEventListener("resize", () => this.fitLabels());
+  },
+
+  /** The neuron of the stage after, or the one before where it has no counterpart. */
+  openPair({ before, after }) {
+    const [own, other] = matchedLayers(this.facts);
+    go(after === null ? neuronAddress(own, before) : neuronAddress(other, after));
   },
 
   clicked(event) {
@@ -174,6 +180,7 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       page.showPage(name);
       page.showExports();
       if (!facts) return "";
+      page.facts = facts;
       showChooser(document.getElementById("chooser"), facts);
       document.getElementById("remarks").replaceChildren(
         ...[...facts.remarks, ...(facts.problem && name === "overview" ? [facts.problem] : []), ...(facts.note ? [facts.note] : [])].map((text) => node("p", { class: "notice" }, text)));
