@@ -304,7 +304,7 @@ def hostile_stages() -> list[Stage]:
     layer = f"{HOSTILE[8]}{HOSTILE[3]}"
     made = [
         stage_of(
-            name, HOSTILE, n_words=900, n_neurons=12, silent=(3 * seed,), layer=layer, tags=HOSTILE, seed=seed
+            name, HOSTILE, n_words=900, n_neurons=24, silent=(3 * seed,), layer=layer, tags=HOSTILE, seed=seed
         )
         for seed, name in enumerate(names)
     ]

@@ -332,7 +332,8 @@ def test_a_cell_of_the_heat_map_opens_its_layer(wide: Visit) -> None:
             const plot = document.querySelector("#layers-figure .js-plotly-plot");
             const box = plot.querySelector(".nsewdrag").getBoundingClientRect();
             const { xaxis, yaxis } = plot._fullLayout;
-            return [box.x + xaxis.d2p(xaxis.ticktext.indexOf("old")), box.y + yaxis.d2p(yaxis.ticktext.indexOf("upper"))];
+            const [across, down] = [xaxis.ticktext.indexOf("old"), yaxis.ticktext.indexOf("upper")];
+            return [box.x + xaxis.d2p(across), box.y + yaxis.d2p(down)];
         }"""
     )
     page.mouse.move(*at)

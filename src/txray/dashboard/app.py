@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import Any, TypeVar
 
 import plotly.graph_objects as go
-import polars as pl
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
-from flask import Response, jsonify, request
 
-from txray.dashboard import pages
+from txray.dashboard import pages, texts
+from txray.dashboard.addresses import add_addresses
+from txray.dashboard.asking import read, told
 from txray.dashboard.desk import Desk
 from txray.dashboard.facts import facts
 from txray.dashboard.figures import FIGURES
@@ -21,17 +19,10 @@ from txray.dashboard.headline import headline
 from txray.dashboard.parts import BLANK
 from txray.dashboard.processes import NotReady
 from txray.dashboard.records import record
-from txray.dashboard.rows import neuron_rows, order_of, pair_rows
 from txray.dashboard.scene import Scene
-from txray.dashboard.view import View, completed, misread
-from txray.errors import TxrayError
-from txray.plots import to_html
+from txray.dashboard.view import View
 from txray.pruning import Pruning
-from txray.reporting.packing import look, static
 
-_SHARED = ("parts.js", "table.js", "detail.js")
-"""Scripts of the report that pages of the dashboard are made with, too."""
-_OWN = ("source.js", "controls.js", "dashboard.js")
 _FLAT = {"height": "0", "overflow": "hidden"}
 
 _PAGE = """<!doctype html>
@@ -49,7 +40,6 @@ _PAGE = """<!doctype html>
 </body>
 </html>"""
 
-logger = logging.getLogger("txray.dashboard")
 Value = TypeVar("Value")
 
 
@@ -74,29 +64,13 @@ def build(desk: Desk, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
         ],
     )
     app.layout = pages.shell()
-    _addresses(app, desk)
+    add_addresses(app.server, desk)
     _figures(app, desk)
     _texts(app, desk, list(prunings))
     _state(app, desk)
     _scripts(app)
     guard.watch(app.server, app.csp_hashes())
     return app
-
-
-def read(desk: Desk, path: str | None, search: str | None) -> tuple[View, list[str]]:
-    """The view that an address names, completed, with remarks on what it names wrongly."""
-    view, remarks = completed(View.read(path, search), desk.library.names, desk.library.features)
-    return view, [*remarks, *misread(search)]
-
-
-def told(error: Exception) -> str:
-    """What to show for an error: one line, nothing that only developers read."""
-    if isinstance(error, NotReady):
-        return f"{error} …"
-    if isinstance(error, TxrayError):
-        return str(error)
-    logger.error("unexpected error", exc_info=error)
-    return f"Unexpected {type(error).__name__}: {' '.join(str(error).split())}. Please report it."
 
 
 def _figures(app: Dash, desk: Desk) -> None:
@@ -198,23 +172,23 @@ def _texts(app: Dash, desk: Desk, prunings: list[Pruning]) -> None:
 
     @app.callback(Output("nearest", "children"), *address)
     def _nearest(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda view: pages.nearest_rows(view, desk), path, search, "neuron")
+        return guarded(lambda view: texts.nearest_rows(view, desk), path, search, "neuron")
 
     @app.callback(Output("pruned", "children"), Output("pruned", "hidden"), *address)
     def _pruned(path: str | None, search: str | None, _version: str) -> Any:
         view, _ = read(desk, path, search)
-        rows = pages.pruned_rows(view, prunings) if view.page == "neuron" else []
+        rows = texts.pruned_rows(view, prunings) if view.page == "neuron" else []
         return rows, not rows
 
     @app.callback(Output("feature-rows", "children"), *address)
     def _feature(path: str | None, search: str | None, _version: str) -> Any:
         return guarded(
-            lambda view: pages.feature_rows(view, desk) if view.word else [], path, search, "feature"
+            lambda view: texts.feature_rows(view, desk) if view.word else [], path, search, "feature"
         )
 
     @app.callback(Output("sources", "children"), *address)
     def _sources(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda _: pages.sources(desk), path, search, "sources")
+        return guarded(lambda _: texts.sources(desk), path, search, "sources")
 
     @app.callback(
         Output("record", "data"), Output("neuron-say", "children"), Output("neuron-say", "hidden"), *address
@@ -300,85 +274,3 @@ def _scripts(app: Dash) -> None:
             State("facts", "data"),
             prevent_initial_call=True,
         )
-
-
-def _addresses(app: Dash, desk: Desk) -> None:
-    """Addresses beside those of Dash: looks, rows of tables, exports."""
-    server = app.server
-    own = resources.files("txray.dashboard").joinpath("static")
-    brushes = {name: list(figure.brush) for name, figure in FIGURES.items()}
-
-    @server.get("/look.js")
-    def _script() -> Response:
-        import json
-
-        parts = [static(name) for name in _SHARED]
-        parts += [own.joinpath(name).read_text(encoding="utf-8") for name in _OWN]
-        brushed = f"const BRUSHES = {json.dumps(brushes)};"
-        return Response("\n".join(['"use strict";', brushed, *parts]), mimetype="text/javascript")
-
-    @server.get("/look.css")
-    def _style() -> Response:
-        parts = (look(), own.joinpath("dashboard.css").read_text(encoding="utf-8"))
-        return Response("\n".join(parts), mimetype="text/css")
-
-    @server.get("/rows/<table>")
-    def _rows(table: str) -> Any:
-        rows = {"neurons": neuron_rows, "pairs": pair_rows}.get(table)
-        if rows is None:
-            return _refused(404, f"no table {table!r}; there are neurons and pairs")
-        view, _ = read(desk, "/", request.query_string.decode("utf-8", "replace"))
-        start, number = (
-            request.args.get(name, default, int) for name, default in (("start", 0), ("number", 100))
-        )
-        if start < 0 or number < 1:
-            return _refused(
-                400, f"rows from {start}, {number} of them: start at 0 or later, ask for at least 1"
-            )
-        try:
-            return jsonify(rows(view, desk, start, number))
-        except NotReady as error:
-            return jsonify({"total": 0, "start": 0, "rows": [], "waiting": told(error)})
-        except TxrayError as error:
-            return jsonify({"total": 0, "start": 0, "rows": [], "problem": told(error)})
-
-    @server.get("/export/<name>.<kind>")
-    def _export(name: str, kind: str) -> Any:
-        if name not in FIGURES and (name, kind) != ("neurons", "csv"):
-            return _refused(404, f"no figure {name!r}; there are {', '.join(FIGURES)}, and neurons.csv")
-        if kind not in ("json", "html", "csv"):
-            return _refused(
-                404, f"{name}.{kind}: pictures are saved as json, html and csv (png and svg by the page)"
-            )
-        view, _ = read(desk, "/", request.query_string.decode("utf-8", "replace"))
-        try:
-            if name == "neurons":
-                return _csv(_ordered(Scene.of(view, desk), view), name)
-            picture = FIGURES[name].draw(view, desk)
-            if kind == "csv":
-                return _csv(picture.data, name)
-            figure = picture.on_paper()
-        except (NotReady, TxrayError) as error:
-            return _refused(409, told(error))
-        if kind == "json":
-            return Response(figure.to_json(), mimetype="application/json")
-        return _attached(to_html(figure, name=name), f"{name}.html", "text/html")
-
-
-def _ordered(scene: Scene, view: View) -> pl.DataFrame:
-    return scene.picked[order_of(scene, view)].drop("place", "picked")
-
-
-def _csv(table: pl.DataFrame, name: str) -> Response:
-    lists = [column for column, dtype in table.schema.items() if dtype == pl.List(pl.String)]
-    return _attached(table.with_columns(pl.col(lists).list.join(" ")).write_csv(), f"{name}.csv", "text/csv")
-
-
-def _attached(text: str, name: str, kind: str) -> Response:
-    answer = Response(text.encode("utf-8", "replace"), mimetype=kind)
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
-
-
-def _refused(code: int, text: str) -> Response:
-    return Response(f"txray: {text}\n", status=code, mimetype="text/plain")

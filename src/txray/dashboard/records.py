@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.dashboard.desk import Desk, Pair
+from txray.dashboard.desk import Desk
 from txray.dashboard.look import Look, hellinger_of
 from txray.dashboard.processes import NotReady
+from txray.dashboard.results import Pair
 from txray.dashboard.stages import StageFolder
 from txray.dashboard.view import View
 from txray.errors import TxrayError, UsageError
@@ -45,7 +46,7 @@ def record(view: View, desk: Desk) -> dict[str, Any]:
         "title": f"Neuron {look.neuron}",
         "href": None,
         "state": state,
-        "sentence": _sentence(look, own, row, pair),
+        "sentence": _sentence(look, own, row, pair, desk.choices.level),
         "sides": [_side(stage, styles) for stage in look.sides],
         "beyond": [],
         "tables": [*_tables(view, look, own, weight), *_lifted(view, look, own)],
@@ -78,7 +79,9 @@ def _row(view: View, desk: Desk, look: Look) -> tuple[dict[str, Any] | None, Pai
     return found.row(0, named=True), pair
 
 
-def _sentence(look: Look, own: Sequence[Preferred], row: Mapping[str, Any] | None, pair: Pair | None) -> str:
+def _sentence(
+    look: Look, own: Sequence[Preferred], row: Mapping[str, Any] | None, pair: Pair | None, level: float
+) -> str:
     """What happened to the neuron, in words."""
     noun = kind_noun(look.kind)
     names = [visible(stage.name) for stage in look.sides]
@@ -96,7 +99,7 @@ def _sentence(look: Look, own: Sequence[Preferred], row: Mapping[str, Any] | Non
             f" {pair.problem}" if pair.problem else " Whether that is more than chance is being tested."
         )
     if row["q_value"] is not None:
-        sure = "changed" if row["q_value"] <= 0.05 else "no more than chance"
+        sure = "changed" if row["q_value"] <= level else "no more than chance"
         told += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
             f"{row['distance_null']:.3f}: {sure} (q = {figure_of(row['q_value'])})."

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.dashboard.desk import Desk, Pair
+from txray.dashboard.desk import Desk
+from txray.dashboard.results import Pair
 from txray.dashboard.stages import StageFolder
 from txray.dashboard.view import View
 from txray.errors import UnknownNameError
@@ -53,7 +54,8 @@ class Scene:
         # All pictures of a page, its table and its controls ask for the same scene.
         seen = (view.feature, view.layer, view.states, view.ranges, view.prefers, view.top)
         return desk.kept(
-            ("scene", id(pair), seen),
+            # A stage that was opened again may still make the same pair; results of the former one cannot be read.
+            ("scene", id(pair), id(before), id(after), seen),
             lambda: cls(view, desk, before, after, pair, stage_styles(desk.library.names)),
             # Its rows are copied where some are left out, once or twice.
             lambda scene: (

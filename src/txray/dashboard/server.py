@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from txray.dashboard.cache import Cache
-from txray.dashboard.desk import Choices, Desk
+from txray.dashboard.desk import Desk
 from txray.dashboard.guard import Guard, is_loopback
+from txray.dashboard.results import Choices
 from txray.dashboard.stages import Library
 from txray.errors import ExposedWarning, UsageError
 from txray.files import cache_folder

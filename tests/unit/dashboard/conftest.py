@@ -13,9 +13,10 @@ from flask.testing import FlaskClient
 from tests.unit.dashboard.builders import AFTER, BEFORE, story
 from txray.dashboard.app import build
 from txray.dashboard.cache import Cache
-from txray.dashboard.desk import Choices, Desk, Pair
+from txray.dashboard.desk import Desk
 from txray.dashboard.guard import Guard
 from txray.dashboard.processes import NotReady
+from txray.dashboard.results import Choices, Pair
 from txray.dashboard.stages import Library
 from txray.dashboard.view import View
 from txray.preferences import Stage

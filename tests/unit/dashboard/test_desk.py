@@ -14,8 +14,9 @@ import pytest
 
 from tests.unit.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW, SILENT, TAGS, stage_of
 from tests.unit.dashboard.conftest import DeskMaker, all_tested, settled, until
-from txray.dashboard.desk import Choices, Desk, common_layers
+from txray.dashboard.desk import Desk, common_layers
 from txray.dashboard.processes import NotReady, Process
+from txray.dashboard.results import Choices
 from txray.dashboard.work import TESTED
 from txray.errors import StageError, TxrayError, UnknownNameError
 from txray.preferences import Stage

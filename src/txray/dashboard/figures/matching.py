@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from txray.dashboard.desk import Desk, Match
+from txray.dashboard.desk import Desk
 from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.results import Match
 from txray.dashboard.view import View
 from txray.plots import theme
 from txray.plots.frame import kind_noun

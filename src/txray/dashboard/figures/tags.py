@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.dashboard.desk import TagMass
 from txray.dashboard.figures.drawing import Drawing
+from txray.dashboard.results import TagMass
 from txray.dashboard.scene import Scene, places
 from txray.dashboard.stages import StageFolder
 from txray.plots.frame import linear_axis, say

@@ -45,3 +45,24 @@ class ServerRows {
     this.onRows();
   }
 }
+
+/** Tell when the dashboard no longer answers, and when it does again; dash tells the console only. */
+function watchAnswers() {
+  const ask = window.fetch.bind(window);
+  const notice = node("p", { class: "notice gone", role: "alert", hidden: true }, "The dashboard does not answer; is it still running? This page goes on when it is.");
+  window.fetch = async (...request) => {
+    try {
+      const answer = await ask(...request);
+      notice.hidden = true;
+      return answer;
+    } catch (error) {
+      if (error.name !== "AbortError") {
+        if (!notice.isConnected) document.body.prepend(notice);
+        notice.hidden = false;
+      }
+      throw error;
+    }
+  };
+}
+
+watchAnswers();

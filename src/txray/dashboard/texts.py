@@ -1,0 +1,236 @@
+"""Words and small tables of the pages: what is near a neuron, what pruning did, where a feature went, the sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from txray.dashboard.desk import Desk
+from txray.dashboard.figures.features import postings
+from txray.dashboard.parts import stage_label, table, word
+from txray.dashboard.records import nearest
+from txray.dashboard.stages import StageFolder
+from txray.dashboard.view import View
+from txray.plots.frame import kind_noun
+from txray.plots.text import count, percent, plural, visible
+from txray.plots.theme import stage_styles
+from txray.pruning import Pruning
+
+_LISTED = 100
+"""Neurons of a feature's page."""
+
+
+def nearest_rows(view: View, desk: Desk) -> list[Any]:
+    """Neurons that prefer most nearly the same as the one of a view."""
+    parts: list[Any] = [html.P("Nearest neurons", className="eyebrow")]
+    for side in nearest(view, desk):
+        rows = [
+            [
+                html.A(
+                    f"neuron {each['neuron']}",
+                    href=view.but(neuron=each["neuron"], layer=side["layer"]).address,
+                    **{"data-go": ""},
+                ),
+                f"{each['affinity']:.2f}",
+                word(", ".join(each["words"])),
+            ]
+            for each in side["neurons"]
+        ]
+        parts.append(html.H3(["In ", stage_label(side["stage"], side["color"])]))
+        parts.append(
+            table(
+                ["Neuron", "Affinity", "Prefers beyond frequency"],
+                rows,
+                f"Nearest neurons in {side['stage']}",
+            )
+            if rows
+            else html.P("None shares a feature with it.", className="empty")
+        )
+    parts.append(
+        html.P(
+            "Affinity: how much two preference distributions overlap, 1 − H²; 1 is the same, 0 nothing in common.",
+            className="note",
+        )
+    )
+    return parts
+
+
+def pruned_rows(view: View, prunings: list[Pruning]) -> list[Any]:
+    """What became of the model's scores where the neuron was pruned; empty where it never was."""
+    rows = []
+    for pruning in prunings:
+        holding = [
+            each.name
+            for each in pruning.neuron_sets()
+            if view.neuron in each.neurons and (not view.layer or each.layer == view.layer)
+        ]
+        effects = pruning.effects.filter(pl.col("set").is_in(holding) & (pl.col("split") != "train"))
+        for row in effects.iter_rows(named=True):
+            interval = (
+                f" ({row['change_low']:+.3f} to {row['change_high']:+.3f})"
+                if row["change_low"] is not None
+                else ""
+            )
+            rows.append(
+                [
+                    visible(row["set"]),
+                    count(row["neurons"]),
+                    visible(row["metric"]),
+                    f"{row['change']:+.3f}{interval}",
+                    row["verdict"] or "–",
+                ]
+            )
+    if not rows:
+        return []
+    return [
+        html.P("Pruning", className="eyebrow"),
+        html.H3("What became of the model without it"),
+        table(
+            ["Set", "Neurons", "Score", "Change (95 %)", "Against random sets"], rows, "Effects of pruning"
+        ),
+        html.P("Neurons were pruned in sets; the effect is that of the whole set.", className="note"),
+    ]
+
+
+def feature_rows(view: View, desk: Desk) -> list[Any]:
+    """Where the neurons that prefer a feature went, and which they are.
+
+    Raises:
+        UsageError: the view names no feature.
+        NotReady: a stage is being read.
+    """
+    found = postings(view, desk)
+    before, after = (desk.library[name] for name in (view.before, view.after))
+    sides = [
+        found.get(stage, pl.DataFrame(schema=next(iter(found.values())).schema)) for stage in (before, after)
+    ]
+    keys = ["layer", "neuron"]
+    both = (
+        sides[0]
+        .select(*keys, before="probability", lift_before="lift", count_before="count")
+        .join(
+            sides[1].select(*keys, after="probability", lift_after="lift", count_after="count"),
+            on=keys,
+            how="full",
+            coalesce=True,
+        )
+        .with_columns(most=pl.max_horizontal("lift_before", "lift_after"))
+        .sort(["most", *keys], descending=[True, False, False])
+    )
+    kept = both.filter(pl.col("before").is_not_null() & pl.col("after").is_not_null()).height
+    left = both.filter(pl.col("after").is_null()).height
+    names = [visible(stage.name) for stage in (before, after)]
+    if not len(both):
+        return [
+            html.P(
+                f"No neuron prefers “{visible(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
+                className="empty",
+            )
+        ]
+    sentence = (
+        f"From {names[0]} to {names[1]}, {plural(kept, 'neuron')} kept preferring it, {count(left)} left it and "
+        f"{count(len(both) - kept - left)} came to it."
+    )
+    rows = [
+        [
+            html.A(
+                f"{row['layer']} · {row['neuron']}" if len(after.layers) > 1 else f"neuron {row['neuron']}",
+                href=view.but(page="neuron", layer=row["layer"], neuron=row["neuron"]).address,
+                **{"data-go": ""},
+            ),
+            *(
+                "–"
+                if row[side] is None
+                else f"{percent(row[side])} · {row[f'lift_{side}']:.1f} × · {plural(row[f'count_{side}'], 'win')}"
+                for side in ("before", "after")
+            ),
+            "kept"
+            if None not in (row["before"], row["after"])
+            else "left"
+            if row["after"] is None
+            else "came",
+        ]
+        for row in both.head(_LISTED).iter_rows(named=True)
+    ]
+    shown = "" if len(both) <= _LISTED else f" The {_LISTED} strongest are listed."
+    return [
+        html.H2("Where they went"),
+        html.P(sentence + shown, className="lead"),
+        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that prefer {visible(view.word)}"),
+        html.P(
+            "Probability in the neuron's distribution, times its frequency would give (lift), and words won. "
+            "The most beyond frequency first.",
+            className="note",
+        ),
+    ]
+
+
+def _hint(view: View, stage: StageFolder) -> str:
+    """Features that are spelled alike."""
+    from difflib import get_close_matches
+
+    if view.feature not in stage.features:
+        return ""
+    names = stage.vocabulary(view.feature)[0]
+    close = get_close_matches(view.word, names.tolist(), n=3)
+    return (
+        f" Did you mean {', '.join(f'“{visible(name)}”' for name in close)}?"
+        if close
+        else f" Its {kind_noun(view.feature)} is not in the text."
+    )
+
+
+def sources(desk: Desk) -> list[Any]:
+    """Where every stage comes from."""
+    styles = stage_styles(desk.library.names)
+    rows = []
+    for stage in desk.library:
+        manifest = stage.manifest
+        corpus, model = manifest.get("corpus") or {}, manifest.get("model") or {}
+        layers = stage.layers
+        rows.append(
+            [
+                stage_label(visible(stage.name), styles[stage.name].color),
+                f"{visible(next(iter(layers)))} and {len(layers) - 1} more"
+                if len(layers) > 1
+                else visible(next(iter(layers))),
+                count(sum(layers.values())),
+                ", ".join(map(visible, stage.features)),
+                ", ".join(dict.fromkeys(map(visible, manifest["selections"].values()))),
+                count(manifest["words"]) if manifest.get("words") else "–",
+                percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",
+                count(manifest["folds"]),
+                visible(str(corpus.get("name", "–"))),
+                visible(str(model.get("type", "–"))),
+                visible(str(stage.path)),
+            ]
+        )
+    heads = [
+        "Stage",
+        "Layers",
+        "Neurons",
+        "Features",
+        "Selection",
+        "Words",
+        "Unknown",
+        "Folds",
+        "Corpus",
+        "Model",
+        "Folder",
+    ]
+    choices = desk.choices
+    return [
+        table(heads, rows, "Stages"),
+        html.P(
+            f"Weight {choices.weight}; changes are called at {100 * choices.level:g} % false discoveries, "
+            + (
+                f"with up to {count(choices.permutations)} permutations of folds."
+                if choices.permutations
+                else "without tests."
+            ),
+            className="note",
+        ),
+        html.P(f"Results are kept in {desk.cache.folder}.", className="note"),
+    ]
