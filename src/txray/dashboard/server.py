@@ -53,6 +53,7 @@ class Dashboard:
         """
         self.url = url
         self._server, self._desk, self._folders = server, desk, folders
+        self._closed = False
         self._thread = Thread(target=server.run, name="txray: dashboard", daemon=True)
         self._thread.start()
 
@@ -68,11 +69,17 @@ class Dashboard:
 
     def close(self) -> None:
         """Stop serving, and end the processes that work for it."""
-        # Waitress waits for its sockets to say something; closing them is what they then say.
-        with suppress(OSError):
-            self._server.close()
+        if not self._closed:
+            self._closed = True
+            # In the thread that waits for its sockets: closed by another, they would end it with an error.
+            self._server.trigger.pull_trigger(self._server.close)
         self._desk.close()
         self._server.task_dispatcher.shutdown(timeout=1)
+        # Browsers keep their connections: without an end they would wait for answers for ever.
+        for channel in list(self._server.active_channels.values()):
+            with suppress(OSError):
+                channel.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(timeout=5)
         for folder in self._folders:
             folder.cleanup()
 

@@ -204,7 +204,8 @@ def sources(desk: Desk) -> list[Any]:
                 count(manifest["folds"]),
                 visible(str(corpus.get("name", "–"))),
                 visible(str(model.get("type", "–"))),
-                visible(str(stage.path)),
+                # Part by part: a path that is cut off leads nowhere.
+                "/".join(visible(part) if part else "" for part in str(stage.path).split("/")),
             ]
         )
     heads = [

@@ -172,8 +172,8 @@ def pair(
         advance(number + 1, len(layers))
     table = pl.concat(tables)
     for side, file in zip(("before", "after"), digests, strict=True):
-        named = read_result(Path(file)).select("layer", "neuron", "top", "strongest", "beyond")
-        named = named.rename({name: f"{name}_{side}" for name in ("top", "strongest", "beyond")})
+        named = read_result(Path(file)).select("layer", "neuron", "strongest", "beyond")
+        named = named.rename({name: f"{name}_{side}" for name in ("strongest", "beyond")})
         table = table.join(named, on=["layer", "neuron"], how="left", maintain_order="left")
     write_result(out, table.select("layer", pl.exclude("layer")))
 

@@ -56,7 +56,7 @@ class Callbacks:
         assert answer.status_code == 200, answer.text
         assert answer.json is not None
         found: dict[str, dict[str, Any]] = answer.json["response"]
-        return found
+        return found or None
 
 
 def figure(callbacks: Callbacks, name: str, view: View, **values: Any) -> dict[str, Any]:

@@ -89,8 +89,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def desk(folders: list[Path], cache: Path) -> Iterator[Desk]:
-    """A desk over the stages, with the pair that is looked at most tested."""
+    """A desk over the stages, all of them read, with the pair that is looked at most tested."""
     made = Desk(Library(folders), Cache(cache), CHOICES)
+    for stage in made.library:
+        for kind in stage.features:
+            settled(made.digest, stage, kind)
     all_tested(made)
     yield made
     made.close()

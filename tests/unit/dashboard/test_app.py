@@ -131,8 +131,10 @@ def test_bounds_of_a_view_are_drawn_on_their_axes(callbacks: Callbacks, view: Vi
 
 
 def test_filters_fade_the_other_marks(callbacks: Callbacks, view: View) -> None:
-    data = figure(callbacks, "scatter", view.but(states=("shared",), layer=LOW))["figure"]["data"]
-    assert any("selectedpoints" in trace for trace in data)
+    data = figure(callbacks, "scatter", view.but(ranges=(Range("hellinger", 0.8, None),)))["figure"]["data"]
+    chosen = [trace["selectedpoints"] for trace in data if "selectedpoints" in trace]
+    assert chosen
+    assert "selectedpoints" not in json.dumps(figure(callbacks, "scatter", view)["figure"]["data"])
     nothing = figure(callbacks, "scatter", view.but(states=("gained",), prefers="not there"))
     assert (nothing["problem"], nothing["kind"]) == ("", "")
 
@@ -157,13 +159,15 @@ def test_a_stage_without_tags_says_so(callbacks: Callbacks, view: View) -> None:
     assert "needs tokens and POS tags" in found["problem"]
 
 
-def test_the_headline_tells_how_many_stayed(callbacks: Callbacks, view: View) -> None:
+def test_the_headline_tells_how_many_stayed(callbacks: Callbacks, desk: Desk, view: View) -> None:
     found = callbacks.call("headline.children", view)
     assert found is not None
     text = json.dumps(found["headline"]["children"])
     assert "stay preferred from unsup to" in text
     assert "21 neurons" in text
     assert found["headline"]["aria-busy"] == "false"
+    with pytest.raises(TxrayError):
+        settled(desk.pair, desk.library[BEFORE], desk.library["wide"], "token")
     wrong = callbacks.call("headline.children", view.but(after="wide"))
     assert wrong is not None
     assert "match their neurons instead" in json.dumps(wrong["headline"]["children"])

@@ -168,7 +168,7 @@ def test_a_pair_equals_the_comparison_of_every_layer(
         )
     for side, folder in zip(("before", "after"), folders[1:3], strict=True):
         named = read_result(digest(folder, tmp_path, kind, weight)[0])
-        for column in ("top", "strongest", "beyond"):
+        for column in ("strongest", "beyond"):
             assert found[f"{column}_{side}"].to_list() == named[column].to_list()
     states = found.filter(layer=LOW)["state"]
     assert [states[GONE], states[COME], states[SILENT]] == ["avoided", "gained", "unpreferred"]

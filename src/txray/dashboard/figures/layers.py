@@ -97,7 +97,9 @@ def _summary(scene: Scene, stage: StageFolder) -> pl.DataFrame:
 
     def make() -> pl.DataFrame:
         preferred = pl.col("length") > 0
-        return digest.group_by("layer", maintain_order=True).agg(
+        # Stages of other models have other layers: as text they can stand in one table.
+        layer = pl.col("layer").cast(pl.String)
+        return digest.group_by(layer, maintain_order=True).agg(
             share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()
         )
 

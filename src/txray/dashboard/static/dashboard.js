@@ -142,13 +142,26 @@ const page = {
     button.disabled = false;
   },
 
-  /** Names of neurons are placed for a wide panel; where it is narrow they would lie on one another. */
+  /** Names are placed for a wide panel; where it is narrow they would lie on one another. */
   fitLabels() {
     for (const plot of document.querySelectorAll(".js-plotly-plot")) {
-      const labels = (plot.data ?? []).findIndex((trace) => trace.meta === "labels");
-      if (labels < 0) continue;
-      const visible = plot.clientWidth >= 520;
-      if ((plot.data[labels].visible ?? true) !== visible) Plotly.restyle(plot, { visible }, [labels]);
+      if (!plot.clientWidth || !plot.data) continue;
+      const wide = plot.clientWidth >= 520;
+      const labels = plot.data.findIndex((trace) => trace.meta === "labels");
+      if (labels >= 0 && (plot.data[labels].visible ?? true) !== wide) Plotly.restyle(plot, { visible: wide }, [labels]);
+      const names = plot.layout.annotations ?? [];
+      const changes = {};
+      if (names.length > 3) {
+        // Of the stages of a flow, the first and the last are named on a narrow screen.
+        names.forEach((name, index) => {
+          const shown = wide || index === 0 || index === names.length - 1;
+          if ((name.visible ?? true) !== shown) changes[`annotations[${index}].visible`] = shown;
+        });
+      }
+      const ticks = plot.layout.xaxis?.tickvals?.length ?? 0;
+      const size = wide || ticks < 12 ? 12 : 8;
+      if (ticks >= 12 && plot.layout.xaxis.tickfont?.size !== size) changes["xaxis.tickfont.size"] = size;
+      if (Object.keys(changes).length) Plotly.relayout(plot, changes);
     }
   },
 

@@ -1,0 +1,135 @@
+"""`txray serve`: options, and one line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import txray.dashboard
+from tests.unit.dashboard.builders import stage_of
+from txray.cli.main import _exit_code
+from txray.errors import ExposedWarning
+
+
+class Served:
+    """A dashboard that nobody serves."""
+
+    url = "http://127.0.0.1:9/"
+
+    def __init__(self) -> None:
+        self.asked: tuple[Any, ...] = ()
+        self.options: dict[str, Any] = {}
+        self.waited = False
+        self.launched: list[str] = []
+
+    def serve(self, *stages: Any, **options: Any) -> Served:
+        self.asked, self.options = stages, options
+        return self
+
+    def wait(self) -> None:
+        self.waited = True
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    made = Served()
+    monkeypatch.setattr(txray.dashboard, "serve", made.serve)
+    monkeypatch.setattr("typer.launch", made.launched.append)
+    return made
+
+
+def run(*arguments: object) -> int:
+    return _exit_code(["serve", *map(str, arguments)])
+
+
+def test_options_reach_the_dashboard(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [stage_of(name, n_words=50).save(tmp_path / name) for name in ("b", "a")]
+    chosen = ("--host", "localhost", "--port", 8123, "--weight", "mass", "--level", 0.1, "--permutations", 9)
+    chosen += ("--cache", tmp_path / "c", "--pruning", tmp_path / "p", "--pruning", tmp_path / "q")
+    assert run(*folders, *chosen, "--no-browser") == 0
+    assert served.asked == tuple(folders)
+    assert served.options == {
+        "host": "localhost",
+        "port": 8123,
+        "weight": "mass",
+        "level": 0.1,
+        "permutations": 9,
+        "cache": tmp_path / "c",
+        "prunings": [tmp_path / "p", tmp_path / "q"],
+        "wait": False,
+    }
+    assert served.waited
+    assert served.launched == []
+    told = capsys.readouterr()
+    assert told.out == f"{Served.url}\n"
+    assert "Ctrl-C ends it" in told.err
+
+
+def test_defaults_keep_it_on_this_machine_and_open_the_browser(served: Served, tmp_path: Path) -> None:
+    stage_of("a", n_words=50).save(tmp_path / "stages" / "a")
+    assert run(tmp_path) == 0
+    assert served.asked == (tmp_path / "stages" / "a",)
+    assert (served.options["host"], served.options["port"]) == ("127.0.0.1", None)
+    assert (served.options["weight"], served.options["level"]) == ("mean", 0.05)
+    assert served.launched == [Served.url]
+
+
+def test_without_stages_there_is_a_demo(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("txray.dashboard.demo.demo_stages", lambda say: [tmp_path / "demo"])
+    assert run("--no-browser") == 0
+    assert served.asked == (tmp_path / "demo",)
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "file"])
+def test_a_wrong_folder_is_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("no stage")
+    assert run(tmp_path / name, "--no-browser", "--cache", tmp_path / "cache") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert str(tmp_path / name) in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (("--weight", "heavy"), "heavy"),
+        (("--level", "2"), "level"),
+        (("--permutations", "-3"), "permutations"),
+        (("--port", "99999"), "65535"),
+        (("--port", "many"), "port"),
+    ],
+)
+def test_a_wrong_option_is_a_wrong_request(
+    wrong: tuple[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stage_of("a", n_words=50).save(tmp_path / "a")
+    assert run(folder, *wrong, "--no-browser", "--cache", tmp_path / "cache") == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_an_exposed_dashboard_is_warned_of_in_one_line(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stage_of("a", n_words=50).save(tmp_path / "a")
+
+    def exposed(*_: Any, **__: Any) -> Served:
+        import warnings
+
+        warnings.warn("other machines can reach it", ExposedWarning, stacklevel=2)
+        return served
+
+    monkeypatch.setattr(txray.dashboard, "serve", exposed)
+    assert run(folder, "--no-browser") == 0
+    told = capsys.readouterr().err
+    assert "other machines can reach it" in told
+    assert ".py" not in told
