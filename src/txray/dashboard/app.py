@@ -258,6 +258,11 @@ def _scripts(app: Dash) -> None:
         Input("record", "data"),
     )
     for name, figure in FIGURES.items():
+        app.clientside_callback(
+            ClientsideFunction("txray", "fit"),
+            Output(f"{name}-card", "data-fitted"),
+            Input(f"{name}-figure", "figure"),
+        )
         if any(figure.brush):
             app.clientside_callback(
                 ClientsideFunction("txray", "brush"),

@@ -63,6 +63,7 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
             .select("before", "after", "state", "observed", "neurons")
             .iter_rows()
         ),
+        tested=all(step.tested for step in timeline.steps[chosen]),
     )
     figure = draw_flow(flow)
     return dress(
@@ -85,12 +86,18 @@ class Flow:
         preferred: neurons that are preferred in each.
         neurons: in all.
         links: before, after, state, the state that an unsure neuron was observed in (else the same), neurons.
+        tested: whether avoided and gained are only those that are so by more than chance.
     """
 
     names: tuple[str, ...]
     preferred: tuple[int, ...]
     neurons: int
     links: tuple[tuple[str, str, str, str, int], ...]
+    tested: bool = True
+
+    def meaning(self, state: str) -> str:
+        """What a state means here."""
+        return _MEANING[state] if self.tested else _MEANING[state].removesuffix(", more than chance")
 
     @property
     def finding(self) -> str:
@@ -142,7 +149,7 @@ def draw_flow(flow: Flow) -> go.Figure:
                     hover(
                         f"{visible(before)} → {visible(after)}",
                         f"{plural(n, 'neuron')} {observed if state != 'unsure' else f'{observed}, unsure'}"
-                        f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
+                        f" ({percent(n / max(neurons, 1))}): {flow.meaning(state)}",
                     )
                     for before, after, state, observed, n in flow.links
                 ],
@@ -152,10 +159,10 @@ def draw_flow(flow: Flow) -> go.Figure:
         )
     )
     drawn = {state for _, _, state, _, _ in flow.links}
-    for state, meaning in _MEANING.items():
+    for state in _MEANING:
         if state in drawn:
             figure.add_scatter(
-                name=f"{state} ({meaning})",
+                name=f"{state} ({flow.meaning(state)})",
                 x=[None],
                 y=[None],
                 mode="markers",

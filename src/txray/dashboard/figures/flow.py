@@ -58,6 +58,7 @@ def draw(scene: Scene) -> Drawing:
         tuple(int(each.sum()) for each in preferred),
         len(scene.picked),
         tuple(links),
+        tested=False,
     )
     drawn = "" if len(stages) == len(scene.desk.library.names) else f" {len(stages)} stages are drawn."
     return Drawing(

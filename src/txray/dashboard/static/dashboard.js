@@ -158,7 +158,7 @@ const page = {
           if ((name.visible ?? true) !== shown) changes[`annotations[${index}].visible`] = shown;
         });
       }
-      const ticks = plot.layout.xaxis?.tickvals?.length ?? 0;
+      const ticks = plot.layout.xaxis?.ticktext?.length ?? 0;
       const size = wide || ticks < 12 ? 12 : 8;
       if (ticks >= 12 && plot.layout.xaxis.tickfont?.size !== size) changes["xaxis.tickfont.size"] = size;
       if (Object.keys(changes).length) Plotly.relayout(plot, changes);
@@ -209,7 +209,6 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       }
       const title = { overview: `${facts.before} → ${facts.after}`, neuron: said("neuron") ? `Neuron ${said("neuron")}` : "Neuron", feature: said("word") || "Feature", matching: "Matching", sources: "Sources" }[name];
       document.title = `${title} · txray`;
-      setTimeout(() => page.fitLabels(), 400);
       return `${path}${search ?? ""} ${version} ${facts.waiting ? "waiting" : "ready"}`;
     },
 
@@ -225,6 +224,13 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       root.dataset.theme = shade;
       document.getElementById("shade").textContent = shade === "dark" ? "Light" : "Dark";
       return shade;
+    },
+
+    /** A picture is about to be drawn: names follow once it stands. */
+    fit() {
+      clearTimeout(page.fitting);
+      page.fitting = setTimeout(() => page.fitLabels(), 300);
+      return "";
     },
 
     detail(record) {
