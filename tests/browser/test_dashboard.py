@@ -40,12 +40,11 @@ EMPTY = {"scatter": (0.5, 0.95), "volcano": (0.97, 0.96), "shift": (0.04, 0.05),
 """Where a panel has no mark, as shares of the plotting area from its upper left corner."""
 FAINT = """(name) => [...document.querySelectorAll(`#${name}-figure .scatterlayer .point`)]
     .filter((point) => point.style.opacity > 0.01 && point.style.opacity < 0.1).length"""
-CORNERS = """([name, axis]) => {
-    const box = document.querySelector(`#${name}-figure .nsewdrag`).getBoundingClientRect();
+PLACE = """([name, axis, value]) => {
     const along = document.querySelector(`#${name}-figure .js-plotly-plot`)._fullLayout[`${axis}axis`];
-    const length = axis === "x" ? box.width : box.height;
-    return [0.02, 0.3, 0.96, 0.97].map((share) => along.p2d(length * (axis === "x" ? share : 1 - share)));
+    return axis === "x" ? along.d2p(value) / along._length : 1 - along.d2p(value) / along._length;
 }"""
+"""Where a value lies, as a share of the plotting area from its left or lower edge."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +70,8 @@ def within(neurons: pl.DataFrame, page: Page, *columns: str) -> pl.DataFrame:
 
 def measured(neurons: pl.DataFrame, panel: str) -> pl.DataFrame:
     """The neurons that have a mark in a panel."""
+    if panel == "mass":
+        return neurons.filter(pl.col("mass_after") > 0)
     if panel == "volcano":
         return neurons.filter(pl.col("q_value").is_not_null() & pl.col("z_score").is_not_null())
     return neurons.filter(pl.col("state") == "shared")
@@ -85,19 +86,30 @@ def test_a_region_keeps_the_neurons_inside_until_a_double_click(
     visit: Visit, neurons: pl.DataFrame, name: str
 ) -> None:
     page, columns = visit.page, [column for column in PANELS[name] if column]
-    # Shares of the plotting area: wide ones, that leave some neurons out.
-    drag(page, name, (0.02, 0.3), (0.96, 0.97) if name != "mass" else (0.5, 0.97))
+    marks = measured(neurons, name)
+    drawn(page, name)
+    wanted = {column: [float(marks[column].quantile(q) or 0) for q in (0.15, 0.85)] for column in columns}
+    corners = [
+        [
+            page.evaluate(PLACE, [name, axis, wanted[column][end]]) if column else (0.1, 0.9)[end]
+            for axis, column in zip("xy", PANELS[name], strict=True)
+        ]
+        for end in (0, 1)
+    ]
+    drag(page, name, (corners[0][0], corners[0][1]), (corners[1][0], corners[1][1]))
     until(page, "(columns) => columns.every((each) => location.search.includes(`${each}=`))", columns)
     assert set(said(page)) == set(columns)
-    for axis, column in zip("xy", PANELS[name], strict=True):
-        if column:
-            ends = page.evaluate(CORNERS, [name, axis])
-            wanted = (ends[0], ends[2]) if axis == "x" else (ends[1], ends[3])
-            reach = abs(wanted[1] - wanted[0])
-            assert bounds(page, column) == pytest.approx(wanted, abs=0.03 * reach)
+    for column in columns:
+        # To the pixel.
+        reach = float(marks[column].max() or 0) - float(marks[column].min() or 0)  # type: ignore[arg-type]
+        assert bounds(page, column) == pytest.approx(wanted[column], abs=0.04 * reach)
     expect(page.locator(".bound")).to_have_count(len(columns))
     inside = within(neurons, page, *columns)
-    assert 0 < len(inside) < len(neurons)
+    assert 0 < len(inside) < len(marks)
+    for column in columns:
+        low, high = bounds(page, column)
+        assert (marks[column] < low).any()
+        assert (marks[column] > high).any()
     lists(page, inside["id"].to_list())
     expect(page.locator("#found")).to_have_text(f"{len(inside)} neuron{'s' * (len(inside) > 1)}.")
     for panel in ("scatter", "volcano", "shift"):

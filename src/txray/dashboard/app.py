@@ -177,7 +177,7 @@ def _texts(app: Dash, desk: Desk, prunings: list[Pruning]) -> None:
     @app.callback(Output("pruned", "children"), Output("pruned", "hidden"), *address)
     def _pruned(path: str | None, search: str | None, _version: str) -> Any:
         view, _ = read(desk, path, search)
-        rows = texts.pruned_rows(view, prunings) if view.page == "neuron" else []
+        rows = texts.pruned_rows(view, desk, prunings) if view.page == "neuron" else []
         return rows, not rows
 
     @app.callback(Output("feature-rows", "children"), *address)

@@ -39,7 +39,7 @@ class Desk:
         self.library, self.cache, self.choices = library, cache, choices
         self._held, self._made = Recent(_TABLES_HELD), Recent(_MADE_HELD)
         # Tests take long: what somebody waits for must not queue behind them.
-        self._quick, self._slow = Process("reading stages"), Process("testing")
+        self._quick, self._slow = Process("reading stages", 2), Process("testing", 15)
 
     def close(self) -> None:
         """End the processes."""

@@ -63,12 +63,14 @@ class _Line:
 class Process:
     """A Python process of its own, so that clicks are answered while it works; started when there is work."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, patience: int = 0) -> None:
         """Nothing is started yet.
 
         Args:
             name: of the thread that waits for the process.
+            patience: how much the process gives way to others, from 0 to 19 (Unix's nice).
         """
+        self._patience = patience
         self._name = name
         self._line = _Line()
         self._changed = Condition()
@@ -207,7 +209,7 @@ class Process:
             # Several threads of numerical libraries would fight with the server for the cores.
             few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
             child = subprocess.Popen(
-                [sys.executable, "-m", "txray.dashboard.worker"],
+                [sys.executable, "-m", "txray.dashboard.worker", str(self._patience)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

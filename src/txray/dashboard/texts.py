@@ -57,14 +57,14 @@ def nearest_rows(view: View, desk: Desk) -> list[Any]:
     return parts
 
 
-def pruned_rows(view: View, prunings: list[Pruning]) -> list[Any]:
+def pruned_rows(view: View, desk: Desk, prunings: list[Pruning]) -> list[Any]:
     """What became of the model's scores where the neuron was pruned; empty where it never was."""
     rows = []
+    # As the rest of the page does.
+    layer = view.layer or next(iter(desk.library[view.after].layers))
     for pruning in prunings:
         holding = [
-            each.name
-            for each in pruning.neuron_sets()
-            if view.neuron in each.neurons and (not view.layer or each.layer == view.layer)
+            each.name for each in pruning.neuron_sets() if view.neuron in each.neurons and each.layer == layer
         ]
         effects = pruning.effects.filter(pl.col("set").is_in(holding) & (pl.col("split") != "train"))
         for row in effects.iter_rows(named=True):
@@ -78,7 +78,8 @@ def pruned_rows(view: View, prunings: list[Pruning]) -> list[Any]:
                     visible(row["set"]),
                     count(row["neurons"]),
                     visible(row["metric"]),
-                    f"{row['change']:+.3f}{interval}",
+                    # A score may be undefined, as the AUROC of texts of one class is.
+                    "–" if row["change"] is None else f"{row['change']:+.3f}{interval}",
                     row["verdict"] or "–",
                 ]
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -48,6 +49,9 @@ def main(requests: TextIO, answers: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    # Clicks come first. Where there is no such thing as niceness, they share.
+    if hasattr(os, "nice"):
+        os.nice(int(sys.argv[1]))
     # Ctrl-C is for the server, which then closes the line of requests.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not come between the answers.

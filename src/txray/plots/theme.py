@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -231,6 +232,7 @@ def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) ->
     return styles
 
 
+@cache
 def template() -> go.layout.Template:
     """Fonts, colours, grid and hover of every figure, on white for print."""
     axis = {

@@ -41,14 +41,12 @@ class Drawing:
     height: int = HEIGHT
 
     def on_screen(self, *, dark: bool) -> go.Figure:
-        """The picture as the page shows it, as wide as there is room.
+        """The picture as the page shows it, as wide as there is room; its figure gets that size itself.
 
         Args:
             dark: for a dark ground.
         """
-        figure = fit(
-            go.Figure(self.figure), width=NARROW, height=self.height, left=self.left, below=self.below
-        )
+        figure = fit(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
         # Zooming stays as long as the axes mean the same.
         figure.update_layout(uirevision="same", hovermode="closest")
         return darkened(figure) if dark else figure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -57,7 +55,7 @@ def escaped(text: pl.Expr) -> pl.Expr:
     return text.str.replace_many(["&", "<", ">", "$"], ["&amp;", "&lt;", "&gt;", "&#36;"])
 
 
-def stories(scene: Scene, rows: pl.DataFrame, *lines: pl.Expr) -> Sequence[str]:
+def stories(scene: Scene, rows: pl.DataFrame, *lines: pl.Expr) -> NDArray[np.object_]:
     """Hover text of neurons: name and state, lines of the panel, what they prefer beyond its frequency.
 
     Args:
@@ -73,9 +71,9 @@ def stories(scene: Scene, rows: pl.DataFrame, *lines: pl.Expr) -> Sequence[str]:
                 pl.format("{}: {}", pl.lit(shown(stage.name)), listed)
             )
         )
-    return rows.select(pl.concat_str(told, separator="<br>", ignore_nulls=True).alias("told"))[
-        "told"
-    ].to_list()
+    # An array, because plotly looks at every entry of a list.
+    text = pl.concat_str(told, separator="<br>", ignore_nulls=True)
+    return rows.select(text.alias("told"))["told"].to_numpy()
 
 
 def label(scene: Scene, row: dict[str, object], names_of: str) -> str:
