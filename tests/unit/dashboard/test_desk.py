@@ -56,6 +56,22 @@ def test_a_pair_waits_and_tells_what_for(folders: list[Path], tmp_path: Path, de
     assert fresh.version != before
 
 
+def test_the_layer_that_is_looked_at_is_tested_before_those_that_wait(
+    tmp_path: Path, desk_over: DeskMaker
+) -> None:
+    layers = dict.fromkeys(("a", "b", "c", "d"), 5)
+    folders = [
+        stage_of(name, layers=layers, seed=seed, silent=()).save(tmp_path / name)
+        for name, seed in (("first", 1), ("second", 2))
+    ]
+    asked = desk_over(folders, tmp_path / "cache")
+    sides = tuple(asked.library)
+    settled(asked.pair, *sides, "token")
+    asked.pair(*sides, "token", "d")
+    assert [request.arguments["layer"] for request in asked._slow._line.urgent.values()] == ["d"]
+    assert "c" in [request.arguments["layer"] for request in asked._slow._line.later.values()]
+
+
 def test_what_is_tested_joins_what_is_compared(desk: Desk) -> None:
     found = all_tested(desk).neurons
     assert found["place"].to_list() == list(range(len(found)))

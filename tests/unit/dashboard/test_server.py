@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import threading
 import urllib.error
 import urllib.request
 import warnings
@@ -112,6 +113,22 @@ def test_the_thread_that_serves_ends_without_an_error(
         get(dashboard.url)
         dashboard.close()
     assert failed == []
+
+
+def test_sockets_are_closed_by_the_thread_that_waits_for_them(
+    serve: Serve, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard = serve(folders[0])
+    close, closed_by = dashboard._server.close, []
+
+    def closed() -> None:
+        closed_by.append(threading.current_thread())
+        close()
+
+    monkeypatch.setattr(dashboard._server, "close", closed)
+    dashboard.close()
+    dashboard.close()
+    assert closed_by == [dashboard._thread]
 
 
 def test_a_browser_that_keeps_its_connection_is_told_of_the_end(serve: Serve, folders: list[Path]) -> None:
