@@ -24,10 +24,15 @@ from urllib.request import Request, urlopen
 
 from benchmarks.many_layers import LAYERS, NEURONS, STAGES, make_stages
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 CLIENTS = 20
 LAYER = "layers.30.mlp"
 

@@ -141,7 +141,7 @@ def _exemplars(layer: str, active: NDArray[np.int64], words: NDArray[np.object_]
                     after,
                 )
 
-    names = [name for name in EXEMPLAR_SCHEMA][:9]
+    names = list(EXEMPLAR_SCHEMA)[:9]
     table = pl.DataFrame(list(rows()), schema={name: EXEMPLAR_SCHEMA[name] for name in names}, orient="row")
     return table.with_columns(
         pl.lit(None, dtype).alias(name) for name, dtype in EXEMPLAR_SCHEMA.items() if name not in names
