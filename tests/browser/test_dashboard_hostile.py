@@ -65,13 +65,21 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
         == []
     )
     assert missing(" ".join(page.locator("#filters option").all_text_contents()), HOSTILE) == []
-    told = point_at(page, drawn(page, "scatter").locator(".scatterlayer .trace:has(.point) .point").first)
-    number = re.search(r"neuron (\d+)", told)
-    assert number is not None
-    row = page.locator(f"#neurons-body tr[data-id$='/{number[1]}'] td[data-key=beyond_before]")
-    words = (row.text_content() or "").split("  ")
-    assert words[0]
-    assert missing(told, words) == []
+    marks = drawn(page, "scatter").locator(".scatterlayer .trace:has(.point) .point")
+    heard: set[str] = set()
+    for place in range(marks.count()):
+        page.mouse.move(2, 2)
+        expect(page.locator(".hoverlayer .hovertext")).to_have_count(0)
+        told = point_at(page, marks.nth(place))
+        number = re.search(r"neuron (\d+)", told)
+        assert number is not None
+        row = page.locator(f"#neurons-body tr[data-id$='/{number[1]}'] td[data-key=beyond_before]")
+        words = list(filter(None, (row.text_content() or "").split("  ")))
+        assert missing(told, words) == []
+        heard |= set(words)
+        if {SEEN[0], SEEN[3], SEEN[4]} <= heard:
+            break
+    assert {SEEN[0], SEEN[3], SEEN[4]} <= heard
     for name in ("volcano", "shift", "mass", "tags", "flow"):
         expect(page.locator(f"#{name}-figure .main-svg").first).to_be_visible()
     ticks = "".join(drawn(page, "tags").locator(".xtick text").all_text_contents())

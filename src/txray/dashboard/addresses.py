@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, request
 from txray.dashboard.asking import read, told
 from txray.dashboard.desk import Desk
 from txray.dashboard.figures import FIGURES
+from txray.dashboard.guard import refused
 from txray.dashboard.processes import NotReady
 from txray.dashboard.rows import neuron_rows, order_of, pair_rows
 from txray.dashboard.scene import Scene
@@ -51,13 +52,13 @@ def add_addresses(server: Flask, desk: Desk) -> None:
     def _rows(table: str) -> Any:
         rows = {"neurons": neuron_rows, "pairs": pair_rows}.get(table)
         if rows is None:
-            return _refused(404, f"no table {table!r}; there are neurons and pairs")
+            return refused(404, f"no table {table!r}; there are neurons and pairs")
         view, _ = read(desk, "/", request.query_string.decode("utf-8", "replace"))
         start, number = (
             request.args.get(name, default, int) for name, default in (("start", 0), ("number", 100))
         )
         if start < 0 or number < 1:
-            return _refused(
+            return refused(
                 400, f"rows from {start}, {number} of them: start at 0 or later, ask for at least 1"
             )
         try:
@@ -70,9 +71,9 @@ def add_addresses(server: Flask, desk: Desk) -> None:
     @server.get("/export/<name>.<kind>")
     def _export(name: str, kind: str) -> Any:
         if name not in FIGURES and (name, kind) != ("neurons", "csv"):
-            return _refused(404, f"no figure {name!r}; there are {', '.join(FIGURES)}, and neurons.csv")
+            return refused(404, f"no figure {name!r}; there are {', '.join(FIGURES)}, and neurons.csv")
         if kind not in ("json", "html", "csv"):
-            return _refused(
+            return refused(
                 404, f"{name}.{kind}: pictures are saved as json, html and csv (png and svg by the page)"
             )
         view, _ = read(desk, "/", request.query_string.decode("utf-8", "replace"))
@@ -84,7 +85,7 @@ def add_addresses(server: Flask, desk: Desk) -> None:
                 return _csv(picture.data, name)
             figure = picture.on_paper()
         except (NotReady, TxrayError) as error:
-            return _refused(409, told(error))
+            return refused(409, told(error))
         if kind == "json":
             return Response(figure.to_json(), mimetype="application/json")
         return _attached(to_html(figure, name=name), f"{name}.html", "text/html")
@@ -103,7 +104,3 @@ def _attached(text: str, name: str, kind: str) -> Response:
     answer = Response(text.encode("utf-8", "replace"), mimetype=kind)
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
-
-
-def _refused(code: int, text: str) -> Response:
-    return Response(f"txray: {text}\n", status=code, mimetype="text/plain")

@@ -22,7 +22,7 @@ def demo_stages(say: Callable[[str], None]) -> list[Path]:
     say("no stage given: making a demo, which takes up to a minute the first time")
     place = cache_folder() / f"demo-{version('txray')}"
     # Whoever wants to look does not want to wait: less text and fewer epochs than `txray demo`.
-    settings = replace(preset("demo"), pretraining_words=80_000, epochs=4, classifier_epochs=3)
+    settings = replace(preset("demo"), pretraining_words=60_000, epochs=3, classifier_epochs=2)
     outcome = run_experiment(settings, DemoSources(0), place, say=say)
     names = [*(stage.name for stage in outcome.epochs.values()), "zero-shot", "sup"]
     return [place / "stages" / name for name in names]

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -26,6 +26,16 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def refused(code: int, text: str) -> Response:
+    """The answer to a request that cannot be answered: one line.
+
+    Args:
+        code: HTTP status.
+        text: what is wrong.
+    """
+    return Response(f"txray: {text}\n", status=code, mimetype="text/plain")
 
 
 @dataclass(frozen=True)
@@ -62,28 +72,30 @@ class Guard:
 
     def _refusal(self) -> AnyResponse | None:
         """The answer to a request that is not let in; None for all others."""
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            # A page of another site, that cannot read the answer, must not set anything going, either.
+            return refused(403, f"answers to its own pages only, not to those of {origin!r}")
         if self.token is None:
             # Another site's name that points to this machine must not read what it serves.
             host = urlsplit(f"//{request.host}").hostname or ""
             if is_loopback(host):
                 return None
-            return Response(
-                f"txray: answers to localhost only, not to {host!r}; serve with --host to allow others\n",
-                status=403,
-                mimetype="text/plain",
+            return refused(
+                403, f"answers to localhost only, not to {host!r}; serve with --host to allow others"
             )
         given = request.args.get("token")
         if given is not None and self._fits(given):
-            answer = redirect(request.path)
+            # The rest of the address is the view.
+            rest = urlencode(
+                [(name, value) for name, value in request.args.items(multi=True) if name != "token"]
+            )
+            answer = redirect(f"{request.path}?{rest}" if rest else request.path)
             answer.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict", max_age=7 * 86_400)
             return answer
         if self._fits(request.cookies.get(COOKIE, "")):
             return None
-        return Response(
-            "txray: open the address with its token, as 'txray serve' printed it\n",
-            status=401,
-            mimetype="text/plain",
-        )
+        return refused(401, "open the address with its token, as 'txray serve' printed it")
 
     def _fits(self, given: str) -> bool:
         return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())

@@ -157,6 +157,7 @@ def serve(
     place = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     place.tidy()
     desk = Desk(library, place, Choices(weight, level, permutations))
+    host = host.strip("[]")
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
 
     from txray.dashboard.app import build

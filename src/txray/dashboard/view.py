@@ -53,7 +53,7 @@ class Range:
     high: float | None
 
     def __str__(self) -> str:
-        return f"{'' if self.low is None else f'{self.low:.6g}'}..{'' if self.high is None else f'{self.high:.6g}'}"
+        return "..".join("" if end is None else f"{end:.12g}" for end in (self.low, self.high))
 
     @classmethod
     def read(cls, column: str, text: str) -> Range | None:

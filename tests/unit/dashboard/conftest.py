@@ -77,7 +77,7 @@ def stages() -> dict[str, Stage]:
 @pytest.fixture(scope="session")
 def folders(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Where the stages lie; not to be written to."""
-    place = tmp_path_factory.mktemp("stages-in-a-folder-with-a-longer-name-than-a-word")
+    place = tmp_path_factory.mktemp("stages-of-a-rather-longer-name")
     return [stage.save(place / str(number)) for number, stage in enumerate(stages.values())]
 
 

@@ -133,3 +133,17 @@ def test_the_page_names_no_foreign_host(client: FlaskClient) -> None:
     assert "http://" not in text
     assert "https://" not in text
     assert "//cdn" not in text
+
+
+def test_a_page_of_another_site_sets_nothing_going(client: FlaskClient, exposed: FlaskClient) -> None:
+    exposed.set_cookie(COOKIE, TOKEN)
+    for each in (client, exposed):
+        assert each.get("/", headers={"Origin": "http://localhost"}).status_code == 200
+        for origin in ("https://evil.example", "null", "http://localhost:1"):
+            answer = each.post("/_dash-update-component", json={}, headers={"Origin": origin})
+            assert (answer.status_code, answer.text.count("\n")) == (403, 1)
+
+
+def test_the_view_outlives_the_token_in_an_address(exposed: FlaskClient) -> None:
+    answer = exposed.get("/neuron", query_string={"neuron": "3", "token": TOKEN, "prefers": "a&b"})
+    assert answer.headers["Location"] == "/neuron?neuron=3&prefers=a%26b"

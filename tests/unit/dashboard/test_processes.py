@@ -211,7 +211,7 @@ def test_a_worker_tells_what_went_wrong_in_one_line_and_goes_on(
 
 def test_a_worker_ends_when_nobody_can_ask_any_more() -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "txray.dashboard.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "txray.dashboard.worker", "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     out, _ = worker.communicate(timeout=60)
     assert (worker.returncode, out) == (0, b"")
