@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,13 @@ class Own:
     visit: Visit
 
 
+def free_port() -> int:
+    """A port that nobody else looks for, so that a dashboard can come back to it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def small(name: str, n_neurons: int = 12, seed: int = 0) -> Stage:
     return stage_of(name, vocabulary(40), n_words=400, n_neurons=n_neurons, seed=seed)
 
@@ -37,7 +45,9 @@ def small(name: str, n_neurons: int = 12, seed: int = 0) -> Stage:
 @pytest.fixture
 def own(browser: Browser, tmp_path: Path) -> Iterator[Own]:
     folders = saved([small("one", seed=1), small("two", seed=2)], tmp_path)
-    with txray.serve(*folders, wait=False, permutations=0, cache=tmp_path / "cache") as dashboard:
+    with txray.serve(
+        *folders, wait=False, port=free_port(), permutations=0, cache=tmp_path / "cache"
+    ) as dashboard:
         warm(dashboard.url)
         visit = Visit.to(browser, dashboard.url)
         expect(visit.page.locator("#found")).to_have_text("12 neurons.")

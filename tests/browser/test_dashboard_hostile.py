@@ -75,6 +75,8 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
         assert number is not None
         row = page.locator(f"#neurons-body tr[data-id$='/{number[1]}'] td[data-key=beyond_before]")
         words = list(filter(None, (row.text_content() or "").split("  ")))
+        # The name of a stage holds some of the words, too.
+        told = told.replace(names(hostile)[2], "")
         assert missing(told, words) == []
         heard |= set(words)
         if {SEEN[0], SEEN[3], SEEN[4]} <= heard:

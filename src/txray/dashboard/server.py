@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from txray.dashboard.cache import Cache
 from txray.dashboard.desk import Desk
 from txray.dashboard.guard import Guard, is_loopback
+from txray.dashboard.processes import NotReady
 from txray.dashboard.results import Choices
 from txray.dashboard.stages import Library
-from txray.errors import ExposedWarning, UsageError
+from txray.dashboard.view import View, completed
+from txray.errors import ExposedWarning, TxrayError, UsageError
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -174,10 +176,23 @@ def serve(
             stacklevel=2,
         )
     dashboard = Dashboard(server, desk, url, temporary)
+    Thread(target=_warm, args=(desk,), name="txray: first view", daemon=True).start()
     if wait if wait is not None else not _in_notebook():
         print(f"txray dashboard: {url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201  # that is how it is found
         dashboard.wait()
     return dashboard
+
+
+def _warm(desk: Desk) -> None:
+    """Read, or have made, what is looked at first, while the browser still opens."""
+    from txray.dashboard.facts import facts
+
+    view, _ = completed(View(), desk.library.names, desk.library.features)
+    with suppress(NotReady, TxrayError):
+        facts(view, desk, [])
+        for stage in desk.library:
+            if view.feature in stage.features:
+                desk.digest(stage, view.feature)
 
 
 def _require_dash() -> None:
