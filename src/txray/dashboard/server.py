@@ -193,6 +193,7 @@ def _warm(desk: Desk) -> None:
         for stage in desk.library:
             if view.feature in stage.features:
                 desk.digest(stage, view.feature)
+                stage.vocabulary(view.feature)
 
 
 def _require_dash() -> None:
