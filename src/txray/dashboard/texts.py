@@ -183,6 +183,11 @@ def _hint(view: View, stage: StageFolder) -> str:
     )
 
 
+def whole(path: str) -> str:
+    """A path as one line, never cut; part by part where something in it could not be seen."""
+    return path if path.isprintable() else "/".join(visible(part) if part else "" for part in path.split("/"))
+
+
 def sources(desk: Desk) -> list[Any]:
     """Where every stage comes from."""
     styles = stage_styles(desk.library.names)
@@ -205,8 +210,8 @@ def sources(desk: Desk) -> list[Any]:
                 count(manifest["folds"]),
                 visible(str(corpus.get("name", "–"))),
                 visible(str(model.get("type", "–"))),
-                # Part by part: a path that is cut off leads nowhere.
-                "/".join(visible(part) if part else "" for part in str(stage.path).split("/")),
+                # Whole: a path that is cut off leads nowhere.
+                whole(str(stage.path)),
             ]
         )
     heads = [

@@ -50,7 +50,7 @@ def main(requests: TextIO, answers: TextIO) -> None:
 
 if __name__ == "__main__":
     # Clicks come first. Where there is no such thing as niceness, they share.
-    if hasattr(os, "nice"):
+    if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
     # Ctrl-C is for the server, which then closes the line of requests.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
