@@ -239,5 +239,5 @@ def sources(desk: Desk) -> list[Any]:
             ),
             className="note",
         ),
-        html.P(f"Results are kept in {desk.cache.folder}.", className="note"),
+        html.P(f"Results are kept in {whole(str(desk.cache.folder))}.", className="note"),
     ]
