@@ -101,7 +101,7 @@ def _figures(app: Dash, desk: Desk) -> None:
             view, _ = read(desk, path, search)
             if theme is None or view.page != page:
                 return (no_update,) * 7
-            if name == "layers" and len(desk.library.layers) == 1:
+            if not FIGURES[name].wanted(desk):
                 return BLANK, _FLAT, "", "", "", "", True
             try:
                 picture = FIGURES[name].draw(view, desk)

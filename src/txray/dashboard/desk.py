@@ -89,7 +89,11 @@ class Desk:
         """What the neurons of one layer prefer, as words to show: `strongest` and `beyond`; row n is neuron n."""
         file = self._ready(self._digest(stage, kind))
         rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.layers[layer])
-        return rows.select("strongest", "beyond").collect()
+        try:
+            return rows.select("strongest", "beyond").collect()
+        except (OSError, pl.exceptions.PolarsError):
+            # Reading all of it removes what is damaged, and says so.
+            return read_result(file).slice(stage.starts[layer], stage.layers[layer])
 
     def tops(self, stage: StageFolder, kind: str) -> pl.Series:
         """(n_neurons of all layers,) the feature that most of each neuron's mass falls on."""
@@ -222,13 +226,9 @@ class Desk:
             "matching",
             out,
             {
-                "out": str(out),
-                "before": str(before.path),
-                "after": str(after.path),
+                **self._compared(before, after, kind, out),
                 "layer_before": layer_before,
                 "layer_after": layer_after,
-                "kind": kind,
-                "weight": self.choices.weight,
                 "digests": [str(file) for file in digests],
             },
             f"matching {before.name} and {after.name}",
@@ -282,15 +282,10 @@ class Desk:
             ) from error
 
     def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Request:
-        # A pair without common layers must not wait for digests to be told so.
         digests = [self._ready(self._digest(stage, kind)) for stage in (before, after)]
         out = self.cache.place("pairs", self._of_pair(before, after, kind), "neurons")
-        arguments: dict[str, Any] = {
-            "out": str(out),
-            "before": str(before.path),
-            "after": str(after.path),
-            "kind": kind,
-            "weight": self.choices.weight,
+        arguments = {
+            **self._compared(before, after, kind, out),
             "digests": [str(file) for file in digests],
         }
         return Request("pair", out, arguments, f"comparing {before.name} with {after.name}", "layers")
@@ -299,23 +294,26 @@ class Desk:
         self, before: StageFolder, after: StageFolder, kind: str, layer: str, *, urgent: bool
     ) -> Request:
         level, permutations = self.choices.level, self.choices.permutations
-        out = self.cache.place(
-            "pairs",
-            self._of_pair(before, after, kind),
-            f"tests-{level:g}-{permutations}-{_index(before, layer)}",
-        )
-        arguments: dict[str, Any] = {
-            "out": str(out),
-            "before": str(before.path),
-            "after": str(after.path),
+        name = f"tests-{level:g}-{permutations}-{_index(before, layer)}"
+        out = self.cache.place("pairs", self._of_pair(before, after, kind), name)
+        arguments = {
+            **self._compared(before, after, kind, out),
             "layer": layer,
-            "kind": kind,
-            "weight": self.choices.weight,
             "level": level,
             "permutations": permutations,
         }
         what = f"testing {before.name} against {after.name}, layer {layer}"
         return Request("tests", out, arguments, what, "layers", urgent)
+
+    def _compared(self, before: StageFolder, after: StageFolder, kind: str, out: Path) -> dict[str, Any]:
+        """Arguments of everything that is done with two stages."""
+        return {
+            "out": str(out),
+            "before": str(before.path),
+            "after": str(after.path),
+            "kind": kind,
+            "weight": self.choices.weight,
+        }
 
     def _of_pair(self, before: StageFolder, after: StageFolder, kind: str) -> str:
         return f"{before.fingerprint}-{after.fingerprint}-{kind}-{self.choices.weight}"

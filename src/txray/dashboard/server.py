@@ -178,7 +178,10 @@ def serve(
     dashboard = Dashboard(server, desk, url, temporary)
     Thread(target=_warm, args=(desk,), name="txray: first view", daemon=True).start()
     if wait if wait is not None else not _in_notebook():
-        print(f"txray dashboard: {url} (Ctrl-C ends it)", file=sys.stderr)  # noqa: T201  # that is how it is found
+        from rich.console import Console
+
+        told = f"txray dashboard: {url} (Ctrl-C ends it)"
+        Console(stderr=True, soft_wrap=True).print(told, markup=False, highlight=False)
         dashboard.wait()
     return dashboard
 

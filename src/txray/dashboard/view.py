@@ -155,18 +155,6 @@ class View:
         """The same view with some fields changed."""
         return replace(self, **changes)
 
-    def within(self, *ranges: Range) -> View:
-        """The same view with bounds put in the place of those of the same columns."""
-        columns = {each.column for each in ranges}
-        kept = [each for each in self.ranges if each.column not in columns]
-        order = list(RANGES)
-        every = [*kept, *(each for each in ranges if each.low is not None or each.high is not None)]
-        return replace(self, ranges=tuple(sorted(every, key=lambda each: order.index(each.column))))
-
-    def without(self, *columns: str) -> View:
-        """The same view without bounds of some columns."""
-        return replace(self, ranges=tuple(each for each in self.ranges if each.column not in columns))
-
     def unfiltered(self) -> View:
         """The same view of all neurons of the same layers."""
         return replace(self, states=(), ranges=(), prefers="", top="")

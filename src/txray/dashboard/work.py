@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from txray.plots.text import visible
 from txray.preferences import Preferences, lift
 from txray.preferences.preferences import Weight
 from txray.transfer import compare, match, with_significance
+from txray.transfer.comparison import same_documents
 
 NAMED = 5
 """Features named per neuron and stage."""
@@ -231,21 +232,13 @@ def tests(
     sides = StageFolder.open(before), StageFolder.open(after)
     first, second = (side.preferences(layer, kind) for side in sides)
     found = compare(first, second, weight=weight)
-    digests = [_documents(side.manifest) for side in sides]
-    if None not in digests:
-        from dataclasses import replace
-
-        found = replace(found, documents=digests[0] == digests[1])
+    found = replace(found, documents=same_documents(*(side.manifest for side in sides)))
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", PowerWarning)
         tested = with_significance(found, level=level, permutations=permutations)
     note = "; ".join(str(one.message) for one in warned if issubclass(one.category, PowerWarning))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
-
-
-def _documents(manifest: Mapping[str, Any]) -> str | None:
-    return (manifest.get("corpus") or {}).get("documents_digest")
 
 
 def matching(

@@ -128,15 +128,13 @@ def compare(
         weight,
         neurons,
         _summary(first, second, weight, neurons),
-        _same_documents(before, after),
+        same_documents(*(side.manifest if isinstance(side, Stage) else {} for side in (before, after))),
     )
 
 
-def _same_documents(before: Stage | Preferences, after: Stage | Preferences) -> bool | None:
-    digests = [
-        side.manifest.get("corpus", {}).get("documents_digest") if isinstance(side, Stage) else None
-        for side in (before, after)
-    ]
+def same_documents(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool | None:
+    """Whether two stages read the same documents, as their manifests tell; None where one does not."""
+    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in (before, after)]
     return None if None in digests else digests[0] == digests[1]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +108,10 @@ def test_what_is_unexpected_is_one_line_too(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr("txray.dashboard.figures.Figure.draw", property(lambda _: fail), raising=False)
-    monkeypatch.setattr(
-        "txray.dashboard.app.FIGURES", {name: _Failing(FIGURES[name].title, FIGURES[name].brush, fail)}
-    )
+    monkeypatch.setattr("txray.dashboard.app.FIGURES", {name: replace(FIGURES[name], draw=fail)})
     found = figure(callbacks, name, page_of(name, view))
     assert found["problem"] == "Unexpected ZeroDivisionError: a b. Please report it."
     assert found["kind"] == "notice"
-
-
-class _Failing:
-    def __init__(self, title: str, brush: tuple[str, str], draw: Any) -> None:
-        self.title, self.brush, self.draw = title, brush, draw
 
 
 def test_bounds_of_a_view_are_drawn_on_their_axes(callbacks: Callbacks, view: View) -> None:

@@ -40,13 +40,13 @@ def test_numbers_of_states_leave_the_filter_of_states_out(desk: Desk, view: View
     assert set(numbers) == {"shared", "avoided", "gained", "unpreferred", "unsure"}
     assert told["picked"] == numbers["avoided"]
     assert told["total"] == LAYERS[LOW]
-    bounded = facts(view.within(Range("wins_before", 1, None)), desk, [])
+    bounded = facts(view.but(ranges=(Range("wins_before", 1, None),)), desk, [])
     assert {each["name"]: each["number"] for each in bounded["states"]}["gained"] == 0
 
 
 def test_bounds_are_told_in_words(desk: Desk, view: View) -> None:
-    asked = view.within(
-        Range("hellinger", 0.25, None), Range("q_value", None, 0.05), Range("mass_after", 1, 2)
+    asked = view.but(
+        ranges=(Range("hellinger", 0.25, None), Range("q_value", None, 0.05), Range("mass_after", 1, 2))
     )
     told = [each["told"] for each in facts(asked, desk, [])["ranges"]]
     assert told == [

@@ -148,9 +148,8 @@ def test_filters_combine(
     top: str,
 ) -> None:
     kept = tuple(state for state in CONFIDENT_STATES if state in states)
-    asked = view.but(layer=layer, states=kept, prefers=prefers, top=top).within(
-        *(Range(column, low, low + width) for column, low, width in chosen)
-    )
+    ranges = {column: Range(column, low, low + width) for column, low, width in chosen}
+    asked = view.but(layer=layer, states=kept, prefers=prefers, top=top, ranges=tuple(ranges.values()))
     assert left(asked, desk) == filters(asked)
 
 

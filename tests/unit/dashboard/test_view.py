@@ -135,24 +135,6 @@ def test_states_are_read_in_their_own_order() -> None:
     assert View.read("/", "?state=gained,shared,gained").states == ("shared", "gained")
 
 
-def test_within_replaces_bounds_of_the_same_columns_and_keeps_the_order() -> None:
-    view = View(ranges=(Range("hellinger", 0.1, None), Range("mass_after", None, 5)))
-    changed = view.within(Range("mass_after", 1, 2), Range("hellinger_length", 3, None))
-    assert changed.ranges == (
-        Range("hellinger_length", 3, None),
-        Range("hellinger", 0.1, None),
-        Range("mass_after", 1, 2),
-    )
-    assert view.within(Range("hellinger", None, None)).ranges == (Range("mass_after", None, 5),)
-    assert View.read(changed.path, changed.search) == changed
-
-
-def test_without_takes_only_the_named_bounds_away() -> None:
-    view = View(ranges=(Range("hellinger", 0.1, None), Range("mass_after", None, 5)))
-    assert view.without("hellinger", "q_value").ranges == (Range("mass_after", None, 5),)
-    assert view.without("mass_after", "hellinger").ranges == ()
-
-
 @pytest.mark.parametrize(
     "change",
     [{"states": ("shared",)}, {"ranges": (Range("hellinger", 0, 1),)}, {"prefers": "the"}, {"top": "NN"}],

@@ -36,6 +36,7 @@ class Figure:
         draw: draws a view.
         brush: columns along the x and y axis that a region bounds; empty ones are not bounded.
         wide: whether it needs the whole width of the page.
+        wanted: whether it shows anything for these stages.
     """
 
     page: str
@@ -43,6 +44,7 @@ class Figure:
     draw: Callable[[View, Desk], Picture]
     brush: tuple[str, str] = ("", "")
     wide: bool = False
+    wanted: Callable[[Desk], bool] = lambda _: True
 
 
 def _of_scene(draw: Callable[[Scene], Drawing]) -> Callable[[View, Desk], Picture]:
@@ -60,7 +62,13 @@ FIGURES: Mapping[str, Figure] = {
     "mass": Figure("overview", "Activation mass", _of_scene(mass.draw), mass.BRUSH),
     "tags": Figure("overview", "Parts of speech", _of_scene(tags.draw)),
     "flow": Figure("overview", "Knowledge flow", _of_scene(flow.draw)),
-    "layers": Figure("overview", "Layers and stages", _of_scene(layers.draw), wide=True),
+    "layers": Figure(
+        "overview",
+        "Layers and stages",
+        _of_scene(layers.draw),
+        wide=True,
+        wanted=lambda desk: len(desk.library.layers) > 1,
+    ),
     "neuron": Figure("neuron", "Preferences", neuron.draw, wide=True),
     "timeline": Figure("neuron", "Over the stages", timeline.draw, wide=True),
     "features": Figure("feature", "Over the stages", features.draw, wide=True),

@@ -54,16 +54,17 @@ def draw(view: View, desk: Desk) -> Drawing:
     every = [len(rows) for rows in found.values()]
     lifted = [int((rows["lift"] >= _LIFTED).sum()) for rows in found.values()]
     figure = go.Figure()
-    for name, values, opacity in (
-        ("prefer it", every, 0.35),
-        (f"at least {_LIFTED:g} times its frequency", lifted, 1.0),
+    own = [styles[each].color for each in names]
+    for name, values, color, width in (
+        ("prefer it", every, theme.UNSURE, 0.6),
+        (f"at least {_LIFTED:g} times its frequency", lifted, own, 0.36),
     ):
         figure.add_bar(
             name=name,
             x=list(range(len(names))),
             y=values,
-            width=0.6 if opacity < 1 else 0.36,
-            marker={"color": [styles[each].color for each in names], "opacity": opacity},
+            width=width,
+            marker={"color": color},
             hovertext=[
                 hover(visible(each), f"{plural(value, 'neuron')} {name}")
                 for each, value in zip(names, values, strict=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from txray.dashboard.scene import Scene
 from txray.plots.frame import even_sample
-from txray.plots.text import shown
+from txray.plots.text import shown, visible
 
 MARKS = 2_500
 """Of a panel: as many as can be told apart in it, and drawn without WebGL.
@@ -47,7 +47,8 @@ def names(scene: Scene) -> pl.Expr:
     """What a neuron is called, as markup: its number, with the layer where there are several."""
     if len(scene.layers) == 1:
         return pl.format("neuron {}", "neuron")
-    return pl.format("{}, neuron {}", escaped(pl.col("layer").cast(pl.String)), "neuron")
+    told = {layer: shown(layer) for layer in scene.layers}
+    return pl.format("{}, neuron {}", pl.col("layer").cast(pl.String).replace_strict(told), "neuron")
 
 
 def escaped(text: pl.Expr) -> pl.Expr:
@@ -81,5 +82,5 @@ def label(scene: Scene, row: dict[str, object], names_of: str) -> str:
     features = row[names_of]
     assert isinstance(features, list)
     told = ", ".join(features[:3])
-    where = "" if len(scene.layers) == 1 else f"{row['layer']} · "
+    where = "" if len(scene.layers) == 1 else f"{visible(str(row['layer']))} · "
     return f"{where}{row['neuron']}: {told}" if told else f"{where}{row['neuron']}"

@@ -37,7 +37,7 @@ def draw(scene: Scene) -> Drawing:
     ]
     ends = [10**end for end in axes[0]["range"]]
     figure.add_scatter(
-        name="as many",
+        showlegend=False,
         x=ends,
         y=ends,
         mode="lines",
