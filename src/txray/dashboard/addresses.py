@@ -34,14 +34,14 @@ def add_addresses(server: Flask, desk: Desk) -> None:
         desk: that hands out results.
     """
     own = resources.files("txray.dashboard").joinpath("static")
-    brushes = {name: list(figure.brush) for name, figure in FIGURES.items()}
+    figures = {name: {"brush": figure.brush, "page": figure.page} for name, figure in FIGURES.items()}
 
     @server.get("/look.js")
     def _script() -> Response:
         parts = [static(name) for name in _SHARED]
         parts += [own.joinpath(name).read_text(encoding="utf-8") for name in _OWN]
-        brushed = f"const BRUSHES = {json.dumps(brushes)};"
-        return Response("\n".join(['"use strict";', brushed, *parts]), mimetype="text/javascript")
+        known = f"const FIGURES = {json.dumps(figures)};"
+        return Response("\n".join(['"use strict";', known, *parts]), mimetype="text/javascript")
 
     @server.get("/look.css")
     def _style() -> Response:

@@ -56,6 +56,8 @@ def build(desk: Desk, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
         title="txray",
         update_title="",
         include_assets_files=False,
+        # Pictures come into the page when they are looked at.
+        suppress_callback_exceptions=True,
         index_string=_PAGE,
         add_log_handler=False,
         meta_tags=[
@@ -246,6 +248,14 @@ def _scripts(app: Dash) -> None:
         Input("url", "search"),
         Input("facts", "data"),
         Input("version", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("txray", "mount"),
+        *(Output(f"{name}-slot", "children") for name in FIGURES),
+        Input("url", "pathname"),
+        Input("headline", "children"),
+        State("cards", "data"),
+        *(State(f"{name}-slot", "children") for name in FIGURES),
     )
     app.clientside_callback(
         ClientsideFunction("txray", "shade"),

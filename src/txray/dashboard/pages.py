@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dash import dcc, html
 
-from txray.dashboard.figures import FIGURES
-from txray.dashboard.parts import card, cards, grid
+from txray.dashboard.parts import every_card, grid, slot, slots
 from txray.dashboard.view import PAGES
 
 
@@ -18,6 +17,7 @@ def shell() -> html.Div:
             dcc.Store(id="theme"),
             dcc.Store(id="version", data=""),
             dcc.Store(id="record"),
+            dcc.Store(id="cards", data=every_card()),
             dcc.Interval(id="tick", interval=1_000),
             html.A("Skip to the content", href="#main", className="skip"),
             html.Header(
@@ -86,7 +86,7 @@ def overview() -> html.Section:
             html.H1("What the neurons know", className="unseen"),
             html.Article("Reading the stages …", id="headline", className="pair", **{"aria-busy": "true"}),
             html.Form(id="filters", className="controls", role="search", **{"aria-label": "Neurons"}),
-            html.Div(cards("overview"), className="cards"),
+            html.Div(slots("overview"), className="cards"),
             html.H2("Neurons", id="neurons-heading"),
             html.P(
                 [
@@ -120,7 +120,7 @@ def neuron() -> html.Section:
                     html.Div(id="neuron-head", className="detail head"),
                     html.Div(
                         [
-                            card("neuron", FIGURES["neuron"]),
+                            slot("neuron"),
                             html.Article(
                                 id="detail",
                                 className="detail",
@@ -132,7 +132,7 @@ def neuron() -> html.Section:
                     ),
                     html.Div(
                         [
-                            card("timeline", FIGURES["timeline"]),
+                            slot("timeline"),
                             html.Section(id="nearest", className="card"),
                             html.Section(id="pruned", className="card", hidden=True),
                         ],
@@ -154,7 +154,7 @@ def feature() -> html.Section:
         [
             html.H1("Which neurons prefer it?", id="feature-heading"),
             html.Form(id="which-feature", className="controls", role="search", **{"aria-label": "Feature"}),
-            html.Div(cards("feature"), className="cards"),
+            html.Div(slots("feature"), className="cards"),
             html.Div(id="feature-rows"),
         ],
         id="page-feature",
@@ -173,7 +173,7 @@ def matching() -> html.Section:
                 className="lead",
             ),
             html.Form(id="which-layers", className="controls", **{"aria-label": "Layers"}),
-            html.Div(cards("matching"), className="cards"),
+            html.Div(slots("matching"), className="cards"),
             html.P(
                 html.Span("", id="pairs-found", role="status", **{"aria-live": "polite"}), className="note"
             ),

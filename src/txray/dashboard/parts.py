@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,9 +90,30 @@ def _save(name: str, title: str) -> html.Details:
     )
 
 
-def cards(page: str) -> list[html.Figure]:
-    """The pictures of a page, in order."""
-    return [card(name, figure) for name, figure in FIGURES.items() if figure.page == page]
+def slot(name: str) -> html.Div:
+    """Where the place of a picture comes once its page is looked at and its words are there.
+
+    Loading and starting plotly.js keeps a browser busy for a second or more, in which nothing else would appear.
+
+    Args:
+        name: of the figure, for ids.
+    """
+    return html.Div(id=f"{name}-slot", className="slot")
+
+
+def slots(page: str) -> list[html.Div]:
+    """The slots of a page, in order."""
+    return [slot(name) for name, figure in FIGURES.items() if figure.page == page]
+
+
+def every_card() -> dict[str, Any]:
+    """Name of each figure -> its place, as the plain values that the page's script puts into its slot."""
+    from plotly.io.json import to_json_plotly
+
+    found: dict[str, Any] = json.loads(
+        to_json_plotly({name: card(name, figure) for name, figure in FIGURES.items()})
+    )
+    return found
 
 
 def grid(name: str, label: str, caption: str) -> html.Div:

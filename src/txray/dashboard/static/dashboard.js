@@ -79,12 +79,17 @@ class Listing {
   }
 
   tell(source) {
+    firstRows();
     const noun = this.name === "pairs" ? "pairs and single neurons" : "neurons";
     this.found.textContent = source.told || (source.length ? `${count(source.length)} ${noun}.` : "No neuron is left; take a filter off.");
   }
 }
 
+let firstRows; // called when the first rows of a table have come
+
 const page = {
+  rows: new Promise((done) => { firstRows = done; }),
+
   /** Build what the page's script owns, once. */
   start() {
     if (this.listings) return;
@@ -102,6 +107,12 @@ const page = {
   openPair({ before, after }) {
     const [own, other] = matchedLayers(this.facts);
     go(after === null ? neuronAddress(own, before) : neuronAddress(other, after));
+  },
+
+  /** The first rows stand, or half a second has passed; and the browser has painted what there is. */
+  async words() {
+    await Promise.race([this.rows, new Promise((done) => setTimeout(done, 500))]);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   },
 
   clicked(event) {
@@ -212,6 +223,15 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       return `${path}${search ?? ""} ${version} ${facts.waiting ? "waiting" : "ready"}`;
     },
 
+    /** Pictures of a page come once it is looked at, and, on the overview, once the words above them are there. */
+    async mount(path, headline, cards, ...mounted) {
+      const name = pageOf(path);
+      const ready = name !== "overview" || typeof headline !== "string";
+      if (ready && name === "overview" && !mounted.some(Boolean)) await page.words();
+      return Object.entries(FIGURES).map(([figure, { page: own }], index) =>
+        (own === name && ready && !mounted[index] ? cards[figure] : dash_clientside.no_update));
+    },
+
     /** Light or dark: as the system says, until somebody says otherwise. */
     shade(clicks) {
       const root = document.documentElement;
@@ -249,7 +269,7 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
     /** A region drawn in a picture bounds the columns along its axes. */
     brush(selection, id) {
       const name = id.replace(/-figure$/, "");
-      const columns = BRUSHES[name];
+      const columns = FIGURES[name].brush;
       if (!selection?.range) {
         // A double click takes the region away; a picture drawn anew says nothing.
         if (selection === null && columns.some((column) => column && said(column))) change(Object.fromEntries(columns.filter(Boolean).map((column) => [column, null])));
