@@ -194,8 +194,10 @@ def test_looks_are_served(client: FlaskClient) -> None:
     script, style = client.get("/look.js"), client.get("/look.css")
     assert script.mimetype == "text/javascript"
     assert script.text.startswith('"use strict";')
-    brushes = re.search(r"const BRUSHES = (\{.*?\});", script.text)
-    assert brushes is not None
-    assert json.loads(brushes[1]) == {name: list(figure.brush) for name, figure in FIGURES.items()}
+    known = re.search(r"^const FIGURES = (\{.*\});$", script.text, re.MULTILINE)
+    assert known is not None
+    assert json.loads(known[1]) == {
+        name: {"brush": list(figure.brush), "page": figure.page} for name, figure in FIGURES.items()
+    }
     assert style.mimetype == "text/css"
     assert "eval(" not in script.text
