@@ -201,9 +201,11 @@ class Desk:
             return Pair(neurons, layers, done, note, problem)
 
         key = ("joined", id(table), tuple(sorted(files)), problem)
-        # The table itself is kept with it, so that no other table can have its id.
-        held = self._held.get(
-            key, lambda: (table, join()), lambda pair: 2 * int(pair[1].neurons.estimated_size())
+        # The table itself is kept with it, so that no other table can have its id; its columns are not copied.
+        held = self.kept(
+            key,
+            lambda: (table, join()),
+            lambda pair: int(pair[1].neurons.estimated_size() - table.estimated_size()),
         )
         return held[1]
 

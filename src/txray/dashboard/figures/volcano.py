@@ -71,17 +71,19 @@ def draw(scene: Scene) -> Drawing:
         say(figure, _empty(scene))
     return Drawing(
         figure,
-        _finding(scene, rows, level),
+        _finding(scene, level),
         "Right: moved far. Up: surely more than chance. Named: what they prefer beyond its frequency, after.",
         rows.drop("picked", "place"),
     )
 
 
-def _finding(scene: Scene, rows: pl.DataFrame, level: float) -> str:
-    if not len(rows):
+def _finding(scene: Scene, level: float) -> str:
+    # Some that were tested fire too rarely to be drawn.
+    tested = scene.neurons["q_value"].drop_nulls()
+    if not len(tested):
         return "What is more than chance is not known"
-    changed = int((rows["q_value"] <= level).sum())
-    told = f"{count(changed)} of {plural(len(rows), 'tested neuron')} changed more than chance"
+    changed = int((tested <= level).sum())
+    told = f"{count(changed)} of {plural(len(tested), 'tested neuron')} changed more than chance"
     done = set(scene.layers) & set(scene.pair.tested)
     return told if scene.tested else f"{told} ({len(done)} of {len(scene.layers)} layers tested so far)"
 
