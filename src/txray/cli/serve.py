@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,10 @@ def serve(
     from txray.dashboard import serve as serve_stages
     from txray.dashboard.demo import demo_stages
     from txray.dashboard.folders import stage_folders
+    from txray.dashboard.server import interrupt_this_thread_alone
 
     folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
+    interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
         host=host,
@@ -58,8 +61,9 @@ def serve(
         cache=cache,
         wait=False,
     )
-    typer.echo(dashboard.url)
-    typer.echo("Ctrl-C ends it.", err=True)
-    if browser:
-        typer.launch(dashboard.url)
-    dashboard.wait()
+    with suppress(KeyboardInterrupt), dashboard:
+        typer.echo(dashboard.url)
+        typer.echo("Ctrl-C ends it.", err=True)
+        if browser:
+            typer.launch(dashboard.url)
+        dashboard.wait()

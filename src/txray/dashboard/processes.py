@@ -215,6 +215,9 @@ class Process:
                 text=True,
                 encoding="utf-8",
                 env={**os.environ, **few},
+                # Ctrl-C in the terminal is for the server alone, which then closes the line of requests.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
             with self._changed:
                 self._child = child

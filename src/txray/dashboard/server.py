@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class Dashboard:
         self.url = url
         self._server, self._desk, self._folders = server, desk, folders
         self._closed = False
-        self._thread = Thread(target=server.run, name="txray: dashboard", daemon=True)
+        self._thread = threading.Thread(target=server.run, name="txray: dashboard", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -176,14 +177,24 @@ def serve(
             stacklevel=2,
         )
     dashboard = Dashboard(server, desk, url, temporary)
-    Thread(target=_warm, args=(desk,), name="txray: first view", daemon=True).start()
-    if wait if wait is not None else not _in_notebook():
+    waits = wait if wait is not None else not _in_notebook()
+    if waits:
+        interrupt_this_thread_alone()
+    threading.Thread(target=_warm, args=(desk,), name="txray: first view", daemon=True).start()
+    if waits:
         from rich.console import Console
 
         told = f"txray dashboard: {url} (Ctrl-C ends it)"
         Console(stderr=True, soft_wrap=True).print(told, markup=False, highlight=False)
         dashboard.wait()
     return dashboard
+
+
+def interrupt_this_thread_alone() -> None:
+    """Let Ctrl-C be for the main thread: polars, by its own handler, ends the queries of all threads with errors."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _warm(desk: Desk) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -52,8 +51,6 @@ if __name__ == "__main__":
     # Clicks come first. Where there is no such thing as niceness, they share.
     if hasattr(os, "nice") and len(sys.argv) > 1:
         os.nice(int(sys.argv[1]))
-    # Ctrl-C is for the server, which then closes the line of requests.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not come between the answers.
     own = sys.stdout
     sys.stdout = sys.stderr

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,12 @@ class Served:
 
     def wait(self) -> None:
         self.waited = True
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to close."""
 
 
 @pytest.fixture
@@ -133,3 +143,25 @@ def test_an_exposed_dashboard_is_warned_of_in_one_line(
     told = capsys.readouterr().err
     assert "other machines can reach it" in told
     assert ".py" not in told
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal's Ctrl-C is sent to a Unix process group")
+def test_ctrl_c_ends_it_without_a_word(tmp_path: Path) -> None:
+    folder = stage_of("a", n_words=50).save(tmp_path / "a")
+    # As in a terminal: a process group of its own, and all that belong to it are interrupted, whatever they do.
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from txray.cli.main import run"
+    arguments = ["serve", str(folder), "--no-browser", "--cache", str(tmp_path / "cache")]
+    server = subprocess.Popen(
+        [sys.executable, "-c", f"{begin}; run()", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline().startswith("http://127.0.0.1:")
+    # By now there is a process that reads the stage; until it has ended, too, nothing below comes to an end.
+    os.killpg(server.pid, signal.SIGINT)
+    _, told = server.communicate(timeout=60)
+    assert told in ("", "Ctrl-C ends it.\n")
+    assert server.returncode == 0

@@ -170,6 +170,14 @@ def test_closing_while_the_process_starts_leaves_none(
     assert gone(pid)
 
 
+@pytest.mark.skipif(not hasattr(os, "getpgid"), reason="a terminal's Ctrl-C is sent to a Unix process group")
+def test_ctrl_c_in_the_terminal_does_not_reach_the_process(
+    process: Process, folders: list[Path], tmp_path: Path
+) -> None:
+    done(process, request(folders[0], tmp_path, "a"))
+    assert os.getpgid(child_of(process)) != os.getpgid(0)
+
+
 def answers_to(*requests: dict[str, Any]) -> list[dict[str, Any]]:
     """What a worker answers to these lines."""
     answers = io.StringIO()
