@@ -33,6 +33,22 @@ const COLUMNS = {
 const fixed = (number) => (number === null || number === undefined ? "–" : number.toFixed(3));
 const neuronAddress = (layer, neuron) => addressWith({ layer, neuron }, "/neuron");
 
+/** Light or dark as chosen before. In a frame of somebody else's page, as in a notebook, browsers may keep nothing. */
+const keptShade = () => {
+  try {
+    return window.localStorage.getItem("txray-theme");
+  } catch {
+    return null;
+  }
+};
+const keepShade = (shade) => {
+  try {
+    window.localStorage.setItem("txray-theme", shade);
+  } catch {
+    // Then it lasts as long as the page.
+  }
+};
+
 /** A long table of the page, and what it shows now. */
 class Listing {
   constructor(name, found, open) {
@@ -236,10 +252,10 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
     shade(clicks) {
       const root = document.documentElement;
       const system = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-      let shade = root.dataset.theme ?? window.localStorage.getItem("txray-theme") ?? system;
+      let shade = root.dataset.theme ?? keptShade() ?? system;
       if (clicks) {
         shade = shade === "dark" ? "light" : "dark";
-        window.localStorage.setItem("txray-theme", shade);
+        keepShade(shade);
       }
       root.dataset.theme = shade;
       document.getElementById("shade").textContent = shade === "dark" ? "Light" : "Dark";
