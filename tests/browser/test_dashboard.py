@@ -239,6 +239,8 @@ def test_a_click_on_a_mark_opens_its_neuron(visit: Visit, neurons: pl.DataFrame)
 def test_a_click_on_a_row_opens_its_neuron(visit: Visit) -> None:
     page = visit.page
     page.locator("#neurons-head th[data-key=neuron] button").click()
+    # Once it is sorted: a row that moves away under the mouse is not clicked.
+    expect(page.locator("#neurons-body tr[data-index='3'][data-id='rnn/3']")).to_be_visible()
     page.locator("#neurons-body tr[data-id='rnn/3'] td[data-key=shown]").click()
     until(page, "location.pathname === '/neuron'")
     assert said(page)["neuron"] == "3"
