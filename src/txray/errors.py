@@ -14,7 +14,8 @@
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
     ├── PowerWarning            tests that cannot find anything
-    └── ExposedWarning          a dashboard that other machines can reach
+    ├── ExposedWarning          a dashboard that other machines can reach
+    └── TrackingWarning         a training that could not be watched as asked for
 
 An error text names what, where, the value and the fix. The command line prints it as one line and
 exits with `exit_code`: 2 for a wrong request, 1 for everything else.
@@ -97,3 +98,7 @@ class PowerWarning(UserWarning):
 
 class ExposedWarning(UserWarning):
     """A dashboard that other machines can reach; the text names the risk and the remedy."""
+
+
+class TrackingWarning(UserWarning):
+    """A training that could not be watched as asked for; it goes on, and the text names what is missing."""

@@ -28,6 +28,8 @@ BELOW: dict[str, set[str]] = {
     "training": {"corpus", "models"},
     "capture": {"corpus", "models", "preferences"},
     "planting": {"corpus", "models"},
+    # The training only to read what it left.
+    "tracking": {"corpus", "models", "training", "capture", "preferences", "transfer", "plots"},
     "similarity": {"corpus", "models", "capture", "transfer"},
 }
 """Package -> the packages that it may import."""

@@ -119,6 +119,26 @@ class Corpus:
         shard.part = Part(self, number, of)
         return shard
 
+    def in_memory(self) -> Corpus:
+        """The same documents, kept in memory from the first complete pass on: for text that is read many times."""
+        passed: list[tuple[tuple[Document, ...], Counter[str]]] = []
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            if passed:
+                held, left_out = passed[0]
+                skipped.update(left_out)
+                yield from held
+                return
+            read = []
+            for document in self._documents(skipped):
+                read.append(document)
+                yield document
+            passed.append((tuple(read), skipped.copy()))
+
+        kept = Corpus(self.name, documents, fingerprint=lambda: self.fingerprint)
+        kept.part = self.part
+        return kept
+
     def select(self, keep: Callable[[Document], bool], *, name: str) -> Corpus:
         """The documents for which `keep` holds.
 

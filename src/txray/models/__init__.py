@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from txray.models.hub import hugging_face
+    from txray.models.hub import from_transformers, hugging_face
     from txray.models.load import load_model
     from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
     from txray.models.sentiment import SentimentClassifier, classifier
@@ -25,6 +25,7 @@ _HOMES = {
     "Vocabulary": "vocabulary",
     "classifier": "sentiment",
     "language_model": "recurrent",
+    "from_transformers": "hub",
     "hugging_face": "hub",
     "load_model": "load",
     "load_snapshot": "snapshot",
@@ -41,6 +42,7 @@ __all__ = [
     "TextModel",
     "Vocabulary",
     "classifier",
+    "from_transformers",
     "hugging_face",
     "language_model",
     "load_model",

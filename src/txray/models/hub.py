@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ def hugging_face(
     overlap: int = 0,
     pooling: Pooling = "max",
     revision: str | None = None,
-    head: bool = False,
+    head: bool | Literal["saved"] = False,
     classes: Sequence[str] | None = None,
 ) -> TextModel:
     """A Hugging Face model and its fast tokenizer, ready for `txray.collect`: without its head, or with it.
@@ -48,7 +49,8 @@ def hugging_face(
         pooling: which activation a word of several pieces has: `max`, `mean`, `first` or `last`.
         revision: of a model on the hub.
         head: whether the model is to classify, or to predict the next word, as its configuration says it was trained
-            to: for `txray.prune`. Its layers can be named as without.
+            to: for `txray.prune`. Its layers can be named as without. `saved`: the whole model, whatever it was
+            trained to do, with the names of layers that it had in training; it is not to be scored.
         classes: with a head that classifies, what the classes are called in the labels of documents, in their order;
             their names in the configuration by default.
 
@@ -60,13 +62,12 @@ def hugging_face(
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, **where)
-        task: Task = _task(config, name) if head else "none"
-        module, loaded = getattr(transformers, _LOADERS[task]).from_pretrained(
+        task: Task = _task(config, name) if head is True else "none"
+        loader = _LOADERS[task] if head != "saved" else _saved_class(transformers, config, name)
+        module, loaded = getattr(transformers, loader).from_pretrained(
             name, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **where
         )
-        tokenizer = _tokenizer(transformers, name, where)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
     # What the file lacks is drawn at random. Models that were trained without a pooler have none to give, and it has
     # no activation per position anyway.
     missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
@@ -75,18 +76,46 @@ def hugging_face(
             f"{name}: its weights lack {len(missing)} of {len(module.state_dict())}, such as {missing[0]}, which would "
             f"be random; give a complete model.safetensors that fits {CONFIG}"
         )
-    if not tokenizer.is_fast:
-        raise UsageError(
-            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
-            "convert it to a tokenizer.json"
-        )
+    _require_words(tokenizer, name)
+    named = _classes(config, name, classes) if task == "classification" else ()
+    return from_transformers(
+        module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=named
+    )
+
+
+def from_transformers(
+    module: Any,
+    tokenizer: Any,
+    *,
+    window: int | None = None,
+    overlap: int = 0,
+    pooling: Pooling = "max",
+    task: Task = "none",
+    classes: Sequence[str] = (),
+) -> TextModel:
+    """A model of transformers that is in memory, such as one that is being trained, and its fast tokenizer.
+
+    Args:
+        module: a `PreTrainedModel`; it stays in the mode it is in.
+        tokenizer: a fast one.
+        window, overlap, pooling: see `hugging_face`.
+        task, classes: see `TextModel`; collection needs neither.
+
+    Raises:
+        UsageError: the tokenizer is not a fast one, or a window that the model cannot read.
+        SnapshotError: the tokenizer knows no words.
+    """
+    config = module.config
+    name = config.name_or_path or type(module).__name__
+    _require_words(tokenizer, name)
+    tokenizer = _taking_words(tokenizer)
     prefix, suffix = _special_ids(tokenizer)
     limit = _limit(config, module, tokenizer)
     if window is not None and limit is not None and window > limit:
         raise UsageError(f"{name}: window={window}; the model reads at most {limit} positions")
     both_sides = bool(config.is_encoder_decoder)
     return TextModel(
-        module=module.eval(),
+        module=module,
         encode=_Encoder(tokenizer),
         forward=_both_sides if both_sides else _one_side,
         prefix=prefix,
@@ -98,8 +127,18 @@ def hugging_face(
         pooling=pooling,
         shifts={"decoder": 1, "decoder.**": 1} if both_sides else {},
         task=task,
-        classes=_classes(config, name, classes) if task == "classification" else (),
+        classes=tuple(classes),
     )
+
+
+def _require_words(tokenizer: Any, name: str | Path) -> None:
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
+    if not tokenizer.is_fast:
+        raise UsageError(
+            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
+            "convert it to a tokenizer.json"
+        )
 
 
 _LOADERS: Mapping[Task, str] = {
@@ -108,6 +147,19 @@ _LOADERS: Mapping[Task, str] = {
     "next-word": "AutoModelForCausalLM",
 }
 """What a model is to do -> the class of transformers that loads it so."""
+
+
+def _saved_class(transformers: Any, config: PreTrainedConfig, name: str | Path) -> str:
+    """The class that the model was saved as, one of transformers' own."""
+    architectures = list(getattr(config, "architectures", None) or [])
+    for architecture in architectures:
+        found = getattr(transformers, architecture, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return str(architecture)
+    raise UsageError(
+        f"{name}: was saved as {', '.join(architectures) or 'no class of its own'}, which transformers does not know; "
+        "leave the head out"
+    )
 
 
 def _task(config: PreTrainedConfig, name: str | Path) -> Task:
@@ -201,13 +253,15 @@ def _transformers() -> Any:
     return transformers
 
 
-def _tokenizer(transformers: Any, name: str | Path, where: dict[str, Any]) -> Any:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+def _taking_words(tokenizer: Any) -> Any:
+    """The tokenizer, such that it can be given the words of a text one by one."""
     try:
         tokenizer(["word"], is_split_into_words=True)
     except (AssertionError, ValueError):
-        # Byte-level tokenizers take words only where each begins with a space.
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, add_prefix_space=True, **where)
+        # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
+        with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
+            tokenizer.save_pretrained(folder)
+            return _transformers().AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
     return tokenizer
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics.functional.classification import binary_accuracy, binary_auroc, binary_f1_score
@@ -36,6 +37,7 @@ def train_classifier(
     patience: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    callbacks: Sequence[Callback] = (),
     max_length: int = 400,
 ) -> TrainingRun:
     """Tune a classifier; each epoch, the untuned model included, is kept as a snapshot and scored.
@@ -61,6 +63,8 @@ def train_classifier(
         patience: stop after so many epochs without a better validation loss; None: never.
         seed: of the order of the batches and of dropout.
         device: `auto`, `cpu` or `cuda`.
+        callbacks: of Lightning, called once an epoch is complete on the disk, such as
+            `txray.tracking.LightningCallback`.
         max_length: words kept of each document.
 
     Returns:
@@ -106,7 +110,15 @@ def train_classifier(
         for split, documents in reviews.items()
     }
     learner = _ClassifierLearner(copy.deepcopy(model), reviews, batch_size, learning_rate, seed)
-    return run_training(learner, Path(folder), schedule, device=device, settings=settings, facts=facts)
+    return run_training(
+        learner,
+        Path(folder),
+        schedule,
+        device=device,
+        settings=settings,
+        facts=facts,
+        callbacks=callbacks,
+    )
 
 
 class _ClassifierLearner(Learner):

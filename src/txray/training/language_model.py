@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor
 
 from txray.corpus.corpus import Corpus
@@ -41,6 +42,7 @@ def train_language_model(
     patience: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingRun:
     """Train a language model; each epoch, the untrained model included, is kept as a snapshot and scored.
 
@@ -67,6 +69,8 @@ def train_language_model(
         patience: stop after so many epochs without a better validation loss; None: never.
         seed: of dropout.
         device: `auto`, `cpu` or `cuda`.
+        callbacks: of Lightning, called once an epoch is complete on the disk, such as
+            `txray.tracking.LightningCallback`.
 
     Returns:
         The run; `curves` has the columns epoch, split, loss, perplexity.
@@ -109,7 +113,15 @@ def train_language_model(
         for split, stream in streams.items()
     }
     learner = _LanguageModelLearner(copy.deepcopy(model), streams, batch_size, bptt, learning_rate)
-    return run_training(learner, Path(folder), schedule, device=device, settings=settings, facts=facts)
+    return run_training(
+        learner,
+        Path(folder),
+        schedule,
+        device=device,
+        settings=settings,
+        facts=facts,
+        callbacks=callbacks,
+    )
 
 
 def language_model_loss(model: RecurrentLanguageModel, corpus: Corpus) -> float:

@@ -28,6 +28,7 @@ class Learner(pl.LightningModule, ABC):
         model: the one being trained.
         epoch: the current one, from 1.
         restored: optimizer state to start from; None for a fresh one.
+        complete: the latest epoch that is complete on the disk, and the model's validation scores after it.
     """
 
     def __init__(self, model: RecurrentModel, learning_rate: float) -> None:
@@ -35,6 +36,7 @@ class Learner(pl.LightningModule, ABC):
         self.model = model
         self.epoch = 1
         self.restored: dict[int, dict[str, Tensor]] | None = None
+        self.complete: tuple[int, dict[str, float]] = (0, {})
         self._learning_rate = learning_rate
 
     @abstractmethod

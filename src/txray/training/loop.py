@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def run_training(
     device: str,
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback] = (),
 ) -> TrainingRun:
     """Train, or go on with a training, until its last epoch or until patience ends.
 
@@ -47,6 +48,7 @@ def run_training(
         device: `auto`, `cpu` or `cuda`.
         settings: all that the result depends on besides the schedule and the device.
         facts: worth knowing about the data.
+        callbacks: called once an epoch is complete on the disk.
 
     Raises:
         UsageError: the folder belongs to another run, or has more epochs than asked for.
@@ -78,7 +80,7 @@ def run_training(
         else:
             epochs.restore(learner, state)
         if not epochs.finished():
-            _fit(learner, epochs, schedule, place, folder)
+            _fit(learner, epochs, schedule, place, folder, callbacks)
     return load_run(folder)
 
 
@@ -107,6 +109,7 @@ class _Epochs(pl.Callback):
         self._rows += [{"epoch": epoch, "split": split, **values} for split, values in scores.items()]
         self._folder.commit(learner.model, optimizer, epoch, self._rows)
         self.done = epoch
+        learner.complete = epoch, scores["validation"]
 
     def restore(self, learner: Learner, state: State) -> None:
         """Put the learner where the run stands."""
@@ -116,6 +119,7 @@ class _Epochs(pl.Callback):
         self._rows = state.rows
         self._folder.write_curves(state.rows)
         self.done = state.epoch
+        learner.complete = state.epoch, {}
 
     def finished(self) -> bool:
         """Whether no further epoch is due."""
@@ -166,7 +170,14 @@ class _Batches:
         return iter(self._learner.batches(self._learner.epoch))
 
 
-def _fit(learner: Learner, epochs: _Epochs, schedule: Schedule, place: torch.device, folder: Path) -> None:
+def _fit(
+    learner: Learner,
+    epochs: _Epochs,
+    schedule: Schedule,
+    place: torch.device,
+    folder: Path,
+    callbacks: Sequence[pl.Callback],
+) -> None:
     learner.epoch = epochs.done + 1
     trainer = pl.Trainer(
         accelerator="gpu" if place.type == "cuda" else "cpu",
@@ -174,7 +185,7 @@ def _fit(learner: Learner, epochs: _Epochs, schedule: Schedule, place: torch.dev
         plugins=[LightningEnvironment()],
         max_epochs=schedule.epochs - epochs.done,
         gradient_clip_val=schedule.clip,
-        callbacks=[epochs],
+        callbacks=[epochs, *callbacks],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

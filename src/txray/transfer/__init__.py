@@ -12,6 +12,7 @@ from txray.transfer.layer_similarity import MEASURES, LayerSimilarity
 from txray.transfer.layers import layer_affinity
 from txray.transfer.lengths import rarefied_lengths
 from txray.transfer.matching import MATCH_STATES, Matching, match
+from txray.transfer.measures import change_measures, stage_measures
 from txray.transfer.moments import CrossMoments
 from txray.transfer.pos_first import MassMatch, mass_divergence, mass_match
 from txray.transfer.significance import CONFIDENT_STATES, with_significance
@@ -35,6 +36,7 @@ __all__ = [
     "RankCorrelation",
     "Timeline",
     "best_matches",
+    "change_measures",
     "cka",
     "cka_debiased",
     "compare",
@@ -51,6 +53,7 @@ __all__ = [
     "rank_correlation",
     "rarefied_lengths",
     "share_of_top",
+    "stage_measures",
     "timeline",
     "with_significance",
 ]

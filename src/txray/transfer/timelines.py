@@ -17,10 +17,8 @@ from txray.preferences.preferences import Weight
 from txray.preferences.stage import Stage
 from txray.progress import progress
 from txray.transfer.comparison import STATES, Comparison, compare
-from txray.transfer.concentration import gini, half_mass
 from txray.transfer.correlation import RankCorrelation, rank_correlation
-from txray.transfer.halves import cross_validated, row_means
-from txray.transfer.pos_first import mass_match
+from txray.transfer.measures import change_measures, stage_measures
 from txray.transfer.saving import save_tables
 from txray.transfer.significance import CONFIDENT_STATES, require_folds, with_significance
 
@@ -196,7 +194,11 @@ def timeline(
     chosen = _layers(stages, layers)
     given = _scores(scores, names)
     pairs = [(layer, *pair) for layer in chosen for pair in _pairs(len(stages))]
-    tables = [_stage_row(stage, layer, feature, seed) for layer in chosen for stage in stages]
+    tables = [
+        {"layer": layer, "stage": stage.name, **stage_measures(stage, feature, layer, seed=seed)}
+        for layer in chosen
+        for stage in stages
+    ]
     changes: list[dict[str, Any]] = []
     distances: list[dict[str, Any]] = []
     steps: dict[str, list[Comparison]] = {layer: [] for layer in chosen}
@@ -210,16 +212,10 @@ def timeline(
                 found = with_significance(
                     found, permutations=permutations, resamples=resamples, level=level, seed=seed
                 )
-                squared = found.neurons["hellinger_sq_cv"].fill_null(np.nan).to_numpy()
-            else:
-                squared = cross_validated(found.before, found.after, weight, seed=seed)
-            row: dict[str, Any] = {"layer": layer, "before": names[i], "after": names[j]}
-            row |= {
-                "hellinger": found.summary["mean_hellinger"],
-                "hellinger_sq_cv": _number(row_means(squared[None])[0]),
-            }
-            distances.append(row)
-            changes += [{"reference": reference, **row, **_change(found)} for reference in references]
+            pair = {"layer": layer, "before": names[i], "after": names[j]}
+            measures = change_measures(found, seed=seed)
+            distances.append({**pair, **measures})
+            changes += [{"reference": reference, **pair, **measures} for reference in references]
             if "previous" in references:
                 steps[layer].append(found)
             advance()
@@ -321,52 +317,6 @@ def _pairs(n: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         yield i, j, tuple(reference for reference, holds in told if holds)
 
 
-def _stage_row(stage: Stage, layer: str, feature: str, seed: int) -> dict[str, Any]:
-    preferences = stage.preferences(layer, feature)
-    lengths, mass = preferences.lengths(), preferences.mass()
-    preferred = lengths > 0
-    row: dict[str, Any] = {
-        "layer": layer,
-        "stage": stage.name,
-        "words": preferences.words,
-        "neurons": preferences.n_neurons,
-        "preferred": int(preferred.sum()),
-        "length": float(lengths[preferred].mean()) if preferred.any() else None,
-        "mass": float(mass.sum()),
-        "mass_gini": _number(float(gini(mass))),
-        "half_mass": half_mass(mass),
-    }
-    if {"token", "pos"} <= set(stage.features) and len(stage.tags) and preferred.any():
-        match = mass_match(stage, layer, seed=seed)
-        low, middle, high = np.quantile(match.shuffled, [0.025, 0.5, 0.975]).tolist()
-        row |= {
-            "pos_divergence": match.divergence,
-            "pos_shuffled": middle,
-            "pos_shuffled_low": low,
-            "pos_shuffled_high": high,
-            "pos_noise": match.noise,
-            "pos_p_value": match.p_value,
-        }
-    return row
-
-
-def _change(found: Comparison) -> dict[str, Any]:
-    summary = found.summary
-    row = {state: summary[state] for state in ("shared", "avoided", "gained", "unpreferred")}
-    if not found.tested:
-        return row
-    shared = found.neurons.filter(pl.col("state") == "shared")
-    row |= {
-        name: summary[name]
-        for name in ("tested", "changed", "confident_avoided", "confident_gained", "unsure")
-    }
-    row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
-    row["noise_floor"] = summary["mean_noise_floor"]
-    for name in ("rarefied_length_before", "rarefied_length_after"):
-        row[name] = shared[name].mean()
-    return row
-
-
 def _flows(steps: Mapping[str, Sequence[Comparison]]) -> Iterator[dict[str, Any]]:
     for layer, comparisons in steps.items():
         for found in comparisons:
@@ -384,7 +334,3 @@ def _flows(steps: Mapping[str, Sequence[Comparison]]) -> Iterator[dict[str, Any]
                         "observed": of_state,
                         "neurons": number[state, of_state],
                     }
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -1,0 +1,64 @@
+"""How much of the time of a training may be spent on looking at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from txray.errors import UsageError
+
+
+@dataclass
+class Budget:
+    """A share of the time of training, and what has been spent of it.
+
+    The first and the last look are always taken, since without them there is nothing to tell. Those between give
+    way: one is taken where the time trained so far pays for it, for what was spent before, and for the last.
+
+    Attributes:
+        share: seconds that may be spent per second of training; None: any.
+        spent: seconds, so far.
+        clock: seconds that only grow.
+
+    Raises:
+        UsageError: a share that is no number above 0.
+    """
+
+    share: float | None
+    spent: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _begun: float = field(init=False)
+    _latest: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < float("inf"):
+            raise UsageError(
+                f"tracker: budget={self.share}; give the share of the time of training, such as 0.05"
+            )
+        self._begun = self.clock()
+
+    @property
+    def trained(self) -> float:
+        """Seconds since the beginning that were not spent on looking."""
+        return self.clock() - self._begun - self.spent
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether more was spent than the share allows."""
+        return self.share is not None and self.spent > self.share * self.trained
+
+    def allows(self) -> bool:
+        """Whether one more look, as long as the latest, can be paid for, and another one like it in the end."""
+        return self.share is None or self.spent + 2 * self._latest <= self.share * self.trained
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        """What happens inside is a look."""
+        begun = self.clock()
+        try:
+            yield
+        finally:
+            self._latest = self.clock() - begun
+            self.spent += self._latest

@@ -1,0 +1,212 @@
+"""Models that a training left behind, in order: those of txray, of transformers, and of Lightning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import nn
+
+from txray.errors import SnapshotError, UsageError
+from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
+from txray.models.hub import CONFIG
+from txray.models.snapshot import MODEL
+from txray.tracking.tracker import Unit
+from txray.training.run import RUN_FILE, load_run
+
+Load = Callable[[], "nn.Module | TextModel"]
+
+_LIGHTNING = ".ckpt"
+_HUGGING_FACE = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as it was at one moment of its training.
+
+    Attributes:
+        path: of the folder or file.
+        number: of steps or epochs that it had been trained for.
+        load: reads it.
+        scores: that the training wrote down.
+    """
+
+    path: Path
+    number: int
+    load: Load
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """Tells whether it is the same as before, without reading it: names, sizes and times of its files."""
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+        return f"{self.path.name}: {hash_of(told)}"
+
+
+def hash_of(value: object) -> str:
+    """Short hash of plain values."""
+    import hashlib
+
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+def find_checkpoints(
+    paths: Sequence[Path | str],
+    *,
+    unit: Unit | None = None,
+    base: Load | None = None,
+    prefix: str = "model.",
+) -> tuple[Unit, list[Checkpoint]]:
+    """The checkpoints that paths stand for, in the order of training.
+
+    Args:
+        paths: folders of a training of txray, or of its epochs; folders `checkpoint-500` of transformers, or a folder
+            of such, and before them, where wanted, the folder of the untrained model; files `.ckpt` of Lightning, or
+            a folder of such.
+        unit: what numbers them; by default epochs for txray's own, steps for the others.
+        base: makes a model for Lightning's weights, which do not tell what they are of.
+        prefix: of the names of these weights in a checkpoint of Lightning.
+
+    Returns:
+        The unit, and the checkpoints.
+
+    Raises:
+        SnapshotError: a path that holds no checkpoint, or one that is damaged.
+        UsageError: two of one number, checkpoints of different kinds, or a number that a checkpoint does not tell.
+    """
+    found: list[Checkpoint] = []
+    chosen = unit
+    for path in map(Path, paths):
+        if path.is_dir() and ((path / RUN_FILE).is_file() or (path / MODEL).is_file()):
+            if chosen == "step":
+                raise UsageError(f"{path}: snapshots of txray are numbered by epochs; replay them by epochs")
+            chosen = "epoch"
+            found += _of_txray(path)
+            continue
+        chosen = chosen or "step"
+        for each in _expanded(path):
+            if each.suffix == _LIGHTNING:
+                found.append(_of_lightning(each, chosen, base, prefix))
+            else:
+                found.append(_of_transformers(each, chosen, first=not found))
+    found.sort(key=lambda checkpoint: checkpoint.number)
+    for one, other in pairwise(found):
+        if one.number == other.number:
+            raise UsageError(f"{one.path} and {other.path} are both {chosen} {one.number}; leave one out")
+    if not found:
+        raise UsageError("replay: no checkpoints; name at least two")
+    return chosen or "step", found
+
+
+def _expanded(path: Path) -> list[Path]:
+    """A checkpoint, or those in a folder."""
+    if path.suffix == _LIGHTNING or (path / CONFIG).is_file():
+        return [path]
+    inside = [
+        each for each in path.glob("*") if _HUGGING_FACE.fullmatch(each.name) or each.suffix == _LIGHTNING
+    ]
+    if not inside:
+        raise SnapshotError(
+            f"{path}: no checkpoint; name snapshots of txray, folders checkpoint-500 of transformers, files .ckpt of "
+            "Lightning, or a folder of such"
+        )
+    return sorted(inside)
+
+
+def _of_txray(path: Path) -> list[Checkpoint]:
+    run = path if (path / RUN_FILE).is_file() else path.parent
+    curves = load_run(run).curves if (run / RUN_FILE).is_file() else None
+    if run == path:
+        snapshots = load_run(run).snapshots
+    else:
+        epoch = snapshot_facts(path).get("epoch")
+        if not isinstance(epoch, int):
+            raise UsageError(f"{path}: does not tell its epoch; name the folder of its training")
+        snapshots = {epoch: path}
+    return [
+        Checkpoint(folder, epoch, partial(load_snapshot, folder), _of_curves(curves, epoch))
+        for epoch, folder in snapshots.items()
+    ]
+
+
+def _of_curves(curves: pl.DataFrame | None, epoch: int) -> dict[str, float]:
+    """The validation scores of an epoch."""
+    if curves is None:
+        return {}
+    rows = curves.filter((pl.col("epoch") == epoch) & (pl.col("split") == "validation"))
+    scores = rows.drop("epoch", "split").row(0, named=True) if len(rows) else {}
+    return {name: float(value) for name, value in scores.items() if value is not None}
+
+
+def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
+    from txray.tracking.hugging_face import checkpoint_state, logged_scores
+
+    state = checkpoint_state(folder)
+    if state is None:
+        numbered = _HUGGING_FACE.fullmatch(folder.name)
+        if numbered is None and not first:
+            raise UsageError(f"{folder}: does not tell its {unit}; only the first, untrained model need not")
+        if numbered is not None and unit == "epoch" and int(numbered[1]):
+            raise UsageError(f"{folder}: does not tell its epoch; replay by steps")
+        number = int(numbered[1]) if numbered else 0
+        return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"))
+    number = int(state["global_step"])
+    if unit == "epoch":
+        number = round(state["epoch"])
+        if abs(state["epoch"] - number) > 1e-6:
+            raise UsageError(f"{folder}: was saved within epoch {state['epoch']:.2f}; replay by steps")
+    scores = logged_scores(state["log_history"], number, unit)
+    return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"), scores)
+
+
+def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Checkpoint:
+    if base is None:
+        raise UsageError(f"{file}: holds weights only; give base, the model that they are of")
+    content = _read_lightning(file)
+    number = content.get("global_step" if unit == "step" else "epoch")
+    if not isinstance(number, int):
+        raise UsageError(f"{file}: does not tell its {unit}; leave it out")
+    # Lightning counts the epoch that it is in: the checkpoint of its end is of one more.
+    return Checkpoint(file, number + (unit == "epoch"), partial(_with_weights, file, base, prefix))
+
+
+def _read_lightning(file: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        if not isinstance(content["state_dict"], dict):
+            raise TypeError("no weights")
+    except Exception as error:  # a file of anybody's, damaged in any way
+        told = " ".join(str(error).split())[:200]
+        raise SnapshotError(
+            f"{file}: no checkpoint of Lightning, or one that holds more than tensors and plain values, which could "
+            f"run code ({told}); save it again with save_weights_only=True"
+        ) from error
+    loaded: dict[str, Any] = content
+    return loaded
+
+
+def _with_weights(file: Path, base: Load, prefix: str) -> nn.Module | TextModel:
+    model = base()
+    module = model.module if isinstance(model, TextModel) else model
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in _read_lightning(file)["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())[:300]
+        raise SnapshotError(
+            f"{file}: its weights, those whose names begin with {prefix!r}, are not those of the base model: {told}"
+        ) from error
+    module.eval()
+    return model

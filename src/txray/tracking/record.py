@@ -1,0 +1,137 @@
+"""The folder of a tracking: which looks were taken, what was asked, and where the stages are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from txray.errors import StageError, UsageError
+from txray.files import write_text
+
+RECORD = "tracking.json"
+"""The file that tells a folder of a tracking."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the model.
+
+    Attributes:
+        number: of steps or epochs that it had been trained for.
+        stage: name of the stage, and of its folder in `stages`.
+        seconds: that the look took, with all that was told of it.
+        trained: seconds of training before it, in the process that took it.
+        scores: of the model, as they were given.
+        source: tells the model from others, where it was read from disk; empty where it was in memory.
+    """
+
+    number: int
+    stage: str
+    seconds: float = 0.0
+    trained: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+
+
+class Record:
+    """What is known of a tracking, kept on disk after every look.
+
+    Attributes:
+        folder: of the tracking.
+        looks: in the order of their numbers.
+        postponed: looks that were due and left out, because the budget did not allow them.
+        failed: number -> why a look failed.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Go on with a folder, or begin a new one; nothing is written before the first look.
+
+        Raises:
+            UsageError: the folder holds a tracking of other settings, or something else.
+            StageError: the record is damaged.
+        """
+        self.folder = folder
+        self.looks: list[Look] = []
+        self.postponed = 0
+        self.failed: dict[int, str] = {}
+        self._settings = json.loads(json.dumps(settings))
+        file = folder / RECORD
+        if file.is_file():
+            self._read(file)
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder}: holds something that is no tracking; give a new or empty folder")
+
+    def stage(self, look: Look) -> Path:
+        """Folder of the stage of a look."""
+        return self.folder / "stages" / look.stage
+
+    def add(self, look: Look) -> None:
+        """Keep a look; one of the same number is replaced."""
+        kept = [each for each in self.looks if each.number != look.number]
+        self.looks = sorted([*kept, look], key=lambda each: each.number)
+        self.write()
+
+    def at(self, number: int) -> Look | None:
+        """The look at a step or epoch, if there was one."""
+        return next((look for look in self.looks if look.number == number), None)
+
+    def keep_only(self, numbers: Collection[int]) -> None:
+        """Remove the other looks, with their stages."""
+        gone = [look for look in self.looks if look.number not in numbers]
+        if gone:
+            self.looks = [look for look in self.looks if look.number in numbers]
+            self.write()
+            for look in gone:
+                shutil.rmtree(self.stage(look), ignore_errors=True)
+
+    def scores(self) -> pl.DataFrame | None:
+        """One row per look, `stage` and the scores that were given; None where none were."""
+        names = list(dict.fromkeys(name for look in self.looks for name in look.scores))
+        if not names:
+            return None
+        schema = {"stage": pl.String, **dict.fromkeys(names, pl.Float64)}
+        rows = [
+            {"stage": look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
+        ]
+        return pl.DataFrame(rows, schema=schema)
+
+    def write(self) -> None:
+        """Replace the file."""
+        content = {
+            "format": FORMAT,
+            "settings": self._settings,
+            "looks": [asdict(look) for look in self.looks],
+            "postponed": self.postponed,
+            "failed": {str(number): why for number, why in self.failed.items()},
+        }
+        write_text(self.folder / RECORD, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+    def _read(self, file: Path) -> None:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise StageError(
+                    f"{file}: format {content['format']!r}; this version of txray reads format {FORMAT}; use the "
+                    "version that wrote it"
+                )
+            former = content["settings"]
+            self.looks = [Look(**look) for look in content["looks"]]
+            self.postponed = int(content["postponed"])
+            self.failed = {int(number): str(why) for number, why in content["failed"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            told = " ".join(str(error).split())
+            raise StageError(f"{file}: damaged ({told}); track into another folder") from error
+        for name in sorted(former.keys() | self._settings.keys()):
+            old, new = former.get(name), self._settings.get(name)
+            if old != new:
+                raise UsageError(
+                    f"{self.folder}: holds a tracking with {name}={old!r}, asked for is {name}={new!r}; ask for the "
+                    "same to go on, or give another folder"
+                )

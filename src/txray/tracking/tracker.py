@@ -1,0 +1,363 @@
+"""Looks at a model while it is trained: at the beginning, every so many steps or epochs, and in the end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from torch import nn
+
+from txray.capture.fingerprint import model_fingerprint
+from txray.capture.reading import reader_of
+from txray.errors import (
+    DominanceWarning,
+    PowerWarning,
+    StageError,
+    TrackingWarning,
+    TxrayError,
+    UnknownNameError,
+    UsageError,
+)
+from txray.models.text_model import TextModel
+from txray.preferences import Stage, load_stage
+from txray.preferences.preferences import WEIGHTS, Weight
+from txray.tracking.budget import Budget
+from txray.tracking.loggers import Logger
+from txray.tracking.probe import Probe
+from txray.tracking.record import Look, Record
+from txray.tracking.telling import Telling
+from txray.tracking.undisturbed import undisturbed
+from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
+
+Unit = Literal["step", "epoch"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+
+_DIGITS: Mapping[Unit, int] = {"step": 6, "epoch": 3}
+_MOST_STAGES = 24
+"""Stages in the story that is told in the end: its pairs grow with their square."""
+
+
+class Tracker:
+    """Collects stages of a model that is being trained, compares them, and tells what became of its neurons.
+
+    Training goes on as if nobody had looked: generators of random numbers, the mode of every module, gradients and
+    weights are as before. Where a look fails, or a logger, a warning says so and training goes on.
+
+    A folder holds everything: `stages`, one folder each, `timeline`, one folder per feature kind, and
+    `tracking.json`. A training that goes on from a checkpoint goes on with the same folder; looks at what is trained
+    once more are taken again.
+
+    Attributes:
+        folder: of the tracking.
+        number: steps or epochs so far.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        folder: Path | str,
+        *,
+        every: int = 1,
+        unit: Unit = "step",
+        budget: float | None = None,
+        loggers: Sequence[Logger] = (),
+        figures: Sequence[str] = ("hellinger_length",),
+        weight: Weight = "mean",
+        permutations: int = 2_000,
+        level: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        """Nothing is collected yet.
+
+        Args:
+            probe: what is collected.
+            folder: for everything that is kept; new, empty, or of the same tracking.
+            every: so many steps or epochs from one look to the next.
+            unit: what is counted; it names the stages: `step-000500`, `epoch-003`.
+            budget: share of the time of training that may be spent: looks that it does not allow are left out. The
+                first and the last are always taken; a warning tells if they alone are more. None: any.
+            loggers: who is told of each look.
+            figures: drawn of each look and the one before, names of `txray.tracking.FIGURES`.
+            weight: what preference distributions normalise.
+            permutations: of a neuron at most; 0 leaves the tests out.
+            level: false-discovery rate at which a change is called one.
+            seed: of everything random in the comparisons.
+
+        Raises:
+            UnknownNameError: an unknown unit, figure or weight.
+            UsageError: numbers that cannot be, or a folder of something else.
+            StageError: the folder is damaged.
+        """
+        for what, name, known in (("unit", unit, UNITS), ("weight", weight, WEIGHTS)):
+            if name not in known:
+                raise UnknownNameError.of(what, name, known)
+        if every < 1 or permutations < 0 or not 0 < level < 1:
+            raise UsageError(
+                f"tracker: every={every}, permutations={permutations}, level={level}; every must be at least 1, "
+                "permutations not negative, level between 0 and 1"
+            )
+        self.folder = Path(folder)
+        self.number = 0
+        self._probe = probe
+        self._every, self._unit = every, unit
+        self._weight: Weight = weight
+        self._permutations, self._level, self._seed = permutations, level, seed
+        self._telling = Telling(loggers, figures, seed=seed)
+        self._record = Record(self.folder, {"unit": unit, **probe.as_json()})
+        self._budget = Budget(budget)
+        self._first: Stage | None = None
+        self._previous: Stage | None = None
+        self._scores: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"Tracker({str(self.folder)!r}, {len(self._record.looks)} stages, {self._unit} {self.number})"
+
+    @property
+    def stages(self) -> list[Path]:
+        """Folders of the stages so far, in order."""
+        return [self._record.stage(look) for look in self._record.looks]
+
+    @property
+    def spent(self) -> float:
+        """Seconds spent on looking, in this process."""
+        return self._budget.spent
+
+    def begin(
+        self, model: nn.Module | TextModel, number: int = 0, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Look at the model before it is trained, or trained further; what is asked wrongly shows here.
+
+        Args:
+            model: a model of txray, a `TextModel`, or what `txray.collect` takes.
+            number: steps or epochs that it has been trained for already.
+            scores: of the model, for the timeline.
+
+        Raises:
+            UsageError: the folder holds the tracking of another training.
+            TxrayError: what `txray.collect` raises.
+        """
+        budget = self._budget
+        self._budget = Budget(budget.share, clock=budget.clock)
+        self.number = number
+        with self._budget.spending():
+            start = self._record.at(0)
+            if number == 0 and start is not None and not self._is_known(model, start):
+                raise UsageError(
+                    f"{self.folder}: holds the tracking of a training that began with other weights; give another "
+                    "folder"
+                )
+            self._record.keep_only({look.number for look in self._record.looks if look.number <= number})
+            looks = self._record.looks
+            if not looks or looks[-1].number == number:
+                self._look(model, number, scores or {})
+            else:
+                self._first, self._previous = (
+                    load_stage(self._record.stage(look)) for look in (looks[0], looks[-1])
+                )
+
+    def step(self, model: nn.Module | TextModel, **scores: float) -> None:
+        """Say that one more step, or epoch, is done: a look is taken where one is due.
+
+        Args:
+            model: as it is now; the same kind as at the beginning. At the first call without `begin`, it has been
+                trained for a step already, so there is no look at it untrained.
+            scores: such as `loss=2.3`, for the timeline.
+        """
+        self.reached(model, self.number + 1, scores)
+
+    def reached(
+        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Say that so many steps, or epochs, are done: a look is taken where one is due.
+
+        Args:
+            model: as it is now.
+            number: done so far.
+            scores: of the model, for the timeline.
+        """
+        self.number, self._scores = number, dict(scores or {})
+        if number % self._every == 0:
+            if self._budget.allows():
+                self.look(model, number, scores)
+            else:
+                self._record.postponed += 1
+
+    def look(
+        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Take a look now, whatever is due and whatever it costs; a failure is warned of.
+
+        Args:
+            model: as it is now.
+            number: of steps or epochs done.
+            scores: of the model, for the timeline.
+        """
+        self.number = number
+        with self._budget.spending():
+            try:
+                self._look(model, number, scores or {})
+            except TxrayError as error:
+                self._record.failed[number] = str(error)
+                warnings.warn(
+                    f"tracking: no look at {self._unit} {number}: {error}; training goes on",
+                    TrackingWarning,
+                    stacklevel=2,
+                )
+
+    def score(self, scores_of: Callable[[int], Mapping[str, float]]) -> None:
+        """Add scores that became known after the looks.
+
+        Args:
+            scores_of: number of a look -> its scores.
+        """
+        for look in list(self._record.looks):
+            self._record.add(replace(look, scores={**look.scores, **scores_of(look.number)}))
+
+    def end(
+        self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None
+    ) -> dict[str, Timeline]:
+        """Look at the model in the end, write the timeline, and close the loggers.
+
+        Args:
+            model: as it is now.
+            scores: of the model, for the timeline; those of its latest step by default.
+
+        Returns:
+            Feature kind -> timeline; empty where there is only one stage.
+        """
+        if not self._record.looks or self._record.looks[-1].number != self.number:
+            self.look(model, self.number, self._scores if scores is None else scores)
+        if self._budget.exceeded:
+            warnings.warn(
+                f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more than "
+                f"the budget of {self._budget.share:.0%}; read fewer words, or look less often",
+                TrackingWarning,
+                stacklevel=2,
+            )
+        return self.tell()
+
+    def take(
+        self,
+        load: Callable[[], nn.Module | TextModel],
+        number: int,
+        *,
+        scores: Mapping[str, float],
+        source: str,
+    ) -> None:
+        """Look at a model that lies on disk, unless that was done before; what fails is raised.
+
+        Args:
+            load: reads the model.
+            number: of steps or epochs that it was trained for; larger than that of the call before.
+            scores: of the model, for the timeline.
+            source: tells the model from others, and from what it was, without reading it.
+        """
+        self.number = number
+        known = self._record.at(number)
+        if known is not None and known.source == source:
+            with suppress(StageError):  # one that is damaged is collected again
+                self._keep(load_stage(self._record.stage(known)))
+                return
+        self._look(load(), number, scores, source=source)
+
+    def keep_only(self, numbers: Iterable[int]) -> None:
+        """Remove looks of other numbers, with their stages."""
+        self._record.keep_only(set(numbers))
+
+    def tell(self) -> dict[str, Timeline]:
+        """Write the timeline, tell it, and close the loggers.
+
+        Returns:
+            Feature kind -> timeline; empty where there is only one stage.
+        """
+        self._record.write()
+        found = self.timelines() if len(self._record.looks) > 1 else {}
+        for kind, story in found.items():
+            story.save(self.folder / "timeline" / kind)
+            self._telling.timeline(story, self.number)
+        self._telling.close()
+        return found
+
+    def timelines(self) -> dict[str, Timeline]:
+        """The story so far, by feature kind; of at most 24 stages, evenly spread, the first and the last among them.
+
+        Raises:
+            UsageError: fewer than two stages.
+            StageError: a stage that is damaged.
+        """
+        looks = self._record.looks
+        chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
+        stages = [load_stage(self._record.stage(looks[place])) for place in chosen]
+        return {
+            kind: timeline(
+                stages,
+                kind,
+                weight=self._weight,
+                scores=self._record.scores(),
+                permutations=self._permutations,
+                level=self._level,
+                seed=self._seed,
+            )
+            for kind in self._probe.features
+        }
+
+    def _look(
+        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float], *, source: str = ""
+    ) -> None:
+        trained, begun = self._budget.trained, self._budget.clock()
+        name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
+        look = Look(number, name, trained=trained, scores=dict(scores), source=source)
+        folder = self._record.stage(look)
+        known = self._record.at(number)
+        with undisturbed(), warnings.catch_warnings():
+            if self._previous is not None:  # once is enough
+                warnings.simplefilter("ignore", DominanceWarning)
+                warnings.simplefilter("ignore", PowerWarning)
+            if known is not None and self._is_known(model, known):
+                stage = load_stage(folder)
+            else:
+                # What lies on disk can be read again after an interruption; what is in memory is trained further.
+                stage = self._probe.collect(model, name, folder if source else None)
+                stage.save(folder)
+            self._telling.look(stage, folder, self._compared(stage), number)
+        self._record.add(replace(look, seconds=self._budget.clock() - begun))
+        self._keep(stage)
+
+    def _keep(self, stage: Stage) -> None:
+        self._first = self._first or stage
+        self._previous = stage
+
+    def _is_known(self, model: nn.Module | TextModel, look: Look) -> bool:
+        """Whether the stage of a look is of exactly this model."""
+        fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
+        try:
+            return bool(load_stage(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
+        except StageError:
+            return False
+
+    def _compared(self, stage: Stage) -> list[tuple[str, Comparison]]:
+        """(reference, comparison) for every layer and kind; the first and the previous may be one."""
+        found: list[tuple[str, Comparison]] = []
+        for reference, other in (("previous", self._previous), ("first", self._first)):
+            if other is None:
+                continue
+            if reference == "first" and other is self._previous:
+                found += [("first", comparison) for _, comparison in list(found)]
+                continue
+            for layer, kind in stage.collected:
+                comparison = compare(other, stage, kind, layer, self._weight)
+                if self._permutations:
+                    comparison = with_significance(
+                        comparison,
+                        permutations=self._permutations,
+                        resamples=2,  # intervals are not told
+                        level=self._level,
+                        seed=self._seed,
+                    )
+                found.append((reference, comparison))
+        return found
