@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from txray import errors, models, plots, training
+    from txray import errors, models, plots, tracking, training
     from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.dashboard import Dashboard, serve
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from txray.pruning import Mask, Pruning, masked, prune
     from txray.reporting import report
     from txray.similarity import layer_similarity
+    from txray.tracking import Probe, Tracker, replay
     from txray.transfer import (
         Comparison,
         LayerSimilarity,
@@ -40,11 +41,13 @@ _HOMES = {
     "Matching": "transfer",
     "Planted": "planting",
     "Preferences": "preferences",
+    "Probe": "tracking",
     "Selection": "capture",
     "Stage": "preferences",
     "Tagger": "corpus",
     "TextModel": "models",
     "Timeline": "transfer",
+    "Tracker": "tracking",
     "collect": "capture",
     "compare": "transfer",
     "demo_corpus": "corpus",
@@ -55,6 +58,7 @@ _HOMES = {
     "match": "transfer",
     "prune": "pruning",
     "planted": "planting",
+    "replay": "tracking",
     "report": "reporting",
     "serve": "dashboard",
     "timeline": "transfer",
@@ -75,6 +79,7 @@ _PACKAGES = (
     "pruning",
     "reporting",
     "similarity",
+    "tracking",
     "training",
     "transfer",
 )
@@ -90,12 +95,14 @@ __all__ = [
     "Matching",
     "Planted",
     "Preferences",
+    "Probe",
     "Pruning",
     "Selection",
     "Stage",
     "Tagger",
     "TextModel",
     "Timeline",
+    "Tracker",
     "collect",
     "compare",
     "demo_corpus",
@@ -110,10 +117,12 @@ __all__ = [
     "plots",
     "prune",
     "read_corpus",
+    "replay",
     "report",
     "serve",
     "timeline",
     "token_tags",
+    "tracking",
     "training",
     "with_significance",
 ]

@@ -25,33 +25,11 @@ def collect(
         str | None, typer.Option("--name", help="Of the stage; the name of --out by default.")
     ] = None,
     split: options.Split = None,
-    layer: Annotated[
-        list[str],
-        typer.Option(
-            "--layer", help="Name or pattern, such as encoder.layer.*.intermediate; again for each."
-        ),
-    ] = ["rnn"],  # noqa: B006
-    feature: Annotated[
-        list[str],
-        typer.Option(
-            "--feature",
-            help="token, subword, output (txray's models only), label, or an annotation such as pos; again for each.",
-        ),
-    ] = ["token"],  # noqa: B006
-    selection: Annotated[
-        str,
-        typer.Option(
-            "--selection",
-            help="max-1 (the paper), max-5, threshold=0.5, all or max-position; with a sign or zscore: "
-            "max-1/absolute, max-1/zscore.",
-        ),
-    ] = "max-1",
-    tagger: Annotated[
-        Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
-    ] = None,
-    max_words: Annotated[
-        int | None, typer.Option("--max-words", help="Read so many words; all by default.")
-    ] = None,
+    layer: options.Layers = ["rnn"],  # noqa: B006
+    feature: options.Features = ["token"],  # noqa: B006
+    selection: options.SelectionName = "max-1",
+    tagger: options.TaggerFolder = None,
+    max_words: options.MaxWords = None,
     shard: Annotated[
         str | None,
         typer.Option(

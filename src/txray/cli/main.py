@@ -22,6 +22,7 @@ from txray.cli import (
     merge,
     plot,
     prune,
+    replay,
     report,
     serve,
     similarity,
@@ -30,7 +31,7 @@ from txray.cli import (
     train,
 )
 from txray.cli.tables import printable
-from txray.errors import DominanceWarning, ExposedWarning, PowerWarning, TxrayError
+from txray.errors import DominanceWarning, ExposedWarning, PowerWarning, TrackingWarning, TxrayError
 
 app = typer.Typer(
     name="txray",
@@ -49,6 +50,7 @@ app.command("merge")(merge.merge)
 app.command("compare")(compare.compare)
 app.command("match")(match.match)
 app.command("timeline")(timeline.timeline)
+app.command("replay")(replay.replay)
 app.command("similarity")(similarity.similarity)
 app.add_typer(prune.app, name="prune")
 app.command("plot")(plot.plot)
@@ -120,7 +122,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, DominanceWarning | PowerWarning | ExposedWarning):
+        if issubclass(category, DominanceWarning | PowerWarning | ExposedWarning | TrackingWarning):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

@@ -28,6 +28,29 @@ Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
 Feature = Annotated[str, typer.Option("--feature", help="The feature kind: token, pos, output, label, ...")]
 Layer = Annotated[str | None, typer.Option("--layer", help="May be left out where stages have one layer.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
+Layers = Annotated[
+    list[str],
+    typer.Option("--layer", help="Name or pattern, such as encoder.layer.*.intermediate; again for each."),
+]
+Features = Annotated[
+    list[str],
+    typer.Option(
+        "--feature",
+        help="token, subword, output (txray's models only), label, or an annotation such as pos; again for each.",
+    ),
+]
+SelectionName = Annotated[
+    str,
+    typer.Option(
+        "--selection",
+        help="max-1 (the paper), max-5, threshold=0.5, all or max-position; with a sign or zscore: "
+        "max-1/absolute, max-1/zscore.",
+    ),
+]
+TaggerFolder = Annotated[
+    Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
+]
+MaxWords = Annotated[int | None, typer.Option("--max-words", help="Read so many words; all by default.")]
 StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_default=False)]
 
 DEMO_WORDS = 1_000_000

@@ -32,7 +32,7 @@ def timeline(
     seed: options.Seed = 0,
 ) -> None:
     """Follow neurons through stages: how far they move, how many change, come into use or fall out of it."""
-    from txray.cli.tables import print_table
+    from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
     from txray.preferences import load_stage
     from txray.transfer import timeline as follow
@@ -50,21 +50,7 @@ def timeline(
         level=level,
         seed=seed,
     )
-    told = found.stages.select(
-        "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores
-    )
-    print_table(told)
-    steps = found.changes.filter(found.changes["reference"] == "previous")
-    columns = ("layer", "before", "after", "shared", "hellinger", "hellinger_sq_cv", "tested", "changed")
-    print_table(steps.select(*columns, "confident_avoided", "confident_gained"))
-    for name in found.steps:
-        for score in found.scores:
-            given = found.correlation(score, name)
-            if given.rho is not None and given.p_value is not None:
-                typer.echo(
-                    f"layer {name}: rank correlation of change with change of {score} {given.rho:.2f} "
-                    f"(p = {given.p_value:.2g}), {given.without_trend}"
-                )
+    print_timeline(found)
     if out is not None:
         found.save(out)
         typer.echo(f"tables in {out}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from txray.cli import options
 from txray.cli.tables import print_table
 from txray.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+    from txray.corpus import Corpus
 
 app = typer.Typer(
     help="Train the built-in models; a killed training goes on where it stopped.", no_args_is_help=True
@@ -21,6 +26,27 @@ Patience = Annotated[
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Of the first epoch.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Texts side by side.")]
+Track = Annotated[
+    bool,
+    typer.Option(
+        "--track", help="Collect a stage after each epoch, over the validation text; in OUT/tracking."
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", help="Share of the time of training that tracking may take, such as 0.05."),
+]
+
+
+def _callbacks(track: bool, budget: float | None, corpus: Corpus, out: Path) -> list[Callback]:
+    """What watches the training."""
+    if not track:
+        if budget is not None:
+            raise UsageError(f"train: --budget {budget} without --track; add it")
+        return []
+    from txray.tracking import LightningCallback, Probe
+
+    return [LightningCallback(Probe(corpus, ["rnn"]), out / "tracking", budget=budget)]
 
 
 @app.command()
@@ -53,6 +79,8 @@ def lm(
     bptt: Annotated[int, typer.Option("--bptt", help="Steps that gradients go back.")] = 35,
     learning_rate: LearningRate = 2e-3,
     patience: Patience = None,
+    track: Track = False,
+    budget: Budget = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -100,6 +128,7 @@ def lm(
         patience=patience,
         seed=seed,
         device=device,
+        callbacks=_callbacks(track, budget, scored[0], out),
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
@@ -119,6 +148,8 @@ def classifier(
     max_length: Annotated[
         int, typer.Option("--max-length", help="Documents are cut to so many words.")
     ] = 400,
+    track: Track = False,
+    budget: Budget = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -145,6 +176,7 @@ def classifier(
         max_length=max_length,
         seed=seed,
         device=device,
+        callbacks=_callbacks(track, budget, validation, out),
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from txray.errors import SnapshotError
 from txray.models.snapshot import MODEL, load_snapshot
@@ -20,7 +20,7 @@ HUB = "hf:"
 
 
 def load_model(
-    name: Path | str, *, head: bool = False, classes: Sequence[str] | None = None
+    name: Path | str, *, head: bool | Literal["saved"] = False, classes: Sequence[str] | None = None
 ) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
     """A model, on the CPU, ready to be applied.
 

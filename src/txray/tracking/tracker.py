@@ -319,7 +319,7 @@ class Tracker:
                 warnings.simplefilter("ignore", DominanceWarning)
                 warnings.simplefilter("ignore", PowerWarning)
             if known is not None and self._is_known(model, known):
-                stage = load_stage(folder)
+                stage, look = load_stage(folder), replace(look, scores={**known.scores, **scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
                 stage = self._probe.collect(model, name, folder if source else None)

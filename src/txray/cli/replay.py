@@ -1,0 +1,86 @@
+"""`txray replay`: the story of a training from the checkpoints that it left."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from txray.cli import options
+
+
+def replay(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(
+            help="In order: a training of txray, folders checkpoint-500 of transformers or a folder of such, files "
+            ".ckpt of Lightning or a folder of such.",
+            show_default=False,
+        ),
+    ],
+    kind: options.Format,
+    text: options.Text,
+    out: options.Out,
+    split: options.Split = None,
+    layer: options.Layers = ["rnn"],  # noqa: B006
+    feature: options.Features = ["token"],  # noqa: B006
+    selection: options.SelectionName = "max-1",
+    tagger: options.TaggerFolder = None,
+    max_words: options.MaxWords = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", help="step or epoch; epochs for txray's own trainings, else steps, by default."
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            help="For checkpoints of Lightning: a model, as for 'txray collect', that takes their weights.",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", help="Begins the names of these weights in the checkpoint.")
+    ] = "model.",
+    weight: options.Weight = "mean",
+    level: options.Level = 0.05,
+    permutations: options.Permutations = 2_000,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+) -> None:
+    """Collect a stage of every checkpoint of a training, and follow the neurons through them.
+
+    Interrupted, the same command goes on where it stopped; checkpoints that have come since are added. The result is
+    that of a tracker that watched the training: stages in OUT/stages, tables in OUT/timeline.
+    """
+    from txray.cli.tables import print_timeline
+    from txray.models import load_model
+    from txray.tracking import Probe
+    from txray.tracking import replay as replay_training
+    from txray.training import device_of
+
+    corpus = options.open_corpus(kind, text, split, seed)
+    if tagger is not None:
+        from txray.corpus import Tagger
+
+        corpus = corpus.annotate(Tagger.load(tagger), "pos")
+    found = replay_training(
+        checkpoints,
+        Probe(corpus, layer, feature, selection, max_words),
+        out,
+        unit=unit,  # type: ignore[arg-type]  # the tracker checks it
+        base=None if base is None else partial(load_model, base, head="saved"),
+        prefix=prefix,
+        device=str(device_of(device)),
+        weight=weight,
+        level=level,
+        permutations=permutations,
+        seed=seed,
+    )
+    for name, story in found.items():
+        typer.echo(f"feature {name}:")
+        print_timeline(story)
+    typer.echo(f"stages and tables in {out}; look at them with 'txray serve {out}'")

@@ -1,0 +1,242 @@
+"""A plain loop that is watched: what is kept, what is told, and that training does not notice."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+import txray
+from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
+from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
+from txray.tracking import FIGURES, Tracker
+from txray.transfer import change_measures, stage_measures
+
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+
+
+def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tuple[Loop, Tracker, Any]:
+    """A training with a tracker."""
+    loop = Loop(untrained())
+    tracker = Tracker(probe(("token", "pos")), folder, every=every, **{**FAST, **options})
+    tracker.begin(loop.model)
+    for _ in range(steps):
+        tracker.step(loop.model, loss=loop.step())
+    return loop, tracker, tracker.end(loop.model)
+
+
+def test_looks_are_taken_before_every_so_many_steps_and_in_the_end(tmp_path: Path) -> None:
+    logger = Remembering()
+    _, tracker, found = watched(tmp_path / "run", loggers=[logger])
+    names = ["step-000000", "step-000002", "step-000004", "step-000005"]
+    assert [folder.name for folder in tracker.stages] == names
+    assert [(folder.name, step) for folder, step in logger.stages] == list(
+        zip(names, (0, 2, 4, 5), strict=True)
+    )
+    assert list(found) == ["token", "pos"]
+    assert found["token"].names == names
+    assert found["token"].stages["loss"].null_count() == 1
+    assert (tmp_path / "run" / "timeline" / "pos" / "timeline.json").is_file()
+    assert logger.closed == 1
+    record = json.loads((tmp_path / "run" / "tracking.json").read_text())
+    assert [look["number"] for look in record["looks"]] == [0, 2, 4, 5]
+    assert 0 < record["looks"][1]["seconds"] < 60
+    assert record["looks"][1]["trained"] > 0
+
+
+def test_training_does_not_notice(tmp_path: Path) -> None:
+    bare = Loop(untrained())
+    losses = [bare.step() for _ in range(5)]
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker.begin(loop.model)
+    seen = []
+    for _ in range(5):
+        seen.append(loop.step())
+        gradients = [parameter.grad.clone() for parameter in loop.model.parameters()]  # type: ignore[union-attr]
+        tracker.step(loop.model)
+        assert all(module.training for module in loop.model.modules())
+        assert all(map(torch.equal, gradients, (parameter.grad for parameter in loop.model.parameters())))
+    tracker.end(loop.model)
+    assert seen == losses
+    assert all(map(torch.equal, bare.model.state_dict().values(), loop.model.state_dict().values()))
+    assert not loop.model.rnn._forward_hooks
+
+
+def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
+    logger = Remembering()
+    _, tracker, found = watched(tmp_path / "run", loggers=[logger])
+    for kind, story in found.items():
+        steps = {name: int(name.split("-")[1]) for name in story.names}
+        for row in story.stages.iter_rows(named=True):
+            told = logger.values[steps[row["stage"]]]
+            for name in stage_measures(txray.load_stage(tracker.stages[0]), kind):
+                assert told.get(f"txray/rnn/{kind}/{name}") == row[name], name
+        rows = story.changes.filter(pl.col("reference").is_in(["previous", "first"]))
+        assert len(rows) == 6
+        for row in rows.iter_rows(named=True):
+            told = logger.values[steps[row["after"]]]
+            for name in change_measures(story.steps["rnn"][0]):
+                place = f"txray/rnn/{kind}/{row['reference']}/{name}"
+                assert told.get(place) == pytest.approx(row[name], rel=1e-12), place
+            assert told[f"txray/rnn/{kind}/{row['reference']}/changed"] <= 16
+        assert logger.tables[f"txray/{kind}/changes", 5].equals(story.changes)
+        assert logger.tables[f"txray/rnn/{kind}/most_changed", 5]["neuron"].n_unique() == 16
+    assert ("txray/rnn/token/hellinger_length", 2) in logger.figures
+    assert ("txray/rnn/token/hellinger_length", 0) not in logger.figures
+    assert {name for name, step in logger.figures if "/pos/" in name and step == 5} == {
+        f"txray/rnn/pos/{name}" for name in ("hellinger_length", "timeline", "distances", "flow")
+    }
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_of_a_look_can_be_drawn(figure: str, tmp_path: Path) -> None:
+    logger = Remembering()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrackingWarning)
+        watched(tmp_path / "run", steps=1, loggers=[logger], figures=[figure])
+    assert {f"txray/rnn/{kind}/{figure}" for kind in ("token", "pos")} < {name for name, _ in logger.figures}
+
+
+def test_without_tests_of_chance_the_rest_is_told(tmp_path: Path) -> None:
+    logger = Remembering()
+    _, _, found = watched(tmp_path / "run", steps=2, loggers=[logger], permutations=0, figures=["volcano"])
+    told = logger.values[2]
+    assert "txray/rnn/token/previous/changed" not in told
+    assert told["txray/rnn/token/previous/shared"] > 0
+    assert told["txray/rnn/token/first/hellinger_sq_cv"] == found["token"].distances["hellinger_sq_cv"][0]
+    assert not any("volcano" in name for name, _ in logger.figures)
+
+
+class Broken(Remembering):
+    def scalars(self, values: Any, step: int) -> None:
+        raise ConnectionError("no\nserver")
+
+
+def test_a_logger_that_fails_is_told_of_once_and_does_not_stop_anything(tmp_path: Path) -> None:
+    broken, sound = Broken(), Remembering()
+    with pytest.warns(TrackingWarning) as caught:
+        _, tracker, _ = watched(tmp_path / "run", loggers=[broken, sound])
+    told = [str(each.message) for each in caught if issubclass(each.category, TrackingWarning)]
+    assert told == ["tracking: Broken failed: no server; training goes on, and the stages are kept"]
+    assert sorted(sound.values) == [0, 2, 4, 5]
+    assert len(broken.stages) == len(tracker.stages) == 4
+
+
+def test_a_look_that_fails_is_told_of_and_training_goes_on(tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker.begin(loop.model)
+    tracker.step(loop.model)
+    weights = loop.model.rnn.weight_ih_l0
+    kept = weights.detach().clone()
+    with torch.no_grad():
+        weights.fill_(float("nan"))
+    with pytest.warns(TrackingWarning, match=r"no look at step 2: .*training goes on"):
+        tracker.step(loop.model)
+    with torch.no_grad():
+        weights.copy_(kept)
+    tracker.step(loop.model)
+    assert [folder.name for folder in tracker.stages] == ["step-000000", "step-000001", "step-000003"]
+    tracker.end(loop.model)
+    assert list(json.loads((tmp_path / "run" / "tracking.json").read_text())["failed"]) == ["2"]
+
+
+def test_what_is_asked_wrongly_shows_at_the_beginning(tmp_path: Path) -> None:
+    model = untrained()
+    for options, told in (
+        ({"unit": "word"}, "unit"),
+        ({"figures": ["pie"]}, "figure of a look"),
+        ({"weight": "heavy"}, "weight"),
+    ):
+        with pytest.raises(UnknownNameError, match=told):
+            Tracker(probe(), tmp_path / "a", **options)  # type: ignore[arg-type]
+    for options in ({"every": 0}, {"permutations": -1}, {"level": 1.0}, {"budget": -1.0}):
+        with pytest.raises(UsageError, match=next(iter(options))):
+            Tracker(probe(), tmp_path / "a", **options)  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="unknown layer 'rn'"):
+        Tracker(txray.Probe(probe().corpus, ["rn"]), tmp_path / "a").begin(model)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_budget_leaves_looks_out_and_says_how_many(tmp_path: Path) -> None:
+    with pytest.warns(TrackingWarning, match=r"took .* more than the budget of 0%"):
+        _, tracker, found = watched(tmp_path / "run", every=1, budget=1e-6)
+    assert [folder.name for folder in tracker.stages] == ["step-000000", "step-000005"]
+    assert json.loads((tmp_path / "run" / "tracking.json").read_text())["postponed"] == 5
+    assert found["token"].names == ["step-000000", "step-000005"]
+    assert tracker.spent > 0
+
+
+def test_a_training_that_goes_on_goes_on_with_the_same_story(tmp_path: Path) -> None:
+    _, _, whole = watched(tmp_path / "whole", steps=6)
+    loop = Loop(untrained())
+    tracker = Tracker(probe(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    tracker.begin(loop.model)
+    for step in range(1, 6):
+        tracker.step(loop.model, loss=loop.step())
+        if step == 3:
+            saved = copy.deepcopy(
+                (loop.model.state_dict(), loop.optimizer.state_dict(), torch.get_rng_state())
+            )
+    first = tracker.stages[0] / "manifest.json"
+    made = first.stat().st_mtime_ns
+    # Interrupted after step 5, it goes on from what was saved after step 3.
+    again = Loop(untrained(seed=9))
+    again.model.load_state_dict(saved[0])
+    again.optimizer.load_state_dict(saved[1])
+    torch.set_rng_state(saved[2])
+    resumed = Tracker(probe(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    resumed.begin(again.model, 3)
+    assert [folder.name for folder in resumed.stages] == ["step-000000", "step-000002"]
+    assert not (tmp_path / "parts" / "stages" / "step-000004").exists()
+    for _ in range(3):
+        resumed.step(again.model, loss=again.step())
+    assert same(resumed.end(again.model), whole)
+    assert first.stat().st_mtime_ns == made
+
+
+def test_the_same_training_again_keeps_its_stages(tmp_path: Path) -> None:
+    _, tracker, found = watched(tmp_path / "run")
+    made = (tracker.stages[0] / "manifest.json").stat().st_mtime_ns
+    _, again, told = watched(tmp_path / "run")
+    assert (again.stages[0] / "manifest.json").stat().st_mtime_ns == made
+    assert same(found, told)
+
+
+def test_another_training_does_not_mix_with_the_first(tmp_path: Path) -> None:
+    watched(tmp_path / "run", steps=1)
+    with pytest.raises(UsageError, match="began with other weights; give another folder"):
+        Tracker(probe(("token", "pos")), tmp_path / "run", **FAST).begin(untrained(seed=1))
+    with pytest.raises(UsageError, match="holds a tracking with features="):
+        Tracker(probe(), tmp_path / "run", **FAST)
+    with pytest.raises(UsageError, match="unit='step', asked for is unit='epoch'"):
+        Tracker(probe(("token", "pos")), tmp_path / "run", unit="epoch", **FAST)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="holds something that is no tracking"):
+        Tracker(probe(), tmp_path / "other")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 2}', "\x00"])
+def test_a_damaged_record_is_one_line(content: str, tmp_path: Path) -> None:
+    watched(tmp_path / "run", steps=1)
+    (tmp_path / "run" / "tracking.json").write_text(content)
+    with pytest.raises(StageError, match=r"tracking\.json") as caught:
+        Tracker(probe(("token", "pos")), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_story_of_many_looks_is_told_by_some_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("txray.tracking.tracker._MOST_STAGES", 3)
+    _, tracker, found = watched(tmp_path / "run", steps=6, every=1)
+    assert len(tracker.stages) == 7
+    assert found["token"].names == ["step-000000", "step-000003", "step-000006"]
