@@ -20,6 +20,7 @@ import typer.main
 from numpy.testing import assert_allclose
 
 import txray
+from tests.unit.models.hub_folders import folder_of
 from txray.cli import plot
 from txray.cli.main import app
 from txray.errors import TxrayError
@@ -42,6 +43,7 @@ PACKAGES = (
     "pruning",
     "reporting",
     "experiment",
+    "tracking",
 )
 COMMAND = typer.main.get_command(app)
 
@@ -99,6 +101,21 @@ def test_the_quickstart_runs_and_leaves_what_it_says(after_quickstart: Path) -> 
 @pytest.mark.parametrize("page", ["stages.md", "models.md"])
 def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
     assert run(page, after_quickstart)
+
+
+def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
+    folder_of("bert", tmp_path / "my-bert")
+    names = run("tracking.md", tmp_path)
+    assert names["stories"]["token"].names == ["step-000010", "step-000020"]
+    live, replayed = (stories["token"].steps for stories in (names["callback"].timelines, names["stories"]))
+    assert set(live) == {"rnn"}
+    assert len(replayed) == 2
+    for folder, first in (
+        ("watched", "step-000000"),
+        ("fine-tuning", "step-000000"),
+        ("lm/tracking", "epoch-000"),
+    ):
+        assert (tmp_path / folder / "stages" / first / "manifest.json").is_file()
 
 
 def test_the_page_on_data_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,9 +168,12 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         "compare",
         "match",
         "timeline",
+        "replay",
         "similarity",
+        "prune",
         "plot",
         "report",
+        "serve",
         "experiment",
     ):
         assert command in shown

@@ -1,0 +1,93 @@
+"""What a tracker costs: a training with it against the same training without, in turn, and whether budgets are kept.
+
+python -m benchmarks.tracking [SECONDS]      of bare training, about; 60 by default
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+import torch
+
+import txray
+from txray.models import language_model
+from txray.tracking import Probe, Tracker
+
+_ROUNDS = 3
+_CASES: tuple[tuple[str, int, float | None], ...] = (
+    ("every 10th part of the training", 10, None),
+    ("every step, budget 25 %", 0, 0.25),
+    ("every step, budget 10 %", 0, 0.10),
+    ("every step, budget 5 %", 0, 0.05),
+)
+"""What it is called, looks between the first and the last (0: every step is due), and the budget."""
+
+
+class Training:
+    """A language model of 300 units and batches of 20 x 35 words; every run is the same."""
+
+    def __init__(self) -> None:
+        self.text = txray.demo_corpus("encyclopedia", words=100_000)
+        self.probe = Probe(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
+
+    def run(self, steps: int, tracker: Tracker | None) -> tuple[float, float]:
+        """Seconds of a training, and of the story that is told in the end."""
+        model = language_model("lstm", self.text, embedding=300, hidden=300, seed=0).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+        torch.manual_seed(0)
+        begun = time.perf_counter()
+        if tracker is not None:
+            tracker.begin(model)
+        for _ in range(steps):
+            ids = torch.randint(0, len(model.vocabulary), (20, 36))
+            outputs, _ = model.hidden_states(ids[:, :-1], None)
+            scores = model.decoder(model.dropout(outputs))
+            loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), ids[:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if tracker is not None:
+                tracker.step(model, loss=float(loss))
+        if tracker is not None:
+            tracker.look(model, steps)
+        trained = time.perf_counter()
+        if tracker is not None:
+            tracker.end(model)
+        return trained - begun, time.perf_counter() - trained
+
+
+def main(seconds: float) -> None:
+    """Print one line per case."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    training = Training()
+    training.run(3, None)
+    steps = max(20, int(20 * seconds / training.run(20, None)[0]))
+    print(
+        f"{steps} steps, {training.probe.max_words:,} words per look, median of {_ROUNDS} rounds", flush=True
+    )
+    for name, looks, budget in _CASES:
+        ratios, stages, stories = [], [], []
+        for _ in range(_ROUNDS):
+            with tempfile.TemporaryDirectory() as folder:
+                every = max(1, steps // looks) if looks else 1
+                tracker = Tracker(training.probe, Path(folder) / "run", every=every, budget=budget)
+                watched, story = training.run(steps, tracker)
+                bare, _ = training.run(steps, None)
+                ratios.append(watched / bare)
+                stages.append(len(tracker.stages))
+                stories.append(story)
+        print(
+            f"{name}: {median(ratios):.3f} x the bare training ({min(ratios):.3f} to {max(ratios):.3f}), "
+            f"{median(stages):.0f} stages; the story in the end {median(stories):.1f} s beside {bare:.1f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)

@@ -1,0 +1,63 @@
+"""`txray replay` and `txray train --track`: the same story, from without and from within."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from txray.cli.main import _exit_code
+
+LM = (
+    *("train", "lm", "-f", "demo", "-t", "encyclopedia", "--words", "3000", "--evaluation-words", "1200"),
+    *("--epochs", "2", "--hidden", "12", "--embedding", "8", "--device", "cpu"),
+)
+TEXT = ("-f", "demo", "-t", "encyclopedia", "--split", "validation", "--max-words", "1200")
+
+
+def txray(*arguments: object) -> int:
+    return _exit_code([str(argument) for argument in arguments])
+
+
+def test_a_tracked_training_and_its_replay_tell_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert txray(*LM, "--out", tmp_path / "lm", "--track") == 0
+    capsys.readouterr()
+    assert txray("replay", tmp_path / "lm", *TEXT, "--out", tmp_path / "again") == 0
+    told = capsys.readouterr().out
+    for shown in ("feature token:", "epoch-002", "confident_gained", "perplexity", "txray serve"):
+        assert shown in told
+    for name in ("stages", "changes", "flows", "distances"):
+        live, replayed = (
+            pl.read_parquet(folder / "timeline" / "token" / f"{name}.parquet")
+            for folder in (tmp_path / "lm" / "tracking", tmp_path / "again")
+        )
+        assert live.equals(replayed)
+    assert txray(*LM, "--out", tmp_path / "bare") == 0
+    assert (tmp_path / "lm" / "epoch-002" / "model.safetensors").read_bytes() == (
+        tmp_path / "bare" / "epoch-002" / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        (("replay", "nowhere", *TEXT, "-o", "{out}"), 1, "nowhere: no checkpoint"),
+        (("replay", "nowhere", *TEXT, "-o", "{out}", "--unit", "word"), 1, "nowhere"),
+        (("replay", "nowhere"), 2, "--format"),
+        ((*LM, "-o", "{out}", "--budget", "0.1"), 2, "--budget 0.1 without --track"),
+        ((*LM, "-o", "{out}", "--track", "--budget", "-1"), 2, "budget=-1.0"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: tuple[str, ...], exit_code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert txray(*(argument.format(out=out) for argument in arguments)) == exit_code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert says in told.err
+    assert not out.exists()
