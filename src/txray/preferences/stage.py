@@ -76,6 +76,11 @@ class Stage:
     def __repr__(self) -> str:
         return f"Stage({self.name!r}, layers={list(self.layers)}, features={list(self.features)})"
 
+    def _repr_html_(self) -> str:
+        from txray.preferences.overview import stage_html
+
+        return stage_html(self)
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in the order of collection."""

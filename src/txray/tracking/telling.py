@@ -11,17 +11,25 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from txray import plots
 from txray.errors import TrackingWarning, TxrayError, UnknownNameError
+from txray.plots import (
+    hellinger_length,
+    knowledge_flow,
+    length_shift,
+    mass_activation,
+    stage_distances,
+    volcano,
+)
+from txray.plots import timeline as draw_timeline
 from txray.preferences import Stage
 from txray.tracking.loggers import Logger
 from txray.transfer import Comparison, Timeline, change_measures, stage_measures
 
 FIGURES: Mapping[str, Callable[[Comparison], go.Figure]] = {
-    "hellinger_length": plots.hellinger_length,
-    "volcano": plots.volcano,
-    "length_shift": plots.length_shift,
-    "mass_activation": lambda comparison: plots.mass_activation([comparison.before, comparison.after]),
+    "hellinger_length": hellinger_length,
+    "volcano": volcano,
+    "length_shift": length_shift,
+    "mass_activation": lambda comparison: mass_activation([comparison.before, comparison.after]),
 }
 """What can be drawn of every look and the one before."""
 
@@ -80,9 +88,9 @@ class Telling:
         """Tell the whole story, once it is over."""
         if not self._loggers:
             return
-        drawn = {"timeline": plots.timeline, "distances": plots.stage_distances}
+        drawn = {"timeline": draw_timeline, "distances": stage_distances}
         if len(timeline.names) <= _FLOW:
-            drawn["flow"] = plots.knowledge_flow
+            drawn["flow"] = knowledge_flow
         for layer in timeline.steps:
             for name, draw in drawn.items():
                 place = f"{_TOP}/{layer}/{timeline.feature}/{name}"

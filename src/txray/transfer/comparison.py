@@ -71,6 +71,11 @@ class Comparison:
             )
         return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: {counts})"
 
+    def _repr_html_(self) -> str:
+        from txray.transfer.overview import comparison_html
+
+        return comparison_html(self)
+
     def save(self, folder: Path | str) -> Path:
         """Write neurons.parquet, neurons.csv and summary.json, all or nothing; returns the folder.
 

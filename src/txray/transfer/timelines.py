@@ -70,6 +70,11 @@ class Timeline:
             f"{self.feature!r})"
         )
 
+    def _repr_html_(self) -> str:
+        from txray.transfer.overview import timeline_html
+
+        return timeline_html(self)
+
     @property
     def names(self) -> list[str]:
         """Of the stages, in order."""

@@ -1,0 +1,77 @@
+"""How results show themselves in a notebook: a heading, sentences and small tables, in the notebook's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from numbers import Real
+
+_CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
+_LONGEST = 80
+"""Letters of a cell; the rest of a long word is left out, and says so."""
+
+Row = Sequence[object]
+
+
+def card(title: str, sentences: Iterable[str], *tables: str) -> str:
+    """HTML of one result.
+
+    Args:
+        title: plain text.
+        sentences: plain text.
+        tables: HTML, of `table`.
+    """
+    told = " ".join(escape(_visible(sentence)) for sentence in sentences)
+    return (
+        f'<div class="txray" style="line-height:1.5"><b>{escape(_visible(title))}</b>'
+        f"{f'<div>{told}</div>' if told else ''}{''.join(tables)}</div>"
+    )
+
+
+def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
+    """HTML of a small table; numbers stand on the right, and what is not known is a dash."""
+    listed = [list(row) for row in rows]
+    right = [
+        any(_is_number(row[i]) for row in listed)
+        and all(row[i] is None or _is_number(row[i]) for row in listed)
+        for i in range(len(headings))
+    ]
+    aligned = [f"{_CELL};text-align:{'right' if each else 'left'}" for each in right]
+    head = "".join(
+        f'<th scope="col" style="{style}">{escape(_visible(name))}</th>'
+        for name, style in zip(headings, aligned, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{style}"><bdi>{escape(_shown(value))}</bdi></td>'
+            for value, style in zip(row, aligned, strict=True)
+        )
+        + "</tr>"
+        for row in listed
+    )
+    return (
+        '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:.6em 0;font-size:90%">'
+        f'<caption style="text-align:left;opacity:.8">{escape(_visible(caption))}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _visible(str(value))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _visible(text: str) -> str:
+    """Text in which nothing steers how the rest is shown: control characters are spelled out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

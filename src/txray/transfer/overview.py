@@ -1,0 +1,102 @@
+"""Comparisons and timelines as a notebook shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from txray.notebook import card, table
+
+if TYPE_CHECKING:
+    from txray.preferences import Preferences
+    from txray.transfer.comparison import Comparison
+    from txray.transfer.timelines import Timeline
+
+_NEURONS = 10
+_WORDS = 4
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The states in a sentence, and the neurons that changed most, with what they prefer."""
+    summary = comparison.summary
+    states = ", ".join(
+        f"{summary[state]:,} {state}" for state in ("shared", "avoided", "gained", "unpreferred")
+    )
+    sentences = [f"{states}."]
+    if comparison.tested:
+        sentences.append(
+            f"{summary['changed']:,} of {summary['tested']:,} shared neurons changed at {100 * summary['level']:g} % "
+            f"false discoveries; {summary['confident_avoided']:,} avoided and {summary['confident_gained']:,} gained "
+            "are more than chance."
+        )
+    if summary["mean_hellinger"] is not None:
+        sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
+    order = "hellinger_sq_cv" if comparison.tested else "hellinger"
+    changed = (
+        comparison.neurons.filter(pl.col("state") == "shared")
+        .sort(order, descending=True, nulls_last=True)
+        .head(_NEURONS)
+    )
+    columns = ["neuron", "hellinger", *(["hellinger_sq_cv", "q_value"] if comparison.tested else [])]
+    before, after = (
+        _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
+    )
+    rows = [
+        (*row.values(), before[row["neuron"]], after[row["neuron"]])
+        for row in changed.select(columns).iter_rows(named=True)
+    ]
+    names = {"hellinger": "Hellinger distance", "hellinger_sq_cv": "change, H²", "q_value": "q-value"}
+    headings = [names.get(name, name) for name in columns]
+    told = table(
+        "Neurons that changed most, and what they prefer",
+        [*headings, f"in {comparison.before.stage}", f"in {comparison.after.stage}"],
+        rows,
+    )
+    title = f"{comparison.before.stage} → {comparison.after.stage}"
+    where = f"layer {comparison.after.layer}, {comparison.after.feature}"
+    return card(f"{title} ({where})", sentences, told if rows else "")
+
+
+def timeline_html(timeline: Timeline) -> str:
+    """A row per stage, and what became of the neurons since the one before."""
+    headings = [
+        "layer",
+        "stage",
+        "preferred",
+        "mean length",
+        *timeline.scores,
+        "change, H²",
+        "changed, of shared",
+    ]
+    steps = {
+        (row["layer"], row["after"]): row
+        for row in timeline.changes.filter(pl.col("reference") == "previous").iter_rows(named=True)
+    }
+    rows = []
+    for row in timeline.stages.iter_rows(named=True):
+        step: dict[str, Any] = steps.get((row["layer"], row["stage"]), {})
+        changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
+        scores = [row[score] for score in timeline.scores]
+        told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
+        rows.append((*told, step.get("hellinger_sq_cv"), changed))
+    names = timeline.names
+    return card(
+        f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
+        [f"{len(names)} stages; changes are those since the stage before."],
+        table("Stages", headings, rows),
+    )
+
+
+def _strongest(side: Preferences, neurons: list[int]) -> dict[int, str]:
+    """Neuron -> the features that it prefers most, beyond how often they occur."""
+    from txray.preferences import lift
+
+    totals, lifted = side.totals, lift(side)
+    told = {}
+    for neuron in neurons:
+        start, end = np.searchsorted(totals.neuron, (neuron, neuron + 1))
+        best = start + np.argsort(-lifted[start:end], kind="stable")[:_WORDS]
+        told[neuron] = " · ".join(side.features[totals.feature_id[best]].tolist())
+    return told
