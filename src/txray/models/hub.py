@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.extras import require
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def hugging_face(
         UsageError: transformers is not installed, there is no fast tokenizer, or no head that can be scored.
         SnapshotError: there is no such model, or it cannot be read.
     """
-    transformers = _transformers()
+    transformers = require("Hugging Face models need", "hf", "transformers")
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, **where)
@@ -191,14 +192,6 @@ def _both_sides(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
 def _without_cache(module: nn.Module) -> dict[str, bool]:
     """Keys and values of earlier positions are of no use here; not every model knows the word."""
     return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError("Hugging Face models need the extra 'hf': pip install 'txray[hf]'") from error
-    return transformers
 
 
 def _tokenizer(transformers: Any, name: str | Path, where: dict[str, Any]) -> Any:
