@@ -60,6 +60,7 @@ PACKAGES = (
     "pruning",
     "reporting",
     "similarity",
+    "tracking.loggers",
     "training",
     "transfer",
 )

@@ -29,6 +29,7 @@ BELOW: dict[str, set[str]] = {
     "capture": {"corpus", "models", "preferences"},
     "planting": {"corpus", "models"},
     "similarity": {"corpus", "models", "capture", "transfer"},
+    "tracking": {"corpus", "models", "capture", "preferences", "transfer", "plots"},
 }
 """Package -> the packages that it may import."""
 

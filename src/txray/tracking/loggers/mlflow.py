@@ -142,8 +142,8 @@ def mlflow_name(name: str) -> str:
 
 def _unusable(place: str, error: Exception) -> str:
     """One line on a store that cannot be used: what it says, and the ways out that need no other package."""
-    reason = " ".join(str(error).split())
+    reason = " ".join(str(error).split()).partition(". ")[0]
     return (
-        f"MLflow cannot use {place}: {reason[:300]}; name a server in MLFLOW_TRACKING_URI, install sqlalchemy and "
+        f"MLflow cannot use {place}: {reason[:200]}; name a server in MLFLOW_TRACKING_URI, install sqlalchemy and "
         "alembic for sqlite, or allow a folder by MLFLOW_ALLOW_FILE_STORE=true"
     )

@@ -31,8 +31,8 @@ def plain_rows(table: pl.DataFrame) -> list[list[Any]]:
         table: any.
 
     Returns:
-        Row by row, in the order of the columns. Numbers that are not finite are null; dates, lists and
-        whatever else there is are texts.
+        Row by row, in the order of the columns. Numbers that are not finite are null; lists (with
+        commas), dates and whatever else there is are texts.
     """
     return [[_plain(cell) for cell in row] for row in table.iter_rows()]
 
@@ -85,7 +85,7 @@ def _shown(table: pl.DataFrame) -> list[list[str]]:
 
 
 def _short(cell: Any) -> str:
-    return f"{cell:.4g}" if isinstance(cell, float) else visible(str(cell), _LONGEST_CELL)
+    return f"{cell:.4g}" if isinstance(cell, float) else visible(_text(cell), _LONGEST_CELL)
 
 
 def _line(cells: list[str]) -> str:
@@ -95,4 +95,8 @@ def _line(cells: list[str]) -> str:
 def _plain(cell: Any) -> Any:
     if isinstance(cell, float):
         return cell if math.isfinite(cell) else None
-    return cell if cell is None or isinstance(cell, bool | int | str) else str(cell)
+    return cell if cell is None or isinstance(cell, bool | int) else _text(cell)
+
+
+def _text(cell: Any) -> str:
+    return ", ".join(map(str, cell)) if isinstance(cell, list) else str(cell)

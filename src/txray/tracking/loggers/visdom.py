@@ -49,6 +49,7 @@ class VisdomLogger:
                 f"VisdomLogger: both a client and options ({', '.join(options)}) are given; give them to visdom.Visdom"
             )
         self.client = client if client is not None else _connected(visdom, options)
+        self._lines: set[str] = set()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to the line of each number; what is not finite leaves a gap.
@@ -61,13 +62,16 @@ class VisdomLogger:
         for name, value in values.items():
             # Only nan becomes null on the way; an infinity would be no JSON, and empty the whole page.
             point = float(value) if math.isfinite(value) else math.nan
+            # A file cannot be asked what there is; its first point must make the window.
+            grows = name in self._lines or not self.client.offline
+            self._lines.add(name)
             with self._sending():
                 self._sent(
                     self.client.line(
                         X=np.array([step]),
                         Y=np.array([point]),
                         win=name,
-                        update="append",
+                        update="append" if grows else None,
                         opts={"title": name, "xlabel": "step", "markers": True, "markersize": 5},
                     )
                 )
@@ -78,8 +82,14 @@ class VisdomLogger:
         Raises:
             OutputError: the server is gone.
         """
+        plain = plain_figure(figure)
+        # The window takes its title from the figure, and fails to show one that is no text.
+        title = plain["layout"].setdefault("title", {})
+        title["text"] = title.get("text") or name
+        # A figure of nothing is an error of the server.
+        plain["data"] = plain["data"] or [{"type": "scatter", "x": [], "y": []}]
         with self._sending():
-            self._sent(self.client.plotlyplot(plain_figure(figure), win=name))
+            self._sent(self.client.plotlyplot(plain, win=name))
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
         """Show the first 100 rows of a table, and how many there are, in place of the one before.
@@ -114,13 +124,13 @@ class VisdomLogger:
             yield
         except OSError as error:
             raise OutputError(
-                f"visdom server {_address(self.client)} does not answer: {_reason(error)}"
+                f"visdom at {_address(self.client)} did not take it: {_reason(error)}"
             ) from error
 
     def _sent(self, answer: Any) -> None:
         """Clients that do not raise answer with False, whatever went wrong."""
         if answer is False:
-            raise OutputError(f"visdom server {_address(self.client)} does not answer; is it still running?")
+            raise OutputError(f"visdom at {_address(self.client)} did not take it; is it still running?")
 
 
 def _connected(visdom: Any, options: dict[str, Any]) -> Any:
