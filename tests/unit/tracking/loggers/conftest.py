@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,6 +34,33 @@ SCALARS = {
     "txray/infinite": -math.inf,
 }
 """Numbers that are logged, by name."""
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Other machines that Python asked for anything meanwhile, which must be none."""
+    hosts: list[str] = []
+    connect, find = socket.socket.connect, socket.getaddrinfo
+
+    def noted(host: Any) -> None:
+        if isinstance(host, bytes):
+            host = host.decode()
+        if host not in (None, "", "localhost", "::1") and not str(host).startswith("127."):
+            hosts.append(str(host))
+
+    def connecting(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):
+            noted(address[0])
+        connect(self, address)
+
+    def finding(host: Any, *rest: Any, **options: Any) -> Any:
+        noted(host)
+        return find(host, *rest, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", connecting)
+    monkeypatch.setattr(socket, "getaddrinfo", finding)
+    yield hosts
+    assert hosts == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -66,3 +67,10 @@ def test_what_is_missing_below_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(caught.value) == (
         "this needs the extra 'some' (zipfile is missing): pip install 'txray[some]' (or do without)"
     )
+
+
+def test_a_request_to_another_machine_would_be_seen(asked: list[str]) -> None:
+    with pytest.raises(OSError, match="."):
+        socket.create_connection(("nowhere.invalid", 80), timeout=5)
+    assert asked == ["nowhere.invalid"]
+    asked.clear()

@@ -21,9 +21,8 @@ from txray.tracking.loggers.mlflow import mlflow_name
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder as MLflow's store: what it offers without a database's libraries; and no telemetry."""
+    """A folder as MLflow's store: what it offers without a database's libraries."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow.set_tracking_uri((tmp_path / "store").as_uri())

@@ -204,7 +204,6 @@ def test_a_server_that_goes_away_is_one_line(raises: bool, tmp_path: Path) -> No
         assert "\n" not in str(caught.value)
 
 
-def test_an_error_of_the_server_is_no_answer(server: Server, logger: VisdomLogger) -> None:
-    logger.client.delete_env(logger.client.env)
+def test_an_error_of_the_server_is_no_answer(logger: VisdomLogger) -> None:
     with pytest.raises(OutputError, match="500 Server Error"), logger._sending():
-        logger.client.update_window_opts("nothing", {"title": "x"})
+        logger.client.update_window_opts("nothing", {"title": "x"}, env="nowhere")
