@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from txray.errors import UsageError
 from txray.extras import require
 from txray.plots.export import to_html
 from txray.tracking.loggers.facts import stage_facts
+from txray.tracking.loggers.failures import one_line, reason
 from txray.tracking.loggers.tables import plain_rows
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ _FORBIDDEN = re.compile(r"[^\w.\- /]")
 """What no store of MLflow takes in a name."""
 _LONGEST_NAME = 200
 """Characters; every store takes 250, and a name also becomes a part of a path."""
+_TABLES = "mlflow.loggedArtifacts"
+"""The tag by which MLflow's page finds tables."""
 _LONGEST_TAG = 5000
 """Characters. Tables beyond are artifacts like any other, only that MLflow's page of tables does not list them."""
 _BATCH = 1000
@@ -70,8 +74,8 @@ class MLflowLogger:
             self.run_id = (
                 self._client.get_run(run_id).info.run_id if run_id else self._start(mlflow, experiment, name)
             )
-        # A store that cannot be used fails in its own way, with or without MLflow's error around it.
-        except (mlflow.exceptions.MlflowException, ImportError) as error:
+        # Stores fail with errors of every type, bare ones among them.
+        except Exception as error:
             raise UsageError(_unusable(mlflow.get_tracking_uri(), error)) from error
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -80,26 +84,27 @@ class MLflowLogger:
 
         now = time.time_ns() // 1_000_000
         metrics = [Metric(mlflow_name(name), float(value), now, step) for name, value in values.items()]
-        for begin in range(0, len(metrics), _BATCH):
-            self._client.log_batch(self.run_id, metrics[begin : begin + _BATCH], synchronous=True)
+        with self._logging():
+            for begin in range(0, len(metrics), _BATCH):
+                self._client.log_batch(self.run_id, metrics[begin : begin + _BATCH], synchronous=True)
 
     def figure(self, name: str, figure: go.Figure, step: int) -> None:
         """Keep a figure of one step as one HTML page, interactive and complete in itself."""
-        self._client.log_text(
-            self.run_id, to_html(figure, name=name), f"{mlflow_name(name)}/step-{step}.html"
-        )
+        page = to_html(figure, name=name)
+        with self._logging():
+            self._client.log_text(self.run_id, page, f"{mlflow_name(name)}/step-{step}.html")
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
         """Keep a table of one step, in the form that `mlflow.load_table` reads."""
         # As MLflow's own log_table has it, which would need pandas.
         content = json.dumps({"columns": table.columns, "data": plain_rows(table)}, ensure_ascii=False)
         place = f"{mlflow_name(name)}/step-{step}.json"
-        self._client.log_text(self.run_id, content, place)
-        tag = "mlflow.loggedArtifacts"
-        listed = json.loads(self._client.get_run(self.run_id).data.tags.get(tag, "[]"))
-        told = json.dumps([*listed, {"path": place, "type": "table"}])
-        if len(told) <= _LONGEST_TAG:
-            self._client.set_tag(self.run_id, tag, told)
+        with self._logging():
+            self._client.log_text(self.run_id, content, place)
+            listed = json.loads(self._client.get_run(self.run_id).data.tags.get(_TABLES, "[]"))
+            told = json.dumps([*listed, {"path": place, "type": "table"}])
+            if len(told) <= _LONGEST_TAG:
+                self._client.set_tag(self.run_id, _TABLES, told)
 
     def stage(self, folder: Path, step: int) -> None:
         """Keep a stage folder as a folder of artifacts.
@@ -109,13 +114,18 @@ class MLflowLogger:
         """
         facts = stage_facts(folder)
         place = f"txray/stage/step-{step}"
-        self._client.log_artifacts(self.run_id, str(folder), place)
-        self._client.set_tag(self.run_id, place.replace("/", "."), str(facts["stage"]))
+        with self._logging():
+            self._client.log_artifacts(self.run_id, str(folder), place)
+            self._client.set_tag(self.run_id, place.replace("/", "."), str(facts["stage"]))
 
     def close(self) -> None:
         """End the run if it was started here; everything is written already."""
         if self._own:
-            self._client.set_terminated(self.run_id)
+            with self._logging():
+                self._client.set_terminated(self.run_id)
+
+    def _logging(self) -> AbstractContextManager[None]:
+        return one_line(f"MLflow run {self.run_id}", Exception)
 
     def _start(self, mlflow: Any, experiment: str | None, name: str | None) -> str:
         if experiment is None:
@@ -142,8 +152,7 @@ def mlflow_name(name: str) -> str:
 
 def _unusable(place: str, error: Exception) -> str:
     """One line on a store that cannot be used: what it says, and the ways out that need no other package."""
-    reason = " ".join(str(error).split()).partition(". ")[0]
     return (
-        f"MLflow cannot use {place}: {reason[:200]}; name a server in MLFLOW_TRACKING_URI, install sqlalchemy and "
-        "alembic for sqlite, or allow a folder by MLFLOW_ALLOW_FILE_STORE=true"
+        f"MLflow cannot use {place}: {reason(error).partition('. ')[0]}; name a server in MLFLOW_TRACKING_URI, install "
+        "sqlalchemy and alembic for sqlite, or allow a folder by MLFLOW_ALLOW_FILE_STORE=true"
     )

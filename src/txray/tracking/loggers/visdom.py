@@ -13,6 +13,7 @@ from txray.errors import OutputError, UsageError
 from txray.extras import require
 from txray.plots.plain import plain_figure
 from txray.tracking.loggers.facts import facts_table, stage_facts
+from txray.tracking.loggers.failures import cause, one_line, reason
 from txray.tracking.loggers.tables import html_table
 
 if TYPE_CHECKING:
@@ -120,17 +121,21 @@ class VisdomLogger:
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"visdom at {_address(self.client)} did not take it: {_reason(error)}"
-            ) from error
+        with one_line(self._place, OSError):
+            try:
+                yield
+            except ConnectionError as error:
+                # The client's own, which names no reason.
+                raise OSError(reason(cause(error))) from error
+
+    @property
+    def _place(self) -> str:
+        return f"visdom at {self.client.server}:{self.client.port}"
 
     def _sent(self, answer: Any) -> None:
         """Clients that do not raise answer with False, whatever went wrong."""
         if answer is False:
-            raise OutputError(f"visdom at {_address(self.client)} did not take it; is it still running?")
+            raise OutputError(f"{self._place} did not take it; is it still running?")
 
 
 def _connected(visdom: Any, options: dict[str, Any]) -> Any:
@@ -153,21 +158,10 @@ def _connected(visdom: Any, options: dict[str, Any]) -> Any:
     except OSError as error:
         where = f"{wanted.get('server', 'http://localhost')}:{wanted.get('port', 8097)}"
         raise UsageError(
-            f"no visdom server answers at {where} ({_reason(error)}); start one with 'visdom', name another by "
+            f"no visdom server answers at {where} ({reason(cause(error))}); start one with 'visdom', name another by "
             "server= and port=, or write a file with offline=True, log_to_filename=..."
         ) from error
     except AssertionError as error:
-        raise UsageError(f"VisdomLogger: {_reason(error)}") from error
+        raise UsageError(f"VisdomLogger: {reason(error)}") from error
     finally:
         log.setLevel(level)
-
-
-def _address(client: Any) -> str:
-    return f"{client.server}:{client.port}"
-
-
-def _reason(error: BaseException) -> str:
-    """What lies behind an error of the client's, which names no reason, in one short line."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from txray.errors import UsageError
 from txray.extras import require
 from txray.plots.plain import plain_figure
 from txray.tracking.loggers.facts import stage_facts
+from txray.tracking.loggers.failures import one_line
 from txray.tracking.loggers.tables import plain_rows
 from txray.tracking.loggers.wandb_rows import STEP, Rows
 
@@ -76,17 +78,27 @@ class WandbLogger:
         artifact = self._wandb.Artifact(f"stage-{self.run.id}", "stage", metadata={**facts, "step": step})
         artifact.add_dir(str(folder))
         name = re.sub(r"[^\w.-]", "_", str(facts["stage"]), flags=re.ASCII)[:100]
-        self.run.log_artifact(artifact, aliases=["latest", f"step-{step}", *([name] if name else [])])
+        with self._logging():
+            self.run.log_artifact(artifact, aliases=["latest", f"step-{step}", *([name] if name else [])])
 
     def close(self) -> None:
-        """Write down everything, and end the run if it was started here."""
-        self._rows.close()
+        """Write down everything, and end the run if it was started here.
+
+        Raises:
+            OutputError: something waits to be written, and the run has ended.
+        """
+        with self._logging():
+            self._rows.close()
         if self._own:
             self.run.finish()
 
     def _add(self, values: dict[str, Any], step: int) -> None:
-        for name in values:
-            if name not in self._named and not name.startswith("txray/"):
-                self.run.define_metric(name, step_metric=STEP)
-            self._named.add(name)
-        self._rows.add(values, step)
+        with self._logging():
+            for name in values.keys() - self._named:
+                if not name.startswith("txray/"):
+                    self.run.define_metric(name, step_metric=STEP)
+                self._named.add(name)
+            self._rows.add(values, step)
+
+    def _logging(self) -> AbstractContextManager[None]:
+        return one_line(f"W&B run {self.run.id}", self._wandb.Error, OSError)

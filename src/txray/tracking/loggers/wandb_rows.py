@@ -37,6 +37,7 @@ class Rows:
 
     def add(self, values: Mapping[str, Any], step: int) -> None:
         """Keep values of one step."""
+        self._require_active()
         if self._waiting and self._waiting[-1][0] == step:
             self._waiting[-1][1].update(values)
         elif not self._waiting and self._written == (step, self._run.step):
@@ -47,7 +48,13 @@ class Rows:
 
     def close(self) -> None:
         """Write what waits; the last row stays open, W&B writes it with whatever comes next or at the run's end."""
-        self._write(move=True)
+        if self._waiting:
+            self._require_active()
+            self._write(move=True)
+
+    def _require_active(self) -> None:
+        """Fail at once where the run has ended; asked for its step, W&B would wait for half a minute."""
+        self._run.log({}, commit=False)
 
     def _write(self, *, move: bool) -> None:
         while self._waiting:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from tests.unit.tracking.loggers.conftest import HOSTILE, SCALARS
-from txray.errors import StageError, UsageError
+from txray.errors import OutputError, StageError, UsageError
 from txray.plots import to_html
 from txray.tracking.loggers import Logger, MLflowLogger
 from txray.tracking.loggers.mlflow import mlflow_name
@@ -204,3 +204,20 @@ def test_a_store_that_cannot_be_used_is_one_line_with_the_ways_out(monkeypatch: 
     with pytest.raises(UsageError, match="MLFLOW_ALLOW_FILE_STORE=true") as caught:
         MLflowLogger()
     assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_goes_away_is_one_line(
+    store: Path, figure: go.Figure, table: pl.DataFrame, stage_folder: Path
+) -> None:
+    logger = MLflowLogger()
+    store.rename(store.with_name("gone"))
+    for work in (
+        lambda: logger.scalars({"loss": 0.5}, 1),
+        lambda: logger.figure("map", figure, 1),
+        lambda: logger.table("changed", table, 1),
+        lambda: logger.stage(stage_folder, 1),
+        logger.close,
+    ):
+        with pytest.raises(OutputError, match=f"MLflow run {logger.run_id} did not take it: ") as caught:
+            work()
+        assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import wandb
 
 from tests.unit.tracking.loggers.conftest import HOSTILE, SCALARS
 from tests.unit.tracking.loggers.wandb_file import history, records
-from txray.errors import StageError, UsageError
+from txray.errors import OutputError, StageError, UsageError
 from txray.plots.plain import plain_figure
 from txray.tracking.loggers import Logger, WandbLogger
 
@@ -199,6 +200,26 @@ def test_people_who_count_like_the_training_are_not_disturbed(place: Path) -> No
     rows = history(place)
     assert of_theirs(rows) == [(step, step) for step in range(0, 50, 5)]
     assert of_ours(rows, "txray/a") == [(step, step) for step in range(0, 50, 10)]
+
+
+def test_a_run_that_has_ended_is_one_line_at_once(figure: go.Figure, stage_folder: Path) -> None:
+    with wandb.init() as run:
+        logger, done = WandbLogger(run), WandbLogger(run)
+        done.scalars({"txray/b": 0}, 0)
+        for step in range(2):
+            logger.scalars({"txray/a": step}, step)
+    began = time.monotonic()
+    for work in (
+        lambda: logger.scalars({"txray/a": 2}, 2),
+        lambda: logger.figure("txray/map", figure, 2),
+        lambda: logger.stage(stage_folder, 2),
+        logger.close,
+    ):
+        with pytest.raises(OutputError, match=f"W&B run {run.id} did not take it: .*finished") as caught:
+            work()
+        assert "\n" not in str(caught.value)
+    done.close()
+    assert time.monotonic() - began < 10
 
 
 def test_a_disabled_run_takes_everything(figure: go.Figure, table: pl.DataFrame, stage_folder: Path) -> None:
