@@ -137,6 +137,10 @@ def test_more_tables_than_mlflow_lists_are_kept(client: mlflow.MlflowClient) -> 
     for step in range(200):
         logger.table("txray/table-of-a-somewhat-long-name", pl.DataFrame({"a": [step]}), step)
     assert len(client.list_artifacts(logger.run_id, "txray/table-of-a-somewhat-long-name")) == 200
+    tag = client.get_run(logger.run_id).data.tags["mlflow.loggedArtifacts"]
+    # MLflow takes 5000 characters in every store, and 8000 in its own.
+    assert len(tag) <= 5000
+    assert json.loads(tag)[0]["path"].endswith("/step-0.json")
 
 
 def test_a_stage_is_kept_as_a_whole(stage_folder: Path, client: mlflow.MlflowClient, tmp_path: Path) -> None:

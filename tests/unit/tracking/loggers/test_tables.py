@@ -51,6 +51,7 @@ def test_tables_as_text_hold_every_cell(show: object, table: pl.DataFrame) -> No
     text = show(table)
     assert "<script" not in text
     assert "<a" not in text
+    assert "<i" not in text
     titles, *rows = shown_cells(text)
     assert titles == ["neuron", "distance", "word", "near <i>", "kept"]
     assert [row[1] for row in rows[:4]] == ["0.25", "", "nan", "inf"]

@@ -168,7 +168,9 @@ def test_without_a_server_a_file_is_written_that_a_server_shows(
     assert server.window("changed", "replayed")["type"] == "text"
 
 
-def test_no_server_is_one_line_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_server_is_one_line_at_once(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     began = time.monotonic()
     port = free_port()
     with pytest.raises(
@@ -178,6 +180,7 @@ def test_no_server_is_one_line_at_once(capfd: pytest.CaptureFixture[str]) -> Non
     assert time.monotonic() - began < 5
     assert "\n" not in str(e.value)
     assert capfd.readouterr() == ("", "")
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("options", [{"offline": True}, {"base_url": "no-slash"}])
