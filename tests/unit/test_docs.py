@@ -42,6 +42,7 @@ PACKAGES = (
     "pruning",
     "reporting",
     "experiment",
+    "tracking.loggers",
 )
 COMMAND = typer.main.get_command(app)
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ def test_scalars_are_lines_that_grow(server: Server, logger: VisdomLogger) -> No
     assert line["x"] == [0, 10, 20, 30]
     assert line["y"] == [0.5, None, None, 0.75]
     assert window["title"] == name
+    assert "Visdom-Socket-Thread" not in [thread.name for thread in threading.enumerate()]
     assert server.window("other", logger.client.env)["content"]["data"][0]["y"] == [-1] * 4
 
 
