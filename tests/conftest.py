@@ -12,6 +12,10 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
+# Trackers tell their makers of their use, unless they are told not to before they are imported.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["WANDB_ERROR_REPORTING"] = "false"
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

@@ -44,6 +44,7 @@ PACKAGES = (
     "reporting",
     "experiment",
     "tracking",
+    "tracking.loggers",
 )
 COMMAND = typer.main.get_command(app)
 
@@ -155,6 +156,25 @@ def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) ->
     called = dict(names["called"]["group"].value_counts().iter_rows())
     assert called["changed"] >= 45
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
+
+
+def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    # The page sets them for good.
+    for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")
+    wandb.teardown()
+    names = run("trackers.md", tmp_path)
+    wandb.teardown()
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
+    assert list(tmp_path.glob("runs/first/events.*"))
+    assert len(list(tmp_path.glob("mlruns/*/*/artifacts/txray/stage/step-100/manifest.json"))) == 1
+    assert len((tmp_path / "visdom.log").read_text().splitlines()) == 4
+    told = {row[0].strip("`") for row in table("trackers.md", "# Trackers")}
+    assert told | {"Logger"} == set(names["txray"].tracking.loggers.__all__)
 
 
 def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None:

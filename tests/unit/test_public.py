@@ -65,6 +65,7 @@ PACKAGES = (
     "reporting",
     "similarity",
     "tracking",
+    "tracking.loggers",
     "training",
     "transfer",
 )

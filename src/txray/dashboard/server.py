@@ -24,6 +24,7 @@ from txray.dashboard.results import Choices
 from txray.dashboard.stages import Library
 from txray.dashboard.view import View, completed
 from txray.errors import ExposedWarning, TxrayError, UsageError
+from txray.extras import require
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -146,7 +147,7 @@ def serve(
     Warns:
         ExposedWarning: other machines can reach it.
     """
-    _require_dash()
+    require("the dashboard needs", "dashboard", "dash", "waitress")
     if weight not in WEIGHTS:
         raise UsageError(f"dashboard: weight {weight!r}; it must be one of {', '.join(WEIGHTS)}")
     if not 0 < level < 1 or permutations < 0:
@@ -208,17 +209,6 @@ def _warm(desk: Desk) -> None:
             if view.feature in stage.features:
                 desk.digest(stage, view.feature)
                 stage.vocabulary(view.feature)
-
-
-def _require_dash() -> None:
-    try:
-        import dash
-        import waitress
-    except ImportError as error:
-        raise UsageError(
-            f"the dashboard needs the extra 'dashboard' ({error.name} is missing): pip install 'txray[dashboard]'"
-        ) from error
-    del dash, waitress
 
 
 def _folders(

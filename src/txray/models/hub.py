@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.extras import require
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def hugging_face(
         UsageError: transformers is not installed, there is no fast tokenizer, or no head that can be scored.
         SnapshotError: there is no such model, or it cannot be read.
     """
-    transformers = _transformers()
+    transformers = require("Hugging Face models need", "hf", "transformers")
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, **where)
@@ -245,14 +246,6 @@ def _without_cache(module: nn.Module) -> dict[str, bool]:
     return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
 
 
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError("Hugging Face models need the extra 'hf': pip install 'txray[hf]'") from error
-    return transformers
-
-
 def _taking_words(tokenizer: Any) -> Any:
     """The tokenizer, such that it can be given the words of a text one by one."""
     try:
@@ -261,7 +254,7 @@ def _taking_words(tokenizer: Any) -> Any:
         # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
         with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
             tokenizer.save_pretrained(folder)
-            return _transformers().AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
+            return type(tokenizer).from_pretrained(folder, add_prefix_space=True)
     return tokenizer
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import plotly.graph_objects as go
 
 from txray.errors import OutputError, UnknownNameError, UsageError
+from txray.extras import require
 from txray.files import atomic_file, write_text
 
 SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
@@ -80,6 +81,20 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     return list(targets)
 
 
+def to_png(figure: go.Figure, *, name: str = "figure") -> bytes:
+    """A figure as the bytes of a PNG, two pixels per pixel of the figure.
+
+    Args:
+        figure: any.
+        name: what errors call it.
+
+    Raises:
+        UsageError: kaleido or the browser is missing.
+        OutputError: the browser failed.
+    """
+    return _rendered({Path(f"{name}.png"): figure})[0]
+
+
 def to_html(figure: go.Figure, *, name: str = "figure") -> str:
     """One whole HTML page that makes no request to any host; the same figure gives the same text.
 
@@ -101,20 +116,11 @@ def to_html(figure: go.Figure, *, name: str = "figure") -> str:
     )
 
 
-def _kaleido(path: Path) -> Any:
-    try:
-        import kaleido
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: {path.suffix} needs the extra 'export': pip install 'txray[export]' "
-            "(or write .html or .json)"
-        ) from error
-    return kaleido
-
-
 def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
     first = next(iter(images))
-    kaleido = _kaleido(first)
+    kaleido = require(
+        f"{first}: {first.suffix} needs", "export", "kaleido", otherwise="or write .html or .json"
+    )
     from kaleido.errors import ChromeNotFoundError
 
     async def render() -> list[bytes]:

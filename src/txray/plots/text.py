@@ -39,22 +39,23 @@ _WIDTH_FULL = 1000
 _BOLD = 1.13
 
 
-def visible(word: str) -> str:
+def visible(word: str, longest: int = LONGEST_WORD) -> str:
     """A word as one short line of plain text in which nothing is hidden.
 
     Control characters, line ends, unpaired surrogates and characters that reorder text become visible
-    signs; words of more than `LONGEST_WORD` characters end in an ellipsis; words of a right-to-left script
+    signs; words of more than `longest` characters end in an ellipsis; words of a right-to-left script
     are isolated so that they do not reorder their neighbours; the empty word reads `(empty)`.
 
     Args:
         word: any text. Not markup yet: see `markup`.
+        longest: characters, at least as many as `LONGEST_WORD`.
     """
     if _ORDINARY.fullmatch(word):
         return word
     if not word:
         return "(empty)"
-    if len(word) > LONGEST_WORD:
-        word = word[: LONGEST_WORD - 1] + "…"
+    if len(word) > longest:
+        word = word[: longest - 1] + "…"
     plain = "".join(_visible_character(character) for character in word)
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in plain):
         return f"\u2068{plain}\u2069"

@@ -10,14 +10,13 @@ from typing import Any
 from torch import nn
 
 from txray.errors import UsageError
+from txray.extras import require
 from txray.models import TextModel, from_transformers
 from txray.tracking.probe import Probe
 from txray.tracking.tracker import Tracker, Unit
 
-try:
-    from transformers import TrainerCallback
-except ImportError as error:
-    raise UsageError("the callback for transformers needs the extra 'hf': pip install 'txray[hf]'") from error
+require("the callback for transformers needs", "hf", "transformers")
+from transformers import TrainerCallback  # noqa: E402  # in one line where it is missing
 
 STATE = "trainer_state.json"
 """The file of a checkpoint that tells how far the training was."""

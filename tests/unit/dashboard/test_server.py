@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import http.client
 import json
 import os
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -274,14 +274,7 @@ def test_stages_that_cannot_be_served_are_errors(
 def test_without_dash_one_line_names_the_extra(
     serve: Serve, folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "dash":
-            raise ModuleNotFoundError("No module named 'dash'", name="dash")
-        return plain(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "dash", None)
     with pytest.raises(
         UsageError, match=r"needs the extra 'dashboard' \(dash is missing\): pip install"
     ) as e:
