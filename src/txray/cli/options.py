@@ -10,9 +10,12 @@ import typer
 from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import polars as pl
 
     from txray.corpus import Corpus
+    from txray.tracking import Logger
 
 FORMATS = "wikitext, imdb, conllu, text, jsonl, or demo (the embedded corpus)"
 
@@ -66,6 +69,36 @@ def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpu
     if kind == "demo":
         return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
     return read_corpus(kind, text, split=split)
+
+
+LoggerNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        help="Tell wandb, tensorboard, mlflow or visdom, as their own settings say; again for each.",
+    ),
+]
+
+
+def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
+    """The loggers of these names; TensorBoard's files go into a folder beside `out`.
+
+    Raises:
+        UnknownNameError: no such logger.
+        UsageError: its library is missing, or it cannot be reached.
+    """
+    from txray.tracking import loggers
+
+    made: dict[str, Callable[[], Logger]] = {
+        "wandb": lambda: loggers.WandbLogger(project="txray"),
+        "tensorboard": lambda: loggers.TensorBoardLogger(out.with_name(f"{out.name}-tensorboard")),
+        "mlflow": lambda: loggers.MLflowLogger(),
+        "visdom": lambda: loggers.VisdomLogger(),
+    }
+    for name in names or ():
+        if name not in made:
+            raise UnknownNameError.of("logger", name, made)
+    return [made[name]() for name in names or ()]
 
 
 Weight = Annotated[

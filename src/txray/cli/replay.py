@@ -45,6 +45,7 @@ def replay(
     prefix: Annotated[
         str, typer.Option("--prefix", help="Begins the names of these weights in the checkpoint.")
     ] = "model.",
+    logger: options.LoggerNames = None,
     weight: options.Weight = "mean",
     level: options.Level = 0.05,
     permutations: options.Permutations = 2_000,
@@ -75,6 +76,7 @@ def replay(
         base=None if base is None else partial(load_model, base, head="saved"),
         prefix=prefix,
         device=str(device_of(device)),
+        loggers=options.open_loggers(logger, out),
         weight=weight,
         level=level,
         permutations=permutations,

@@ -38,15 +38,19 @@ Budget = Annotated[
 ]
 
 
-def _callbacks(track: bool, budget: float | None, corpus: Corpus, out: Path) -> list[Callback]:
+def _callbacks(
+    track: bool, budget: float | None, logger: list[str] | None, corpus: Corpus, out: Path
+) -> list[Callback]:
     """What watches the training."""
     if not track:
-        if budget is not None:
-            raise UsageError(f"train: --budget {budget} without --track; add it")
+        for option, value in (("--budget", budget), ("--logger", logger)):
+            if value:
+                raise UsageError(f"train: {option} {value} without --track; add it")
         return []
     from txray.tracking import LightningCallback, Probe
 
-    return [LightningCallback(Probe(corpus, ["rnn"]), out / "tracking", budget=budget)]
+    loggers = options.open_loggers(logger, out)
+    return [LightningCallback(Probe(corpus, ["rnn"]), out / "tracking", budget=budget, loggers=loggers)]
 
 
 @app.command()
@@ -81,6 +85,7 @@ def lm(
     patience: Patience = None,
     track: Track = False,
     budget: Budget = None,
+    logger: options.LoggerNames = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -128,7 +133,7 @@ def lm(
         patience=patience,
         seed=seed,
         device=device,
-        callbacks=_callbacks(track, budget, scored[0], out),
+        callbacks=_callbacks(track, budget, logger, scored[0], out),
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
@@ -150,6 +155,7 @@ def classifier(
     ] = 400,
     track: Track = False,
     budget: Budget = None,
+    logger: options.LoggerNames = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -176,7 +182,7 @@ def classifier(
         max_length=max_length,
         seed=seed,
         device=device,
-        callbacks=_callbacks(track, budget, validation, out),
+        callbacks=_callbacks(track, budget, logger, validation, out),
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from txray.cli.main import _exit_code
 
@@ -23,12 +24,13 @@ def txray(*arguments: object) -> int:
 def test_a_tracked_training_and_its_replay_tell_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert txray(*LM, "--out", tmp_path / "lm", "--track") == 0
+    assert txray(*LM, "--out", tmp_path / "lm", "--track", "--logger", "tensorboard") == 0
     capsys.readouterr()
     assert txray("replay", tmp_path / "lm", *TEXT, "--out", tmp_path / "again") == 0
     told = capsys.readouterr().out
     for shown in ("feature token:", "epoch-002", "confident_gained", "perplexity", "txray serve"):
         assert shown in told
+    assert EventAccumulator(str(tmp_path / "lm-tensorboard")).Reload().Tags()["scalars"]
     for name in ("stages", "changes", "flows", "distances"):
         live, replayed = (
             pl.read_parquet(folder / "timeline" / "token" / f"{name}.parquet")
@@ -49,6 +51,8 @@ def test_a_tracked_training_and_its_replay_tell_the_same(
         (("replay", "nowhere"), 2, "--format"),
         ((*LM, "-o", "{out}", "--budget", "0.1"), 2, "--budget 0.1 without --track"),
         ((*LM, "-o", "{out}", "--track", "--budget", "-1"), 2, "budget=-1.0"),
+        ((*LM, "-o", "{out}", "--logger", "mlflow"), 2, "--logger ['mlflow'] without --track"),
+        ((*LM, "-o", "{out}", "--track", "--logger", "wand"), 2, "did you mean 'wandb'"),
     ],
 )
 def test_mistakes_are_one_line(
