@@ -24,7 +24,6 @@ from txray.dashboard.results import Choices
 from txray.dashboard.stages import Library
 from txray.dashboard.view import View, completed
 from txray.errors import ExposedWarning, TxrayError, UsageError
-from txray.extras import require
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -141,13 +140,12 @@ def serve(
         The dashboard: in a notebook it shows itself; its `close` ends it.
 
     Raises:
-        UsageError: no stage, two of one name, a port that is taken, an unknown weight, or dash is not installed.
+        UsageError: no stage, two of one name, a port that is taken, or an unknown weight.
         StageError: a folder that holds no stage.
 
     Warns:
         ExposedWarning: other machines can reach it.
     """
-    require("the dashboard needs", "dashboard", "dash", "waitress")
     if weight not in WEIGHTS:
         raise UsageError(f"dashboard: weight {weight!r}; it must be one of {', '.join(WEIGHTS)}")
     if not 0 < level < 1 or permutations < 0:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import socket
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -269,17 +268,6 @@ def test_stages_that_cannot_be_served_are_errors(
         serve(folders[0], stages["start"])
     with pytest.raises(StageError, match="no stage folder"):
         serve(tmp_path)
-
-
-def test_without_dash_one_line_names_the_extra(
-    serve: Serve, folders: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "dash", None)
-    with pytest.raises(
-        UsageError, match=r"needs the extra 'dashboard' \(dash is missing\): pip install"
-    ) as e:
-        serve(folders[0])
-    assert "\n" not in str(e.value)
 
 
 def test_in_a_notebook_it_shows_itself(serve: Serve, folders: list[Path]) -> None:
