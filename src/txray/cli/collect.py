@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from txray.cli import annotations, options
+from txray.cli import annotate, options
 from txray.errors import UsageError
 
 
@@ -29,8 +29,8 @@ def collect(
     feature: options.Features = ["token"],  # noqa: B006
     selection: options.SelectionName = "max-1",
     tagger: options.TaggerFolder = None,
-    lexicon: annotations.Lexicons = None,
-    spacy: annotations.Pipelines = None,
+    lexicon: annotate.Lexicons = None,
+    spacy: annotate.Pipelines = None,
     max_words: options.MaxWords = None,
     shard: Annotated[
         str | None,
@@ -87,7 +87,7 @@ def collect(
     corpus = corpus if max_words is None else corpus.take(max_words)
     if shard is not None:
         corpus = corpus.shard(*_part(shard))
-    corpus = annotations.annotated(corpus, tagger, lexicon, spacy)
+    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     stage = collect_stage(
         load_model(model).to(device_of(device)),
         corpus,
