@@ -87,7 +87,9 @@ class TestRules:
     @pytest.mark.parametrize("name", ["token", "subword", "output", "label"])
     def test_a_name_that_would_be_hidden_is_refused(self, name: str) -> None:
         corpus = Corpus.from_documents("c", [document("a")])
-        with pytest.raises(UsageError, match=f"corpus 'c': annotation '{name}' is a kind of feature of its own"):
+        with pytest.raises(
+            UsageError, match=f"corpus 'c': annotation '{name}' is a kind of feature of its own"
+        ):
             corpus.annotate(annotators.words(str.upper, name))
 
     @pytest.mark.parametrize(
@@ -155,7 +157,9 @@ class TestWords:
     @pytest.mark.parametrize("value", [0.5, b"x", ["a"]])
     def test_other_values_are_refused(self, value: object) -> None:
         annotator = annotators.words(lambda word: value, "x")
-        with pytest.raises(UsageError, match=rf"'x': the function gave {type(value).__name__} .* for the word 'w'"):
+        with pytest.raises(
+            UsageError, match=rf"'x': the function gave {type(value).__name__} .* for the word 'w'"
+        ):
             annotated(annotator, "w")
 
     @pytest.mark.parametrize(("function", "name"), [("no function", "x"), (str.upper, ""), (str.upper, None)])
@@ -186,7 +190,8 @@ class TestLexicon:
     def emotions(self, write: Containers) -> Path:
         return write.plain(
             "emotions.tsv",
-            "Happy\tjoy\tpositive\nhappy\tcalm\n\nsad\tsadness\n*\tstar\nf**k\tangry words\nlov*\tjoy\nlove\tpositive\n",
+            "Happy\tjoy\tpositive\nhappy\tcalm\n\nsad\tsadness\n*\tstar\nf**k\tangry words\n"
+            "lov*\tjoy\nlove\tpositive\n",
         )
 
     def test_words_get_their_categories(self, emotions: Path) -> None:
@@ -211,8 +216,15 @@ class TestLexicon:
     def test_some_categories_alone(self, emotions: Path) -> None:
         lexicon = annotators.lexicon(emotions, "mood", categories=["positive", "sadness"])
         assert lexicon.name == "mood"
-        assert annotated(lexicon, "happy", "sad", "lovely", "love") == ("positive", "sadness", "O", "positive")
-        with pytest.raises(UnknownNameError, match=r"emotions\.tsv: unknown category 'positiv' .did you mean"):
+        assert annotated(lexicon, "happy", "sad", "lovely", "love") == (
+            "positive",
+            "sadness",
+            "O",
+            "positive",
+        )
+        with pytest.raises(
+            UnknownNameError, match=r"emotions\.tsv: unknown category 'positiv' .did you mean"
+        ):
             annotators.lexicon(emotions, categories=["positiv"])
         for nothing in ([], "joy"):
             with pytest.raises(UsageError, match="give a list of at least one category"):
@@ -220,7 +232,12 @@ class TestLexicon:
 
     def test_a_dictionary_with_numbered_categories(self, write: Containers) -> None:
         lexicon = annotators.lexicon(write.plain("LIWC.dic", LIWC))
-        assert annotated(lexicon, "The", "happiness", "well", "sea") == ("funct", "posemo", "funct|posemo", "O")
+        assert annotated(lexicon, "The", "happiness", "well", "sea") == (
+            "funct",
+            "posemo",
+            "funct|posemo",
+            "O",
+        )
 
     def test_it_may_be_compressed_and_come_from_anywhere(self, write: Containers) -> None:
         plain = annotators.lexicon(write.plain("a.tsv", "\ufeffcafé\tplace\r\nno\tneg\t\t\r\n"))
@@ -285,12 +302,17 @@ class TestLexicon:
             min_size=1,
         )
     )
-    def test_any_table_is_read_back(self, table: dict[str, set[str]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_any_table_is_read_back(
+        self, table: dict[str, set[str]], tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
         folded: dict[str, set[str]] = {}
         for word, categories in table.items():
             folded.setdefault(word.casefold(), set()).update(categories)
         file = tmp_path_factory.mktemp("lexicon") / "any.tsv"
-        lines = ["first\tjoy", *("\t".join([word, *sorted(categories)]) for word, categories in table.items())]
+        lines = [
+            "first\tjoy",
+            *("\t".join([word, *sorted(categories)]) for word, categories in table.items()),
+        ]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
         lexicon = annotators.lexicon(file)
         for word, value in zip(table, lexicon(document(*table)), strict=True):

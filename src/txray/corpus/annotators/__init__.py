@@ -3,10 +3,10 @@
 Pass one to `Corpus.annotate`; the annotation is then a kind of feature for `txray.collect`.
 """
 
-from txray.corpus.annotators.flair import flair
-from txray.corpus.annotators.lexicon import lexicon
-from txray.corpus.annotators.spacy import spacy
-from txray.corpus.annotators.stanza import stanza
-from txray.corpus.annotators.words import words
+from txray.corpus.annotators.by_flair import flair
+from txray.corpus.annotators.by_lexicon import lexicon
+from txray.corpus.annotators.by_spacy import spacy
+from txray.corpus.annotators.by_stanza import stanza
+from txray.corpus.annotators.by_word import words
 
 __all__ = ["flair", "lexicon", "spacy", "stanza", "words"]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from txray.corpus.archives import reading
 from txray.corpus.columns import Annotations, Field, layout
@@ -15,6 +15,9 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
 from txray.corpus.sources import kind_of, listed
 from txray.errors import CorpusError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _MAGIC = b"PAR1"
 _SPLIT = re.compile(r"(?P<split>[A-Za-z]\w*?)(?:-\d+-of-\d+|[-_]\d+)?\.parquet")
@@ -74,13 +77,11 @@ class _ParquetRows:
                 )
 
     def read(self, columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
-        import polars as pl
-
         for file in self._files:
             start = 0
             while True:
                 with reading(str(file), CorpusError), _parquet(file):
-                    part = pl.scan_parquet(file).select(columns).slice(start, _ROWS_AT_ONCE).collect()
+                    part = _scan(file).select(columns).slice(start, _ROWS_AT_ONCE).collect()
                 yield from part.iter_rows(named=True)
                 if len(part) < _ROWS_AT_ONCE:
                     break
@@ -124,10 +125,17 @@ def _fields(file: Path) -> dict[str, Field]:
             f"{file}: is no Parquet file (it does not begin with PAR1); name the right --format"
         )
     with reading(str(file), CorpusError), _parquet(file):
-        schema = pl.read_parquet_schema(file)
+        schema = _scan(file).collect_schema()
         told = pl.read_parquet_metadata(file).get("huggingface", "")
     names = _class_names(told)
     return {column: _field(dtype, names.get(column)) for column, dtype in schema.items()}
+
+
+def _scan(file: Path) -> pl.LazyFrame:
+    import polars as pl
+
+    # The name of a file is neither a pattern nor does it tell values of columns.
+    return pl.scan_parquet(file, glob=False, hive_partitioning=False)
 
 
 @contextmanager

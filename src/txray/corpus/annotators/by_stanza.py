@@ -144,11 +144,15 @@ def _entity(value: str | None) -> str:
 def _files_of(processor: Any) -> list[Path]:
     """The files that a processor's settings name, in the order of the settings' names."""
     settings = getattr(processor, "config", None)
-    values = sorted(settings.items()) if isinstance(settings, dict) else []
+    if not isinstance(settings, dict):
+        return []
+    # Models of several parts name the files of each in a dictionary of its own.
+    parts = [settings, *(each for each in settings.get("dependencies") or () if isinstance(each, dict))]
     named = [
-        part
-        for key, value in values
+        path
+        for part in parts
+        for key, value in sorted(part.items())
         if key.endswith("_path") and isinstance(value, str)
-        for part in value.split(";")
+        for path in value.split(";")
     ]
-    return [Path(part) for part in named if part and Path(part).is_file()]
+    return [Path(path) for path in named if path and Path(path).is_file()]

@@ -101,8 +101,9 @@ class SpacyAnnotator:
             (name, sha256(pipe.to_bytes(exclude=["vocab"])).hexdigest() if hasattr(pipe, "to_bytes") else "")
             for name, pipe in nlp.pipeline
         ]
-        # Without the vocabulary's strings, which grow while text is read.
-        shared = [sha256(part.to_bytes()).hexdigest() for part in (nlp.vocab.vectors, nlp.vocab.lookups)]
+        # Without the strings of the vocabulary, which grow while text is read.
+        vocabulary = nlp.vocab.vectors.to_bytes(exclude=["strings"]) + nlp.vocab.lookups.to_bytes()
+        shared = sha256(vocabulary).hexdigest()
         return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), components, shared)
 
     def __call__(self, document: Document) -> tuple[str, ...]:
