@@ -24,9 +24,10 @@ def from_dataset(
 ) -> Corpus:
     """A Hugging Face data set as a corpus: each row is a document.
 
-    Rows are read when they are needed, afresh in every pass, and only the columns that are used. Numbers of classes
-    (`ClassLabel`) become their names. A row whose text is null is skipped as `no text`, one whose text has no words as
-    `no words`. A label that is null, or -1 among numbers of classes, is none; as the value of a word it is `_`.
+    Rows are read when they are needed, afresh in every pass, and only the columns that are used; of a stream that does
+    not know its columns, the first row is looked at once. Numbers of classes (`ClassLabel`) become their names. A row
+    whose text is null is skipped as `no text`, one whose text has no words as `no words`. A label that is null, or -1
+    among numbers of classes, is none; as the value of a word it is `_`.
 
     The fingerprint is of the values that are read, and of the name where ids are made of it; it does not depend on how
     the data set came about, as its own does. It takes a pass over them when first asked for.

@@ -196,6 +196,19 @@ class TestFingerprint:
         ]
         assert len({corpus.fingerprint for corpus in variants}) == len(variants)
 
+    def test_running_text_depends_on_the_tokenizer_and_words_do_not(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fingerprints() -> list[str]:
+            columns: list[dict[str, list[Any]]] = [{"text": ["a"]}, {"words": [["a"]]}]
+            return [from_dataset(datasets.Dataset.from_dict(each)).fingerprint for each in columns]
+
+        before = fingerprints()
+        monkeypatch.setattr("txray.corpus.rows.tokenizer_name", lambda: "another")
+        after = fingerprints()
+        assert after[0] != before[0]
+        assert after[1] == before[1]
+
     def test_running_text_and_its_words_differ(self) -> None:
         text = from_dataset(datasets.Dataset.from_dict({"text": ["a"]}))
         words = from_dataset(datasets.Dataset.from_dict({"words": [["a"]]}))

@@ -72,7 +72,9 @@ class TestPandas:
         assert frame["count"].sum() == preferences.wins().sum()
 
     def test_any_word_stays_text(self, hostile: Preferences) -> None:
+        pandas = pytest.importorskip("pandas")
         frame = hostile.to_pandas()
+        assert frame["feature"].dtype == pandas.Series(["a"], dtype=str).dtype
         assert set(frame["feature"]) == set(HOSTILE)
         assert not frame["feature"].isna().any()
 
