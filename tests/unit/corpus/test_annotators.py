@@ -254,6 +254,7 @@ class TestLexicon:
             annotators.lexicon(write.plain("c.tsv", "a*\tx\n")),
             annotators.lexicon(write.plain("d.tsv", "a\ty\n")),
             annotators.lexicon(write.plain("e.tsv", "b\tx\n")),
+            annotators.lexicon(write.plain("f.tsv", "b*\tx\n")),
         ]
         assert len({lexicon.fingerprint for lexicon in lexicons}) == len(lexicons)
 
