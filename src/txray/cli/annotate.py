@@ -13,9 +13,6 @@ from txray.errors import UsageError
 if TYPE_CHECKING:
     from txray.corpus import Annotator, Corpus
 
-TaggerFolder = Annotated[
-    Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
-]
 Lexicons = Annotated[
     list[str] | None,
     typer.Option(
