@@ -121,7 +121,11 @@ def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
 
 def test_the_page_on_data_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("data.md", tmp_path)
-    assert "note-1 ('A', 'quiet', 'film', '.') ('DT', 'JJ', 'NN', '.')" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "note-1 ('A', 'quiet', 'film', '.') ('DT', 'JJ', 'NN', '.')" in shown
+    assert "dataset/000000 ('PER', 'O', 'LOC', 'O')" in shown
+    assert "'title': ('True', 'False', 'True', 'False'), 'moods': ('O', 'O', 'O', 'O')" in shown
+    assert "'city': ('O', 'O', 'CITY', 'O')" in shown
 
 
 def test_the_worked_example_gives_the_numbers_of_the_page(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from txray.cli import options
+from txray.cli import annotate, options
 from txray.errors import UsageError
 
 
@@ -29,6 +29,8 @@ def collect(
     feature: options.Features = ["token"],  # noqa: B006
     selection: options.SelectionName = "max-1",
     tagger: options.TaggerFolder = None,
+    lexicon: annotate.Lexicons = None,
+    spacy: annotate.Pipelines = None,
     max_words: options.MaxWords = None,
     shard: Annotated[
         str | None,
@@ -85,10 +87,7 @@ def collect(
     corpus = corpus if max_words is None else corpus.take(max_words)
     if shard is not None:
         corpus = corpus.shard(*_part(shard))
-    if tagger is not None:
-        from txray.corpus import Tagger
-
-        corpus = corpus.annotate(Tagger.load(tagger), "pos")
+    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     stage = collect_stage(
         load_model(model).to(device_of(device)),
         corpus,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from txray.corpus import Corpus
     from txray.tracking import Logger
 
-FORMATS = "wikitext, imdb, conllu, text, jsonl, or demo (the embedded corpus)"
+FORMATS = "wikitext, imdb, conllu, text, jsonl, parquet, hf (a data set saved to disk), or demo (embedded)"
 
 Format = Annotated[str, typer.Option("--format", "-f", help=f"What the text is: {FORMATS}.")]
 Text = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from txray.cli import options
+from txray.cli import annotate, options
 
 
 def replay(
@@ -28,6 +28,8 @@ def replay(
     feature: options.Features = ["token"],  # noqa: B006
     selection: options.SelectionName = "max-1",
     tagger: options.TaggerFolder = None,
+    lexicon: annotate.Lexicons = None,
+    spacy: annotate.Pipelines = None,
     max_words: options.MaxWords = None,
     unit: Annotated[
         str | None,
@@ -64,10 +66,7 @@ def replay(
     from txray.training import device_of
 
     corpus = options.open_corpus(kind, text, split, seed)
-    if tagger is not None:
-        from txray.corpus import Tagger
-
-        corpus = corpus.annotate(Tagger.load(tagger), "pos")
+    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     found = replay_training(
         checkpoints,
         Probe(corpus, layer, feature, selection, max_words),

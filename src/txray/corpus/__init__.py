@@ -1,4 +1,4 @@
-"""Text in: documents, corpora, readers, the tagger, downloads, and the embedded demo corpus."""
+"""Text in: documents, corpora, readers, annotators, the tagger, downloads, and the embedded demo corpus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from txray.corpus import annotators
+    from txray.corpus.annotators.annotator import Annotator
     from txray.corpus.corpus import Corpus
+    from txray.corpus.datasets import from_dataset
     from txray.corpus.demo import demo_corpus
     from txray.corpus.document import Document
     from txray.corpus.download import fetch
@@ -15,18 +18,32 @@ if TYPE_CHECKING:
 
 # Looked up on first use: the tokenizer and the tagger bring in large libraries.
 _HOMES = {
+    "Annotator": "annotators.annotator",
     "Corpus": "corpus",
     "Document": "document",
     "Tagger": "tagger",
     "demo_corpus": "demo",
     "fetch": "download",
+    "from_dataset": "datasets",
     "read_corpus": "read",
 }
 
-__all__ = ["Corpus", "Document", "Tagger", "demo_corpus", "fetch", "read_corpus"]
+__all__ = [
+    "Annotator",
+    "Corpus",
+    "Document",
+    "Tagger",
+    "annotators",
+    "demo_corpus",
+    "fetch",
+    "from_dataset",
+    "read_corpus",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "annotators":
+        return import_module(f"{__name__}.annotators")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

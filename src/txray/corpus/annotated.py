@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ _FORMAT = "txray annotation 1"
 
 def annotated_documents(
     documents: Iterator[Document],
-    tagger: Callable[[Document], tuple[str, ...]],
+    tagger: Callable[[Document], Iterable[str]],
     name: str,
     file: Path | None,
 ) -> Iterator[Document]:
@@ -51,7 +51,7 @@ def annotated_documents(
 
 def _computed(
     documents: Iterator[Document],
-    tagger: Callable[[Document], tuple[str, ...]],
+    tagger: Callable[[Document], Iterable[str]],
     name: str,
     file: Path | None,
 ) -> Iterator[Document]:
@@ -66,17 +66,35 @@ def _computed(
             cache.write(_header(name))
         advance = stack.enter_context(progress(f"annotate {name!r}"))
         for document in documents:
-            values = tagger(document)
-            line = " ".join(values)
-            if len(values) != len(document.words) or tuple(line.split()) != values:
-                raise CorpusError(
-                    f"document {document.id!r}: the tagger gave {len(values)} values for {len(document.words)} "
-                    f"words to annotation {name!r}; it must give one per word, without white space"
-                )
+            values = tuple(tagger(document))
+            if len(values) != len(document.words) or not _are_words(values):
+                raise CorpusError(_complaint(document, name, values))
+            annotated = _with(document, name, values)  # before the cache, because it refuses what is no text
             if cache is not None:
-                cache.write(line + "\n")
+                cache.write(" ".join(values) + "\n")
             advance(len(document.words))
-            yield _with(document, name, values)
+            yield annotated
+
+
+def _are_words(values: tuple[str, ...]) -> bool:
+    """Whether all are strings, none of them empty or with white space."""
+    try:
+        return tuple(" ".join(values).split()) == values
+    except TypeError:
+        return False
+
+
+def _complaint(document: Document, name: str, values: tuple[object, ...]) -> str:
+    """What is wrong with values that are not one word for each word."""
+    found = f"{len(values)} values for {len(document.words)} words"
+    for place, value in enumerate(values[: len(document.words)]):
+        if not isinstance(value, str) or value.split() != [value]:
+            found = f"{value!r:.60} for word {place}, {document.words[place]!r:.60},"
+            break
+    return (
+        f"document {document.id!r}: the tagger gave {found} to annotation {name!r}; it must give one per word, without "
+        "white space"
+    )
 
 
 def _from_cache(documents: Iterator[Document], name: str, file: Path) -> Iterator[Document]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txray.corpus.document import Document
+from txray.corpus.kinds import KINDS
 from txray.errors import CorpusError, UsageError
 
 if TYPE_CHECKING:
-    from txray.corpus.tagger import Tagger
+    from txray.corpus.annotators.annotator import Annotator
 
 Documents = Callable[[Counter[str]], Iterator[Document]]
 """Starts one pass over the documents; counts into its argument what it skips, by reason."""
@@ -168,14 +169,27 @@ class Corpus:
             fingerprint=lambda: derived(self.fingerprint, "followed by", other.fingerprint),
         )
 
-    def annotate(self, tagger: Tagger, name: str = "pos", *, cache: Path | str | None = None) -> Corpus:
+    def annotate(
+        self, tagger: Annotator, name: str | None = None, *, cache: Path | str | None = None
+    ) -> Corpus:
         """The same documents with one more annotation, computed while reading.
 
         Args:
-            tagger: gives one value per word.
-            name: of the annotation.
+            tagger: gives one value per word: a `Tagger`, one of `txray.corpus.annotators`, or your own `Annotator`.
+            name: of the annotation, which replaces one of that name; by default what the annotator calls it, or `pos`
+                where it does not say.
             cache: folder that keeps the values of a complete pass for the next one; none by default.
+
+        Raises:
+            UsageError: the name is that of a kind of feature that is no annotation.
+            CorpusError: while reading: not one value for each word, or a value that is empty or holds white space.
         """
+        name = getattr(tagger, "name", "pos") if name is None else name
+        if name in KINDS:
+            raise UsageError(
+                f"corpus {self.name!r}: annotation {name!r} is a kind of feature of its own and would be hidden; name "
+                "it otherwise"
+            )
         from txray.corpus.annotated import annotated_documents
 
         folder = None if cache is None else Path(cache)

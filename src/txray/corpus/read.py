@@ -9,8 +9,10 @@ from typing import Any
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.readers.conllu import read_conllu
+from txray.corpus.readers.hf import read_hf
 from txray.corpus.readers.imdb import read_imdb
 from txray.corpus.readers.jsonl import read_jsonl
+from txray.corpus.readers.parquet import read_parquet
 from txray.corpus.readers.text import read_text
 from txray.corpus.readers.wikitext import read_wikitext
 from txray.errors import CorpusError, UnknownNameError
@@ -21,6 +23,8 @@ FORMATS: Mapping[str, Callable[..., Corpus]] = {
     "conllu": read_conllu,
     "text": read_text,
     "jsonl": read_jsonl,
+    "parquet": read_parquet,
+    "hf": read_hf,
 }
 """Format -> its reader, whose docstring describes the format and the options."""
 
@@ -28,17 +32,17 @@ FORMATS: Mapping[str, Callable[..., Corpus]] = {
 def read_corpus(format: str, path: str | Path, split: str | None = None, **options: Any) -> Corpus:  # noqa: A002
     """A corpus from files, read afresh in every pass: memory does not grow with its length.
 
-    Files may be gzip-compressed, which their content tells. The fingerprint covers the decompressed content
+    Files of text may be gzip-compressed, which their content tells. The fingerprint covers the decompressed content
     and the options, so that the compressed and the plain file agree; it takes a pass over the bytes when
     first asked for.
 
     Args:
-        format: `wikitext`, `imdb`, `conllu`, `text` or `jsonl`.
+        format: `wikitext`, `imdb`, `conllu`, `text`, `jsonl`, `parquet`, or `hf` (a saved data set of Hugging Face).
         path: a file or a folder, see the readers in `txray.corpus.readers`.
         split: the part of the data set, e.g. `train`; None where there is but one.
         options: of the format:
             `wikitext`: `headings`, `markup`, `version`; `conllu`: `unit`; `text`: `unit`, `tokenized`;
-            `jsonl`: `ignore`; `imdb`: none.
+            `jsonl`: `ignore`; `parquet`, `hf`: `text`, `words`, `id`, `label`, `annotations`; `imdb`: none.
 
     Returns:
         The corpus; path and options are checked before this returns, the content while it is read.

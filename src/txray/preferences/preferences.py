@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
@@ -19,6 +21,9 @@ Weight = Literal["mean", "mass", "count"]
 """What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
 
 WEIGHTS: tuple[Weight, ...] = ("mean", "mass", "count")
+
+SPARSE_COLUMNS = ("count", "sum", "mean", "max", "probability")
+"""Columns of a table in which a missing row means 0, so that they can be a sparse matrix."""
 
 ROW_BYTES = 56
 """Of one (fold, neuron, feature): seven numbers of eight bytes."""
@@ -208,27 +213,120 @@ class Preferences:
                 f"there are 0 to {self.n_neurons - 1}"
             )
         totals = self.totals
-        order, starts = self._pairs
-        largest = np.maximum.reduceat(self.max[order], starts) if len(order) else self.max
-        mean = totals.weights("mean")
-        total_mean = _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
         rows = slice(None) if neuron is None else slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
-        with np.errstate(invalid="ignore"):
-            probability = mean / total_mean
+        columns = {name: values[rows] for name, values in self._statistics().items()}
         lifted = lift(self)[rows]
         return pl.DataFrame(
             {
                 "neuron": totals.neuron[rows],
                 "feature": pl.Series(self.features[totals.feature_id[rows]].tolist(), dtype=pl.String),
-                "count": totals.count[rows],
-                "sum": totals.sum[rows],
-                "mean": mean[rows],
-                "max": largest[rows],
-                "probability": probability[rows],
+                **columns,
                 "lift": lifted,
                 "pmi": np.log2(lifted),
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
+
+    def _statistics(self) -> dict[str, NDArray[Any]]:
+        """Count, sum, mean, max and probability per (neuron, feature), each (n,) in the order of `totals`.
+
+        Probability is of weight `mean`; the others are in units of the layer's output, except the count.
+        """
+        totals = self.totals
+        order, starts = self._pairs
+        mean = totals.weights("mean")
+        with np.errstate(invalid="ignore"):
+            probability = mean / _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
+        return {
+            "count": totals.count,
+            "sum": totals.sum,
+            "mean": mean,
+            "max": np.maximum.reduceat(self.max[order], starts) if len(order) else self.max,
+            "probability": probability,
+        }
+
+    def to_pandas(self) -> Any:
+        """What `table` gives, as a pandas data frame.
+
+        Rows, order, columns and values are those of `table`; nothing is rounded. `attrs` holds the names of stage,
+        layer, feature kind and selection.
+
+        Returns:
+            `pandas.DataFrame`, with a plain index from 0.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        from txray.preferences.exchange import as_pandas
+
+        return as_pandas(self)
+
+    def to_arrow(self) -> Any:
+        """What `table` gives, as an Arrow table.
+
+        Rows, order, columns and values are those of `table`; the metadata of the schema hold the names of stage,
+        layer, feature kind and selection.
+
+        Returns:
+            `pyarrow.Table`.
+
+        Raises:
+            UsageError: pyarrow is not installed.
+        """
+        from txray.preferences.exchange import as_arrow
+
+        return as_arrow(self)
+
+    def write_csv(self, path: Path | str, *, spreadsheet: bool = False) -> Path:
+        """Write what `table` gives as a CSV file in UTF-8, complete or not at all.
+
+        Rows, order and columns are those of `table`. Numbers are written with as many digits as it takes to read the
+        same number back; features always stand between double quotes, which are doubled inside.
+
+        Args:
+            path: of the file, which is replaced if it is there.
+            spreadsheet: put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their wide forms,
+                an apostrophe, a tab or a line end. A spreadsheet takes such a cell for a formula and runs it, and
+                words come from texts that others wrote. Not by default, because it changes features; taking one
+                apostrophe away from those that begin with one undoes it.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: the place cannot be written.
+
+        Source:
+            OWASP, "CSV Injection".
+        """
+        from txray.preferences.exchange import write_csv
+
+        return write_csv(self, path, spreadsheet=spreadsheet)
+
+    def to_sparse(self, column: str = "count") -> tuple[Any, NDArray[np.object_]]:
+        """One column of `table` as a sparse matrix of neurons and features.
+
+        Args:
+            column: `count`, `sum`, `mean`, `max` (in units of the layer's output) or `probability`, 0 to 1.
+
+        Returns:
+            `scipy.sparse.csr_array` (n_neurons, n_features), int64 for counts and else float64, columns ascending, with
+            an entry for each row of `table` and no others; and (n_features,) the names of the columns, sorted.
+
+        Raises:
+            UnknownNameError: no such column, or one in which a missing entry would not mean 0.
+        """
+        if column not in SPARSE_COLUMNS:
+            raise UnknownNameError.of("column of a sparse matrix", column, SPARSE_COLUMNS)
+        totals = self.totals
+        matrix = sp.csr_array(
+            (
+                self._statistics()[column].copy(),
+                totals.feature_id.copy(),
+                np.searchsorted(totals.neuron, np.arange(self.n_neurons + 1)),
+            ),
+            shape=(self.n_neurons, len(self.features)),
+        )
+        return matrix, self.features
 
 
 def _summed(

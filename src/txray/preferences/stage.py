@@ -121,3 +121,22 @@ class Stage:
         from txray.preferences.store import save_stage
 
         return save_stage(self, folder)
+
+    def to_dataset(self, feature: str = "token", layer: str | None = None) -> Any:
+        """The preferences for one kind of feature as a Hugging Face data set.
+
+        Args:
+            feature: the feature kind.
+            layer: only this one; all by default.
+
+        Returns:
+            `datasets.Dataset` in memory: the column layer, and those of `Preferences.table`; one row per feature that
+            a neuron prefers, layer by layer in the order of collection, within each in the order of that table.
+
+        Raises:
+            UsageError: the package datasets is not installed.
+            UnknownNameError: no such layer or feature.
+        """
+        from txray.preferences.exchange import as_dataset
+
+        return as_dataset(self, feature, layer)

@@ -11,7 +11,7 @@ TREEBANK = """\
 # newdoc id = first
 # sent_id = first-1
 # text = I don't.
-1\tI\tI\tPRON\tPRP\t_\t2\tnsubj\t2:nsubj\t_
+1\tI\tI\tPRON\tPRP\tCase=Nom|Number=Sing\t2\tnsubj\t2:nsubj\t_
 2-3\tdon't\t_\t_\t_\t_\t_\t_\t_\t_
 2\tdo\tdo\tAUX\tVBP\t_\t0\troot\t0:root\t_
 3\tn't\tnot\tPART\tRB\t_\t2\tadvmod\t2:advmod\t_
@@ -36,6 +36,7 @@ def test_documents_sentences_and_annotations(write):
         "pos": ("PRP", "VBP", "RB", ".", "_"),
         "upos": ("PRON", "AUX", "PART", "PUNCT", "PROPN"),
         "lemma": ("I", "do", "not", ".", "New York"),
+        "feats": ("Case=Nom|Number=Sing", "_", "_", "_", "_"),
         "deprel": ("nsubj", "root", "advmod", "punct", "root"),
     }
     assert (second.id, second.words) == ("en/000014", ("Yes",))

@@ -19,16 +19,16 @@ SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "valid
 
 _COLUMNS = 10
 _FORM, _DEPREL = 1, 7
-_ANNOTATIONS = {"lemma": 2, "upos": 3, "pos": 4, "deprel": _DEPREL}
+_ANNOTATIONS = {"lemma": 2, "upos": 3, "pos": 4, "feats": 5, "deprel": _DEPREL}
 _NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 
 
 def read_conllu(path: Path, split: str | None = None, *, unit: str = "document") -> Corpus:
     """CoNLL-U, a file or the folder of a treebank.
 
-    Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `deprel`; a value that
-    the treebank leaves open is `_`, as in the file. Multiword tokens (`1-2`) and empty nodes (`1.1`) are
-    left out: the words are the syntactic words.
+    Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `feats`
+    (morphology, as written) and `deprel`; a value that the treebank leaves open is `_`, as in the file. Multiword
+    tokens (`1-2`) and empty nodes (`1.1`) are left out: the words are the syntactic words.
 
     Args:
         path: a `.conllu` file, plain or `.gz`, or a folder with files named like `en_ewt-ud-train.conllu`.

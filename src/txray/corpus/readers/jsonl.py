@@ -9,14 +9,13 @@ from pathlib import Path
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
+from txray.corpus.kinds import KINDS
 from txray.corpus.readers.choices import no_split
 from txray.corpus.sources import content_fingerprint, file_source
 from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
 from txray.errors import CorpusError, UsageError
 
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
-_KINDS = ("token", "subword", "output", "label")
-"""Kinds of feature that are no annotations."""
 
 
 def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] = ()) -> Corpus:
@@ -135,7 +134,7 @@ def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[
     for key, value in entry.items():
         if key in _RESERVED or key in ignored:
             continue
-        if key in _KINDS:
+        if key in KINDS:
             raise _BadLineError(
                 f"{key!r} is a kind of feature of its own and would be hidden; rename it, or leave it out with "
                 f"ignore=[{key!r}]"

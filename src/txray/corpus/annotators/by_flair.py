@@ -1,0 +1,116 @@
+"""Annotation by a Flair tagger."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readable
+from txray.corpus.corpus import derived
+from txray.corpus.document import Document
+from txray.errors import UsageError
+from txray.packages import package
+
+_MOST_WORDS = 2_000
+"""Words that are tagged at once."""
+
+
+def flair(tagger: Any, name: str | None = None) -> FlairAnnotator:
+    """Annotate words with what a Flair tagger predicts.
+
+    The tagger gets the words of each sentence as they are, some 2,000 at once, with their neighbours as context; a
+    longer sentence is cut. Words that the tagger leaves without a label, or outside every span, get `O`; words inside
+    a span its label, without `B-` or `I-`. White space inside a label becomes `␣`. Of a word of more than 1,000
+    characters the tagger sees so many. It is run in evaluation mode and left as it was.
+
+    Args:
+        tagger: a model that labels tokens or spans of a sentence, e.g. `flair.models.SequenceTagger.load(...)`. Such
+            files can run code when they are loaded: load only those that you trust.
+        name: of the annotation; by default the tagger's `label_type`, e.g. `ner` or `pos`.
+
+    Raises:
+        UsageError: Flair is not installed, or this is no tagger; while reading: the tagger changed the words.
+    """
+    return FlairAnnotator(tagger, name)
+
+
+class FlairAnnotator:
+    """See `flair`.
+
+    Attributes:
+        name: of the annotation.
+    """
+
+    def __init__(self, tagger: Any, name: str | None = None) -> None:
+        self._sentence = package("flair.data", "annotators.flair", "flair").Sentence
+        if not (
+            callable(getattr(tagger, "predict", None))
+            and isinstance(getattr(tagger, "label_type", None), str)
+        ):
+            raise UsageError(
+                f"annotators.flair: a {type(tagger).__name__}; give a loaded model, such as "
+                "flair.models.SequenceTagger.load(...)"
+            )
+        self._tagger = tagger
+        self.name: str = tagger.label_type if name is None else name
+
+    def __repr__(self) -> str:
+        return f"FlairAnnotator({type(self._tagger).__name__}, {self.name!r})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the version of Flair and of the model: its structure, labels, and weights with their names."""
+        model = self._tagger
+        digest = sha256()
+        for name, values in sorted(model.state_dict().items()):
+            array = values.detach().cpu().contiguous()
+            digest.update(repr((name, str(array.dtype), tuple(array.shape))).encode())
+            digest.update(array.flatten().view(package("torch", "annotators.flair").uint8).numpy())
+        labels = getattr(model, "label_dictionary", None)
+        return derived(
+            "flair",
+            package("flair", "annotators.flair").__version__,
+            model.label_type,
+            str(model),
+            None if labels is None else labels.get_items(),
+            digest.hexdigest(),
+        )
+
+    def __call__(self, document: Document) -> tuple[str, ...]:
+        """Values of the words."""
+        return tuple(
+            value
+            for words, starts in pieces(document, _MOST_WORDS)
+            for value in self._of(document, words, starts)
+        )
+
+    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+        kind = self._tagger.label_type
+        given = [
+            self._sentence(list(readable(words[start:end])))
+            for start, end in zip(starts, [*starts[1:], len(words)], strict=True)
+        ]
+        training = self._tagger.training
+        self._tagger.eval()
+        try:
+            self._tagger.predict(given, embedding_storage_mode="none")
+        finally:
+            self._tagger.train(training)
+        if [len(sentence) for sentence in given] != _lengths(starts, len(words)):
+            raise UsageError(
+                f"document {document.id!r}: {self!r} made {sum(map(len, given))} words of {len(words)}; use a tagger "
+                "that keeps them"
+            )
+        values: list[str] = []
+        for sentence in given:
+            of_sentence = [as_label(token.get_label(kind, OUTSIDE).value) for token in sentence]
+            for span in sentence.get_spans(kind):
+                for token in span:
+                    of_sentence[token.idx - 1] = as_label(span.get_label(kind).value)
+            values += of_sentence
+        return values
+
+
+def _lengths(starts: list[int], words: int) -> list[int]:
+    return [end - start for start, end in zip(starts, [*starts[1:], words], strict=True)]

@@ -1,0 +1,147 @@
+"""Annotation by a spaCy pipeline."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
+from txray.corpus.corpus import derived
+from txray.corpus.document import Document
+from txray.errors import UnknownNameError, UsageError
+from txray.packages import package
+
+_ATTRIBUTES = {
+    "pos": "tag_",
+    "upos": "pos_",
+    "lemma": "lemma_",
+    "feats": "morph",
+    "deprel": "dep_",
+    "ent": "ent_type_",
+}
+_ASSIGNED = {
+    "pos": {"token.tag"},
+    "upos": {"token.pos"},
+    "lemma": {"token.lemma"},
+    "feats": {"token.morph"},
+    "deprel": {"token.dep"},
+    "ent": {"doc.ents", "token.ent_type"},
+}
+"""What components declare that they assign, one of which is needed."""
+
+_MOST_WORDS = 10_000
+"""Words that go through a pipeline at once: its memory grows with them."""
+
+
+def spacy(nlp: Any, column: str) -> SpacyAnnotator:
+    """Annotate words with what a spaCy pipeline finds.
+
+    The pipeline gets the words and sentence starts of the document as they are and does not tokenise; documents of more
+    than 10,000 words go through it in pieces of whole sentences. What the pipeline leaves open is `_`, and a word
+    outside every entity `O`. White space inside a value becomes `␣`. Of a word of more than 1,000 characters the
+    pipeline sees so many.
+
+    Args:
+        nlp: a pipeline (`spacy.language.Language`), or the name or folder of one for `spacy.load`. Loading a package
+            by name imports it: name only those that you trust.
+        column: `pos` (spaCy's `tag_`), `upos` (`pos_`), `lemma`, `feats` (morphology), `deprel` (dependency), or `ent`
+            (type of entity); also the name of the annotation.
+
+    Raises:
+        UnknownNameError: no such column.
+        UsageError: there is no such pipeline, or none of its components gives this; while reading: the pipeline
+            merged or split words.
+    """
+    return SpacyAnnotator(nlp, column)
+
+
+class SpacyAnnotator:
+    """See `spacy`.
+
+    Attributes:
+        name: of the annotation.
+    """
+
+    def __init__(self, nlp: Any, column: str) -> None:
+        if column not in COLUMNS:
+            raise UnknownNameError.of("column of a spaCy pipeline", column, COLUMNS)
+        self.name = column
+        self._nlp = _loaded(nlp) if isinstance(nlp, str | Path) else nlp
+        self._language = package("spacy.language", "annotators.spacy", "spacy").Language
+        if not isinstance(self._nlp, self._language):
+            raise UsageError(
+                f"annotators.spacy: a {type(nlp).__name__}; give a pipeline, or the name or folder of one"
+            )
+        declared = [set(self._nlp.get_pipe_meta(pipe).assigns) for pipe in self._nlp.pipe_names]
+        # A component that declares nothing may assign anything.
+        if all(declared) and not any(_ASSIGNED[column] & assigned for assigned in declared):
+            raise UsageError(
+                f"spaCy pipeline {self._title}: no component gives {column!r}; add one, or choose another column"
+            )
+
+    def __repr__(self) -> str:
+        return f"SpacyAnnotator({self._title}, {self.name!r})"
+
+    @property
+    def _title(self) -> str:
+        meta = self._nlp.meta
+        return f"'{meta['lang']}_{meta['name']}' ({', '.join(self._nlp.pipe_names) or 'no components'})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of column, version of spaCy, components with their settings, weights and rules, and vectors.
+
+        Of a component that cannot be saved (a mere function) only the name is known.
+        """
+        nlp = self._nlp
+        components = [
+            (name, sha256(pipe.to_bytes(exclude=["vocab"])).hexdigest() if hasattr(pipe, "to_bytes") else "")
+            for name, pipe in nlp.pipeline
+        ]
+        # Without the strings of the vocabulary, which grow while text is read.
+        vocabulary = nlp.vocab.vectors.to_bytes(exclude=["strings"]) + nlp.vocab.lookups.to_bytes()
+        shared = sha256(vocabulary).hexdigest()
+        return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), components, shared)
+
+    def __call__(self, document: Document) -> tuple[str, ...]:
+        """Values of the words."""
+        return tuple(
+            value
+            for words, starts in pieces(document, _MOST_WORDS)
+            for value in self._of(document, words, starts)
+        )
+
+    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+        from spacy.tokens import Doc
+
+        begins = set(starts)
+        doc = self._nlp(
+            Doc(
+                self._nlp.vocab,
+                words=list(readable(words)),
+                sent_starts=[place in begins for place in range(len(words))],
+            )
+        )
+        if len(doc) != len(words):
+            raise UsageError(
+                f"document {document.id!r}: spaCy pipeline {self._title} made {len(doc)} words of {len(words)}; "
+                "disable the component that merges or splits words"
+            )
+        attribute = _ATTRIBUTES[self.name]
+        values = [str(getattr(token, attribute)) for token in doc]
+        if self.name == "ent":
+            return [as_label(value) if value else OUTSIDE for value in values]
+        return list(map(as_label, values))
+
+
+def _loaded(nlp: str | Path) -> Any:
+    try:
+        return package("spacy", "annotators.spacy").load(nlp)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"spaCy pipeline '{nlp}': cannot be loaded ({reason[:200]}); install it, or name its folder"
+        ) from error

@@ -1,0 +1,158 @@
+"""Annotation by a Stanza pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
+from txray.corpus.corpus import derived
+from txray.corpus.document import Document
+from txray.errors import UnknownNameError, UsageError
+from txray.files import sha256_of
+from txray.packages import package
+
+_ATTRIBUTES = {"pos": "xpos", "upos": "upos", "lemma": "lemma", "feats": "feats", "deprel": "deprel"}
+_PROCESSORS = {
+    "pos": "pos",
+    "upos": "pos",
+    "lemma": "lemma",
+    "feats": "pos",
+    "deprel": "depparse",
+    "ent": "ner",
+}
+_SPLITTING = ("tokenize", "mwt")
+"""Processors that are left out: the words are given."""
+
+_MOST_WORDS = 10_000
+"""Words that go through a pipeline at once."""
+
+
+def stanza(pipeline: Any, column: str) -> StanzaAnnotator:
+    """Annotate words with what a Stanza pipeline finds.
+
+    The pipeline gets the words and sentences of the document. Its processors `tokenize` and `mwt` are left out, with
+    whatever options it was made, so that every word keeps one value. Documents of more than 10,000 words go through it
+    in pieces of whole sentences. What the pipeline leaves open is `_`, and a word outside every entity `O`. White
+    space inside a value becomes `␣`. Of a word of more than 1,000 characters the pipeline sees so many.
+
+    Args:
+        pipeline: `stanza.Pipeline`, with the processor that gives the column. Stanza's model files can run code when
+            they are loaded: load only those that you trust.
+        column: `pos` (XPOS), `upos`, `lemma`, `feats`, `deprel`, or `ent` (type of entity); also the name of the
+            annotation.
+
+    Raises:
+        UnknownNameError: no such column.
+        UsageError: Stanza is not installed, this is no pipeline, or it lacks the processor; while reading: the pipeline
+            changed the words.
+    """
+    return StanzaAnnotator(pipeline, column)
+
+
+class StanzaAnnotator:
+    """See `stanza`.
+
+    Attributes:
+        name: of the annotation.
+    """
+
+    def __init__(self, pipeline: Any, column: str) -> None:
+        if column not in COLUMNS:
+            raise UnknownNameError.of("column of a Stanza pipeline", column, COLUMNS)
+        self._document = package("stanza.models.common.doc", "annotators.stanza", "stanza").Document
+        processors = getattr(pipeline, "processors", None)
+        if not isinstance(processors, dict) or not callable(getattr(pipeline, "process", None)):
+            raise UsageError(f"annotators.stanza: a {type(pipeline).__name__}; give a stanza.Pipeline")
+        needed = _PROCESSORS[column]
+        if needed not in processors:
+            raise UsageError(
+                f"Stanza pipeline ({', '.join(processors) or 'no processors'}): {column!r} needs the processor "
+                f"{needed!r}; make the pipeline with it"
+            )
+        self.name = column
+        self._pipeline = pipeline
+        self._processors = [name for name in processors if name not in _SPLITTING]
+
+    def __repr__(self) -> str:
+        return f"StanzaAnnotator({', '.join(self._processors)}; {self.name!r})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of column, version of Stanza, language, processors, and the files they were loaded from.
+
+        Of a processor that names no file only the class is known.
+        """
+        processors = [
+            (name, type(processor).__name__, [sha256_of(file) for file in _files_of(processor)])
+            for name, processor in self._pipeline.processors.items()
+            if name in self._processors
+        ]
+        language = getattr(self._pipeline, "lang", None)
+        library = package("stanza", "annotators.stanza").__version__
+        return derived("stanza", self.name, library, language, processors)
+
+    def __call__(self, document: Document) -> tuple[str, ...]:
+        """Values of the words."""
+        return tuple(
+            value
+            for words, starts in pieces(document, _MOST_WORDS)
+            for value in self._of(document, words, starts)
+        )
+
+    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+        shown = readable(words)
+        sentences = [shown[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=True)]
+        done = self._pipeline.process(
+            self._document(list(_entries(sentences)), " ".join(shown)), processors=self._processors
+        )
+        units = [
+            unit
+            for sentence in done.sentences
+            for unit in (sentence.tokens if self.name == "ent" else sentence.words)
+        ]
+        if len(units) != len(words):
+            raise UsageError(
+                f"document {document.id!r}: {self!r} made {len(units)} words of {len(words)}; leave out the processor "
+                "that merges or splits words"
+            )
+        if self.name == "ent":
+            return [_entity(unit.ner) for unit in units]
+        return [as_label(getattr(unit, _ATTRIBUTES[self.name]) or "") for unit in units]
+
+
+def _entries(sentences: list[tuple[str, ...]]) -> Iterator[list[dict[str, Any]]]:
+    """Sentences as Stanza's documents are made of them, with the places of words in the text."""
+    start = 0
+    for sentence in sentences:
+        entries = []
+        for number, word in enumerate(sentence, 1):
+            end = start + len(word)
+            entries.append({"id": (number,), "text": word, "misc": f"start_char={start}|end_char={end}"})
+            start = end + 1
+        yield entries
+
+
+def _entity(value: str | None) -> str:
+    """`B-PER` and the like without the place in the entity."""
+    place, dash, kind = (value or OUTSIDE).partition("-")
+    return as_label(kind) if dash and place in ("B", "I", "E", "S") else as_label(value or OUTSIDE)
+
+
+def _files_of(processor: Any) -> list[Path]:
+    """The files that a processor's settings name, in the order of the settings' names."""
+    settings = getattr(processor, "config", None)
+    if not isinstance(settings, dict):
+        return []
+    # Models of several parts name the files of each in a dictionary of its own.
+    parts = [settings, *(each for each in settings.get("dependencies") or () if isinstance(each, dict))]
+    named = [
+        path
+        for part in parts
+        for key, value in sorted(part.items())
+        if key.endswith("_path") and isinstance(value, str)
+        for path in value.split(";")
+    ]
+    return [Path(path) for path in named if path and Path(path).is_file()]

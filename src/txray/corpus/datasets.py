@@ -1,0 +1,121 @@
+"""Hugging Face data sets as corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from txray.corpus.columns import Annotations, Field, layout
+from txray.corpus.corpus import Corpus
+from txray.corpus.rows import corpus_of_rows
+from txray.errors import CorpusError, UsageError
+from txray.packages import package
+
+
+def from_dataset(
+    dataset: Any,
+    *,
+    text: str | None = None,
+    words: str | None = None,
+    id: str | None = None,  # noqa: A002
+    label: str | None = None,
+    annotations: Annotations = None,
+    name: str | None = None,
+) -> Corpus:
+    """A Hugging Face data set as a corpus: each row is a document.
+
+    Rows are read when they are needed, afresh in every pass, and only the columns that are used; of a stream that does
+    not know its columns, the first row is looked at once. Numbers of classes (`ClassLabel`) become their names. A row
+    whose text is null is skipped as `no text`, one whose text has no words as `no words`. A label that is null, or -1
+    among numbers of classes, is none; as the value of a word it is `_`.
+
+    The fingerprint is of the values that are read, and of the name where ids are made of it; it does not depend on how
+    the data set came about, as its own does. It takes a pass over them when first asked for.
+
+    Args:
+        dataset: `datasets.Dataset` or `datasets.IterableDataset`, which must give the same rows in every pass.
+        text: column with running text, which is tokenised; or
+        words: column with lists of words, none empty. By default the first that there is of the columns `words`,
+            `tokens` and (running text) `text`.
+        id: column with ids, strings or whole numbers, unique (not checked); by default the name and the number of the
+            row, from 0, such as `imdb/test/000007`.
+        label: column with the label of the document; by default `label`, where there is one.
+        annotations: columns with lists of labels, one per word, or name of the annotation -> column, e.g.
+            `{"pos": "pos_tags"}`. By default, beside a column of words, all that hold lists of text or classes.
+        name: of the corpus; by default that of the data set and its split, e.g. `imdb/test`.
+
+    Returns:
+        The corpus; columns are checked before this returns, values while it is read.
+
+    Raises:
+        UnknownNameError: no such column.
+        UsageError: no data set, or one of several splits; a column that holds something else than is needed.
+        CorpusError: while reading: a value that is not as described, with the number of its row.
+    """
+    rows = _DatasetRows(dataset, name)
+    chosen = layout(
+        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+    )
+    return corpus_of_rows(rows.stem, rows, chosen)
+
+
+class _DatasetRows:
+    """The rows of a data set; see `txray.corpus.rows.Rows`."""
+
+    def __init__(self, dataset: Any, name: str | None) -> None:
+        datasets = package("datasets", "from_dataset")
+        if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
+            splits = ", ".join(map(str, dataset)) or "none"
+            raise UsageError(f"from_dataset: a data set of several splits; give one of them: {splits}")
+        if not isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
+            raise UsageError(
+                f"from_dataset: a {type(dataset).__name__}; give a datasets.Dataset or datasets.IterableDataset"
+            )
+        self.stem = name or _name(dataset)
+        self.where = f"data set {self.stem!r}"
+        # Without a format, which would make arrays and tensors of the values.
+        self._dataset = dataset.with_format(None)
+        self._typed = dataset.features is not None
+        self.fields: Mapping[str, Field] = (
+            {column: _field(feature) for column, feature in dataset.features.items()}
+            if self._typed
+            else self._fields_of_the_first_row()
+        )
+
+    def read(self, columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
+        # Other columns may hold pictures or sounds, which would be decoded.
+        yield from self._dataset.select_columns(list(columns)) if self._typed else self._dataset
+
+    def _fields_of_the_first_row(self) -> dict[str, Field]:
+        row = next(iter(self._dataset), None)
+        if row is None:
+            raise CorpusError(f"{self.where}: no rows; check the path and the split")
+        return {column: _field_of_value(value) for column, value in row.items()}
+
+
+def _name(dataset: Any) -> str:
+    parts = (dataset.info.dataset_name or "dataset", dataset.split)
+    return "/".join(str(part) for part in parts if part is not None)
+
+
+def _field(feature: Any, *, is_list: bool = False) -> Field:
+    inner = getattr(feature, "feature", None)
+    if inner is not None and not is_list:
+        return _field(inner, is_list=True)
+    names = getattr(feature, "names", None)
+    dtype = getattr(feature, "dtype", None)
+    if names is not None:
+        return Field(is_list, "whole", tuple(names))
+    if dtype in ("string", "large_string", "string_view"):
+        return Field(is_list, "text")
+    whole = isinstance(dtype, str) and (dtype == "bool" or dtype.lstrip("u").startswith("int"))
+    return Field(is_list, "whole" if whole else "other")
+
+
+def _field_of_value(value: object) -> Field:
+    """What a column seems to hold, from one of its values."""
+    if isinstance(value, list | tuple):
+        return Field(True, _field_of_value(value[0]).holds if value else "text")
+    if value is None or isinstance(value, str):
+        return Field(False, "text")
+    return Field(False, "whole" if isinstance(value, int) else "other")

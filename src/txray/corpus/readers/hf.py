@@ -1,0 +1,75 @@
+"""Hugging Face data sets that were saved to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from txray.corpus.columns import Annotations
+from txray.corpus.corpus import Corpus
+from txray.corpus.datasets import from_dataset
+from txray.corpus.sources import kind_of
+from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.packages import package
+
+_SPLITS, _STATE = "dataset_dict.json", "state.json"
+"""Files that tell a folder with several splits, and one with a single data set."""
+
+
+def read_hf(
+    path: Path,
+    split: str | None = None,
+    *,
+    text: str | None = None,
+    words: str | None = None,
+    id: str | None = None,  # noqa: A002
+    label: str | None = None,
+    annotations: Annotations = None,
+) -> Corpus:
+    """A folder that `save_to_disk` of the package datasets wrote; needs that package.
+
+    What the columns mean and how values are read is as for `txray.corpus.from_dataset`. Files of Parquet, which is
+    what the hub holds, are read by the format `parquet`, without that package.
+
+    Args:
+        path: the folder.
+        split: needed where the folder holds several.
+        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+
+    Raises:
+        CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
+        UnknownNameError: no such split or column.
+        UsageError: a split where there is none, or none where there are several; a column that holds something else
+            than is needed; datasets is not installed.
+    """
+    datasets = package("datasets", "format 'hf'", "txray[hf]")
+    if kind_of(path) != "folder" or not any((path / name).is_file() for name in (_SPLITS, _STATE)):
+        raise CorpusError(
+            f"{path}: is no folder that save_to_disk wrote (it has no {_STATE} or {_SPLITS}); for Parquet files use "
+            "the format 'parquet'"
+        )
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    # A damaged folder fails in as many ways as there are files in it.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
+    dataset, name = _of_split(path, loaded, split)
+    return from_dataset(
+        dataset, text=text, words=words, id=id, label=label, annotations=annotations, name=name
+    )
+
+
+def _of_split(path: Path, loaded: Any, split: str | None) -> tuple[Any, str]:
+    if not isinstance(loaded, dict):
+        if split is not None and split != str(loaded.split):
+            raise UsageError(
+                f"{path}: holds a single data set, so {split!r} cannot be chosen; leave split away"
+            )
+        return loaded, path.name
+    if split is None and len(loaded) > 1:
+        raise UsageError(f"{path}: needs a split, one of {', '.join(loaded)} (split=..., or --split)")
+    if split is not None and split not in loaded:
+        raise UnknownNameError.of("split", split, loaded, where=str(path))
+    chosen = split if split is not None else next(iter(loaded))
+    return loaded[chosen], f"{path.name}/{chosen}"

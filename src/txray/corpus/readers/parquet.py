@@ -1,0 +1,176 @@
+"""Parquet: tables with one document per row, as Hugging Face and others store them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from txray.corpus.archives import reading
+from txray.corpus.columns import Annotations, Field, layout
+from txray.corpus.corpus import Corpus
+from txray.corpus.rows import corpus_of_rows
+from txray.corpus.sources import kind_of, listed
+from txray.errors import CorpusError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_MAGIC = b"PAR1"
+_SPLIT = re.compile(r"(?P<split>[A-Za-z]\w*?)(?:-\d+-of-\d+|[-_]\d+)?\.parquet")
+_SPLITS = ("train", "validation", "valid", "dev", "test", "unsupervised")
+_ROWS_AT_ONCE = 4096
+
+
+def read_parquet(
+    path: Path,
+    split: str | None = None,
+    *,
+    text: str | None = None,
+    words: str | None = None,
+    id: str | None = None,  # noqa: A002
+    label: str | None = None,
+    annotations: Annotations = None,
+) -> Corpus:
+    """Parquet, one document per row; read some rows at a time.
+
+    What the columns mean and how values are read is as for `txray.corpus.from_dataset`, with the names of classes
+    that Hugging Face writes into its files.
+
+    Args:
+        path: a file, or a folder whose `.parquet` files (also in folders below) are read in the order of their names.
+        split: for a folder: the files named like `test.parquet` or `test-00000-of-00002.parquet`.
+        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+
+    Raises:
+        CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
+        UnknownNameError: no such split or column.
+        UsageError: no split where there are several; a column that holds something else than is needed.
+    """
+    rows = _ParquetRows(path, _files(path, split), split)
+    chosen = layout(
+        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+    )
+    return corpus_of_rows(f"parquet/{rows.stem}", rows, chosen)
+
+
+class _ParquetRows:
+    """The rows of some files; see `txray.corpus.rows.Rows`."""
+
+    def __init__(self, path: Path, files: Sequence[Path], split: str | None) -> None:
+        self.where = str(path)
+        self.stem = path.stem if len(files) == 1 and files[0] == path else path.name
+        if split is not None and files != [path]:
+            self.stem = f"{self.stem}/{split}"
+        self._files = files
+        self.fields: Mapping[str, Field] = _fields(files[0])
+        for file in files[1:]:
+            if (found := _fields(file)) != self.fields:
+                differing = next(
+                    name for name in {**self.fields, **found} if self.fields.get(name) != found.get(name)
+                )
+                raise CorpusError(
+                    f"{file}: column {differing!r} is not as in {files[0].name}; read the files one by one"
+                )
+
+    def read(self, columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
+        for file in self._files:
+            start = 0
+            while True:
+                with reading(str(file), CorpusError), _parquet(file):
+                    part = _scan(file).select(columns).slice(start, _ROWS_AT_ONCE).collect()
+                yield from part.iter_rows(named=True)
+                if len(part) < _ROWS_AT_ONCE:
+                    break
+                start += _ROWS_AT_ONCE
+
+
+def _files(path: Path, split: str | None) -> list[Path]:
+    if kind_of(path) == "file":
+        if split is not None and _split_of(path) != split:
+            raise UsageError(f"{path}: a single file, and its name does not say {split!r}; leave split away")
+        return [path]
+    files = listed(path, "**/*.parquet")
+    if not files:
+        raise CorpusError(f"{path}: holds no .parquet file; give a folder with some, or one file")
+    splits = list(dict.fromkeys(name for file in files if (name := _split_of(file)) is not None))
+    if split is None:
+        if len(splits) > 1:
+            raise UsageError(f"{path}: needs a split, one of {', '.join(splits)} (split=..., or --split)")
+        return files
+    if split not in splits:
+        raise UnknownNameError.of("split", split, splits, where=str(path))
+    return [file for file in files if _split_of(file) == split]
+
+
+def _split_of(file: Path) -> str | None:
+    """The split that a file's name tells, of those that are usual; the folder's where the file is but numbered."""
+    match = _SPLIT.fullmatch(file.name)
+    for name in (match["split"] if match else "", file.parent.name):
+        if name in _SPLITS:
+            return name
+    return None
+
+
+def _fields(file: Path) -> dict[str, Field]:
+    import polars as pl
+
+    with reading(str(file), CorpusError), file.open("rb") as stream:
+        magic = stream.read(len(_MAGIC))
+    if magic != _MAGIC:
+        raise CorpusError(
+            f"{file}: is no Parquet file (it does not begin with PAR1); name the right --format"
+        )
+    with reading(str(file), CorpusError), _parquet(file):
+        schema = _scan(file).collect_schema()
+        told = pl.read_parquet_metadata(file).get("huggingface", "")
+    names = _class_names(told)
+    return {column: _field(dtype, names.get(column)) for column, dtype in schema.items()}
+
+
+def _scan(file: Path) -> pl.LazyFrame:
+    import polars as pl
+
+    # The name of a file is neither a pattern nor does it tell values of columns.
+    return pl.scan_parquet(file, glob=False, hive_partitioning=False)
+
+
+@contextmanager
+def _parquet(file: Path) -> Iterator[None]:
+    """Turn what polars says of a damaged file into one line."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        text = " ".join(str(error).split())
+        raise CorpusError(f"{file}: damaged, or no Parquet file ({text}); copy or write it again") from error
+
+
+def _field(dtype: Any, names: tuple[str, ...] | None) -> Field:
+    import polars as pl
+
+    is_list = isinstance(dtype, pl.List | pl.Array)
+    inner = dtype.inner if is_list else dtype
+    if isinstance(inner, pl.String | pl.Categorical | pl.Enum):
+        return Field(is_list, "text")
+    if inner.is_integer() or isinstance(inner, pl.Boolean):
+        return Field(is_list, "whole", names)
+    return Field(is_list, "other")
+
+
+def _class_names(told: str) -> dict[str, tuple[str, ...]]:
+    """Column -> names of classes, from what Hugging Face writes into its files; nothing where it cannot be read."""
+    try:
+        features = json.loads(told)["info"]["features"]
+        found = {}
+        for column, feature in features.items():
+            inner = feature.get("feature", feature) if isinstance(feature, dict) else {}
+            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+                found[column] = tuple(map(str, inner["names"]))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return found
