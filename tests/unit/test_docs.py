@@ -87,16 +87,31 @@ def run(page: str, folder: Path) -> dict[str, Any]:
 def after_quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the quickstart was run."""
     folder = tmp_path_factory.mktemp("quickstart")
+    folder_of("bert", folder / "my-bert")
+    for name, domain in (("articles", "encyclopedia"), ("reviews", "reviews")):
+        texts = (" ".join(document.words) for document in txray.demo_corpus(domain, words=4_000))
+        (folder / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
     names = run("quickstart.md", folder)
     assert names["change"].summary["shared"] > 0
     return folder
 
 
 def test_the_quickstart_runs_and_leaves_what_it_says(after_quickstart: Path) -> None:
-    left = {"language-model", "stages", "hellinger-length.html", "report.html"}
+    left = {"language-model", "stages", "hellinger-length.html", "report.html", "my-bert.html"}
     assert {path.name for path in after_quickstart.iterdir()} >= left
     for stage in ("unsup", "zero-shot"):
         assert txray.load_stage(after_quickstart / "stages" / stage).manifest["words"] == 20_000
+
+
+def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
+    text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    code = (
+        text.partition("## A Hugging Face model of your own")[2]
+        .partition("```python\n")[2]
+        .partition("```")[0]
+    )
+    assert "txray.report(" in code
+    assert len(code.splitlines()) <= 9  # and one to install it
 
 
 @pytest.mark.parametrize("page", ["stages.md", "models.md"])
