@@ -73,8 +73,13 @@ class HuggingFaceCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look where a look is due."""
-        if state.is_world_process_zero and self._unit == "step":
+        if not state.is_world_process_zero:
+            return
+        if self._unit == "step":
             self.tracker.reached(self._model(given), state.global_step)
+            # Later the best model may be in its place.
+            if args.load_best_model_at_end and control.should_training_stop:
+                self.tracker.last(self._model(given))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look where a look is due."""
@@ -87,8 +92,11 @@ class HuggingFaceCallback(TrainerCallback):
             return
         # What the trainer logs of a step becomes known after it.
         self.tracker.score(lambda number: logged_scores(state.log_history, number, self._unit))
-        last = logged_scores(state.log_history, self.tracker.number, self._unit)
-        self.timelines = self.tracker.end(self._model(given), last)
+        if args.load_best_model_at_end:
+            self.timelines = self.tracker.tell()
+        else:
+            last = logged_scores(state.log_history, self.tracker.number, self._unit)
+            self.timelines = self.tracker.end(self._model(given), last)
 
     def _model(self, given: Mapping[str, Any]) -> nn.Module | TextModel:
         return self._as_model(given["model"], given.get("processing_class"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from txray.files import write_text
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
 FORMAT = 1
+_NAME = re.compile(r"(step|epoch)-\d+")
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ class Record:
                 )
             former = content["settings"]
             self.looks = [Look(**look) for look in content["looks"]]
+            for look in self.looks:
+                # It becomes the path of a folder that may be removed.
+                if not _NAME.fullmatch(look.stage):
+                    raise ValueError(f"stage {look.stage!r}")
             self.postponed = int(content["postponed"])
             self.failed = {int(number): str(why) for number, why in content["failed"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:

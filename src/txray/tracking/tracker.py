@@ -201,10 +201,12 @@ class Tracker:
         with self._budget.spending():
             try:
                 self._look(model, number, scores or {})
-            except TxrayError as error:
-                self._record.failed[number] = str(error)
+            except Exception as error:  # whatever it is, it is no reason to lose a training
+                told = " ".join(str(error).split()) or "no reason given"
+                told = told if isinstance(error, TxrayError) else f"{type(error).__name__}: {told}"
+                self._record.failed[number] = told
                 warnings.warn(
-                    f"tracking: no look at {self._unit} {number}: {error}; training goes on",
+                    f"tracking: no look at {self._unit} {number}: {told}; training goes on",
                     TrackingWarning,
                     stacklevel=2,
                 )
@@ -230,16 +232,18 @@ class Tracker:
         Returns:
             Feature kind -> timeline; empty where there is only one stage.
         """
-        if not self._record.looks or self._record.looks[-1].number != self.number:
-            self.look(model, self.number, self._scores if scores is None else scores)
-        if self._budget.exceeded:
-            warnings.warn(
-                f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more than "
-                f"the budget of {self._budget.share:.0%}; read fewer words, or look less often",
-                TrackingWarning,
-                stacklevel=2,
-            )
+        self.last(model, scores)
         return self.tell()
+
+    def last(self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None) -> None:
+        """Look at the model in the end, unless that was done already.
+
+        Args:
+            model: as it is now.
+            scores: of the model, for the timeline; those of its latest step by default.
+        """
+        if self._record.at(self.number) is None:
+            self.look(model, self.number, self._scores if scores is None else scores)
 
     def take(
         self,
@@ -276,6 +280,13 @@ class Tracker:
             Feature kind -> timeline; empty where there is only one stage.
         """
         self._record.write()
+        if self._budget.exceeded:
+            warnings.warn(
+                f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more than "
+                f"the budget of {self._budget.share:.0%}; read fewer words, or look less often",
+                TrackingWarning,
+                stacklevel=2,
+            )
         found = self.timelines() if len(self._record.looks) > 1 else {}
         for kind, story in found.items():
             story.save(self.folder / "timeline" / kind)

@@ -149,6 +149,22 @@ def test_epochs_and_scores_of_evaluations(bert: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_the_last_stage_is_of_the_last_step_and_not_of_the_best_model(bert: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 4, "learning_rate": 0.05}
+    plain = HuggingFaceCallback(probe(), tmp_path / "plain", every=100, **FAST)
+    trainer(bert, untrained(bert), tmp_path / "a", plain, **settings).train()
+    callback = HuggingFaceCallback(probe(), tmp_path / "best", every=100, **FAST)
+    made = trainer(bert, untrained(bert), tmp_path / "b", callback, load_best_model_at_end=True, **settings)
+    made.train()
+    assert made.state.best_global_step < 12
+    last = [
+        json.loads((tmp_path / run / "stages" / "step-000012" / "manifest.json").read_text())["model"]
+        for run in ("plain", "best")
+    ]
+    assert last[0] == last[1]
+    assert callback.timelines["token"].names == ["step-000000", "step-000012"]
+
+
 def test_what_the_trainer_lacks_is_told_in_one_line(bert: Path, tmp_path: Path) -> None:
     made = trainer(bert, untrained(bert), tmp_path / "run", HuggingFaceCallback(probe(), tmp_path / "live"))
     made.callback_handler.processing_class = None

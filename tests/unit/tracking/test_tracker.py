@@ -224,6 +224,37 @@ def test_another_training_does_not_mix_with_the_first(tmp_path: Path) -> None:
         Tracker(probe(), tmp_path / "other")
 
 
+def test_a_record_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
+    watched(tmp_path / "run", steps=1)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    file = tmp_path / "run" / "tracking.json"
+    file.write_text(file.read_text().replace("step-000001", "../../mine"))
+    with pytest.raises(StageError, match=r"damaged \(stage '../../mine'\)"):
+        Tracker(probe(("token", "pos")), tmp_path / "run", **FAST).begin(untrained())
+    assert mine.is_dir()
+
+
+def test_an_error_that_nobody_expects_does_not_end_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker.begin(loop.model)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("by\nzero")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("txray.tracking.tracker.compare", broken)
+        with pytest.warns(
+            TrackingWarning, match="no look at step 1: ZeroDivisionError: by zero; training goes on"
+        ):
+            tracker.step(loop.model)
+    tracker.step(loop.model)
+    assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000002"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 2}', "\x00"])
 def test_a_damaged_record_is_one_line(content: str, tmp_path: Path) -> None:
     watched(tmp_path / "run", steps=1)
