@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -67,6 +69,24 @@ def test_training_does_not_notice(tmp_path: Path) -> None:
     assert seen == losses
     assert all(map(torch.equal, bare.model.state_dict().values(), loop.model.state_dict().values()))
     assert not loop.model.rnn._forward_hooks
+
+
+def test_training_does_not_notice_models_that_draw_random_numbers_when_they_read(tmp_path: Path) -> None:
+    def noisy(module: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor) -> object:
+        return module(ids) + torch.rand(1) + np.random.rand() + random.random()
+
+    module = torch.nn.Sequential(torch.nn.Embedding(50, 8), torch.nn.Linear(8, 8), torch.nn.ReLU())
+    model = txray.TextModel(module, lambda words: [len(word) for word in words], forward=noisy)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(1)
+    expected = (random.random(), np.random.rand(), float(torch.rand(1)))
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(1)
+    tracker = Tracker(txray.Probe(probe().corpus, ["2"], max_words=500), tmp_path / "run", **FAST)
+    tracker.begin(model)
+    tracker.step(model)
+    tracker.end(model)
+    assert (random.random(), np.random.rand(), float(torch.rand(1))) == expected
 
 
 def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
