@@ -64,6 +64,10 @@ class Corpus:
     def __repr__(self) -> str:
         return f"Corpus({self.name!r})"
 
+    def is_empty(self) -> bool:
+        """Whether there is no document at all; reads no further than the first one."""
+        return next(self._documents(Counter()), None) is None
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the content and of the reading options; equal text gives an equal fingerprint."""

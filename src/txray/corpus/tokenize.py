@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -69,6 +69,10 @@ class Tokenizer:
         """
         self._most_strings = most_strings
         self._language: Language | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which makes the rules anew: they are large, and the words seen so far no part of it."""
+        return {"_most_strings": self._most_strings, "_language": None}
 
     def __call__(self, text: str) -> Tokens:
         """The words of `text`; none where it holds only spaces."""
