@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from txray import errors, models, plots, training
+    from txray import engines, errors, models, plots, training
     from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.dashboard import Dashboard, serve
@@ -66,6 +66,7 @@ _PACKAGES = (
     "capture",
     "corpus",
     "dashboard",
+    "engines",
     "errors",
     "experiment",
     "models",
@@ -99,6 +100,7 @@ __all__ = [
     "collect",
     "compare",
     "demo_corpus",
+    "engines",
     "errors",
     "layer_similarity",
     "load_model",

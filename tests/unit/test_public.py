@@ -30,6 +30,7 @@ PUBLIC = {
     "collect",
     "compare",
     "demo_corpus",
+    "engines",
     "errors",
     "layer_similarity",
     "load_model",
@@ -52,6 +53,7 @@ PACKAGES = (
     "capture",
     "corpus",
     "dashboard",
+    "engines",
     "experiment",
     "models",
     "planting",
@@ -90,7 +92,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_txray_brings_in_nothing_heavy() -> None:
-    heavy = "{'torch', 'plotly', 'polars', 'spacy', 'lightning', 'pycrfsuite', 'scipy', 'rich'}"
+    heavy = "{'torch', 'plotly', 'polars', 'spacy', 'lightning', 'pycrfsuite', 'scipy', 'rich', 'ray'}"
     assert run_python(f"import sys, txray; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 

@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"corpus"},
     "training": {"corpus", "models"},
     "capture": {"corpus", "models", "preferences"},
+    "engines": {"corpus", "models", "capture", "preferences"},
     "planting": {"corpus", "models"},
     "similarity": {"corpus", "models", "capture", "transfer"},
 }

@@ -66,17 +66,28 @@ def _computed(
             cache.write(_header(name))
         advance = stack.enter_context(progress(f"annotate {name!r}"))
         for document in documents:
-            values = tagger(document)
-            line = " ".join(values)
-            if len(values) != len(document.words) or tuple(line.split()) != values:
-                raise CorpusError(
-                    f"document {document.id!r}: the tagger gave {len(values)} values for {len(document.words)} "
-                    f"words to annotation {name!r}; it must give one per word, without white space"
-                )
+            annotated = annotated_document(document, tagger, name)
             if cache is not None:
-                cache.write(line + "\n")
+                cache.write(" ".join(annotated.annotations[name]) + "\n")
             advance(len(document.words))
-            yield _with(document, name, values)
+            yield annotated
+
+
+def annotated_document(
+    document: Document, tagger: Callable[[Document], tuple[str, ...]], name: str
+) -> Document:
+    """A document with one more annotation.
+
+    Raises:
+        CorpusError: the tagger gave values that are not one word for each word.
+    """
+    values = tagger(document)
+    if len(values) != len(document.words) or tuple(" ".join(values).split()) != values:
+        raise CorpusError(
+            f"document {document.id!r}: the tagger gave {len(values)} values for {len(document.words)} words to "
+            f"annotation {name!r}; it must give one per word, without white space"
+        )
+    return _with(document, name, values)
 
 
 def _from_cache(documents: Iterator[Document], name: str, file: Path) -> Iterator[Document]:

@@ -127,6 +127,16 @@ class Tokenizer:
         return self._language
 
 
+def has_words(text: str, *, spaces_only: bool = False) -> bool:
+    """Whether a text has any words, without finding them.
+
+    Args:
+        text: that would be tokenised.
+        spaces_only: it would be split at spaces instead, where control characters are words if they are no spaces.
+    """
+    return bool(text.strip()) and (spaces_only or not _CONTROL.sub(" ", text).isspace())
+
+
 def tokenizer_name() -> str:
     """Names the rules and their version; part of the fingerprint of what they tokenised."""
     return f"spacy {version('spacy')} en"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.errors import StageError
 from txray.preferences import Stage, load_stage
-from txray.preferences.store import CHECKPOINT, MANIFEST
+from txray.preferences.store import CHECKPOINT, MANIFEST, OF_FOLDERS
 
 _SHARDS = "shards"
 
@@ -101,7 +102,9 @@ class FinishedFolder:
                     stage = load_stage(self._place(number))
                 except StageError:
                     continue
-                yield number, stage
+                # As it was before it was saved: checksums of a shard say nothing of the whole.
+                manifest = {key: value for key, value in stage.manifest.items() if key not in OF_FOLDERS}
+                yield number, replace(stage, manifest=manifest)
 
     def _place(self, number: int) -> Path:
         return self._folder / f"{number:05d}-of-{self._of:05d}"

@@ -61,23 +61,29 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
         stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
         stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
         stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
-        manifest = {
-            **stage.manifest,
-            "format": FORMAT,
-            "name": stage.name,
-            "features": list(stage.features),
-            "neurons": {
-                layer: stage.preferences(layer, stage.features[0]).n_neurons for layer in stage.layers
-            },
-            "folds": stage.preferences(stage.layers[0], stage.features[0]).folds,
-            "selections": {
-                layer: stage.preferences(layer, stage.features[0]).selection for layer in stage.layers
-            },
-            "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
-        }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="strict")
+        write_manifest(stage, place)
     return target
+
+
+def write_manifest(stage: Stage, place: Path) -> None:
+    """Write the manifest of a stage whose tables lie in `place` already."""
+    first = {layer: stage.preferences(layer, stage.features[0]) for layer in stage.layers}
+    manifest = {
+        **stage.manifest,
+        "format": FORMAT,
+        "name": stage.name,
+        "features": list(stage.features),
+        "neurons": {layer: preferences.n_neurons for layer, preferences in first.items()},
+        "folds": first[stage.layers[0]].folds,
+        "selections": {layer: preferences.selection for layer, preferences in first.items()},
+        "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="strict")
+
+
+OF_FOLDERS = ("format", "name", "features", "neurons", "folds", "selections", "checksums")
+"""Keys of a manifest that saving writes; a stage that was never saved has none of them."""
 
 
 def load_stage(folder: Path | str) -> Stage:
