@@ -23,7 +23,7 @@ from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_t
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.preferences import Preferences, Stage
-from txray.preferences.dominance import dominance
+from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.tags import tag_table
 
 
@@ -181,7 +181,7 @@ class Collection:
             "unknown_share": intake.n_unknown / intake.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
-            "warnings": list(dominance(collected, accounts)),
+            "warnings": list(dominance(wins_of(collected), accounts)),
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},

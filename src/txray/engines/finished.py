@@ -72,7 +72,6 @@ class FinishedFolder:
         Raises:
             UsageError: the folder holds another collection.
             StageError: its checkpoint is damaged.
-            OutputError: the folder cannot be written.
         """
         self._folder = folder / _SHARDS
         self._of = of
@@ -80,7 +79,7 @@ class FinishedFolder:
             # Of what collection they were, nobody knows any more.
             shutil.rmtree(self._folder, ignore_errors=True)
         self._checkpoints = FolderCheckpoints(folder, described, 0)
-        self._checkpoints.write()
+        self._told = (folder / CHECKPOINT).is_file()
 
     def scales(self, tallies: Sequence[Stateful]) -> bool:
         """Restore what the first pass found."""
@@ -89,9 +88,17 @@ class FinishedFolder:
     def keep_scales(self, tallies: Sequence[Stateful]) -> None:
         """Keep what the first pass found."""
         self._checkpoints.of("scales").complete(tallies)
+        self._told = True
 
     def keep(self, number: int, stage: Stage) -> None:
-        """Write the stage folder of a shard, complete or not at all."""
+        """Write the stage folder of a shard, complete or not at all.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        if not self._told:
+            self._checkpoints.write()
+            self._told = True
         stage.save(self._place(number))
 
     def kept(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:

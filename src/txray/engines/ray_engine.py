@@ -70,13 +70,14 @@ class Ray:
 
     def collect(self, request: Request) -> Stage:
         """Carry out a collection; called by `txray.collect`."""
+        cluster = Cluster(self.address, self.workers * self.cpus)
         # A mistake in the request is found before a cluster is started.
         collection = Collection(request)
         source = request.source()
         n_shards = self.shards or _SHARDS_PER_WORKER * self.workers
         described = {**collection.described(source), "shards": n_shards}
         kept = finished(request.checkpoint, described, n_shards)
-        with Cluster(self.address, self.workers * self.cpus) as cluster:
+        with cluster:
             cluster.require_room(self.cpus)
             gpus = cluster.gpus(self.workers, self.gpus)
             parts = cluster.sent(request, source)

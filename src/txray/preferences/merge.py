@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
-from txray.preferences.dominance import dominance
+from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
@@ -154,7 +154,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": list(dominance(collected, layers)),
+        "warnings": list(dominance(wins_of(collected), layers)),
     }
 
 

@@ -20,6 +20,7 @@ from tests.unit.capture.texts import corpus_of, documents, small_model
 from tests.unit.engines.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from txray import collect, engines
 from txray.corpus import Corpus, Document
+from txray.engines.cluster import Cluster
 from txray.errors import (
     CaptureError,
     CorpusError,
@@ -317,7 +318,7 @@ def test_a_model_that_only_this_process_has(ray: Any) -> None:
 
 
 def test_mistakes_are_found_before_a_cluster_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines.ray_engine, "Cluster", lambda *_: pytest.fail("a cluster was asked for"))
+    monkeypatch.setattr(Cluster, "__enter__", lambda _: pytest.fail("a cluster was asked for"))
     with pytest.raises(UnknownNameError, match="layer 'lstm'"):
         collect(small_model(), corpus_of(documents(3)), ["lstm"], name="s", engine=ray_engine())
     for wrong in ({"workers": 0}, {"shards": 0}, {"cpus": 0}, {"gpus": -1}, {"retries": -1}):
