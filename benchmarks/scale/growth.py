@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor, nn
 
 from benchmarks.models import pretrained
 from txray import Corpus, Document, collect, read_corpus
@@ -84,6 +86,60 @@ def rows(data: Path, words: int) -> dict[str, list[float]]:
             found.setdefault(layer, []).append(len(whole.preferences(layer).fold))
         print(json.dumps({name: amounts[-1] for name, amounts in found.items()}), flush=True)
     return found
+
+
+class Taken(nn.Module):
+    """The first so many neurons of a layer, as a layer of its own."""
+
+    def __init__(self, neurons: int) -> None:
+        super().__init__()
+        self.neurons = neurons
+
+    def forward(self, output: Tensor) -> Tensor:
+        """A part of what the layer gives."""
+        return output[..., : self.neurons]
+
+
+class Widths(nn.Module):
+    """A model of which one layer is also looked at as if it had fewer neurons."""
+
+    def __init__(self, model: nn.Module, layer: str, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.first = nn.ModuleList(Taken(width) for width in widths)
+        model.get_submodule(layer).register_forward_hook(self._look)
+
+    def _look(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        for taken in self.first:
+            taken(output)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> object:
+        """As the model."""
+        return self.model(input_ids=ids, attention_mask=mask.long())
+
+
+WIDTHS = (96, 192, 384, 768, 1536)
+
+
+def by_width(data: Path, words: int, layer: str = "encoder.layer.2.intermediate") -> dict[int, int]:
+    """Neurons looked at -> rows, for one layer and text."""
+    text_model = pretrained()
+    module = Widths(text_model.module, layer, WIDTHS)
+    model = replace(text_model, module=module, forward=lambda module, ids, mask: module(ids, mask))
+    corpus = reviews(data)
+    stage = collect(model, corpus, ["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words)
+    found = (stage.preferences(name) for name in stage.layers)
+    return {preferences.n_neurons: len(preferences.fold) for preferences in found}
+
+
+def bytes_per_row(
+    data: Path, words: int, layers: tuple[str, ...] = ("encoder.layer.2.intermediate",)
+) -> float:
+    """Of the file of preferences of a real stage."""
+    stage = collect(pretrained(), reviews(data), layers, folds=FOLDS, name="rows", max_words=words)
+    with tempfile.TemporaryDirectory() as folder:
+        file = stage.save(Path(folder) / "rows") / "preferences.token.parquet"
+        return file.stat().st_size / sum(len(stage.preferences(layer).fold) for layer in stage.layers)
 
 
 def vocabulary(data: Path) -> tuple[list[int], list[float], list[float]]:

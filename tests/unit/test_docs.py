@@ -35,6 +35,7 @@ PACKAGES = (
     "models",
     "training",
     "capture",
+    "engines",
     "preferences",
     "transfer",
     "planting",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
@@ -45,7 +46,10 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _require_same(first, other)
     _require_apart(stages)
     called = name or first.name
-    collected = {key: _merged([stage.collected[key] for stage in stages], called) for key in first.collected}
+    collected: dict[tuple[str, str], Preferences] = {}
+    for key in first.collected:
+        merged = _merged([stage.collected[key] for stage in stages], called)
+        collected[key] = _sharing(merged, collected.values())
     return Stage(
         called,
         collected,
@@ -103,6 +107,18 @@ def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
     return tally.freeze(
         stage=name, layer=parts[0].layer, feature=parts[0].feature, selection=parts[0].selection
     )
+
+
+def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
+    """The same, its vocabulary held once for all layers: with many layers that is most of what is no row."""
+    for other in others:
+        if (
+            other.feature == merged.feature
+            and np.array_equal(other.corpus_counts, merged.corpus_counts)
+            and np.array_equal(other.features, merged.features)
+        ):
+            return replace(merged, features=other.features, corpus_counts=other.corpus_counts)
+    return merged
 
 
 def _exemplars(stages: Sequence[Stage]) -> pl.DataFrame:

@@ -74,10 +74,10 @@ def test_the_built_in_model(shards: int) -> None:
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(workers=2, shards=shards)))
 
 
-@pytest.mark.parametrize("selection", ["max-1", "all", "max-position", "max-2/zscore"])
+@pytest.mark.parametrize("selection", ["all", "max-2/zscore"])
 def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
-    kinds = ["token", "pos"] if selection == "max-position" else ["token", "pos", "subword"]
+    kinds = ["token", "pos", "subword"]
     asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
     whole = collect(transformer(limit=30), corpus, name="s", **asked)
     found = collect(transformer(limit=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
