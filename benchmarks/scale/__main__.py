@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.scale import growth, partials, plan
@@ -17,13 +18,13 @@ from benchmarks.scale import growth, partials, plan
 WORDS = 1_650_000
 SIZE = partials.Size(shards=8, words=16_000_000, layers=2, exponent=0.8, features=60_000)
 MEASURED = plan.Measured(
-    factor=5.6,
-    exponent=0.8,
+    factor=5.04,
+    exponent=0.795,
     wider=1.08,
-    stored=33,
-    tree_seconds=2.0,
-    tree_bytes=300,
-    folder_seconds=2.0,
+    stored=24,
+    tree_seconds=1.6,
+    tree_bytes=200,
+    folder_seconds=0.8,
     folder_bytes=300,
 )
 """What docs/scale.md works with: the figures that this module printed."""
@@ -33,6 +34,8 @@ def grown(data: Path) -> None:
     """How rows grow with words, by layer, and with neurons; how the vocabulary does."""
     found = growth.rows(data, WORDS)
     words = [int(number) for number in found["words"]]
+    mlps = [amounts for layer, amounts in found.items() if layer.endswith(".intermediate")]
+    found["mean of the intermediate layers"] = [float(np.mean(each)) for each in zip(*mlps, strict=True)]
     for layer, amounts in found.items():
         if layer != "words":
             power = growth.Power.of(words, amounts)

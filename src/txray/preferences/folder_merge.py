@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from txray.files import atomic_folder
 from txray.preferences.dominance import dominance
-from txray.preferences.merge import merge_stages
+from txray.preferences.merge import kept_exemplars, merge_stages, strongest
 from txray.preferences.preferences import Preferences
 from txray.preferences.rows import Rows
 from txray.preferences.store import (
@@ -21,6 +21,7 @@ from txray.preferences.store import (
     feature_ids,
     load_outline,
     read_block,
+    read_exemplars,
     write_others,
     write_rows,
 )
@@ -30,7 +31,7 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
     """Merge stage folders into one without ever holding all of them.
 
     Rows are stored by layer, fold and neuron, so they are merged layer by layer and fold by fold. Memory is that of
-    the largest such block of all stages together, besides their features and exemplars.
+    the largest such block of all stages together, besides their features and the exemplars of two of them.
 
     Args:
         folders: as `txray collect` writes them, of the same model and settings, over different documents.
@@ -55,8 +56,12 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
             write_rows(_blocks(places, whole.collected, kind, counted), new / f"preferences.{kind}.parquet")
             if kind != "subword":
                 wins = wins or counted
+        exemplars = whole.exemplars
+        for place in places:
+            exemplars = strongest([exemplars, read_exemplars(place)], whole.layers, kept_exemplars(whole))
         warnings = list(dominance(wins, whole.manifest["layers"]))
-        write_others(replace(whole, manifest={**whole.manifest, "warnings": warnings}), new)
+        manifest = {**whole.manifest, "warnings": warnings}
+        write_others(replace(whole, exemplars=exemplars, manifest=manifest), new)
     return Path(out)
 
 

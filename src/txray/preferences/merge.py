@@ -53,7 +53,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
     return Stage(
         called,
         collected,
-        _exemplars(stages),
+        strongest([stage.exemplars for stage in stages], first.layers, kept_exemplars(first)),
         _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
@@ -121,15 +121,25 @@ def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
     return merged
 
 
-def _exemplars(stages: Sequence[Stage]) -> pl.DataFrame:
-    """The strongest of all, by the rule that kept them: strength, then the document's key, then position."""
-    kept = int(stages[0].manifest.get("exemplars", _EXEMPLARS))
-    together = pl.concat([stage.exemplars.select(*EXEMPLAR_SCHEMA) for stage in stages])
-    layers = {layer: place for place, layer in enumerate(stages[0].layers)}
+def kept_exemplars(stage: Stage) -> int:
+    """How many the stage keeps of each neuron."""
+    return int(stage.manifest.get("exemplars", _EXEMPLARS))
+
+
+def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], kept: int) -> pl.DataFrame:
+    """The strongest of all, by the rule that kept them: strength, then the document's key, then position.
+
+    Args:
+        tables: of exemplars, none of them twice.
+        layers: in the order of the stage.
+        kept: of each neuron.
+    """
+    together = pl.concat([table.select(*EXEMPLAR_SCHEMA) for table in tables])
+    place = {layer: number for number, layer in enumerate(layers)}
     keys = {document: document_key(document) for document in together["document"].unique().to_list()}
     return (
         together.with_columns(
-            pl.Series("_layer", [layers[layer] for layer in together["layer"]], pl.Int64),
+            pl.Series("_layer", [place[layer] for layer in together["layer"]], pl.Int64),
             pl.Series("_key", [keys[document] for document in together["document"]], pl.Int64),
         )
         .sort(

@@ -102,10 +102,10 @@ def load_stage(folder: Path | str) -> Stage:
 
 
 def load_outline(folder: Path | str) -> Stage:
-    """Read a stage folder, but none of its rows, which are the most of it: all neurons seem un-preferred.
+    """Read a stage folder, but neither rows nor exemplars, which are the most of it: all neurons seem un-preferred.
 
     Raises:
-        StageError: as for `load_stage`; the rows are looked at as well.
+        StageError: as for `load_stage`; the checksums of everything are looked at.
     """
     return _loaded(Path(folder), rows=False)
 
@@ -146,12 +146,17 @@ def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
             of_layer = of_kind.filter(pl.col("layer") == layer)
             collected[layer, kind] = _preferences(manifest, layer, kind, vocabulary, of_layer)
     # Cast, so that columns of another kind are found now and not where they are used.
-    exemplars = as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
+    exemplars = read_exemplars(place) if rows else pl.DataFrame(schema=EXEMPLAR_SCHEMA)
     tags, scales = (
         pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
         for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
     return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
+
+
+def read_exemplars(place: Path) -> pl.DataFrame:
+    """The exemplars of a stage folder, with columns as in `EXEMPLAR_SCHEMA`."""
+    return as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
 
 
 def read_block(place: Path, layer: str, kind: str, fold: int) -> pl.DataFrame:
