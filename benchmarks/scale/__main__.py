@@ -15,11 +15,11 @@ import torch
 
 from benchmarks.scale import growth, partials, plan
 
-WORDS = 1_650_000
+WORDS = 820_000
 SIZE = partials.Size(shards=8, words=16_000_000, layers=2, exponent=0.8, features=60_000)
 MEASURED = plan.Measured(
-    factor=5.04,
-    exponent=0.795,
+    factor=6.4,
+    exponent=0.776,
     wider=1.08,
     stored=24,
     tree_seconds=1.6,

@@ -27,6 +27,9 @@ _HERE = "local"
 _USAGE = "RAY_USAGE_STATS_ENABLED"
 """Ray's switch for statistics that it would send to its makers."""
 
+_UNTOLD = "RAY_DEDUP_LOGS_SKIP_REGEX"
+"""Ray's pattern of lines that it does not print."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -68,7 +71,7 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
         try:
-            with _without_usage_statistics(), _signals_kept():
+            with _set(_USAGE, "0"), _signals_kept():
                 self.ray.init(address, **quiet, **(started if address == _HERE else {}))
         except Exception as error:
             told = "started here" if address == _HERE else f"reached at {address!r}"
@@ -161,7 +164,9 @@ def in_one_line(error: BaseException, most: int = 200) -> str:
 
 def _ray() -> Any:
     try:
-        import ray
+        # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
+        with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
+            import ray
     except ImportError as error:
         raise UsageError("the engine for Ray needs the extra 'ray': pip install 'txray[ray]'") from error
     return ray
@@ -186,17 +191,17 @@ def _on_processor(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _without_usage_statistics() -> Iterator[None]:
-    """Clusters that are started here send nothing to anybody."""
-    before = os.environ.get(_USAGE)
-    os.environ[_USAGE] = "0"
+def _set(variable: str, value: str) -> Iterator[None]:
+    """An environment variable that holds for a while, and for processes that are started meanwhile."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[_USAGE]
+            del os.environ[variable]
         else:
-            os.environ[_USAGE] = before
+            os.environ[variable] = before
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _require_apart(stages: Sequence[Stage]) -> None:
     for stage in stages:
         corpus = stage.manifest.get("corpus", {})
         digest = corpus.get("documents_digest")
-        if "shard" in corpus or not corpus.get("documents") or digest is None:
+        if _shards(corpus) is not None or not corpus.get("documents") or digest is None:
             continue
         if digest in seen:
             raise UsageError(

@@ -153,18 +153,37 @@ def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object
 
 
 @pytest.mark.slow
-def test_a_cluster_of_its_own_is_started_and_ended_without_a_word(
-    asked: list[object], tmp_path: Path
+def test_a_cluster_of_its_own_says_no_more_than_a_single_pass(
+    asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import ray
-
+    asked[3:6] = ["demo", "--text", "reviews", "--max-words", 200_000]
     assert txray(*asked, "--out", tmp_path / "whole") == 0
-    command = [sys.executable, "-m", "txray", *asked, "--engine", "ray", "--workers", 1, "--shards", 3]
+    told = capsys.readouterr()
+    command = [sys.executable, "-m", "txray", *asked, "--engine", "ray", "--workers", 1, "--shards", 12]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    done = subprocess.run(
-        list(map(str, [*command, "--out", tmp_path / "out"])), capture_output=True, text=True, env=environment
+    process = subprocess.Popen(
+        list(map(str, [*command, "--out", tmp_path / "out"])),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    same_preferences(load_stage(tmp_path / "whole"), load_stage(tmp_path / "out"))
+    deadline = time.monotonic() + 100
+    while not list((tmp_path / "out").glob("shards/*/manifest.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = [
+        pid
+        for pid in descendants(process.pid)
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Worker")
+    ]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    out, said = process.communicate(timeout=200)
+    assert workers, "no worker was killed"
+    assert (process.returncode, said) == (0, told.err)
+    assert out == told.out.replace("whole", "out")
+    whole, found = load_stage(tmp_path / "whole"), load_stage(tmp_path / "out")
+    same_preferences(whole, found)
+    assert found.manifest["corpus"] == whole.manifest["corpus"]
     assert not (tmp_path / "out" / "shards").exists()
-    assert not ray.is_initialized()
