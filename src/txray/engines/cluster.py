@@ -17,6 +17,7 @@ import torch
 
 from txray.capture.hooks import device_of
 from txray.capture.request import Request
+from txray.capture.scales import FoundScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError
 from txray.models.text_model import TextModel
@@ -109,8 +110,16 @@ class Cluster:
             source,
             "make it of functions and values that can be pickled, or read it with txray.read_corpus",
         )
-        # None in place of what was sent by itself.
-        rest: Any = replace(request, model=None, corpus=None, checkpoint=None, max_words=None)  # type: ignore[arg-type]
+        # None in place of what was sent by itself; of a stage that gives scales, no more than those.
+        given = request.scales
+        rest: Any = replace(
+            request,
+            model=None,  # type: ignore[arg-type]
+            corpus=None,  # type: ignore[arg-type]
+            scales=None if given is None else FoundScales(given.name, given.scales),
+            checkpoint=None,
+            max_words=None,
+        )
         return Parts(model, corpus, self._put("request", rest, "give plain values"))
 
     def gpus(self, workers: int, asked: float | None) -> float:

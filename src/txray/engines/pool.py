@@ -195,8 +195,9 @@ class Pool:
                 if tree is not None and first in tree:
                     lost = tree.merged(first)
                     self._count_losses(lost, "its result was lost with a machine")
-                    waiting.extend(unread(lost))
-                    advance(-len(lost))
+                    again = unread(lost)
+                    waiting.extend(again)
+                    advance(-len(again))
                 elif first in self._beginning:
                     self._begun(first)
                 else:
