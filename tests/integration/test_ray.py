@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.integration.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from tests.unit.capture.test_collect import same_preferences
 from tests.unit.capture.text_models import transformer
 from tests.unit.capture.texts import corpus_of, documents, small_model
-from tests.integration.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from txray import collect, engines
 from txray.corpus import Corpus, Document
 from txray.engines.cluster import Cluster

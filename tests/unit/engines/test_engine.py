@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,9 @@ from tests.unit.preferences.builders import random_events, stage_of
 from txray import collect
 from txray.capture import Engine, Request, Selection
 from txray.capture.single_pass import SinglePass
+from txray.engines.cluster import Cluster
 from txray.engines.tree import Tree
-from txray.errors import UsageError
+from txray.errors import EngineError, UsageError
 from txray.preferences import Stage
 from txray.preferences.store import CHECKPOINT
 
@@ -182,3 +185,79 @@ def test_one_shard_becomes_the_whole_and_none_nothing() -> None:
     whole = tree.result()
     assert whole is not None
     assert "shard" not in whole.manifest["corpus"]
+
+
+class StartingRay:
+    """As much of Ray as starting and leaving a cluster uses."""
+
+    def __init__(self, *, connected: bool = False, fails: str = "") -> None:
+        self.connected = connected
+        self.fails = fails
+        self.seen: list[tuple[str, dict[str, Any], str | None]] = []
+
+    def is_initialized(self) -> bool:
+        return self.connected
+
+    def init(self, address: str, **options: Any) -> None:
+        self.seen.append((address, options, os.environ.get("RAY_USAGE_STATS_ENABLED")))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self.fails:
+            raise ConnectionError(self.fails)
+
+    def shutdown(self) -> None:
+        self.seen.append(("shutdown", {}, None))
+
+
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Callable[[StartingRay], StartingRay]:
+    """Put one in the place of Ray."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+
+    def put(ray: StartingRay) -> StartingRay:
+        monkeypatch.setattr("txray.engines.cluster._ray", lambda: ray)
+        return ray
+
+    return put
+
+
+def test_a_cluster_that_is_started_here_tells_nobody_anything(
+    starting: Callable[[StartingRay], StartingRay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    ray = starting(StartingRay())
+    with Cluster(None, 6):
+        pass
+    (address, options, usage), (left, _, _) = ray.seen
+    assert (address, usage, left) == ("local", "0", "shutdown")
+    assert (options["num_cpus"], options["include_dashboard"], options["log_to_driver"]) == (6, False, False)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+    assert signal.getsignal(signal.SIGTERM) is before
+    # Of a cluster of others, nothing is decided.
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    for given, reached in ((None, "10.0.0.1:6379"), ("auto", "auto")):
+        ray = starting(StartingRay())
+        with Cluster(given, 6):
+            pass
+        assert ray.seen[0][0] == reached
+        assert "num_cpus" not in ray.seen[0][1]
+
+
+def test_a_cluster_that_was_connected_before_stays_so(
+    starting: Callable[[StartingRay], StartingRay],
+) -> None:
+    ray = starting(StartingRay(connected=True))
+    with Cluster("auto", 2):
+        pass
+    assert ray.seen == []
+
+
+def test_a_cluster_that_cannot_be_reached_is_one_line(
+    starting: Callable[[StartingRay], StartingRay],
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    starting(StartingRay(fails="no\nsuch  host"))
+    with pytest.raises(EngineError) as caught, Cluster("ray://nowhere:1", 2):
+        pass
+    assert str(caught.value) == "engine ray: no cluster can be reached at 'ray://nowhere:1' (no such host)"
+    assert signal.getsignal(signal.SIGTERM) is before
