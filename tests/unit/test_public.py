@@ -96,7 +96,7 @@ def test_importing_txray_brings_in_nothing_heavy() -> None:
     assert run_python(f"import sys, txray; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-@pytest.mark.parametrize("package", ["preferences", "transfer", "plots"])
+@pytest.mark.parametrize("package", ["preferences", "transfer", "plots", "engines.worker"])
 def test_what_works_on_saved_stages_needs_no_torch(package: str) -> None:
     assert run_python(f"import sys, txray.{package}; print('torch' in sys.modules)") == "False"
 
