@@ -100,10 +100,3 @@ class Stops(Scripted):
     def act(self) -> None:
         if (self.folder / "stop").exists():
             raise ZeroDivisionError("the power is cut")
-
-
-class Counts(Scripted):
-    """Leaves a file per worker's pass that got to the document."""
-
-    def act(self) -> None:
-        (self.folder / f"pass-{time.monotonic_ns()}").touch()
