@@ -181,7 +181,7 @@ class Collection:
             "unknown_share": intake.n_unknown / intake.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
-            "warnings": list(dominance(wins_of(collected), accounts)),
+            "warnings": list(dominance(wins_of(collected, accounts), accounts)),
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},

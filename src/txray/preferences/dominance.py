@@ -13,12 +13,23 @@ from txray.preferences.preferences import Preferences
 _PIECES = "subword"
 """The kind of feature that counts more than once per word."""
 
+_ONE_WINNER = "max-1"
 
-def wins_of(collected: Mapping[tuple[str, str], Preferences]) -> dict[str, NDArray[np.int64]]:
-    """Layer -> (n_neurons,) words that each neuron wins."""
+
+def wins_of(
+    collected: Mapping[tuple[str, str], Preferences], accounts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, NDArray[np.int64]]:
+    """Layer -> (n_neurons,) words that each neuron wins; of layers in which a word has one winner only.
+
+    Of others they are not added up, because that takes memory in proportion to their many rows.
+
+    Args:
+        collected: (layer, feature kind) -> preferences.
+        accounts: per layer, the `selection`, as in the manifest of a stage.
+    """
     found: dict[str, NDArray[np.int64]] = {}
     for (layer, kind), preferences in collected.items():
-        if kind != _PIECES and layer not in found:
+        if kind != _PIECES and layer not in found and _parts(accounts[layer])[0] == _ONE_WINNER:
             found[layer] = preferences.wins()
     return found
 
@@ -33,8 +44,8 @@ def dominance(
         accounts: per layer, words `counted`, and the `selection`, as in the manifest of a stage.
     """
     for layer, account in accounts.items():
-        rule, *options = str(account.get("selection")).split("/")
-        if rule != "max-1" or layer not in wins or not account["counted"]:
+        rule, *options = _parts(account)
+        if rule != _ONE_WINNER or layer not in wins or not account["counted"]:
             continue
         of_layer = wins[layer]
         neuron = int(of_layer.argmax())
@@ -48,3 +59,8 @@ def dominance(
                 f"layer {layer!r}: neuron {neuron} wins {of_layer[neuron] / account['counted']:.0%} of all words, so "
                 f"the others hardly show; {remedy}"
             )
+
+
+def _parts(account: Mapping[str, Any]) -> list[str]:
+    """The rule of a layer's selection, and its options."""
+    return str(account.get("selection")).split("/")

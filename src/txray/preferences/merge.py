@@ -180,7 +180,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": list(dominance(wins_of(collected), layers)),
+        "warnings": list(dominance(wins_of(collected, layers), layers)),
     }
 
 
