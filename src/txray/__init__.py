@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from txray import errors, models, plots, tracking, training
+    from txray import engines, errors, models, plots, tracking, training
     from txray.capture import Layer, Selection, collect
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.dashboard import Dashboard, serve
@@ -70,6 +70,7 @@ _PACKAGES = (
     "capture",
     "corpus",
     "dashboard",
+    "engines",
     "errors",
     "experiment",
     "models",
@@ -106,6 +107,7 @@ __all__ = [
     "collect",
     "compare",
     "demo_corpus",
+    "engines",
     "errors",
     "layer_similarity",
     "load_model",

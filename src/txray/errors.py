@@ -9,6 +9,7 @@
     ├── SnapshotError           a saved model that cannot be used
     ├── StageError              a stage folder that is missing, incomplete or damaged
     ├── CaptureError            a model that gave unusable activations
+    ├── EngineError             workers that cannot be reached, or that end again and again
     └── OutputError             a result that could not be written
 
     UserWarning
@@ -82,6 +83,10 @@ class StageError(TxrayError):
 
 class CaptureError(TxrayError):
     """A model that gave unusable activations."""
+
+
+class EngineError(TxrayError):
+    """Workers that cannot be reached, or that end again and again."""
 
 
 class OutputError(TxrayError):

@@ -36,6 +36,7 @@ PACKAGES = (
     "models",
     "training",
     "capture",
+    "engines",
     "preferences",
     "transfer",
     "planting",

@@ -32,6 +32,7 @@ PUBLIC = {
     "collect",
     "compare",
     "demo_corpus",
+    "engines",
     "errors",
     "layer_similarity",
     "load_model",
@@ -56,6 +57,7 @@ PACKAGES = (
     "capture",
     "corpus",
     "dashboard",
+    "engines",
     "experiment",
     "models",
     "planting",
@@ -97,11 +99,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_importing_txray_brings_in_nothing_heavy() -> None:
     tables = {"polars", "pandas", "pyarrow", "datasets", "scipy"}
-    heavy = tables | {"torch", "plotly", "spacy", "lightning", "pycrfsuite", "rich"}
+    heavy = tables | {"torch", "plotly", "spacy", "lightning", "pycrfsuite", "rich", "ray"}
     assert run_python(f"import sys, txray; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-@pytest.mark.parametrize("package", ["preferences", "transfer", "plots"])
+@pytest.mark.parametrize("package", ["preferences", "transfer", "plots", "engines.worker"])
 def test_what_works_on_saved_stages_needs_no_torch(package: str) -> None:
     assert run_python(f"import sys, txray.{package}; print('torch' in sys.modules)") == "False"
 

@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"corpus"},
     "training": {"corpus", "models"},
     "capture": {"corpus", "models", "preferences"},
+    "engines": {"corpus", "models", "capture", "preferences"},
     "planting": {"corpus", "models"},
     # The training only to read what it left.
     "tracking": {"corpus", "models", "training", "capture", "preferences", "transfer", "plots"},

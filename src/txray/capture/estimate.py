@@ -56,7 +56,7 @@ def require_memory(
     kinds = [kind for kind in features if kind not in (OUTPUT, SUBWORD)]
     if not neurons or not kinds:
         return 0
-    allowed = int(_SHARE * free_memory()) if memory is None else memory
+    allowed = allowed_memory() if memory is None else memory
     pairs, distinct = _counted(reader, corpus, kinds, folds)
     needed = bytes_of(neurons, pairs.values())
     if needed <= allowed:
@@ -107,6 +107,11 @@ def _counted(
         {kind: sum(bits.bit_count() for bits in found.values()) for kind, found in seen.items()},
         {kind: len(found) for kind, found in seen.items()},
     )
+
+
+def allowed_memory() -> int:
+    """Bytes that tallies may take where nobody says how many."""
+    return int(_SHARE * free_memory())
 
 
 def free_memory() -> int:

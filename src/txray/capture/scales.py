@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.checkpoint import Checkpoints
 from txray.capture.encoding import Encoded
-from txray.capture.loop import Intake, run
-from txray.capture.reading import Reader, Window
+from txray.capture.reading import Window
+from txray.capture.request import Scales
 from txray.capture.responses import as_numpy, pooled
 from txray.capture.site import Site
-from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError
-from txray.preferences import Stage
 from txray.preferences.scales import SCALE_SCHEMA
 
 
@@ -54,6 +51,12 @@ class ScaleTally:
         self._words = int(state["words"][0])
         self._sum, self._sum_sq = np.array(state["sum"]), np.array(state["sum_sq"])
 
+    def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Add what another tally of the same layer has seen, given its `state`."""
+        self._words += int(state["words"][0])
+        self._sum = self._sum + state["sum"]
+        self._sum_sq = self._sum_sq + state["sum_sq"]
+
     def scale(self) -> NDArray[np.float32]:
         """(2, n_neurons) mean and standard deviation.
 
@@ -77,50 +80,48 @@ class ScaleTally:
         return np.stack((mean, np.sqrt(variance))).astype(np.float32)
 
 
-def standardized(
-    sites: Sequence[Site],
-    reader: Reader,
-    corpus: Corpus,
-    batch_positions: int,
-    *,
-    scales: Stage | None,
-    stage: str,
-    checkpoints: Checkpoints,
-) -> list[Site]:
-    """The sites, those that standardize with the scales of their neurons.
+def wanting(sites: Iterable[Site]) -> list[Site]:
+    """Those whose selection standardizes."""
+    return [site for site in sites if site.selection.standardize == "zscore"]
 
-    Args:
-        sites: of the collection.
-        reader: of the model.
-        corpus: that a first pass goes over where no scales are given.
-        batch_positions: padded positions in a batch.
-        scales: a stage that has them.
-        stage: name of the one to be collected, for the progress bar.
-        checkpoints: of the collection.
+
+@dataclass(frozen=True, eq=False)
+class FoundScales:
+    """Scales that a first pass found, as a stage has them.
+
+    Attributes:
+        name: of the stage that they are for.
+        scales: polars, columns layer, neuron, mean, deviation.
+    """
+
+    name: str
+    scales: pl.DataFrame
+
+
+def found_scales(name: str, tallies: Iterable[ScaleTally]) -> FoundScales:
+    """What the tallies have found.
 
     Raises:
-        UsageError: the given stage has no scales of a layer.
+        CaptureError: activations that are no numbers, or whose squares overflow.
     """
-    wanting = [site for site in sites if site.selection.standardize == "zscore"]
-    if not wanting:
-        return list(sites)
-    if scales is None:
-        tallies = [ScaleTally(site) for site in wanting]
-        intake = Intake(corpus, reader, tagged=False)
-        first = checkpoints.of("scales")
-        run(reader, intake, tallies, batch_positions, f"scales of {stage}", None, first)
-        first.complete(tallies)
-        found = {tally.site.layer: tally.scale() for tally in tallies}
-    else:
-        found = {site.layer: _given(scales, site) for site in wanting}
+    return FoundScales(name, scale_table(replace(tally.site, scale=tally.scale()) for tally in tallies))
+
+
+def given_scales(sites: Sequence[Site], scales: Scales) -> list[Site]:
+    """The sites, those that standardize with the scales of their neurons.
+
+    Raises:
+        UsageError: there are no scales of a layer.
+    """
+    found = {site.layer: _given(scales, site) for site in wanting(sites)}
     return [replace(site, scale=found.get(site.layer)) for site in sites]
 
 
-def _given(stage: Stage, site: Site) -> NDArray[np.float32]:
-    rows = stage.scales.filter(pl.col("layer") == site.layer).sort("neuron")
+def _given(scales: Scales, site: Site) -> NDArray[np.float32]:
+    rows = scales.scales.filter(pl.col("layer") == site.layer).sort("neuron")
     if len(rows) != site.layout.neurons:
         raise UsageError(
-            f"stage {stage.name!r}: has scales of {len(rows)} neurons of layer {site.layer!r}, needed are "
+            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {site.layer!r}, needed are "
             f"{site.layout.neurons}; give a stage that was collected there with a selection like 'max-1/zscore'"
         )
     return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)

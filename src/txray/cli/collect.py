@@ -35,7 +35,9 @@ def collect(
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard", help="3/8: every eighth document from the third; 'txray merge' joins the parts."
+            "--shard",
+            help="3/8: every eighth document from the third; auto: as RANK and WORLD_SIZE of torchrun say, into a "
+            "folder part-00002-of-00008 within --out. 'txray merge' joins the parts.",
         ),
     ] = None,
     scales: Annotated[
@@ -58,6 +60,21 @@ def collect(
         str | None,
         typer.Option("--autocast", help="bfloat16 or float16: faster on some devices, less exact."),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="single: this process; ray: workers of a Ray cluster (extra 'ray')."),
+    ] = "single",
+    workers: Annotated[
+        int, typer.Option("--workers", help="Of --engine ray: processes that hold the model.")
+    ] = 2,
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", help="Of --engine ray: parts of the text; four per worker by default."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Of a running Ray cluster; else RAY_ADDRESS, else one is started."),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a stage that is there already.")
     ] = False,
@@ -69,6 +86,7 @@ def collect(
     Interrupted, the same command goes on where the last checkpoint was made.
     """
     from txray.capture import collect as collect_stage
+    from txray.cli.parts import engine_of, rank_device, shard_and_folder
     from txray.files import require_replaceable
     from txray.models import load_model
     from txray.preferences.store import CHECKPOINT, MANIFEST, load_stage
@@ -78,6 +96,9 @@ def collect(
         raise UsageError(f"--memory {memory}: give the GiB that the tallies may take, such as 4")
     if not 0 <= checkpoint < float("inf"):
         raise UsageError(f"--checkpoint {checkpoint}: give the seconds between checkpoints, such as 60")
+    carried_out = engine_of(engine, workers, shards, address, shard=shard, device=device)
+    name = name or out.name
+    part, out = shard_and_folder(shard, out)
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
         if not replace:
@@ -85,16 +106,18 @@ def collect(
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = options.open_corpus(kind, text, split, seed)
     corpus = corpus if max_words is None else corpus.take(max_words)
-    if shard is not None:
-        corpus = corpus.shard(*_part(shard))
+    if part is not None:
+        corpus = corpus.shard(*part)
     corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
+    # Workers take the model to devices of their own.
+    where = device_of("cpu" if carried_out is not None else device)
     stage = collect_stage(
-        load_model(model).to(device_of(device)),
+        load_model(model).to(rank_device(where, shard)),
         corpus,
         layers=layer,
         features=feature,
         selection=selection,
-        name=name or out.name,
+        name=name,
         folds=folds,
         exemplars=exemplars,
         scales=None if scales is None else load_stage(scales),
@@ -102,6 +125,7 @@ def collect(
         checkpoint_seconds=checkpoint,
         memory=None if memory is None else int(memory * 2**30),
         autocast=autocast,
+        engine=carried_out,
     )
     stage.save(out)
     manifest = stage.manifest
@@ -115,11 +139,3 @@ def collect(
             f"counted{', ' + skipped if skipped else ''}"
         )
     typer.echo(f"stage in {out}")
-
-
-def _part(shard: str) -> tuple[int, int]:
-    """`3/8` as numbers."""
-    number, slash, of = shard.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal()):
-        raise UsageError(f"--shard {shard!r}: give a part and how many there are, such as 3/8")
-    return int(number), int(of)

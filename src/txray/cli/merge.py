@@ -21,14 +21,13 @@ def merge(
     ] = None,
 ) -> None:
     """Join stages that were collected in the same way over different documents, such as shards of a corpus."""
-    from txray.preferences import load_stage, merge_stages
-    from txray.preferences.store import MANIFEST
+    from txray.preferences import merge_folders
+    from txray.preferences.store import MANIFEST, read_manifest
 
     if (out / MANIFEST).exists():
         raise UsageError(f"{out}: holds a stage already; name another folder")
-    stage = merge_stages([load_stage(folder) for folder in stages], name or out.name)
-    stage.save(out)
-    missing = stage.manifest["corpus"].get("shards_missing", [])
+    manifest = read_manifest(merge_folders(stages, out, name or out.name))
+    missing = manifest["corpus"].get("shards_missing", [])
     if missing:
         typer.echo(f"without the shards {', '.join(missing)}")
-    typer.echo(f"{stage.manifest['words']:,} words; stage in {out}")
+    typer.echo(f"{manifest['words']:,} words; stage in {out}")

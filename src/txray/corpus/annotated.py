@@ -66,12 +66,9 @@ def _computed(
             cache.write(_header(name))
         advance = stack.enter_context(progress(f"annotate {name!r}"))
         for document in documents:
-            values = tuple(tagger(document))
-            if len(values) != len(document.words) or not _are_words(values):
-                raise CorpusError(_complaint(document, name, values))
-            annotated = _with(document, name, values)  # before the cache, because it refuses what is no text
+            annotated = annotated_document(document, tagger, name)
             if cache is not None:
-                cache.write(" ".join(values) + "\n")
+                cache.write(" ".join(annotated.annotations[name]) + "\n")
             advance(len(document.words))
             yield annotated
 
@@ -95,6 +92,20 @@ def _complaint(document: Document, name: str, values: tuple[object, ...]) -> str
         f"document {document.id!r}: the tagger gave {found} to annotation {name!r}; it must give one per word, without "
         "white space"
     )
+
+
+def annotated_document(
+    document: Document, tagger: Callable[[Document], Iterable[str]], name: str
+) -> Document:
+    """A document with one more annotation.
+
+    Raises:
+        CorpusError: the tagger gave values that are not one word for each word.
+    """
+    values = tuple(tagger(document))
+    if len(values) != len(document.words) or not _are_words(values):
+        raise CorpusError(_complaint(document, name, values))
+    return _with(document, name, values)
 
 
 def _from_cache(documents: Iterator[Document], name: str, file: Path) -> Iterator[Document]:

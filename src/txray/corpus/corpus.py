@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Documents = Callable[[Counter[str]], Iterator[Document]]
 """Starts one pass over the documents; counts into its argument what it skips, by reason."""
+
+Drafts = Callable[[Counter[str]], Iterator[Callable[[], Document]]]
+"""The same, of documents that are made only when called: a shard leaves most of them unmade."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,44 @@ class Corpus:
     what the latest pass left out, by reason; `part` says of what larger corpus this is a shard.
     """
 
-    def __init__(self, name: str, documents: Documents, *, fingerprint: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        documents: Documents,
+        *,
+        fingerprint: Callable[[], str],
+        drafts: Drafts | None = None,
+    ) -> None:
         """Wrap a source.
 
         Args:
             name: shown in manifests and captions, e.g. `wikitext/train`.
             documents: starts one pass; it is given a counter for what it skips.
             fingerprint: hash of the content and of every option that changes it; called at most once.
+            drafts: starts a pass over the same documents in the same order, with the same ones skipped, of which each
+                costs little until it is made; where a source has such.
         """
         self.name = name
         self.skipped: Counter[str] = Counter()
         self.part: Part | None = None
         self._documents = documents
         self._fingerprint = fingerprint
+        self._drafts = drafts
+
+    @classmethod
+    def of_drafts(cls, name: str, drafts: Drafts, *, fingerprint: Callable[[], str]) -> Corpus:
+        """A source of documents that are made one by one, so that shards need not make those of others.
+
+        Args:
+            name, fingerprint: see the class.
+            drafts: starts one pass.
+        """
+        return cls(
+            name,
+            lambda skipped: (make() for make in drafts(skipped)),
+            fingerprint=fingerprint,
+            drafts=drafts,
+        )
 
     def __iter__(self) -> Iterator[Document]:
         self.skipped = Counter()
@@ -64,6 +92,10 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r})"
+
+    def is_empty(self) -> bool:
+        """Whether there is no document at all; reads no further than the first one."""
+        return next(self._documents(Counter()), None) is None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,9 +144,15 @@ class Corpus:
         """
         if not 1 <= number <= of:
             raise UsageError(f"corpus {self.name!r}: shard {number}/{of}; give 1/{of} to {of}/{of}")
+
+        def documents(skipped: Counter[str]) -> Iterator[Document]:
+            if self._drafts is None:
+                return islice(self._documents(skipped), number - 1, None, of)
+            return (make() for make in islice(self._drafts(skipped), number - 1, None, of))
+
         shard = Corpus(
             f"{self.name}[{number}/{of}]",
-            lambda skipped: islice(self._documents(skipped), number - 1, None, of),
+            documents,
             fingerprint=lambda: derived(self.fingerprint, "shard", number, of),
         )
         shard.part = Part(self, number, of)
@@ -201,7 +239,14 @@ class Corpus:
             file = None if folder is None else folder / f"{fingerprint()}.{name}.gz"
             return annotated_documents(self._documents(skipped), tagger, name, file)
 
-        annotated = Corpus(self.name, documents, fingerprint=fingerprint)
+        def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+            made = self._drafts or _all_made(self._documents)
+            return (partial(_annotated, make, tagger, name) for make in made(skipped))
+
+        # What a cache holds stands there document after document, and only a pass over all of them can fill it.
+        annotated = Corpus(
+            self.name, documents, fingerprint=fingerprint, drafts=drafts if folder is None else None
+        )
         if self.part is not None:
             whole = self.part.whole.annotate(tagger, name, cache=cache)
             annotated.part = Part(whole, self.part.number, self.part.of)
@@ -210,6 +255,21 @@ class Corpus:
     def _require_some(self, what: str, amount: int) -> None:
         if amount < 1:
             raise UsageError(f"corpus {self.name!r}: {amount} {what} leave nothing; ask for at least 1")
+
+
+def _all_made(documents: Documents) -> Drafts:
+    """Drafts that are documents already."""
+    return lambda skipped: (partial(_same, document) for document in documents(skipped))
+
+
+def _same(document: Document) -> Document:
+    return document
+
+
+def _annotated(make: Callable[[], Document], tagger: Annotator, name: str) -> Document:
+    from txray.corpus.annotated import annotated_document
+
+    return annotated_document(make(), tagger, name)
 
 
 def derived(fingerprint: str, *steps: object) -> str:

@@ -135,6 +135,10 @@ class Tagger:
     def __repr__(self) -> str:
         return f"Tagger({self.column!r}, trained on {self.facts['corpus']!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: crfsuite's own object is made anew there."""
+        return Tagger, (self._model, self._lexicon, sorted(self._known), self.facts)
+
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the tags: equal taggers have equal fingerprints."""

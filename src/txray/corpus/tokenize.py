@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -70,6 +70,10 @@ class Tokenizer:
         self._most_strings = most_strings
         self._language: Language | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which makes the rules anew: they are large, and the words seen so far no part of it."""
+        return {"_most_strings": self._most_strings, "_language": None}
+
     def __call__(self, text: str) -> Tokens:
         """The words of `text`; none where it holds only spaces."""
         words: list[str] = []
@@ -121,6 +125,16 @@ class Tokenizer:
             self._language = spacy.blank("en")
             self._language.add_pipe("sentencizer")
         return self._language
+
+
+def has_words(text: str, *, spaces_only: bool = False) -> bool:
+    """Whether a text has any words, without finding them.
+
+    Args:
+        text: that would be tokenised.
+        spaces_only: it would be split at spaces instead, where control characters are words if they are no spaces.
+    """
+    return bool(text.strip()) and (spaces_only or not _CONTROL.sub(" ", text).isspace())
 
 
 def tokenizer_name() -> str:

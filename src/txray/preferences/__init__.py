@@ -6,6 +6,7 @@ runs, and everything else is computed from them.
 
 from txray.preferences.distributions import Distributions
 from txray.preferences.exemplars import ExemplarTally, Occurrence
+from txray.preferences.folder_merge import merge_folders
 from txray.preferences.folds import document_key, fold_of
 from txray.preferences.frequency import lift
 from txray.preferences.merge import merge_stages
@@ -26,6 +27,7 @@ __all__ = [
     "fold_of",
     "lift",
     "load_stage",
+    "merge_folders",
     "merge_stages",
     "save_stage",
     "token_tags",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
+from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
@@ -29,7 +32,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
 
     Args:
         stages: of the same model, layers, features, selection and folds, over different documents: such as the
-            shards of one corpus, in any order.
+            shards of one corpus, in any order, or what some of them were merged to before.
         name: of the merged stage; that of the first by default.
 
     Raises:
@@ -43,12 +46,15 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _require_same(first, other)
     _require_apart(stages)
     called = name or first.name
-    collected = {key: _merged([stage.collected[key] for stage in stages], called) for key in first.collected}
+    collected: dict[tuple[str, str], Preferences] = {}
+    for key in first.collected:
+        merged = _merged([stage.collected[key] for stage in stages], called)
+        collected[key] = _sharing(merged, collected.values())
     return Stage(
         called,
         collected,
-        _exemplars(stages),
-        _manifest(stages),
+        strongest([stage.exemplars for stage in stages], first.layers, kept_exemplars(first)),
+        _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
     )
@@ -60,7 +66,7 @@ def _require_apart(stages: Sequence[Stage]) -> None:
     for stage in stages:
         corpus = stage.manifest.get("corpus", {})
         digest = corpus.get("documents_digest")
-        if "shard" in corpus or not corpus.get("documents") or digest is None:
+        if _shards(corpus) is not None or not corpus.get("documents") or digest is None:
             continue
         if digest in seen:
             raise UsageError(
@@ -103,15 +109,37 @@ def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
     )
 
 
-def _exemplars(stages: Sequence[Stage]) -> pl.DataFrame:
-    """The strongest of all, by the rule that kept them: strength, then the document's key, then position."""
-    kept = int(stages[0].manifest.get("exemplars", _EXEMPLARS))
-    together = pl.concat([stage.exemplars.select(*EXEMPLAR_SCHEMA) for stage in stages])
-    layers = {layer: place for place, layer in enumerate(stages[0].layers)}
+def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
+    """The same, its vocabulary held once for all layers: with many layers that is most of what is no row."""
+    for other in others:
+        if (
+            other.feature == merged.feature
+            and np.array_equal(other.corpus_counts, merged.corpus_counts)
+            and np.array_equal(other.features, merged.features)
+        ):
+            return replace(merged, features=other.features, corpus_counts=other.corpus_counts)
+    return merged
+
+
+def kept_exemplars(stage: Stage) -> int:
+    """How many the stage keeps of each neuron."""
+    return int(stage.manifest.get("exemplars", _EXEMPLARS))
+
+
+def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], kept: int) -> pl.DataFrame:
+    """The strongest of all, by the rule that kept them: strength, then the document's key, then position.
+
+    Args:
+        tables: of exemplars, none of them twice.
+        layers: in the order of the stage.
+        kept: of each neuron.
+    """
+    together = pl.concat([table.select(*EXEMPLAR_SCHEMA) for table in tables])
+    place = {layer: number for number, layer in enumerate(layers)}
     keys = {document: document_key(document) for document in together["document"].unique().to_list()}
     return (
         together.with_columns(
-            pl.Series("_layer", [layers[layer] for layer in together["layer"]], pl.Int64),
+            pl.Series("_layer", [place[layer] for layer in together["layer"]], pl.Int64),
             pl.Series("_key", [keys[document] for document in together["document"]], pl.Int64),
         )
         .sort(
@@ -131,26 +159,28 @@ def _tags(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def _manifest(stages: Sequence[Stage]) -> dict[str, Any]:
+def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Preferences]) -> dict[str, Any]:
     manifests = [stage.manifest for stage in stages]
     words = sum(int(manifest.get("words", 0)) for manifest in manifests)
     unknown = sum(int(manifest.get("unknown_words", 0)) for manifest in manifests)
+    layers = {
+        layer: {
+            "counted": sum(int(_of(manifest, layer)["counted"]) for manifest in manifests),
+            "skipped": dict(
+                sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
+            ),
+            **{key: _of(manifests[0], layer).get(key) for key in _PER_LAYER},
+        }
+        for layer in stages[0].layers
+    }
     return {
         **manifests[0],
         "corpus": _corpus([manifest.get("corpus", {}) for manifest in manifests]),
         "words": words,
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
-        "layers": {
-            layer: {
-                "counted": sum(int(_of(manifest, layer)["counted"]) for manifest in manifests),
-                "skipped": dict(
-                    sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
-                ),
-                **{key: _of(manifests[0], layer).get(key) for key in _PER_LAYER},
-            }
-            for layer in stages[0].layers
-        },
+        "layers": layers,
+        "warnings": list(dominance(wins_of(collected, layers), layers)),
     }
 
 
@@ -161,12 +191,13 @@ def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
 
 def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What was read, together: the whole corpus where every shard of it is there."""
-    shards = [corpus.get("shard") for corpus in corpora]
+    shards = [_shards(corpus) for corpus in corpora]
     documents = {
         "documents": sum(int(corpus.get("documents", 0)) for corpus in corpora),
         "documents_digest": f"{sum(int(str(c.get('documents_digest', '0')), 16) for c in corpora) % (1 << 256):064x}",
     }
-    if not any(shards):
+    known = [shard for shard in shards if shard is not None]
+    if not known:
         return {
             "name": "+".join(dict.fromkeys(str(corpus.get("name")) for corpus in corpora)),
             "fingerprint": "+".join(str(corpus.get("fingerprint")) for corpus in corpora),
@@ -175,15 +206,14 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 sorted(_summed(c.get("documents_skipped", {}) for c in corpora).items())
             ),
         }
-    known = [shard for shard in shards if shard]
-    wholes = {(shard["name"], shard["fingerprint"], shard["of"]) for shard in known}
+    wholes = {(shard.name, shard.fingerprint, shard.of) for shard in known}
     if len(known) < len(shards) or len(wholes) > 1:
         raise UsageError(
             "merge: shards of different corpora, or a shard and a whole corpus; merge those of one corpus"
         )
     ((name, fingerprint, of),) = wholes
-    numbers = sorted(shard["number"] for shard in known)
-    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    numbers = Counter(number for shard in known for number in shard.numbers)
+    twice = sorted(number for number, times in numbers.items() if times > 1)
     if twice:
         raise UsageError(f"merge: shard {twice[0]}/{of} twice; give each once")
     # Every shard reads past the same documents to its own, so each has counted the same ones as skipped.
@@ -200,6 +230,28 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     missing = sorted(set(range(1, of + 1)) - set(numbers))
     return whole if not missing else {**whole, "shards_missing": [f"{number}/{of}" for number in missing]}
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """Which shards of a corpus something holds, of how many."""
+
+    name: str
+    fingerprint: str
+    of: int
+    numbers: frozenset[int]
+
+
+def _shards(corpus: Mapping[str, Any]) -> _Shards | None:
+    """Those of a stage's corpus: of a shard, or of some that were merged before; None for a whole corpus."""
+    if shard := corpus.get("shard"):
+        numbers = frozenset((shard["number"],))
+        return _Shards(shard["name"], shard["fingerprint"], shard["of"], numbers)
+    if not (missing := corpus.get("shards_missing")):
+        return None
+    of = int(missing[0].partition("/")[2])
+    numbers = frozenset(range(1, of + 1)) - {int(each.partition("/")[0]) for each in missing}
+    return _Shards(corpus["name"], corpus["fingerprint"], of, numbers)
 
 
 def _summed(counts: Any) -> Counter[str]:

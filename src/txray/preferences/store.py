@@ -13,7 +13,7 @@ A folder is complete or absent: it is written to a temporary sibling, synced and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,31 +53,43 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
     target = Path(folder)
     with atomic_folder(target, markers=(MANIFEST, CHECKPOINT)) as place:
         for kind in stage.features:
-            of_kind = [
-                stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected
-            ]
-            _features(of_kind[0]).write_parquet(place / f"features.{kind}.parquet")
-            _write_rows(of_kind, place / f"preferences.{kind}.parquet")
-        stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
-        stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
-        stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
-        manifest = {
-            **stage.manifest,
-            "format": FORMAT,
-            "name": stage.name,
-            "features": list(stage.features),
-            "neurons": {
-                layer: stage.preferences(layer, stage.features[0]).n_neurons for layer in stage.layers
-            },
-            "folds": stage.preferences(stage.layers[0], stage.features[0]).folds,
-            "selections": {
-                layer: stage.preferences(layer, stage.features[0]).selection for layer in stage.layers
-            },
-            "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
-        }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="strict")
+            write_rows(_of_kind(stage, kind), place / f"preferences.{kind}.parquet")
+        write_others(stage, place)
     return target
+
+
+def write_others(stage: Stage, place: Path) -> None:
+    """Write all of a stage but its rows, which lie in `place` already."""
+    for kind in stage.features:
+        _features(_of_kind(stage, kind)[0]).write_parquet(place / f"features.{kind}.parquet")
+    stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
+    stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
+    stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
+    _write_manifest(stage, place)
+
+
+def _of_kind(stage: Stage, kind: str) -> list[Preferences]:
+    return [stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected]
+
+
+def _write_manifest(stage: Stage, place: Path) -> None:
+    first = {layer: stage.preferences(layer, stage.features[0]) for layer in stage.layers}
+    manifest = {
+        **stage.manifest,
+        "format": FORMAT,
+        "name": stage.name,
+        "features": list(stage.features),
+        "neurons": {layer: preferences.n_neurons for layer, preferences in first.items()},
+        "folds": first[stage.layers[0]].folds,
+        "selections": {layer: preferences.selection for layer, preferences in first.items()},
+        "checksums": {file.name: sha256_of(file) for file in sorted(place.glob("*.parquet"))},
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (place / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="strict")
+
+
+OF_FOLDERS = ("format", "name", "features", "neurons", "folds", "selections", "checksums")
+"""Keys of a manifest that saving writes; a stage that was never saved has none of them."""
 
 
 def load_stage(folder: Path | str) -> Stage:
@@ -86,7 +98,19 @@ def load_stage(folder: Path | str) -> Stage:
     Raises:
         StageError: missing, unfinished, of another format, or damaged.
     """
-    place = Path(folder)
+    return _loaded(Path(folder), rows=True)
+
+
+def load_outline(folder: Path | str) -> Stage:
+    """Read a stage folder, but neither rows nor exemplars, which are the most of it: all neurons seem un-preferred.
+
+    Raises:
+        StageError: as for `load_stage`; the checksums of everything are looked at.
+    """
+    return _loaded(Path(folder), rows=False)
+
+
+def _loaded(place: Path, *, rows: bool) -> Stage:
     manifest = read_manifest(place)
     for name, expected in manifest["checksums"].items():
         file = place / name
@@ -97,7 +121,7 @@ def load_stage(folder: Path | str) -> Stage:
                 f"stage folder {place}: {name} is damaged (checksum differs); collect the stage again"
             )
     try:
-        return _read(place, manifest)
+        return _read(place, manifest, rows=rows)
     # Tables that are whole and yet not what they should be fail in many ways.
     except (
         LookupError,
@@ -112,21 +136,45 @@ def load_stage(folder: Path | str) -> Stage:
         raise StageError(f"stage folder {place}: cannot be read ({text}); collect the stage again") from error
 
 
-def _read(place: Path, manifest: dict[str, Any]) -> Stage:
+def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
     collected: dict[tuple[str, str], Preferences] = {}
     for kind in manifest["features"]:
         vocabulary = read_vocabulary(place, manifest, kind)
-        rows = _table(place / f"preferences.{kind}.parquet")
+        file = place / f"preferences.{kind}.parquet"
+        of_kind = _table(file) if rows else pl.read_parquet(file, n_rows=0)
         for layer in manifest["neurons"]:
-            of_layer = rows.filter(pl.col("layer") == layer)
+            of_layer = of_kind.filter(pl.col("layer") == layer)
             collected[layer, kind] = _preferences(manifest, layer, kind, vocabulary, of_layer)
     # Cast, so that columns of another kind are found now and not where they are used.
-    exemplars = as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
+    exemplars = read_exemplars(place) if rows else pl.DataFrame(schema=EXEMPLAR_SCHEMA)
     tags, scales = (
         pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
         for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
     return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
+
+
+def read_exemplars(place: Path) -> pl.DataFrame:
+    """The exemplars of a stage folder, with columns as in `EXEMPLAR_SCHEMA`."""
+    return as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
+
+
+def read_block(place: Path, layer: str, kind: str, fold: int) -> pl.DataFrame:
+    """The rows of one fold of a layer, as they stand in the file, without reading those of the others.
+
+    Args:
+        place: the stage folder.
+        layer, kind, fold: which.
+    """
+    file = place / f"preferences.{kind}.parquet"
+    wanted = pl.scan_parquet(file).filter(pl.col("layer") == layer, pl.col("fold") == fold)
+    return _checked(file, wanted.collect())
+
+
+def feature_ids(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.int64]:
+    """(n,) the place of each feature among these names."""
+    # A cast to an enumeration looks the strings up in bulk, far faster than a search per row.
+    return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)
 
 
 Vocabulary = tuple[NDArray[np.object_], NDArray[np.int64]]
@@ -185,7 +233,7 @@ def _preferences(
         corpus_counts=corpus_counts,
         fold=rows["fold"].to_numpy().astype(np.int64),
         neuron=rows["neuron"].to_numpy().astype(np.int64),
-        feature_id=_positions(rows["feature"], names),
+        feature_id=feature_ids(rows["feature"], names),
         **{name: rows[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")},
     )
 
@@ -295,17 +343,17 @@ def _read_features(file: Path, folds: int) -> tuple[NDArray[np.object_], NDArray
     return names, counts
 
 
-def _positions(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.int64]:
-    # A cast to an enumeration looks the strings up in bulk, far faster than a search per row.
-    return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)
-
-
 def _named(names: NDArray[np.object_], feature_id: NDArray[np.int64]) -> pl.Series:
     return pl.Series(names.tolist(), dtype=pl.String).gather(feature_id)
 
 
-def _write_rows(of_kind: Sequence[Preferences], file: Path) -> None:
-    """Write part by part: a table of everything would take as much memory again."""
+def write_rows(of_kind: Iterable[Preferences], file: Path) -> None:
+    """Write part by part: a table of everything would take as much memory again.
+
+    Args:
+        of_kind: of all layers, or of parts of them, in the order of the file: by layer, then fold, then neuron.
+        file: to be written.
+    """
 
     def parts(*_: object) -> Iterator[pl.DataFrame]:
         for preferences in of_kind:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from txray.corpus.corpus import Corpus
@@ -15,7 +16,7 @@ from txray.corpus.readers.review_files import ReviewArchive, ReviewFolder, is_ar
 from txray.corpus.readers.review_table import ReviewTable
 from txray.corpus.readers.reviews import LABELS, Review, Reviews
 from txray.corpus.sources import file_source, kind_of, listed, plain_stem
-from txray.corpus.tokenize import Tokenizer, tokenizer_name
+from txray.corpus.tokenize import Tokenizer, has_words, tokenizer_name
 from txray.errors import CorpusError, UsageError
 
 SPLITS = {"train": "train", "test": "test"}
@@ -47,16 +48,22 @@ def read_imdb(path: Path, split: str | None = None) -> Corpus:
     reviews, name = _find(path, split)
     tokenizer = Tokenizer()
 
-    def documents(skipped: Counter[str]) -> Iterator[Document]:
-        for label, review in _alternating(reviews):
-            words, starts = tokenizer(html.unescape(_BREAK.sub("\n", review.text)))
-            if not words:
-                skipped["no words"] += 1
-                continue
-            labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
-            yield Document(id=review.id, words=words, labels=labels, sentence_starts=starts)
+    def document(label: str, review: Review, text: str) -> Document:
+        words, starts = tokenizer(text)
+        labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
+        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts)
 
-    return Corpus(f"imdb/{name}", documents, fingerprint=lambda: reviews.fingerprint(rules=tokenizer_name()))
+    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+        for label, review in _alternating(reviews):
+            text = html.unescape(_BREAK.sub("\n", review.text))
+            if has_words(text):
+                yield partial(document, label, review, text)
+            else:
+                skipped["no words"] += 1
+
+    return Corpus.of_drafts(
+        f"imdb/{name}", drafts, fingerprint=lambda: reviews.fingerprint(rules=tokenizer_name())
+    )
 
 
 def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:

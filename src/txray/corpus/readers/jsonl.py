@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.corpus.kinds import KINDS
 from txray.corpus.readers.choices import no_split
-from txray.corpus.sources import content_fingerprint, file_source
-from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
+from txray.corpus.sources import Source, content_fingerprint, file_source
+from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
 from txray.errors import CorpusError, UsageError
 
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
@@ -47,22 +49,25 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
     source = file_source(path).check()
     tokenizer = Tokenizer()
 
-    def documents(skipped: Counter[str]) -> Iterator[Document]:
+    def document(number: int, entry: Mapping[str, object]) -> Document:
+        with _told(source, number):
+            return _document(entry, f"{source.stem}/{number:06d}", ignored, tokenizer)
+
+    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for number, line in source.lines():
             if not line.strip():
                 continue
-            try:
-                document = _document(line, f"{source.stem}/{number:06d}", ignored, tokenizer)
-            except (_BadLineError, CorpusError) as error:
-                raise CorpusError(f"{source.where}, line {number}: {error}") from error
-            if document is None:
+            with _told(source, number):
+                entry = _parsed(line)
+                empty = not _has_words(entry)
+            if empty:
                 skipped["no words"] += 1
             else:
-                yield document
+                yield partial(document, number, entry)
 
-    return Corpus(
+    return Corpus.of_drafts(
         f"jsonl/{source.stem}",
-        documents,
+        drafts,
         fingerprint=lambda: content_fingerprint(
             "jsonl", [source.part()], ignore=sorted(ignored), rules=tokenizer_name()
         ),
@@ -73,11 +78,19 @@ class _BadLineError(Exception):
     """What is wrong with a line; the reader adds where it is."""
 
 
-def _document(line: str, name: str, ignored: Collection[str], tokenizer: Tokenizer) -> Document | None:
-    entry = _parsed(line)
+@contextmanager
+def _told(source: Source, number: int) -> Iterator[None]:
+    """Add to what is wrong with a line where it is."""
+    try:
+        yield
+    except (_BadLineError, CorpusError) as error:
+        raise CorpusError(f"{source.where}, line {number}: {error}") from error
+
+
+def _document(
+    entry: Mapping[str, object], name: str, ignored: Collection[str], tokenizer: Tokenizer
+) -> Document:
     words, starts = _words(entry, tokenizer)
-    if not words:
-        return None
     return Document(
         id=_plain_text("id", entry.get("id", name)),
         words=words,
@@ -108,6 +121,18 @@ def _parsed(line: str) -> Mapping[str, object]:
                 "half of a surrogate pair (\\ud800 to \\udfff), which is no character; mend it"
             ) from error
     return entry
+
+
+def _has_words(entry: Mapping[str, object]) -> bool:
+    """Whether there are any; what is no document at all is found out when it is made."""
+    match entry:
+        case {"words": _, "text": _}:
+            return True
+        case {"words": []}:
+            return False
+        case {"text": str(text)}:
+            return has_words(text)
+    return True
 
 
 def _words(entry: Mapping[str, object], tokenizer: Tokenizer) -> Tokens:

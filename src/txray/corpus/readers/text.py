@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.corpus.readers.choices import choice, no_split, switch
 from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed
-from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
+from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
 from txray.errors import CorpusError
 
 UNITS = ("paragraph", "line", "file")
@@ -46,19 +47,22 @@ def read_text(
     sources = _find(path)
     tokenizer = Tokenizer()
 
-    def documents(skipped: Counter[str]) -> Iterator[Document]:
+    def document(name: str, paragraphs: list[Paragraph]) -> Document:
+        words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
+        return Document(id=name, words=words, sentence_starts=starts)
+
+    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for source in sources:
             for name, paragraphs in _units(source, unit):
-                words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
-                if words:
-                    yield Document(id=name, words=words, sentence_starts=starts)
+                if has_words(_running_text(paragraphs), spaces_only=tokenized):
+                    yield partial(document, name, paragraphs)
                 else:
                     skipped["no words"] += 1
 
     rules = "spaces" if tokenized else tokenizer_name()
-    return Corpus(
+    return Corpus.of_drafts(
         f"text/{path.name.removesuffix('.gz')}",
-        documents,
+        drafts,
         fingerprint=lambda: content_fingerprint(
             "text", (source.part() for source in sources), unit=unit, rules=rules
         ),

@@ -1,0 +1,1 @@
+"""How large results become with the text, and what merging them takes: the figures of docs/scale.md."""

@@ -1,0 +1,201 @@
+"""One pass over the documents in this process: over all of them, or over one part of several."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
+from txray.capture.estimate import as_size, require_memory
+from txray.capture.features import OUTPUT
+from txray.capture.fingerprint import model_fingerprint
+from txray.capture.layer_tally import LayerTally
+from txray.capture.layers import sites_of
+from txray.capture.loop import Intake, run
+from txray.capture.reading import reader_of
+from txray.capture.request import Request, Scales
+from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
+from txray.corpus.corpus import Corpus
+from txray.errors import CaptureError
+from txray.preferences import Preferences, Stage
+from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.tags import tag_table
+
+
+class SinglePass:
+    """The engine of every collection that names no other."""
+
+    def collect(self, request: Request) -> Stage:
+        """Read everything, here and now."""
+        collection = Collection(request)
+        source = request.source()
+        collection.require_memory(source)
+        checkpoints: Checkpoints = NoCheckpoints()
+        if request.checkpoint is not None:
+            described = collection.described(source)
+            checkpoints = FolderCheckpoints(request.checkpoint, described, request.checkpoint_seconds)
+        scales = request.scales
+        if collection.needs_scales:
+            tallies = collection.scale_tallies()
+            collection.measure(source, tallies, checkpoints)
+            scales = found_scales(request.name, tallies)
+        return collection.stage(source, scales, checkpoints, max_words=request.max_words)
+
+
+class Collection:
+    """A request whose model has been looked at: ready to read, all documents or part after part of them."""
+
+    def __init__(self, request: Request) -> None:
+        """Find the layers and how to read for the model.
+
+        Raises:
+            TxrayError: as `txray.collect` does where it is not for the text.
+        """
+        self.request = request
+        self._reader = reader_of(request.model, outputs=OUTPUT in request.features, autocast=request.autocast)
+        self._sites = sites_of(self._reader, request.layers, request.selection)
+        for site in self._sites:
+            site.require(request.features)
+        self._fingerprint = model_fingerprint(self._reader.module)
+        self._needed = 0
+
+    def described(self, corpus: Corpus) -> dict[str, Any]:
+        """Everything that the result depends on, as plain JSON values."""
+        request = self.request
+        return {
+            "name": request.name,
+            "model": self._fingerprint,
+            "corpus": corpus.fingerprint,
+            "layers": [[site.layer, *site.described().values()] for site in self._sites],
+            "features": list(request.features),
+            "reading": self._reader.settings,
+            "folds": request.folds,
+            "exemplars": request.exemplars,
+            "batch_positions": request.batch_positions,
+            "scales": None if request.scales is None else request.scales.scales.write_json(),
+        }
+
+    def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
+        """Refuse documents whose tallies cannot fit; see `txray.capture.estimate`.
+
+        Args:
+            corpus: to be read.
+            memory: bytes that may be used where the request does not say.
+
+        Raises:
+            UsageError: they cannot.
+        """
+        allowed = memory if self.request.memory is None else self.request.memory
+        self._needed = require_memory(
+            self._sites, self._reader, corpus, self.request.features, self.request.folds, allowed
+        )
+
+    @property
+    def needs_scales(self) -> bool:
+        """Whether a pass over all documents has to find means and deviations first."""
+        return self.request.scales is None and bool(wanting(self._sites))
+
+    def scale_tallies(self) -> list[ScaleTally]:
+        """One for each layer that needs scales, empty."""
+        return [ScaleTally(site) for site in wanting(self._sites)]
+
+    def measure(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
+        """Add the activations at all words of these documents to `tallies`."""
+        first = checkpoints.of("scales")
+        intake = Intake(corpus, self._reader, tagged=False)
+        doing = f"scales of {self.request.name}"
+        run(self._reader, intake, tallies, self.request.batch_positions, doing, None, first)
+        first.complete(tallies)
+
+    def stage(
+        self,
+        corpus: Corpus,
+        scales: Scales | None,
+        checkpoints: Checkpoints,
+        *,
+        max_words: int | None = None,
+    ) -> Stage:
+        """What the neurons prefer in these documents.
+
+        Args:
+            corpus: the documents.
+            scales: of all layers that standardize; None where none does.
+            checkpoints: that an interrupted pass goes on from.
+            max_words: how many there are, where that is known, for the progress bar.
+        """
+        request = self.request
+        sites = self._sites if scales is None else given_scales(self._sites, scales)
+        tallies = [LayerTally(site, request.features, request.folds, request.exemplars) for site in sites]
+        intake = Intake(corpus, self._reader, tagged={"token", "pos"} <= set(request.features))
+        doing = f"collecting {request.name}"
+        if self._needed:
+            doing += f" (tallies up to {as_size(self._needed)})"
+        passing = checkpoints.of("tallies")
+        run(self._reader, intake, tallies, request.batch_positions, doing, max_words, passing)
+        return self._stage(corpus, tallies, intake)
+
+    def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], intake: Intake) -> Stage:
+        name = self.request.name
+        collected: dict[tuple[str, str], Preferences] = {}
+        accounts = {}
+        for tally in tallies:
+            layer = tally.site.layer
+            for preferences in tally.freeze(name):
+                if not np.isfinite(preferences.sum_sq).all():
+                    raise CaptureError(
+                        f"layer {layer!r}: activations up to {preferences.max.max():.3g} are too large to be squared "
+                        "and summed; the model's weights are broken, or its activations overflow"
+                    )
+                collected[layer, preferences.feature] = preferences
+            skipped = tally.skipped + intake.unread
+            accounted = tally.counted + skipped.total()
+            if accounted != intake.n_words:
+                raise CaptureError(
+                    f"stage {name!r}: layer {layer!r} accounts for {accounted} of {intake.n_words} words; "
+                    "please report this as a bug"
+                )
+            accounts[layer] = {
+                "counted": tally.counted,
+                "skipped": dict(sorted(skipped.items())),
+                **tally.site.described(),
+            }
+        manifest = {
+            "model": {"type": self._reader.name, "fingerprint": self._fingerprint},
+            "reading": self._reader.settings,
+            "corpus": {
+                "name": corpus.name,
+                "fingerprint": corpus.fingerprint,
+                "documents": intake.n_documents,
+                "documents_digest": intake.digest,
+                "documents_skipped": dict(sorted(corpus.skipped.items())),
+                **shard_of(corpus),
+            },
+            "exemplars": self.request.exemplars,
+            "words": intake.n_words,
+            "unknown_words": intake.n_unknown,
+            "unknown_share": intake.n_unknown / intake.n_words,
+            "layers": accounts,
+            "selection": str(self.request.selection),
+            "warnings": list(dominance(wins_of(collected, accounts), accounts)),
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},
+            },
+        }
+        exemplars = pl.concat([tally.exemplars() for tally in tallies])
+        tags, scales = tag_table(intake.tags), scale_table(tally.site for tally in tallies)
+        return Stage(name, collected, exemplars, manifest, tags, scales)
+
+
+def shard_of(corpus: Corpus) -> dict[str, Any]:
+    """For the manifest: which part of which corpus this is, if it is one."""
+    part = corpus.part
+    if part is None:
+        return {}
+    whole = {"name": part.whole.name, "fingerprint": part.whole.fingerprint}
+    return {"shard": {"number": part.number, "of": part.of, **whole}}

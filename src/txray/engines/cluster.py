@@ -1,0 +1,227 @@
+"""A Ray cluster: reached or started, quietly, and left as it was."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from txray.capture.hooks import device_of
+from txray.capture.request import Request
+from txray.capture.scales import FoundScales
+from txray.corpus.corpus import Corpus
+from txray.errors import EngineError, UsageError
+from txray.models.text_model import TextModel
+
+_HERE = "local"
+"""Ray's word for a cluster that is started here."""
+
+_USAGE = "RAY_USAGE_STATS_ENABLED"
+"""Ray's switch for statistics that it would send to its makers."""
+
+_UNTOLD = "RAY_DEDUP_LOGS_SKIP_REGEX"
+"""Ray's pattern of lines that it does not print."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every worker needs, held by the cluster once: references of Ray."""
+
+    model: Any
+    corpus: Any
+    request: Any
+
+
+class Cluster:
+    """A context in which Ray can be used.
+
+    A cluster that this process is connected to already is used and left alone; one that was reached here is left
+    again, and one that was started here is ended.
+    """
+
+    def __init__(self, address: str | None, cpus: int) -> None:
+        """Nothing happens yet.
+
+        Args:
+            address: of a cluster; None for the one at hand, or one that is started here.
+            cpus: of a cluster that is started here.
+        """
+        self.ray = _ray()
+        self._address = address
+        self._cpus = cpus
+        self._connected_here = False
+
+    def __enter__(self) -> Self:
+        """Connect or start.
+
+        Raises:
+            EngineError: the cluster cannot be reached or started.
+        """
+        if self.ray.is_initialized():
+            return self
+        address = self._address or os.environ.get("RAY_ADDRESS") or _HERE
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
+        try:
+            with _set(_USAGE, "0"), _signals_kept():
+                self.ray.init(address, **quiet, **(started if address == _HERE else {}))
+        except Exception as error:
+            told = "started here" if address == _HERE else f"reached at {address!r}"
+            raise EngineError(f"engine ray: no cluster can be {told} ({in_one_line(error)})") from error
+        self._connected_here = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connected_here:
+            with _signals_kept():
+                self.ray.shutdown()
+
+    def sent(self, request: Request, source: Corpus) -> Parts:
+        """Put what the workers need into the cluster's memory, once for all of them.
+
+        Args:
+            request: whose model is left where it is.
+            source: the documents.
+
+        Raises:
+            UsageError: something that cannot be sent to another process.
+        """
+        # Known here, so that the workers need not read everything to find it out.
+        _ = source.fingerprint
+        with _on_processor(request.model):
+            model = self._put(
+                f"model of type {_type_name(request.model)}",
+                request.model,
+                "define what it calls in a module, and keep open files, locks and connections out of it",
+            )
+        corpus = self._put(
+            f"corpus {source.name!r}",
+            source,
+            "make it of functions and values that can be pickled, or read it with txray.read_corpus",
+        )
+        # None in place of what was sent by itself; of a stage that gives scales, no more than those.
+        given = request.scales
+        rest: Any = replace(
+            request,
+            model=None,  # type: ignore[arg-type]
+            corpus=None,  # type: ignore[arg-type]
+            scales=None if given is None else FoundScales(given.name, given.scales),
+            checkpoint=None,
+            max_words=None,
+        )
+        return Parts(model, corpus, self._put("request", rest, "give plain values"))
+
+    def gpus(self, workers: int, asked: float | None) -> float:
+        """GPUs of each worker, so that there is room for one worker at least.
+
+        Raises:
+            EngineError: the cluster has not as many.
+        """
+        there = float(self.ray.cluster_resources().get("GPU", 0))
+        each = (1.0 if there >= workers else 0.0) if asked is None else asked
+        if each > there:
+            raise EngineError(
+                f"engine ray: a worker is to have {each:g} GPUs, the cluster has {there:g}; give gpus=0"
+            )
+        return each
+
+    def require_room(self, cpus: int) -> None:
+        """Refuse to wait for ever.
+
+        Raises:
+            EngineError: no machine has so many processor cores.
+        """
+        most = max((node["Resources"].get("CPU", 0) for node in self._nodes()), default=0)
+        if most < cpus:
+            raise EngineError(
+                f"engine ray: a worker is to have {cpus} CPUs, the largest machine of the cluster has {most:g}; "
+                "give fewer"
+            )
+
+    def workers_per_machine(self, workers: int) -> int:
+        """How many workers share the memory of a machine, if they are spread evenly."""
+        return math.ceil(workers / max(1, len(self._nodes())))
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self.ray.nodes() if node["Alive"]]
+
+    def _put(self, what: str, thing: object, remedy: str) -> Any:
+        try:
+            return self.ray.put(thing)
+        except Exception as error:  # whatever its parts raise when they are pickled
+            raise UsageError(
+                f"engine ray: the {what} cannot be sent to another process ({in_one_line(error)}); {remedy}"
+            ) from error
+
+
+def in_one_line(error: BaseException, most: int = 200) -> str:
+    """What an error says, without line ends, shortened."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _ray() -> Any:
+    try:
+        # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
+        with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
+            import ray
+    except ImportError as error:
+        raise UsageError("the engine for Ray needs the extra 'ray': pip install 'txray[ray]'") from error
+    return ray
+
+
+def _type_name(model: object) -> str:
+    return type(model.module if isinstance(model, TextModel) else model).__name__
+
+
+@contextmanager
+def _on_processor(model: Any) -> Iterator[None]:
+    """Send the weights from the processor's memory: the process that sends need not have what the workers have."""
+    device = device_of(model.module if isinstance(model, TextModel) else model)
+    if device.type == "cpu":
+        yield
+        return
+    model.to(torch.device("cpu"))
+    try:
+        yield
+    finally:
+        model.to(device)
+
+
+@contextmanager
+def _set(variable: str, value: str) -> Iterator[None]:
+    """An environment variable that holds for a while, and for processes that are started meanwhile."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes the signal that ends a process for itself; afterwards it is the caller's again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,66 @@
+"""Layers in which one neuron wins so often that the others hardly show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.preferences.preferences import Preferences
+
+_PIECES = "subword"
+"""The kind of feature that counts more than once per word."""
+
+_ONE_WINNER = "max-1"
+
+
+def wins_of(
+    collected: Mapping[tuple[str, str], Preferences], accounts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, NDArray[np.int64]]:
+    """Layer -> (n_neurons,) words that each neuron wins; of layers in which a word has one winner only.
+
+    Of others they are not added up, because that takes memory in proportion to their many rows.
+
+    Args:
+        collected: (layer, feature kind) -> preferences.
+        accounts: per layer, the `selection`, as in the manifest of a stage.
+    """
+    found: dict[str, NDArray[np.int64]] = {}
+    for (layer, kind), preferences in collected.items():
+        if kind != _PIECES and layer not in found and _parts(accounts[layer])[0] == _ONE_WINNER:
+            found[layer] = preferences.wins()
+    return found
+
+
+def dominance(
+    wins: Mapping[str, NDArray[np.int64]], accounts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """One line for each layer in which one neuron wins more than half of the words.
+
+    Args:
+        wins: per layer, (n_neurons,) words that each neuron wins.
+        accounts: per layer, words `counted`, and the `selection`, as in the manifest of a stage.
+    """
+    for layer, account in accounts.items():
+        rule, *options = _parts(account)
+        if rule != _ONE_WINNER or layer not in wins or not account["counted"]:
+            continue
+        of_layer = wins[layer]
+        neuron = int(of_layer.argmax())
+        if of_layer[neuron] * 2 > account["counted"] and len(of_layer) > 1:
+            remedy = (
+                "choose another layer"
+                if "zscore" in options
+                else f"collect with the selection '{account['selection']}/zscore', or choose another layer"
+            )
+            yield (
+                f"layer {layer!r}: neuron {neuron} wins {of_layer[neuron] / account['counted']:.0%} of all words, so "
+                f"the others hardly show; {remedy}"
+            )
+
+
+def _parts(account: Mapping[str, Any]) -> list[str]:
+    """The rule of a layer's selection, and its options."""
+    return str(account.get("selection")).split("/")

@@ -1,0 +1,95 @@
+"""The same as `merge_stages`, from folder to folder: never more in memory than the rows of one fold of one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.files import atomic_folder
+from txray.preferences.dominance import dominance
+from txray.preferences.merge import kept_exemplars, merge_stages, strongest
+from txray.preferences.preferences import Preferences
+from txray.preferences.rows import Rows
+from txray.preferences.store import (
+    CHECKPOINT,
+    MANIFEST,
+    feature_ids,
+    load_outline,
+    read_block,
+    read_exemplars,
+    write_others,
+    write_rows,
+)
+
+
+def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | None = None) -> Path:
+    """Merge stage folders into one without ever holding all of them.
+
+    Rows are stored by layer, fold and neuron, so they are merged layer by layer and fold by fold. Memory is that of
+    the largest such block of all stages together, besides their features and the exemplars of two of them.
+
+    Args:
+        folders: as `txray collect` writes them, of the same model and settings, over different documents.
+        out: created, or replaced if it holds a stage already.
+        name: of the merged stage; that of the first by default.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StageError: a folder that is missing, unfinished or damaged.
+        UsageError: no folder, a shard twice, or shards of different corpora.
+        ShapeError: stages that were collected in different ways.
+        OutputError: `out` cannot be written, or holds something else.
+    """
+    places = [Path(folder) for folder in folders]
+    whole = merge_stages([load_outline(place) for place in places], name)
+    wins: dict[str, NDArray[np.int64]] = {}
+    with atomic_folder(Path(out), markers=(MANIFEST, CHECKPOINT)) as new:
+        for kind in whole.features:
+            counted: dict[str, NDArray[np.int64]] = {}
+            write_rows(_blocks(places, whole.collected, kind, counted), new / f"preferences.{kind}.parquet")
+            if kind != "subword":
+                wins = wins or counted
+        exemplars = whole.exemplars
+        for place in places:
+            exemplars = strongest([exemplars, read_exemplars(place)], whole.layers, kept_exemplars(whole))
+        warnings = list(dominance(wins, whole.manifest["layers"]))
+        manifest = {**whole.manifest, "warnings": warnings}
+        write_others(replace(whole, exemplars=exemplars, manifest=manifest), new)
+    return Path(out)
+
+
+def _blocks(
+    places: Sequence[Path],
+    outline: Mapping[tuple[str, str], Preferences],
+    kind: str,
+    wins: dict[str, NDArray[np.int64]],
+) -> Iterator[Preferences]:
+    """The merged rows of each fold of each layer, in the order of the file; their wins are added up on the way."""
+    for (layer, of_kind), empty in outline.items():
+        if of_kind != kind:
+            continue
+        wins[layer] = np.zeros(empty.n_neurons, np.int64)
+        for fold in range(empty.folds):
+            table = pl.concat([read_block(place, layer, kind, fold) for place in places])
+            block = _merged(table, fold, empty)
+            np.add.at(wins[layer], block.neuron, block.count)
+            yield block
+
+
+def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:
+    """The rows of several stages as those of one; where there are equal ones, in the order of the stages."""
+    n_features = max(len(empty.features), 1)
+    key = table["neuron"].to_numpy().astype(np.int64) * n_features
+    key += feature_ids(table["feature"], empty.features)
+    columns = {name: table[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")}
+    rows = Rows.combined([Rows(key, **columns)])
+    neuron, feature_id = np.divmod(rows.key, n_features)
+    statistics = {name: getattr(rows, name) for name in columns}
+    return replace(empty, fold=np.full(len(rows), fold), neuron=neuron, feature_id=feature_id, **statistics)
