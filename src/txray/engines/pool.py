@@ -122,22 +122,23 @@ class Pool:
             TxrayError: as reading does.
             EngineError: workers end again and again.
         """
-        tree = Tree(self._ray, most=self._n_workers)
+        tree = Tree(self._ray, self._of, most=self._n_workers)
         empty: set[int] = set()
         scales_there = self._ray.put(scales)
 
         def done(number: int, note: Note, result: Any) -> None:
             if note.empty:
                 empty.add(number)
+                tree.leave_out(number)
                 return
             if kept.keeps:
                 kept.keep(number, self._ray.get(result))
-            tree.add((number,), result)
+            tree.add(number, result)
 
         def unread(numbers: Iterable[int]) -> list[int]:
             left = set(numbers)
             for number, stage in kept.kept(sorted(left)):
-                tree.add((number,), self._ray.put(stage))
+                tree.add(number, self._ray.put(stage))
                 left.discard(number)
             return sorted(left)
 
@@ -186,7 +187,7 @@ class Pool:
                     note, result = submit(worker, number)
                     self._reading[note] = _Reading(worker, number, result)
                 more = bool(waiting or self._reading)
-                merging = tree.merge_some(more_to_come=more) if tree is not None else []
+                merging = tree.merge_some() if tree is not None else []
                 if not more and not merging:
                     return
                 (first, *_), _ = self._ray.wait(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from txray.engines.worker import merged
 from txray.preferences import Stage, merge_stages
+
+Block = tuple[int, int]
+"""Level and place: of the shards, numbered from 0, those from `place * 2 ** level` up to the next place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,56 +26,60 @@ class Partial:
 
 
 class Tree:
-    """Partial results that wait for one of about their size, so that the same rows are merged again seldom.
+    """Partial results, each of which waits for its neighbour.
 
-    Attributes:
-        empty: numbers of shards without documents.
+    Which results are merged with which depends on the numbers of their shards alone, so that sums are the same to the
+    last bit, whichever worker was faster; and since neighbours are of one size, the same rows are merged seldom.
     """
 
-    def __init__(self, ray: Any, most: int) -> None:
+    def __init__(self, ray: Any, of: int, most: int) -> None:
         """No results yet.
 
         Args:
             ray: the library.
+            of: shards in all.
             most: merges at the same time.
         """
-        self.empty: set[int] = set()
-        self._most = most
-        self._waiting: list[Partial] = []
-        self._merging: dict[Any, tuple[frozenset[int], Any]] = {}
         self._ray = ray
+        self._most = most
+        self._depth = (of - 1).bit_length()
+        # Blocks of which all shards were read; None where nothing came of them, as beyond the last shard.
+        self._there: dict[Block, Partial | None] = {(0, place): None for place in range(of, 1 << self._depth)}
+        self._merging: dict[Any, tuple[Block, Partial]] = {}
         # No processor of its own, because workers may have taken all of them: without, it would wait for ever.
         # Spread over the machines, because results are large.
         self._merge = ray.remote(num_cpus=0, num_returns=2, max_retries=3, scheduling_strategy="SPREAD")(
             merged
         )
 
-    def add(self, numbers: Iterable[int], result: Any) -> None:
-        """Take a result."""
-        self._waiting.append(Partial(frozenset(numbers), result))
+    def add(self, number: int, result: Any) -> None:
+        """Take the result of a shard."""
+        self._there[0, number - 1] = Partial(frozenset((number,)), result)
 
-    def merge_some(self, *, more_to_come: bool) -> list[Any]:
-        """Start what can be merged now; the references of all that is being merged.
+    def leave_out(self, number: int) -> None:
+        """Know that a shard has no documents."""
+        self._there[0, number - 1] = None
 
-        Args:
-            more_to_come: whether other results are still expected from workers.
-        """
-        while len(self._waiting) > 1 and len(self._merging) < self._most:
-            self._waiting.sort(key=lambda partial: (len(partial.numbers), min(partial.numbers)))
-            pair = next(
-                (
-                    pair
-                    for pair in zip(self._waiting, self._waiting[1:], strict=False)
-                    if _level(pair[0]) == _level(pair[1])
-                ),
-                None,
-            )
-            if pair is None and (more_to_come or self._merging):
-                break
-            chosen = pair or (self._waiting[0], self._waiting[1])
-            self._waiting = [each for each in self._waiting if each not in chosen]
-            done, result = self._merge.remote(*(each.result for each in chosen))
-            self._merging[done] = chosen[0].numbers | chosen[1].numbers, result
+    def merge_some(self) -> list[Any]:
+        """Start what can be merged now; the references of all that is being merged."""
+        moved = True
+        while moved:
+            moved = False
+            for level, place in sorted(self._there):
+                block, neighbour = (level, place), (level, place + 1)
+                if place % 2 or level == self._depth or not {block, neighbour} <= self._there.keys():
+                    continue
+                one, other = self._there[block], self._there[neighbour]
+                if one is not None and other is not None and len(self._merging) >= self._most:
+                    continue
+                del self._there[block], self._there[neighbour]
+                above = (level + 1, place // 2)
+                if one is not None and other is not None:
+                    done, result = self._merge.remote(one.result, other.result)
+                    self._merging[done] = above, Partial(one.numbers | other.numbers, result)
+                else:
+                    self._there[above] = one or other
+                moved = True
         return list(self._merging)
 
     def merged(self, reference: Any) -> list[int]:
@@ -82,14 +88,14 @@ class Tree:
         Returns:
             The shards that have to be read again, because their results were lost with a machine; else none.
         """
-        numbers, result = self._merging.pop(reference)
+        block, partial = self._merging.pop(reference)
         try:
             self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise (error.cause or error) from None
         except self._ray.exceptions.RayError:
-            return sorted(numbers)
-        self._waiting.append(Partial(numbers, result))
+            return self._lost(block, partial)
+        self._there[block] = partial
         return []
 
     def __contains__(self, reference: object) -> bool:
@@ -100,15 +106,23 @@ class Tree:
         """The one result that is left; None where all shards were empty.
 
         Raises:
-            RayError: it was lost with a machine; it is not held any more.
+            RayError: it was lost with a machine; its shards have to be read again.
         """
-        if not self._waiting:
+        root = (self._depth, 0)
+        whole = self._there.pop(root)
+        if whole is None:
             return None
-        whole = self._waiting.pop()
-        stage: Stage = self._ray.get(whole.result)
+        try:
+            stage: Stage = self._ray.get(whole.result)
+        except self._ray.exceptions.RayError:
+            self._lost(root, whole)
+            raise
         # One shard alone is merged as well: it becomes the whole of which it was a part.
         return stage if len(whole.numbers) > 1 else merge_stages([stage])
 
-
-def _level(partial: Partial) -> int:
-    return len(partial.numbers).bit_length()
+    def _lost(self, block: Block, partial: Partial) -> list[int]:
+        """The shards of a block whose result is gone; of its others nothing will come again."""
+        level, place = block
+        places = range(place << level, (place + 1) << level)
+        self._there |= {(0, each): None for each in places if each + 1 not in partial.numbers}
+        return sorted(partial.numbers)

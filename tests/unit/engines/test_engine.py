@@ -130,12 +130,12 @@ def leaf(number: int, of: int) -> Stage:
 @pytest.mark.parametrize("of", [2, 8, 11, 32])
 def test_every_row_is_merged_a_few_times_only(of: int) -> None:
     ray = ImmediateRay()
-    tree = Tree(ray, most=2)
+    tree = Tree(ray, of, most=2)
     for number in range(1, of + 1):
-        tree.add((number,), Reference(leaf(number, of)))
-        for reference in tree.merge_some(more_to_come=number < of):
+        tree.add(number, Reference(leaf(number, of)))
+        for reference in tree.merge_some():
             assert tree.merged(reference) == []
-    while merging := tree.merge_some(more_to_come=False):
+    while merging := tree.merge_some():
         for reference in merging:
             assert tree.merged(reference) == []
     whole = tree.result()
@@ -147,19 +147,39 @@ def test_every_row_is_merged_a_few_times_only(of: int) -> None:
     assert sum(ray.sizes) <= of * (of - 1).bit_length()
 
 
+@pytest.mark.parametrize("of", [5, 8, 13])
+def test_who_was_faster_leaves_no_trace(of: int) -> None:
+    wholes = []
+    for order in (range(1, of + 1), range(of, 0, -1), [*range(2, of + 1, 2), *range(1, of + 1, 2)]):
+        tree = Tree(ImmediateRay(), of, most=1 + len(wholes))
+        for number in order:
+            if number == 3:
+                tree.leave_out(number)
+            else:
+                tree.add(number, Reference(leaf(number, of)))
+            for reference in tree.merge_some():
+                tree.merged(reference)
+        while merging := tree.merge_some():
+            tree.merged(merging[-1])
+        wholes.append(tree.result())
+    tables = [whole.preferences().table() for whole in wholes if whole is not None]
+    assert len(tables) == 3
+    assert all(table.equals(tables[0]) for table in tables)
+
+
 def test_no_more_is_merged_at_once_than_allowed() -> None:
-    tree = Tree(ImmediateRay(), most=2)
+    tree = Tree(ImmediateRay(), 8, most=2)
     for number in range(1, 9):
-        tree.add((number,), Reference(leaf(number, 8)))
-    assert len(tree.merge_some(more_to_come=False)) == 2
+        tree.add(number, Reference(leaf(number, 8)))
+    assert len(tree.merge_some()) == 2
 
 
 def test_what_is_lost_says_which_shards_to_read_again() -> None:
     ray = ImmediateRay()
-    tree = Tree(ray, most=4)
+    tree = Tree(ray, 4, most=4)
     for number in range(1, 5):
-        tree.add((number,), Reference(leaf(number, 4)))
-    first, second = tree.merge_some(more_to_come=False)
+        tree.add(number, Reference(leaf(number, 4)))
+    first, second = tree.merge_some()
     assert first in tree
     ray.lost.add(first)
     assert tree.merged(first) == [1, 2]
@@ -167,8 +187,8 @@ def test_what_is_lost_says_which_shards_to_read_again() -> None:
     assert first not in tree
     # Their shards come a second time, and count once.
     for number in (1, 2):
-        tree.add((number,), Reference(leaf(number, 4)))
-    while merging := tree.merge_some(more_to_come=False):
+        tree.add(number, Reference(leaf(number, 4)))
+    while merging := tree.merge_some():
         for reference in merging:
             tree.merged(reference)
     whole = tree.result()
@@ -178,10 +198,14 @@ def test_what_is_lost_says_which_shards_to_read_again() -> None:
 
 def test_one_shard_becomes_the_whole_and_none_nothing() -> None:
     ray = ImmediateRay()
-    assert Tree(ray, most=1).result() is None
-    tree = Tree(ray, most=1)
-    tree.add((1,), Reference(leaf(1, 1)))
-    assert tree.merge_some(more_to_come=False) == []
+    nothing = Tree(ray, 3, most=1)
+    for number in (3, 1, 2):
+        nothing.leave_out(number)
+    assert nothing.merge_some() == []
+    assert nothing.result() is None
+    tree = Tree(ray, 1, most=1)
+    tree.add(1, Reference(leaf(1, 1)))
+    assert tree.merge_some() == []
     whole = tree.result()
     assert whole is not None
     assert "shard" not in whole.manifest["corpus"]
