@@ -107,3 +107,9 @@ class ExposedWarning(UserWarning):
 
 class TrackingWarning(UserWarning):
     """A training that could not be watched as asked for; it goes on, and the text names what is missing."""
+
+
+def in_one_line(error: BaseException, most: int = 200) -> str:
+    """What an error says, or what it is where it says nothing, as one line of at most so many characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[: most - 1]}…"

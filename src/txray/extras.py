@@ -1,4 +1,4 @@
-"""Libraries that come with an extra only: imported when they are needed, and missed in one line."""
+"""Libraries that an installation may lack: imported when they are needed, and missed in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from txray.errors import UsageError
 
 
 def require(who: str, extra: str, *modules: str, otherwise: str = "") -> Any:
-    """Import what an extra brings.
+    """Import what an extra of txray brings.
 
     Args:
         who: begins the sentence of the error, with its verb, e.g. `the dashboard needs`.
@@ -23,12 +23,30 @@ def require(who: str, extra: str, *modules: str, otherwise: str = "") -> Any:
     Raises:
         UsageError: one of them, or something that it needs itself, is missing.
     """
+    instead = f" ({otherwise})" if otherwise else ""
+    return _imported(modules, f"{who} the extra {extra!r}", f"'txray[{extra}]'{instead}")
+
+
+def package(name: str, purpose: str, install: str | None = None) -> Any:
+    """Import a package, or a module of one, that txray works with and does not bring along.
+
+    Args:
+        name: as in an import statement, e.g. `pandas`.
+        purpose: what needs it, which begins the error, e.g. `to_pandas`.
+        install: what pip is to install; the name by default.
+
+    Returns:
+        The module.
+
+    Raises:
+        UsageError: it is not installed; the text says how to install it.
+    """
+    return _imported((name,), f"{purpose} needs the package {name!r}", install or repr(name))
+
+
+def _imported(modules: tuple[str, ...], needs: str, install: str) -> Any:
     try:
         first, *_ = [import_module(module) for module in modules]
     except ImportError as error:
-        instead = f" ({otherwise})" if otherwise else ""
-        raise UsageError(
-            f"{who} the extra '{extra}' ({error.name or modules[0]} is missing): "
-            f"pip install 'txray[{extra}]'{instead}"
-        ) from error
+        raise UsageError(f"{needs} ({error.name or modules[0]} is missing): pip install {install}") from error
     return first

@@ -30,8 +30,8 @@ from txray.cli import (
     timeline,
     train,
 )
-from txray.cli.tables import printable
 from txray.errors import DominanceWarning, ExposedWarning, PowerWarning, TrackingWarning, TxrayError
+from txray.printable import printable
 
 app = typer.Typer(
     name="txray",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from txray.printable import printable
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -29,13 +31,6 @@ def print_table(frame: pl.DataFrame) -> None:
         table.add_row(*(escape(printable(_shown(value))) for value in row))
     # Into a file or a pipe lines go whole, so that names can be found and copied.
     Console(width=None if Console().is_terminal else _WHOLE).print(table)
-
-
-def printable(text: str) -> str:
-    """Text in which nothing steers the terminal: control characters are spelled out."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
 
 
 def _shown(value: object) -> str:

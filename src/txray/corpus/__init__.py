@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from txray.lazy import lazily
 
 if TYPE_CHECKING:
     from txray.corpus import annotators
@@ -40,14 +41,4 @@ __all__ = [
     "read_corpus",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "annotators":
-        return import_module(f"{__name__}.annotators")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES, __all__, ("annotators",))

@@ -9,7 +9,7 @@ from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
 from txray.errors import CorpusError, UsageError
-from txray.packages import package
+from txray.extras import package
 
 
 def from_dataset(

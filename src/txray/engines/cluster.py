@@ -19,7 +19,8 @@ from txray.capture.hooks import device_of
 from txray.capture.request import Request
 from txray.capture.scales import FoundScales
 from txray.corpus.corpus import Corpus
-from txray.errors import EngineError, UsageError
+from txray.errors import EngineError, UsageError, in_one_line
+from txray.extras import require
 from txray.models.text_model import TextModel
 
 _HERE = "local"
@@ -165,20 +166,10 @@ class Cluster:
             ) from error
 
 
-def in_one_line(error: BaseException, most: int = 200) -> str:
-    """What an error says, without line ends, shortened."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
 def _ray() -> Any:
-    try:
-        # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
-        with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
-            import ray
-    except ImportError as error:
-        raise UsageError("the engine for Ray needs the extra 'ray': pip install 'txray[ray]'") from error
-    return ray
+    # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
+    with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
+        return require("the engine for Ray needs", "ray", "ray")
 
 
 def _type_name(model: object) -> str:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Self
 
 from txray.capture.request import Scales
 from txray.capture.scales import ScaleTally
-from txray.engines.cluster import Cluster, Parts, in_one_line
+from txray.engines.cluster import Cluster, Parts
 from txray.engines.finished import Finished
 from txray.engines.tree import Tree
 from txray.engines.worker import Note, Worker
-from txray.errors import EngineError
+from txray.errors import EngineError, in_one_line
 from txray.preferences import Stage
 from txray.progress import progress
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from txray.extras import package
 from txray.files import atomic_file
-from txray.packages import package
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences

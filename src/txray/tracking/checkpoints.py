@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ import polars as pl
 import torch
 from torch import nn
 
-from txray.errors import SnapshotError, UsageError
+from txray.errors import SnapshotError, UsageError, in_one_line
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
 from txray.models.hub import CONFIG
 from txray.models.snapshot import MODEL
 from txray.tracking.tracker import Unit
+from txray.tracking.trainer_state import checkpoint_state, logged_scores
 from txray.training.run import RUN_FILE, load_run
 
 Load = Callable[[], "nn.Module | TextModel"]
@@ -48,14 +50,7 @@ class Checkpoint:
         """Tells whether it is the same as before, without reading it: names, sizes and times of its files."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
         told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        return f"{self.path.name}: {hash_of(told)}"
-
-
-def hash_of(value: object) -> str:
-    """Short hash of plain values."""
-    import hashlib
-
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+        return f"{self.path.name}: {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
 
 
 def find_checkpoints(
@@ -147,8 +142,6 @@ def _of_curves(curves: pl.DataFrame | None, epoch: int) -> dict[str, float]:
 
 
 def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
-    from txray.tracking.hugging_face import checkpoint_state, logged_scores
-
     state = checkpoint_state(folder)
     if state is None:
         numbered = _HUGGING_FACE.fullmatch(folder.name)
@@ -184,10 +177,9 @@ def _read_lightning(file: Path) -> dict[str, Any]:
         if not isinstance(content["state_dict"], dict):
             raise TypeError("no weights")
     except Exception as error:  # a file of anybody's, damaged in any way
-        told = " ".join(str(error).split())[:200]
         raise SnapshotError(
             f"{file}: no checkpoint of Lightning, or one that holds more than tensors and plain values, which could "
-            f"run code ({told}); save it again with save_weights_only=True"
+            f"run code ({in_one_line(error)}); save it again with save_weights_only=True"
         ) from error
     loaded: dict[str, Any] = content
     return loaded
@@ -204,9 +196,9 @@ def _with_weights(file: Path, base: Load, prefix: str) -> nn.Module | TextModel:
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        told = " ".join(str(error).split())[:300]
         raise SnapshotError(
-            f"{file}: its weights, those whose names begin with {prefix!r}, are not those of the base model: {told}"
+            f"{file}: its weights, those whose names begin with {prefix!r}, are not those of the base model: "
+            f"{in_one_line(error, 300)}"
         ) from error
     module.eval()
     return model

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,10 @@ from txray.extras import require
 from txray.models import TextModel, from_transformers
 from txray.tracking.probe import Probe
 from txray.tracking.tracker import Tracker, Unit
+from txray.tracking.trainer_state import logged_scores
 
 require("the callback for transformers needs", "hf", "transformers")
 from transformers import TrainerCallback  # noqa: E402  # in one line where it is missing
-
-STATE = "trainer_state.json"
-"""The file of a checkpoint that tells how far the training was."""
-
-_NO_SCORES = ("step", "epoch", "learning_rate", "grad_norm", "total_flos")
-_NO_SCORE_PARTS = ("runtime", "per_second", "memory", "num_input_tokens")
 
 
 class HuggingFaceCallback(TrainerCallback):
@@ -103,44 +97,6 @@ class HuggingFaceCallback(TrainerCallback):
 
     def _number(self, state: Any) -> int:
         return int(state.global_step) if self._unit == "step" else round(state.epoch or 0)
-
-
-def logged_scores(history: Iterable[Mapping[str, Any]], number: int, unit: Unit) -> dict[str, float]:
-    """The latest scores that a trainer had logged at a step or epoch; times and rates are none.
-
-    Args:
-        history: `log_history` of the trainer's state.
-        number: of steps or epochs done.
-        unit: which of them.
-    """
-    scores: dict[str, float] = {}
-    for entry in history:
-        if entry.get(unit, 0) <= number:
-            scores |= {name: float(value) for name, value in entry.items() if _is_score(name, value)}
-    return scores
-
-
-def checkpoint_state(folder: Path) -> Mapping[str, Any] | None:
-    """What a checkpoint tells of its training; None where it tells nothing.
-
-    Raises:
-        UsageError: its file is damaged.
-    """
-    file = folder / STATE
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        int(content["global_step"]), float(content["epoch"]), list(content["log_history"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file}: damaged ({error}); leave this checkpoint out") from error
-    state: Mapping[str, Any] = content
-    return state
-
-
-def _is_score(name: str, value: object) -> bool:
-    named = name not in _NO_SCORES and not name.startswith("train_")
-    return named and isinstance(value, int | float) and not any(part in name for part in _NO_SCORE_PARTS)
 
 
 def _with_tokenizer(model: nn.Module, tokenizer: Any) -> TextModel:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.errors import StageError, UsageError
+from txray.errors import StageError, UsageError, in_one_line
 from txray.files import write_text
 
 RECORD = "tracking.json"
@@ -132,8 +132,7 @@ class Record:
             self.postponed = int(content["postponed"])
             self.failed = {int(number): str(why) for number, why in content["failed"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            told = " ".join(str(error).split())
-            raise StageError(f"{file}: damaged ({told}); track into another folder") from error
+            raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
         for name in sorted(former.keys() | self._settings.keys()):
             old, new = former.get(name), self._settings.get(name)
             if old != new:

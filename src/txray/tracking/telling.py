@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.errors import TrackingWarning, TxrayError, UnknownNameError
+from txray.errors import TrackingWarning, TxrayError, UnknownNameError, in_one_line
 from txray.plots import (
     hellinger_length,
     knowledge_flow,
@@ -132,9 +132,8 @@ class Telling:
     def _note(self, who: str, error: Exception) -> None:
         """Warn, the first time."""
         if who not in self.failed:
-            told = " ".join(str(error).split())[:300] or type(error).__name__
             warnings.warn(
-                f"tracking: {who} failed: {told}; training goes on, and the stages are kept",
+                f"tracking: {who} failed: {in_one_line(error, 300)}; training goes on, and the stages are kept",
                 TrackingWarning,
                 stacklevel=2,
             )

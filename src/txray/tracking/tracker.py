@@ -22,6 +22,7 @@ from txray.errors import (
     TxrayError,
     UnknownNameError,
     UsageError,
+    in_one_line,
 )
 from txray.models.text_model import TextModel
 from txray.preferences import Stage, load_stage
@@ -141,8 +142,7 @@ class Tracker:
             UsageError: the folder holds the tracking of another training.
             TxrayError: what `txray.collect` raises.
         """
-        budget = self._budget
-        self._budget = Budget(budget.share, clock=budget.clock)
+        self._budget = Budget(self._budget.share)
         self.number = number
         with self._budget.spending():
             start = self._record.at(0)
@@ -202,8 +202,8 @@ class Tracker:
             try:
                 self._look(model, number, scores or {})
             except Exception as error:  # whatever it is, it is no reason to lose a training
-                told = " ".join(str(error).split()) or "no reason given"
-                told = told if isinstance(error, TxrayError) else f"{type(error).__name__}: {told}"
+                kind = "" if isinstance(error, TxrayError) else f"{type(error).__name__}: "
+                told = kind + in_one_line(error, 500)
                 self._record.failed[number] = told
                 warnings.warn(
                     f"tracking: no look at {self._unit} {number}: {told}; training goes on",

@@ -23,7 +23,7 @@ from tests.unit.models.hub_folders import folder_of
 from tests.unit.tracking.builders import FAST, same
 from txray.errors import UsageError
 from txray.tracking import HuggingFaceCallback, Probe, replay
-from txray.tracking.hugging_face import logged_scores
+from txray.tracking.trainer_state import logged_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 

@@ -10,7 +10,7 @@ from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readabl
 from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UsageError
-from txray.packages import package
+from txray.extras import package
 
 _MOST_WORDS = 2_000
 """Words that are tagged at once."""

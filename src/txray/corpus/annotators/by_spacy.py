@@ -12,7 +12,7 @@ from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces
 from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
-from txray.packages import package
+from txray.extras import package
 
 _ATTRIBUTES = {
     "pos": "tag_",

@@ -11,8 +11,8 @@ from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces
 from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
+from txray.extras import package
 from txray.files import sha256_of
-from txray.packages import package
 
 _ATTRIBUTES = {"pos": "xpos", "upos": "upos", "lemma": "lemma", "feats": "feats", "deprel": "deprel"}
 _PROCESSORS = {

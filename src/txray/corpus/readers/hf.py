@@ -10,7 +10,7 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
 from txray.errors import CorpusError, UnknownNameError, UsageError
-from txray.packages import package
+from txray.extras import package
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
 """Files that tell a folder with several splits, and one with a single data set."""

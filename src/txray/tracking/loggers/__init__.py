@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from txray.lazy import lazily
 from txray.tracking.loggers.logger import Logger
 
 if TYPE_CHECKING:
@@ -23,12 +23,4 @@ _HOMES = {
 
 __all__ = ["Logger", "MLflowLogger", "TensorBoardLogger", "VisdomLogger", "WandbLogger"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from txray.errors import OutputError
-
-_LONGEST = 200
-"""Characters of a reason that are told."""
+from txray.errors import OutputError, in_one_line
 
 
 @contextmanager
@@ -25,13 +22,7 @@ def one_line(place: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise OutputError(f"{place} did not take it: {reason(error)}") from error
-
-
-def reason(error: BaseException) -> str:
-    """The text of an error, as one line that is not long."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        raise OutputError(f"{place} did not take it: {in_one_line(error)}") from error
 
 
 def cause(error: BaseException) -> BaseException:

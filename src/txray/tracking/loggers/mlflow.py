@@ -11,11 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray.errors import UsageError
+from txray.errors import UsageError, in_one_line
 from txray.extras import require
 from txray.plots.export import to_html
 from txray.tracking.loggers.facts import stage_facts
-from txray.tracking.loggers.failures import one_line, reason
+from txray.tracking.loggers.failures import one_line
 from txray.tracking.loggers.tables import plain_rows
 
 if TYPE_CHECKING:
@@ -153,6 +153,6 @@ def mlflow_name(name: str) -> str:
 def _unusable(place: str, error: Exception) -> str:
     """One line on a store that cannot be used: what it says, and the ways out that need no other package."""
     return (
-        f"MLflow cannot use {place}: {reason(error).partition('. ')[0]}; name a server in MLFLOW_TRACKING_URI, install "
-        "sqlalchemy and alembic for sqlite, or allow a folder by MLFLOW_ALLOW_FILE_STORE=true"
+        f"MLflow cannot use {place}: {in_one_line(error).partition('. ')[0]}; name a server in MLFLOW_TRACKING_URI, "
+        "install sqlalchemy and alembic for sqlite, or allow a folder by MLFLOW_ALLOW_FILE_STORE=true"
     )

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray.errors import OutputError, UsageError
+from txray.errors import OutputError, UsageError, in_one_line
 from txray.extras import require
 from txray.plots.plain import plain_figure
 from txray.tracking.loggers.facts import facts_table, stage_facts
-from txray.tracking.loggers.failures import cause, one_line, reason
+from txray.tracking.loggers.failures import cause, one_line
 from txray.tracking.loggers.tables import html_table
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class VisdomLogger:
                 yield
             except ConnectionError as error:
                 # The client's own, which names no reason.
-                raise OSError(reason(cause(error))) from error
+                raise OSError(in_one_line(cause(error))) from error
 
     @property
     def _place(self) -> str:
@@ -158,10 +158,10 @@ def _connected(visdom: Any, options: dict[str, Any]) -> Any:
     except OSError as error:
         where = f"{wanted.get('server', 'http://localhost')}:{wanted.get('port', 8097)}"
         raise UsageError(
-            f"no visdom server answers at {where} ({reason(cause(error))}); start one with 'visdom', name another by "
-            "server= and port=, or write a file with offline=True, log_to_filename=..."
+            f"no visdom server answers at {where} ({in_one_line(cause(error))}); start one with 'visdom', name another "
+            "by server= and port=, or write a file with offline=True, log_to_filename=..."
         ) from error
     except AssertionError as error:
-        raise UsageError(f"VisdomLogger: {reason(error)}") from error
+        raise UsageError(f"VisdomLogger: {in_one_line(error)}") from error
     finally:
         log.setLevel(level)
