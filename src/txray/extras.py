@@ -24,7 +24,7 @@ def require(who: str, extra: str, *modules: str, otherwise: str = "") -> Any:
         UsageError: one of them, or something that it needs itself, is missing.
     """
     instead = f" ({otherwise})" if otherwise else ""
-    return _imported(modules, f"{who} the extra {extra!r}", f"'txray[{extra}]'{instead}")
+    return _imported(modules, f"{who} the extra '{extra}'", f"'txray[{extra}]'{instead}")
 
 
 def package(name: str, purpose: str, install: str | None = None) -> Any:

@@ -128,6 +128,7 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
         (("serve", "lm/tracking/stages", "--no-browser"), "dashboard"),
         (("plot", "hellinger-length", "{one}", "{two}", "-o", "figure.png"), "export"),
         (("layers", "bert"), "hf"),
+        (("collect", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "r-ray", "--engine", "ray"), "ray"),
         *(
             (("replay", "lm", "-f", "demo", "-t", "reviews", "-o", f"r-{name}", "--logger", name), name)
             for name in ("wandb", "tensorboard", "mlflow", "visdom")
