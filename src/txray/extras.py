@@ -27,13 +27,12 @@ def require(who: str, extra: str, *modules: str, otherwise: str = "") -> Any:
     return _imported(modules, f"{who} the extra '{extra}'", f"'txray[{extra}]'{instead}")
 
 
-def package(name: str, purpose: str, install: str | None = None) -> Any:
+def package(name: str, purpose: str) -> Any:
     """Import a package, or a module of one, that txray works with and does not bring along.
 
     Args:
-        name: as in an import statement, e.g. `pandas`.
+        name: as in an import statement, e.g. `pandas`, `flair.data`; pip knows the package by its first part.
         purpose: what needs it, which begins the error, e.g. `to_pandas`.
-        install: what pip is to install; the name by default.
 
     Returns:
         The module.
@@ -41,7 +40,8 @@ def package(name: str, purpose: str, install: str | None = None) -> Any:
     Raises:
         UsageError: it is not installed; the text says how to install it.
     """
-    return _imported((name,), f"{purpose} needs the package {name!r}", install or repr(name))
+    distribution, *_ = name.split(".")
+    return _imported((name,), f"{purpose} needs the package {distribution!r}", distribution)
 
 
 def _imported(modules: tuple[str, ...], needs: str, install: str) -> Any:

@@ -107,7 +107,7 @@ def test_without_ray_one_line_names_the_extra(
     assert txray(*asked, "--engine", "ray", "--out", tmp_path / "out") == 2
     assert (
         capsys.readouterr().err
-        == "txray: the engine for Ray needs the extra 'ray': pip install 'txray[ray]'\n"
+        == "txray: the engine for Ray needs the extra 'ray' (ray is missing): pip install 'txray[ray]'\n"
     )
     assert not (tmp_path / "out").exists()
 

@@ -322,7 +322,7 @@ class TestRefused:
         monkeypatch.setitem(sys.modules, "datasets", None)
         with pytest.raises(UsageError, match="from_dataset needs the package 'datasets'.*pip install"):
             from_dataset([])
-        with pytest.raises(UsageError, match=r"format 'hf' needs the package 'datasets'.*'?txray\[hf\]"):
+        with pytest.raises(UsageError, match=r"format 'hf' needs the extra 'hf'.*'txray\[hf\]"):
             read_corpus("hf", tmp_path)
 
 

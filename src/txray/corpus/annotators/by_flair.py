@@ -43,7 +43,7 @@ class FlairAnnotator:
     """
 
     def __init__(self, tagger: Any, name: str | None = None) -> None:
-        self._sentence = package("flair.data", "annotators.flair", "flair").Sentence
+        self._sentence = package("flair.data", "annotators.flair").Sentence
         if not (
             callable(getattr(tagger, "predict", None))
             and isinstance(getattr(tagger, "label_type", None), str)

@@ -70,7 +70,7 @@ class SpacyAnnotator:
             raise UnknownNameError.of("column of a spaCy pipeline", column, COLUMNS)
         self.name = column
         self._nlp = _loaded(nlp) if isinstance(nlp, str | Path) else nlp
-        self._language = package("spacy.language", "annotators.spacy", "spacy").Language
+        self._language = package("spacy.language", "annotators.spacy").Language
         if not isinstance(self._nlp, self._language):
             raise UsageError(
                 f"annotators.spacy: a {type(nlp).__name__}; give a pipeline, or the name or folder of one"

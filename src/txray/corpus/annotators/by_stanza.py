@@ -62,7 +62,7 @@ class StanzaAnnotator:
     def __init__(self, pipeline: Any, column: str) -> None:
         if column not in COLUMNS:
             raise UnknownNameError.of("column of a Stanza pipeline", column, COLUMNS)
-        self._document = package("stanza.models.common.doc", "annotators.stanza", "stanza").Document
+        self._document = package("stanza.models.common.doc", "annotators.stanza").Document
         processors = getattr(pipeline, "processors", None)
         if not isinstance(processors, dict) or not callable(getattr(pipeline, "process", None)):
             raise UsageError(f"annotators.stanza: a {type(pipeline).__name__}; give a stanza.Pipeline")

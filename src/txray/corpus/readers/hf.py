@@ -10,7 +10,7 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
 from txray.errors import CorpusError, UnknownNameError, UsageError
-from txray.extras import package
+from txray.extras import require
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
 """Files that tell a folder with several splits, and one with a single data set."""
@@ -42,7 +42,7 @@ def read_hf(
         UsageError: a split where there is none, or none where there are several; a column that holds something else
             than is needed; datasets is not installed.
     """
-    datasets = package("datasets", "format 'hf'", "txray[hf]")
+    datasets = require("format 'hf' needs", "hf", "datasets")
     if kind_of(path) != "folder" or not any((path / name).is_file() for name in (_SPLITS, _STATE)):
         raise CorpusError(
             f"{path}: is no folder that save_to_disk wrote (it has no {_STATE} or {_SPLITS}); for Parquet files use "
