@@ -72,19 +72,25 @@ def main(seconds: float) -> None:
         f"{steps} steps, {training.probe.max_words:,} words per look, median of {_ROUNDS} rounds", flush=True
     )
     for name, looks, budget in _CASES:
-        ratios, stages, stories = [], [], []
+        ratios, accounts, noise, stages, stories = [], [], [], [], []
         for _ in range(_ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
                 every = max(1, steps // looks) if looks else 1
                 tracker = Tracker(training.probe, Path(folder) / "run", every=every, budget=budget)
+                # Bare before and after, because the machine itself is faster at one time than at another.
+                before, _ = training.run(steps, None)
                 watched, story = training.run(steps, tracker)
-                bare, _ = training.run(steps, None)
-                ratios.append(watched / bare)
-                stages.append(len(tracker.stages))
-                stories.append(story)
+                after, _ = training.run(steps, None)
+            ratios.append(2 * watched / (before + after))
+            accounts.append(1 + tracker.spent / (watched - tracker.spent))
+            noise.append(max(before, after) / min(before, after))
+            stages.append(len(tracker.stages))
+            stories.append(story)
         print(
-            f"{name}: {median(ratios):.3f} x the bare training ({min(ratios):.3f} to {max(ratios):.3f}), "
-            f"{median(stages):.0f} stages; the story in the end {median(stories):.1f} s beside {bare:.1f} s",
+            f"{name}: {median(ratios):.3f} x the bare training ({min(ratios):.3f} to {max(ratios):.3f}), by its own "
+            f"account {median(accounts):.3f} ({min(accounts):.3f} to {max(accounts):.3f}), bare against bare up to "
+            f"{max(noise):.3f}; {median(stages):.0f} stages; the story in the end {median(stories):.1f} s beside "
+            f"{before:.1f} s",
             flush=True,
         )
 

@@ -20,6 +20,7 @@ import typer.main
 from numpy.testing import assert_allclose
 
 import txray
+from tests.unit.corpus.treebanks import write_conllu
 from tests.unit.models.hub_folders import folder_of
 from txray.cli import plot
 from txray.cli.main import app
@@ -115,9 +116,25 @@ def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
     assert len(code.splitlines()) <= 9  # and one to install it
 
 
-@pytest.mark.parametrize("page", ["stages.md", "models.md"])
+@pytest.mark.parametrize("page", ["stages.md", "models.md", "dashboard.md"])
 def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
     assert run(page, after_quickstart)
+
+
+def test_the_readme_runs(tmp_path: Path) -> None:
+    text = txray.demo_corpus("encyclopedia", words=5_000)
+    wiki = tmp_path / "wikitext-2"
+    wiki.mkdir()
+    lines = "".join(f" {' '.join(document.words)} \n" for document in text)
+    (wiki / "wiki.train.tokens").write_text(lines, encoding="utf-8")
+    txray.Tagger.train(write_conllu(tmp_path / "tags.conllu", text), iterations=1).save(tmp_path / "tagger")
+    for seed, epoch in enumerate(("epoch-001", "epoch-012")):
+        model = txray.models.language_model("lstm", text, embedding=8, hidden=12, seed=seed)
+        txray.models.save_model(model, tmp_path / "lm" / epoch)
+    names = run("../README.md", tmp_path)
+    assert names["before"].manifest["words"] == 5_000
+    assert names["comparison"].neurons.height == 12
+    assert "epoch-12" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
@@ -376,7 +393,11 @@ def test_the_messages_on_the_error_page_are_those_of_the_code() -> None:
         for part in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
-    for message, *_ in table("errors.md", "## Frequent messages"):
+    text = (DOCS / "errors.md").read_text(encoding="utf-8")
+    topics = re.findall(r"^### .*$", text.partition("## Frequent messages")[2], re.MULTILINE)
+    messages = [row[0] for topic in topics for row in table("errors.md", topic)]
+    assert len(messages) == len(set(messages)) > 60
+    for message in messages:
         for piece in message.strip("`").split("…"):
             assert any(piece in text for text in said), f"no error says {piece!r} (of {message})"
 

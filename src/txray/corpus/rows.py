@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from txray.corpus.annotators.annotator import UNKNOWN
 from txray.corpus.columns import Field, Layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.corpus.tokenize import Tokenizer, Tokens, sentence_starts, tokenizer_name
+from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
 from txray.errors import CorpusError
 
 _SHOWN = 40
@@ -47,16 +48,14 @@ def corpus_of_rows(name: str, rows: Rows, layout: Layout) -> Corpus:
     """
     tokenizer = Tokenizer()
 
-    def documents(skipped: Counter[str]) -> Iterator[Document]:
+    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for entry in _entries(rows, layout):
             if entry.text is None:
                 skipped["no text"] += 1
-                continue
-            tokens = tokenizer(entry.text) if isinstance(entry.text, str) else _given(entry.text)
-            if not tokens.words:
+            elif not (has_words(entry.text) if isinstance(entry.text, str) else entry.text):
                 skipped["no words"] += 1
-                continue
-            yield _document(entry, tokens)
+            else:
+                yield partial(_document, entry, tokenizer)
 
     def fingerprint() -> str:
         # Not the data set's own fingerprint: equal text must give an equal one, whatever was done to get there.
@@ -66,7 +65,7 @@ def corpus_of_rows(name: str, rows: Rows, layout: Layout) -> Corpus:
             digest.update(repr(entry.content).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    return Corpus(name, documents, fingerprint=fingerprint)
+    return Corpus.of_drafts(name, drafts, fingerprint=fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +90,9 @@ class _Entry:
         return self.id, self.text, self.label, sorted(self.annotations.items())
 
 
-def _given(words: tuple[str, ...]) -> Tokens:
-    return Tokens(words, sentence_starts(words) if words else ())
-
-
-def _document(entry: _Entry, tokens: Tokens) -> Document:
+def _document(entry: _Entry, tokenizer: Tokenizer) -> Document:
+    given = entry.text or ()
+    tokens = tokenizer(given) if isinstance(given, str) else Tokens(given, sentence_starts(given))
     try:
         return Document(
             id=entry.id,

@@ -81,18 +81,17 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     return list(targets)
 
 
-def to_png(figure: go.Figure, *, name: str = "figure") -> bytes:
-    """A figure as the bytes of a PNG, two pixels per pixel of the figure.
+def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
+    """Figures as the bytes of PNGs, two pixels per pixel of the figure, all with one start of the browser.
 
     Args:
-        figure: any.
-        name: what errors call it.
+        figures: what errors call it -> figure.
 
     Raises:
         UsageError: kaleido or the browser is missing.
         OutputError: the browser failed.
     """
-    return _rendered({Path(f"{name}.png"): figure})[0]
+    return _rendered({Path(f"{name}.png"): figure for name, figure in figures.items()}) if figures else []
 
 
 def to_html(figure: go.Figure, *, name: str = "figure") -> str:

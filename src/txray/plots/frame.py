@@ -310,6 +310,8 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
         "type": "linear",
         "range": [0, 1.06 * top if top > 0 else 1],
         "ticksuffix": unit,
+        # Prefixes of units, such as 400µ, say nothing of a distance.
+        "exponentformat": "B" if top >= 1 else "power",
         "rangemode": "tozero",
         "title": {"text": markup(title)},
     }

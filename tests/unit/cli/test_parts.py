@@ -127,7 +127,10 @@ def descendants(pid: int) -> set[int]:
 @pytest.mark.slow
 def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object], tmp_path: Path) -> None:
     asked[3:6] = ["demo", "--text", "reviews", "--max-words", 400_000]
-    command = [sys.executable, "-m", "txray", *asked, "--engine", "ray", "--workers", 1, "--shards", 50]
+    # Below `nohup` and in the background of a shell, Ctrl-C is ignored, and so it would be here.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    begin = f"{heard}; from txray.cli.main import run; run()"
+    command = [sys.executable, "-c", begin, *asked, "--engine", "ray", "--workers", 1, "--shards", 50]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     process = subprocess.Popen(
         list(map(str, [*command, "--out", tmp_path / "out"])),

@@ -115,9 +115,7 @@ class TestShape:
 def test_flair_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flair", None)
     monkeypatch.setitem(sys.modules, "flair.data", None)
-    with pytest.raises(
-        UsageError, match="annotators.flair needs the package 'flair'.*pip install flair$"
-    ):
+    with pytest.raises(UsageError, match="annotators.flair needs the package 'flair'.*pip install flair$"):
         annotators.flair(Tagger("pos"))
 
 

@@ -141,7 +141,9 @@ class TestShape:
 
 def test_stanza_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stanza", None)
-    with pytest.raises(UsageError, match=r"annotators.stanza needs the package 'stanza'.*pip install stanza$"):
+    with pytest.raises(
+        UsageError, match=r"annotators.stanza needs the package 'stanza'.*pip install stanza$"
+    ):
         annotators.stanza(Pipeline("pos"), "pos")
 
 

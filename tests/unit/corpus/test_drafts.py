@@ -8,9 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import datasets
+import polars as pl
 import pytest
 
 from txray import Corpus, Document, read_corpus
+from txray.corpus import from_dataset
 from txray.corpus.tokenize import Tokenizer, has_words
 from txray.errors import CorpusError
 
@@ -45,11 +48,30 @@ def reviews(folder: Path) -> Corpus:
     return read_corpus("imdb", folder / "a.csv")
 
 
+def rows() -> dict[str, list[str | None]]:
+    return {"text": [(None, " \x00", f"Row {i}. And more.")[min(i % 5, 2)] for i in range(24)]}
+
+
+def parquet(folder: Path) -> Corpus:
+    pl.DataFrame(rows()).write_parquet(folder / "a.parquet")
+    return read_corpus("parquet", folder / "a.parquet")
+
+
+def dataset(folder: Path) -> Corpus:
+    return from_dataset(datasets.Dataset.from_dict(rows()))
+
+
+def lists_of_words(folder: Path) -> Corpus:
+    words = [[] if i % 5 == 0 else [f"w{i}", "river"] for i in range(24)]
+    pl.DataFrame({"words": words}).write_parquet(folder / "b.parquet")
+    return read_corpus("parquet", folder / "b.parquet")
+
+
 def annotated(folder: Path) -> Corpus:
     return text(folder).annotate(lambda document: tuple(map(str.upper, document.words)), "loud")  # type: ignore[arg-type]
 
 
-READERS = [jsonl, text, split_text, reviews, annotated]
+READERS = [jsonl, text, split_text, reviews, parquet, dataset, lists_of_words, annotated]
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -86,6 +108,18 @@ def test_what_is_wrong_with_a_line_is_told_by_the_shard_that_has_it(tmp_path: Pa
     with pytest.raises(CorpusError, match="line 6: .*annotation 'pos' has 2 values for 1 words"):
         list(corpus.shard(3, 3))
     assert len(list(corpus.shard(1, 3))) == 3
+
+
+@pytest.mark.parametrize("read", [parquet, dataset])
+def test_rows_of_other_shards_are_not_tokenised(
+    read: Callable[[Path], Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenised: list[str] = []
+    tokenize = Tokenizer.__call__
+    monkeypatch.setattr(
+        Tokenizer, "__call__", lambda self, text: tokenised.append(text) or tokenize(self, text)
+    )
+    assert len(list(read(tmp_path).shard(2, 5))) == len(tokenised) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import polars
 import pytest
 
+from tests.unit.corpus.treebanks import write_conllu
 from txray.corpus import read_corpus
 from txray.corpus.corpus import Corpus
 from txray.corpus.demo import demo_corpus
@@ -22,18 +22,6 @@ from txray.corpus.document import Document
 from txray.corpus.tagger import Tagger
 from txray.corpus.tagger_features import FeatureMaker, lexicon_of
 from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError
-
-
-def write_conllu(file: Path, documents: Iterable[Document], column: str = "pos") -> Path:
-    with file.open("w", encoding="utf-8") as stream:
-        for document in documents:
-            tags = iter(document.annotations[column])
-            for sentence in document.sentences():
-                for position, word in enumerate(sentence, start=1):
-                    tag = next(tags)
-                    stream.write(f"{position}\t{word}\t_\t{tag[0]}\t{tag}\t_\t0\tdep\t_\t_\n")
-                stream.write("\n")
-    return file
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,22 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from playwright.sync_api import Page
 
 from tests.unit.plots.builders import Text, caption_of
+from tests.unit.plots.rendering import boxes, draw
 from txray.plots import theme
-from txray.plots.frame import Panel, caption, dress, even_sample, log_axis, log_ticks, tiled, whole_step
+from txray.plots.frame import (
+    Panel,
+    caption,
+    dress,
+    even_sample,
+    linear_axis,
+    log_axis,
+    log_ticks,
+    tiled,
+    whole_step,
+)
 
 
 def framed(title: str = "One of 2", *, traces: int = 1, name: str = "stage") -> go.Figure:
@@ -61,6 +73,15 @@ def test_even_a_single_value_has_two_ticks_around_it(value: float) -> None:
     axis = log_axis(np.array([value]), "x")
     assert axis["range"][0] < np.log10(value) < axis["range"][1]
     assert len(axis["tickvals"]) >= 2
+
+
+def test_ticks_of_small_distances_have_no_prefix_of_a_unit(page: Page) -> None:
+    for top, shown in ((0.0004, "10"), (0.4, "0.4"), (40_000, "40k")):
+        values = np.array([0.0, top])
+        draw(page, go.Figure(go.Scatter(x=[1, 2], y=values), {"yaxis": linear_axis(values, "distance")}))
+        ticks = [text for text, *_ in boxes(page, ".ytick text")]
+        assert any(shown in text for text in ticks), ticks
+        assert not any(letter in text for text in ticks for letter in "mµμ"), ticks
 
 
 def test_a_log_axis_holds_all_positive_values() -> None:

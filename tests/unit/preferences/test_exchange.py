@@ -273,9 +273,7 @@ def test_a_package_that_is_missing_is_named_with_the_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)  # as Python marks what cannot be imported
     stage = stage_of(random_events(50))
-    with pytest.raises(
-        UsageError, match=rf"^{export} needs the package '{missing}'.*pip install {missing}$"
-    ):
+    with pytest.raises(UsageError, match=rf"^{export} needs the package '{missing}'.*pip install {missing}$"):
         getattr(stage if export == "to_dataset" else stage.preferences(), export)()
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray.errors import OutputError, UsageError
 from txray.extras import require
-from txray.plots.export import to_png
+from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
 from txray.tracking.loggers.tables import markdown_table, markdown_text
 
@@ -46,6 +46,8 @@ class TensorBoardLogger:
             place = require(who, "tensorboard", "torch.utils.tensorboard").SummaryWriter(str(place))
         self.writer = place
         self._told = False
+        self._waiting: dict[str, go.Figure] = {}
+        self._step = 0
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Keep some numbers of one step, also those that are not finite."""
@@ -53,24 +55,15 @@ class TensorBoardLogger:
             self.writer.add_scalar(name, float(value), step)
 
     def figure(self, name: str, figure: go.Figure, step: int) -> None:
-        """Keep a figure of one step as a picture.
+        """Keep a figure of one step as a picture: drawn with the others of its step, since a browser starts slowly.
 
         Where no browser is there to draw it, a warning says so once, and a text stands in its place: the
         training that is watched goes on.
         """
-        import numpy as np
-        from PIL import Image
-
-        try:
-            content = to_png(figure, name=name)
-        except (UsageError, OutputError) as error:
-            self.writer.add_text(name, markdown_text(str(error)), step)
-            if not self._told:
-                warnings.warn(f"TensorBoard gets no pictures: {error}", stacklevel=2)
-            self._told = True
-            return
-        with Image.open(BytesIO(content)) as image:
-            self.writer.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        if step != self._step or name in self._waiting:
+            self._draw()
+        self._step = step
+        self._waiting[name] = figure
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
         """Keep the first 100 rows of a table as text, and how many there are."""
@@ -79,13 +72,51 @@ class TensorBoardLogger:
     def stage(self, folder: Path, step: int) -> None:
         """Tell where a stage folder is, and what it is of; the folder itself stays where it is.
 
+        The figures so far are drawn.
+
         Raises:
             StageError: no complete stage folder.
         """
+        self._draw()
         self.writer.add_text("txray/stage", markdown_table(facts_table(stage_facts(folder))), step)
 
     def close(self) -> None:
         """Write down everything, and close the writer if it was opened here."""
+        self._draw()
         self.writer.flush()
         if self._own:
             self.writer.close()
+
+    def _draw(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            self._keep(waiting)
+
+    def _keep(self, figures: Mapping[str, go.Figure]) -> None:
+        """Draw figures of one step; where they fail together, each on its own."""
+        import numpy as np
+        from PIL import Image
+
+        try:
+            contents = to_pngs(figures)
+        except UsageError as error:
+            self._keep_reason(figures, error)
+        except OutputError as error:
+            if len(figures) == 1:
+                self._keep_reason(figures, error)
+            else:
+                for name, figure in figures.items():
+                    self._keep({name: figure})
+        else:
+            for name, content in zip(figures, contents, strict=True):
+                with Image.open(BytesIO(content)) as image:
+                    pixels = np.asarray(image.convert("RGB"))
+                self.writer.add_image(name, pixels, self._step, dataformats="HWC")
+
+    def _keep_reason(self, figures: Iterable[str], error: Exception) -> None:
+        """Keep a text in place of figures that could not be drawn, and warn the first time."""
+        for name in figures:
+            self.writer.add_text(name, markdown_text(str(error)), self._step)
+        if not self._told:
+            warnings.warn(f"TensorBoard gets no pictures: {error}", stacklevel=5)
+        self._told = True

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tests.unit.tracking.loggers.conftest import SCALARS
 from txray.errors import StageError
-from txray.tracking.loggers import Logger, TensorBoardLogger
+from txray.tracking.loggers import Logger, TensorBoardLogger, tensorboard
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -54,18 +54,54 @@ def test_figures_are_pictures_of_twice_their_size(figure: go.Figure, chromium: s
         assert len(image.getcolors(maxcolors=2**24)) > 20
 
 
+def test_the_figures_of_a_step_are_drawn_together(
+    figure: go.Figure, chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+    drawing = tensorboard.to_pngs
+    monkeypatch.setattr(
+        tensorboard, "to_pngs", lambda figures: starts.append(len(figures)) or drawing(figures)
+    )
+    logger = TensorBoardLogger(tmp_path)
+    for step in (5, 6):
+        for name in ("map", "volcano"):
+            logger.figure(name, figure, step)
+    logger.figure("map", figure, 6)
+    logger.close()
+    assert starts == [2, 2, 1]
+    found = read(tmp_path)
+    assert [event.step for event in found.Images("map")] == [5, 6, 6]
+    assert [event.step for event in found.Images("volcano")] == [5, 6]
+
+
+def test_one_figure_that_cannot_be_drawn_costs_no_other(
+    figure: go.Figure, chromium: str, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    broken = go.Figure()
+    broken.to_dict = lambda: {"data": 7}  # type: ignore[method-assign]
+    logger.figure("map", figure, 5)
+    logger.figure("broken", broken, 5)
+    with pytest.warns(UserWarning, match="TensorBoard gets no pictures: broken"):
+        logger.close()
+    found = read(tmp_path)
+    assert found.Tags()["images"] == ["map"]
+    assert "the browser could not draw it" in text_of(found, "broken")[0]
+
+
 def test_without_a_browser_the_rest_is_logged(
-    figure: go.Figure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    figure: go.Figure, stage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-browser"))
     logger = TensorBoardLogger(tmp_path / "log")
+    logger.figure("map", figure, 5)
     with pytest.warns(UserWarning, match="TensorBoard gets no pictures: .*BROWSER_PATH") as warned:
-        logger.figure("map", figure, 5)
+        logger.stage(stage_folder, 5)
     assert warned[0].filename == __file__
     with warnings.catch_warnings(action="error"):
         logger.figure("map", figure, 6)
-    logger.scalars({"loss": 0.5}, 6)
-    logger.close()
+        logger.scalars({"loss": 0.5}, 6)
+        logger.close()
     found = read(tmp_path / "log")
     assert found.Tags()["images"] == []
     assert all("needs Chromium" in text for text in text_of(found, "map"))
