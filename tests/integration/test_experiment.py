@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 SMALL = (
@@ -18,6 +19,8 @@ SMALL = (
     *("--validation-reviews", "8", "--test-reviews", "8"),
     *("--pruning-reviews", "8", "--curve-reviews", "8", "--random-sets", "2"),
 )
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "BROWSER_PATH": "/no/browser"}
+"""Without pictures of figures, which take longest and are drawn in the tests of a smaller experiment."""
 
 
 def command(preset: str, out: Path, *options: str) -> list[str]:
@@ -27,7 +30,9 @@ def command(preset: str, out: Path, *options: str) -> list[str]:
 
 def kill_when(arguments: list[str], appears: Path) -> None:
     """Start a command and kill it, with no chance to clean up, as soon as a path is there."""
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     deadline = time.monotonic() + 300
     while not appears.exists():
         assert process.poll() is None, f"ended before {appears} was there"
@@ -50,11 +55,13 @@ def results_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_experiment_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command("demo", whole), check=True, capture_output=True)
+    subprocess.run(command("demo", whole), check=True, capture_output=True, env=ENVIRONMENT)
     for moment in ("language-model/epoch-001", "classifier/epoch-000", "stages/zero-shot", "pruning/runs"):
         kill_when(command("demo", killed), killed / moment)
         assert not (killed / "report.html").exists()
-    done = subprocess.run(command("demo", killed), check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command("demo", killed), check=True, capture_output=True, text=True, env=ENVIRONMENT
+    )
     assert "collecting stage untrained" not in done.stderr, "a finished stage was collected again"
     assert done.stdout.strip() == str(killed / "report.html")
     expected, found = results_of(whole), results_of(killed)
@@ -65,6 +72,15 @@ def test_a_killed_experiment_ends_with_the_same_bytes(tmp_path: Path) -> None:
     assert left == [], "temporary folders of killed runs are removed"
 
 
+def short_reviews(imdb: Path, folder: Path) -> Path:
+    """The shorter ones of the real reviews: to a model of this size every word takes its time."""
+    folder.mkdir()
+    for split in ("train", "test"):
+        reviews = pl.read_csv(imdb / f"imdb_{split}_25k.csv.gz")
+        reviews.filter(pl.col("text").str.len_chars() < 300).write_csv(folder / f"imdb_{split}.csv")
+    return folder
+
+
 @pytest.mark.data
 def test_the_preset_of_the_paper_runs_on_a_cpu(data_folder: Path, tmp_path: Path) -> None:
     """One epoch of a few thousand words; the sizes of the model are those of the paper."""
@@ -72,7 +88,7 @@ def test_the_preset_of_the_paper_runs_on_a_cpu(data_folder: Path, tmp_path: Path
         "--wikitext",
         str(data_folder / "wikitext-2"),
         "--imdb",
-        str(data_folder / "imdb"),
+        str(short_reviews(data_folder / "imdb", tmp_path / "imdb")),
     )
     treebank = tmp_path / "treebank"
     treebank.mkdir()
@@ -82,7 +98,7 @@ def test_the_preset_of_the_paper_runs_on_a_cpu(data_folder: Path, tmp_path: Path
         [*command("paper", tmp_path / "out", *options), "--conllu", str(treebank), "--device", "cpu"],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out" / "stages" / "unsup" / "manifest.json").read_text())

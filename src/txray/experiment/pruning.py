@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _PAPER = {
     "D: gained": "-3.71 / -3.87",
 }
 """Beginning of a set's name -> relative change of F1 in percent, train / test."""
+_CHANGE = ("change", "change_low", "change_high")
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,11 @@ def pruning_table(pruned: Pruned, supervision: Comparison) -> str:
             unpruned = f1["unpruned"]
             cells += [
                 f"{100 * f1['value']:.2f} % (whole model {100 * unpruned:.2f} %)",
-                _spanned([f1[key] / unpruned for key in ("change", "change_low", "change_high")], " %"),
+                # Of a classifier that finds nothing there is no share to lose.
+                _spanned([f1[key] / (unpruned or math.nan) for key in _CHANGE], " %"),
                 f"{100 * f1['random_mean']:.2f} ± {100 * f1['random_deviation']:.2f} %",
                 _spanned([f1[key] for key in ("versus_random", "versus_random_low", "versus_random_high")]),
-                _spanned([auroc[key] for key in ("change", "change_low", "change_high")]),
+                _spanned([auroc[key] for key in _CHANGE]),
                 f1["verdict"],
                 auroc["verdict"],
             ]
@@ -136,6 +139,8 @@ def _share(share: float | None) -> str:
 
 
 def _spanned(values: list[float], unit: str = " points") -> str:
-    """A change in percent with its interval."""
+    """A change in percent with its interval; a dash where it is not known."""
+    if math.isnan(values[0]):
+        return "-"
     middle, low, high = (f"{100 * value:+.2f}" for value in values)
     return f"{middle}{unit} ({low} to {high})"

@@ -14,10 +14,12 @@ from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, Outcome, run_experiment, write_results
 from txray.experiment.chance import chance_table
 from txray.experiment.comparisons import Questions, timeline_of
+from txray.experiment.pruning import Pruned, pruning_table
 from txray.experiment.run import _spread, stage_name
 from txray.experiment.sources import RealSources, held_out
 from txray.experiment.table import Row, markdown, rows
 from txray.preferences import load_stage
+from txray.pruning import load_pruning
 from txray.transfer import Timeline
 
 
@@ -145,36 +147,47 @@ def test_f1_is_that_of_the_best_epoch(outcome: Outcome, table: dict[str, Row]) -
     assert table["F1 of the classifier (test)"].ours == f"{best:.2%}".replace("%", " %")
 
 
-def test_results_are_written_once_more_to_the_same_bytes(outcome: Outcome) -> None:
+@pytest.fixture(scope="module")
+def written(outcome: Outcome, chromium: str) -> Path:
+    """The folder with results, figures and pictures."""
     page = write_results(outcome, DemoSources(), say=quiet)
-    first = {name: (outcome.folder / name).read_bytes() for name in ("results.md", "report.html")}
-    assert page.name == "report.html"
-    comparisons = sorted(path.parent.name for path in (outcome.folder / "comparisons").glob("*/token"))
+    assert page == outcome.folder / "report.html"
+    return outcome.folder
+
+
+def test_results_hold_comparisons_figures_and_their_pictures(written: Path) -> None:
+    comparisons = sorted(path.parent.name for path in (written / "comparisons").glob("*/token"))
     assert comparisons == ["rq1-first-to-best", "rq1-last-to-best", "rq2-domain", "rq3-supervision"]
-    figures = {file.stem for file in (outcome.folder / "figures").glob("*.json")}
+    figures = {file.stem for file in (written / "figures").glob("*.json")}
     assert len(figures) >= 14
     for name in figures:
-        drawn = json.loads((outcome.folder / "figures" / f"{name}.json").read_text())
+        drawn = json.loads((written / "figures" / f"{name}.json").read_text())
         # Where there is nothing to draw, e.g. no gained neuron, the figure says so in words.
         assert drawn["data"] or len(drawn["layout"]["annotations"]) > 1, name
-    again = run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=quiet)
-    write_results(again, DemoSources(), say=quiet)
-    for name, content in first.items():
-        assert (outcome.folder / name).read_bytes() == content, name
+    assert {file.stem for file in (written / "figures").glob("*.png")} == figures
 
 
-def test_every_figure_is_a_picture_too(outcome: Outcome, chromium: str) -> None:
-    write_results(outcome, DemoSources(), say=quiet)
-    figures = {file.stem for file in (outcome.folder / "figures").glob("*.json")}
-    assert {file.stem for file in (outcome.folder / "figures").glob("*.png")} == figures
-
-
-def test_without_a_browser_it_says_so_and_goes_on(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = {name: (written / name).read_bytes() for name in ("results.md", "report.html")}
     monkeypatch.setenv("BROWSER_PATH", "/no/browser")
     said: list[str] = []
-    page = write_results(outcome, DemoSources(), say=said.append)
-    assert page.exists()
+    again = run_experiment(TINY, DemoSources(), written, device="cpu", say=quiet)
+    write_results(again, DemoSources(), say=said.append)
     assert [line for line in said if "no PNG files" in line and "BROWSER_PATH" in line]
+    for name, content in first.items():
+        assert (written / name).read_bytes() == content, name
+
+
+def test_a_classifier_that_finds_nothing_has_no_share_to_lose(written: Path, outcome: Outcome) -> None:
+    sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
+    supervision = Questions.of(outcome).supervision["token"]
+    assert " % (" in pruning_table(Pruned(sets, curves), supervision)
+    nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))
+    told = pruning_table(Pruned(nothing, curves), supervision)
+    assert "(whole model 0.00 %) | - | " in told
+    assert "nan" not in told
 
 
 def test_finished_steps_are_not_done_again(outcome: Outcome) -> None:
