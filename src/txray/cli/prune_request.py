@@ -65,6 +65,7 @@ class Request:
         self.layer = layer or self._layer_of_stage() or "rnn"
         self._kind, self._text, self._permutations = kind, text, permutations
         self.seed = seed
+        self._evaluators: dict[tuple[str, int | None, int | None], Evaluator] = {}
 
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
@@ -81,10 +82,16 @@ class Request:
         """What scores the model on each split."""
         from txray.pruning import evaluator
 
-        return {
-            split: evaluator(self.model, self.corpus(split), documents=documents, max_length=max_length)
-            for split in dict.fromkeys(splits)
-        }
+        found = {}
+        for split in splits:
+            asked = (split, documents, max_length)
+            # The training text is scored and ranked by, and read once.
+            if asked not in self._evaluators:
+                self._evaluators[asked] = evaluator(
+                    self.model, self.corpus(split), documents=documents, max_length=max_length
+                )
+            found[split] = self._evaluators[asked]
+        return found
 
     def comparison(self) -> Comparison | None:
         """Of the two stages, tested where that was asked for; None where there are no two."""

@@ -16,12 +16,25 @@ from txray.corpus import demo_corpus
 from txray.models import RecurrentModel, classifier, language_model, save_model
 from txray.pruning import load_masks, load_pruning
 
-READ = ("-f", "demo", "-t", "reviews", "--documents", 12)
+Options = tuple[object, ...]
 FEW = ("--random", 3, "--resamples", 20, "--permutations", 50)
 
 
 def txray(*arguments: object) -> int:
     return _exit_code([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """Reviews in two splits, of which twelve each are scored."""
+    folder = tmp_path_factory.mktemp("reviews")
+    for split in ("train", "test"):
+        reviews = [
+            {"id": review.id, "text": " ".join(review.words), "label": review.labels["label"]}
+            for review in demo_corpus("reviews", words=6_000, split=split)
+        ]
+        pl.DataFrame(reviews).write_csv(folder / f"reviews_{split}.csv")
+    return "-f", "imdb", "-t", folder, "--documents", 12
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +53,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stages(place: Path) -> tuple[object, ...]:
+def stages(place: Path) -> Options:
     return "--before", place / "stage-before", "--stage", place / "stage-after"
 
 
 def test_the_sets_of_the_paper_are_pruned_and_drawn(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert txray("prune", "table", place / "after", *READ, *stages(place), *FEW, "-o", out) == 0
+    assert txray("prune", "table", place / "after", *read, *stages(place), *FEW, "-o", out) == 0
     told = capsys.readouterr()
     assert "train: 12 documents" in told.out
     assert "with random sets of the same size, at 95 %" in told.out
@@ -62,15 +75,15 @@ def test_the_sets_of_the_paper_are_pruned_and_drawn(
         assert "AUROC" in json.loads((tmp_path / f"{figure}.json").read_text())["layout"]["title"]["text"]
     # The same command once more reads nothing and gives the same bytes.
     before = (out / "effects.parquet").read_bytes()
-    assert txray("prune", "table", place / "after", *READ, *stages(place), *FEW, "-o", out) == 0
+    assert txray("prune", "table", place / "after", *read, *stages(place), *FEW, "-o", out) == 0
     assert (out / "effects.parquet").read_bytes() == before
 
 
-def test_any_set_is_pruned(place: Path, tmp_path: Path) -> None:
+def test_any_set_is_pruned(read: Options, place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     names = ("3,5-7", "avoided", "confident-gained", "top-3:mass", "bottom-2:taylor")
     chosen = [argument for name in names for argument in ("--set", name)]
-    command = ("prune", "table", place / "after", *READ, *stages(place), *FEW, *chosen)
+    command = ("prune", "table", place / "after", *read, *stages(place), *FEW, *chosen)
     assert txray(*command, "--split", "test", "-o", out) == 0
     sets = {each.name: each.neurons for each in load_pruning(out).neuron_sets()}
     assert sets["3,5-7"] == (3, 5, 6, 7)
@@ -79,10 +92,10 @@ def test_any_set_is_pruned(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
-def test_curves_are_pruned_by_all_rankings(place: Path, tmp_path: Path, ablation: str) -> None:
+def test_curves_are_pruned_by_all_rankings(read: Options, place: Path, tmp_path: Path, ablation: str) -> None:
     out = tmp_path / "out"
     more = ("--share", 0.2, "--share", 0.6, "--ablation", ablation)
-    assert txray("prune", "curve", place / "after", *READ, *stages(place), *FEW, *more, "-o", out) == 0
+    assert txray("prune", "curve", place / "after", *read, *stages(place), *FEW, *more, "-o", out) == 0
     found = load_pruning(out)
     rankings = [
         "mass",
@@ -102,10 +115,10 @@ def test_curves_are_pruned_by_all_rankings(place: Path, tmp_path: Path, ablation
 
 
 def test_language_models_are_pruned_by_perplexity(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    command = ("prune", "curve", place / "lm-after", *READ, *FEW, "--share", 0.3, "-o", out)
+    command = ("prune", "curve", place / "lm-after", *read, *FEW, "--share", 0.3, "-o", out)
     assert txray(*command) == 0
     assert "perplexity" in capsys.readouterr().out
     rankings = load_pruning(out).effects["ranking"].unique(maintain_order=True).to_list()
@@ -115,7 +128,7 @@ def test_language_models_are_pruned_by_perplexity(
         "prune",
         "curve",
         place / "lm-after",
-        *READ,
+        *read,
         *FEW,
         "--share",
         0.3,
@@ -157,13 +170,13 @@ def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest
 
 
 def test_several_trainings_are_taken_together(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outs = []
     for name in ("before", "after"):
         out = tmp_path / name
         assert (
-            txray("prune", "table", place / name, *READ, *FEW, "--set", "1-5", "--split", "test", "-o", out)
+            txray("prune", "table", place / name, *read, *FEW, "--set", "1-5", "--split", "test", "-o", out)
             == 0
         )
         outs.append(out)
@@ -189,7 +202,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
-    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layer = "encoder.layer.1.intermediate"
     stage = tmp_path / "stage"
@@ -200,7 +213,7 @@ def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
         )
         == 0
     )
-    common = (bert, *READ, "--classes", "neg,pos", *FEW, "--stage", stage)
+    common = (bert, *read, "--classes", "neg,pos", *FEW, "--stage", stage)
     out = tmp_path / "out"
     assert txray("prune", "table", *common, "--set", "top-5:mass", "--set", "1,2", "-o", out) == 0
     found = load_pruning(out)
@@ -243,21 +256,23 @@ def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
     assert "has label" in capsys.readouterr().err
 
 
-def test_mlp_neurons_of_a_causal_model_are_pruned_by_perplexity(tmp_path: Path) -> None:
+def test_mlp_neurons_of_a_causal_model_are_pruned_by_perplexity(read: Options, tmp_path: Path) -> None:
     folder = folder_of("gpt2", tmp_path / "gpt2")
     out = tmp_path / "out"
     layer = ("--layer", "h.0.mlp.act")
     rankings = ("--ranking", "wanda", "--ranking", "taylor", "--share", 0.5)
-    assert txray("prune", "curve", folder, *READ, *FEW, *layer, *rankings, "-o", out) == 0
+    assert txray("prune", "curve", folder, *read, *FEW, *layer, *rankings, "-o", out) == 0
     assert "perplexity" in load_pruning(out).effects["metric"].to_list()
     with masked(load_model(folder), Mask("h.0.mlp.act", [1])):
         pass
 
 
-def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_without_a_head_are_told_so(
+    read: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = folder_of("bert", tmp_path / "bert")
     assert (
-        txray("prune", "table", folder, *READ, "--set", "1", "--layer", "pooler", "-o", tmp_path / "out") == 2
+        txray("prune", "table", folder, *read, "--set", "1", "--layer", "pooler", "-o", tmp_path / "out") == 2
     )
     error = capsys.readouterr().err
     assert "is saved as BertModel, which has no score" in error
@@ -290,26 +305,33 @@ def test_models_without_a_head_are_told_so(tmp_path: Path, capsys: pytest.Captur
     ],
 )
 def test_a_mistake_is_one_line(
-    more: tuple[str, ...], told: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options,
+    more: tuple[str, ...],
+    told: str,
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert txray("prune", "table", place / "after", *READ, *more, "-o", tmp_path / "out") in (1, 2)
+    assert txray("prune", "table", place / "after", *read, *more, "-o", tmp_path / "out") in (1, 2)
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("prune", "table", place / "after", *READ, "--set", "1", "-o", place)
+def test_a_folder_of_something_else_is_left_alone(
+    read: Options, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("prune", "table", place / "after", *read, "--set", "1", "-o", place)
     assert txray(*command) == 1
     assert (place / "after").is_dir()
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_results_do_not_replace_the_folder_that_one_is_in(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert txray("prune", "table", place / "after", *READ, "--set", "1", "-o", ".") == 2
+    assert txray("prune", "table", place / "after", *read, "--set", "1", "-o", ".") == 2
     assert "name a folder to be made" in capsys.readouterr().err
 
 
@@ -338,7 +360,9 @@ def test_activations_for_an_export_need_no_labels(
     assert "needs both --format and --text" in capsys.readouterr().err
 
 
-def test_rankings_come_from_training_text_unless_another_is_named(place: Path, tmp_path: Path) -> None:
+def test_rankings_come_from_training_text_unless_another_is_named(
+    read: Options, place: Path, tmp_path: Path
+) -> None:
     sets = {}
     for name, more in (
         ("both", ()),
@@ -350,7 +374,7 @@ def test_rankings_come_from_training_text_unless_another_is_named(place: Path, t
             "prune",
             "table",
             place / "after",
-            *READ,
+            *read,
             *FEW,
             "--set",
             "bottom-5:taylor",
@@ -391,14 +415,14 @@ def test_a_text_without_splits_is_pruned_whole(place: Path, tmp_path: Path) -> N
 
 
 def test_stages_of_another_model_are_told(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    read: Options, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("prune", "table", place / "after", *READ, *FEW, "--split", "test", "--set", "top-3:mass")
+    command = ("prune", "table", place / "after", *read, *FEW, "--split", "test", "--set", "top-3:mass")
     assert txray(*command, "--stage", place / "stage-after", "-o", tmp_path / "a") == 0
     assert "was not collected from this model" not in capsys.readouterr().err
     assert txray(*command, "--stage", place / "stage-before", "-o", tmp_path / "b") == 0
     assert "stage 'before' was not collected from this model" in capsys.readouterr().err
     assert txray("prune", "export", place / "after", "--set", "0-9", "-o", tmp_path / "smaller") == 0
-    smaller = ("prune", "table", tmp_path / "smaller", *READ, *FEW, "--set", "top-3:mass")
+    smaller = ("prune", "table", tmp_path / "smaller", *read, *FEW, "--set", "top-3:mass")
     assert txray(*smaller, "--stage", place / "stage-after", "-o", tmp_path / "c") == 2
     assert "scores of 40 neurons, layer 'rnn' of the model has 30" in capsys.readouterr().err
