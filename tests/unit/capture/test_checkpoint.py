@@ -170,7 +170,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(selection: str, tmp_p
     save_model(small_model(), tmp_path / "model")
 
     def command(out: Path) -> list[str]:
-        arguments = ("collect", tmp_path / "model", "-f", "demo", "-t", "reviews", "--max-words", 150_000)
+        arguments = ("collect", tmp_path / "model", "-f", "demo", "-t", "reviews", "--max-words", 80_000)
         kinds = (
             "--feature",
             "token",
