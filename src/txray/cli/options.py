@@ -75,7 +75,8 @@ LoggerNames = Annotated[
     list[str] | None,
     typer.Option(
         "--logger",
-        help="Tell wandb, tensorboard, mlflow or visdom, as their own settings say; again for each.",
+        help="Tell wandb (project txray), tensorboard (folder OUT-tensorboard), mlflow (as MLFLOW_TRACKING_URI says) "
+        "or visdom (port 8097); again for each.",
     ),
 ]
 
