@@ -65,8 +65,9 @@ def collect(
         typer.Option("--engine", help="single: this process; ray: workers of a Ray cluster (extra 'ray')."),
     ] = "single",
     workers: Annotated[
-        int, typer.Option("--workers", help="Of --engine ray: processes that hold the model.")
-    ] = 2,
+        int | None,
+        typer.Option("--workers", help="Of --engine ray: processes that hold the model; 2 by default."),
+    ] = None,
     shards: Annotated[
         int | None,
         typer.Option("--shards", help="Of --engine ray: parts of the text; four per worker by default."),

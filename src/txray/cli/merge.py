@@ -13,7 +13,8 @@ from txray.errors import UsageError
 
 def merge(
     stages: Annotated[
-        list[Path], typer.Argument(help="Stage folders of different documents.", show_default=False)
+        list[Path],
+        typer.Argument(help="Stage folders of different documents, or folders of such.", show_default=False),
     ],
     out: options.Out,
     name: Annotated[
@@ -22,11 +23,12 @@ def merge(
 ) -> None:
     """Join stages that were collected in the same way over different documents, such as shards of a corpus."""
     from txray.preferences import merge_folders
+    from txray.preferences.folders import stage_folders
     from txray.preferences.store import MANIFEST, read_manifest
 
     if (out / MANIFEST).exists():
         raise UsageError(f"{out}: holds a stage already; name another folder")
-    manifest = read_manifest(merge_folders(stages, out, name or out.name))
+    manifest = read_manifest(merge_folders(stage_folders(stages), out, name or out.name))
     missing = manifest["corpus"].get("shards_missing", [])
     if missing:
         typer.echo(f"without the shards {', '.join(missing)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,8 +76,8 @@ LoggerNames = Annotated[
     list[str] | None,
     typer.Option(
         "--logger",
-        help="Tell wandb (project txray), tensorboard (folder OUT-tensorboard), mlflow (as MLFLOW_TRACKING_URI says) "
-        "or visdom (port 8097); again for each.",
+        help="Tell wandb (project txray, or WANDB_PROJECT), tensorboard (folder OUT-tensorboard), mlflow (as "
+        "MLFLOW_TRACKING_URI says) or visdom (port 8097); again for each.",
     ),
 ]
 
@@ -91,7 +92,7 @@ def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
     from txray.tracking import loggers
 
     made: dict[str, Callable[[], Logger]] = {
-        "wandb": lambda: loggers.WandbLogger(project="txray"),
+        "wandb": lambda: loggers.WandbLogger(project=os.environ.get("WANDB_PROJECT", "txray")),
         "tensorboard": lambda: loggers.TensorBoardLogger(out.with_name(f"{out.name}-tensorboard")),
         "mlflow": lambda: loggers.MLflowLogger(),
         "visdom": lambda: loggers.VisdomLogger(),
@@ -114,7 +115,10 @@ Permutations = Annotated[
 ]
 Scores = Annotated[
     Path | None,
-    typer.Option("--scores", help="CSV or Parquet with a column stage, and scores such as perplexity."),
+    typer.Option(
+        "--scores",
+        help="CSV or Parquet with a column stage, and scores such as perplexity; or stages.csv of a timeline.",
+    ),
 ]
 
 

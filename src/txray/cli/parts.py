@@ -63,7 +63,7 @@ def rank_device(device: torch.device, shard: str | None) -> torch.device:
 
 
 def engine_of(
-    name: str, workers: int, shards: int | None, address: str | None, *, shard: str | None, device: str
+    name: str, workers: int | None, shards: int | None, address: str | None, *, shard: str | None, device: str
 ) -> Ray | None:
     """The engine of this name; None for a single pass.
 
@@ -75,14 +75,20 @@ def engine_of(
 
     Raises:
         UnknownNameError: there is no such engine.
-        UsageError: shards for several processes that an engine divides among its workers already.
+        UsageError: shards for several processes that an engine divides among its workers already; or what belongs to
+            an engine that is not asked for.
     """
     if name not in _ENGINES:
         raise UnknownNameError.of("engine", name, _ENGINES)
     if name == "single":
+        asked = {"--workers": workers, "--shards": shards, "--address": address}
+        if given := [f"{option} {value}" for option, value in asked.items() if value is not None]:
+            raise UsageError(f"{' '.join(given)}: belongs to the engine of a cluster; add --engine ray")
         return None
     if shard == AUTO:
         raise UsageError(f"--engine {name} with --shard {AUTO}: both divide the text; choose one of them")
     from txray.engines import Ray
 
-    return Ray(workers=workers, shards=shards, address=address, gpus=_GPUS.get(device))
+    return Ray(
+        workers=2 if workers is None else workers, shards=shards, address=address, gpus=_GPUS.get(device)
+    )

@@ -12,7 +12,10 @@ from txray.cli import options
 
 def report(
     stages: Annotated[
-        list[Path], typer.Argument(help="Stage folders, in the order of the story.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Stage folders, in the order of the story, or folders of such.", show_default=False
+        ),
     ],
     out: options.Out = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
@@ -21,11 +24,12 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about two or more stages."""
     from txray.preferences import load_stage
+    from txray.preferences.folders import stage_folders
     from txray.reporting import report as write_report
 
     typer.echo(
         write_report(
-            [load_stage(folder) for folder in stages],
+            [load_stage(folder) for folder in stage_folders(stages)],
             out,
             title=title,
             feature=feature,

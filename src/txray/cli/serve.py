@@ -15,7 +15,8 @@ def serve(
     stages: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Stage folders, in the order of the story; a demo by default.", show_default=False
+            help="Stage folders, in the order of the story, or folders of such; a demo by default.",
+            show_default=False,
         ),
     ] = None,
     host: Annotated[
@@ -45,8 +46,8 @@ def serve(
     """Look at stages in a browser: overview, single neurons, features, any pair. Ctrl-C ends it."""
     from txray.dashboard import serve as serve_stages
     from txray.dashboard.demo import demo_stages
-    from txray.dashboard.folders import stage_folders
     from txray.dashboard.server import interrupt_this_thread_alone
+    from txray.preferences.folders import stage_folders
 
     folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
     interrupt_this_thread_alone()

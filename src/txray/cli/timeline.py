@@ -12,7 +12,8 @@ from txray.cli import options
 
 def timeline(
     stages: Annotated[
-        list[Path], typer.Argument(help="Stage folders, in order; at least two.", show_default=False)
+        list[Path],
+        typer.Argument(help="Stage folders, in order, or folders of such; at least two.", show_default=False),
     ],
     out: Annotated[
         Path | None,
@@ -35,13 +36,14 @@ def timeline(
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
     from txray.preferences import load_stage
+    from txray.preferences.folders import stage_folders
     from txray.transfer import timeline as follow
     from txray.transfer.timelines import SUMMARY
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     found = follow(
-        [load_stage(folder) for folder in stages],
+        [load_stage(folder) for folder in stage_folders(stages)],
         feature,
         layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it

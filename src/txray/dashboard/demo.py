@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from txray.dashboard.folders import stage_folders
 from txray.files import cache_folder
+from txray.preferences.folders import stage_folders
 from txray.preferences.store import MANIFEST
 
 _LAST = "sup"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -133,7 +135,8 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
             return contents
 
     try:
-        return _in_thread(render)
+        with _quiet():
+            return _in_thread(render)
     except ChromeNotFoundError as error:
         named = os.environ.get("BROWSER_PATH")
         where = f" (BROWSER_PATH={named!r} is none)" if named else ""
@@ -144,6 +147,18 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OutputError(f"{first}: the browser could not draw it: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what kaleido's library for browsers logs of itself: that a picture failed is told by us."""
+    logger = logging.getLogger("choreographer")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _in_thread(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:

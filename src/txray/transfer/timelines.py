@@ -184,6 +184,7 @@ def timeline(
         layers: that are followed; by default all that every stage has.
         weight: what the preference distributions normalise.
         scores: one row per stage: `stage`, and any numbers, such as loss and perplexity; stages without a row get null.
+            Or the table `stages` of another timeline, with the scores that it was given.
         permutations: of a neuron at most; 0 leaves the tests out, which take most of the time.
         level: false-discovery rate of the tests.
         seed: of everything random.
@@ -294,6 +295,8 @@ def _layers(stages: Sequence[Stage], asked: Sequence[str] | None) -> list[str]:
 def _scores(scores: pl.DataFrame | None, names: Sequence[str]) -> pl.DataFrame:
     if scores is None:
         return pl.DataFrame({"stage": names}, schema={"stage": pl.String})
+    if _STAGES.keys() <= set(scores.columns):
+        scores = scores.select("stage", pl.exclude(*_STAGES)).unique("stage", maintain_order=True)
     if "stage" not in scores.columns or not scores["stage"].is_unique().all():
         raise UsageError(
             f"timeline: scores with the columns {scores.columns}; one column must be 'stage', each stage once"

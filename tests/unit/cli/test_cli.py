@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,25 @@ def test_timeline_writes_its_tables(made: Path, tmp_path: Path, capsys: pytest.C
     assert f"change with change of perplexity {rho:.2f}" in told
     assert "confident_gained" in told
     assert pl.read_csv(tmp_path / "t" / "stages.csv")["perplexity"].to_list() == [400, 90, 80, 70]
+
+
+def test_a_folder_of_stages_stands_for_them(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = tmp_path / "story"
+    for name in ("untrained", "early", "unsup"):
+        shutil.copytree(made / name, story / "stages" / name)
+    few = ("--permutations", 20)
+    assert txray("timeline", story, *few, "--scores", made / "scores.csv", "--out", tmp_path / "t") == 0
+    # The table of a timeline holds the scores that it was given.
+    told = tmp_path / "t" / "stages.csv"
+    assert txray("timeline", story, *few, "--scores", told, "--out", tmp_path / "again") == 0
+    assert (tmp_path / "again" / "stages.csv").read_bytes() == told.read_bytes()
+    assert "perplexity" in told.read_text()
+    assert txray("report", story, *few, "--out", tmp_path / "report.html") == 0
+    capsys.readouterr()
+    assert txray("merge", story, "--out", tmp_path / "merged") != 0
+    assert "untrained" in capsys.readouterr().err, "all were opened, and are of one text"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,10 @@ def test_every_rank_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monkey
 
 
 def test_the_engine_that_is_named() -> None:
-    assert engine_of("single", 2, None, None, shard="auto", device="auto") is None
+    assert engine_of("single", None, None, None, shard="auto", device="auto") is None
+    for given, told in (((4, None, None), "--workers 4"), ((None, 9, "auto"), "--shards 9 --address auto")):
+        with pytest.raises(UsageError, match=f"{told}: belongs to the engine of a cluster; add --engine ray"):
+            engine_of("single", *given, shard=None, device="auto")
     assert engine_of("ray", 3, 9, "auto", shard=None, device="auto") == Ray(3, 9, "auto")
     assert engine_of("ray", 3, None, None, shard="1/2", device="cpu") == Ray(3, gpus=0)
     assert engine_of("ray", 3, None, None, shard=None, device="cuda") == Ray(3, gpus=1)

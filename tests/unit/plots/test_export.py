@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import struct
 import sys
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser
 
 from tests.unit.plots.builders import Text
 from txray.errors import OutputError, UnknownNameError, UsageError
-from txray.plots import hellinger_length, mass_activation, save_figure, save_figures
+from txray.plots import export, hellinger_length, mass_activation, save_figure, save_figures
 from txray.transfer import compare
 
 
@@ -174,3 +175,12 @@ def test_a_place_that_cannot_be_written_leaves_nothing(figure: go.Figure, tmp_pa
     save_figure(figure, old)
     assert json.loads(old.read_text("utf-8"))["layout"]["width"] == figure.layout.width
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "old.json"]
+
+
+def test_the_library_for_browsers_is_not_heard(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("choreographer.channels.pipe")
+    with export._quiet():
+        logger.critical("JSONError decoding message")
+    assert caplog.text == ""
+    logger.critical("heard")
+    assert "heard" in caplog.text

@@ -84,9 +84,7 @@ class VisdomLogger:
             OutputError: the server is gone.
         """
         plain = plain_figure(figure)
-        # The window takes its title from the figure, and fails to show one that is no text.
-        title = plain["layout"].setdefault("title", {})
-        title["text"] = title.get("text") or name
+        _name_window(plain["layout"], name)
         # A figure of nothing is an error of the server.
         plain["data"] = plain["data"] or [{"type": "scatter", "x": [], "y": []}]
         with self._sending():
@@ -165,3 +163,31 @@ def _connected(visdom: Any, options: dict[str, Any]) -> Any:
         raise UsageError(f"VisdomLogger: {in_one_line(error)}") from error
     finally:
         log.setLevel(level)
+
+
+def _name_window(layout: dict[str, Any], name: str) -> None:
+    """Have the bar of a window show a name, and the figure its own title, in place.
+
+    Visdom writes the figure's title into the bar, its markup too, and shows nothing of a figure whose title is no text.
+    So the title becomes a note where it stood, and the name an invisible title.
+    """
+    title = layout.get("title", {})
+    layout["title"] = {"text": name, "font": {"size": 1, "color": "rgba(0, 0, 0, 0)"}}
+    if title.get("text"):
+        margin, edge = layout.get("margin", {}), title.get("pad", {}).get("l", 0)
+        layout.setdefault("annotations", []).append(
+            {
+                "text": title["text"],
+                "font": title.get("font", {}),
+                "showarrow": False,
+                "align": "left",
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "y": 1,
+                "xanchor": "left",
+                "yanchor": "top",
+                "xshift": edge - margin.get("l", 0),
+                "yshift": margin.get("t", 0) - edge,
+            }
+        )

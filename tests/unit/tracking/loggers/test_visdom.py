@@ -105,9 +105,12 @@ def test_figures_stay_interactive_and_show_the_latest(
     assert server.window("txray/map", logger.client.env)["title"] == "txray/map"
     logger.figure("txray/map", figure, 5)
     window = server.window("txray/map", logger.client.env)
-    plain = plain_figure(figure)
-    assert window["content"] == {"data": plain["data"], "layout": plain["layout"]}
-    assert window["title"] == "2 of 3 neurons"
+    plain, layout = plain_figure(figure), window["content"]["layout"]
+    assert window["content"]["data"] == plain["data"]
+    assert {**layout, "title": 0, "annotations": 0} == {**plain["layout"], "title": 0, "annotations": 0}
+    # The bar of a window shows markup as it is written, so it gets the name, and the figure keeps its title.
+    assert window["title"] == "txray/map"
+    assert [note["text"] for note in layout["annotations"]] == ["2 of 3 neurons"]
     assert "bdata" not in json.dumps(window)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from txray.dashboard.folders import stage_folders
+from txray.preferences.folders import stage_folders
 
 
 def make(place: Path, *names: str, file: str = "manifest.json") -> None:
@@ -20,7 +20,7 @@ def test_a_stage_stands_for_itself(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_stages_stands_for_them_in_the_order_of_the_story(tmp_path: Path) -> None:
-    make(tmp_path, "sup", "epoch-10", "zero-shot", "epoch-2", "unsup", "untrained", "other")
+    make(tmp_path, ".epoch-3.tmp", "sup", "epoch-10", "zero-shot", "epoch-2", "unsup", "untrained", "other")
     names = [folder.name for folder in stage_folders([tmp_path])]
     assert names == ["untrained", "epoch-2", "epoch-10", "other", "unsup", "zero-shot", "sup"]
 

@@ -32,7 +32,8 @@ def stage_folders(folders: Iterable[Path]) -> list[Path]:
 
 
 def _stages(folder: Path) -> list[Path]:
-    return [each.parent for each in folder.glob(f"*/{MANIFEST}")] if folder.is_dir() else []
+    # Not what begins with a dot: it is being written, or was when it was interrupted.
+    return [each.parent for each in folder.glob(f"[!.]*/{MANIFEST}")] if folder.is_dir() else []
 
 
 def _order(folder: Path) -> tuple[int, list[tuple[int, str]]]:
