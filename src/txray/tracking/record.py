@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import write_text
+from txray.files import TEMPORARY, remove_temporaries, write_text
 
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
@@ -53,7 +53,7 @@ class Record:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Go on with a folder, or begin a new one; nothing is written before the first look.
+        """Go on with a folder, or open a new one; nothing is written yet.
 
         Raises:
             UsageError: the folder holds a tracking of other settings, or something else.
@@ -67,12 +67,17 @@ class Record:
         file = folder / RECORD
         if file.is_file():
             self._read(file)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (not folder.is_dir() or not all(map(_is_left_over, folder.iterdir()))):
             raise UsageError(f"{folder}: holds something that is no tracking; give a new or empty folder")
 
     def stage(self, look: Look) -> Path:
         """Folder of the stage of a look."""
         return self.folder / "stages" / look.stage
+
+    def begin(self) -> None:
+        """Write the file before there is any look: a folder without it would be taken for something else."""
+        if not self.looks:
+            self.write()
 
     def add(self, look: Look) -> None:
         """Keep a look; one of the same number is replaced."""
@@ -85,7 +90,9 @@ class Record:
         return next((look for look in self.looks if look.number == number), None)
 
     def keep_only(self, numbers: Collection[int]) -> None:
-        """Remove the other looks, with their stages."""
+        """Remove the other looks, with their stages, and what a killed process was about to write."""
+        remove_temporaries(self.folder)
+        remove_temporaries(self.folder / "stages")
         gone = [look for look in self.looks if look.number not in numbers]
         if gone:
             self.looks = [look for look in self.looks if look.number in numbers]
@@ -133,6 +140,8 @@ class Record:
             self.failed = {int(number): str(why) for number, why in content["failed"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
+        if not self.looks:
+            return  # it was interrupted, or refused, before anything was kept
         for name in sorted(former.keys() | self._settings.keys()):
             old, new = former.get(name), self._settings.get(name)
             if old != new:
@@ -140,3 +149,8 @@ class Record:
                     f"{self.folder}: holds a tracking with {name}={old!r}, asked for is {name}={new!r}; ask for the "
                     "same to go on, or give another folder"
                 )
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a killed process was about to write this."""
+    return path.name.startswith(TEMPORARY)

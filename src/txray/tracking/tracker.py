@@ -333,7 +333,10 @@ class Tracker:
                 stage, look = load_stage(folder), replace(look, scores={**known.scores, **scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
+                if source:
+                    self._record.begin()
                 stage = self._probe.collect(model, name, folder if source else None)
+                self._record.begin()
                 stage.save(folder)
             self._telling.look(stage, folder, self._compared(stage), number)
         self._record.add(replace(look, seconds=self._budget.clock() - begun))

@@ -291,3 +291,37 @@ def test_the_story_of_many_looks_is_told_by_some_of_them(
     _, tracker, found = watched(tmp_path / "run", steps=6, every=1)
     assert len(tracker.stages) == 7
     assert found["token"].names == ["step-000000", "step-000003", "step-000006"]
+
+
+@pytest.mark.parametrize("at", ["stage", "record"])
+def test_a_training_that_was_killed_in_its_first_look_begins_again(at: str, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    folder = tmp_path / "run"
+    name = "txray.preferences.stage.Stage.save" if at == "stage" else "txray.tracking.record.Record.add"
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(_KilledError):
+        patched.setattr(name, _killed)
+        Tracker(probe(), folder, **FAST).begin(loop.model)
+    # What the signal that cannot be caught leaves of files that were being written.
+    (folder / "stages").mkdir(exist_ok=True)
+    for left in (folder / "stages" / ".txray-step-000000.x1", folder / ".txray-tracking.json.1-0"):
+        left.mkdir()
+    tracker = Tracker(probe(), folder, **FAST)
+    tracker.begin(loop.model)
+    tracker.step(loop.model, loss=loop.step())
+    assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000001"]
+    assert not list(folder.rglob(".txray-*"))
+
+
+class _KilledError(BaseException):
+    pass
+
+
+def _killed(*_: Any) -> None:
+    raise _KilledError
+
+
+def test_what_was_killed_before_it_wrote_anything_is_no_other_thing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / ".txray-tracking.json.1-0").mkdir(parents=True)
+    Tracker(probe(), folder, **FAST).begin(untrained())
+    assert (folder / "tracking.json").is_file()
