@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from txray.files import TEMPORARY, remove_temporaries, write_text
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
 FORMAT = 1
-_NAME = re.compile(r"(step|epoch)-\d+")
+_STAGE = "stage"
+"""The column of scores that tells which stage they are of."""
+_NAME = re.compile(r"(step|epoch)-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,29 @@ class Look:
     trained: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+
+
+def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Scores as plain numbers; those that are None are left out.
+
+    Args:
+        scores: numbers, or tensors and arrays of one number.
+
+    Raises:
+        UsageError: a score that is no number, or has a name that is taken.
+    """
+    found: dict[str, float] = {}
+    for name, value in scores.items():
+        if name == _STAGE:
+            raise UsageError(f"tracker: a score cannot be called {name!r}; give it another name")
+        try:
+            # A loss that still belongs to its gradients warns when it is read.
+            detached = value.detach() if hasattr(value, "detach") else value
+            if value is not None:
+                found[name] = float(detached)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise UsageError(f"tracker: score {name!r} is no number ({in_one_line(error)})") from error
+    return found
 
 
 class Record:
@@ -105,9 +130,9 @@ class Record:
         names = list(dict.fromkeys(name for look in self.looks for name in look.scores))
         if not names:
             return None
-        schema = {"stage": pl.String, **dict.fromkeys(names, pl.Float64)}
+        schema = {_STAGE: pl.String, **dict.fromkeys(names, pl.Float64)}
         rows = [
-            {"stage": look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
+            {_STAGE: look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
         ]
         return pl.DataFrame(rows, schema=schema)
 
@@ -130,15 +155,21 @@ class Record:
                     f"{file}: format {content['format']!r}; this version of txray reads format {FORMAT}; use the "
                     "version that wrote it"
                 )
-            former = content["settings"]
-            self.looks = [Look(**look) for look in content["looks"]]
-            for look in self.looks:
-                # It becomes the path of a folder that may be removed.
-                if not _NAME.fullmatch(look.stage):
-                    raise ValueError(f"stage {look.stage!r}")
+            former = dict(content["settings"])
+            self.looks = [_checked(Look(**look)) for look in content["looks"]]
+            if len({look.number for look in self.looks}) < len(self.looks):
+                raise ValueError("a look twice")
             self.postponed = int(content["postponed"])
             self.failed = {int(number): str(why) for number, why in content["failed"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            UsageError,
+        ) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
         if not self.looks:
             return  # it was interrupted, or refused, before anything was kept
@@ -154,3 +185,22 @@ class Record:
 def _is_left_over(path: Path) -> bool:
     """Whether a killed process was about to write this."""
     return path.name.startswith(TEMPORARY)
+
+
+def _checked(look: Look) -> Look:
+    """A look as it was written, if it can have been.
+
+    Raises:
+        ValueError, TypeError, AttributeError, UsageError: it cannot.
+    """
+    # It becomes the path of a folder that may be removed.
+    named = _NAME.fullmatch(look.stage)
+    if named is None or type(look.number) is not int or int(named[2]) != look.number:
+        raise ValueError(f"stage {look.stage!r}")
+    return replace(
+        look,
+        seconds=float(look.seconds),
+        trained=float(look.trained),
+        scores=numbers(look.scores),
+        source=str(look.source),
+    )

@@ -30,7 +30,7 @@ from txray.preferences.preferences import WEIGHTS, Weight
 from txray.tracking.budget import Budget
 from txray.tracking.loggers import Logger
 from txray.tracking.probe import Probe
-from txray.tracking.record import Look, Record
+from txray.tracking.record import Look, Record, numbers
 from txray.tracking.telling import Telling
 from txray.tracking.undisturbed import undisturbed
 from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
@@ -166,7 +166,7 @@ class Tracker:
         Args:
             model: as it is now; the same kind as at the beginning. At the first call without `begin`, it has been
                 trained for a step already, so there is no look at it untrained.
-            scores: such as `loss=2.3`, for the timeline.
+            scores: such as `loss=2.3`, for the timeline; numbers, or tensors and arrays of one number.
         """
         self.reached(model, self.number + 1, scores)
 
@@ -218,7 +218,7 @@ class Tracker:
             scores_of: number of a look -> its scores.
         """
         for look in list(self._record.looks):
-            self._record.add(replace(look, scores={**look.scores, **scores_of(look.number)}))
+            self._record.add(replace(look, scores={**look.scores, **numbers(scores_of(look.number))}))
 
     def end(
         self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None
@@ -322,7 +322,7 @@ class Tracker:
     ) -> None:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        look = Look(number, name, trained=trained, scores=dict(scores), source=source)
+        look = Look(int(number), name, trained=trained, scores=numbers(scores), source=source)
         folder = self._record.stage(look)
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
@@ -330,7 +330,7 @@ class Tracker:
                 warnings.simplefilter("ignore", DominanceWarning)
                 warnings.simplefilter("ignore", PowerWarning)
             if known is not None and self._is_known(model, known):
-                stage, look = load_stage(folder), replace(look, scores={**known.scores, **scores})
+                stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
                 if source:

@@ -325,3 +325,63 @@ def test_what_was_killed_before_it_wrote_anything_is_no_other_thing(tmp_path: Pa
     (folder / ".txray-tracking.json.1-0").mkdir(parents=True)
     Tracker(probe(), folder, **FAST).begin(untrained())
     assert (folder / "tracking.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        torch.tensor(1.5),
+        torch.tensor(0.75, requires_grad=True) * 2,
+        np.float32(1.5),
+        np.array(1.5),
+        1.5,
+    ],
+    ids=["tensor", "with gradient", "float32", "array", "number"],
+)
+def test_a_score_may_be_whatever_holds_one_number(loss: Any, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker.begin(loop.model, np.int64(0))
+    loop.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        tracker.step(loop.model, loss=loss, missing=None)
+    assert tracker.end(loop.model)["token"].stages["loss"].to_list() == [None, 1.5]
+    record = json.loads((tmp_path / "run" / "tracking.json").read_text())
+    assert record["looks"][1]["scores"] == {"loss": 1.5}
+
+
+@pytest.mark.parametrize("scores", [{"loss": "low"}, {"loss": [1.0, 2.0]}, {"loss": 10**400}, {"stage": 1.0}])
+def test_what_is_no_score_costs_one_look_and_nothing_else(scores: Any, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker.begin(loop.model)
+    with pytest.warns(TrackingWarning, match=f"no look at step 1: tracker: .*'{next(iter(scores))}'"):
+        tracker.step(loop.model, **scores)
+    loop.step()
+    tracker.step(loop.model, loss=2.0)
+    assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000002"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"settings": None},
+        {"settings": ["unit"]},
+        {"postponed": float("inf")},
+        {"looks": [{"number": "0", "stage": "step-000000"}]},
+        {"looks": [{"number": 1, "stage": "step-000000"}]},
+        {"looks": [{"number": 0, "stage": "step-000000"}] * 2},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": None}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": {"loss": "low"}}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": ["loss"]}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "seconds": None}]},
+    ],
+)
+def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_path: Path) -> None:
+    watched(tmp_path / "run", steps=1, permutations=0)
+    file = tmp_path / "run" / "tracking.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    with pytest.raises(StageError, match=r"tracking\.json: damaged") as caught:
+        Tracker(probe(("token", "pos")), tmp_path / "run")
+    assert "\n" not in str(caught.value)
