@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -385,3 +386,19 @@ def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_pa
     with pytest.raises(StageError, match=r"tracking\.json: damaged") as caught:
         Tracker(probe(("token", "pos")), tmp_path / "run")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gone", ["stages/step-000002", "."])
+def test_a_folder_that_goes_while_a_training_runs_does_not_end_it(gone: str, tmp_path: Path) -> None:
+    loop, logger = Loop(untrained()), Remembering()
+    tracker = Tracker(probe(), tmp_path / "run", loggers=[logger], **FAST)
+    tracker.begin(loop.model)
+    for number in range(1, 5):
+        loop.step()
+        if number == 3:
+            shutil.rmtree(tmp_path / "run" / gone)
+        tracker.step(loop.model)
+    with pytest.warns(TrackingWarning, match=r"no timeline: .*no stage folder.*are kept"):
+        assert tracker.end(loop.model) == {}
+    assert logger.closed == 1
+    assert (tmp_path / "run" / "stages" / "step-000004").is_dir()
