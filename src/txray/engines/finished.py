@@ -72,13 +72,14 @@ class FinishedFolder:
         Raises:
             UsageError: the folder holds another collection.
             StageError: its checkpoint is damaged.
+            OutputError: the folder holds something else.
         """
         self._folder = folder / _SHARDS
         self._of = of
+        self._checkpoints = FolderCheckpoints(folder, described, 0)
         if not (folder / CHECKPOINT).is_file():
             # Of what collection they were, nobody knows any more.
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._checkpoints = FolderCheckpoints(folder, described, 0)
         self._told = (folder / CHECKPOINT).is_file()
 
     def scales(self, tallies: Sequence[Stateful]) -> bool:
