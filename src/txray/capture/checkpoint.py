@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from txray.errors import StageError, UsageError
-from txray.files import atomic_file
+from txray.files import atomic_file, require_replaceable
 from txray.preferences.state import below
-from txray.preferences.store import CHECKPOINT
+from txray.preferences.store import CHECKPOINT, MANIFEST
 
 _FORMAT = 3
 _META = "txray"
@@ -87,7 +87,10 @@ class FolderCheckpoints:
         Raises:
             UsageError: the folder holds another collection.
             StageError: its checkpoint is damaged.
+            OutputError: the folder holds something else, which the stage would replace.
         """
+        # With a checkpoint in it, everything in the folder would be taken for a stage.
+        require_replaceable(folder, (MANIFEST, CHECKPOINT))
         self.seconds = seconds
         self._file = folder / CHECKPOINT
         self._request = json.loads(json.dumps(request))

@@ -78,7 +78,7 @@ def collect(
             there is, or the checkpoint is of another collection.
         CorpusError: the corpus is empty or lacks what a feature needs.
         StageError: the checkpoint is damaged.
-        OutputError: the checkpoint cannot be written.
+        OutputError: the checkpoint cannot be written, or its folder holds something else.
         CaptureError: activations that are not numbers, or of another shape.
         EngineError: workers of an engine that cannot be reached, or that end again and again.
 

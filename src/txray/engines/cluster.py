@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +33,12 @@ _USAGE = "RAY_USAGE_STATS_ENABLED"
 
 _UNTOLD = "RAY_DEDUP_LOGS_SKIP_REGEX"
 """Ray's pattern of lines that it does not print."""
+
+_MACHINE = re.compile(r"(?P<host>[\w.-]+):(?P<port>[0-9]{1,5})")
+"""The address of a cluster by its machine, which Ray asks at once; those of other forms it looks up first."""
+
+_SECONDS = 10
+"""How long a machine may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,15 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
         try:
+            _require_answer(address)
             with _set(_USAGE, "0"), _signals_kept():
                 self.ray.init(address, **quiet, **(started if address == _HERE else {}))
-        except Exception as error:
+        except BaseException as error:
+            # Half connected, Ray would refuse every other cluster in this process.
+            with suppress(Exception), _signals_kept():
+                self.ray.shutdown()
+            if not isinstance(error, Exception):
+                raise
             told = "started here" if address == _HERE else f"reached at {address!r}"
             raise EngineError(f"engine ray: no cluster can be {told} ({in_one_line(error)})") from error
         self._connected_here = True
@@ -164,6 +178,17 @@ class Cluster:
             raise UsageError(
                 f"engine ray: the {what} cannot be sent to another process ({in_one_line(error)}); {remedy}"
             ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Refuse a machine on which nothing answers: Ray would try for many minutes, and say nothing.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    found = _MACHINE.fullmatch(address)
+    if found is not None:
+        socket.create_connection((found["host"], int(found["port"])), timeout=_SECONDS).close()
 
 
 def _ray() -> Any:

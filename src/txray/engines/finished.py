@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +16,7 @@ from txray.preferences import Stage, load_stage
 from txray.preferences.store import CHECKPOINT, MANIFEST, OF_FOLDERS
 
 _SHARDS = "shards"
+_SHARD = re.compile(r"\d{5,}-of-\d{5,}")
 
 
 class Finished(Protocol):
@@ -72,12 +75,12 @@ class FinishedFolder:
         Raises:
             UsageError: the folder holds another collection.
             StageError: its checkpoint is damaged.
+            OutputError: the folder holds something else.
         """
         self._folder = folder / _SHARDS
         self._of = of
         if not (folder / CHECKPOINT).is_file():
-            # Of what collection they were, nobody knows any more.
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_shards()
         self._checkpoints = FolderCheckpoints(folder, described, 0)
         self._told = (folder / CHECKPOINT).is_file()
 
@@ -112,6 +115,14 @@ class FinishedFolder:
                 # As it was before it was saved: checksums of a shard say nothing of the whole.
                 manifest = {key: value for key, value in stage.manifest.items() if key not in OF_FOLDERS}
                 yield number, replace(stage, manifest=manifest)
+
+    def _remove_shards(self) -> None:
+        """Remove shards of a collection that nobody knows any more; what else lies there is somebody's."""
+        for place in self._folder.glob("*-of-*"):
+            if _SHARD.fullmatch(place.name) and (place / MANIFEST).is_file():
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # not there, or not empty
+            self._folder.rmdir()
 
     def _place(self, number: int) -> Path:
         return self._folder / f"{number:05d}-of-{self._of:05d}"

@@ -70,18 +70,20 @@ class Ray:
 
     def collect(self, request: Request) -> Stage:
         """Carry out a collection; called by `txray.collect`."""
-        cluster = Cluster(self.address, self.workers * self.cpus)
+        n_shards = self.shards or _SHARDS_PER_WORKER * self.workers
+        # More workers than shards would have nothing to read.
+        workers = min(self.workers, n_shards)
+        cluster = Cluster(self.address, workers * self.cpus)
         # A mistake in the request is found before a cluster is started.
         collection = Collection(request)
         source = request.source()
-        n_shards = self.shards or _SHARDS_PER_WORKER * self.workers
         described = {**collection.described(source), "shards": n_shards}
         kept = finished(request.checkpoint, described, n_shards)
         with cluster:
             cluster.require_room(self.cpus)
-            gpus = cluster.gpus(self.workers, self.gpus)
+            gpus = cluster.gpus(workers, self.gpus)
             parts = cluster.sent(request, source)
-            with Pool(cluster, parts, self.workers, n_shards, self.cpus, gpus, self.retries) as pool:
+            with Pool(cluster, parts, workers, n_shards, self.cpus, gpus, self.retries) as pool:
                 scales = None
                 if collection.needs_scales:
                     tallies = collection.scale_tallies()

@@ -15,11 +15,11 @@ import polars as pl
 import torch
 from torch import nn
 
-from txray.errors import SnapshotError, UsageError, in_one_line
+from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
 from txray.models.hub import CONFIG
 from txray.models.snapshot import MODEL
-from txray.tracking.tracker import Unit
+from txray.tracking.tracker import UNITS, Unit
 from txray.tracking.trainer_state import checkpoint_state, logged_scores
 from txray.training.run import RUN_FILE, load_run
 
@@ -75,8 +75,11 @@ def find_checkpoints(
 
     Raises:
         SnapshotError: a path that holds no checkpoint, or one that is damaged.
+        UnknownNameError: an unknown unit.
         UsageError: two of one number, checkpoints of different kinds, or a number that a checkpoint does not tell.
     """
+    if unit is not None and unit not in UNITS:
+        raise UnknownNameError.of("unit", unit, UNITS)
     found: list[Checkpoint] = []
     chosen = unit
     for path in map(Path, paths):
@@ -165,7 +168,7 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Che
         raise UsageError(f"{file}: holds weights only; give base, the model that they are of")
     content = _read_lightning(file)
     number = content.get("global_step" if unit == "step" else "epoch")
-    if not isinstance(number, int):
+    if type(number) is not int or number < 0:
         raise UsageError(f"{file}: does not tell its {unit}; leave it out")
     # Lightning counts the epoch that it is in: the checkpoint of its end is of one more.
     return Checkpoint(file, number + (unit == "epoch"), partial(_with_weights, file, base, prefix))
@@ -174,7 +177,8 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Che
 def _read_lightning(file: Path) -> dict[str, Any]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        if not isinstance(content["state_dict"], dict):
+        weights = content["state_dict"]
+        if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights)):
             raise TypeError("no weights")
     except Exception as error:  # a file of anybody's, damaged in any way
         raise SnapshotError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -71,32 +72,43 @@ class HuggingFaceCallback(TrainerCallback):
             return
         if self._unit == "step":
             self.tracker.reached(self._model(given), state.global_step)
-            # Later the best model may be in its place.
-            if args.load_best_model_at_end and control.should_training_stop:
-                self.tracker.last(self._model(given))
+            self._look_before_the_best(args, control, given)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look where a look is due."""
-        if state.is_world_process_zero and self._unit == "epoch":
+        if not state.is_world_process_zero:
+            return
+        if self._unit == "epoch":
             self.tracker.reached(self._model(given), self._number(state))
+        self._look_before_the_best(args, control, given)
+
+    def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Look once more where an evaluation before has ended the training."""
+        if state.is_world_process_zero:
+            self._look_before_the_best(args, control, given)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look once more, and tell the story."""
         if not state.is_world_process_zero:
             return
+        if not args.load_best_model_at_end:
+            self.tracker.last(self._model(given))
         # What the trainer logs of a step becomes known after it.
-        self.tracker.score(lambda number: logged_scores(state.log_history, number, self._unit))
-        if args.load_best_model_at_end:
-            self.timelines = self.tracker.tell()
-        else:
-            last = logged_scores(state.log_history, self.tracker.number, self._unit)
-            self.timelines = self.tracker.end(self._model(given), last)
+        self.timelines = self.tracker.finish(
+            lambda number: logged_scores(state.log_history, number, self._unit)
+        )
+
+    def _look_before_the_best(self, args: Any, control: Any, given: Mapping[str, Any]) -> None:
+        """Take the last look of a training that is about to end with the best model in the place of the last."""
+        if args.load_best_model_at_end and control.should_training_stop:
+            self.tracker.last(self._model(given))
 
     def _model(self, given: Mapping[str, Any]) -> nn.Module | TextModel:
         return self._as_model(given["model"], given.get("processing_class"))
 
     def _number(self, state: Any) -> int:
-        return int(state.global_step) if self._unit == "step" else round(state.epoch or 0)
+        """Steps, or epochs, of which one that was begun counts: what was looked at before it is not its end."""
+        return int(state.global_step) if self._unit == "step" else ceil((state.epoch or 0) - 1e-6)
 
 
 def _with_tokenizer(model: nn.Module, tokenizer: Any) -> TextModel:

@@ -67,7 +67,7 @@ class LightningCallback(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the model before it is trained."""
         if trainer.is_global_zero:
-            number, scores = self._done(trainer, pl_module, epochs=trainer.current_epoch)
+            number, scores = self._done(trainer, pl_module, epochs=_begun(trainer))
             self.tracker.begin(self._as_model(pl_module), number, scores)
 
     def on_train_batch_end(
@@ -98,6 +98,12 @@ class LightningCallback(pl.Callback):
             return module.complete
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         return (trainer.global_step if self._unit == "step" else epochs), scores
+
+
+def _begun(trainer: pl.Trainer) -> int:
+    """Epochs done, or begun: a training that goes on within one is no longer what was looked at before it."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    return trainer.current_epoch + (batches.current.ready > 0 and not batches.is_last_batch)
 
 
 def _inner(module: pl.LightningModule) -> nn.Module | TextModel:

@@ -6,19 +6,21 @@ import json
 import re
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import write_text
+from txray.files import TEMPORARY, remove_temporaries, write_text
 
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
 FORMAT = 1
-_NAME = re.compile(r"(step|epoch)-\d+")
+_STAGE = "stage"
+"""The column of scores that tells which stage they are of."""
+_NAME = re.compile(r"(step|epoch)-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,29 @@ class Look:
     source: str = ""
 
 
+def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Scores as plain numbers; those that are None are left out.
+
+    Args:
+        scores: numbers, or tensors and arrays of one number.
+
+    Raises:
+        UsageError: a score that is no number, or has a name that is taken.
+    """
+    found: dict[str, float] = {}
+    for name, value in scores.items():
+        if name == _STAGE:
+            raise UsageError(f"tracker: a score cannot be called {name!r}; give it another name")
+        try:
+            # A loss that still belongs to its gradients warns when it is read.
+            detached = value.detach() if hasattr(value, "detach") else value
+            if value is not None:
+                found[name] = float(detached)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise UsageError(f"tracker: score {name!r} is no number ({in_one_line(error)})") from error
+    return found
+
+
 class Record:
     """What is known of a tracking, kept on disk after every look.
 
@@ -53,7 +78,7 @@ class Record:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Go on with a folder, or begin a new one; nothing is written before the first look.
+        """Go on with a folder, or open a new one; nothing is written yet.
 
         Raises:
             UsageError: the folder holds a tracking of other settings, or something else.
@@ -67,12 +92,17 @@ class Record:
         file = folder / RECORD
         if file.is_file():
             self._read(file)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (not folder.is_dir() or not all(map(_is_left_over, folder.iterdir()))):
             raise UsageError(f"{folder}: holds something that is no tracking; give a new or empty folder")
 
     def stage(self, look: Look) -> Path:
         """Folder of the stage of a look."""
         return self.folder / "stages" / look.stage
+
+    def begin(self) -> None:
+        """Write the file before there is any look: a folder without it would be taken for something else."""
+        if not self.looks:
+            self.write()
 
     def add(self, look: Look) -> None:
         """Keep a look; one of the same number is replaced."""
@@ -85,7 +115,9 @@ class Record:
         return next((look for look in self.looks if look.number == number), None)
 
     def keep_only(self, numbers: Collection[int]) -> None:
-        """Remove the other looks, with their stages."""
+        """Remove the other looks, with their stages, and what a killed process was about to write."""
+        remove_temporaries(self.folder)
+        remove_temporaries(self.folder / "stages")
         gone = [look for look in self.looks if look.number not in numbers]
         if gone:
             self.looks = [look for look in self.looks if look.number in numbers]
@@ -98,9 +130,9 @@ class Record:
         names = list(dict.fromkeys(name for look in self.looks for name in look.scores))
         if not names:
             return None
-        schema = {"stage": pl.String, **dict.fromkeys(names, pl.Float64)}
+        schema = {_STAGE: pl.String, **dict.fromkeys(names, pl.Float64)}
         rows = [
-            {"stage": look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
+            {_STAGE: look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
         ]
         return pl.DataFrame(rows, schema=schema)
 
@@ -123,16 +155,24 @@ class Record:
                     f"{file}: format {content['format']!r}; this version of txray reads format {FORMAT}; use the "
                     "version that wrote it"
                 )
-            former = content["settings"]
-            self.looks = [Look(**look) for look in content["looks"]]
-            for look in self.looks:
-                # It becomes the path of a folder that may be removed.
-                if not _NAME.fullmatch(look.stage):
-                    raise ValueError(f"stage {look.stage!r}")
+            former = dict(content["settings"])
+            self.looks = [_checked(Look(**look)) for look in content["looks"]]
+            if len({look.number for look in self.looks}) < len(self.looks):
+                raise ValueError("a look twice")
             self.postponed = int(content["postponed"])
             self.failed = {int(number): str(why) for number, why in content["failed"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            UsageError,
+        ) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
+        if not self.looks:
+            return  # it was interrupted, or refused, before anything was kept
         for name in sorted(former.keys() | self._settings.keys()):
             old, new = former.get(name), self._settings.get(name)
             if old != new:
@@ -140,3 +180,27 @@ class Record:
                     f"{self.folder}: holds a tracking with {name}={old!r}, asked for is {name}={new!r}; ask for the "
                     "same to go on, or give another folder"
                 )
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a killed process was about to write this."""
+    return path.name.startswith(TEMPORARY)
+
+
+def _checked(look: Look) -> Look:
+    """A look as it was written, if it can have been.
+
+    Raises:
+        ValueError, TypeError, AttributeError, UsageError: it cannot.
+    """
+    # It becomes the path of a folder that may be removed.
+    named = _NAME.fullmatch(look.stage)
+    if named is None or type(look.number) is not int or int(named[2]) != look.number:
+        raise ValueError(f"stage {look.stage!r}")
+    return replace(
+        look,
+        seconds=float(look.seconds),
+        trained=float(look.trained),
+        scores=numbers(look.scores),
+        source=str(look.source),
+    )

@@ -30,7 +30,7 @@ from txray.preferences.preferences import WEIGHTS, Weight
 from txray.tracking.budget import Budget
 from txray.tracking.loggers import Logger
 from txray.tracking.probe import Probe
-from txray.tracking.record import Look, Record
+from txray.tracking.record import Look, Record, numbers
 from txray.tracking.telling import Telling
 from txray.tracking.undisturbed import undisturbed
 from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
@@ -166,7 +166,7 @@ class Tracker:
         Args:
             model: as it is now; the same kind as at the beginning. At the first call without `begin`, it has been
                 trained for a step already, so there is no look at it untrained.
-            scores: such as `loss=2.3`, for the timeline.
+            scores: such as `loss=2.3`, for the timeline; numbers, or tensors and arrays of one number.
         """
         self.reached(model, self.number + 1, scores)
 
@@ -202,8 +202,7 @@ class Tracker:
             try:
                 self._look(model, number, scores or {})
             except Exception as error:  # whatever it is, it is no reason to lose a training
-                kind = "" if isinstance(error, TxrayError) else f"{type(error).__name__}: "
-                told = kind + in_one_line(error, 500)
+                told = _told(error)
                 self._record.failed[number] = told
                 warnings.warn(
                     f"tracking: no look at {self._unit} {number}: {told}; training goes on",
@@ -218,7 +217,7 @@ class Tracker:
             scores_of: number of a look -> its scores.
         """
         for look in list(self._record.looks):
-            self._record.add(replace(look, scores={**look.scores, **scores_of(look.number)}))
+            self._record.add(replace(look, scores={**look.scores, **numbers(scores_of(look.number))}))
 
     def end(
         self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None
@@ -230,10 +229,29 @@ class Tracker:
             scores: of the model, for the timeline; those of its latest step by default.
 
         Returns:
-            Feature kind -> timeline; empty where there is only one stage.
+            Feature kind -> timeline; empty where there is only one stage, or where a warning says that it could not
+            be written.
         """
         self.last(model, scores)
-        return self.tell()
+        return self.finish()
+
+    def finish(self, scores_of: Callable[[int], Mapping[str, float]] | None = None) -> dict[str, Timeline]:
+        """Tell the story of a training that is over, see `tell`; a failure is warned of.
+
+        Args:
+            scores_of: number of a look -> scores that became known after it.
+        """
+        try:
+            if scores_of is not None:
+                self.score(scores_of)
+            return self.tell()
+        except Exception as error:  # the trained model is still to be saved
+            warnings.warn(
+                f"tracking: no timeline: {_told(error)}; the stages that are there are kept",
+                TrackingWarning,
+                stacklevel=2,
+            )
+            return {}
 
     def last(self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None) -> None:
         """Look at the model in the end, unless that was done already.
@@ -279,19 +297,21 @@ class Tracker:
         Returns:
             Feature kind -> timeline; empty where there is only one stage.
         """
-        self._record.write()
-        if self._budget.exceeded:
-            warnings.warn(
-                f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more than "
-                f"the budget of {self._budget.share:.0%}; read fewer words, or look less often",
-                TrackingWarning,
-                stacklevel=2,
-            )
-        found = self.timelines() if len(self._record.looks) > 1 else {}
-        for kind, story in found.items():
-            story.save(self.folder / "timeline" / kind)
-            self._telling.timeline(story, self.number)
-        self._telling.close()
+        try:
+            self._record.write()
+            if self._budget.exceeded:
+                warnings.warn(
+                    f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more "
+                    f"than the budget of {self._budget.share:.0%}; read fewer words, or look less often",
+                    TrackingWarning,
+                    stacklevel=2,
+                )
+            found = self.timelines() if len(self._record.looks) > 1 else {}
+            for kind, story in found.items():
+                story.save(self.folder / "timeline" / kind)
+                self._telling.timeline(story, self.number)
+        finally:
+            self._telling.close()
         return found
 
     def timelines(self) -> dict[str, Timeline]:
@@ -322,7 +342,7 @@ class Tracker:
     ) -> None:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        look = Look(number, name, trained=trained, scores=dict(scores), source=source)
+        look = Look(int(number), name, trained=trained, scores=numbers(scores), source=source)
         folder = self._record.stage(look)
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
@@ -330,10 +350,13 @@ class Tracker:
                 warnings.simplefilter("ignore", DominanceWarning)
                 warnings.simplefilter("ignore", PowerWarning)
             if known is not None and self._is_known(model, known):
-                stage, look = load_stage(folder), replace(look, scores={**known.scores, **scores})
+                stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
+                if source:
+                    self._record.begin()
                 stage = self._probe.collect(model, name, folder if source else None)
+                self._record.begin()
                 stage.save(folder)
             self._telling.look(stage, folder, self._compared(stage), number)
         self._record.add(replace(look, seconds=self._budget.clock() - begun))
@@ -372,3 +395,9 @@ class Tracker:
                     )
                 found.append((reference, comparison))
         return found
+
+
+def _told(error: Exception) -> str:
+    """An error in one line, with its type where it is none of txray's."""
+    kind = "" if isinstance(error, TxrayError) else f"{type(error).__name__}: "
+    return kind + in_one_line(error, 500)

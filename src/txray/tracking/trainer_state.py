@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from txray.errors import UsageError
-from txray.tracking.tracker import Unit
+from txray.errors import UsageError, in_one_line
+from txray.tracking.tracker import UNITS, Unit
 
 STATE = "trainer_state.json"
 """The file of a checkpoint that tells how far the training was."""
@@ -43,9 +44,13 @@ def checkpoint_state(folder: Path) -> Mapping[str, Any] | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        int(content["global_step"]), float(content["epoch"]), list(content["log_history"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file}: damaged ({error}); leave this checkpoint out") from error
+        if not (int(content["global_step"]) >= 0 and isfinite(content["epoch"])):
+            raise ValueError("it tells no step or epoch")
+        for entry in content["log_history"]:
+            for unit in UNITS:
+                float(entry.get(unit, 0))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise UsageError(f"{file}: damaged ({in_one_line(error)}); leave this checkpoint out") from error
     state: Mapping[str, Any] = content
     return state
 

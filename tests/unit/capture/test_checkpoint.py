@@ -19,7 +19,7 @@ from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import collect
 from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
 from txray.corpus import Corpus, Document
-from txray.errors import StageError, UsageError
+from txray.errors import OutputError, StageError, UsageError
 from txray.models import save_model
 from txray.preferences import load_stage
 from txray.preferences.store import CHECKPOINT
@@ -205,3 +205,10 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(selection: str, tmp_p
                 left = {file.name for file in out.glob("[!.]*")} if out.exists() else set()
                 assert left <= {CHECKPOINT} or "manifest.json" in left
         assert_same_files(tmp_path / "whole", out)
+
+
+def test_a_folder_of_something_else_is_refused_before_it_would_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists already and holds no"):
+        collect(small_model(), corpus_of(documents(3)), name="s", checkpoint=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]

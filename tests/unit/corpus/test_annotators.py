@@ -267,6 +267,7 @@ class TestLexicon:
         ("content", "message"),
         [
             ("a\tx\nword\n", "line 2: 'word' is not a word and its categories; separate them by single tabs"),
+            ("a\tx\rb\ty\n", "line 1: .* holds an end of line that is not"),
             ("a x\n", "line 1: 'a x' is not"),
             ("\tx\n", "line 1: 'x' is not"),
             ("a\t\tx\n", "line 1: .* is not"),

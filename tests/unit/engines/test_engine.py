@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from txray import collect
 from txray.capture import Engine, Request, Selection
 from txray.capture.single_pass import SinglePass
 from txray.engines.cluster import Cluster
+from txray.engines.finished import FinishedFolder
 from txray.engines.tree import Tree
-from txray.errors import EngineError, UsageError
+from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
 from txray.preferences.store import CHECKPOINT
 
@@ -214,7 +216,7 @@ def test_one_shard_becomes_the_whole_and_none_nothing() -> None:
 class StartingRay:
     """As much of Ray as starting and leaving a cluster uses."""
 
-    def __init__(self, *, connected: bool = False, fails: str = "") -> None:
+    def __init__(self, *, connected: bool = False, fails: str | BaseException = "") -> None:
         self.connected = connected
         self.fails = fails
         self.seen: list[tuple[str, dict[str, Any], str | None]] = []
@@ -225,6 +227,8 @@ class StartingRay:
     def init(self, address: str, **options: Any) -> None:
         self.seen.append((address, options, os.environ.get("RAY_USAGE_STATS_ENABLED")))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if isinstance(self.fails, BaseException):
+            raise self.fails
         if self.fails:
             raise ConnectionError(self.fails)
 
@@ -259,6 +263,7 @@ def test_a_cluster_that_is_started_here_tells_nobody_anything(
     assert signal.getsignal(signal.SIGTERM) is before
     # Of a cluster of others, nothing is decided.
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr("txray.engines.cluster._require_answer", lambda _: None)
     for given, reached in ((None, "10.0.0.1:6379"), ("auto", "auto")):
         ray = starting(StartingRay())
         with Cluster(given, 6):
@@ -285,3 +290,39 @@ def test_a_cluster_that_cannot_be_reached_is_one_line(
         pass
     assert str(caught.value) == "engine ray: no cluster can be reached at 'ray://nowhere:1' (no such host)"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no such host"), KeyboardInterrupt()])
+def test_what_was_half_connected_is_left_again(
+    error: BaseException, starting: Callable[[StartingRay], StartingRay]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    ray = starting(StartingRay(fails=error))
+    with pytest.raises((EngineError, KeyboardInterrupt)), Cluster(None, 2):
+        pass
+    assert [seen[0] for seen in ray.seen] == ["local", "shutdown"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_machine_that_does_not_answer_is_not_waited_for(
+    starting: Callable[[StartingRay], StartingRay],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        ray = starting(StartingRay())
+        with Cluster(place, 2):
+            pass
+        assert ray.seen[0][0] == place
+    ray = starting(StartingRay())
+    with pytest.raises(EngineError, match=f"reached at '{place}' .*refused"), Cluster(place, 2):
+        pass
+    assert place not in [seen[0] for seen in ray.seen]
+
+
+def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
+    mine = tmp_path / "stage" / "shards" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("of ice")
+    with pytest.raises(OutputError, match="exists already"):
+        FinishedFolder(tmp_path / "stage", {}, 4)
+    assert mine.read_text() == "of ice"

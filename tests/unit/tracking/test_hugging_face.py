@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
@@ -21,7 +23,7 @@ from transformers import (
 import txray
 from tests.unit.models.hub_folders import folder_of
 from tests.unit.tracking.builders import FAST, same
-from txray.errors import UsageError
+from txray.errors import TrackingWarning, UsageError
 from txray.tracking import HuggingFaceCallback, Probe, replay
 from txray.tracking.trainer_state import logged_scores
 
@@ -163,6 +165,47 @@ def test_the_last_stage_is_of_the_last_step_and_not_of_the_best_model(bert: Path
     ]
     assert last[0] == last[1]
     assert callback.timelines["token"].names == ["step-000000", "step-000012"]
+
+
+@pytest.mark.parametrize(("strategy", "unit"), [("steps", "step"), ("epoch", "step"), ("epoch", "epoch")])
+def test_a_training_that_an_evaluation_ends_is_looked_at_before_the_best_model_comes(
+    strategy: str, unit: Any, bert: Path, tmp_path: Path
+) -> None:
+    class Stops(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop = True
+
+    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=100, unit=unit, **FAST)
+    settings = {"eval_strategy": strategy, "save_strategy": strategy, "eval_steps": 4}
+    made = trainer(
+        bert, untrained(bert), tmp_path / "a", callback, Stops(), load_best_model_at_end=True, **settings
+    )
+    made.train()
+    last = "epoch-001" if unit == "epoch" else f"step-{made.state.global_step:06}"
+    assert made.state.global_step < 12
+    assert [folder.name for folder in callback.tracker.stages][1:] == [last]
+
+
+def test_an_epoch_that_ends_early_is_not_the_one_before(bert: Path, tmp_path: Path) -> None:
+    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=1, unit="epoch", **FAST)
+    trainer(bert, untrained(bert), tmp_path / "a", callback, max_steps=3).train()
+    assert callback.timelines["token"].names == ["epoch-000", "epoch-001"]
+    longer = HuggingFaceCallback(probe(), tmp_path / "longer", every=1, unit="epoch", **FAST)
+    trainer(bert, untrained(bert), tmp_path / "b", longer, max_steps=8).train()
+    assert longer.timelines["token"].names == ["epoch-000", "epoch-001", "epoch-002"]
+
+
+def test_what_becomes_of_the_folder_does_not_end_a_training(bert: Path, tmp_path: Path) -> None:
+    class Removes(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 6:
+                shutil.rmtree(tmp_path / "live" / "stages")
+
+    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=4, **FAST)
+    made = trainer(bert, untrained(bert), tmp_path / "a", callback, Removes())
+    with pytest.warns(TrackingWarning, match="no timeline"):
+        made.train()
+    assert made.state.global_step == 12
 
 
 def test_what_the_trainer_lacks_is_told_in_one_line(bert: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Learner(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.02)
 
 
-def trained(out: Path, *callbacks: pl.Callback, **options: Any) -> Learner:
+def trained(out: Path, *callbacks: pl.Callback, checkpoint: Path | None = None, **options: Any) -> Learner:
     """Two epochs of five batches."""
     pl.seed_everything(4, verbose=False)
     learner = Learner()
@@ -57,7 +57,7 @@ def trained(out: Path, *callbacks: pl.Callback, **options: Any) -> Learner:
         callbacks=list(callbacks),
         **{"enable_checkpointing": any(isinstance(each, ModelCheckpoint) for each in callbacks), **options},
     )
-    trainer.fit(learner, batches)
+    trainer.fit(learner, batches, ckpt_path=checkpoint)
     return learner
 
 
@@ -93,6 +93,26 @@ def test_gradients_added_up_count_as_one_step(tmp_path: Path) -> None:
     assert [folder.name for folder in callback.tracker.stages] == [
         f"step-{step:06d}" for step in (0, 2, 4, 6)
     ]
+
+
+@pytest.mark.parametrize("at", [5, 7])
+def test_a_training_that_goes_on_within_an_epoch_leaves_the_looks_before_it(at: int, tmp_path: Path) -> None:
+    whole = LightningCallback(probe(), tmp_path / "whole", **FAST)
+    trained(tmp_path / "a", whole)
+
+    class Stops(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 8:
+                raise KeyboardInterrupt
+
+    kept = ModelCheckpoint(dirpath=tmp_path / "kept", every_n_train_steps=at, filename="{step}")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trained(tmp_path / "b", LightningCallback(probe(), tmp_path / "parts", **FAST), Stops(), kept)
+    before = (tmp_path / "parts" / "stages" / "epoch-001" / "manifest.json").read_bytes()
+    rest = LightningCallback(probe(), tmp_path / "parts", **FAST)
+    trained(tmp_path / "b", rest, checkpoint=tmp_path / "kept" / f"step={at}.ckpt")
+    assert rest.timelines["token"].names == ["epoch-000", "epoch-001", "epoch-002"]
+    assert (tmp_path / "parts" / "stages" / "epoch-001" / "manifest.json").read_bytes() == before
 
 
 def test_trainings_of_txray_take_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from tests.unit.models.hub_folders import folder_of
 from tests.unit.tracking.builders import FAST, Remembering, probe, same, untrained
-from txray.errors import SnapshotError, UsageError
+from txray.errors import SnapshotError, UnknownNameError, UsageError
 from txray.models import save_model
 from txray.tracking import Probe, find_checkpoints, replay
 from txray.tracking import probe as probes
@@ -147,6 +147,45 @@ def test_checkpoints_of_lightning_cannot_run_code(tmp_path: Path, monkeypatch: p
         find_checkpoints([tmp_path / "evil.ckpt"], base=untrained)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        '{"global_step": 1e999, "epoch": 1, "log_history": []}',
+        '{"global_step": -1, "epoch": 1, "log_history": []}',
+        '{"global_step": 5, "epoch": NaN, "log_history": []}',
+        '{"global_step": 5, "epoch": 1, "log_history": [3]}',
+        '{"global_step": 5, "epoch": 1, "log_history": [{"step": "a", "loss": 1}]}',
+        '{"global_step": 5, "epoch": 1, "log_history": [{"epoch": null, "loss": 1}]}',
+        "[]",
+    ],
+)
+def test_a_state_with_damaged_values_is_one_line(state: str, tmp_path: Path) -> None:
+    made = hub(tmp_path / "run", 5, 1.0)
+    (made / "trainer_state.json").write_text(state)
+    for unit in ("step", "epoch"):
+        with pytest.raises(UsageError, match=r"trainer_state\.json: damaged") as caught:
+            find_checkpoints([tmp_path / "run"], unit=unit)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [-1, True, "1", None])
+def test_a_checkpoint_of_lightning_tells_its_number(number: Any, tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "global_step": number}, tmp_path / "a.ckpt")
+    with pytest.raises(UsageError, match="does not tell its step"):
+        find_checkpoints([tmp_path / "a.ckpt"], base=untrained)
+
+
+def test_weights_have_names(tmp_path: Path) -> None:
+    torch.save({"state_dict": {3: torch.zeros(1)}, "global_step": 1}, tmp_path / "a.ckpt")
+    with pytest.raises(SnapshotError, match="no weights"):
+        find_checkpoints([tmp_path / "a.ckpt"], base=untrained)
+
+
+def test_the_unit_is_one_of_two(snapshots: list[Path]) -> None:
+    with pytest.raises(UnknownNameError, match="unit 'word'"):
+        find_checkpoints(snapshots, unit="word")  # type: ignore[arg-type]
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

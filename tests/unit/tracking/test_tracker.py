@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,113 @@ def test_the_story_of_many_looks_is_told_by_some_of_them(
     _, tracker, found = watched(tmp_path / "run", steps=6, every=1)
     assert len(tracker.stages) == 7
     assert found["token"].names == ["step-000000", "step-000003", "step-000006"]
+
+
+@pytest.mark.parametrize("at", ["stage", "record"])
+def test_a_training_that_was_killed_in_its_first_look_begins_again(at: str, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    folder = tmp_path / "run"
+    name = "txray.preferences.stage.Stage.save" if at == "stage" else "txray.tracking.record.Record.add"
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(_KilledError):
+        patched.setattr(name, _killed)
+        Tracker(probe(), folder, **FAST).begin(loop.model)
+    # What the signal that cannot be caught leaves of files that were being written.
+    (folder / "stages").mkdir(exist_ok=True)
+    for left in (folder / "stages" / ".txray-step-000000.x1", folder / ".txray-tracking.json.1-0"):
+        left.mkdir()
+    tracker = Tracker(probe(), folder, **FAST)
+    tracker.begin(loop.model)
+    tracker.step(loop.model, loss=loop.step())
+    assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000001"]
+    assert not list(folder.rglob(".txray-*"))
+
+
+class _KilledError(BaseException):
+    pass
+
+
+def _killed(*_: Any) -> None:
+    raise _KilledError
+
+
+def test_what_was_killed_before_it_wrote_anything_is_no_other_thing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / ".txray-tracking.json.1-0").mkdir(parents=True)
+    Tracker(probe(), folder, **FAST).begin(untrained())
+    assert (folder / "tracking.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        torch.tensor(1.5),
+        torch.tensor(0.75, requires_grad=True) * 2,
+        np.float32(1.5),
+        np.array(1.5),
+        1.5,
+    ],
+    ids=["tensor", "with gradient", "float32", "array", "number"],
+)
+def test_a_score_may_be_whatever_holds_one_number(loss: Any, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker.begin(loop.model, np.int64(0))
+    loop.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        tracker.step(loop.model, loss=loss, missing=None)
+    assert tracker.end(loop.model)["token"].stages["loss"].to_list() == [None, 1.5]
+    record = json.loads((tmp_path / "run" / "tracking.json").read_text())
+    assert record["looks"][1]["scores"] == {"loss": 1.5}
+
+
+@pytest.mark.parametrize("scores", [{"loss": "low"}, {"loss": [1.0, 2.0]}, {"loss": 10**400}, {"stage": 1.0}])
+def test_what_is_no_score_costs_one_look_and_nothing_else(scores: Any, tmp_path: Path) -> None:
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker.begin(loop.model)
+    with pytest.warns(TrackingWarning, match=f"no look at step 1: tracker: .*'{next(iter(scores))}'"):
+        tracker.step(loop.model, **scores)
+    loop.step()
+    tracker.step(loop.model, loss=2.0)
+    assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000002"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"settings": None},
+        {"settings": ["unit"]},
+        {"postponed": float("inf")},
+        {"looks": [{"number": "0", "stage": "step-000000"}]},
+        {"looks": [{"number": 1, "stage": "step-000000"}]},
+        {"looks": [{"number": 0, "stage": "step-000000"}] * 2},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": None}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": {"loss": "low"}}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "scores": ["loss"]}]},
+        {"looks": [{"number": 0, "stage": "step-000000", "seconds": None}]},
+    ],
+)
+def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_path: Path) -> None:
+    watched(tmp_path / "run", steps=1, permutations=0)
+    file = tmp_path / "run" / "tracking.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    with pytest.raises(StageError, match=r"tracking\.json: damaged") as caught:
+        Tracker(probe(("token", "pos")), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gone", ["stages/step-000002", "."])
+def test_a_folder_that_goes_while_a_training_runs_does_not_end_it(gone: str, tmp_path: Path) -> None:
+    loop, logger = Loop(untrained()), Remembering()
+    tracker = Tracker(probe(), tmp_path / "run", loggers=[logger], **FAST)
+    tracker.begin(loop.model)
+    for number in range(1, 5):
+        loop.step()
+        if number == 3:
+            shutil.rmtree(tmp_path / "run" / gone)
+        tracker.step(loop.model)
+    with pytest.warns(TrackingWarning, match=r"no timeline: .*no stage folder.*are kept"):
+        assert tracker.end(loop.model) == {}
+    assert logger.closed == 1
+    assert (tmp_path / "run" / "stages" / "step-000004").is_dir()

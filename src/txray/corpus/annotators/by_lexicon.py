@@ -121,6 +121,11 @@ def _entries(where: str, lines: Iterator[tuple[int, str]]) -> list[Entry]:
         if fields == [""]:
             continue
         place = f"{where}, line {number}"
+        if "\r" in line.strip():
+            # The end of a line of old files, which would become part of a category with all that follows.
+            raise CorpusError(
+                f"{place}: {line.strip()[:40]!r} holds an end of line that is not \\n or \\r\\n; convert the file"
+            )
         if fields == [_HEADER] and not entries and (numbers is None or numbers.open):
             if numbers is None:
                 numbers = _Numbers({})
