@@ -111,5 +111,9 @@ class TrackingWarning(UserWarning):
 
 def in_one_line(error: BaseException, most: int = 200) -> str:
     """What an error says, or what it is where it says nothing, as one line of at most so many characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # an error of somebody's that cannot say what it is
+        said = ""
+    text = " ".join(said.split()) or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from numbers import Real
 
+from txray.checks import is_number
 from txray.printable import printable
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
@@ -34,8 +34,8 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
     """HTML of a small table; numbers stand on the right, and what is not known is a dash."""
     listed = [list(row) for row in rows]
     right = [
-        any(_is_number(row[i]) for row in listed)
-        and all(row[i] is None or _is_number(row[i]) for row in listed)
+        any(is_number(row[i]) for row in listed)
+        and all(row[i] is None or is_number(row[i]) for row in listed)
         for i in range(len(headings))
     ]
     aligned = [f"{_CELL};text-align:{'right' if each else 'left'}" for each in right]
@@ -57,10 +57,6 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
         f'<caption style="text-align:left;opacity:.8">{escape(printable(caption))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _shown(value: object) -> str:

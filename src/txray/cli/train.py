@@ -26,6 +26,7 @@ Patience = Annotated[
 ]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Of the first epoch.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Texts side by side.")]
+_TRACKING = "tracking"
 Track = Annotated[
     bool,
     typer.Option(
@@ -50,7 +51,13 @@ def _callbacks(
     from txray.tracking import LightningCallback, Probe
 
     loggers = options.open_loggers(logger, out)
-    return [LightningCallback(Probe(corpus, ["rnn"]), out / "tracking", budget=budget, loggers=loggers)]
+    return [LightningCallback(Probe(corpus, ["rnn"]), out / _TRACKING, budget=budget, loggers=loggers)]
+
+
+def _say_where(track: bool, out: Path) -> None:
+    if track:
+        place = out / _TRACKING
+        typer.echo(f"stages and tables of the tracking in {place}; look at them with 'txray serve {place}'")
 
 
 @app.command()
@@ -137,6 +144,7 @@ def lm(
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
+    _say_where(track, out)
 
 
 @app.command()
@@ -186,3 +194,4 @@ def classifier(
     )
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
+    _say_where(track, out)

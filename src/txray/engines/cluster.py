@@ -41,6 +41,10 @@ _SECONDS = 10
 """How long a machine may take to answer."""
 
 
+_MOST_HERE, _MOST_PER_CORE = 8, 4
+"""CPUs that a cluster started here may be told to have, in all and per core: Ray starts a process for each."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What every worker needs, held by the cluster once: references of Ray."""
@@ -78,6 +82,8 @@ class Cluster:
         if self.ray.is_initialized():
             return self
         address = self._address or os.environ.get("RAY_ADDRESS") or _HERE
+        if address == _HERE:
+            self._require_cores()
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
         try:
@@ -94,6 +100,16 @@ class Cluster:
             raise EngineError(f"engine ray: no cluster can be {told} ({in_one_line(error)})") from error
         self._connected_here = True
         return self
+
+    def _require_cores(self) -> None:
+        """Refuse what would take this machine's memory and processes before anything could be told."""
+        cores = os.cpu_count() or 1
+        most = max(_MOST_HERE, _MOST_PER_CORE * cores)
+        if self._cpus > most:
+            raise EngineError(
+                f"engine ray: workers with {self._cpus} CPUs in all, this machine has {cores}; give at most {most}, or "
+                "the address of a cluster"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,6 +11,7 @@ import numpy as np
 from txray.capture.request import Request
 from txray.capture.scales import found_scales
 from txray.capture.single_pass import Collection, shard_of
+from txray.checks import is_number, is_whole
 from txray.corpus.corpus import Corpus
 from txray.engines.cluster import Cluster
 from txray.engines.finished import finished
@@ -64,9 +65,12 @@ class Ray:
     def __post_init__(self) -> None:
         least = {"workers": 1, "shards": 1, "cpus": 1, "gpus": 0, "retries": 0}
         for name, at_least in least.items():
-            value = getattr(self, name)
-            if value is not None and not value >= at_least:
-                raise UsageError(f"engine ray: {name}={value}; give at least {at_least}")
+            value, optional = getattr(self, name), name in ("shards", "gpus")
+            right = is_number if name == "gpus" else is_whole
+            if (value is None and optional) or (right(value) and value >= at_least):
+                continue
+            number = "a number" if name == "gpus" else "a whole number"
+            raise UsageError(f"engine ray: {name}={value!r}; give {number}, at least {at_least}")
 
     def collect(self, request: Request) -> Stage:
         """Carry out a collection; called by `txray.collect`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from txray.checks import is_number
 from txray.errors import UsageError
 
 
@@ -23,7 +24,7 @@ class Budget:
         clock: seconds that only grow.
 
     Raises:
-        UsageError: a share that is no number above 0.
+        UsageError: a share that is no number above 0, at most 1.
     """
 
     share: float | None
@@ -33,9 +34,9 @@ class Budget:
     _latest: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        if self.share is not None and not 0 < self.share < float("inf"):
+        if self.share is not None and not (is_number(self.share) and 0 < self.share <= 1):
             raise UsageError(
-                f"tracker: budget={self.share}; give the share of the time of training, such as 0.05"
+                f"tracker: budget={self.share!r}; give the share of the time of training, such as 0.05 for 5 %"
             )
         self._begun = self.clock()
 

@@ -56,22 +56,24 @@ class HuggingFaceCallback(TrainerCallback):
                 `txray.models.from_transformers` by default.
             options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
         """
-        self.tracker = Tracker(probe, folder, every=every, unit=unit, **options)
+        self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=self._of, **options)
         self.timelines: Mapping[str, Any] = {}
         self._unit = unit
         self._as_model = as_model or _with_tokenizer
+        self._tokenizer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look at the model before it is trained."""
         if state.is_world_process_zero:
-            self.tracker.begin(self._model(given), self._number(state))
+            self._tokenizer = given.get("processing_class")
+            self.tracker.begin(given["model"], self._number(state))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Look where a look is due."""
         if not state.is_world_process_zero:
             return
         if self._unit == "step":
-            self.tracker.reached(self._model(given), state.global_step)
+            self.tracker.reached(given["model"], state.global_step)
             self._look_before_the_best(args, control, given)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
@@ -79,7 +81,7 @@ class HuggingFaceCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if self._unit == "epoch":
-            self.tracker.reached(self._model(given), self._number(state))
+            self.tracker.reached(given["model"], self._number(state))
         self._look_before_the_best(args, control, given)
 
     def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
@@ -92,7 +94,7 @@ class HuggingFaceCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if not args.load_best_model_at_end:
-            self.tracker.last(self._model(given))
+            self.tracker.last(given["model"])
         # What the trainer logs of a step becomes known after it.
         self.timelines = self.tracker.finish(
             lambda number: logged_scores(state.log_history, number, self._unit)
@@ -101,10 +103,10 @@ class HuggingFaceCallback(TrainerCallback):
     def _look_before_the_best(self, args: Any, control: Any, given: Mapping[str, Any]) -> None:
         """Take the last look of a training that is about to end with the best model in the place of the last."""
         if args.load_best_model_at_end and control.should_training_stop:
-            self.tracker.last(self._model(given))
+            self.tracker.last(given["model"])
 
-    def _model(self, given: Mapping[str, Any]) -> nn.Module | TextModel:
-        return self._as_model(given["model"], given.get("processing_class"))
+    def _of(self, model: nn.Module) -> nn.Module | TextModel:
+        return self._as_model(model, self._tokenizer)
 
     def _number(self, state: Any) -> int:
         """Steps, or epochs, of which one that was begun counts: what was looked at before it is not its end."""

@@ -58,17 +58,16 @@ class LightningCallback(pl.Callback):
                 can see.
             options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
         """
-        self.tracker = Tracker(probe, folder, every=every, unit=unit, **options)
+        self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=as_model or _inner, **options)
         self.timelines: Mapping[str, Timeline] = {}
         self._unit = unit
-        self._as_model = as_model or _inner
         self._progress = progress
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the model before it is trained."""
         if trainer.is_global_zero:
             number, scores = self._done(trainer, pl_module, epochs=_begun(trainer))
-            self.tracker.begin(self._as_model(pl_module), number, scores)
+            self.tracker.begin(pl_module, number, scores)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -85,11 +84,11 @@ class LightningCallback(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look once more, and tell the story."""
         if trainer.is_global_zero:
-            self.timelines = self.tracker.end(self._as_model(pl_module))
+            self.timelines = self.tracker.end(pl_module)
 
     def _reached(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         number, scores = self._done(trainer, module, epochs=trainer.current_epoch + 1)
-        self.tracker.reached(self._as_model(module), number, scores)
+        self.tracker.reached(module, number, scores)
 
     def _done(self, trainer: pl.Trainer, module: pl.LightningModule, epochs: int) -> Progress:
         if self._progress is not None:

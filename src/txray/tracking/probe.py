@@ -12,6 +12,7 @@ from torch import nn
 
 from txray.capture import Layer, Selection, collect
 from txray.corpus.corpus import Corpus
+from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
@@ -24,6 +25,9 @@ class Probe:
     Attributes:
         corpus: the documents; they are kept in memory once they were read.
         layers, features, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
+
+    Raises:
+        UsageError: what is given as corpus is none.
     """
 
     corpus: Corpus
@@ -34,6 +38,12 @@ class Probe:
     folds: int = DEFAULT_FOLDS
     exemplars: int = 8
     batch_positions: int = 16_384
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.corpus, Corpus):
+            raise UsageError(
+                f"probe: a {type(self.corpus).__name__} is no corpus; read one with txray.read_corpus"
+            )
 
     @cached_property
     def text(self) -> Corpus:

@@ -19,7 +19,7 @@ from txray.transfer import Timeline
 
 
 def replay(
-    checkpoints: Sequence[Path | str],
+    checkpoints: Sequence[Path | str] | Path | str,
     probe: Probe,
     folder: Path | str,
     *,
@@ -35,7 +35,7 @@ def replay(
     it stopped, within a collection too, and checkpoints that have come since are added.
 
     Args:
-        checkpoints: see `txray.tracking.find_checkpoints`.
+        checkpoints: one path or several; see `txray.tracking.find_checkpoints`.
         probe: what is collected.
         folder: for everything that is kept; see `Tracker`.
         unit: what numbers the stages; by default epochs for trainings by txray, steps for others.
@@ -51,6 +51,8 @@ def replay(
         SnapshotError: a checkpoint that cannot be read.
         TxrayError: what `txray.collect` raises.
     """
+    if isinstance(checkpoints, str | Path):
+        checkpoints = [checkpoints]
     chosen, found = find_checkpoints(checkpoints, unit=unit, base=base, prefix=prefix)
     if len(found) < 2:
         raise UsageError(f"replay: {found[0].path} is the only checkpoint; name at least two")

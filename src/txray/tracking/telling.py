@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.errors import TrackingWarning, TxrayError, UnknownNameError, in_one_line
+from txray.errors import TrackingWarning, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.plots import (
     hellinger_length,
     knowledge_flow,
@@ -52,12 +52,23 @@ class Telling:
 
         Raises:
             UnknownNameError: a figure that there is not.
+            UsageError: one where a list is needed, or a logger that is none.
         """
+        if isinstance(figures, str):
+            raise UsageError(f"tracker: figures={figures!r}; give a list, such as [{figures!r}]")
+        if isinstance(loggers, str | Logger):
+            raise UsageError(f"tracker: loggers={loggers!r}; give a list of loggers")
+        self._loggers = list(loggers)
+        for each in self._loggers:
+            if not isinstance(each, Logger):
+                raise UsageError(
+                    f"tracker: {each!r} is no logger; give some of txray.tracking.loggers, such as "
+                    "TensorBoardLogger('runs')"
+                )
         for name in figures:
             if name not in FIGURES:
                 raise UnknownNameError.of("figure of a look", name, FIGURES)
         self.failed: dict[str, int] = {}
-        self._loggers = list(loggers)
         self._figures = list(figures)
         self._seed = seed
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import nn
 
 from txray.capture.fingerprint import model_fingerprint
 from txray.capture.reading import reader_of
+from txray.checks import is_whole
 from txray.errors import (
     DominanceWarning,
     PowerWarning,
@@ -26,14 +27,15 @@ from txray.errors import (
 )
 from txray.models.text_model import TextModel
 from txray.preferences import Stage, load_stage
-from txray.preferences.preferences import WEIGHTS, Weight
+from txray.preferences.preferences import Weight
 from txray.tracking.budget import Budget
+from txray.tracking.comparing import Comparing
 from txray.tracking.loggers import Logger
 from txray.tracking.probe import Probe
 from txray.tracking.record import Look, Record, numbers
 from txray.tracking.telling import Telling
 from txray.tracking.undisturbed import undisturbed
-from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
+from txray.transfer import Timeline
 
 Unit = Literal["step", "epoch"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -72,6 +74,7 @@ class Tracker:
         permutations: int = 2_000,
         level: float = 0.05,
         seed: int = 0,
+        as_model: Callable[[Any], nn.Module | TextModel] | None = None,
     ) -> None:
         """Nothing is collected yet.
 
@@ -88,32 +91,31 @@ class Tracker:
             permutations: of a neuron at most; 0 leaves the tests out.
             level: false-discovery rate at which a change is called one.
             seed: of everything random in the comparisons.
+            as_model: what is given to `begin`, `step` and the others -> what `txray.collect` takes; called where a look
+                is taken, and part of its time. By default the same.
 
         Raises:
             UnknownNameError: an unknown unit, figure or weight.
             UsageError: numbers that cannot be, or a folder of something else.
             StageError: the folder is damaged.
         """
-        for what, name, known in (("unit", unit, UNITS), ("weight", weight, WEIGHTS)):
-            if name not in known:
-                raise UnknownNameError.of(what, name, known)
-        if every < 1 or permutations < 0 or not 0 < level < 1:
-            raise UsageError(
-                f"tracker: every={every}, permutations={permutations}, level={level}; every must be at least 1, "
-                "permutations not negative, level between 0 and 1"
-            )
+        if unit not in UNITS:
+            raise UnknownNameError.of("unit", unit, UNITS)
+        if not is_whole(every) or every < 1:
+            raise UsageError(f"tracker: every={every!r}; give a whole number of {unit}s, at least 1")
         self.folder = Path(folder)
         self.number = 0
         self._probe = probe
         self._every, self._unit = every, unit
-        self._weight: Weight = weight
-        self._permutations, self._level, self._seed = permutations, level, seed
+        self._comparing = Comparing(weight, permutations, level, seed)
         self._telling = Telling(loggers, figures, seed=seed)
         self._record = Record(self.folder, {"unit": unit, **probe.as_json()})
         self._budget = Budget(budget)
         self._first: Stage | None = None
         self._previous: Stage | None = None
         self._scores: dict[str, float] = {}
+        self._left_out: int | None = None
+        self._as_model = as_model or _same
 
     def __repr__(self) -> str:
         return f"Tracker({str(self.folder)!r}, {len(self._record.looks)} stages, {self._unit} {self.number})"
@@ -145,8 +147,8 @@ class Tracker:
         self._budget = Budget(self._budget.share)
         self.number = number
         with self._budget.spending():
-            start = self._record.at(0)
-            if number == 0 and start is not None and not self._is_known(model, start):
+            start, shown = self._record.at(0), self._as_model(model)
+            if number == 0 and start is not None and not self._is_known(shown, start):
                 raise UsageError(
                     f"{self.folder}: holds the tracking of a training that began with other weights; give another "
                     "folder"
@@ -154,7 +156,7 @@ class Tracker:
             self._record.keep_only({look.number for look in self._record.looks if look.number <= number})
             looks = self._record.looks
             if not looks or looks[-1].number == number:
-                self._look(model, number, scores or {})
+                self._look(shown, number, scores or {})
             else:
                 self._first, self._previous = (
                     load_stage(self._record.stage(look)) for look in (looks[0], looks[-1])
@@ -186,6 +188,7 @@ class Tracker:
                 self.look(model, number, scores)
             else:
                 self._record.postponed += 1
+                self._left_out = number
 
     def look(
         self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float] | None = None
@@ -200,7 +203,7 @@ class Tracker:
         self.number = number
         with self._budget.spending():
             try:
-                self._look(model, number, scores or {})
+                self._look(self._as_model(model), number, scores or {})
             except Exception as error:  # whatever it is, it is no reason to lose a training
                 told = _told(error)
                 self._record.failed[number] = told
@@ -261,6 +264,8 @@ class Tracker:
             scores: of the model, for the timeline; those of its latest step by default.
         """
         if self._record.at(self.number) is None:
+            if self._left_out == self.number:  # by the budget, which the last one need not keep
+                self._record.postponed -= 1
             self.look(model, self.number, self._scores if scores is None else scores)
 
     def take(
@@ -325,16 +330,7 @@ class Tracker:
         chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
         stages = [load_stage(self._record.stage(looks[place])) for place in chosen]
         return {
-            kind: timeline(
-                stages,
-                kind,
-                weight=self._weight,
-                scores=self._record.scores(),
-                permutations=self._permutations,
-                level=self._level,
-                seed=self._seed,
-            )
-            for kind in self._probe.features
+            kind: self._comparing.story(stages, kind, self._record.scores()) for kind in self._probe.features
         }
 
     def _look(
@@ -358,7 +354,8 @@ class Tracker:
                 stage = self._probe.collect(model, name, folder if source else None)
                 self._record.begin()
                 stage.save(folder)
-            self._telling.look(stage, folder, self._compared(stage), number)
+            found = self._comparing.look(stage, previous=self._previous, first=self._first)
+            self._telling.look(stage, folder, found, number)
         self._record.add(replace(look, seconds=self._budget.clock() - begun))
         self._keep(stage)
 
@@ -374,27 +371,9 @@ class Tracker:
         except StageError:
             return False
 
-    def _compared(self, stage: Stage) -> list[tuple[str, Comparison]]:
-        """(reference, comparison) for every layer and kind; the first and the previous may be one."""
-        found: list[tuple[str, Comparison]] = []
-        for reference, other in (("previous", self._previous), ("first", self._first)):
-            if other is None:
-                continue
-            if reference == "first" and other is self._previous:
-                found += [("first", comparison) for _, comparison in list(found)]
-                continue
-            for layer, kind in stage.collected:
-                comparison = compare(other, stage, kind, layer, self._weight)
-                if self._permutations:
-                    comparison = with_significance(
-                        comparison,
-                        permutations=self._permutations,
-                        resamples=2,  # intervals are not told
-                        level=self._level,
-                        seed=self._seed,
-                    )
-                found.append((reference, comparison))
-        return found
+
+def _same(model: Any) -> Any:
+    return model
 
 
 def _told(error: Exception) -> str:

@@ -47,7 +47,7 @@ def test_a_tracked_training_and_its_replay_tell_the_same(
     ("arguments", "exit_code", "says"),
     [
         (("replay", "nowhere", *TEXT, "-o", "{out}"), 1, "nowhere: no checkpoint"),
-        (("replay", "nowhere", *TEXT, "-o", "{out}", "--unit", "word"), 1, "nowhere"),
+        (("replay", "nowhere", *TEXT, "-o", "{out}", "--unit", "word"), 2, "unknown unit 'word'"),
         (("replay", "nowhere"), 2, "--format"),
         ((*LM, "-o", "{out}", "--budget", "0.1"), 2, "--budget 0.1 without --track"),
         ((*LM, "-o", "{out}", "--track", "--budget", "-1"), 2, "budget=-1.0"),

@@ -17,6 +17,7 @@ from tests.unit.preferences.builders import random_events, stage_of
 from txray import collect
 from txray.capture import Engine, Request, Selection
 from txray.capture.single_pass import SinglePass
+from txray.engines import Ray
 from txray.engines.cluster import Cluster
 from txray.engines.finished import FinishedFolder
 from txray.engines.tree import Tree
@@ -326,3 +327,22 @@ def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         FinishedFolder(tmp_path / "stage", {}, 4)
     assert mine.read_text() == "of ice"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("workers", 0), ("workers", "2"), ("workers", None), ("workers", True), ("workers", 1.5), ("gpus", "1")],
+)
+def test_numbers_of_an_engine_that_cannot_be_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"engine ray: {name}={value!r}; give a"):
+        Ray(**{name: value})
+
+
+def test_what_would_fill_this_machine_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    corpus = corpus_of(documents(3))
+    for engine in (Ray(workers=10**6), Ray(workers=1, cpus=10**6)):
+        with pytest.raises(EngineError, match="with 1000000 CPUs in all, this machine has .*; give at most"):
+            collect(small_model(), corpus, name="s", engine=engine)

@@ -181,6 +181,18 @@ def test_what_is_asked_wrongly_shows_at_the_beginning(tmp_path: Path) -> None:
     for options in ({"every": 0}, {"permutations": -1}, {"level": 1.0}, {"budget": -1.0}):
         with pytest.raises(UsageError, match=next(iter(options))):
             Tracker(probe(), tmp_path / "a", **options)  # type: ignore[arg-type]
+    for option, wrong in (
+        ("every", (2.5, True, "5", float("nan"))),
+        ("permutations", ("5", 2.5, True)),
+        ("budget", ("5", True, 5)),
+        ("figures", ("volcano",)),
+        ("loggers", ("tensorboard", Remembering(), ["tensorboard"])),
+    ):
+        for value in wrong:
+            with pytest.raises(UsageError, match="tracker: "):
+                Tracker(probe(), tmp_path / "a", **{option: value})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="probe: a str is no corpus"):
+        txray.Probe("text.txt", ["rnn"])  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="unknown layer 'rn'"):
         Tracker(txray.Probe(probe().corpus, ["rn"]), tmp_path / "a").begin(model)
     assert not (tmp_path / "a").exists()
@@ -190,7 +202,9 @@ def test_a_budget_leaves_looks_out_and_says_how_many(tmp_path: Path) -> None:
     with pytest.warns(TrackingWarning, match=r"took .* more than the budget of 0%"):
         _, tracker, found = watched(tmp_path / "run", every=1, budget=1e-6)
     assert [folder.name for folder in tracker.stages] == ["step-000000", "step-000005"]
-    assert json.loads((tmp_path / "run" / "tracking.json").read_text())["postponed"] == 5
+    assert (
+        json.loads((tmp_path / "run" / "tracking.json").read_text())["postponed"] == 4
+    )  # and the last one was taken
     assert found["token"].names == ["step-000000", "step-000005"]
     assert tracker.spent > 0
 
@@ -267,7 +281,7 @@ def test_an_error_that_nobody_expects_does_not_end_a_training(
         raise ZeroDivisionError("by\nzero")
 
     with monkeypatch.context() as patched:
-        patched.setattr("txray.tracking.tracker.compare", broken)
+        patched.setattr("txray.tracking.comparing.compare", broken)
         with pytest.warns(
             TrackingWarning, match="no look at step 1: ZeroDivisionError: by zero; training goes on"
         ):
@@ -402,3 +416,40 @@ def test_a_folder_that_goes_while_a_training_runs_does_not_end_it(gone: str, tmp
         assert tracker.end(loop.model) == {}
     assert logger.closed == 1
     assert (tmp_path / "run" / "stages" / "step-000004").is_dir()
+
+
+def test_what_is_looked_at_is_made_only_where_a_look_is_taken(tmp_path: Path) -> None:
+    loop, made = Loop(untrained()), []
+
+    def as_model(owner: Loop) -> Any:
+        made.append(tracker.number)
+        if len(made) == 2:
+            raise ZeroDivisionError("not this time")
+        return owner.model
+
+    tracker = Tracker(probe(), tmp_path / "run", every=2, as_model=as_model, **FAST)
+    tracker.begin(loop)  # type: ignore[arg-type]
+    tracker.step(loop)  # type: ignore[arg-type]
+    with pytest.warns(TrackingWarning, match="no look at step 2: ZeroDivisionError: not this time"):
+        tracker.step(loop)  # type: ignore[arg-type]
+    for _ in range(3):
+        tracker.step(loop)  # type: ignore[arg-type]
+    assert made == [0, 2, 4]
+    assert [folder.name for folder in tracker.stages] == ["step-000000", "step-000004"]
+
+
+def test_an_error_that_cannot_say_what_it_is_ends_no_training(tmp_path: Path) -> None:
+    class Mute(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def as_model(owner: Any) -> Any:
+        if tracker.number:
+            raise Mute
+        return owner
+
+    loop = Loop(untrained())
+    tracker = Tracker(probe(), tmp_path / "run", as_model=as_model, **FAST)
+    tracker.begin(loop.model)
+    with pytest.warns(TrackingWarning, match="no look at step 1: Mute: Mute; training goes on"):
+        tracker.step(loop.model)
