@@ -21,7 +21,6 @@ from txray.tracking import Probe, Tracker
 _ROUNDS = 3
 _CASES: tuple[tuple[str, int, float | None], ...] = (
     ("every 10th part of the training", 10, None),
-    ("every step, budget 25 %", 0, 0.25),
     ("every step, budget 10 %", 0, 0.10),
     ("every step, budget 5 %", 0, 0.05),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,18 +20,35 @@ _WHOLE = 10_000
 
 def print_table(frame: pl.DataFrame) -> None:
     """Print a data frame to standard output; words of a corpus are shown as they are, markup included."""
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
-    for name, dtype in frame.schema.items():
-        # Folded and not cut: the end of a layer's name tells it from others.
-        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
-        table.add_row(*(escape(printable(_shown(value))) for value in row))
+    is_terminal = Console().is_terminal
     # Into a file or a pipe lines go whole, so that names can be found and copied.
-    Console(width=None if Console().is_terminal else _WHOLE).print(table)
+    console = Console(width=None if is_terminal else _WHOLE)
+    headings = [name.replace("_", " ") if is_terminal else name for name in frame.columns]
+    rows = [[printable(_shown(value)) for value in row] for row in frame.iter_rows()]
+    table = Table()
+    if _width(headings, rows) > console.width:
+        # Lines between the columns would take the room that names need.
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading, dtype in zip(headings, frame.dtypes, strict=True):
+        # Folded and not cut: the end of a layer's name tells it from others.
+        table.add_column(escape(heading), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Characters of a table with lines, in which headings are broken between words, and cells are not."""
+    lengths = [
+        [max(map(len, heading.split()), default=0) for heading in headings],
+        *([len(cell) for cell in row] for row in rows),
+    ]
+    return sum(max(column) for column in zip(*lengths, strict=True)) + 3 * len(headings) + 1
 
 
 def _shown(value: object) -> str:
@@ -41,13 +59,15 @@ def _shown(value: object) -> str:
 
 def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
-    told = found.stages.select(
+    stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores
     )
-    print_table(told)
-    steps = found.changes.filter(found.changes["reference"] == "previous")
-    columns = ("layer", "before", "after", "shared", "hellinger", "hellinger_sq_cv", "tested", "changed")
-    print_table(steps.select(*columns, "confident_avoided", "confident_gained"))
+    # Each from the stage of the row above.
+    steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
+    columns = ("layer", "stage", "shared", "hellinger", "hellinger_sq_cv", "tested", "changed")
+    changes = steps.select(*columns, "confident_avoided", "confident_gained")
+    for table in (stages, changes):
+        print_table(table if len(found.steps) > 1 else table.drop("layer"))
     for name in found.steps:
         for score in found.scores:
             given = found.correlation(score, name)

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from txray.checks import is_number
 from txray.errors import UsageError
 
+_AFTER_THE_FIRST, _AFTER_OTHERS = 3.0, 1.5
+"""How many times as long as the longest so far the next look may take."""
+
 
 @dataclass
 class Budget:
@@ -31,7 +34,8 @@ class Budget:
     spent: float = 0.0
     clock: Callable[[], float] = time.monotonic
     _begun: float = field(init=False)
-    _latest: float = field(init=False, default=0.0)
+    _longest: float = field(init=False, default=0.0)
+    _looks: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         if self.share is not None and not (is_number(self.share) and 0 < self.share <= 1):
@@ -51,8 +55,14 @@ class Budget:
         return self.share is not None and self.spent > self.share * self.trained
 
     def allows(self) -> bool:
-        """Whether one more look, as long as the latest, can be paid for, and another one like it in the end."""
-        return self.share is None or self.spent + 2 * self._latest <= self.share * self.trained
+        """Whether one more look can be paid for, and another one in the end.
+
+        Looks grow longer: the first compares with nothing, and later ones with stages that hold more.
+        """
+        if self.share is None:
+            return True
+        expected = self._longest * (_AFTER_THE_FIRST if self._looks < 2 else _AFTER_OTHERS)
+        return self.spent + 2 * expected <= self.share * self.trained
 
     @contextmanager
     def spending(self) -> Iterator[None]:
@@ -61,5 +71,7 @@ class Budget:
         try:
             yield
         finally:
-            self._latest = self.clock() - begun
-            self.spent += self._latest
+            took = self.clock() - begun
+            self.spent += took
+            self._longest = max(self._longest, took)
+            self._looks += 1

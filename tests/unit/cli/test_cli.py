@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -443,6 +444,19 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("txray: warning: layer 'rnn': neuron 0 wins")
     assert "'max-1/zscore'" in line
+
+
+def test_tables_on_a_terminal_keep_names_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("COLUMNS", "80"), ("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    numbers = {f"confident_{name}": [1, 2] for name in ("avoided", "gained", "shared", "unsure", "others")}
+    print_table(pl.DataFrame({"layer": ["encoder.0", "encoder.1"], "stage": ["epoch-001"] * 2, **numbers}))
+    told = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, told.splitlines())) <= 80
+    for name in ("encoder.0", "encoder.1", "epoch-001", "confident", "avoided"):
+        assert name in told, told
 
 
 def test_tables_in_a_pipe_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
