@@ -44,7 +44,7 @@ def print_table(frame: pl.DataFrame) -> None:
 
 def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Characters of a table with lines, in which headings are broken between words, and cells are not."""
-    lengths = [
+    lengths: list[list[int]] = [
         [max(map(len, heading.split()), default=0) for heading in headings],
         *([len(cell) for cell in row] for row in rows),
     ]

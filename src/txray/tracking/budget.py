@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from txray.checks import is_number
 from txray.errors import UsageError
 
-_AFTER_THE_FIRST, _AFTER_OTHERS = 3.0, 1.5
-"""How many times as long as the longest so far the next look may take."""
+_GROWTH = (1.0, 3.5, 2.5, 1.5)
+"""How many times as long as the longest look so far the next may take, by how many there were: the first compares with
+nothing, the second with one stage, later ones with two."""
 
 
 @dataclass
@@ -55,13 +56,10 @@ class Budget:
         return self.share is not None and self.spent > self.share * self.trained
 
     def allows(self) -> bool:
-        """Whether one more look can be paid for, and another one in the end.
-
-        Looks grow longer: the first compares with nothing, and later ones with stages that hold more.
-        """
+        """Whether one more look can be paid for, and another one in the end."""
         if self.share is None:
             return True
-        expected = self._longest * (_AFTER_THE_FIRST if self._looks < 2 else _AFTER_OTHERS)
+        expected = self._longest * _GROWTH[min(self._looks, len(_GROWTH) - 1)]
         return self.spent + 2 * expected <= self.share * self.trained
 
     @contextmanager
