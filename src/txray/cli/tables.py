@@ -48,7 +48,7 @@ def _width(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
         [max(map(len, heading.split()), default=0) for heading in headings],
         *([len(cell) for cell in row] for row in rows),
     ]
-    return sum(max(column) for column in zip(*lengths, strict=True)) + 3 * len(headings) + 1
+    return int(sum(max(column) for column in zip(*lengths, strict=True))) + 3 * len(headings) + 1
 
 
 def _shown(value: object) -> str:
