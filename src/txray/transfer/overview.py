@@ -33,13 +33,13 @@ def comparison_html(comparison: Comparison) -> str:
         )
     if summary["mean_hellinger"] is not None:
         sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
-    order = "hellinger_sq_cv" if comparison.tested else "hellinger"
+    order = "signal" if comparison.tested else "hellinger"
     changed = (
         comparison.neurons.filter(pl.col("state") == "shared")
         .sort(order, descending=True, nulls_last=True)
         .head(_NEURONS)
     )
-    columns = ["neuron", "hellinger", *(["hellinger_sq_cv", "q_value"] if comparison.tested else [])]
+    columns = ["neuron", "hellinger", *(["signal", "q_value"] if comparison.tested else [])]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
@@ -47,7 +47,7 @@ def comparison_html(comparison: Comparison) -> str:
         (*row.values(), before[row["neuron"]], after[row["neuron"]])
         for row in changed.select(columns).iter_rows(named=True)
     ]
-    names = {"hellinger": "Hellinger distance", "hellinger_sq_cv": "change, H²", "q_value": "q-value"}
+    names = {"hellinger": "Hellinger distance", "signal": "change, H²", "q_value": "q-value"}
     headings = [names.get(name, name) for name in columns]
     told = table(
         "Neurons that changed most, and what they prefer",
@@ -80,7 +80,7 @@ def timeline_html(timeline: Timeline) -> str:
         changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
         scores = [row[score] for score in timeline.scores]
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
-        rows.append((*told, step.get("hellinger_sq_cv"), changed))
+        rows.append((*told, step.get("signal"), changed))
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
