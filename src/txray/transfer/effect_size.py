@@ -144,7 +144,8 @@ def _squared_of_layer(
     # Neurons that are not known add nothing to either sum.
     overlap = np.where(known, between, 0).sum(axis=0)
     attainable = np.where(known, np.sqrt(within_before * within_after), 0).sum(axis=0)
-    return 1 - np.divide(overlap, attainable, out=np.full(overlap.shape, np.nan), where=attainable > 0)
+    ratio = np.divide(overlap, attainable, out=np.full(overlap.shape, np.nan), where=attainable > 0)
+    return np.asarray(1 - ratio)
 
 
 def _half_widths(
@@ -164,7 +165,7 @@ def _half_widths(
         return unknown
     # (folds, len(used) * n_splits): all splits without the first used fold, then without the second, ...
     keep = np.repeat(np.arange(len(first))[:, None] != used, n_splits, axis=1)
-    halves = Halves.of([draw], *(np.tile(half, len(used)) * keep for half in splits), weight)
+    halves = Halves.of([draw], np.tile(first, len(used)) * keep, np.tile(second, len(used)) * keep, weight)
     without = [
         np.stack([row_means(part) for part in np.split(overlaps, len(used), axis=1)], axis=1)
         for overlaps in (halves.within_before, halves.within_after, halves.between)
@@ -188,7 +189,7 @@ def _half_width(whole: NDArray[np.float64], without: NDArray[np.float64]) -> NDA
 
 def _folds_with_wins(draw: Foldwise) -> NDArray[np.bool_]:
     """Return (folds,) whether any neuron has activations there, in either stage."""
-    return (draw.wins() > 0).any(axis=0).reshape(2, draw.folds).any(axis=0)
+    return np.asarray((draw.wins() > 0).any(axis=0).reshape(2, draw.folds).any(axis=0))
 
 
 def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
