@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import matching, null, planted, pruning
+from benchmarks.evidence import matching, null, planted, pruning, rates, sizes
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -19,6 +19,8 @@ TABLES: dict[str, Measured] = {
     "planted": planted.ranking,
     "strata": planted.strata,
     "states": planted.states,
+    "sizes": sizes.measured,
+    "rates": rates.measured,
     "matching": matching.measured,
     "rankings": pruning.rankings,
     "coverage": pruning.measured_coverage,
