@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
+from txray.preferences.documents import WITHOUT_GROUP, counts_of, duplication, merged_documents
 from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
@@ -57,6 +58,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
+        merged_documents([stage.documents for stage in stages]),
     )
 
 
@@ -173,15 +175,26 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         }
         for layer in stages[0].layers
     }
+    corpora = [manifest.get("corpus", {}) for manifest in manifests]
+    corpus = {**_corpus(corpora), **_counts(corpora, words, stages)}
     return {
         **manifests[0],
-        "corpus": _corpus([manifest.get("corpus", {}) for manifest in manifests]),
+        "corpus": corpus,
         "words": words,
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": list(dominance(wins_of(collected, layers), layers)),
+        "warnings": [*dominance(wins_of(collected, layers), layers), *duplication(corpus, words)],
     }
+
+
+def _counts(corpora: Sequence[Mapping[str, Any]], words: int, stages: Sequence[Stage]) -> dict[str, int]:
+    """Count groups and repeated texts anew: a text may be in one shard and its copy in another."""
+    documents, without_group = (
+        sum(int(corpus.get(name, 0)) for corpus in corpora) for name in ("documents", WITHOUT_GROUP)
+    )
+    table = merged_documents([stage.documents for stage in stages])
+    return counts_of(table, documents=documents, words=words, without_group=without_group)
 
 
 def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
