@@ -64,6 +64,7 @@ def direct(model: TextModel, layer: str, made: list[Document], selection: Select
     """Selected activations per (fold, neuron, token); words read; words that the model does not read."""
     every = []
     unread = 0
+    folds = {document.id: fold_of(document) for document in made}
     for document in made:
         rows, owners = activations(model, layer, document.words)
         for word, owner in zip(document.words, owners, strict=True):
@@ -88,13 +89,13 @@ def direct(model: TextModel, layer: str, made: list[Document], selection: Select
         else:
             continue
         for neuron in chosen[value[chosen] > 0].tolist():
-            found[fold_of(name), neuron, word].append(float(value[neuron]))
+            found[folds[name], neuron, word].append(float(value[neuron]))
     if selection.rule == "max-position":
         for name, words in by_document.items():
             values = np.array([value for _, value in words])
             for neuron, at in enumerate(values.argmax(axis=0).tolist()):
                 if values[at, neuron] > 0:
-                    found[fold_of(name), neuron, words[at][0]].append(float(values[at, neuron]))
+                    found[folds[name], neuron, words[at][0]].append(float(values[at, neuron]))
     return found, len(every), unread
 
 
