@@ -24,7 +24,7 @@ _SEED = 20_261
 _OFTEN = 20
 _COPIES = 4
 _BOOKS, _CHAPTERS, _CHAPTER_WORDS = 48, 8, 500
-_VOCABULARY, _TOPIC_SPREAD = 400, 1.0
+_VOCABULARY, _TOPIC_WORDS, _TOPIC_SHARE = 400, 20, 0.5
 _ARTICLE_WORDS = 400
 
 Half = Sequence[Document]
@@ -139,16 +139,19 @@ def _copies() -> Iterator[Pair]:
 
 
 def _chapters() -> Iterator[Pair]:
-    """Books whose topics are their own: a word is more or less frequent in all chapters of a book."""
+    """Books whose topics are their own: half of the words in all chapters of a book are of the same twenty."""
 
     def units(seed: int) -> list[list[Document]]:
         random = np.random.default_rng([_SEED, seed, 1])
         words = np.array([f"word{number}" for number in range(_VOCABULARY)])
         common = 1 / np.arange(1, _VOCABULARY + 1)
+        common /= common.sum()
         books = []
         for book in range(_BOOKS):
-            weight = common * np.exp(_TOPIC_SPREAD * random.standard_normal(_VOCABULARY))
-            drawn = random.choice(words, (_CHAPTERS, _CHAPTER_WORDS), p=weight / weight.sum())
+            topic = np.zeros(_VOCABULARY)
+            topic[random.choice(_VOCABULARY, _TOPIC_WORDS, replace=False)] = 1 / _TOPIC_WORDS
+            probability = (1 - _TOPIC_SHARE) * common + _TOPIC_SHARE * topic
+            drawn = random.choice(words, (_CHAPTERS, _CHAPTER_WORDS), p=probability)
             books.append(
                 [
                     Document(f"{seed}/{book}/{chapter}", tuple(text), group=f"{seed}/{book}")

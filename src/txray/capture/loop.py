@@ -68,11 +68,10 @@ class Intake:
         for document in self._corpus:
             text, inputs = self._reader.encode(document)
             self.n_documents += 1
-            self.documents.add(
-                words_key(document.words),
-                len(document.words),
-                None if document.group is None else text.fold_key,
-            )
+            alone = document.group is None
+            # The words of a document are hashed once: its fold may follow from them already.
+            key = text.fold_key if alone and document.cut_from is None else words_key(document.words)
+            self.documents.add(key, len(document.words), None if alone else text.fold_key)
             self.n_words += len(document.words)
             self.n_unknown += text.forms.count(UNKNOWN)
             self.unread += text.skipped

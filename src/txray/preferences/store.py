@@ -156,11 +156,10 @@ def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
         pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
         for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
-    documents = (
-        as_documents(pl.read_parquet(place / DOCUMENTS)) if DOCUMENTS in manifest["checksums"] else None
-    )
     stage = Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
-    return stage if documents is None else replace(stage, documents=documents)
+    if DOCUMENTS not in manifest["checksums"]:
+        return stage
+    return replace(stage, documents=as_documents(pl.read_parquet(place / DOCUMENTS)))
 
 
 def read_exemplars(place: Path) -> pl.DataFrame:
