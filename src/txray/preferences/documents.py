@@ -135,14 +135,14 @@ def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group:
 
     Returns:
         `groups` and `documents_without_group`; `documents_repeated`: all documents less the different texts, and
-        `words_repeated`: the words of these. Of stages made by hand, of which no texts are known, 0.
+        `words_repeated`: the words of these.
     """
     of_kind = {
         kind: table.filter(pl.col("kind") == kind).select("hash", "words").to_numpy()
         for kind in (_TEXT, _GROUP)
     }
     groups, _ = _distinct(of_kind[_GROUP])
-    texts, words_of_texts = _distinct(of_kind[_TEXT]) if len(of_kind[_TEXT]) else (documents, words)
+    texts, words_of_texts = _distinct(of_kind[_TEXT])
     return {
         "groups": groups,
         WITHOUT_GROUP: without_group,

@@ -175,8 +175,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         }
         for layer in stages[0].layers
     }
-    corpora = [manifest.get("corpus", {}) for manifest in manifests]
-    corpus = {**_corpus(corpora), **_counts(corpora, words, stages)}
+    corpus = {**_corpus([manifest.get("corpus", {}) for manifest in manifests]), **_counts(stages)}
     return {
         **manifests[0],
         "corpus": corpus,
@@ -188,12 +187,20 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
     }
 
 
-def _counts(corpora: Sequence[Mapping[str, Any]], words: int, stages: Sequence[Stage]) -> dict[str, int]:
-    """Count groups and repeated texts anew: a text may be in one shard and its copy in another."""
+def _counts(stages: Sequence[Stage]) -> dict[str, int]:
+    """Count groups and repeated texts anew: a text may be in one shard and its copy in another.
+
+    Stages whose texts are not known, because they were made by hand or by an earlier version, are left out.
+    """
+    known = [stage for stage in stages if len(stage.documents)]
+    if not known:
+        return {}
+    corpora = [stage.manifest.get("corpus", {}) for stage in known]
     documents, without_group = (
         sum(int(corpus.get(name, 0)) for corpus in corpora) for name in ("documents", WITHOUT_GROUP)
     )
-    table = merged_documents([stage.documents for stage in stages])
+    words = sum(int(stage.manifest.get("words", 0)) for stage in known)
+    table = merged_documents([stage.documents for stage in known])
     return counts_of(table, documents=documents, words=words, without_group=without_group)
 
 

@@ -121,7 +121,13 @@ def test_a_folder_without_the_table_of_documents_still_loads(tmp_path: Path) -> 
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["checksums"]["documents.parquet"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert len(load_stage(folder).documents) == 0
+    loaded = load_stage(folder)
+    assert len(loaded.documents) == 0
+    made = documents(6, seed=1)
+    other = collect(small_model(), corpus_of([*made, replace(made[0], id="copy")]), name="s")
+    read = merge_stages([loaded, other]).manifest["corpus"]
+    assert (read["documents"], read["documents_repeated"]) == (12, 1)
+    assert read["words_repeated"] == len(made[0].words)
 
 
 class Stopped(Exception):  # noqa: N818
