@@ -254,3 +254,14 @@ def test_a_column_of_a_review_table_is_the_group(write: Any) -> None:
     write.plain("aclImdb/train/neg/0_1.txt", "Bad .")
     with pytest.raises(UsageError, match="group='film'"):
         read_corpus("imdb", file.parent / "aclImdb", "train", group="film")
+
+
+def test_the_paragraphs_of_a_file_are_a_group_where_asked_for(write: Any) -> None:
+    folder = write.plain("books/a.txt", "One.\n\nTwo.\n").parent
+    write.plain("books/more/b.txt", "Three.\n")
+    assert groups(read_corpus("text", folder)) == [None] * 3
+    by_file = read_corpus("text", folder, group="file")
+    assert groups(by_file) == ["a", "a", "more/b"]
+    assert by_file.fingerprint != read_corpus("text", folder).fingerprint
+    with pytest.raises(UnknownNameError, match="file"):
+        read_corpus("text", folder, group="folder")
