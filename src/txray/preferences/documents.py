@@ -121,6 +121,8 @@ def as_documents(table: pl.DataFrame) -> pl.DataFrame:
     numbers = documents.select("hash", "words")
     if sum(documents.null_count().row(0)) or (len(documents) and min(numbers.min().row(0)) < 0):
         raise ValueError("documents.parquet: a gap, or a number below 0")
+    if not set(documents["kind"]) <= {_TEXT, _GROUP} or not merged_documents([documents]).equals(documents):
+        raise ValueError("documents.parquet: rows out of order, twice, or of another kind")
     return documents
 
 

@@ -94,5 +94,8 @@ def test_a_damaged_table_is_refused() -> None:
         as_documents(whole.with_columns(words=pl.lit(-1)))
     with pytest.raises(ValueError, match="gap"):
         as_documents(whole.with_columns(hash=pl.lit(None, pl.Int64)))
+    for damaged in (whole[::-1], pl.concat([whole, whole]), whole.with_columns(kind=pl.lit("word"))):
+        with pytest.raises(ValueError, match="out of order"):
+            as_documents(damaged)
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
         as_documents(whole.drop("words"))
