@@ -65,7 +65,7 @@ def read_conllu(
             if not sentence.rows:
                 skipped["no words"] += 1
             elif by_sentence or name is None:
-                series = _series(sentence.name) if by_number and name is None else None
+                series = _series(sentence.name) if by_number else None
                 yield _document(source, sentence.name, [sentence], shared or series)
             else:
                 held.append(sentence)
