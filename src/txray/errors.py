@@ -14,6 +14,7 @@
 
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
+    ├── DuplicateWarning        text that repeats itself
     ├── PowerWarning            tests that cannot find anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
@@ -95,6 +96,10 @@ class OutputError(TxrayError):
 
 class DominanceWarning(UserWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
+
+
+class DuplicateWarning(UserWarning):
+    """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
 
 
 class PowerWarning(UserWarning):

@@ -19,7 +19,7 @@ from txray.files import atomic_file, require_replaceable
 from txray.preferences.state import below
 from txray.preferences.store import CHECKPOINT, MANIFEST
 
-_FORMAT = 3
+_FORMAT = 4
 _META = "txray"
 
 Arrays = dict[str, NDArray[Any]]

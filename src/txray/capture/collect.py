@@ -13,9 +13,10 @@ from txray.capture.request import Engine, Request
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
-from txray.errors import DominanceWarning, UsageError
+from txray.errors import DominanceWarning, DuplicateWarning, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
+from txray.preferences.documents import duplication
 from txray.preferences.folds import DEFAULT_FOLDS
 
 
@@ -84,6 +85,7 @@ def collect(
 
     Warns:
         DominanceWarning: one neuron wins more than half of all words.
+        DuplicateWarning: more than 1% of the words are in documents that repeat the words of another.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
@@ -109,6 +111,8 @@ def collect(
         autocast=autocast,
     )
     stage = (engine or SinglePass()).collect(request)
+    of_duplicates = set(duplication(stage.manifest["corpus"], stage.manifest["words"]))
     for line in stage.manifest["warnings"]:
-        warnings.warn(line, DominanceWarning, stacklevel=2)
+        category = DuplicateWarning if line in of_duplicates else DominanceWarning
+        warnings.warn(line, category, stacklevel=2)
     return stage

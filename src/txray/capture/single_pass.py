@@ -23,6 +23,7 @@ from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_t
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.preferences import Preferences, Stage
+from txray.preferences.documents import duplication
 from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.tags import tag_table
 
@@ -164,24 +165,30 @@ class Collection:
                 "skipped": dict(sorted(skipped.items())),
                 **tally.site.described(),
             }
+        documents = intake.documents.table()
+        read = {
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "documents": intake.n_documents,
+            "documents_digest": intake.digest,
+            "documents_skipped": dict(sorted(corpus.skipped.items())),
+            **intake.documents.counts(),
+            **shard_of(corpus),
+        }
         manifest = {
             "model": {"type": self._reader.name, "fingerprint": self._fingerprint},
             "reading": self._reader.settings,
-            "corpus": {
-                "name": corpus.name,
-                "fingerprint": corpus.fingerprint,
-                "documents": intake.n_documents,
-                "documents_digest": intake.digest,
-                "documents_skipped": dict(sorted(corpus.skipped.items())),
-                **shard_of(corpus),
-            },
+            "corpus": read,
             "exemplars": self.request.exemplars,
             "words": intake.n_words,
             "unknown_words": intake.n_unknown,
             "unknown_share": intake.n_unknown / intake.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
-            "warnings": list(dominance(wins_of(collected, accounts), accounts)),
+            "warnings": [
+                *dominance(wins_of(collected, accounts), accounts),
+                *duplication(read, intake.n_words),
+            ],
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},
@@ -189,7 +196,7 @@ class Collection:
         }
         exemplars = pl.concat([tally.exemplars() for tally in tallies])
         tags, scales = tag_table(intake.tags), scale_table(tally.site for tally in tallies)
-        return Stage(name, collected, exemplars, manifest, tags, scales)
+        return Stage(name, collected, exemplars, manifest, tags, scales, documents)
 
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:

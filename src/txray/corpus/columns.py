@@ -50,6 +50,7 @@ class Layout:
         words: its words as a list.
         id: ids; None for the numbers of the rows.
         label: labels of the documents, if any.
+        group: groups of documents that depend on each other, if any.
         annotations: name -> column with a list of values.
     """
 
@@ -57,12 +58,13 @@ class Layout:
     words: str | None
     id: str | None
     label: str | None
+    group: str | None
     annotations: Mapping[str, str]
 
     @property
     def columns(self) -> list[str]:
         """All columns that are read, each once."""
-        named = (self.text, self.words, self.id, self.label, *self.annotations.values())
+        named = (self.text, self.words, self.id, self.label, self.group, *self.annotations.values())
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -74,6 +76,7 @@ def layout(
     words: str | None = None,
     id: str | None = None,  # noqa: A002
     label: str | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
 ) -> Layout:
     """Check what is asked for, and find what is not.
@@ -86,6 +89,7 @@ def layout(
             the columns `words`, `tokens` and (running text) `text`.
         id: column with ids, unique (not checked); by default the number of the row.
         label: column with the label of the document; by default `label`, where there is one.
+        group: column with the group of the document; by default none has one.
         annotations: columns with one value per word; by default, beside a column of words, all others with lists of
             text or of classes.
 
@@ -115,7 +119,7 @@ def layout(
                 raise UsageError(f"{where}: {option}={column!r} holds {found}, needs {needed}; {hint}")
     if label is None and _LABEL in fields and fields[_LABEL].is_label and not fields[_LABEL].is_list:
         label = _LABEL
-    for option, column in (("id", id), ("label", label)):
+    for option, column in (("id", id), ("label", label), ("group", group)):
         if column is not None:
             found = _field(where, fields, option, column)
             if found.is_list or not found.is_label:
@@ -124,13 +128,13 @@ def layout(
                 )
     if annotations is None and words is None:
         annotations = ()
-    chosen = _annotations(where, fields, annotations, {words, id, label})
+    chosen = _annotations(where, fields, annotations, {words, id, label, group})
     if chosen and words is None:
         raise UsageError(
             f"{where}: annotations need one value per word, and text={text!r} has no words yet; name a column of "
             "words with words=..."
         )
-    return Layout(text, words, id, label, chosen)
+    return Layout(text, words, id, label, group, chosen)
 
 
 def _annotations(

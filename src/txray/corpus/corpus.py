@@ -207,6 +207,38 @@ class Corpus:
             fingerprint=lambda: derived(self.fingerprint, "followed by", other.fingerprint),
         )
 
+    def group_by(self, function: Callable[[Document], str | int | None]) -> Corpus:
+        """Return the same documents, each with the group that a function gives it; documents of one group share a fold.
+
+        Args:
+            function: pure; gives the group of a document, such as its author or the book it is a chapter of, or None
+                for a document that depends on no other. Its fingerprint is that of `annotators.words`: of its source,
+                where Python knows it; a callable with a `fingerprint` of its own says itself what it depends on.
+
+        Raises:
+            UsageError: the function cannot be called; while reading: it gave something else.
+
+        Example:
+            >>> corpus.group_by(lambda document: document.labels["book"])  # doctest: +SKIP
+        """
+        from txray.corpus.grouped import function_fingerprint, grouped
+
+        if not callable(function):
+            raise UsageError(f"corpus {self.name!r}: group_by({function!r}); give a function of one document")
+
+        def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+            made = self._drafts or _all_made(self._documents)
+            return (partial(grouped, make, function) for make in made(skipped))
+
+        corpus = Corpus.of_drafts(
+            self.name,
+            drafts,
+            fingerprint=lambda: derived(self.fingerprint, "group by", function_fingerprint(function)),
+        )
+        if self.part is not None:
+            corpus.part = Part(self.part.whole.group_by(function), self.part.number, self.part.of)
+        return corpus
+
     def annotate(
         self, tagger: Annotator, name: str | None = None, *, cache: Path | str | None = None
     ) -> Corpus:
@@ -285,6 +317,8 @@ def document_digest(document: Document) -> bytes:
         sorted((name, tuple(values)) for name, values in document.annotations.items()),
         sorted(document.labels.items()),
         document.sentence_starts,
+        document.group,
+        document.cut_from,
     )
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 

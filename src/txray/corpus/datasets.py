@@ -19,6 +19,7 @@ def from_dataset(
     words: str | None = None,
     id: str | None = None,  # noqa: A002
     label: str | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
     name: str | None = None,
 ) -> Corpus:
@@ -40,6 +41,8 @@ def from_dataset(
         id: column with ids, strings or whole numbers, unique (not checked); by default the name and the number of the
             row, from 0, such as `imdb/test/000007`.
         label: column with the label of the document; by default `label`, where there is one.
+        group: column with the group of the document, strings or whole numbers, such as the book it is a chapter of:
+            documents of one group share a fold. By default, and where it is null, a document depends on no other.
         annotations: columns with lists of labels, one per word, or name of the annotation -> column, e.g.
             `{"pos": "pos_tags"}`. By default, beside a column of words, all that hold lists of text or classes.
         name: of the corpus; by default that of the data set and its split, e.g. `imdb/test`.
@@ -54,7 +57,14 @@ def from_dataset(
     """
     rows = _DatasetRows(dataset, name)
     chosen = layout(
-        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+        rows.where,
+        rows.fields,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        group=group,
+        annotations=annotations,
     )
     return corpus_of_rows(rows.stem, rows, chosen)
 

@@ -75,6 +75,7 @@ class _Entry:
     Attributes:
         where: names the row in errors.
         text: running text, or its words; None where there is none.
+        group: None where the document depends on no other.
         annotations: of each word, by name.
     """
 
@@ -82,12 +83,13 @@ class _Entry:
     id: str
     text: str | tuple[str, ...] | None
     label: str | None
+    group: str | None
     annotations: Mapping[str, tuple[str, ...]]
 
     @property
     def content(self) -> tuple[object, ...]:
         """All that a document is made of."""
-        return self.id, self.text, self.label, sorted(self.annotations.items())
+        return self.id, self.text, self.label, self.group, sorted(self.annotations.items())
 
 
 def _document(entry: _Entry, tokenizer: Tokenizer) -> Document:
@@ -100,6 +102,7 @@ def _document(entry: _Entry, tokenizer: Tokenizer) -> Document:
             annotations=entry.annotations,
             labels={} if entry.label is None else {"label": entry.label},
             sentence_starts=tokens.sentence_starts,
+            group=entry.group,
         )
     except CorpusError as error:
         raise CorpusError(f"{entry.where}: {error}") from error
@@ -124,6 +127,7 @@ def _entry(rows: Rows, layout: Layout, number: int, row: Mapping[str, object]) -
         id=_id(layout.id, row) if layout.id else f"{rows.stem}/{number:06d}",
         text=text,
         label=_named(layout.label, row.get(layout.label), rows.fields) if layout.label else None,
+        group=_named(layout.group, row.get(layout.group), rows.fields) if layout.group else None,
         annotations={}
         if text is None
         else {

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.files import atomic_folder
+from txray.preferences.documents import duplication
 from txray.preferences.dominance import dominance
 from txray.preferences.merge import kept_exemplars, merge_stages, strongest
 from txray.preferences.preferences import Preferences
@@ -59,7 +60,8 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
         exemplars = whole.exemplars
         for place in places:
             exemplars = strongest([exemplars, read_exemplars(place)], whole.layers, kept_exemplars(whole))
-        warnings = list(dominance(wins, whole.manifest["layers"]))
+        of_duplicates = duplication(whole.manifest["corpus"], whole.manifest["words"])
+        warnings = [*dominance(wins, whole.manifest["layers"]), *of_duplicates]
         manifest = {**whole.manifest, "warnings": warnings}
         write_others(replace(whole, exemplars=exemplars, manifest=manifest), new)
     return Path(out)

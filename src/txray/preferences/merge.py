@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
+from txray.preferences.documents import WITHOUT_GROUP, counts_of, duplication, merged_documents
 from txray.preferences.dominance import dominance, wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
@@ -57,6 +58,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
+        merged_documents([stage.documents for stage in stages]),
     )
 
 
@@ -173,15 +175,33 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         }
         for layer in stages[0].layers
     }
+    corpus = {**_corpus([manifest.get("corpus", {}) for manifest in manifests]), **_counts(stages)}
     return {
         **manifests[0],
-        "corpus": _corpus([manifest.get("corpus", {}) for manifest in manifests]),
+        "corpus": corpus,
         "words": words,
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": list(dominance(wins_of(collected, layers), layers)),
+        "warnings": [*dominance(wins_of(collected, layers), layers), *duplication(corpus, words)],
     }
+
+
+def _counts(stages: Sequence[Stage]) -> dict[str, int]:
+    """Count groups and repeated texts anew: a text may be in one shard and its copy in another.
+
+    Stages whose texts are not known, because they were made by hand or by an earlier version, are left out.
+    """
+    known = [stage for stage in stages if len(stage.documents)]
+    if not known:
+        return {}
+    corpora = [stage.manifest.get("corpus", {}) for stage in known]
+    documents, without_group = (
+        sum(int(corpus.get(name, 0)) for corpus in corpora) for name in ("documents", WITHOUT_GROUP)
+    )
+    words = sum(int(stage.manifest.get("words", 0)) for stage in known)
+    table = merged_documents([stage.documents for stage in known])
+    return counts_of(table, documents=documents, words=words, without_group=without_group)
 
 
 def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ def direct(
                 chosen = [int(value.argmax())] if selection == "max-1" else range(len(value))
                 for neuron in chosen:
                     if value[neuron] > 0:
-                        found[layer][fold_of(document.id), neuron, feature].append(float(value[neuron]))
+                        found[layer][fold_of(document), neuron, feature].append(float(value[neuron]))
     return found
 
 

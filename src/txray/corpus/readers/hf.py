@@ -24,6 +24,7 @@ def read_hf(
     words: str | None = None,
     id: str | None = None,  # noqa: A002
     label: str | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
 ) -> Corpus:
     """A folder that `save_to_disk` of the package datasets wrote; needs that package.
@@ -34,7 +35,7 @@ def read_hf(
     Args:
         path: the folder.
         split: needed where the folder holds several.
-        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+        text, words, id, label, group, annotations: columns; see `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
@@ -56,7 +57,7 @@ def read_hf(
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
     dataset, name = _of_split(path, loaded, split)
     return from_dataset(
-        dataset, text=text, words=words, id=id, label=label, annotations=annotations, name=name
+        dataset, text=text, words=words, id=id, label=label, group=group, annotations=annotations, name=name
     )
 
 

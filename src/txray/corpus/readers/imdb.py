@@ -24,7 +24,7 @@ SPLITS = {"train": "train", "test": "test"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-def read_imdb(path: Path, split: str | None = None) -> Corpus:
+def read_imdb(path: Path, split: str | None = None, *, group: str | None = None) -> Corpus:
     """The Large Movie Review Dataset (Maas et al. 2011), or reviews in a table of your own.
 
     **The classes alternate**: positive, negative, positive, negative, ... and what is left over of one class
@@ -40,18 +40,20 @@ def read_imdb(path: Path, split: str | None = None) -> Corpus:
             CSV with the columns `text` and `label` (`pos`/`neg` or 1/0), optionally `id` and `rating`, plain
             or `.gz`; or a folder with one such CSV per split, named by it (`imdb_train.csv`).
         split: `train` or `test`; needed except for a single CSV.
+        group: column of a CSV with the group of a review, such as its film: reviews of one group share a fold. By
+            default, and where it is empty, a review depends on no other.
 
     Raises:
         CorpusError: nothing readable there; while reading: damaged, a broken row with its line.
-        UsageError: a split that does not exist.
+        UsageError: a split or column that does not exist, or a group where there are no columns.
     """
-    reviews, name = _find(path, split)
+    reviews, name = _find(path, split, group)
     tokenizer = Tokenizer()
 
     def document(label: str, review: Review, text: str) -> Document:
         words, starts = tokenizer(text)
         labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
-        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts)
+        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts, group=review.group)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for label, review in _alternating(reviews):
@@ -78,20 +80,30 @@ def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:
                 yield label, review
 
 
-def _find(path: Path, split: str | None) -> tuple[Reviews, str]:
+def _find(path: Path, split: str | None, group: str | None) -> tuple[Reviews, str]:
     """The collection, and what to call it."""
     if kind_of(path) == "folder":
         wanted = known_split(path, split, SPLITS)
-        found: Reviews | None = ReviewFolder.find(path, wanted)
-        return (found, wanted) if found else (_table_in(path, wanted), wanted)
+        if found := ReviewFolder.find(path, wanted):
+            _no_group(path, group)
+            return found, wanted
+        return _table_in(path, wanted, group), wanted
     if is_archive(path):
         wanted = known_split(path, split, SPLITS)
+        _no_group(path, group)
         return ReviewArchive(path, wanted).check(), wanted
     split_of_file(path, split, SPLITS)
-    return ReviewTable(file_source(path)).check(), plain_stem(path.name)
+    return ReviewTable(file_source(path), group).check(), plain_stem(path.name)
 
 
-def _table_in(folder: Path, split: str) -> ReviewTable:
+def _no_group(path: Path, group: str | None) -> None:
+    if group is not None:
+        raise UsageError(
+            f"{path}: group={group!r} names a column of a CSV, and these reviews are files; leave it out"
+        )
+
+
+def _table_in(folder: Path, split: str, group: str | None) -> ReviewTable:
     tables = [
         file for pattern in ("*.csv", "*.csv.gz") for file in listed(folder, pattern) if split in file.name
     ]
@@ -104,4 +116,4 @@ def _table_in(folder: Path, split: str) -> ReviewTable:
         raise UsageError(
             f"{folder}: holds {' and '.join(file.name for file in tables)}; name one of the files"
         )
-    return ReviewTable(file_source(tables[0])).check()
+    return ReviewTable(file_source(tables[0]), group).check()

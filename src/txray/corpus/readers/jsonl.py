@@ -20,7 +20,9 @@ from txray.errors import CorpusError, UsageError
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
 
 
-def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] = ()) -> Corpus:
+def read_jsonl(
+    path: Path, split: str | None = None, *, ignore: Collection[str] = (), group: str = "group"
+) -> Corpus:
     """JSON Lines: `{"words": ["A", "word"], "pos": ["DT", "NN"], "id": "1", "labels": {"label": "pos"}}`.
 
     Keys of a line:
@@ -28,6 +30,8 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         id: a string or a whole number, unique in the file (not checked); by default the file and line number.
         labels: object of strings or whole numbers.
         sentence_starts: ascending positions from 0; by default after end marks, or by the tokenizer.
+        group: a string or a whole number: lines of one group, such as chapters of a book, share a fold; null or
+            nothing for a document that depends on no other.
         anything else: an annotation: a list of strings, one per word.
 
     Blank lines are not counted; documents without words are skipped (reason `no words`).
@@ -37,6 +41,7 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         split: must be None: there are no splits.
         ignore: keys to leave out, e.g. `["url", "date"]`; any other key that is no annotation is an error,
             so that nothing is dropped unseen.
+        group: the key that holds the group, e.g. `book_id`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a line that is not as described, with its number.
@@ -45,13 +50,15 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
     no_split(path, split, "jsonl")
     if isinstance(ignore, str) or not all(isinstance(key, str) for key in ignore):
         raise UsageError(f"option 'ignore' is {ignore!r}; give a list of keys")
+    if not isinstance(group, str) or group in _RESERVED:
+        raise UsageError(f"option 'group' is {group!r}; give a key that has no other meaning")
     ignored = frozenset(ignore)
     source = file_source(path).check()
     tokenizer = Tokenizer()
 
     def document(number: int, entry: Mapping[str, object]) -> Document:
         with _told(source, number):
-            return _document(entry, f"{source.stem}/{number:06d}", ignored, tokenizer)
+            return _document(entry, f"{source.stem}/{number:06d}", ignored, group, tokenizer)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for number, line in source.lines():
@@ -69,7 +76,7 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         f"jsonl/{source.stem}",
         drafts,
         fingerprint=lambda: content_fingerprint(
-            "jsonl", [source.part()], ignore=sorted(ignored), rules=tokenizer_name()
+            "jsonl", [source.part()], ignore=sorted(ignored), group=group, rules=tokenizer_name()
         ),
     )
 
@@ -88,15 +95,16 @@ def _told(source: Source, number: int) -> Iterator[None]:
 
 
 def _document(
-    entry: Mapping[str, object], name: str, ignored: Collection[str], tokenizer: Tokenizer
+    entry: Mapping[str, object], name: str, ignored: Collection[str], group: str, tokenizer: Tokenizer
 ) -> Document:
     words, starts = _words(entry, tokenizer)
     return Document(
         id=_plain_text("id", entry.get("id", name)),
         words=words,
-        annotations=_annotations(entry, ignored),
+        annotations=_annotations(entry, {*ignored, group}),
         labels=_labels(entry.get("labels", {})),
         sentence_starts=_starts(entry["sentence_starts"]) if "sentence_starts" in entry else starts,
+        group=None if entry.get(group) is None else _plain_text(group, entry[group]),
     )
 
 

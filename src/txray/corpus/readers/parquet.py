@@ -33,6 +33,7 @@ def read_parquet(
     words: str | None = None,
     id: str | None = None,  # noqa: A002
     label: str | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
 ) -> Corpus:
     """Parquet, one document per row; read some rows at a time.
@@ -43,7 +44,7 @@ def read_parquet(
     Args:
         path: a file, or a folder whose `.parquet` files (also in folders below) are read in the order of their names.
         split: for a folder: the files named like `test.parquet` or `test-00000-of-00002.parquet`.
-        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+        text, words, id, label, group, annotations: columns; see `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
@@ -52,7 +53,14 @@ def read_parquet(
     """
     rows = _ParquetRows(path, _files(path, split), split)
     chosen = layout(
-        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+        rows.where,
+        rows.fields,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        group=group,
+        annotations=annotations,
     )
     return corpus_of_rows(f"parquet/{rows.stem}", rows, chosen)
 

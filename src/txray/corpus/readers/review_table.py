@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from txray.corpus.readers.reviews import Review
 from txray.corpus.sources import MAX_LINE, Source, content_fingerprint
-from txray.errors import CorpusError
+from txray.errors import CorpusError, UnknownNameError
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -23,10 +23,11 @@ class ReviewTable:
     """A comma-separated UTF-8 table whose header names `text` and `label`, and maybe `id` and `rating`.
 
     Labels are `pos` and `neg`, or 1 and 0. Ids are the file, the number of the row, and the value of `id`
-    where there is such a column: unique even where that is not.
+    where there is such a column: unique even where that is not. `group` names the column with groups, if any.
     """
 
     source: Source
+    group: str | None = None
 
     def check(self) -> ReviewTable:
         """This table, after a look at its header.
@@ -50,12 +51,15 @@ class ReviewTable:
                 own = row.get("id", "").strip()
                 name = f"{self.source.stem}/{number:06d}"
                 yield Review(
-                    f"{name}/{own}" if own else name, row["text"], row.get("rating", "").strip() or None
+                    f"{name}/{own}" if own else name,
+                    row["text"],
+                    row.get("rating", "").strip() or None,
+                    None if self.group is None else row[self.group].strip() or None,
                 )
 
     def fingerprint(self, **options: object) -> str:
         """Hash of the content and of the options."""
-        return content_fingerprint("imdb", [self.source.part()], **options)
+        return content_fingerprint("imdb", [self.source.part()], group=self.group, **options)
 
     def _rows(self) -> Iterator[tuple[int, int, Mapping[str, str]]]:
         """Number of each row from 1, of its last line, and its values by column."""
@@ -69,6 +73,8 @@ class ReviewTable:
                 "the first line, separated by commas"
             )
         names = [column.strip() for column in columns]
+        if self.group is not None and self.group not in names:
+            raise UnknownNameError.of("column", self.group, names, where=f"{self.source.where}, group")
         number = 0
         while (values := self._next(table)) is not None:
             if not values:

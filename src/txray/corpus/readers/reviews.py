@@ -17,11 +17,13 @@ class Review:
         id: unique in its collection.
         text: with its HTML.
         rating: 1 to 10, None where it is not known.
+        group: of reviews that depend on each other, such as those of one film; None where it is not known.
     """
 
     id: str
     text: str
     rating: str | None
+    group: str | None = None
 
 
 class Reviews(Protocol):

@@ -21,7 +21,12 @@ Paragraph = list[str]
 
 
 def read_text(
-    path: Path, split: str | None = None, *, unit: str = "paragraph", tokenized: bool = False
+    path: Path,
+    split: str | None = None,
+    *,
+    unit: str = "paragraph",
+    tokenized: bool = False,
+    group: str | None = None,
 ) -> Corpus:
     """Plain UTF-8 text.
 
@@ -36,6 +41,8 @@ def read_text(
         unit: what a document is: `paragraph`, `line` or `file`.
         tokenized: the text is already split into words by spaces and is not tokenised again; then a line end
             is also a sentence end.
+        group: `file`: the documents of one file share a fold, for a folder with a book or a letter in each file. By
+            default each document is on its own.
 
     Raises:
         CorpusError: nothing readable there.
@@ -43,19 +50,20 @@ def read_text(
     """
     choice("unit", unit, UNITS)
     switch("tokenized", tokenized)
+    by_file = group is not None and choice("group", group, ("file",)) == "file"
     no_split(path, split, "text")
     sources = _find(path)
     tokenizer = Tokenizer()
 
-    def document(name: str, paragraphs: list[Paragraph]) -> Document:
+    def document(name: str, paragraphs: list[Paragraph], stem: str) -> Document:
         words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
-        return Document(id=name, words=words, sentence_starts=starts)
+        return Document(id=name, words=words, sentence_starts=starts, group=stem if by_file else None)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for source in sources:
             for name, paragraphs in _units(source, unit):
                 if has_words(_running_text(paragraphs), spaces_only=tokenized):
-                    yield partial(document, name, paragraphs)
+                    yield partial(document, name, paragraphs, source.stem)
                 else:
                     skipped["no words"] += 1
 
@@ -64,7 +72,7 @@ def read_text(
         f"text/{path.name.removesuffix('.gz')}",
         drafts,
         fingerprint=lambda: content_fingerprint(
-            "text", (source.part() for source in sources), unit=unit, rules=rules
+            "text", (source.part() for source in sources), unit=unit, rules=rules, group=group
         ),
     )
 

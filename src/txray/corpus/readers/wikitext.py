@@ -40,7 +40,8 @@ def read_wikitext(
     Each line with words is a document, split at spaces. A heading, ` = Title = `, is one too; the label
     `section` is `heading` or `paragraph`. Lines without words separate documents and are not counted. `<unk>`
     is a word. Ids are the split and the line number, e.g. `wiki/train/000123`. Sentence starts follow
-    `txray.corpus.tokenize.sentence_starts`.
+    `txray.corpus.tokenize.sentence_starts`. The group of a document is its article, which begins with a heading of
+    one `=`, such as `wiki/train/000002`: paragraphs of one article share a fold.
 
     Args:
         path: folder or zip that holds `wiki.{train,valid,test}.{tokens,raw}`, at its top or one folder
@@ -61,11 +62,14 @@ def read_wikitext(
     source = _find(path, split, version).check()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
+        article = None
         for number, line in source.lines():
             words = line.split()
             if not words:
                 continue
             heading = _is_heading(words)
+            if article is None or (heading and words[1] != "="):
+                article = f"{source.stem}/{number:06d}"
             if heading and skip_headings:
                 skipped["heading"] += 1
                 continue
@@ -76,6 +80,7 @@ def read_wikitext(
                 words=tuple(words),
                 labels=_HEADING if heading else _PARAGRAPH,
                 sentence_starts=sentence_starts(words),
+                group=article,
             )
 
     return Corpus(
