@@ -43,7 +43,11 @@ def safe_environment() -> dict[str, str]:
         folders.append(_ROOT)
     variables = {"PYTHONSAFEPATH": "1"}
     # An empty one counts as none.
-    return {**variables, _VARIABLE: os.pathsep.join(folders)} if folders or _VARIABLE in os.environ else variables
+    return (
+        {**variables, _VARIABLE: os.pathsep.join(folders)}
+        if folders or _VARIABLE in os.environ
+        else variables
+    )
 
 
 def imports_from(folder: str) -> bool:

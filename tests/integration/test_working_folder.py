@@ -106,7 +106,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = ("--words", "2000", "--evaluation-words", "800", "--epochs", "1", "--hidden", "8")
     text = ("-f", "demo", "-t", "encyclopedia")
     run(("-m", "txray", "train", "lm", *text, "-o", "lm", *small, "--embedding", "8", "--track"), here)
-    rows = "\n".join(f"{i}\t{word}\t_\tNOUN\tNN\t_\t0\troot\t_\t_" for i, word in enumerate(("a", "river"), 1))
+    rows = "\n".join(
+        f"{i}\t{word}\t_\tNOUN\tNN\t_\t0\troot\t_\t_" for i, word in enumerate(("a", "river"), 1)
+    )
     (here / "bank.conllu").write_text(f"{rows}\n\n" * 3)
     return here
 
@@ -122,7 +124,19 @@ PRUNED = ("-f", "demo", "-t", "encyclopedia", "--documents", "4")
     [
         ("--help",),
         ("collect", "lm/epoch-001", *DEMO, "-o", "stage"),
-        ("collect", "lm/epoch-001", *DEMO, "-o", "by-ray", "--engine", "ray", "--workers", "1", "--shards", "2"),
+        (
+            "collect",
+            "lm/epoch-001",
+            *DEMO,
+            "-o",
+            "by-ray",
+            "--engine",
+            "ray",
+            "--workers",
+            "1",
+            "--shards",
+            "2",
+        ),
         ("compare", ONE, TWO, *TESTS, "-o", "change"),
         ("match", ONE, TWO, "-o", "pairs.csv"),
         ("timeline", ONE, TWO, *TESTS),
@@ -188,7 +202,19 @@ def rows_of(url: str) -> int:
 @pytest.mark.parametrize("start", [("-m", "txray"), (command(),)], ids=["module", "command"])
 def test_the_dashboard_and_its_workers_import_nothing_from_it(here: Path, start: tuple[str, ...]) -> None:
     process = subprocess.Popen(
-        [sys.executable, *start, "serve", ONE, TWO, "--no-browser", "--port", "0", *TESTS, "--cache", here.parent / "c"],
+        [
+            sys.executable,
+            *start,
+            "serve",
+            ONE,
+            TWO,
+            "--no-browser",
+            "--port",
+            "0",
+            *TESTS,
+            "--cache",
+            here.parent / "c",
+        ],
         cwd=here,
         env=environment(here.parent),
         stdout=subprocess.PIPE,
@@ -205,11 +231,11 @@ def test_the_dashboard_and_its_workers_import_nothing_from_it(here: Path, start:
 
 
 SCRIPT = """
-from txray import Corpus, collect, engines, load_model, read_corpus
+from txray import collect, demo_corpus, engines, load_model
 from txray.corpus import annotators
 import endings
 
-corpus = read_corpus("demo", "reviews").take(500).annotate(annotators.words(endings.ending, "ending"))
+corpus = demo_corpus("reviews", 500).annotate(annotators.words(endings.ending, "ending"))
 stage = collect(load_model({model!r}), corpus, features=["token", "ending"], name="s",
                 engine=engines.Ray(workers=1, shards=2))
 print(sorted(stage.preferences("rnn", "ending").features)[:3], stage.manifest["words"])
