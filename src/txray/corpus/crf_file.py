@@ -1,8 +1,8 @@
 """The file of a linear-chain CRF as CRFsuite writes it, checked: CRFsuite itself follows every number in it blindly.
 
-A file begins with 12 numbers of 32 bits: mark, size, type, version, counts, and where five parts begin. `FEAT` holds the
-features (type, from, to, weight); `LFRF` and `AFRF` say which features belong to a label or an attribute; two `CQDB`
-hold the names of labels and attributes as hash tables, and labels by number besides.
+A file begins with 12 numbers of 32 bits: mark, size, type, version, counts, and where five parts begin. `FEAT` holds
+the features (type, from, to, weight); `LFRF` and `AFRF` say which features belong to a label or an attribute; two
+`CQDB` hold the names of labels and attributes as hash tables, and as lists by number besides.
 """
 
 from __future__ import annotations
@@ -84,11 +84,10 @@ def _names(data: NDArray[np.uint8], begin: int, items: int) -> NDArray[np.uint8]
     _require(_NAMES <= head[1] <= len(data) - begin, "has names beyond its end")
     part = data[begin : begin + int(head[1])]
     tables = _u32(part, 24 + 4 * np.arange(2 * _TABLES)).reshape(_TABLES, 2)
-    tables = tables[tables[:, 0] > 0]
-    starts, sizes = tables[:, 0], tables[:, 1]
-    _require(
-        bool((sizes > 0).all() and (starts + 8 * sizes <= len(part)).all()), "has tables of names outside"
-    )
+    # A table that begins nowhere must not have entries, either: CRFsuite would look for them.
+    starts, sizes = tables[(tables > 0).any(axis=1)].T
+    _require(bool((starts > 0).all() and (sizes > 0).all()), "has tables of names without a place or a size")
+    _require(bool((starts + 8 * sizes <= len(part)).all()), "has tables of names outside")
     _require(int(sizes.sum()) <= len(part) // 8, "has more names in its tables than room")
     table = np.repeat(np.arange(len(starts)), sizes)
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -278,12 +278,12 @@ class Tagger:
             raise SnapshotError(f"{folder}: is damaged, its checksum differs; train the tagger again")
         try:
             lexicon, known = _checked_words(json.loads(words))
-            _require_labels(facts, labels_of(model))
+            checked = _checked_facts(facts, labels_of(model))
         except (ValueError, RecursionError) as error:
             raise SnapshotError(
                 f"{folder}: is no tagger that txray saved ({in_one_line(error)}); train it again"
             ) from error
-        return cls(model, lexicon, known, facts)
+        return cls(model, lexicon, known, checked)
 
 
 def _checked_words(saved: object) -> tuple[dict[str, str], list[str]]:
@@ -303,13 +303,19 @@ def _checked_words(saved: object) -> tuple[dict[str, str], list[str]]:
     raise ValueError(f"{_WORDS} holds no lexicon and no words")
 
 
-def _require_labels(facts: object, labels: Sequence[str]) -> None:
+def _checked_facts(facts: object, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what is known about a tagger whose model has these labels.
+
+    Raises:
+        ValueError: it is something else, or of another model.
+    """
     if not isinstance(facts, dict) or not all(
         isinstance(facts.get(key), str) for key in ("column", "corpus")
     ):
         raise ValueError(f"{SAVED} names no column and no corpus")
     if facts.get("tags") != sorted(labels):
         raise ValueError(f"{_MODEL} has the labels {', '.join(sorted(labels))[:80]}, which are not its tags")
+    return facts
 
 
 def _checksum(facts: object, model: bytes, words: bytes) -> str:
