@@ -300,6 +300,36 @@ def test_nothing_but_safetensors_and_known_code_is_read(folders: dict[str, Path]
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("automatic", ["AutoConfig", "AutoModel", "AutoTokenizer"])
+def test_code_of_a_model_is_refused_without_asking(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, automatic: str
+) -> None:
+    remote = tmp_path / "remote"
+    shutil.copytree(folders["bert"], remote)
+    file = remote / ("tokenizer_config.json" if automatic == "AutoTokenizer" else "config.json")
+    names: dict[str, Any] = {automatic: "mine.Mine" if automatic != "AutoTokenizer" else [None, "mine.Mine"]}
+    content = json.loads(file.read_text()) | {"auto_map": names}
+    if automatic == "AutoTokenizer":
+        content["tokenizer_class"] = "Mine"
+        config = json.loads((remote / "config.json").read_text())
+        (remote / "config.json").write_text(json.dumps(config | {"model_type": "mine"}))
+    else:
+        content["model_type"] = "mine"
+    file.write_text(json.dumps(content))
+    (remote / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+
+    def asked(*prompt: object) -> str:
+        (tmp_path / "asked").touch()
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
+    with pytest.raises(SnapshotError) as caught:
+        load_model(remote)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "asked").exists()
+
+
 def test_what_is_no_model_is_told_in_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
