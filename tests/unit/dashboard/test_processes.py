@@ -67,7 +67,7 @@ def gone(pid: int) -> bool:
 def test_a_process_imports_nothing_from_the_working_folder(
     process: Process, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("polars", "json", "numpy"):
+    for name in ("polars", "json", "numpy", "pkgutil"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
     # Python takes an empty entry for the working folder.
