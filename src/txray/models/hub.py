@@ -62,13 +62,19 @@ def hugging_face(
     transformers = require("Hugging Face models need", "hf", "transformers")
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
-        config = transformers.AutoConfig.from_pretrained(name, **where)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
         task: Task = _task(config, name) if head is True else "none"
         loader = _LOADERS[task] if head != "saved" else _saved_class(transformers, config, name)
         module, loaded = getattr(transformers, loader).from_pretrained(
-            name, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **where
+            name,
+            config=config,
+            dtype="auto",
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **where,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     # What the file lacks is drawn at random. Models that were trained without a pooler have none to give, and it has
     # no activation per position anyway.
     missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
@@ -254,7 +260,7 @@ def _taking_words(tokenizer: Any) -> Any:
         # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
         with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
             tokenizer.save_pretrained(folder)
-            return type(tokenizer).from_pretrained(folder, add_prefix_space=True)
+            return type(tokenizer).from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
     return tokenizer
 
 
