@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError, UsageError
-from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.comparison import Comparison
+from txray.transfer.findings import STATES
 
 CONFIDENT = ("confident-avoided", "confident-gained", "unsure")
 """States that need significance: beyond chance, or not."""
@@ -71,7 +72,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     )
     if column not in comparison.neurons.columns:
         raise UsageError(
-            f"state {state!r} needs to know what is more than chance: give txray.with_significance(comparison)"
+            f"state {state!r} needs tests of significance: give txray.with_significance(comparison)"
         )
     found = comparison.neurons.filter(pl.col(column) == value)["neuron"].to_list()
     return NeuronSet(name or state, comparison.after.layer, tuple(found))

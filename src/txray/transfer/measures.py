@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from txray.preferences.stage import Stage
-from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.comparison import Comparison
 from txray.transfer.concentration import gini, half_mass
+from txray.transfer.findings import STATES
 from txray.transfer.halves import cross_validated, row_means
 from txray.transfer.pos_first import mass_match
 
