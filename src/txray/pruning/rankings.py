@@ -119,7 +119,7 @@ class Evidence:
             raise UsageError(f"ranking {ranking!r}: needs an earlier stage and one of the model; give both")
         if column not in self.comparison.neurons.columns:
             raise UsageError(
-                f"ranking {ranking!r}: needs tests of significance; give a tested comparison "
+                f"ranking {ranking!r}: needs to know what is more than chance; give a tested comparison "
                 "(txray.with_significance)"
             )
         return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()

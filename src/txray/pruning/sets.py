@@ -72,7 +72,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     )
     if column not in comparison.neurons.columns:
         raise UsageError(
-            f"state {state!r} needs tests of significance: give txray.with_significance(comparison)"
+            f"state {state!r} needs to know what is more than chance: give txray.with_significance(comparison)"
         )
     found = comparison.neurons.filter(pl.col(column) == value)["neuron"].to_list()
     return NeuronSet(name or state, comparison.after.layer, tuple(found))
