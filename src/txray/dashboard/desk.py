@@ -191,7 +191,8 @@ class Desk:
                     notes.append(read_note(files[name]))
                 else:
                     parts.append(_untested(size))
-            tested = pl.concat(parts)
+            # In one piece: polars may panic on columns of several, some of nulls only, when it turns numbers into text.
+            tested = pl.concat(parts, rechunk=True)
             pending = bool(self.choices.permutations) and not problem and len(files) < len(layers)
             observed = pl.col("state").cast(pl.Enum(SHOWN_STATES))
             neurons = pl.concat([table, tested], how="horizontal").with_columns(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.unit.dashboard.conftest import CHOICES, DeskMaker, all_tested, settled
 from tests.unit.dashboard.test_texts import plain
 from tests.unit.reporting.builders import stage_of, vocabulary
+from txray.dashboard.cache import Cache
 from txray.dashboard.desk import Desk
 from txray.dashboard.facts import facts
 from txray.dashboard.figures import FIGURES
@@ -20,6 +22,7 @@ from txray.dashboard.records import record
 from txray.dashboard.results import Choices
 from txray.dashboard.rows import neuron_rows
 from txray.dashboard.scene import Scene
+from txray.dashboard.stages import Library
 from txray.dashboard.view import View
 from txray.preferences import Stage
 from txray.transfer import compare, with_significance
@@ -65,24 +68,41 @@ def view() -> View:
     return View(before=NAMES[0], after=NAMES[1], feature="token")
 
 
+@pytest.fixture(scope="module")
+def complete(saved_pair: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of every test, made once."""
+    place = tmp_path_factory.mktemp("complete")
+    desk = Desk(Library(saved_pair), Cache(place), CHOICES)
+    for stage in desk.library:
+        settled(desk.digest, stage, "token")
+    all_tested(desk, *NAMES)
+    desk.close()
+    return place
+
+
+class DeskWith(Protocol):
+    """Makes a desk that has the tests of some layers, and whose process for tests has ended."""
+
+    def __call__(self, *done: str) -> Desk: ...
+
+
 @pytest.fixture
-def partial(saved_pair: list[Path], tmp_path: Path, desk_over: DeskMaker) -> Desk:
+def desk_with(saved_pair: list[Path], complete: Path, tmp_path: Path, desk_over: DeskMaker) -> DeskWith:
+    def make(*done: str) -> Desk:
+        shutil.copytree(complete, tmp_path / "results")
+        desk = desk_over(saved_pair, tmp_path / "results")
+        desk._slow.close()
+        for layer in set(LAYERS) - set(done):
+            desk._tests(*desk.library, "token", layer, urgent=False).out.unlink()
+        return desk
+
+    return make
+
+
+@pytest.fixture
+def partial(desk_with: DeskWith) -> Desk:
     """A desk on which one of six layers is tested, and the tests of the others never begin."""
-    return untested_but((DONE,), saved_pair, tmp_path, desk_over)
-
-
-def untested_but(done: tuple[str, ...], folders: list[Path], cache: Path, desk_over: DeskMaker) -> Desk:
-    """A desk that has the tests of these layers, and whose process for tests has ended."""
-    first = desk_over(folders, cache)
-    for stage in first.library:
-        settled(first.digest, stage, "token")
-    all_tested(first, *NAMES)
-    for layer in set(LAYERS) - set(done):
-        first._tests(*first.library, "token", layer, urgent=False).out.unlink()
-    first.close()
-    again = desk_over(folders, cache)
-    again._slow.close()
-    return again
+    return desk_with(DONE)
 
 
 def expected(stages: list[Stage], layer: str) -> pl.DataFrame:
@@ -144,10 +164,8 @@ def test_untested_neurons_can_be_picked_out(partial: Desk, view: View) -> None:
     assert [each["name"] for each in one["states"]] == ["untested"]
 
 
-def test_the_chip_of_a_picked_state_stays_when_tests_are_done(
-    saved_pair: list[Path], tmp_path: Path, desk_over: DeskMaker, view: View
-) -> None:
-    whole = untested_but(LAYERS, saved_pair, tmp_path, desk_over)
+def test_the_chip_of_a_picked_state_stays_when_tests_are_done(desk_with: DeskWith, view: View) -> None:
+    whole = desk_with(*LAYERS)
     names = [each["name"] for each in facts(view, whole, [])["states"]]
     assert "untested" not in names
     states = {
@@ -190,9 +208,9 @@ def test_a_neuron_that_waits_for_its_test_says_so(partial: Desk, view: View) -> 
 
 
 def test_before_the_first_test_nothing_is_called_significant(
-    saved_pair: list[Path], tmp_path: Path, desk_over: DeskMaker, view: View, pair_of_stages: list[Stage]
+    desk_with: DeskWith, view: View, pair_of_stages: list[Stage]
 ) -> None:
-    waiting = untested_but((), saved_pair, tmp_path, desk_over)
+    waiting = desk_with()
     text = plain(headline(Scene.of(view, waiting)))
     every = observed(pair_of_stages)
     assert f"Observed, not yet tested: {every['shared']} of {6 * SIZE} neurons" in text
