@@ -53,7 +53,8 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     assert head[-2:] == [f"in {stages[0].name}", f"in {stages[-1].name}"]
     shared = change.neurons.filter(change.neurons["state"] == "shared")
     if tested:
-        shared = shared.filter(shared["q_value"] <= 0.05)
+        certain = shared.filter(shared["q_value"] <= 0.05)
+        shared = certain if len(certain) else shared
     most = shared.sort("z_score" if tested else "hellinger", descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)
     strongest = change.after.table(int(most)).sort("lift", descending=True)["feature"][0]

@@ -233,9 +233,8 @@ class Findings:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no shared neuron is active enough to be tested"
-        noun = "neuron" if self.tested == 1 else "neurons"
         return (
-            f"{self.changed:,} of {self.tested:,} tested shared {noun} changed significantly "
+            f"{self.changed:,} of {_plural(self.tested, 'tested shared neuron')} changed significantly "
             f"({fdr_label(self.fdr)})"
         )
 
@@ -269,9 +268,11 @@ class Findings:
         return [self._observation(before, after), *self._tests()]
 
     def _observation(self, before: str, after: str) -> str:
-        shared, neurons = self.observed.get("shared", 0), self.neurons
-        noun, verb = "neuron" if neurons == 1 else "neurons", "is" if shared < 2 else "are"
-        text = f"{f'{shared:,}' if shared else 'none'} of {neurons:,} {noun} {verb} in use in both {before} and {after}"
+        shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"
+        neurons = _plural(self.neurons, "neuron")
+        text = (
+            f"{f'{shared:,}' if shared else 'none'} of {neurons} {verb} in use in both {before} and {after}"
+        )
         if self.finished:
             return f"{text[0].upper()}{text[1:]}."
         where = f" in all {self.layers:,} layers" if self.tested_layers else f", {self.progress}"
@@ -289,12 +290,17 @@ class Findings:
         sentences = [f"{found[0].upper()}{found[1:]}"]
         if not self.finished:
             missing = self.layers - self.tested_layers
-            noun = "layer" if missing == 1 else "layers"
-            which = f"{missing:,} {noun}" if missing else "these layers"
-            sentences.append(f"{self.untested:,} neurons of {which} are {_not_tested(self.pending)}.")
+            verb = "is" if self.untested == 1 else "are"
+            sentences.append(
+                f"{_plural(self.untested, 'neuron')} of {_plural(missing, 'layer')} {verb} {_not_tested(self.pending)}."
+            )
         if self.layers > 1:
             sentences.append("The FDR is controlled within each layer.")
         return sentences
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _counts(states: pl.Series) -> dict[str, int]:

@@ -106,6 +106,7 @@ def _finding(scene: Scene, rows: pl.DataFrame) -> str:
     median = float(np.median(rows["hellinger"].to_numpy()))
     told = f"{plural(len(rows), 'shared neuron')}, median Hellinger distance {median:.2f}"
     null = rows["distance_null"].drop_nulls().to_numpy()
-    if len(null):
+    # Of a few layers it would be set beside the median of all.
+    if len(null) and scene.tested:
         told += f", where chance alone gives {np.median(null):.2f}"
     return told if scene.tested else f"{told} ({scene.findings.progress})"

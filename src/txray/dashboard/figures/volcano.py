@@ -92,7 +92,7 @@ def _empty(scene: Scene) -> str:
         return "Observed, not tested (--permutations 0); serve again with tests to see what is significant."
     if scene.tested:
         return "No neuron is preferred in both stages often enough to be tested."
-    return "Testing … significance appears here layer by layer, after some seconds each."
+    return "Testing … significance appears here layer by layer."
 
 
 def _labels(scene: Scene, drawn: pl.DataFrame, changed: pl.DataFrame, spans: list[list[float]]) -> go.Scatter:
