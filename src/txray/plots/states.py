@@ -87,6 +87,7 @@ def states(*comparisons: Comparison) -> go.Figure:
                 # Hatched, because nobody knows yet how many of them are there by chance.
                 "pattern": {
                     "shape": "/" if bar.tested is False else "",
+                    "fillmode": "overlay",
                     "fgcolor": theme.PAPER,
                     "solidity": 0.25,
                 },

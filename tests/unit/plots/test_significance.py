@@ -116,6 +116,10 @@ def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:
     assert bars["avoided, observed"] == pytest.approx([0, 100 * 3 / 40])
     assert bars["gained, observed"] == pytest.approx([0, 100 * 1 / 40])
     assert bars["avoided, significant"][1] == bars["gained, significant"][1] == 0
+    # Overlaid, because otherwise the stripes replace the colour, and the bar is white.
+    hatched = [trace.name.split(" (")[0] for trace in figure.data if trace.marker.pattern.shape]
+    assert hatched == ["avoided, observed", "gained, observed"]
+    assert {trace.marker.pattern.fillmode for trace in figure.data} == {"overlay"}
     assert sum(x[0] for x in bars.values()) == pytest.approx(100) == sum(x[1] for x in bars.values())
 
 
