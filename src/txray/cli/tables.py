@@ -66,7 +66,7 @@ def print_timeline(found: Timeline) -> None:
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger", "hellinger_sq_cv"]
+    columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger", "signal"]
     rates = {step.fdr for of_layer in found.steps.values() for step in of_layer}
     if rates != {None}:
         columns += ["tested", "changed", "confident_avoided", "confident_gained"]

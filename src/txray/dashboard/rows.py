@@ -24,7 +24,7 @@ _SHOWN = (
     "length_after",
     "mass_after",
     "hellinger",
-    "hellinger_sq_cv",
+    "signal",
     "z_score",
     "q_value",
     "beyond_before",
@@ -65,7 +65,7 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
                 "faint": faint,
                 **{
                     name: _rounded(row[name])
-                    for name in ("mass_after", "hellinger", "hellinger_sq_cv", "z_score", "q_value")
+                    for name in ("mass_after", "hellinger", "signal", "z_score", "q_value")
                 },
             }
             for row, (label, faint) in zip(

@@ -23,7 +23,7 @@ PAGES: Mapping[str, str] = {
 RANGES: Mapping[str, str] = {
     "hellinger_length": "Hellinger length",
     "hellinger": "Hellinger distance",
-    "hellinger_sq_cv": "Change, H²",
+    "signal": "Change, H²",
     "z_score": "standard deviations above chance",
     "q_value": "q-value",
     "length_before": "length before",

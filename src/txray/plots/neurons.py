@@ -252,9 +252,9 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
 def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
     """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
     lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
-    if not comparison.tested or row["hellinger_sq_cv"] is None:
+    if not comparison.tested or row["signal"] is None:
         return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
-    told = f"<b>neuron {row['neuron']}</b>   H² {row['hellinger_sq_cv']:.3f}   {lengths}"
+    told = f"<b>neuron {row['neuron']}</b>   H² {row['signal']:.3f}   {lengths}"
     if row["significant"]:
         return told
     return f'<span style="color:{theme.FAINT}">{told}   {NOT_SIGNIFICANT}</span>'
@@ -262,7 +262,7 @@ def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     """How far the drawn neurons moved, in words."""
-    squared = chosen["hellinger_sq_cv"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
+    squared = chosen["signal"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
     if not len(squared):
         distances = chosen["hellinger"].to_numpy()
         observed = "" if comparison.tested else " (observed, not tested)"

@@ -141,8 +141,8 @@ def _hellinger(of: Evidence) -> Scores:
     return of.change("hellinger", "hellinger")
 
 
-def _hellinger_cv(of: Evidence) -> Scores:
-    return of.change("hellinger-cv", "hellinger_sq_cv")
+def _signal(of: Evidence) -> Scores:
+    return of.change("signal", "signal")
 
 
 def _magnitude(of: Evidence) -> Scores:
@@ -266,7 +266,7 @@ RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
     "length": _length,
     "wins": _wins,
     "hellinger": _hellinger,
-    "hellinger-cv": _hellinger_cv,
+    "signal": _signal,
     "magnitude": _magnitude,
     "activation": _mean_activation,
     "wanda": _wanda,
@@ -277,5 +277,5 @@ squared). Of the weights: `magnitude`. Of a text: `activation` (mean of the size
 of the activation, over everything that reads the neuron), `taylor` (|activation x gradient|)."""
 
 OF_ONE_STAGE: Sequence[str] = ("mass", "length", "wins")
-OF_TWO_STAGES: Sequence[str] = ("hellinger", "hellinger-cv")
+OF_TWO_STAGES: Sequence[str] = ("hellinger", "signal")
 """Rankings that come from preferences; the others are the usual ones."""

@@ -151,7 +151,7 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
             name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
             for name, column in (
                 ("z", "z_score"),
-                ("squared", "hellinger_sq_cv"),
+                ("squared", "signal"),
                 ("q", "q_value"),
                 ("matched", "distance_matched"),
                 ("chance", "distance_null"),

@@ -91,7 +91,7 @@ def changed_least_first(neurons: pl.DataFrame, fdr: float | None) -> pl.Series:
     """
     keys = [(pl.col("hellinger"), False)]
     if fdr is not None:
-        keys = [(_certainty(fdr), False), (pl.col("hellinger_sq_cv").abs(), False), *keys]
+        keys = [(_certainty(fdr), False), (pl.col("signal").abs(), False), *keys]
     return _order(neurons, keys)
 
 

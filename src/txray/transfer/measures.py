@@ -66,12 +66,12 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
     """
     summary = comparison.summary
     if comparison.tested:
-        squared = comparison.neurons["hellinger_sq_cv"].fill_null(np.nan).to_numpy()
+        squared = comparison.neurons["signal"].fill_null(np.nan).to_numpy()
     else:
         squared = cross_validated(comparison.before, comparison.after, comparison.weight, seed=seed)
     row: dict[str, Any] = {
         "hellinger": summary["mean_hellinger"],
-        "hellinger_sq_cv": finite(float(row_means(squared[None])[0])),
+        "signal": finite(float(row_means(squared[None])[0])),
         **{state: summary[state] for state in STATES},
     }
     if not comparison.tested:

@@ -27,7 +27,7 @@ def comparison_html(comparison: Comparison) -> str:
         sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     changed = shared[changed_most_first(shared, comparison.fdr).head(_NEURONS)]
-    tests = ["hellinger_sq_cv", "z_score", "q_value"] if comparison.tested else []
+    tests = ["signal", "z_score", "q_value"] if comparison.tested else []
     columns = ["neuron", "hellinger", *tests]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
@@ -38,7 +38,7 @@ def comparison_html(comparison: Comparison) -> str:
     ]
     names = {
         "hellinger": "Hellinger distance",
-        "hellinger_sq_cv": "change, H²",
+        "signal": "change, H²",
         "z_score": "z-score",
         "q_value": "q-value",
     }
@@ -74,7 +74,7 @@ def timeline_html(timeline: Timeline) -> str:
         changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
         scores = [row[score] for score in timeline.scores]
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
-        rows.append((*told, step.get("hellinger_sq_cv"), changed))
+        rows.append((*told, step.get("signal"), changed))
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",

@@ -66,8 +66,8 @@ def with_significance(
       what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: how far the
       one exceeds the other (both as the test has them, H^2 for the Hellinger distance), in standard deviations of the
       permutations. It ranks neurons whose p-values are all as small as the permutations can tell.
-    - `hellinger_sq_cv`: cross-validated H^2, about 0 and as often below it where nothing changed, with the bounds of
-      its 95 % interval `hellinger_sq_cv_low` and `hellinger_sq_cv_high`; `hellinger_cv`: its root, 0 where it is below.
+    - `signal`: cross-validated H^2, about 0 and as often below it where nothing changed, with the bounds of
+      its 95 % interval `hellinger_corrected_low` and `hellinger_corrected_high`; `hellinger_corrected`: its root, 0 where it is below.
     - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
     - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
       difference; `absence_p_value`: the chance that a neuron with wins in one stage only still responds in the other at
@@ -192,10 +192,10 @@ def _changes(
         "p_value": permutations.p_value,
         "q_value": q_values(permutations.p_value),
         "z_score": permutations.z_score,
-        "hellinger_sq_cv": squared,
-        "hellinger_sq_cv_low": low,
-        "hellinger_sq_cv_high": high,
-        "hellinger_cv": np.sqrt(np.maximum(squared, 0)),
+        "signal": squared,
+        "hellinger_corrected_low": low,
+        "hellinger_corrected_high": high,
+        "hellinger_corrected": np.sqrt(np.maximum(squared, 0)),
         "noise_floor": halves.floor,
         "distance_halves": halves.apart,
     }
@@ -245,7 +245,7 @@ def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mappin
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "unsure": int(counts.get("unsure", 0)),
-        "mean_hellinger_sq_cv": tested["hellinger_sq_cv"].mean(),
+        "mean_signal": tested["signal"].mean(),
         "mean_noise_floor": tested["noise_floor"].mean(),
         "mean_distance_halves": tested["distance_halves"].mean(),
     }

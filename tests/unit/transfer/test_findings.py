@@ -41,10 +41,10 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             able = shared and rng.random() < 0.8
             row["q_value"] = float(rng.choice([0.001, 0.05, 0.0500001, 0.4])) if able else None
             row["z_score"] = float(rng.integers(-2, 6)) if able else None
-            row["hellinger_sq_cv"] = float(rng.normal()) if able else None
+            row["signal"] = float(rng.normal()) if able else None
             row["confident_state"] = "unsure" if one_sided and rng.random() < 0.6 else state
             if layer not in tested:
-                row |= dict.fromkeys(("q_value", "z_score", "hellinger_sq_cv", "confident_state"))
+                row |= dict.fromkeys(("q_value", "z_score", "signal", "confident_state"))
             rows.append(row)
     return pl.DataFrame(
         rows,
@@ -54,7 +54,7 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             "confident_state": pl.Enum(CONFIDENT_STATES),
             "q_value": pl.Float64,
             "z_score": pl.Float64,
-            "hellinger_sq_cv": pl.Float64,
+            "signal": pl.Float64,
         },
     )
 
@@ -134,7 +134,7 @@ def test_changed_least_begins_with_the_smallest_change_that_is_not_significant()
 
     def key(index: int) -> tuple[Any, ...]:
         row, keys = rows.row(index, named=True), []
-        for value in (row["hellinger_sq_cv"], row["hellinger"]):
+        for value in (row["signal"], row["hellinger"]):
             keys += [value is None, 0 if value is None else abs(value)]
         return (significant(row), *keys, index)
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_tested_is_not_called_pending() -> None:
 @pytest.mark.parametrize(("pending", "words"), [(True, "not yet tested"), (False, "not tested")])
 def test_without_tests_nothing_is_called_significant(pending: bool, words: str) -> None:
     rows = table(())
-    for neurons in (rows, rows.drop("confident_state", "q_value", "z_score", "hellinger_sq_cv")):
+    for neurons in (rows, rows.drop("confident_state", "q_value", "z_score", "signal")):
         found = Findings.of(neurons, 0.05 if pending else None, pending=pending)
         text = " ".join(found.sentences("x", "y"))
         assert f"Observed, {words}: " in text

@@ -115,7 +115,7 @@ def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered(
         comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), **QUICK)
         tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
         small += (tested["p_value"] < 0.05).to_list()
-        squared += tested["hellinger_sq_cv"].drop_nulls().to_list()
+        squared += tested["signal"].drop_nulls().to_list()
         discovered += comparison.summary["changed"]
         assert comparison.summary["paired"] is False
         assert tested["hellinger"].mean() > 0.3, "the plain distance is large all the same"
@@ -139,10 +139,10 @@ def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confide
     assert found.summary["confident_avoided"] == len(avoided)
     moved = neurons.filter(pl.col("neuron") < 20)
     kept = neurons.filter(pl.col("neuron") >= 30)
-    assert moved["hellinger_sq_cv"].mean() > 10 * abs(kept["hellinger_sq_cv"].mean())
-    inside = (pl.col("hellinger_sq_cv_low") <= 0) & (pl.col("hellinger_sq_cv_high") >= 0)
+    assert moved["signal"].mean() > 10 * abs(kept["signal"].mean())
+    inside = (pl.col("hellinger_corrected_low") <= 0) & (pl.col("hellinger_corrected_high") >= 0)
     assert kept.select(inside.mean()).item() > 0.9
-    assert (moved["hellinger_sq_cv_low"] > 0).mean() > 0.8
+    assert (moved["hellinger_corrected_low"] > 0).mean() > 0.8
 
 
 def test_a_neuron_that_won_once_is_not_avoided_knowledge() -> None:

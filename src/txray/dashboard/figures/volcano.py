@@ -17,7 +17,7 @@ from txray.plots.text import count, fitted, markup
 from txray.plots.volcano import span
 from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
 
-BRUSH = ("hellinger_sq_cv", "z_score")
+BRUSH = ("signal", "z_score")
 """Columns along the axes."""
 
 _LABELS = 9

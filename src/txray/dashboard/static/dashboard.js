@@ -18,7 +18,7 @@ const COLUMNS = {
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
     { key: "hellinger", heading: "Hellinger distance", about: "0: same preferences, 1: nothing in common", show: (row) => fixed(row.hellinger) },
     { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
-    { key: "hellinger_sq_cv", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed", show: (row) => fixed(row.hellinger_sq_cv) },
+    { key: "signal", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed", show: (row) => fixed(row.signal) },
     { key: "q_value", heading: "q-value", about: "False discovery rate at which the neuron is significant", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (facts) => [
