@@ -59,15 +59,26 @@ def _shown(value: object) -> str:
 
 def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
+    from txray.transfer.findings import significant_label
+
     stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    columns = ("layer", "stage", "shared", "hellinger", "signal", "tested", "changed")
-    changes = steps.select(*columns, "confident_avoided", "confident_gained")
+    columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger", "signal"]
+    rates = {step.fdr for of_layer in found.steps.values() for step in of_layer}
+    if rates != {None}:
+        columns += ["tested", "changed", "confident_avoided", "confident_gained"]
+    changes = steps.select(columns)
     for table in (stages, changes):
         print_table(table if len(found.steps) > 1 else table.drop("layer"))
+    for fdr in rates:
+        typer.echo(
+            "states and changes: observed, not tested"
+            if fdr is None
+            else f"shared, avoided, gained: observed; changed, confident: {significant_label(fdr)}"
+        )
     for name in found.steps:
         for score in found.scores:
             given = found.correlation(score, name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 from dash import html
 
 from txray.dashboard.scene import Scene
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, visible
+from txray.transfer.findings import UNTESTED, state_label
 
-_STATES = ("shared", "avoided", "gained", "unsure", "unpreferred")
+_STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
 
 
 def headline(scene: Scene) -> list[Any]:
@@ -19,21 +19,30 @@ def headline(scene: Scene) -> list[Any]:
     Args:
         scene: what is looked at; of its filters only the layer counts.
     """
-    neurons = scene.neurons
-    numbers = dict(neurons["shown"].value_counts().iter_rows())
+    findings = scene.findings
+    numbers = dict(scene.neurons["shown"].value_counts().iter_rows())
     shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
     facts = [
-        html.Div([html.Dt([html.Span(className=f"dot {state}"), state]), html.Dd(count(number))])
+        html.Div(
+            [
+                html.Dt(
+                    [
+                        html.Span(className=f"dot {state}"),
+                        state_label(state, tested=not scene.observed, pending=scene.pair.pending),
+                    ]
+                ),
+                html.Dd(count(number)),
+            ]
+        )
         for state, number in shown
     ]
-    tested = neurons.filter(pl.col("q_value").is_not_null())
-    if scene.pair.tested:
-        changed = int((tested["q_value"] <= scene.desk.choices.level).sum())
-        facts.append(html.Div([html.Dt("changed, of shared"), html.Dd(count(changed))]))
-    shared = neurons.filter(pl.col("state") == "shared")
-    if len(shared):
-        mean = float(shared["hellinger"].to_numpy().mean())
-        facts.append(html.Div([html.Dt("mean Hellinger distance"), html.Dd(f"{mean:.2f}")]))
+    if findings.tested:
+        title = f"changed significantly, of {count(findings.tested)}"
+        facts.append(html.Div([html.Dt(title), html.Dd(count(findings.changed))]))
+    if len(scene.shared):
+        mean = float(scene.shared["hellinger"].to_numpy().mean())
+        where = ", all layers" if findings.tested_layers and not findings.finished else ""
+        facts.append(html.Div([html.Dt(f"mean Hellinger distance{where}"), html.Dd(f"{mean:.2f}")]))
     return [
         html.H2(
             [
@@ -51,7 +60,7 @@ def headline(scene: Scene) -> list[Any]:
             className="proportions",
             **{"aria-hidden": "true"},
         ),
-        html.P(" ".join(_sentences(scene, numbers, tested))),
+        html.P(" ".join(_sentences(scene))),
     ]
 
 
@@ -59,25 +68,8 @@ def _where(scene: Scene) -> str:
     return f"layer {visible(scene.layers[0])}" if len(scene.layers) == 1 else f"{len(scene.layers)} layers"
 
 
-def _sentences(scene: Scene, numbers: dict[str, int], tested: pl.DataFrame) -> list[str]:
-    before, after = visible(scene.before.name), visible(scene.after.name)
-    total, choices = len(scene.neurons), scene.desk.choices
-    shared = numbers.get("shared", 0)
-    told = [
-        f"{percent(shared / total)} of {plural(total, 'neuron')} stay preferred from {before} to {after}."
-    ]
-    if scene.pair.tested:
-        changed = int((tested["q_value"] <= choices.level).sum())
-        told.append(
-            f"At {100 * choices.level:g} % false discoveries, {count(changed)} of "
-            f"{plural(len(tested), 'tested neuron')} changed what they prefer; {count(numbers.get('avoided', 0))} "
-            f"avoided and {count(numbers.get('gained', 0))} gained neurons are more than chance."
-        )
-    waiting = len(scene.layers) - len(set(scene.layers) & set(scene.pair.tested))
-    if scene.pair.problem:
-        told.append(f"Not tested: {scene.pair.problem}")
-    elif choices.permutations and waiting:
-        told.append(f"{plural(waiting, 'layer')} still to be tested; numbers fill in by themselves.")
-    if len(scene.layers) > 1 and scene.pair.tested:
-        told.append("False discoveries are counted layer by layer.")
-    return told
+def _sentences(scene: Scene) -> list[str]:
+    sentences = scene.findings.sentences(visible(scene.before.name), visible(scene.after.name))
+    if scene.pair.problem and not scene.tested:
+        sentences.append(f"No tests: {scene.pair.problem}")
+    return sentences

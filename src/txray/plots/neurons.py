@@ -16,6 +16,7 @@ from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
+from txray.transfer.findings import NOT_SIGNIFICANT, changed_least_first, changed_most_first, is_significant
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
@@ -114,8 +115,8 @@ def most_changed_neurons(
 ) -> go.Figure:
     """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
-    Where significance is known (`txray.with_significance`), neurons that changed more than chance come first, by their
-    cross-validated distance; else they are ranked by Hellinger distance. Neurons that won only a few words in either
+    If the comparison is tested (`txray.with_significance`), significant neurons come first, ranked by z-score;
+    otherwise neurons are ranked by Hellinger distance. Neurons that won only a few words in either
     stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 
     Args:
@@ -185,6 +186,8 @@ def _ranked(
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     able = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
     chosen = _by_change(comparison, able, most=most).head(k)
+    if comparison.fdr is not None:
+        chosen = chosen.with_columns(significant=is_significant(comparison.fdr))
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
     panels = tiled(max(len(chosen), 1), 2, height=heights, gap_across=_SMALL_ACROSS, gap_down=_SMALL_DOWN)
     plot_height = round(max(panel.top + panel.height for panel in panels))
@@ -241,14 +244,9 @@ def _ranked(
 
 
 def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> pl.DataFrame:
-    """Sorted by how much they changed, as far as that is known."""
-    if not comparison.tested:
-        return neurons.sort(["hellinger", "neuron"], descending=[most, False])
-    sure, squared = pl.col("q_value") <= comparison.summary["level"], pl.col("signal")
-    # What may as well be nothing is the least of changes, whichever side of 0 it lies on.
-    size = squared if most else squared.abs()
-    keys = [sure.fill_null(value=False), size, pl.col("neuron")]
-    return neurons.sort(keys, descending=[most, most, False], nulls_last=True)
+    """Return the neurons sorted by how much they changed."""
+    order = changed_most_first if most else changed_least_first
+    return neurons[order(neurons, comparison.fdr)]
 
 
 def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
@@ -257,9 +255,9 @@ def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
     if not comparison.tested or row["signal"] is None:
         return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
     told = f"<b>neuron {row['neuron']}</b>   H² {row['signal']:.3f}   {lengths}"
-    if row["q_value"] <= comparison.summary["level"]:
+    if row["significant"]:
         return told
-    return f'<span style="color:{theme.FAINT}">{told}   unsure</span>'
+    return f'<span style="color:{theme.FAINT}">{told}   {NOT_SIGNIFICANT}</span>'
 
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
@@ -267,11 +265,12 @@ def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     squared = chosen["signal"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
     if not len(squared):
         distances = chosen["hellinger"].to_numpy()
-        return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}"
-    sure = int((chosen["q_value"] <= comparison.summary["level"]).sum())
+        observed = "" if comparison.tested else " (observed, not tested)"
+        return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}{observed}"
+    significant = int(chosen["significant"].sum())
     return (
         f"cross-validated H² {squared.to_numpy().min():.2f} to {squared.to_numpy().max():.2f}, "
-        f"{count(sure)} of them more than chance"
+        f"{count(significant) if significant else 'none'} of them significant"
     )
 
 

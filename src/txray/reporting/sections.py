@@ -116,12 +116,12 @@ def comparison_section(
 
 
 def volcano_picture(comparison: Comparison) -> list[Picture]:
-    """The figure of what is sure, where that was tested."""
+    """Return the figure of what is significant, if the comparison is tested."""
     from txray import plots
 
     if not comparison.tested:
         return []
-    caption = "Right: moved far. Up: surely more than chance. Click a neuron to see what it prefers."
+    caption = "Further right: larger change. Higher: more certain. Click a neuron to see what it prefers."
     return [Picture(plots.volcano(comparison), caption, comparison)]
 
 

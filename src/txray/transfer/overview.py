@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from txray.notebook import card, table
+from txray.transfer.findings import changed_most_first, significant_label
 
 if TYPE_CHECKING:
     from txray.preferences import Preferences
@@ -19,27 +20,15 @@ _WORDS = 4
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """The states in a sentence, and the neurons that changed most, with what they prefer."""
+    """Return what was found in sentences, and the neurons that changed most, with what they prefer."""
     summary = comparison.summary
-    states = ", ".join(
-        f"{summary[state]:,} {state}" for state in ("shared", "avoided", "gained", "unpreferred")
-    )
-    sentences = [f"{states}."]
-    if comparison.tested:
-        sentences.append(
-            f"{summary['changed']:,} of {summary['tested']:,} shared neurons changed at {100 * summary['level']:g} % "
-            f"false discoveries; {summary['confident_avoided']:,} avoided and {summary['confident_gained']:,} gained "
-            "are more than chance."
-        )
+    sentences = comparison.findings.sentences(comparison.before.stage, comparison.after.stage)
     if summary["mean_hellinger"] is not None:
         sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
-    order = "signal" if comparison.tested else "hellinger"
-    changed = (
-        comparison.neurons.filter(pl.col("state") == "shared")
-        .sort(order, descending=True, nulls_last=True)
-        .head(_NEURONS)
-    )
-    columns = ["neuron", "hellinger", *(["signal", "q_value"] if comparison.tested else [])]
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    changed = shared[changed_most_first(shared, comparison.fdr).head(_NEURONS)]
+    tests = ["signal", "z_score", "q_value"] if comparison.tested else []
+    columns = ["neuron", "hellinger", *tests]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
@@ -47,7 +36,12 @@ def comparison_html(comparison: Comparison) -> str:
         (*row.values(), before[row["neuron"]], after[row["neuron"]])
         for row in changed.select(columns).iter_rows(named=True)
     ]
-    names = {"hellinger": "Hellinger distance", "signal": "change, H²", "q_value": "q-value"}
+    names = {
+        "hellinger": "Hellinger distance",
+        "signal": "change, H²",
+        "z_score": "z-score",
+        "q_value": "q-value",
+    }
     headings = [names.get(name, name) for name in columns]
     told = table(
         "Neurons that changed most, and what they prefer",
@@ -68,7 +62,7 @@ def timeline_html(timeline: Timeline) -> str:
         "mean length",
         *timeline.scores,
         "change, H²",
-        "changed, of shared",
+        "changed significantly",
     ]
     steps = {
         (row["layer"], row["after"]): row
@@ -84,9 +78,16 @@ def timeline_html(timeline: Timeline) -> str:
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
-        [f"{len(names)} stages; changes are those since the stage before."],
+        [f"{len(names)} stages; changes are those since the stage before, {_tests_of(timeline)}."],
         table("Stages", headings, rows),
     )
+
+
+def _tests_of(timeline: Timeline) -> str:
+    """Return whether the steps of a timeline are tested, and at which rate."""
+    rates = {step.fdr for steps in timeline.steps.values() for step in steps}
+    fdr = rates.pop() if len(rates) == 1 else None
+    return "observed, not tested" if fdr is None else significant_label(fdr)
 
 
 def _strongest(side: Preferences, neurons: list[int]) -> dict[int, str]:

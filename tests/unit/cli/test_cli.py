@@ -73,13 +73,15 @@ def test_compare_writes_table_and_summary(
     told = capsys.readouterr().out
     assert "mean_hellinger" in told
     assert summary["changed"] == (table["q_value"] <= 0.05).sum()
-    assert (
-        f"{summary['changed']} of {summary['tested']} shared neurons changed at 5 % false discoveries" in told
-    )
+    noun = "neuron" if summary["tested"] == 1 else "neurons"
+    words = f"{summary['changed']} of {summary['tested']} tested shared {noun} changed significantly (5% FDR)"
+    assert words in told
     plain = tmp_path / "plain"
     assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
     assert "changed" not in json.loads((plain / "summary.json").read_text())
-    assert "false discoveries" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "significant" not in told
+    assert "Observed, not tested" in told
 
 
 @pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])

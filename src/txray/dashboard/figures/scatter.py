@@ -13,6 +13,7 @@ from txray.plots import theme
 from txray.plots.frame import log_axis, say
 from txray.plots.scatter import CHANGES, crowding, noise_line
 from txray.plots.text import count, markup, plural, visible
+from txray.transfer.findings import NOT_SIGNIFICANT, UNTESTED, is_significant, is_tested, state_label
 
 BRUSH = ("hellinger_length", "hellinger")
 """Columns along the axes."""
@@ -26,23 +27,24 @@ def draw(scene: Scene) -> Drawing:
     """
     rows = scene.shared
     drawn = sample(rows)
-    level = scene.desk.choices.level
+    observed = ", observed" if scene.observed else ""
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
     faint = crowding(length, drawn["hellinger"].to_numpy())
     drawn = drawn.with_columns(
         opacity=pl.Series(faint, dtype=pl.Float64),
-        group=group(level, tested=scene.tested),
+        group=group(scene),
     )
-    numbers = dict(rows.select(group(level, tested=scene.tested))["group"].value_counts().iter_rows())
-    looks = {"no more than chance": (theme.UNSURE, "circle", 5)} | {
+    numbers = dict(rows.select(group(scene))["group"].value_counts().iter_rows())
+    untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
+    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNSURE, "circle", 5)} | {
         name: (color, symbol, 8) for name, (color, symbol) in CHANGES.items()
     }
     for name, (color, symbol, size) in looks.items():
         mine = drawn.filter(pl.col("group") == name)
         if not len(mine):
             continue
-        told = name if name == "no more than chance" else f"{name} {markup(scene.noun)}s after"
+        told = f"{name} {markup(scene.noun)}s after{observed}" if name in CHANGES else name
         figure.add_scatter(
             name=f"{told} ({count(numbers[name])})",
             x=mine["hellinger_length"].to_numpy(),
@@ -80,8 +82,8 @@ def draw(scene: Scene) -> Drawing:
     )
 
 
-def group(level: float, *, tested: bool) -> pl.Expr:
-    """Which way a neuron went, or that it may be chance."""
+def group(scene: Scene) -> pl.Expr:
+    """Return the group that each shared neuron is drawn in: which way it went, not significant, or not tested."""
     change = pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)
     way = (
         pl.when(change < 0)
@@ -90,8 +92,12 @@ def group(level: float, *, tested: bool) -> pl.Expr:
         .then(pl.lit("more"))
         .otherwise(pl.lit("as many"))
     )
-    sure = (pl.col("q_value") <= level).fill_null(value=not tested)
-    return pl.when(sure).then(way).otherwise(pl.lit("no more than chance")).alias("group")
+    if scene.observed:
+        return way.alias("group")
+    untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
+    significant = is_significant(scene.desk.choices.level)
+    tested = pl.when(significant).then(way).otherwise(pl.lit(NOT_SIGNIFICANT))
+    return pl.when(is_tested()).then(tested).otherwise(pl.lit(untested)).alias("group")
 
 
 def _finding(scene: Scene, rows: pl.DataFrame) -> str:
@@ -100,4 +106,7 @@ def _finding(scene: Scene, rows: pl.DataFrame) -> str:
     median = float(np.median(rows["hellinger"].to_numpy()))
     told = f"{plural(len(rows), 'shared neuron')}, median Hellinger distance {median:.2f}"
     null = rows["distance_null"].drop_nulls().to_numpy()
-    return told if not len(null) else f"{told}, where chance alone gives {np.median(null):.2f}"
+    # Of a few layers it would be set beside the median of all.
+    if len(null) and scene.tested:
+        told += f", where chance alone gives {np.median(null):.2f}"
+    return told if scene.tested else f"{told} ({scene.findings.progress})"
