@@ -14,6 +14,8 @@
 
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
+    ├── RepeatedCallWarning     a layer that runs several times in a forward pass, of which one call was taken
+    ├── RandomPassWarning       a forward pass that is not the same twice
     ├── PowerWarning            tests that cannot find anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
@@ -95,6 +97,14 @@ class OutputError(TxrayError):
 
 class DominanceWarning(UserWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
+
+
+class RepeatedCallWarning(UserWarning):
+    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+
+
+class RandomPassWarning(UserWarning):
+    """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
 
 
 class PowerWarning(UserWarning):

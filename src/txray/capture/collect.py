@@ -17,6 +17,7 @@ from txray.errors import DominanceWarning, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.stage_warnings import reading_warnings
 
 
 def collect(
@@ -84,6 +85,8 @@ def collect(
 
     Warns:
         DominanceWarning: one neuron wins more than half of all words.
+        RepeatedCallWarning: a layer runs several times in a forward pass, and nobody said which call counts.
+        RandomPassWarning: a layer gives different activations for the same input.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
@@ -109,6 +112,7 @@ def collect(
         autocast=autocast,
     )
     stage = (engine or SinglePass()).collect(request)
+    category = {str(warning): type(warning) for warning in reading_warnings(stage.manifest["layers"])}
     for line in stage.manifest["warnings"]:
-        warnings.warn(line, DominanceWarning, stacklevel=2)
+        warnings.warn(line, category.get(line, DominanceWarning), stacklevel=2)
     return stage

@@ -25,7 +25,7 @@ def uncompiled(module: nn.Module) -> nn.Module:
     """Return the module that `torch.compile` wrapped, with the same parameters; any other module as it is."""
     dynamo = _dynamo()
     while dynamo is not None and isinstance(module, dynamo.eval_frame.OptimizedModule):
-        module = module._modules[WRAPPED]  # type: ignore[assignment]
+        module = module._modules[WRAPPED]
     return module
 
 
@@ -42,7 +42,7 @@ def without_compiled_code() -> Iterator[None]:
 def is_observable(module: nn.Module) -> bool:
     """Return whether hooks can be registered on a module; TorchScript runs beside Python and has none."""
     return not isinstance(module, torch.jit.ScriptModule) or isinstance(
-        module, torch.jit.TopLevelTracedModule
+        module, torch.jit._trace.TopLevelTracedModule
     )
 
 
@@ -58,7 +58,10 @@ def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Mod
         CaptureError: nothing can look into it.
     """
     parts = name.split(".")
-    around = [("", root), *((".".join(parts[:n]), modules.get(".".join(parts[:n]))) for n in range(1, len(parts)))]
+    around = [
+        ("", root),
+        *((".".join(parts[:n]), modules.get(".".join(parts[:n]))) for n in range(1, len(parts))),
+    ]
     script = next((of for of, module in around if isinstance(module, torch.jit.ScriptModule)), None)
     if script is None and is_observable(modules[name]):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from txray.capture.selection import Selection
 from txray.capture.site import Site
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
+from txray.preferences.stage_warnings import reading_warnings
 
 _CALL, _INPUT = "call=", "input"
 """What may follow the name of a layer, behind a colon."""
@@ -48,7 +50,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool)):
-            raise UsageError(f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call")
+            raise UsageError(
+                f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
+            )
         if not isinstance(self.input, bool):
             raise UsageError(f"layer {self.name!r}: input={self.input!r}; give True or False")
 
@@ -180,6 +184,12 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
     return sites
 
 
+def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
+    """Warn of calls that nobody chose, and of random forward passes, where no stage does."""
+    for warning in reading_warnings({site.layer: site.described() for site in sites}):
+        warnings.warn(warning, stacklevel=stacklevel)
+
+
 def _asked(layer: Layer | str, modules: Mapping[str, nn.Module]) -> Layer:
     if isinstance(layer, Layer):
         return layer
@@ -200,9 +210,10 @@ def _site(reader: Reader, runs: DryRuns, layer: Layer, selection: Selection) -> 
     shift = reader.shift(name) if layer.shift is None else layer.shift
     if layout.missing < 0 and shift is None:
         raise CaptureError(
-            f"layer {label!r}: has {tensors[0].steps - layout.missing} steps for {tensors[0].steps} positions, so nobody "
-            f"can tell which is which; say by txray.Layer({name!r}, shift=1), or TextModel(shifts=...), that the model "
-            "puts a step of its own before the text (shift=0: behind it), or run it by a forward= that adds none"
+            f"layer {label!r}: has {tensors[0].steps - layout.missing} steps for {tensors[0].steps} positions, so "
+            f"nobody can tell which is which; say by txray.Layer({name!r}, shift=1), or TextModel(shifts=...), that "
+            "the model puts a step of its own before the text (shift=0: behind it), or run it by a forward= that adds "
+            "none"
         )
     chosen = layer.selection or selection
     return Site(
@@ -239,8 +250,9 @@ def _call(runs: DryRuns, layer: Layer) -> tuple[int, int]:
     everywhere = [[call.number for call in trace.all_calls(layer.name)] for trace in traces]
     if any(trace != everywhere[0] for trace in everywhere) or len(set(counts)) > 1:
         raise CaptureError(
-            f"layer {layer.name!r}: its module ran {len(everywhere[0])} times for one input and {len(everywhere[2])} "
-            "times for another, so its calls cannot be told apart; choose a layer that runs equally often for every text"
+            f"layer {layer.name!r}: its module ran {len(everywhere[0])} times for one input and "
+            f"{len(everywhere[2])} times for another, so its calls cannot be told apart; choose a layer that runs "
+            "equally often for every text"
         )
     if any(call.recursive for call in runs.first.all_calls(layer.name)):
         raise CaptureError(

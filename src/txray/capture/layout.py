@@ -97,7 +97,9 @@ class DryRun:
         return DryRun(self.documents, self.steps, shape)
 
 
-def layout_of(layer: str, first: DryRun, second: DryRun, asked: Axes = "auto", gives: str = "gives") -> Layout:
+def layout_of(
+    layer: str, first: DryRun, second: DryRun, asked: Axes = "auto", gives: str = "gives"
+) -> Layout:
     """Tell the axes of a layer apart by what changed between two dry runs.
 
     Args:

@@ -23,7 +23,8 @@ from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_t
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.preferences import Preferences, Stage
-from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.dominance import wins_of
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import tag_table
 
 
@@ -163,6 +164,7 @@ class Collection:
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
                 **tally.site.described(),
+                "constant": np.flatnonzero(tally.site.constant).tolist(),
             }
         manifest = {
             "model": {"type": self._reader.name, "fingerprint": self._fingerprint},
@@ -181,7 +183,7 @@ class Collection:
             "unknown_share": intake.n_unknown / intake.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
-            "warnings": list(dominance(wins_of(collected, accounts), accounts)),
+            "warnings": [str(warning) for warning in stage_warnings(wins_of(collected, accounts), accounts)],
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},

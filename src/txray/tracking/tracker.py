@@ -18,6 +18,8 @@ from txray.checks import is_whole
 from txray.errors import (
     DominanceWarning,
     PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
     StageError,
     TrackingWarning,
     TxrayError,
@@ -343,8 +345,8 @@ class Tracker:
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
             if self._previous is not None:  # once is enough
-                warnings.simplefilter("ignore", DominanceWarning)
-                warnings.simplefilter("ignore", PowerWarning)
+                for category in (DominanceWarning, PowerWarning, RandomPassWarning, RepeatedCallWarning):
+                    warnings.simplefilter("ignore", category)
             if known is not None and self._is_known(model, known):
                 stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
             else:
