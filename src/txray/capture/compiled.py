@@ -12,7 +12,7 @@ from torch import nn
 
 from txray.errors import CaptureError
 
-WRAPPED = "_orig_mod"
+_WRAPPED = "_orig_mod"
 """Attribute of what `torch.compile` returns that holds the module itself."""
 
 
@@ -25,8 +25,13 @@ def uncompiled(module: nn.Module) -> nn.Module:
     """Return the module that `torch.compile` wrapped, with the same parameters; any other module as it is."""
     dynamo = _dynamo()
     while dynamo is not None and isinstance(module, dynamo.eval_frame.OptimizedModule):
-        module = module._modules[WRAPPED]
+        module = module._modules[_WRAPPED]
     return module
+
+
+def without_wrappers(name: str) -> str:
+    """Return the name that a module or a parameter has where nothing around it was wrapped by `torch.compile`."""
+    return ".".join(part for part in name.split(".") if part != _WRAPPED)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
-from txray.capture.compiled import WRAPPED, require_observable, without_compiled_code
+from txray.capture.compiled import require_observable, without_compiled_code, without_wrappers
 from txray.errors import CaptureError, UnknownNameError
 
 Of = Literal["output", "input"]
@@ -191,8 +191,7 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """
     modules: dict[str, nn.Module] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        name = ".".join(part for part in path.split(".") if part != WRAPPED)
-        if name:
+        if name := without_wrappers(path):
             modules[name] = module
     return modules
 
