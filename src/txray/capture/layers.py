@@ -186,7 +186,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 
 def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
     """Warn of calls that nobody chose, and of random forward passes, where no stage does."""
-    for warning in reading_warnings({site.layer: site.described() for site in sites}):
+    for warning in reading_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
         warnings.warn(warning, stacklevel=stacklevel)
 
 
@@ -247,12 +247,16 @@ def _call(runs: DryRuns, layer: Layer) -> tuple[int, int]:
             f"layer {layer.name!r}: did not run in the forward pass, so it has no activations; those that ran: "
             f"{', '.join(ran[:20])}{', ...' if len(ran) > 20 else ''}"
         )
-    everywhere = [[call.number for call in trace.all_calls(layer.name)] for trace in traces]
-    if any(trace != everywhere[0] for trace in everywhere) or len(set(counts)) > 1:
+    totals = [len(trace.all_calls(layer.name)) for trace in traces]
+    if len(set(totals)) > 1:
         raise CaptureError(
-            f"layer {layer.name!r}: its module ran {len(everywhere[0])} times for one input and "
-            f"{len(everywhere[2])} times for another, so its calls cannot be told apart; choose a layer that runs "
-            "equally often for every text"
+            f"layer {layer.name!r}: its module ran {min(totals)} times for one input and {max(totals)} times for "
+            "another, so its calls cannot be told apart; choose a layer that runs equally often for every text"
+        )
+    if len({tuple(call.number for call in trace.calls(layer.name)) for trace in traces}) > 1:
+        raise CaptureError(
+            f"layer {layer.name!r}: other modules call it for one input than for another, so its calls cannot be told "
+            "apart; choose a layer that runs in the same order for every text"
         )
     if any(call.recursive for call in runs.first.all_calls(layer.name)):
         raise CaptureError(

@@ -164,7 +164,7 @@ class Collection:
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
                 **tally.site.described(),
-                "constant": np.flatnonzero(tally.site.constant).tolist(),
+                **tally.site.observed(),
             }
         manifest = {
             "model": {"type": self._reader.name, "fingerprint": self._fingerprint},

@@ -114,8 +114,11 @@ class Site:
             "call": self.call,
             "calls": self.calls,
             "call_assumed": self.call_assumed,
-            "random": self.random,
         }
+
+    def observed(self) -> dict[str, Any]:
+        """Return what was noticed of the layer, as plain JSON values."""
+        return {"random": self.random, "constant": np.flatnonzero(self.constant).tolist()}
 
     @cached_property
     def constant(self) -> NDArray[np.bool_]:

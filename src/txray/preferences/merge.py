@@ -179,6 +179,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
                 sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
             ),
             **{key: value for key, value in _of(manifests[0], layer).items() if key not in _COUNTED},
+            **({"random": True} if any(_of(manifest, layer).get("random") for manifest in manifests) else {}),
         }
         for layer in stages[0].layers
     }

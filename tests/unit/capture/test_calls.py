@@ -224,9 +224,20 @@ class Sometimes(nn.Module):
         return hidden
 
 
+class Counting:
+    """Once more for each forward pass."""
+
+    passes = 0
+
+    def __call__(self, ids: Tensor) -> int:
+        self.passes += 1
+        return self.passes
+
+
 @pytest.mark.parametrize(
     ("times", "match"),
     [
+        (Counting(), "ran [0-9]+ times for one input"),
         (lambda ids: len(ids), "ran 2 times for one input and 3 times for another"),
         (
             lambda ids: 2 if ids.shape[1] > 3 else 3,
@@ -241,6 +252,20 @@ def test_layers_that_do_not_run_equally_often_are_refused(times: Any, match: str
         with pytest.raises(CaptureError, match=match) as caught:
             stage_of(Sometimes(times), layer)
         assert "\n" not in str(caught.value)
+
+
+def test_names_that_change_their_calls_with_the_text_are_refused() -> None:
+    """The blocks run in the reverse order for long inputs."""
+
+    class Turned(SharedActivation):
+        def forward(self, ids: Tensor) -> Tensor:
+            hidden: Tensor = self.embedding(ids)
+            for block in list(self.blocks)[:: 1 if ids.shape[1] < 14 else -1]:
+                hidden = block(hidden)
+            return hidden
+
+    with pytest.raises(CaptureError, match=r"'blocks.0.1': other modules call it for one input"):
+        stage_of(Turned(), "blocks.0.1")
 
 
 def test_a_module_that_runs_within_itself_is_refused() -> None:
@@ -434,6 +459,8 @@ class Noisy(nn.Module):
 def test_a_random_forward_pass_is_warned_of_behind_the_noise_only(noise: Any) -> None:
     with pytest.warns(RandomPassWarning, match="gives different activations for the same input") as caught:
         stage = stage_of(seeded(Noisy(noise)), "linear", "linear:input", "embedding")
+    merged = merge_stages([stage])
+    assert merged.manifest["warnings"] == stage.manifest["warnings"]
     labels = [layer for layer, account in stage.manifest["layers"].items() if account["random"]]
     assert labels == ["linear", "linear:input"]
     assert len(caught) == len(stage.manifest["warnings"]) == 2
