@@ -48,8 +48,9 @@ def collect(
             `txray.load_model`, or any module in a `TextModel`.
         corpus: the documents.
         layers: names of modules, such as `rnn`, patterns, such as `encoder.layer.*.intermediate`, or `Layer` objects,
-            which also say how to read the output and what counts there. How an output lays out documents, time
-            and neurons is found out by a dry run.
+            which also say how to read the output and what counts there. `act:call=0` is the first call of a layer that
+            runs several times, `down_proj:input` what a layer is given. How an output lays out documents, time and
+            neurons is found out by a dry run.
         features: feature kinds: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
             for models that read such), or the name of an annotation such as `pos`.
         selection: which activations count.
@@ -80,7 +81,8 @@ def collect(
         CorpusError: the corpus is empty or lacks what a feature needs.
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written, or its folder holds something else.
-        CaptureError: activations that are not numbers, or of another shape.
+        CaptureError: activations that are not numbers, or of another shape; a layer that cannot be observed, runs more
+            often for some inputs than for others, or has more steps than the input without a `shift` that explains them.
         EngineError: workers of an engine that cannot be reached, or that end again and again.
 
     Warns:
