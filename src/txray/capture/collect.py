@@ -82,7 +82,7 @@ def collect(
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written, or its folder holds something else.
         CaptureError: activations that are not numbers, or of another shape; a layer that cannot be observed, runs more
-            often for some inputs than for others, or has more steps than the input without a `shift` that explains them.
+            often for some inputs than for others, or has more steps than the input without a `shift` that says why.
         EngineError: workers of an engine that cannot be reached, or that end again and again.
 
     Warns:

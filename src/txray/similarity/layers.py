@@ -66,7 +66,7 @@ def layer_similarity(
             `TextModel`.
         second: another one, or the same.
         corpus: the documents.
-        layers: of the first model: names of modules, patterns, or `Layer` objects, of which all but the selection counts.
+        layers: of the first model: names of modules, patterns, or `Layer` objects, whose selection does not count.
         layers_second: of the second model; the same by default.
         names: what to call the two models; the names of their own kinds by default.
         max_words: read this many words of the corpus; all by default.
