@@ -15,6 +15,8 @@
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
     ├── DuplicateWarning        text that repeats itself
+    ├── RepeatedCallWarning     a layer that runs several times in a forward pass, of which one call was taken
+    ├── RandomPassWarning       a forward pass that is not the same twice
     ├── PowerWarning            tests that cannot find anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
@@ -100,6 +102,14 @@ class DominanceWarning(UserWarning):
 
 class DuplicateWarning(UserWarning):
     """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
+
+
+class RepeatedCallWarning(UserWarning):
+    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+
+
+class RandomPassWarning(UserWarning):
+    """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
 
 
 class PowerWarning(UserWarning):

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from txray.capture.compiled import without_wrappers
+
 
 def model_fingerprint(model: nn.Module) -> str:
     """SHA-256 of all parameter and buffer names, shapes and values, and of the configuration if the model has one."""
     digest = hashlib.sha256(_configuration(model).encode("utf-8", "surrogatepass"))
-    state: dict[str, object] = model.state_dict()
+    state = {without_wrappers(key): value for key, value in model.state_dict().items()}
     for key in sorted(state):
         value = state[key]
         if not isinstance(value, torch.Tensor):  # what a module says of itself by `get_extra_state`

@@ -108,10 +108,8 @@ def run(
         checkpoints: that an interrupted run goes on from: it reads the documents again, without the model, up to
             the batch where the last checkpoint was made.
     """
-    layers = [consumer.site.layer for consumer in consumers]
-    copied = [consumer.site.layer for consumer in consumers if consumer.site.copied]
     with (
-        capturing(reader.module, layers, copied=copied) as captured,
+        capturing(reader.module, [consumer.site.tap for consumer in consumers]) as captured,
         evaluating(reader.module, reader.autocast),
         progress(description, max_words) as advance,
     ):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from txray.capture.compiled import uncompiled
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
@@ -99,8 +100,8 @@ class Reader(Protocol):
             The steps of the input.
         """
 
-    def shift(self, layer: str) -> int:
-        """Time steps by which a layer's outputs lag behind the input."""
+    def shift(self, layer: str) -> int | None:
+        """Return the time steps by which a layer's outputs lag behind the input; None where nobody says."""
 
 
 class RecurrentReader:
@@ -153,9 +154,9 @@ class RecurrentReader:
         self._model.hidden_states(ids)
         return steps
 
-    def shift(self, layer: str) -> int:
-        """None."""
-        return 0
+    def shift(self, layer: str) -> int | None:
+        """Return None: outputs lie where the input does."""
+        return None
 
     def _window(self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int) -> Window:
         outputs: list[str] | None = None
@@ -185,9 +186,9 @@ class TextModelReader:
 
     def __init__(self, model: TextModel, *, autocast: torch.dtype | None) -> None:
         """Read for `model`, its operations in the number type `autocast`."""
-        self.module = model.module
+        self.module = uncompiled(model.module)
         self.autocast = autocast
-        self.name = model.name or type(model.module).__name__
+        self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
         self.padded = model.padding_is_seen
         self.settings = {
@@ -248,9 +249,9 @@ class TextModelReader:
                 "smaller batch_positions need less memory"
             ) from error
 
-    def shift(self, layer: str) -> int:
-        """That of the first pattern that the layer's name fits."""
-        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), 0)
+    def shift(self, layer: str) -> int | None:
+        """Return that of the first pattern that the layer's name fits."""
+        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), None)
 
 
 def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None) -> Reader:
@@ -268,6 +269,8 @@ def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | No
     if autocast is not None and autocast not in AUTOCAST:
         raise UnknownNameError.of("autocast", autocast, list(AUTOCAST))
     dtype = None if autocast is None else AUTOCAST[autocast]
+    if isinstance(model, nn.Module):
+        model = uncompiled(model)
     if isinstance(model, RecurrentModel):
         return RecurrentReader(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):

@@ -23,8 +23,8 @@ from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_t
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.preferences import Preferences, Stage
-from txray.preferences.documents import duplication
-from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.dominance import wins_of
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import tag_table
 
 
@@ -164,6 +164,7 @@ class Collection:
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
                 **tally.site.described(),
+                **tally.site.observed(),
             }
         documents = intake.documents.table()
         read = {
@@ -186,8 +187,8 @@ class Collection:
             "layers": accounts,
             "selection": str(self.request.selection),
             "warnings": [
-                *dominance(wins_of(collected, accounts), accounts),
-                *duplication(read, intake.n_words),
+                str(warning)
+                for warning in stage_warnings(wins_of(collected, accounts), accounts, read, intake.n_words)
             ],
             "versions": {
                 "python": platform.python_version(),

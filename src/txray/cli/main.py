@@ -35,6 +35,8 @@ from txray.errors import (
     DuplicateWarning,
     ExposedWarning,
     PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
     TrackingWarning,
     TxrayError,
 )
@@ -123,7 +125,15 @@ def _exit_code(arguments: list[str] | None) -> int:
         return _unexpected(error)
 
 
-_ON_PURPOSE = (DominanceWarning, DuplicateWarning, PowerWarning, ExposedWarning, TrackingWarning)
+_WARNINGS = (
+    DominanceWarning,
+    DuplicateWarning,
+    ExposedWarning,
+    PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
+    TrackingWarning,
+)
 
 
 @contextmanager
@@ -132,7 +142,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, _ON_PURPOSE):
+        if issubclass(category, _WARNINGS):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

@@ -34,7 +34,11 @@ Layer = Annotated[str | None, typer.Option("--layer", help="May be left out wher
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
 Layers = Annotated[
     list[str],
-    typer.Option("--layer", help="Name or pattern, such as encoder.layer.*.intermediate; again for each."),
+    typer.Option(
+        "--layer",
+        help="Name or pattern, such as encoder.layer.*.intermediate; again for each. NAME:input for what the layer is "
+        "given, NAME:call=0 for the first call of a layer that runs several times.",
+    ),
 ]
 Features = Annotated[
     list[str],

@@ -11,17 +11,21 @@ import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
-from txray.preferences.documents import WITHOUT_GROUP, counts_of, duplication, merged_documents
-from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.documents import WITHOUT_GROUP, counts_of, merged_documents
+from txray.preferences.dominance import wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
 _SAME = ("model", "reading", "exemplars", "selection")
-_PER_LAYER = ("selection", "layout", "shift")
+_READING = ("layout", "shift", "of", "call")
+"""Of what a manifest says of a layer: which activations they are."""
+_COUNTED = ("counted", "skipped")
+"""Of what a manifest says of a layer: what is added up. Everything else is the same of all stages."""
 _EXEMPLARS = 8
 """Kept per neuron where a stage does not say."""
 
@@ -95,6 +99,11 @@ def _require_same(first: Stage, other: Stage) -> None:
         for what in ("n_neurons", "folds", "selection"):
             if getattr(one, what) != getattr(two, what):
                 differ(f"layer {layer!r} has {what}", getattr(one, what), getattr(two, what))
+        accounts = [_of(stage.manifest, layer) for stage in (first, other)]
+        for what in _READING:
+            values = [account.get(what) for account in accounts]
+            if values[0] != values[1]:
+                differ(f"layer {layer!r} has {what}", *values)
     if not first.scales.equals(other.scales):
         raise ShapeError(
             f"cannot merge stage {other.name!r} into {first.name!r}: they were standardized differently; collect the "
@@ -171,7 +180,8 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
             "skipped": dict(
                 sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
             ),
-            **{key: _of(manifests[0], layer).get(key) for key in _PER_LAYER},
+            **{key: value for key, value in _of(manifests[0], layer).items() if key not in _COUNTED},
+            **({"random": True} if any(_of(manifest, layer).get("random") for manifest in manifests) else {}),
         }
         for layer in stages[0].layers
     }
@@ -183,7 +193,9 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": [*dominance(wins_of(collected, layers), layers), *duplication(corpus, words)],
+        "warnings": [
+            str(warning) for warning in stage_warnings(wins_of(collected, layers), layers, corpus, words)
+        ],
     }
 
 

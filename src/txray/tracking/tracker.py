@@ -19,6 +19,8 @@ from txray.errors import (
     DominanceWarning,
     DuplicateWarning,
     PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
     StageError,
     TrackingWarning,
     TxrayError,
@@ -344,7 +346,13 @@ class Tracker:
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
             if self._previous is not None:  # once is enough
-                for category in (DominanceWarning, DuplicateWarning, PowerWarning):
+                for category in (
+                    DominanceWarning,
+                    DuplicateWarning,
+                    PowerWarning,
+                    RandomPassWarning,
+                    RepeatedCallWarning,
+                ):
                     warnings.simplefilter("ignore", category)
             if known is not None and self._is_known(model, known):
                 stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
