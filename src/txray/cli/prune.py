@@ -195,8 +195,8 @@ def export(
     seed: options.Seed = 0,
 ) -> None:
     """Write the pruned model: smaller where it is one of txray's own, else as a mask file."""
-    from txray.capture.fingerprint import model_fingerprint
     from txray.models import RecurrentModel, TextModel, save_model
+    from txray.models.fingerprint import model_fingerprint
     from txray.pruning import compact, save_masks
     from txray.pruning.masking import Target
 

@@ -134,8 +134,8 @@ class Request:
 
     def _warn_of_other_models(self) -> None:
         """Say so where the stage was collected from another model of txray's; a head alone is no other model."""
-        from txray.capture.fingerprint import model_fingerprint
         from txray.models import RecurrentModel
+        from txray.models.fingerprint import model_fingerprint
 
         if self.stage is None or not isinstance(self.model, RecurrentModel):
             return

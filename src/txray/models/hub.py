@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from txray.errors import SnapshotError, TxrayError, UsageError
 from txray.extras import require
+from txray.identity import identity_of
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -198,6 +200,13 @@ class _Encoder:
         self._spaced = _wants_spaces(tokenizer)
         self._unknown = tokenizer.unk_token_id
         self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
+        rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
+        return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
 
     def __call__(self, words: Sequence[str]) -> Pieces:
         # Words that look like special tokens are text: "[SEP]" in a review ends nothing.

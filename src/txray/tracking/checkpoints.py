@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
+from txray.identity import derived, identity_of
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
 from txray.models.hub import CONFIG
 from txray.models.snapshot import MODEL
@@ -38,19 +38,21 @@ class Checkpoint:
         number: of steps or epochs that it had been trained for.
         load: reads it.
         scores: that the training wrote down.
+        base: fingerprint of what makes the model that the weights are put into, where the file does not tell.
     """
 
     path: Path
     number: int
     load: Load
     scores: Mapping[str, float] = field(default_factory=dict)
+    base: str = ""
 
     @property
     def source(self) -> str:
-        """Tells whether it is the same as before, without reading it: names, sizes and times of its files."""
+        """Tell whether it is the same as before without reading it: names, sizes, times, base."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
         told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        return f"{self.path.name}: {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+        return f"{self.path.name}: {derived(self.base, told)}"
 
 
 def find_checkpoints(
@@ -82,6 +84,7 @@ def find_checkpoints(
         raise UnknownNameError.of("unit", unit, UNITS)
     found: list[Checkpoint] = []
     chosen = unit
+    made_by = "" if base is None else identity_of(base, prefix)
     for path in map(Path, paths):
         if path.is_dir() and ((path / RUN_FILE).is_file() or (path / MODEL).is_file()):
             if chosen == "step":
@@ -92,7 +95,7 @@ def find_checkpoints(
         chosen = chosen or "step"
         for each in _expanded(path):
             if each.suffix == _LIGHTNING:
-                found.append(_of_lightning(each, chosen, base, prefix))
+                found.append(_of_lightning(each, chosen, base, prefix, made_by))
             else:
                 found.append(_of_transformers(each, chosen, first=not found))
     found.sort(key=lambda checkpoint: checkpoint.number)
@@ -163,7 +166,7 @@ def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
     return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"), scores)
 
 
-def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Checkpoint:
+def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str, made_by: str) -> Checkpoint:
     if base is None:
         raise UsageError(f"{file}: holds weights only; give base, the model that they are of")
     content = _read_lightning(file)
@@ -171,7 +174,8 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Che
     if type(number) is not int or number < 0:
         raise UsageError(f"{file}: does not tell its {unit}; leave it out")
     # Lightning counts the epoch that it is in: the checkpoint of its end is of one more.
-    return Checkpoint(file, number + (unit == "epoch"), partial(_with_weights, file, base, prefix))
+    number += unit == "epoch"
+    return Checkpoint(file, number, partial(_with_weights, file, base, prefix), base=made_by)
 
 
 def _read_lightning(file: Path) -> dict[str, Any]:
