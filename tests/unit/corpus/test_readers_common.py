@@ -43,8 +43,8 @@ def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
         ("wikitext", "headings, markup, version"),
         ("imdb", "none"),
         ("conllu", "unit"),
-        ("text", "unit, tokenized"),
-        ("jsonl", "ignore"),
+        ("text", "unit, tokenized, html"),
+        ("jsonl", "ignore, tokenized, html"),
     ],
 )
 def test_an_unknown_option_is_refused_with_those_there_are(write, format, options):  # noqa: A002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from txray.corpus.columns import Annotations
 from txray.corpus.corpus import Corpus
@@ -23,8 +23,10 @@ def read_hf(
     text: str | None = None,
     words: str | None = None,
     id: str | None = None,  # noqa: A002
-    label: str | None = None,
+    label: str | Literal[False] | None = None,
     annotations: Annotations = None,
+    tokenized: bool = False,
+    html: bool = False,
 ) -> Corpus:
     """A folder that `save_to_disk` of the package datasets wrote; needs that package.
 
@@ -34,7 +36,7 @@ def read_hf(
     Args:
         path: the folder.
         split: needed where the folder holds several.
-        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+        text, words, id, label, annotations, tokenized, html: see `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
@@ -56,7 +58,15 @@ def read_hf(
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
     dataset, name = _of_split(path, loaded, split)
     return from_dataset(
-        dataset, text=text, words=words, id=id, label=label, annotations=annotations, name=name
+        dataset,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        annotations=annotations,
+        tokenized=tokenized,
+        html=html,
+        name=name,
     )
 
 

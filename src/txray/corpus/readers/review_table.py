@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,19 +39,19 @@ class ReviewTable:
         next(self._rows(), None)
         return self
 
-    def of(self, label: str) -> Iterator[Review]:
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
         """One pass over the reviews with this label."""
         for number, line, row in self._rows():
-            value = row["label"].strip()
+            value = written_label(row["label"]) or ""
             if value not in _LABELS:
                 raise CorpusError(
-                    f"{self.source.where}, line {line}: label {value[:40]!r}; give pos or neg, or 1 or 0"
+                    f"{self.source.where}, line {line}: label {row['label'][:40]!r}; give pos or neg, or 1 or 0"
                 )
             if _LABELS[value] == label:
-                own = row.get("id", "").strip()
+                own = written_label(row.get("id", ""))
                 name = f"{self.source.stem}/{number:06d}"
                 yield Review(
-                    f"{name}/{own}" if own else name, row["text"], row.get("rating", "").strip() or None
+                    f"{name}/{own}" if own else name, row["text"], written_label(row.get("rating", ""))
                 )
 
     def fingerprint(self, **options: object) -> str:
