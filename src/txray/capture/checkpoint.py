@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from txray.errors import StageError, UsageError
+from txray.errors import StageError, UsageError, in_one_line
 from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
 from txray.preferences.state import below
@@ -135,7 +135,7 @@ class FolderCheckpoints:
             if described["format"] != _FORMAT or described["sha256"] != _digest(arrays):
                 raise ValueError("its checksum differs, or another version of txray wrote it")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            text = " ".join(str(error).split())
+            text = in_one_line(error)
             raise StageError(
                 f"{self._file}: damaged: {text}; remove {self._file.parent} and collect again"
             ) from error

@@ -12,7 +12,7 @@ from txray.capture.layout import Axes, DryRun, Layout, layout_of
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
 from txray.capture.site import Site
-from txray.errors import CaptureError, UsageError
+from txray.errors import CaptureError, UsageError, in_one_line
 from txray.models.text_model import TextModel
 
 _FIRST, _SECOND = (2, 11), (3, 17)
@@ -147,7 +147,7 @@ def _dry_run(
                 raise
             raise UsageError(
                 f"autocast={reader.settings['autocast']!r}: the model does not run in it on "
-                f"{device_of(reader.module)} ({' '.join(str(error).split())[:120]}); choose another, or leave it out"
+                f"{device_of(reader.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
             ) from error
         runs = {}
         for name in captured.layers():

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
-from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError
+from txray.errors import (
+    CaptureError,
+    TxrayError,
+    UnknownNameError,
+    UsageError,
+    in_one_line,
+)
 from txray.identity import derived, identity_of
 from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
@@ -263,7 +269,7 @@ class TextModelReader:
         except TxrayError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+            told = in_one_line(error)
             raise CaptureError(
                 f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
                 "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,4 +137,4 @@ def read_scores(file: Path | None) -> pl.DataFrame | None:
     try:
         return polars.read_csv(file) if file.suffix == ".csv" else polars.read_parquet(file)
     except polars.exceptions.PolarsError as error:
-        raise UsageError(f"{file}: is no table ({str(error).splitlines()[0]}); correct it") from error
+        raise UsageError(f"{file}: is no table ({in_one_line(error)}); correct it") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
-from txray.errors import TxrayError
+from txray.errors import TxrayError, in_one_line
 
 
 class NotReady(Exception):  # noqa: N818  # it is no error: the result is on its way
@@ -196,7 +196,7 @@ class Process:
                         else f"{request.told}: nothing was written to {request.out}"
                     )
         except (OSError, ValueError) as error:
-            told = " ".join(str(error).split())
+            told = in_one_line(error)
             self._end()
             return (
                 f"{request.told}: the process that does it cannot be talked to ({told}); reload to try again"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.extras import require
 from txray.identity import identity_of
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
@@ -324,7 +324,7 @@ def _reading(name: str | Path) -> Iterator[None]:
     except TxrayError:
         raise
     except Exception as error:  # a damaged folder fails in every way that there is
-        text = " ".join(str(error).split())[:300]
+        text = in_one_line(error, 300)
         raise SnapshotError(
             f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "
             f"{CONFIG}, model.safetensors and tokenizer.json, or a name on the hub"

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch import nn
+from torch import nn, serialization
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
@@ -26,6 +26,8 @@ from txray.training.run import RUN_FILE, load_run
 Load = Callable[[], "nn.Module | TextModel"]
 
 _LIGHTNING = ".ckpt"
+_LAST = re.compile(r"last(?:-v\d+)?\.ckpt")
+"""What Lightning calls a copy of the latest checkpoint (`ModelCheckpoint(save_last=True)`)."""
 _HUGGING_FACE = re.compile(r"checkpoint-(\d+)")
 
 
@@ -67,7 +69,7 @@ def find_checkpoints(
     Args:
         paths: folders of a training of txray, or of its epochs; folders `checkpoint-500` of transformers, or a folder
             of such, and before them, where wanted, the folder of the untrained model; files `.ckpt` of Lightning, or
-            a folder of such.
+            a folder of such, in which a `last.ckpt` of the same step as another one is left out.
         unit: what numbers them; by default epochs for txray's own, steps for the others.
         base: makes a model for Lightning's weights, which do not tell what they are of.
         prefix: of the names of these weights in a checkpoint of Lightning.
@@ -119,7 +121,16 @@ def _expanded(path: Path) -> list[Path]:
             f"{path}: no checkpoint; name snapshots of txray, folders checkpoint-500 of transformers, files .ckpt of "
             "Lightning, or a folder of such"
         )
-    return sorted(inside)
+    return [each for each in sorted(inside) if not _is_copy(each, inside)]
+
+
+def _is_copy(file: Path, files: Sequence[Path]) -> bool:
+    """Whether a file `last.ckpt` of Lightning is of the same step as another one beside it."""
+    if not _LAST.fullmatch(file.name):
+        return False
+    others = [other for other in files if other.suffix == _LIGHTNING and not _LAST.fullmatch(other.name)]
+    step = _read_lightning(file).get("global_step")
+    return any(_read_lightning(other).get("global_step") == step for other in others)
 
 
 def _of_txray(path: Path) -> list[Checkpoint]:
@@ -178,16 +189,39 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str, made_b
     return Checkpoint(file, number, partial(_with_weights, file, base, prefix), base=made_by)
 
 
+class _Unread:
+    """Stands for a value of any class but those that torch takes for safe, so that nothing of it runs."""
+
+    def __new__(cls, *arguments: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 def _read_lightning(file: Path) -> dict[str, Any]:
+    unread: list[str] = []
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        # Hyperparameters may hold anything, and are of no use here.
+        unread = sorted(serialization.get_unsafe_globals_in_checkpoint(file))
+        with serialization.safe_globals([(_Unread, name) for name in unread]):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         weights = content["state_dict"]
         if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights)):
             raise TypeError("no weights")
     except Exception as error:  # a file of anybody's, damaged in any way
+        if not unread:
+            raise SnapshotError(
+                f"{file}: no checkpoint of Lightning, or a damaged one ({in_one_line(error)}); leave it out"
+            ) from error
         raise SnapshotError(
-            f"{file}: no checkpoint of Lightning, or one that holds more than tensors and plain values, which could "
-            f"run code ({in_one_line(error)}); save it again with save_weights_only=True"
+            f"{file}: holds {', '.join(unread[:5])}{', ...' if len(unread) > 5 else ''} among its weights or "
+            f"hyperparameters, which is not read because it could run code ({in_one_line(error)}); train with "
+            "save_hyperparameters(ignore=[...]) for such values, or, if you trust the file, load it yourself and save "
+            "its entries state_dict, global_step and epoch alone"
         ) from error
     loaded: dict[str, Any] = content
     return loaded

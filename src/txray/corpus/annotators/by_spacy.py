@@ -11,7 +11,7 @@ from typing import Any
 
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError, in_one_line
 from txray.extras import package
 from txray.identity import derived, identity_of
 
@@ -145,7 +145,7 @@ def _loaded(nlp: str | Path) -> Any:
     try:
         return package("spacy", "annotators.spacy").load(nlp)
     except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise UsageError(
             f"spaCy pipeline '{nlp}': cannot be loaded ({reason[:200]}); install it, or name its folder"
         ) from error

@@ -9,7 +9,7 @@ from txray.corpus.columns import Annotations
 from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
-from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 from txray.extras import require
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
@@ -54,7 +54,7 @@ def read_hf(
         loaded = datasets.load_from_disk(str(path))
     # A damaged folder fails in as many ways as there are files in it.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
     dataset, name = _of_split(path, loaded, split)
     return from_dataset(

@@ -15,7 +15,7 @@ from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
 from txray.corpus.sources import kind_of, listed
-from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -187,7 +187,7 @@ def _parquet(file: Path) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        text = " ".join(str(error).split())
+        text = in_one_line(error)
         raise CorpusError(f"{file}: damaged, or no Parquet file ({text}); copy or write it again") from error
 
 

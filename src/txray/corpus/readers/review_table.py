@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from txray.corpus.readers.reviews import Review
 from txray.corpus.sources import MAX_LINE, Source, content_fingerprint
+from txray.corpus.values import written_label
 from txray.errors import CorpusError
 
 if TYPE_CHECKING:
