@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,15 @@ from txray.capture.compiled import uncompiled
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
-from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError
+from txray.errors import (
+    CaptureError,
+    TxrayError,
+    UnknownNameError,
+    UsageError,
+    in_one_line,
+)
+from txray.identity import derived, identity_of
+from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -87,6 +95,10 @@ class Reader(Protocol):
     def settings(self) -> dict[str, Any]:
         """How documents are read, as plain JSON values for the records."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of how documents become inputs and what code runs; see `txray.identity`."""
+
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """What a document becomes: an account of its words, and the inputs of the model."""
 
@@ -129,6 +141,14 @@ class RecurrentReader:
         self._model = model
         self._outputs = outputs
         self._lowered = [word.lower() for word in model.vocabulary.words]
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the words that the model knows and of the code that it runs."""
+        pooling = getattr(self._model, "pooling", None)
+        return derived(
+            computation_fingerprint(self._model), self._model.vocabulary.fingerprint, pooling, self._outputs
+        )
 
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document between two `<eos>`, one input however long it is."""
@@ -202,6 +222,14 @@ class TextModelReader:
         self._model = model
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of all that the text model says of reading, and of the code that the module runs."""
+        said = {each.name: getattr(self._model, each.name) for each in fields(self._model)}
+        for name in ("module", "name", "task", "classes"):
+            del said[name]
+        return derived(computation_fingerprint(self.module), identity_of(said))
+
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document's pieces, cut into inputs that the model can read."""
         return inputs(document, self._model.pieces(document.words), self._model)
@@ -242,7 +270,7 @@ class TextModelReader:
         except TxrayError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+            told = in_one_line(error)
             raise CaptureError(
                 f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
                 "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "

@@ -13,7 +13,6 @@ import polars as pl
 from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
 from txray.capture.estimate import as_size, require_memory
 from txray.capture.features import OUTPUT
-from txray.capture.fingerprint import model_fingerprint
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import sites_of
 from txray.capture.loop import Intake, run
@@ -22,6 +21,7 @@ from txray.capture.request import Request, Scales
 from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
+from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
 from txray.preferences.dominance import wins_of
 from txray.preferences.stage_warnings import stage_warnings
@@ -71,6 +71,7 @@ class Collection:
         return {
             "name": request.name,
             "model": self._fingerprint,
+            "reading code": self._reader.fingerprint,
             "corpus": corpus.fingerprint,
             "layers": [[site.layer, *site.described().values()] for site in self._sites],
             "features": list(request.features),

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
 
-from txray.corpus.annotators.by_word import Words
 from txray.corpus.document import Document
 from txray.errors import UsageError
 
 GroupFunction = Callable[[Document], str | int | None]
 """Gives the group of a document; None for one that depends on no other."""
-
-
-def function_fingerprint(function: GroupFunction) -> str:
-    """Return a hash of what decides the groups: the function's own `fingerprint`, or one of its source."""
-    own = getattr(function, "fingerprint", None)
-    return own if isinstance(own, str) else Words(cast(Callable[[Any], Any], function), "group").fingerprint
 
 
 def grouped(make: Callable[[], Document], function: GroupFunction) -> Document:

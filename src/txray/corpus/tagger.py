@@ -15,13 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray.corpus.corpus import Corpus, derived
+from txray.corpus.corpus import Corpus
 from txray.corpus.crf_file import labels_of
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
 from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_folder
+from txray.identity import derived
 from txray.progress import progress
 
 if TYPE_CHECKING:

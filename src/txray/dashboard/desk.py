@@ -16,7 +16,7 @@ from txray.dashboard.processes import Process, Request
 from txray.dashboard.results import Choices, Match, Pair, TagMass
 from txray.dashboard.stages import Library, Recent, StageFolder
 from txray.dashboard.work import TESTED, shared_layers
-from txray.errors import StageError, UnknownNameError
+from txray.errors import StageError, UnknownNameError, in_one_line
 from txray.transfer import CONFIDENT_STATES, SHOWN_STATES
 from txray.transfer.findings import tested_state
 
@@ -284,7 +284,7 @@ class Desk:
                 with suppress(OSError):
                     each.unlink()
             raise StageError(
-                f"{file}: cannot be read ({' '.join(str(error).split())}); reload to make it anew"
+                f"{file}: cannot be read ({in_one_line(error)}); reload to make it anew"
             ) from error
 
     def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Request:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
-from txray.errors import TxrayError
+from txray.errors import TxrayError, in_one_line
 from txray.safe_path import safe_environment
 
 
@@ -197,7 +197,7 @@ class Process:
                         else f"{request.told}: nothing was written to {request.out}"
                     )
         except (OSError, ValueError) as error:
-            told = " ".join(str(error).split())
+            told = in_one_line(error)
             self._end()
             return (
                 f"{request.told}: the process that does it cannot be talked to ({told}); reload to try again"

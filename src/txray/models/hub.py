@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.extras import require
+from txray.identity import identity_of
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -205,6 +207,13 @@ class _Encoder:
         self._unknown = tokenizer.unk_token_id
         self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
+        rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
+        return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
+
     def __call__(self, words: Sequence[str]) -> Pieces:
         # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
         encoded = self._tokenizer(
@@ -321,7 +330,7 @@ def _reading(name: str | Path) -> Iterator[None]:
     except TxrayError:
         raise
     except Exception as error:  # a damaged folder fails in every way that there is
-        text = " ".join(str(error).split())[:300]
+        text = in_one_line(error, 300)
         raise SnapshotError(
             f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "
             f"{CONFIG}, model.safetensors and tokenizer.json, or a name on the hub"

@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
-from txray.errors import StageError, TxrayError
+from txray.errors import StageError, TxrayError, in_one_line
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.documents import DOCUMENT_SCHEMA, as_documents
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA, as_exemplars
@@ -137,7 +137,7 @@ def _loaded(place: Path, *, rows: bool) -> Stage:
         TxrayError,
         pl.exceptions.PolarsError,
     ) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = in_one_line(error)
         raise StageError(f"stage folder {place}: cannot be read ({text}); collect the stage again") from error
 
 

@@ -173,7 +173,7 @@ def _find(path: Path, split: str | None) -> Source:
     if split is None and len(files) == 1:
         return file_source(files[0])
     wanted = known_split(path, split, SPLITS)
-    found = [file for file in files if plain_stem(file.name).endswith(wanted)]
+    found = [file for file in files if plain_stem(file.name).lower().endswith(wanted)]
     if not found:
         raise CorpusError(
             f"{path}: holds no file like xx-ud-{wanted}.conllu or .conllu.gz; give a treebank folder or file"

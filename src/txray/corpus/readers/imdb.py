@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,12 +14,10 @@ from txray.corpus.readers.review_files import ReviewArchive, ReviewFolder, is_ar
 from txray.corpus.readers.review_table import ReviewTable
 from txray.corpus.readers.reviews import LABELS, Review, Reviews
 from txray.corpus.sources import file_source, kind_of, listed, plain_stem
-from txray.corpus.tokenize import Tokenizer, has_words, tokenizer_name
+from txray.corpus.splitting import TextSplitter
 from txray.errors import CorpusError, UsageError
 
 SPLITS = {"train": "train", "test": "test"}
-
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def read_imdb(path: Path, split: str | None = None, *, group: str | None = None) -> Corpus:
@@ -33,7 +29,7 @@ def read_imdb(path: Path, split: str | None = None, *, group: str | None = None)
 
     The labels are `label`, `pos` or `neg`, and `rating`, 1 to 10, where it is known. `<br />` ends a
     sentence, HTML entities become characters, then the text is tokenised. Reviews without words are skipped
-    (reason `no words`).
+    (reason `no words`), and so are other files beside them.
 
     Args:
         path: the folder `aclImdb` (or the one around it); its `.tar.gz` or `.tar`, read without unpacking; a
@@ -48,29 +44,28 @@ def read_imdb(path: Path, split: str | None = None, *, group: str | None = None)
         UsageError: a split or column that does not exist, or a group where there are no columns.
     """
     reviews, name = _find(path, split, group)
-    tokenizer = Tokenizer()
+    splitter = TextSplitter(html=True)
 
-    def document(label: str, review: Review, text: str) -> Document:
-        words, starts = tokenizer(text)
+    def document(label: str, review: Review) -> Document:
+        words, starts = splitter(review.text)
         labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
         return Document(id=review.id, words=words, labels=labels, sentence_starts=starts, group=review.group)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
-        for label, review in _alternating(reviews):
-            text = html.unescape(_BREAK.sub("\n", review.text))
-            if has_words(text):
-                yield partial(document, label, review, text)
+        for label, review in _alternating(reviews, skipped):
+            if splitter.has_words(review.text):
+                yield partial(document, label, review)
             else:
                 skipped["no words"] += 1
 
     return Corpus.of_drafts(
-        f"imdb/{name}", drafts, fingerprint=lambda: reviews.fingerprint(rules=tokenizer_name())
+        f"imdb/{name}", drafts, fingerprint=lambda: reviews.fingerprint(rules=splitter.rules)
     )
 
 
-def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:
+def _alternating(reviews: Reviews, skipped: Counter[str]) -> Iterator[tuple[str, Review]]:
     """Label and review, from one cursor per label, in turn while both last."""
-    cursors = [(label, reviews.of(label)) for label in LABELS]
+    cursors = [(label, reviews.of(label, skipped)) for label in LABELS]
     while cursors:
         for label, cursor in tuple(cursors):
             review = next(cursor, None)
@@ -105,7 +100,10 @@ def _no_group(path: Path, group: str | None) -> None:
 
 def _table_in(folder: Path, split: str, group: str | None) -> ReviewTable:
     tables = [
-        file for pattern in ("*.csv", "*.csv.gz") for file in listed(folder, pattern) if split in file.name
+        file
+        for pattern in ("*.csv", "*.csv.gz")
+        for file in listed(folder, pattern)
+        if split in file.name.lower()
     ]
     if not tables:
         raise CorpusError(

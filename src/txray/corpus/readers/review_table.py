@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from txray.corpus.readers.reviews import Review
 from txray.corpus.sources import MAX_LINE, Source, content_fingerprint
+from txray.corpus.values import written_label
 from txray.errors import CorpusError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -39,22 +41,22 @@ class ReviewTable:
         next(self._rows(), None)
         return self
 
-    def of(self, label: str) -> Iterator[Review]:
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
         """One pass over the reviews with this label."""
         for number, line, row in self._rows():
-            value = row["label"].strip()
+            value = written_label(row["label"]) or ""
             if value not in _LABELS:
                 raise CorpusError(
-                    f"{self.source.where}, line {line}: label {value[:40]!r}; give pos or neg, or 1 or 0"
+                    f"{self.source.where}, line {line}: label {row['label'][:40]!r}; give pos or neg, or 1 or 0"
                 )
             if _LABELS[value] == label:
-                own = row.get("id", "").strip()
+                own = written_label(row.get("id", ""))
                 name = f"{self.source.stem}/{number:06d}"
                 yield Review(
                     f"{name}/{own}" if own else name,
                     row["text"],
-                    row.get("rating", "").strip() or None,
-                    None if self.group is None else row[self.group].strip() or None,
+                    written_label(row.get("rating", "")),
+                    None if self.group is None else written_label(row[self.group]),
                 )
 
     def fingerprint(self, **options: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,8 +30,8 @@ class Review:
 class Reviews(Protocol):
     """A collection of labelled reviews that can be read again and again."""
 
-    def of(self, label: str) -> Iterator[Review]:
-        """One pass over the reviews with this label, in the order stored.
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
+        """One pass over the reviews with this label, in the order stored; counts files that are left out.
 
         Raises:
             CorpusError: while reading: damaged, not UTF-8, malformed.
