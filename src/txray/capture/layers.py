@@ -17,7 +17,7 @@ from txray.capture.selection import Selection
 from txray.capture.site import Site
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
-from txray.preferences.stage_warnings import reading_warnings
+from txray.preferences.stage_warnings import layer_warnings
 
 _CALL, _INPUT = "call=", "input"
 """What may follow the name of a layer, behind a colon."""
@@ -186,7 +186,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 
 def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
     """Warn of calls that nobody chose, and of random forward passes, where no stage does."""
-    for warning in reading_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
+    for warning in layer_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
         warnings.warn(warning, stacklevel=stacklevel)
 
 

@@ -32,7 +32,12 @@ def stage_warnings(
 
 def reading_warnings(accounts: Accounts, corpus: Mapping[str, Any], words: int) -> Iterator[UserWarning]:
     """Yield the warnings about how layers and text were read, which do not depend on what was found."""
+    yield from layer_warnings(accounts)
     yield from map(DuplicateWarning, duplication(corpus, words))
+
+
+def layer_warnings(accounts: Accounts) -> Iterator[UserWarning]:
+    """Yield the warnings about how layers were read."""
     for layer, account in accounts.items():
         if account.get("call_assumed"):
             calls, call = account["calls"], account["call"]
