@@ -216,9 +216,13 @@ def test_end_to_end_to_a_report(family: str, folders: dict[str, Path], tmp_path:
 
 def test_decoders_of_both_sides_are_read_one_step_later(folders: dict[str, Path]) -> None:
     model = hugging_face(folders["t5"])
-    assert model.shifts == {"decoder": 1, "decoder.**": 1}
     names = {shape.name for shape in layer_shapes(model) if shape.layout}
     assert {"encoder.block.0", "decoder.block.0"} <= names
+    cross = "decoder.block.0.layer.1.EncDecAttention"
+    asked = ["encoder.block.0", "decoder.block.0", f"{cross}.q", f"{cross}.k"]
+    stage = collect(model, corpus_of(reviews(2)), asked, name="s")
+    # The keys of cross-attention are in the decoder, and of the encoder's positions.
+    assert [stage.manifest["layers"][layer]["shift"] for layer in asked] == [0, 1, 1, 0]
 
 
 def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, Path]) -> None:
