@@ -15,6 +15,7 @@
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
     ├── PowerWarning            tests that cannot find anything
+    ├── PaddingWarning          a model said to ignore padding that does not
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
 
@@ -99,6 +100,10 @@ class DominanceWarning(UserWarning):
 
 class PowerWarning(UserWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+
+
+class PaddingWarning(UserWarning):
+    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class ExposedWarning(UserWarning):

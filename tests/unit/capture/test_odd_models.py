@@ -254,7 +254,7 @@ def test_pieces_may_be_arrays() -> None:
 
 
 def test_a_dry_run_that_fails_says_so() -> None:
-    refused("failed on a dry run of padding \\(id 99\\)", Small(), "linear", text(LONG), padding=99)
+    refused(r"failed on a dry run of ids \[99, ", Small(), "linear", text(LONG), prefix=(99,))
 
 
 def test_pytorchs_own_encoder_with_a_mask_is_read_as_it_comes() -> None:
