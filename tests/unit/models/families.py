@@ -71,7 +71,7 @@ class Family:
         """Return a model in evaluation mode, the same each time; `head` is empty for the base model."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
-            return self._class(head)(self._config()).eval()
+            return _with_padding_seen(self._class(head)(self._config()).eval())
 
     def _class(self, head: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(transformers, self.name + (head or "Model"))
@@ -130,7 +130,7 @@ FAMILIES = (
     Family("ConvBert", {**_BERT, "embedding_size": 16}, (_CLASSIFY,), _ENCODER, 20, ignores_padding=False),
     Family(
         "Nystromformer",
-        {**_BERT, "segment_means_seq_len": 4, "num_landmarks": 2},
+        {**_BERT, "segment_means_seq_len": 2, "num_landmarks": 2, "conv_kernel_size": 5},
         (_CLASSIFY,),
         _ENCODER,
         20,
@@ -212,6 +212,14 @@ FAMILIES = (
 )
 
 
+def _with_padding_seen(module: Any) -> Any:
+    """Return the module, the embeddings of padding no longer zero, as those of other ids: so it cannot go unseen."""
+    for table in module.modules():
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None:
+            table.weight.data[table.padding_idx] = table.weight.data[3]
+    return module
+
+
 class _EncoderDecoder(Family):
     """An encoder and a decoder of different kinds, joined."""
 
@@ -230,7 +238,7 @@ class _EncoderDecoder(Family):
             )
         joined.config.decoder_start_token_id = 0
         joined.config.pad_token_id = 1
-        return joined.eval()
+        return _with_padding_seen(joined.eval())
 
 
 JOINED = _EncoderDecoder(

@@ -13,7 +13,7 @@ import torch
 from tests.unit.models.families import CASES, WORDS, Family, tokenizer
 from txray.capture import collect
 from txray.corpus import Corpus, Document
-from txray.models.adapter import from_transformers
+from txray.models import from_transformers
 from txray.preferences import Stage
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
@@ -76,8 +76,9 @@ def alone(family: Family, module: Any, prefix: str) -> dict[str, Pairs]:
             for layer in family.layers:
                 lag = int(layer.startswith("decoder.") and family.start is not None)
                 lag = 0 if layer.endswith(OF_THE_ENCODER) else lag
+                rows = outputs[layer].reshape(len(ids), -1).double()
                 for word, own in zip(words, steps, strict=True):
-                    strongest = outputs[layer][0, [step + lag for step in own]].double().max(dim=0).values
+                    strongest = rows[[step + lag for step in own]].max(dim=0).values
                     neuron = int(strongest.argmax())
                     if strongest[neuron] > 0:
                         found[layer][neuron, word].append(float(strongest[neuron]))
