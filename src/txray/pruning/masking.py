@@ -16,6 +16,7 @@ from txray.capture.layout import Layout
 from txray.capture.reading import reader_of
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
+from txray.models.base_model import base_prefix
 from txray.models.recurrent import RecurrentModel, RecurrentStack
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -233,10 +234,10 @@ def resolved(module: nn.Module, layer: str) -> str:
         UnknownNameError: no such layer.
         UsageError: a pattern that means several.
     """
-    prefix = getattr(module, "base_model_prefix", "")
+    within = base_prefix(module) + layer
     names = set(layer_names(module))
-    if layer not in names and prefix and f"{prefix}.{layer}" in names:
-        return f"{prefix}.{layer}"
+    if layer not in names and within in names:
+        return within
     found = matching_layers(module, [layer])
     if len(found) > 1:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,33 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WORDS = (
-    *(
-        "the film is good and the plot is new but the end was bad he saw it twice we did not like that one"
-    ).split(),
-    *("a b c d e f g h i j k l m n o p q r s t u v w x y z").split(),
+    *[
+        "the",
+        "film",
+        "is",
+        "good",
+        "and",
+        "the",
+        "plot",
+        "is",
+        "new",
+        "but",
+        "the",
+        "end",
+        "was",
+        "bad",
+        "he",
+        "saw",
+        "it",
+        "twice",
+        "we",
+        "did",
+        "not",
+        "like",
+        "that",
+        "one",
+    ],
+    *string.ascii_lowercase,
 )
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SIZE = 64
@@ -25,7 +49,7 @@ def tokenizer(**options: Any) -> transformers.PreTrainedTokenizerFast:
     pieces = [
         *SPECIAL,
         *dict.fromkeys(WORDS),
-        *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"[:10]),
+        *(f"##{letter}" for letter in string.ascii_lowercase[:10]),
     ]
     words = Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token="<unk>"))
     words.normalizer = normalizers.BertNormalizer()
