@@ -22,7 +22,13 @@ from txray.models.pieces import special_ids
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
-RUSSIAN = "\u0434\u0430 \u043d\u0435\u0442 \u0434\u043e\u0431\u0440\u044b\u0439 \u0434\u0435\u043d\u044c \u0444\u0438\u043b\u044c\u043c"
+RUSSIAN = (
+    "\u0434\u0430 "
+    "\u043d\u0435\u0442 "
+    "\u0434\u043e\u0431\u0440\u044b\u0439 "
+    "\u0434\u0435\u043d\u044c "
+    "\u0444\u0438\u043b\u044c\u043c"
+)
 
 
 def seen_by(model: TextModel, corpus: Corpus | None) -> list[Tensor]:

@@ -11,35 +11,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-WORDS = (
-    *[
-        "the",
-        "film",
-        "is",
-        "good",
-        "and",
-        "the",
-        "plot",
-        "is",
-        "new",
-        "but",
-        "the",
-        "end",
-        "was",
-        "bad",
-        "he",
-        "saw",
-        "it",
-        "twice",
-        "we",
-        "did",
-        "not",
-        "like",
-        "that",
-        "one",
-    ],
-    *string.ascii_lowercase,
+_SENTENCE = (
+    "the film is good and the plot is new but the end was bad he saw it twice we did not like that one"
 )
+WORDS = tuple(dict.fromkeys((*_SENTENCE.split(), *string.ascii_lowercase)))
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SIZE = 64
 
@@ -48,7 +23,7 @@ def tokenizer(**options: Any) -> transformers.PreTrainedTokenizerFast:
     """Return a tokenizer of few words and of letters, the same each time: `<s> words </s>`."""
     pieces = [
         *SPECIAL,
-        *dict.fromkeys(WORDS),
+        *WORDS,
         *(f"##{letter}" for letter in string.ascii_lowercase[:10]),
     ]
     words = Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token="<unk>"))
