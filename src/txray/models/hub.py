@@ -133,7 +133,7 @@ def _is_computed(module: Any, key: str) -> bool:
         for part in drawn.modules():
             part._is_hf_initialized = False
         for each in drawn.parameters():
-            each._is_hf_initialized = False  # type: ignore[attr-defined]
+            each._is_hf_initialized = False
         module._init_weights(drawn)
     constant = bool((weight == weight.reshape(-1)[:1]).all())
     return not constant and torch.equal(getattr(drawn, name), weight)
