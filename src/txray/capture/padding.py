@@ -144,7 +144,7 @@ def _lengths(model: TextModel) -> list[int]:
 
 
 def _type_of(model: TextModel) -> torch.dtype | None:
-    return next((each.dtype for each in model.module.parameters() if each.is_floating_point()), None)
+    return next((weight.dtype for weight in model.module.parameters() if weight.is_floating_point()), None)
 
 
 def _difference(one: Tensor, other: Tensor) -> float:

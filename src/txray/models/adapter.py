@@ -96,7 +96,7 @@ class _Call:
     def __init__(self, module: nn.Module, padding: int) -> None:
         pretrained = pretrained_in(module)
         parameters = inspect.signature(pretrained.forward).parameters
-        everything = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        everything = any(option.kind is option.VAR_KEYWORD for option in parameters.values())
         self.reads_both_sides = (
             bool(getattr(pretrained.config, "is_encoder_decoder", False))
             and "decoder_input_ids" in parameters
@@ -115,12 +115,22 @@ class _Call:
         if self._takes_mask:
             given["attention_mask"] = mask.long()
         if self.reads_both_sides:
-            start = config.decoder_start_token_id
-            first = torch.full_like(ids[:, :1], config.bos_token_id or 0 if start is None else start)
+            first = torch.full_like(ids[:, :1], _decoder_start(pretrained_in(module)))
             given["decoder_input_ids"] = torch.cat((first, ids[:, :-1]), dim=1)
             given["decoder_attention_mask"] = mask.long()
         with _padding_known(config, self._padding, len(ids)):
             return module(**given)
+
+
+def _decoder_start(pretrained: Any) -> int:
+    """Return the id that the decoder reads before the text; that of the beginning of texts where none is named."""
+    configs = (pretrained.config, getattr(pretrained, "generation_config", None))
+    named = [
+        getattr(config, name, None)
+        for name in ("decoder_start_token_id", "bos_token_id")
+        for config in configs
+    ]
+    return next((number for number in named if isinstance(number, int)), 0)
 
 
 @contextmanager
@@ -214,12 +224,10 @@ def _padding(tokenizer: Any, pretrained: Any, special: Sequence[int]) -> int:
     """
     configs = (pretrained.config, _text_config(pretrained.config))
     candidates = [*(getattr(config, "pad_token_id", None) for config in configs), tokenizer.pad_token_id]
-    candidates += [each for each in tokenizer.all_special_ids if each not in special]
+    candidates += [number for number in tokenizer.all_special_ids if number not in special]
     rows = _input_rows(pretrained)
-    fitting = (
-        each for each in candidates if isinstance(each, int) and each >= 0 and (rows is None or each < rows)
-    )
-    return next(fitting, 0)
+    ids = (number for number in candidates if isinstance(number, int) and number >= 0)
+    return next((number for number in ids if rows is None or number < rows), 0)
 
 
 def _input_rows(pretrained: Any) -> int | None:
@@ -256,5 +264,5 @@ def _limit(module: nn.Module, tokenizer: Any) -> int | None:
             padding, rows = getattr(table, "padding_idx", None), _rows_of(table)
             if "position" in name and padding is not None and rows is not None:
                 limits.append(rows - padding - 1)
-    usable = [each for each in limits if isinstance(each, int | float) and 1 <= each < 10**9]
+    usable = [limit for limit in limits if isinstance(limit, int | float) and 1 <= limit < 10**9]
     return int(min(usable, default=0)) or None

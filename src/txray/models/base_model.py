@@ -41,7 +41,7 @@ def base_model_of(module: nn.Module) -> Any:
 
 def name_within(module: nn.Module, part: nn.Module) -> str:
     """Return the name of a part of a module, as layers are named; empty where it is the module itself, or no part."""
-    return next((name for name, each in module.named_modules() if each is part), "")
+    return next((name for name, inner in module.named_modules() if inner is part), "")
 
 
 def base_prefix(module: nn.Module) -> str:
@@ -69,6 +69,6 @@ def input_device(module: nn.Module) -> torch.device:
 def _is_pretrained(module: nn.Module) -> bool:
     """Tell a model of transformers without importing transformers, which may not be installed."""
     return any(
-        each.__name__ == "PreTrainedModel" and each.__module__.startswith("transformers.")
-        for each in type(module).__mro__
+        parent.__name__ == "PreTrainedModel" and parent.__module__.startswith("transformers.")
+        for parent in type(module).__mro__
     )

@@ -132,8 +132,8 @@ def _is_computed(module: Any, key: str) -> bool:
         getattr(drawn, name).copy_(torch.rand_like(weight))
         for part in drawn.modules():
             part._is_hf_initialized = False
-        for each in drawn.parameters():
-            each._is_hf_initialized = False
+        for parameter in drawn.parameters():
+            parameter._is_hf_initialized = False
         module._init_weights(drawn)
     constant = bool((weight == weight.reshape(-1)[:1]).all())
     return not constant and torch.equal(getattr(drawn, name), weight)

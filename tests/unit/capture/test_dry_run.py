@@ -85,13 +85,13 @@ def test_sampling_leaves_the_complaints_to_the_reading() -> None:
 
 
 def russian() -> Any:
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = ["<pad>", "<s>"]
     trainer = trainers.BpeTrainer(vocab_size=40, special_tokens=special, show_progress=False)
-    made.train_from_iterator([RUSSIAN] * 5, trainer)
-    made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", bos_token="<s>")
+    bpe.train_from_iterator([RUSSIAN] * 5, trainer)
+    bpe.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", bos_token="<s>")
 
 
 def test_a_tokenizer_without_latin_letters_is_asked_in_its_own() -> None:
@@ -118,5 +118,5 @@ def test_special_ids_are_those_around_a_text() -> None:
 @pytest.mark.parametrize("name", ["Bart", "T5"])
 def test_heads_that_look_for_the_end_find_it(name: str) -> None:
     family = next(family for family in FAMILIES if family.name == name)
-    model = from_transformers(family.made("ForSequenceClassification"), tokenizer())
+    model = from_transformers(family.build("ForSequenceClassification"), tokenizer())
     assert "classification_head" in {shape.name for shape in layer_shapes(model)}

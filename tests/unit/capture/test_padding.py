@@ -102,7 +102,7 @@ def test_only_layers_that_are_read_are_asked() -> None:
 def test_whoever_insists_on_padding_is_warned() -> None:
     with pytest.warns(PaddingWarning, match="reads_padding=True, but padding changes layer 'rnn'") as caught:
         stage = read(seeded(TwoWay), reads_padding=True)
-    assert len([each for each in caught if each.category is PaddingWarning]) == 1
+    assert len([one for one in caught if one.category is PaddingWarning]) == 1
     assert batches_of(stage) == "padded (reads_padding=True)"
 
 

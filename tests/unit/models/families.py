@@ -66,15 +66,15 @@ class Family:
     ignores_padding: bool = True
     start: int | None = None
 
-    def made(self, head: str) -> Any:
+    def build(self, head: str) -> Any:
         """Return a model in evaluation mode, the same each time; `head` is empty for the base model."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
             return _with_padding_seen(self._class(head)(self._config()).eval())
 
     def _class(self, head: str) -> Callable[..., Any]:
-        found: Callable[..., Any] = getattr(transformers, self.name + (head or "Model"))
-        return found
+        model_class: Callable[..., Any] = getattr(transformers, self.name + (head or "Model"))
+        return model_class
 
     def _config(self) -> Any:
         ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
@@ -222,7 +222,7 @@ def _with_padding_seen(module: Any) -> Any:
 class _EncoderDecoder(Family):
     """An encoder and a decoder of different kinds, joined."""
 
-    def made(self, head: str) -> Any:
+    def build(self, head: str) -> Any:
         decoder = transformers.BertConfig(
             vocab_size=SIZE + 8,
             is_decoder=True,

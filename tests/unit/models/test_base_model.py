@@ -59,7 +59,7 @@ class PeftModel(nn.Module):
     ],
 )
 def test_wrapped_models_are_read_as_the_model_within(wrap: Any, before: str) -> None:
-    module = BART.made("ForConditionalGeneration")
+    module = BART.build("ForConditionalGeneration")
     expected = alone(BART, module, "model.")
     stage = collected(BART, wrap(module), before)
     for layer in BART.layers:
@@ -68,15 +68,15 @@ def test_wrapped_models_are_read_as_the_model_within(wrap: Any, before: str) -> 
 
 
 def test_base_models_and_their_names() -> None:
-    head = BART.made("ForConditionalGeneration")
+    head = BART.build("ForConditionalGeneration")
     assert base_model_of(head) is base_model_of(nn.DataParallel(head)) is head.model
     assert base_model_of(head.model) is head.model
-    assert [base_prefix(each) for each in (head, head.model, PeftModel(head))] == [
+    assert [base_prefix(module) for module in (head, head.model, PeftModel(head))] == [
         "model.",
         "",
         "base_model.model.model.",
     ]
-    joined = JOINED.made("")  # its decoder has a head, itself it has none
+    joined = JOINED.build("")  # its decoder has a head, itself it has none
     assert base_model_of(joined) is joined
     assert unwrapped(nn.DataParallel(nn.DataParallel(joined))) is joined
     plain = nn.Linear(2, 2)
@@ -88,7 +88,7 @@ def test_base_models_and_their_names() -> None:
 
 @pytest.mark.parametrize("wrap", [lambda module: module, PeftModel])
 def test_masks_name_layers_as_without_a_head(wrap: Any) -> None:
-    module = ROBERTA.made("ForSequenceClassification")
+    module = ROBERTA.build("ForSequenceClassification")
     model = from_transformers(wrap(module), tokenizer())
     seen: list[torch.Tensor] = []
     layer = module.roberta.encoder.layer[0].intermediate
@@ -103,7 +103,7 @@ def test_masks_name_layers_as_without_a_head(wrap: Any) -> None:
 
 def test_weights_on_disk_are_read_when_they_are_needed(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    module = ROBERTA.made("ForSequenceClassification")
+    module = ROBERTA.build("ForSequenceClassification")
     module.save_pretrained(tmp_path / "m")
     parts = {
         "roberta.embeddings": "disk",
@@ -144,7 +144,7 @@ def test_weights_in_one_process_of_fsdp_are_read() -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    module = ROBERTA.made("ForSequenceClassification")
+    module = ROBERTA.build("ForSequenceClassification")
     expected, fingerprint = alone(ROBERTA, module, "roberta."), model_fingerprint(module)
     fully_shard(module, mesh=init_device_mesh("cpu", (1,)))
     stage = collected(ROBERTA, module, "roberta.")
@@ -170,7 +170,7 @@ def test_weights_in_several_processes_are_refused() -> None:
 
 
 def test_saving_a_model_leaves_its_fingerprint(tmp_path: Path) -> None:
-    module = ROBERTA.made("ForSequenceClassification")
+    module = ROBERTA.build("ForSequenceClassification")
     before = model_fingerprint(module)
     module.save_pretrained(tmp_path / "m")
     again = transformers.RobertaForSequenceClassification.from_pretrained(tmp_path / "m")

@@ -65,7 +65,7 @@ def alone(family: Family, module: Any, prefix: str) -> dict[str, Pairs]:
     hooks = [
         module.get_submodule(prefix + layer).register_forward_hook(keep(layer)) for layer in family.layers
     ]
-    found: dict[str, Any] = {layer: defaultdict(list) for layer in family.layers}
+    values_of: dict[str, Any] = {layer: defaultdict(list) for layer in family.layers}
     for document in texts():
         for ids, words, steps in windows(document.words, family.limit):
             given = {"input_ids": torch.tensor([ids])}
@@ -81,12 +81,12 @@ def alone(family: Family, module: Any, prefix: str) -> dict[str, Pairs]:
                     strongest = rows[[step + lag for step in own]].max(dim=0).values
                     neuron = int(strongest.argmax())
                     if strongest[neuron] > 0:
-                        found[layer][neuron, word].append(float(strongest[neuron]))
+                        values_of[layer][neuron, word].append(float(strongest[neuron]))
     for hook in hooks:
         hook.remove()
     return {
         layer: {pair: (len(values), sum(values)) for pair, values in pairs.items()}
-        for layer, pairs in found.items()
+        for layer, pairs in values_of.items()
     }
 
 
@@ -116,9 +116,9 @@ def wrong_pairs(one: Pairs, other: Pairs) -> list[tuple[int, str]]:
     ]
 
 
-@pytest.mark.parametrize(("family", "head"), CASES, ids=lambda each: getattr(each, "name", each))
+@pytest.mark.parametrize(("family", "head"), CASES, ids=lambda case: getattr(case, "name", case))
 def test_words_are_credited_as_by_transformers_alone(family: Family, head: str) -> None:
-    module = family.made(head)
+    module = family.build(head)
     prefix = prefix_of(module, head)
     expected = alone(family, module, prefix)
     stage = collected(family, module, prefix)

@@ -472,6 +472,6 @@ def test_a_decoder_that_was_saved_alone_is_told_how_to_be_read(tmp_path: Path) -
 
 
 def test_a_joined_encoder_and_decoder_is_read_whole(tmp_path: Path) -> None:
-    folder = saved(JOINED.made(""), tmp_path / "joined", "bert")
+    folder = saved(JOINED.build(""), tmp_path / "joined", "bert")
     model = hugging_face(folder)
     assert (type(model.module).__name__, model.limit) == ("EncoderDecoderModel", 20)

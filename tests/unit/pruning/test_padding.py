@@ -52,7 +52,7 @@ def loss_of(logits: list[Tensor], corpus: Corpus) -> float:
 def test_a_decoder_that_classifies_finds_the_end_of_each_document(name: str, padding: int | None) -> None:
     """By the padding of the model: the tokenizer has none, or another."""
     family = next(family for family in FAMILIES if family.name == name)
-    module = family.made("ForSequenceClassification")
+    module = family.build("ForSequenceClassification")
     module.config.pad_token_id = padding
     with torch.no_grad():
         module.score.weight.mul_(100)
