@@ -139,7 +139,8 @@ class Doubled(Small):
     ("module", "layer"), [(Routed(), "experts.0"), (Squeezed(), "behind"), (Doubled(), "behind")]
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
-    refused(r"gave \(.*\) where the dry run makes \(.*\) expected", module, layer, text(LONG))
+    # The dry run may show it, because it reads real words, or the text.
+    refused(r"gives \(.*\) for 2 documents|gave \(.*\) where the dry run", module, layer, text(LONG))
 
 
 class Cached(Small):
