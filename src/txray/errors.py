@@ -18,6 +18,7 @@
     ├── RepeatedCallWarning     a layer that runs several times in a forward pass, of which one call was taken
     ├── RandomPassWarning       a forward pass that is not the same twice
     ├── PowerWarning            tests that cannot find anything
+    ├── PaddingWarning          a model said to ignore padding that does not
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
 
@@ -117,6 +118,10 @@ class RandomPassWarning(UserWarning):
 
 class PowerWarning(UserWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+
+
+class PaddingWarning(UserWarning):
+    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class ExposedWarning(UserWarning):

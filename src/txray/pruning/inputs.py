@@ -61,12 +61,22 @@ class Inputs:
         """Positions that are read in all."""
         return sum(map(len, self.ids))
 
-    def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Numbers of the inputs of each batch, alike in length."""
+    def batches(self, *, padded: bool = True) -> Iterator[NDArray[np.int64]]:
+        """Go through all inputs in batches.
+
+        Args:
+            padded: whether inputs of different length may share a batch.
+
+        Yields:
+            Numbers of the inputs of a batch, alike in length.
+        """
         lengths = np.array([len(each) for each in self.ids])
         batch: list[int] = []
         for number in np.argsort(-lengths, kind="stable").tolist():
-            if batch and (len(batch) + 1) * lengths[batch[0]] > _POSITIONS:
+            longest = lengths[batch[0]] if batch else 0
+            if batch and (
+                (len(batch) + 1) * longest > _POSITIONS or not (padded or lengths[number] == longest)
+            ):
                 yield np.array(batch)
                 batch = []
             batch.append(number)
