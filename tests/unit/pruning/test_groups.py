@@ -20,6 +20,7 @@ from tests.unit.pruning.builders import (
 )
 from txray import Corpus, Document, Pruning, prune
 from txray.errors import StageError, UsageError
+from txray.plots.metrics import caption_of_pruning
 from txray.pruning import Evaluator, NeuronSet, evaluator, load_pruning, pool
 from txray.pruning.bootstrap import bounds, group_numbers, resampled
 from txray.pruning.outcomes import Classified
@@ -139,6 +140,7 @@ def test_groups_of_one_change_nothing() -> None:
     for name in ("effects", "random", "resamples"):
         assert getattr(alone, name).equals(getattr(found, name))
     assert alone.summary == found.summary
+    assert "group" not in caption_of_pruning(found)
 
 
 def test_of_one_group_there_is_no_interval() -> None:
@@ -148,6 +150,7 @@ def test_of_one_group_there_is_no_interval() -> None:
     assert found.effects["change"].is_not_null().all()
     assert found.effects["change_low"].is_null().all()
     assert found.resamples.is_empty()
+    assert "test 20 documents in 1 group ·" in caption_of_pruning(found)
 
 
 def test_cutting_leaves_groups_as_they_are() -> None:
