@@ -20,10 +20,18 @@ def unwrapped(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, DataParallel | DistributedDataParallel):
             module = module.module
-        elif isinstance(compiled := module.__dict__.get("_modules", {}).get(_COMPILED), nn.Module):
-            module = compiled
-        else:
+            continue
+        children = module.__dict__.get("_modules")
+        compiled = children.get(_COMPILED) if isinstance(children, dict) else None  # TorchScript has no dict
+        if not isinstance(compiled, nn.Module):
             return module
+        module = compiled
+
+
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """Return the class that a module was written as; FSDP2 puts one of its own making in its place."""
+    bases = type(module).__bases__
+    return bases[1] if len(bases) == 2 and bases[0].__name__ == "FSDPModule" else type(module)
 
 
 def without_wrappers(name: str) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from txray.errors import UsageError
 from txray.identity import identity_of, tensor_bytes
-from txray.models.base_model import unwrapped, without_wrappers
+from txray.models.base_model import class_of, unwrapped, without_wrappers
 
 _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 """Of a configuration: where and by what it was saved; the numbers themselves tell their type."""
@@ -82,7 +82,7 @@ def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
 def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[object]:
     module = unwrapped(module)
     configured = configured or _configuration(module) is not None
-    yield type(module)
+    yield class_of(module)
     attributes = {} if configured else _attributes(module)
     yield {name: value for name, value in attributes.items() if not _is_plain(value)}
     for child in module.children():
@@ -104,7 +104,7 @@ def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -
     configuration = _configuration(module)
     configured = configured or configuration is not None
     plain = {} if configured else _plain_attributes(module)
-    yield repr((name, type(module).__name__, configuration, sorted(plain.items())))
+    yield repr((name, class_of(module).__name__, configuration, sorted(plain.items())))
     for key, child in module.named_children():
         yield from _structure(child, f"{name}.{key}", configured=configured)
 

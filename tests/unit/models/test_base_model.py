@@ -11,7 +11,6 @@ import pytest
 import torch
 import transformers
 from torch import nn
-from txray.capture.fingerprint import model_fingerprint
 
 from tests.unit.models.families import FAMILIES, JOINED, tokenizer
 from tests.unit.models.test_families import alone, collected, pairs_of, wrong_pairs
@@ -19,6 +18,7 @@ from txray import masked
 from txray.errors import UsageError
 from txray.models import from_transformers
 from txray.models.base_model import base_model_of, base_prefix, input_device, pretrained_in, unwrapped
+from txray.models.fingerprint import model_fingerprint
 from txray.pruning import Mask
 
 BART = next(family for family in FAMILIES if family.name == "Bart")
