@@ -101,10 +101,14 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
         ) from error
     model = load_snapshot(snapshot)
     documents = _documents(data)
+    # Whole articles: paragraphs of one article on both sides would resemble each other more than chance has it.
+    _, article = np.unique([document.fold_key for document in documents], return_inverse=True)
     for seed in range(RUNS):
-        order = np.random.default_rng(seed).permutation(len(documents))
+        order = np.random.default_rng(seed).permutation(article.max() + 1)
         halves = [
-            Corpus.from_documents("half", [documents[i] for i in half]).take(WORDS)
+            Corpus.from_documents(
+                "half", [documents[i] for i in np.flatnonzero(np.isin(article, half))]
+            ).take(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, features=KINDS, name="half") for half in halves)
