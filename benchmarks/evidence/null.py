@@ -102,13 +102,14 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
     model = load_snapshot(snapshot)
     documents = _documents(data)
     # Whole articles: paragraphs of one article on both sides would resemble each other more than chance has it.
-    _, article = np.unique([document.fold_key for document in documents], return_inverse=True)
+    articles: dict[int, list[Document]] = {}
+    for document in documents:
+        articles.setdefault(document.fold_key, []).append(document)
+    whole = list(articles.values())
     for seed in range(RUNS):
-        order = np.random.default_rng(seed).permutation(article.max() + 1)
+        order = np.random.default_rng(seed).permutation(len(whole))
         halves = [
-            Corpus.from_documents(
-                "half", [documents[i] for i in np.flatnonzero(np.isin(article, half))]
-            ).take(WORDS)
+            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, features=KINDS, name="half") for half in halves)
