@@ -21,6 +21,7 @@ TABLES: dict[str, Measured] = {
     "strata": planted.strata,
     "states": planted.states,
     "sizes": sizes.measured,
+    "layers": sizes.layers,
     "rates": rates.measured,
     "matching": matching.measured,
     "rankings": pruning.rankings,

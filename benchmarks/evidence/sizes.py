@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.evidence.tables import Table, percent
 from txray.preferences import Preferences, Tally
 from txray.preferences.preferences import Weight
-from txray.transfer.effect_size import effect_size
+from txray.transfer.effect_sizes import effect_size
 
 TRUTHS = (0.0, 0.3, 0.54, 0.8, 1.0)
 WINS = (30, 100, 300, 1_000, 3_000)
@@ -19,6 +19,9 @@ CHANGES = ("other words", "fewer of the same")
 NEURONS = 200
 FOLDS = 16
 _SEED = 20_261
+_LAYERS = 30
+_LAYER_NEURONS = 60
+_LAYER_WINS = (8, 1_500)
 _TOPIC = 30.0
 """How close the words that a neuron wins in one document are to its profile: smaller is more clustered."""
 
@@ -95,6 +98,30 @@ def stage(neurons: list[ChangedNeuron], side: str, wins: int, random: np.random.
     return tally.freeze(stage=side, layer="synthetic", feature="token", selection="max-1")
 
 
+def layers() -> Table:
+    """Return estimates and coverage of the distance of whole layers, whose neurons win more and less often."""
+    rows = []
+    for number, (weight, truth) in enumerate(product(WEIGHTS, TRUTHS)):
+        random = np.random.default_rng([_SEED, 1, number])
+        estimates, true, holds = [], [], []
+        for _ in range(_LAYERS):
+            neurons = [ChangedNeuron(CHANGES[0], truth, random) for _ in range(_LAYER_NEURONS)]
+            wins = np.exp(random.uniform(*np.log(_LAYER_WINS), _LAYER_NEURONS)).astype(int).tolist()
+            sizes = effect_size(*(stage(neurons, side, wins, random) for side in ("before", "after")), weight)
+            true.append(np.sqrt(np.mean([neuron.distance(weight) ** 2 for neuron in neurons])))
+            estimates.append(sizes.layer)
+            holds.append(sizes.layer_low <= true[-1] + 1e-9 and sizes.layer_high >= true[-1] - 1e-9)
+        row = [
+            f"`{weight}`",
+            f"{np.mean(true):.2f}",
+            f"{np.mean(estimates):.2f}",
+            percent(float(np.mean(holds)), 0),
+        ]
+        print(row, flush=True)
+        rows.append(row)
+    return Table(["weight", "true H", "corrected", "interval holds it"], rows)
+
+
 def measured() -> Table:
     """Return estimates and coverage for every kind of change, true size and number of wins."""
     rows = []
@@ -103,7 +130,7 @@ def measured() -> Table:
             continue  # the same as the other kind
         random = np.random.default_rng([_SEED, number])
         neurons = [ChangedNeuron(change, truth, random) for _ in range(NEURONS)]
-        sides = [stage(neurons, side, wins, random) for side in ("before", "after")]
+        sides = [stage(neurons, side, [wins] * NEURONS, random) for side in ("before", "after")]
         row = [change, f"{truth:g}", f"{wins:,}"]
         for weight in WEIGHTS:
             if change == CHANGES[1] and weight == "mean":

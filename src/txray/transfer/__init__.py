@@ -7,7 +7,7 @@ from txray.transfer.comparison import Comparison, compare
 from txray.transfer.concentration import gini, half_mass, share_of_top
 from txray.transfer.correlation import RankCorrelation, rank_correlation
 from txray.transfer.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
-from txray.transfer.effect_size import EffectSize, effect_size
+from txray.transfer.effect_sizes import EffectSize, effect_size
 from txray.transfer.findings import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
 from txray.transfer.layer_similarity import MEASURES, LayerSimilarity
 from txray.transfer.layers import layer_affinity

@@ -10,7 +10,7 @@ import polars as pl
 from txray.preferences.stage import Stage
 from txray.transfer.comparison import Comparison
 from txray.transfer.concentration import gini, half_mass
-from txray.transfer.effect_size import effect_size
+from txray.transfer.effect_sizes import effect_size
 from txray.transfer.findings import STATES
 from txray.transfer.pos_first import mass_match
 

@@ -15,7 +15,7 @@ from txray.errors import PowerWarning, UsageError
 from txray.transfer.absence import absence_p_values
 from txray.transfer.comparison import Comparison
 from txray.transfer.distances import Distance, require_distance
-from txray.transfer.effect_size import EffectSize
+from txray.transfer.effect_sizes import EffectSize
 from txray.transfer.findings import confident_state, is_significant
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.halves import Halves, matched_draws, split_in_halves

@@ -154,8 +154,9 @@ def _half_widths(
     """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
-    same documents. The spread of the estimates tells their standard error, and their mean, which lies off the estimate
-    from all folds as much as one fold more or less matters, an estimate of the bias that is left.
+    same documents. The spread of the estimates tells their standard error. Their mean lies off the estimate from all
+    folds, which tells the bias that is left: it widens the intervals of neurons, which would miss the truth of neurons
+    with few wins too often, and not that of the layer, to which such neurons add little.
     """
     first, second = splits
     n_splits = first.shape[1]
@@ -172,18 +173,25 @@ def _half_widths(
     ]
     whole = _mean_overlaps(Halves.of([draw], first, second, weight))
     return (
-        _half_width(_squared(*whole), _squared(*without)),
-        _half_width(_squared_of_layer(*whole), _squared_of_layer(*without)),
+        _half_width(_squared(*without), _squared(*whole)),
+        _half_width(_squared_of_layer(*without)),
     )
 
 
-def _half_width(whole: NDArray[np.float64], without: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (...) half widths from (...) estimates of all folds and (..., n_folds) of all but one."""
+def _half_width(
+    without: NDArray[np.float64], whole: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return (...) half widths.
+
+    Args:
+        without: (..., n_folds) estimates of all folds but one.
+        whole: (...) of all folds, where the bias is to count as well.
+    """
     n = without.shape[-1]
     centre = without.mean(axis=-1)
     # The jackknife: leaving out one of n shrinks deviations by n - 1.
     variance = (n - 1) / n * np.square(without - centre[..., None]).sum(axis=-1)
-    bias = (n - 1) * (centre - whole)
+    bias = 0 if whole is None else (n - 1) * (centre - whole)
     return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance + np.square(bias)))
 
 
