@@ -23,6 +23,7 @@ PAGES: Mapping[str, str] = {
 RANGES: Mapping[str, str] = {
     "hellinger_length": "Hellinger length",
     "hellinger": "Hellinger distance",
+    "distance": "distance drawn",
     "hellinger_sq_cv": "Change, H²",
     "z_score": "standard deviations above chance",
     "q_value": "q-value",
