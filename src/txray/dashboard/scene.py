@@ -86,7 +86,7 @@ class Scene:
 
     @cached_property
     def neurons(self) -> pl.DataFrame:
-        """One row per neuron of the layers that are looked at: `pair.neurons`, `distance` (that pictures show) and `picked`."""
+        """One row per neuron of the layers that are looked at: `pair.neurons`, `distance` (as drawn), `picked`."""
         table = self.pair.neurons
         rows = table if not self.view.layer else table.filter(pl.col("layer") == self.view.layer)
         rows = rows.with_columns(distance=pl.col(self.distance.column))
