@@ -15,6 +15,7 @@
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
     ├── PowerWarning            tests that cannot find anything
+    ├── ChanceWarning           a model to be pruned that is not better than chance
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
 
@@ -99,6 +100,10 @@ class DominanceWarning(UserWarning):
 
 class PowerWarning(UserWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+
+
+class ChanceWarning(UserWarning):
+    """A model that is not better than chance, so that changes of its metrics mean nothing; the text names both."""
 
 
 class ExposedWarning(UserWarning):

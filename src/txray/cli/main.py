@@ -30,7 +30,14 @@ from txray.cli import (
     timeline,
     train,
 )
-from txray.errors import DominanceWarning, ExposedWarning, PowerWarning, TrackingWarning, TxrayError
+from txray.errors import (
+    ChanceWarning,
+    DominanceWarning,
+    ExposedWarning,
+    PowerWarning,
+    TrackingWarning,
+    TxrayError,
+)
 from txray.printable import printable
 
 app = typer.Typer(
@@ -116,13 +123,16 @@ def _exit_code(arguments: list[str] | None) -> int:
         return _unexpected(error)
 
 
+_OWN_WARNINGS = (DominanceWarning, PowerWarning, ChanceWarning, ExposedWarning, TrackingWarning)
+
+
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Show what txray warns of as it shows errors; other libraries' warnings stay as they are."""
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, DominanceWarning | PowerWarning | ExposedWarning | TrackingWarning):
+        if issubclass(category, _OWN_WARNINGS):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

@@ -75,8 +75,9 @@ def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) 
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
         f"{markdown(table)}\n"
         f"## What is more than chance\n\nAt 5 % false discoveries; means are over shared neurons.\n\n{chance}\n"
-        "## Pruning\n\nIntervals are of 95 %, over reviews; those against random sets are of the difference to one "
-        f"more random set.\n\n{pruning}\n"
+        "## Pruning\n\nIntervals are of 95%, over reviews; those against random sets are of the difference to one "
+        "more random set. Verdicts are corrected for the sets and texts of the table (Benjamini-Hochberg)."
+        f"\n\n{pruning}\n"
         f"## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from txray.errors import UnknownNameError
 from txray.plots.text import count, hover, plural, visible
+from txray.pruning.chance import chance_note, levels_of
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -75,6 +76,22 @@ def story(row: Mapping[str, Any], metric: str) -> str:
             f"{told('versus_random_high')}): {VERDICTS[row['verdict']]}"
         )
     return hover(f"{visible(row['set'])}, {visible(row['split'])}", *lines)
+
+
+def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
+    """Return a clause for a title where the whole model is not better than chance; empty where it is.
+
+    Args:
+        pruning: of `txray.prune`.
+        metric: that is drawn.
+        splits: texts that are drawn.
+    """
+    notes = [
+        f"on {visible(split)} {note}"
+        for split in splits
+        if (note := chance_note(levels_of(pruning.summary["texts"].get(split, {})), metric))
+    ]
+    return f"; {'; '.join(notes)}" if notes else ""
 
 
 def caption_of_pruning(pruning: Pruning) -> str:

@@ -131,7 +131,16 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
             [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
         ),
         pl.DataFrame(schema=RESAMPLES),
-        {"random": 1},
+        {
+            "random": 1,
+            "texts": {
+                "test": {
+                    "chance": {
+                        "auroc": {"value": 0.52, "chance": 0.5, "low": -0.04, "high": 0.08, "above": False}
+                    }
+                }
+            },
+        },
     )
 
 
@@ -146,6 +155,7 @@ def test_effects_of_pruning_are_those_of_the_neurons_own_sets(layer: str, desk: 
         assert "-0.25" not in text
     else:
         # Without a layer the page is about the first.
+        assert "On test the whole model is not better than chance: AUROC 0.520, by chance 0.500" in text
         assert "a<b> 2 <i>f1 -0.250 (-0.350 to -0.150) worse" in text
         assert "d 2 <i>f1 – –" in text
         assert "+0.125" not in text
