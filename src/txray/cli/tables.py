@@ -71,8 +71,5 @@ def print_timeline(found: Timeline) -> None:
     for name in found.steps:
         for score in found.scores:
             given = found.correlation(score, name)
-            if given.rho is not None and given.p_value is not None:
-                typer.echo(
-                    f"layer {name}: rank correlation of change with change of {score} {given.rho:.2f} "
-                    f"(p = {given.p_value:.2g}), {given.without_trend}"
-                )
+            if given.rho is not None:
+                typer.echo(f"layer {name}: {given.finding('neuron change', f'{score} change')}")

@@ -17,7 +17,7 @@ from txray.plots.frame import caption_of_steps, dress, kind_noun, linear_axis, l
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
-from txray.plots.text import figure_of, hover, plural, visible
+from txray.plots.text import count, hover, plural, visible
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
@@ -207,11 +207,13 @@ def _over_stages(
 def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
     first, last = (visible(name) for name in (timeline.names[0], timeline.names[-1]))
     if score is not None:
-        found = timeline.correlation(score, layer)
-        if found.rho is not None and found.p_value is not None:
+        correlation = timeline.correlation(score, layer)
+        if correlation.rho is not None:
             return (
-                f"From {first} to {last}, the changes of neurons and of {visible(score)} have a rank correlation of "
-                f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {found.without_trend}"
+                f"From {first} to {last}, {correlation.finding('neuron change', f'{visible(score)} change')}"
             )
-    preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]
-    return f"{preferred[0]} neurons are preferred in {first}, {preferred[-1]} in {last}"
+    stages = timeline.stages.filter(pl.col("layer") == layer)
+    return (
+        f"{count(stages['preferred'][0])} of {plural(stages['neurons'][0], 'neuron')} are in use in {first}, "
+        f"{count(stages['preferred'][-1])} in {last}"
+    )

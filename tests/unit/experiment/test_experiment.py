@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import false_discovery_control
 
 from tests.unit.experiment.tiny import TINY
 from txray.errors import CorpusError, UsageError
@@ -58,13 +59,11 @@ def test_of_many_epochs_some_are_followed_evenly_spread() -> None:
 
 
 def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row], epochs: Timeline) -> None:
-    key = "rank correlation of change and change of perplexity, by epoch (p) / without the common trend"
+    key = "rank correlation of neuron change and perplexity change, by epoch"
     found = epochs.correlation("perplexity")
-    assert (
-        table[key].ours == "-" if found.rho is None else table[key].ours.startswith(f"{found.rho:.2f} (p = ")
-    )
-    closer = (epochs.stages["pos_divergence"] < epochs.stages["pos_shuffled_low"]).sum()
-    key = "POS: epochs in which mass follows tags more closely than exchanged tags"
+    assert found.rho is None or f"(rho = {found.rho:.2f}, p = {found.p_value:.2g}, " in table[key].ours
+    closer = int((false_discovery_control(epochs.stages["pos_p_value"].to_numpy()) <= 0.05).sum())
+    key = "POS: epochs in which mass tracks tags significantly better than shuffled tags (5% FDR)"
     assert table[key].ours == f"{closer} of 4"
     steps = epochs.changes.filter(pl.col("reference") == "previous")
     first, last = steps.row(0, named=True), steps.row(-1, named=True)

@@ -99,9 +99,10 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
 def test_the_title_tells_the_correlation(line: Timeline) -> None:
     found = line.correlation("perplexity")
     assert found.rho is not None
-    assert f"rank correlation of {found.rho:.2f}" in title_of(plots.timeline(line)).replace("<br>", " ")
+    title = title_of(plots.timeline(line)).replace("<br>", " ")
+    assert found.finding("neuron change", "perplexity change") in title
     bare = replace(line, scores=())
-    assert title_of(plots.timeline(bare)).startswith("28 neurons are preferred in untrained, 39 in epoch-03")
+    assert title_of(plots.timeline(bare)).startswith("28 of 40 neurons are in use in untrained, 39 in")
     with pytest.raises(UnknownNameError, match="score"):
         plots.timeline(line, score="loss")
 
@@ -120,12 +121,25 @@ def test_without_tests_and_tags_there_are_fewer_panels(text: Text) -> None:
 def test_parts_of_speech_stand_beside_band_and_untrained_model(line: Timeline) -> None:
     traces = {trace.name: trace for trace in plots.pos_first(line).data}
     np.testing.assert_array_equal(traces["parts of speech"].y, line.stages["pos_divergence"].to_numpy())
-    band = traces["tags exchanged among words of like frequency, 95 % of draws"]
+    band = traces["frequency-matched shuffle of tags, 95% of shuffles"]
     np.testing.assert_array_equal(band.y[:4], line.stages["pos_shuffled_high"].to_numpy())
     np.testing.assert_array_equal(band.y[4:], line.stages["pos_shuffled_low"].to_numpy()[::-1])
     assert set(traces["untrained model"].y) == {line.stages["pos_divergence"][0]}
-    closer = int((line.stages["pos_divergence"] < line.stages["pos_shuffled_low"]).sum())
-    assert numbers_in(title_of(plots.pos_first(line)))[:2] == [closer, 4]
+
+
+@pytest.mark.parametrize(
+    ("p_value", "closer"), [((0.005, 0.9, 0.9, 0.9), 1), ((0.03, 0.9, 0.9, 0.9), 0), ((0.01,) * 4, 4)]
+)
+def test_stages_that_track_parts_of_speech_are_counted_corrected(
+    line: Timeline, p_value: tuple[float, ...], closer: int
+) -> None:
+    drawn = replace(line, stages=line.stages.with_columns(pos_p_value=pl.Series(p_value)))
+    title = title_of(plots.pos_first(drawn))
+    assert (f"significantly better than shuffled tags at {closer} of 4 stages" in title) == (closer > 0)
+    assert ("no better than shuffled tags at any of 4 stages" in title) == (closer == 0)
+    last = line.stages.row(-1, named=True)
+    names = ("pos_divergence", "pos_shuffled", "pos_shuffled_low", "pos_shuffled_high")
+    assert [round(number, 4) for number in numbers_in(title)[-4:]] == [round(last[name], 4) for name in names]
 
 
 def test_the_matrix_of_stages_names_the_farthest(line: Timeline) -> None:
