@@ -29,11 +29,15 @@ def headline(scene: Scene) -> list[Any]:
     tested = neurons.filter(pl.col("q_value").is_not_null())
     if scene.pair.tested:
         changed = int((tested["q_value"] <= scene.desk.choices.level).sum())
-        facts.append(html.Div([html.Dt("changed, of shared"), html.Dd(count(changed))]))
-    shared = neurons.filter(pl.col("state") == "shared")
-    if len(shared):
-        mean = float(shared["hellinger"].to_numpy().mean())
-        facts.append(html.Div([html.Dt("mean Hellinger distance"), html.Dd(f"{mean:.2f}")]))
+        facts.append(html.Div([html.Dt(f"changed, of {count(len(tested))} tested"), html.Dd(count(changed))]))
+    distance = scene.distance
+    compared = distance.rows(scene.shared)
+    if len(compared):
+        mean = float(compared[distance.column].to_numpy().mean())
+        facts.append(html.Div([html.Dt(f"mean {distance.name}"), html.Dd(f"{mean:.2f}")]))
+    if len(compared) and distance.null is not None:
+        mean = float(compared[distance.null].to_numpy().mean())
+        facts.append(html.Div([html.Dt("the same if nothing had changed"), html.Dd(f"{mean:.2f}")]))
     return [
         html.H2(
             [

@@ -15,10 +15,10 @@ from txray.dashboard.results import Pair
 from txray.dashboard.stages import StageFolder
 from txray.dashboard.view import View
 from txray.errors import UnknownNameError
-from txray.plots.distance import PLAIN, ShownDistance, matched_distance
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
+from txray.transfer.shown_distance import PLAIN, ShownDistance, matched_distance
 
 
 @dataclass(frozen=True, eq=False)

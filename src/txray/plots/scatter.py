@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.distance import PLAIN, DistanceShown, ShownDistance, shown_distance
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
+from txray.transfer.shown_distance import PLAIN, DistanceShown, ShownDistance, shown_distance
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison

@@ -12,6 +12,7 @@ from txray.plots.frame import kind_noun
 from txray.plots.text import count, percent, plural, visible
 from txray.transfer import STATES, Comparison
 from txray.transfer.concentration import half_mass
+from txray.transfer.shown_distance import shown_distance
 
 
 def headline(comparison: Comparison) -> str:
@@ -24,7 +25,7 @@ def headline(comparison: Comparison) -> str:
     layer = visible(comparison.after.layer)
     summary, noun = comparison.summary, kind_noun(comparison.after.feature)
     numbers = "\n".join(
-        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in _numbers(summary, noun)
+        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in _numbers(comparison, noun)
     )
     sentences = " ".join(_sentences(comparison, before, after))
     return (
@@ -35,17 +36,24 @@ def headline(comparison: Comparison) -> str:
     )
 
 
-def _numbers(summary: Mapping[str, Any], noun: str) -> list[tuple[str, str]]:
+def _numbers(comparison: Comparison, noun: str) -> list[tuple[str, str]]:
     """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
+    summary = comparison.summary
     numbers = [
         (f'<span class="dot {state}"></span>{state}', count(number))
         for state, number in _states(summary).items()
         if number
     ]
     if summary.get("tested"):
-        numbers.append(("changed, of shared", count(summary["changed"])))
-    if summary["mean_hellinger"] is not None:
-        numbers.append(("mean Hellinger distance", f"{summary['mean_hellinger']:.2f}"))
+        numbers.append((f"changed, of {count(summary['tested'])} tested", count(summary["changed"])))
+    distance = shown_distance(comparison)
+    compared = distance.rows(comparison.neurons)
+    if len(compared):
+        numbers.append((f"mean {distance.name}", f"{compared[distance.column].to_numpy().mean():.2f}"))
+    if len(compared) and distance.null is not None:
+        numbers.append(
+            ("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}")
+        )
     if summary["length_change_shared"] is not None:
         numbers.append((f"{escape(noun)}s per shared neuron", _signed(summary["length_change_shared"])))
     return numbers

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from txray.notebook import card, table
+from txray.transfer.shown_distance import shown_distance
 
 if TYPE_CHECKING:
     from txray.preferences import Preferences
@@ -31,15 +32,19 @@ def comparison_html(comparison: Comparison) -> str:
             f"false discoveries; {summary['confident_avoided']:,} avoided and {summary['confident_gained']:,} gained "
             "are more than chance."
         )
-    if summary["mean_hellinger"] is not None:
-        sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
+    distance = shown_distance(comparison)
+    compared = distance.rows(comparison.neurons)
+    if len(compared):
+        sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
     order = "hellinger_sq_cv" if comparison.tested else "hellinger"
     changed = (
         comparison.neurons.filter(pl.col("state") == "shared")
         .sort(order, descending=True, nulls_last=True)
         .head(_NEURONS)
     )
-    columns = ["neuron", "hellinger", *(["hellinger_sq_cv", "q_value"] if comparison.tested else [])]
+    columns = ["neuron", distance.column]
+    if distance.null is not None:
+        columns += [distance.null, "hellinger_sq_cv", "q_value"]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
@@ -47,7 +52,12 @@ def comparison_html(comparison: Comparison) -> str:
         (*row.values(), before[row["neuron"]], after[row["neuron"]])
         for row in changed.select(columns).iter_rows(named=True)
     ]
-    names = {"hellinger": "Hellinger distance", "hellinger_sq_cv": "change, H²", "q_value": "q-value"}
+    names = {
+        distance.column: distance.name,
+        distance.null: "if nothing had changed",
+        "hellinger_sq_cv": "change, H²",
+        "q_value": "q-value",
+    }
     headings = [names.get(name, name) for name in columns]
     told = table(
         "Neurons that changed most, and what they prefer",
@@ -65,7 +75,7 @@ def timeline_html(timeline: Timeline) -> str:
         "layer",
         "stage",
         "preferred",
-        "mean length",
+        "mean length (of preferred neurons)",
         *timeline.scores,
         "change, H²",
         "changed, of shared",

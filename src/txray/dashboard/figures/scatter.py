@@ -10,10 +10,10 @@ from txray.dashboard.figures.drawing import Drawing
 from txray.dashboard.figures.marks import fading, sample, stories
 from txray.dashboard.scene import Scene
 from txray.plots import theme
-from txray.plots.distance import PLAIN, ShownDistance
 from txray.plots.frame import log_axis, say
 from txray.plots.scatter import CHANGES, crowding, noise_line
 from txray.plots.text import count, markup, plural, visible
+from txray.transfer.shown_distance import PLAIN, ShownDistance
 
 BRUSH = ("hellinger_length", "distance")
 """Columns along the axes."""

@@ -1,10 +1,10 @@
-"""Which distance of a comparison a figure shows, and the reference that was estimated in the same way."""
+"""Which distance of a comparison is shown to people, and the reference that was estimated in the same way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -55,11 +55,22 @@ class ShownDistance:
         Args:
             neurons: rows of a comparison, at least one of which has the distance.
         """
+        return self._summed_up("median", np.median, neurons)
+
+    def means(self, neurons: pl.DataFrame) -> str:
+        """Return the mean distance in words, with that of the same neurons if nothing had changed.
+
+        Args:
+            neurons: rows of a comparison, at least one of which has the distance.
+        """
+        return self._summed_up("mean", np.mean, neurons)
+
+    def _summed_up(self, what: str, measure: Callable[..., np.floating[Any]], neurons: pl.DataFrame) -> str:
         rows = self.rows(neurons)
-        sentence = f"median {self.name} {np.median(rows[self.column].to_numpy()):.2f}"
+        clause = f"{what} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
         if self.null is None:
-            return sentence
-        return f"{sentence}, {np.median(rows[self.null].to_numpy()):.2f} if nothing had changed"
+            return clause
+        return f"{clause}, {measure(rows[self.null].to_numpy()):.2f} if nothing had changed"
 
 
 PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])
