@@ -55,7 +55,12 @@ def _numbers(comparison: Comparison, noun: str) -> list[tuple[str, str]]:
             ("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}")
         )
     if summary["length_change_shared"] is not None:
-        numbers.append((f"{escape(noun)}s per shared neuron", _signed(summary["length_change_shared"])))
+        shared = comparison.neurons.filter(pl.col("state") == "shared")
+        name, change = f"{escape(noun)}s per shared neuron", summary["length_change_shared"]
+        if comparison.tested:
+            sums = [shared[f"rarefied_length_{side}"].to_numpy().sum() for side in ("before", "after")]
+            name, change = f"{name} at equal numbers of wins", float(sums[1] / sums[0]) - 1
+        numbers.append((name, _signed(change)))
     return numbers
 
 
