@@ -164,19 +164,23 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
 
 
 def _finding(comparison: Comparison, gained: int) -> str:
-    after = comparison.neurons["mass_after"]
-    total = float(after.sum())
+    after = visible(comparison.after.stage)
+    total = float(comparison.neurons["mass_after"].sum())
     if gained == 0 or total == 0:
-        return f"No neuron is gained from {visible(comparison.before.stage)} to {visible(comparison.after.stage)}"
-    mass = float(comparison.neurons.filter(pl.col("state") == "gained")["mass_after"].sum())
-    verb = "neuron is" if gained == 1 else "neurons are"
-    found = (
-        f"{count(gained)} of {count(len(comparison.neurons))} {verb} gained in {visible(comparison.after.stage)}, "
-        f"with {percent(mass / total)} of its activation mass"
+        return f"No neuron is gained from {visible(comparison.before.stage)} to {after}"
+    neurons = comparison.neurons.filter(pl.col("state") == "gained")
+    n_all = count(len(comparison.neurons))
+    if not comparison.tested:
+        share = percent(float(neurons["mass_after"].sum()) / total)
+        verb = "neuron is" if gained == 1 else "neurons are"
+        return f"{count(gained)} of {n_all} {verb} gained in {after}, with {share} of its activation mass; not tested"
+    significant = neurons.filter(pl.col("confident_state") == "gained")
+    share = percent(float(significant["mass_after"].sum()) / total)
+    return (
+        f"{count(len(significant))} of {n_all} neurons are gained significantly in {after} "
+        f"({100 * comparison.summary['level']:g}% FDR), with {share} of its activation mass; "
+        f"{count(gained - len(significant))} more undecided"
     )
-    if comparison.tested:
-        found += f"; {count(int(comparison.summary['confident_gained']))} more than chance"
-    return found
 
 
 def _cell(names: list[str], length: int) -> list[str]:

@@ -16,6 +16,7 @@ from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
+from txray.transfer.shown_distance import PLAIN
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
@@ -290,5 +291,9 @@ def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weigh
     if len(tokens) > 1 and len(neuron.tokens[0]) and len(neuron.tokens[-1]):
         first, last = tokens[0].distributions(weight), tokens[-1].distributions(weight)
         distance = hellinger(first, last)[neuron.index]
-        text += f"; Hellinger distance {distance:.2f} from {visible(neuron.stages[0])} to {visible(neuron.stages[-1])}"
+        wins = [int(side.wins()[neuron.index]) for side in (tokens[0], tokens[-1])]
+        text += (
+            f"; {PLAIN.name} {distance:.2f} from {visible(neuron.stages[0])} to {visible(neuron.stages[-1])} "
+            f"({count(wins[0])} and {plural(wins[1], 'win')}, not tested)"
+        )
     return text

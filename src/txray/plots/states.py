@@ -91,7 +91,7 @@ def states(*comparisons: Comparison) -> go.Figure:
         figure,
         title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} stay preferred from "
         f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(avoided)} avoided, "
-        f"{count(gained)} gained" + (f", {count(unsure)} unsure" if last.tested else ""),
+        f"{count(gained)} gained" + (f", {count(unsure)} undecided" if last.tested else "; not tested"),
         subtitle="State of every neuron of the layer between two stages",
         caption=caption_of_steps(comparisons),
         plot_height=max(150, _ROW * len(comparisons)),

@@ -121,7 +121,7 @@ def volcano_picture(comparison: Comparison) -> list[Picture]:
 
     if not comparison.tested:
         return []
-    caption = "Right: moved far. Up: surely more than chance. Click a neuron to see what it prefers."
+    caption = "Further right: larger change. Higher: more certain. Click a neuron to see what it prefers."
     return [Picture(plots.volcano(comparison), caption, comparison)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -131,6 +132,12 @@ def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     colors = table.cells.font.color[0]
     assert list(colors) == [theme.INK] * 4 + [theme.FAINT] * 2
     assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [False] * 4 + [True] * 2
+    title = title_of(plots.gained_table(comparison, 3))
+    mass = comparison.neurons.filter((pl.col("state") == "gained") & ~doubtful)["mass_after"].sum()
+    share = 100 * mass / comparison.neurons["mass_after"].sum()
+    assert title.startswith("4 of 40 neurons are gained significantly in b (5% FDR)")
+    assert float(re.findall(r"with ([\d.]+) %", title)[0]) == pytest.approx(share, abs=0.05)
+    assert title.endswith("2 more undecided")
     untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
     assert untested["confident"].is_null().all()
 

@@ -72,7 +72,7 @@ def draw(scene: Scene) -> Drawing:
     return Drawing(
         figure,
         _finding(scene, level),
-        "Right: moved far. Up: surely more than chance. Named: what they prefer beyond its frequency, after.",
+        "Further right: larger change. Higher: more certain. Labels: most distinctive words after.",
         rows.drop("picked", "place"),
     )
 
