@@ -131,13 +131,14 @@ def _pretraining(outcome: Outcome, questions: Questions) -> list[Row]:
         ),
         Row(
             "RQ1",
-            "mean Hellinger distance, first to best / before the best to best",
+            "mean Hellinger distance (of all wins), first to best / before the best to best, over the neurons shared "
+            "by each two",
             "-",
             f"{_number(first['mean_hellinger'], 4)} / {_number(last['mean_hellinger'], 4)}",
         ),
         Row(
             "RQ1",
-            "fall of the mean distance between the two, as defined in the paper",
+            "fall of the mean distance between the two, as defined in the paper (over other neurons in each)",
             "-99.92 %",
             _fall(first["mean_hellinger"], last["mean_hellinger"]),
         ),
@@ -203,7 +204,12 @@ def _domain(outcome: Outcome, questions: Questions) -> list[Row]:
             "1323 of 1500 (88.2 %)",
             _of(summary, "shared"),
         ),
-        Row("RQ2", "mean Hellinger distance (token)", "-", _number(summary["mean_hellinger"], 4)),
+        Row(
+            "RQ2",
+            "mean Hellinger distance (token, of all wins)",
+            "-",
+            _number(summary["mean_hellinger"], 4),
+        ),
         Row(
             "RQ2",
             "activation mass, reviews against pretraining text",

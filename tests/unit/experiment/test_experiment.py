@@ -83,10 +83,18 @@ def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> 
         assert cells[1] == kind
         assert cells[2] == f"{comparison.summary['changed']} of {comparison.summary['tested']}"
         assert cells[3] == f"{comparison.summary['confident_avoided']} of {comparison.summary['avoided']}"
-        shared = comparison.neurons.filter(pl.col("state") == "shared")
-        assert cells[5] == f"{shared['hellinger'].mean():.2f}"
-        rarefied = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
-        assert cells[10] == f"{rarefied[0]:.0f} → {rarefied[1]:.0f}"
+        tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
+        assert len(tested) == comparison.summary["tested"]
+        matched, null, plain = (
+            f"{tested[name].mean():.2f}" for name in ("distance_matched", "distance_null", "hellinger")
+        )
+        assert cells[5:7] == [matched, null]
+        lengths = [
+            [tested[f"{name}_{side}"].mean() for side in ("before", "after")]
+            for name in ("rarefied_length", "length")
+        ]
+        assert cells[8:10] == [f"{before:.0f} → {after:.0f}" for before, after in lengths]
+        assert cells[10] == plain
 
 
 def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:
