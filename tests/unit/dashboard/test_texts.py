@@ -54,10 +54,10 @@ def test_the_headline_counts_states_whatever_the_filters(desk: Desk, view: View)
     for state in ("shared", "avoided", "gained", "unsure", "unpreferred"):
         assert f"{state} {rows.filter(pl.col('shown').cast(pl.String) == state).height}" in text
     changed = rows.filter(pl.col("q_value") <= 0.05).height
-    assert f"changed, of shared {changed}" in text
+    assert f"changed, of {rows['q_value'].count()} tested {changed}" in text
     assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
-    mean = rows.filter(pl.col("state").cast(pl.String) == "shared")["hellinger"].mean()
-    assert f"mean Hellinger distance {mean:.2f}" in text
+    mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
+    assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
     assert "stay preferred from unsup to" in text
     assert "still to be tested" not in text
     assert f"layer {HIGH}" in plain(headline(Scene.of(view.but(layer=HIGH), desk)))
