@@ -265,7 +265,9 @@ def _tell(found: Pruning) -> None:
     for split, text in found.summary["texts"].items():
         note = chance_note(levels_of(text))
         if note:
-            typer.echo(f"{split}: {note}; changes of such metrics mean nothing")
+            typer.echo(
+                f"{split}: the whole model is not better than chance: {note}; changes of such metrics mean nothing"
+            )
 
 
 def print_effects(frame: pl.DataFrame, columns: list[str]) -> None:

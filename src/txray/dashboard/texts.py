@@ -71,7 +71,10 @@ def pruned_rows(view: View, desk: Desk, prunings: list[Pruning]) -> list[Any]:
         for split in effects["split"].unique(maintain_order=True).to_list():
             clause = chance_note(levels_of(pruning.summary["texts"].get(split, {})))
             if clause:
-                chance.append(f"On {visible(split)} {clause}; changes of such metrics mean nothing.")
+                chance.append(
+                    f"On {visible(split)} the whole model is not better than chance: {clause}; changes of such metrics "
+                    "mean nothing."
+                )
         for row in effects.iter_rows(named=True):
             interval = (
                 f" ({row['change_low']:+.3f} to {row['change_high']:+.3f})"

@@ -140,7 +140,7 @@ def pruning_table(pruned: Pruned, supervision: Comparison) -> str:
             ]
         lines.append("| " + " | ".join(cells) + " |")
     notes = [
-        f"On {split} {note}: changes of such metrics mean nothing."
+        f"On {split} the whole model is not better than chance ({note}): changes of such metrics mean nothing."
         for split, text in pruned.sets.summary["texts"].items()
         if (note := chance_note(levels_of(text)))
     ]

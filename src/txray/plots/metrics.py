@@ -87,11 +87,11 @@ def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
         splits: texts that are drawn.
     """
     notes = [
-        f"on {visible(split)} {note}"
+        f"{visible(split)} ({note})"
         for split in splits
-        if (note := chance_note(levels_of(pruning.summary["texts"].get(split, {})), metric))
+        if (note := chance_note(levels_of(pruning.summary["texts"].get(split, {})), metric, interval=False))
     ]
-    return f"; {'; '.join(notes)}" if notes else ""
+    return f"; the whole model is not better than chance on {' and '.join(notes)}" if notes else ""
 
 
 def caption_of_pruning(pruning: Pruning) -> str:
@@ -108,5 +108,10 @@ def caption_of_pruning(pruning: Pruning) -> str:
         texts,
         f"ablation {summary['ablation']}, {summary['when']}",
         f"{count(summary['random'])} random sets of each size" if summary["random"] else "no random sets",
+        *(
+            f"whole model on {visible(split)}: {note}"
+            for split, text in summary["texts"].items()
+            if (note := chance_note(levels_of(text)))
+        ),
     ]
     return " · ".join(part for part in parts if part)

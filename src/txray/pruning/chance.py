@@ -22,23 +22,29 @@ def above_chance(levels: Mapping[str, Mapping[str, Any]], metric: str) -> bool |
     return None if judged is None else levels[judged]["above"]
 
 
-def chance_note(levels: Mapping[str, Mapping[str, Any]], metric: str | None = None) -> str:
-    """Return a clause that names the metrics by which a model is not better than chance; empty where there are none.
+def chance_note(
+    levels: Mapping[str, Mapping[str, Any]], metric: str | None = None, *, interval: bool = True
+) -> str:
+    """Return the metrics by which a model is not better than chance, beside their levels; empty where there are none.
 
     Args:
         levels: see `above_chance`.
         metric: only as far as this one is concerned; all by default.
+        interval: whether to add the 95% interval of the difference.
     """
     if metric is not None:
         judged = next((name for name in (metric, "auroc", "accuracy") if name in levels), None)
         levels = {} if judged is None else {judged: levels[judged]}
-    clauses = [
-        f"{_NAMES.get(name, name)} {level['value']:.3f}, by chance {level['chance']:.3f} "
-        f"(95% interval of the difference {level['low']:+.3f} to {level['high']:+.3f})"
+    return "; ".join(
+        f"{_NAMES.get(name, name)} {level['value']:.3f}, by chance {level['chance']:.3f}"
+        + (
+            f" (95% interval of the difference {level['low']:+.3f} to {level['high']:+.3f})"
+            if interval
+            else ""
+        )
         for name, level in levels.items()
         if level["above"] is False
-    ]
-    return f"the whole model is not better than chance: {'; '.join(clauses)}" if clauses else ""
+    )
 
 
 def levels_of(text: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -205,7 +205,8 @@ def _rows(
     note = chance_note(told.chance)
     if note:
         warnings.warn(
-            f"prune: on {split!r} {note}; how pruning changes such metrics means nothing: score a trained model, on "
+            f"prune: on {split!r} the whole model is not better than chance: {note}; how pruning changes such metrics "
+            "means nothing: score a trained model, on "
             "documents whose labels it was trained for",
             ChanceWarning,
             stacklevel=4,

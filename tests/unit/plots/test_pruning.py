@@ -169,8 +169,9 @@ def test_a_model_that_knows_nothing_is_named_in_every_title() -> None:
     for figure_of in (plots.pruning_effects, plots.pruning_gap, plots.sparsity_curves):
         for metric in ("auroc", "accuracy", "f1"):
             title = title_of(figure_of(found, metric))
-            assert "on test the whole model is not better than chance" in title
-            assert ("accuracy 0.5" in title) == (metric == "accuracy")
+            assert "the whole model is not better than chance on" in title
+            assert ("accuracy 0.500, by chance 0.500" in title) == (metric == "accuracy")
+            assert "interval of the difference" in caption_of(figure_of(found, metric))
 
 
 def test_a_model_that_knows_something_is_not_doubted(sets: Pruning) -> None:
