@@ -169,17 +169,26 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
             i, j = sorted(int(k) for k in np.unravel_index(np.nanargmin(others), others.shape))
             return (
                 f"{head} between two layers of {first}: median {np.nanmedian(others):.2f} of {_pairs_of(others) // 2}, "
-                f"lowest {values[i, j]:.2f} for {shortened(similarity.layers_first[i])} and "
+                f"lowest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for "
+                f"{shortened(similarity.layers_first[i])} and "
                 f"{shortened(similarity.layers_second[j])}"
             )
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(values), values.shape))
     pair = _pair(similarity, i, j)
     if values.size == 1:
-        return f"{pair} have a {measure} of {values[i, j]:.2f}"
+        return f"{pair} have a {measure} of {values[i, j]:.2f}{_debiased(similarity, measure, i, j)}"
     return (
         f"{head} of layers of {first} and {second}: median {np.nanmedian(values):.2f} of {_pairs_of(values)} pairs, "
-        f"highest {values[i, j]:.2f} for {pair}"
+        f"highest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for {pair}"
     )
+
+
+def _debiased(similarity: LayerSimilarity, measure: str, i: int, j: int) -> str:
+    """Return the debiased value of a pair, in brackets: of few words, plain CKA is high whatever the layers do."""
+    if measure != _NAMES["cka"][0]:
+        return ""
+    value = similarity.matrix("cka_debiased")[i, j]
+    return "" if np.isnan(value) else f" (debiased {value:.2f})"
 
 
 def _pairs_of(values: NDArray[np.float64]) -> int:

@@ -52,7 +52,9 @@ def test_cells_are_the_measure_with_its_number() -> None:
 
 def test_the_title_names_the_pair_that_is_most_alike() -> None:
     title = title_of(layer_similarity(similarity(numbered(3), ["rnn", "embedding"])))
-    assert title.startswith("CKA of layers of A and B: median 0.20 of 6 pairs, highest 0.40 for")
+    assert title.startswith(
+        "CKA of layers of A and B: median 0.20 of 6 pairs, highest 0.40 (debiased 0.40) for"
+    )
     assert title.endswith("encoder.layer.2.output of A and embedding of B")
     single = title_of(layer_similarity(similarity(["rnn"], ["rnn"], lambda i, j: 0.75), "cka_debiased"))
     assert single == "rnn of A and rnn of B have a debiased CKA of 0.75"
@@ -64,7 +66,7 @@ def test_of_a_model_with_itself_the_title_names_the_pair_that_is_least_alike() -
     )  # fmt: skip
     title = title_of(layer_similarity(found))
     assert numbers_in(title)[:3] == [0.7, 6, 0.4]
-    assert title.endswith("lowest 0.40 for encoder.layer.0.output and encoder.layer.3.output")
+    assert title.endswith("lowest 0.40 (debiased 0.40) for encoder.layer.0.output and encoder.layer.3.output")
 
 
 def test_the_caption_accounts_for_the_words() -> None:
