@@ -47,7 +47,7 @@ def test_an_untested_pair_shows_plain_distances_alone(tmp_path: Path, desk_over:
 
 def test_mass_is_set_beside_the_text_that_its_own_stage_read(tmp_path: Path, desk_over: DeskMaker) -> None:
     made = [
-        stage_of(name, layers={LOW: 8}, seed=1, n_words=words) for name, words in (("a", 1_600), ("b", 400))
+        stage_of(name, layers={LOW: 8}, seed=1, n_words=words) for name, words in (("a", 1_600), ("b", 60))
     ]
     desk = desk_over(
         [each.save(tmp_path / each.name) for each in made], tmp_path / "cache", Choices(permutations=0)
