@@ -16,7 +16,7 @@ from txray.preferences.preferences import Weight
 WORDS = (10_000, 20_000, 50_000, 100_000, 200_000, 400_000)
 SEEDS = (1, 2, 3)
 _OFTEN = 20
-_SCORES = ("z_score", "hellinger_sq_cv", "hellinger")
+_SCORES = ("z_score", "signal", "hellinger")
 _EFFECTS = (1.0, 0.9, 0.5)
 _RANKED: tuple[tuple[Weight, int], ...] = (("mean", 1), ("mass", 1), ("mean", _OFTEN))
 

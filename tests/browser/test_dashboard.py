@@ -31,7 +31,7 @@ from txray.preferences import Stage
 
 PANELS = {
     "scatter": ("hellinger_length", "hellinger"),
-    "volcano": ("hellinger_sq_cv", "z_score"),
+    "volcano": ("signal", "z_score"),
     "shift": ("length_before", "length_after"),
     "mass": ("", "mass_after"),
 }

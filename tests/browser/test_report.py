@@ -297,12 +297,12 @@ def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
     page = visit.page
     assert page.get_attribute("#columns th[data-key=change]", "aria-sort") == "descending"
     neurons = sure(comparisons[0])
-    keys = ["sure", "hellinger_sq_cv", "mass_after", "neuron"]
+    keys = ["sure", "signal", "mass_after", "neuron"]
     wanted = neurons.sort(keys, descending=[True, True, True, False], nulls_last=True)
     assert 0 < int(neurons["sure"].sum()) < 60
     assert listed(page) == wanted["neuron"].to_list()
     page.click("#columns th[data-key=change] button")
-    unknown = set(neurons.filter(~pl.col("sure") & pl.col("hellinger_sq_cv").is_null())["neuron"])
+    unknown = set(neurons.filter(~pl.col("sure") & pl.col("signal").is_null())["neuron"])
     rising = listed(page)
     assert set(rising[len(rising) - len(unknown) :]) == unknown, (
         "neurons without a value come last, either way"
@@ -723,7 +723,7 @@ def test_fifteen_hundred_neurons_and_four_stages(browser: Browser, tmp_path: Pat
         assert (stage.exemplars.group_by("neuron").len()["len"] >= 6).mean() > 0.99
     # It is the size that counts here: the tests of chance are as many, and each is as short as can be.
     pairs = [
-        with_significance(compare(before, after), permutations=100, resamples=4, splits=2, draws=1)
+        with_significance(compare(before, after), permutations=100, splits=2, draws=1)
         for before, after in pairwise(stages)
     ]
     file = txray.report(stages, tmp_path / "report.html", comparisons=pairs)

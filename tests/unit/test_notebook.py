@@ -48,7 +48,7 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     assert ("% false discoveries" in shown) is tested
     head, *rows = cells(shown)
     assert head[-2:] == [f"in {stages[0].name}", f"in {stages[-1].name}"]
-    order = "hellinger_sq_cv" if tested else "hellinger"
+    order = "signal" if tested else "hellinger"
     shared = change.neurons.filter(change.neurons["state"] == "shared")
     most = shared.sort(order, descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)

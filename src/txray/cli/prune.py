@@ -131,7 +131,7 @@ def curve(
         list[str],
         typer.Option(
             "--ranking",
-            help="mass, length, wins (need --stage), hellinger, hellinger-cv (need --before too), magnitude, "
+            help="mass, length, wins (need --stage), hellinger, signal (need --before too), magnitude, "
             "activation, wanda, taylor; again for each. By default all that stages and layer allow.",
         ),
     ] = [],  # noqa: B006

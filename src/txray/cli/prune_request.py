@@ -114,7 +114,7 @@ class Request:
             for name in RANKINGS
             if (name not in OF_ONE_STAGE or self.stage is not None)
             and (name not in OF_TWO_STAGES or self.before is not None)
-            and (name != "hellinger-cv" or self._permutations)
+            and (name != "signal" or self._permutations)
         ]
 
     def evidence(self, split: str, documents: int | None = None, max_length: int | None = None) -> Evidence:

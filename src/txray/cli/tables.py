@@ -64,7 +64,7 @@ def print_timeline(found: Timeline) -> None:
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    columns = ("layer", "stage", "shared", "hellinger", "hellinger_sq_cv", "tested", "changed")
+    columns = ("layer", "stage", "shared", "hellinger", "signal", "tested", "changed")
     changes = steps.select(*columns, "confident_avoided", "confident_gained")
     for table in (stages, changes):
         print_table(table if len(found.steps) > 1 else table.drop("layer"))

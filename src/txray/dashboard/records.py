@@ -104,12 +104,12 @@ def _sentence(
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
             f"{row['distance_null']:.3f}: {sure} (q = {figure_of(row['q_value'])})."
         )
-        if row["hellinger_sq_cv"] is not None:
+        if row["signal"] is not None:
             told += (
-                f" Cross-validated H² {row['hellinger_sq_cv']:.3f}, 95 % interval {row['hellinger_sq_cv_low']:.3f} to "
-                f"{row['hellinger_sq_cv_high']:.3f}."
-                if row["hellinger_sq_cv_low"] is not None
-                else f" Cross-validated H² {row['hellinger_sq_cv']:.3f}."
+                f" Cross-validated H² {row['signal']:.3f}, 95 % interval {row['hellinger_corrected_low']:.3f} to "
+                f"{row['hellinger_corrected_high']:.3f}."
+                if row["hellinger_corrected_low"] is not None
+                else f" Cross-validated H² {row['signal']:.3f}."
             )
     elif row["shown"] == "unsure":
         told += " It may have come or gone by chance: it fires too rarely to tell."

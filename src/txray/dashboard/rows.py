@@ -23,7 +23,7 @@ _SHOWN = (
     "length_after",
     "mass_after",
     "hellinger",
-    "hellinger_sq_cv",
+    "signal",
     "q_value",
     "beyond_before",
     "beyond_after",
@@ -58,10 +58,7 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
                 **row,
                 "id": f"{row['layer']}/{row['neuron']}",
                 "faint": bool(scene.pair.tested) and weak,
-                **{
-                    name: _rounded(row[name])
-                    for name in ("mass_after", "hellinger", "hellinger_sq_cv", "q_value")
-                },
+                **{name: _rounded(row[name]) for name in ("mass_after", "hellinger", "signal", "q_value")},
             }
             for row, weak in zip(rows.select(_SHOWN).iter_rows(named=True), faint.to_series(), strict=True)
         ],
@@ -88,7 +85,7 @@ def order_of(scene: Scene, view: View) -> pl.Series:
         # What is more than chance comes first, whichever way one sorts.
         by = [
             _sure(scene.desk.choices.level),
-            pl.coalesce("hellinger_sq_cv", "hellinger"),
+            pl.coalesce("signal", "hellinger"),
             pl.col("mass_after"),
         ]
         order = [True, falling, True]

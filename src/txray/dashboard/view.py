@@ -24,7 +24,7 @@ RANGES: Mapping[str, str] = {
     "hellinger_length": "Hellinger length",
     "hellinger": "Hellinger distance",
     "distance": "distance drawn",
-    "hellinger_sq_cv": "Change, H²",
+    "signal": "Change, H²",
     "z_score": "standard deviations above chance",
     "q_value": "q-value",
     "length_before": "length before",

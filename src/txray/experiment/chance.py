@@ -44,7 +44,7 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
         value = tested[column].mean()
         return None if value is None else float(value)  # type: ignore[arg-type]  # columns of numbers
 
-    squared = mean("hellinger_sq_cv")
+    squared = mean("signal")
     return (
         f"{summary['changed']} of {summary['tested']}",
         f"{summary['confident_avoided']} of {summary['avoided']}",

@@ -18,7 +18,7 @@ from txray.transfer import Comparison
 if TYPE_CHECKING:
     from txray.pruning import Evaluator, Pruning
 
-RANKINGS = ("mass", "hellinger-cv", "magnitude", "activation", "wanda", "taylor")
+RANKINGS = ("mass", "signal", "magnitude", "activation", "wanda", "taylor")
 """Of the sparsity curves."""
 
 _PAPER = {

@@ -245,7 +245,7 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
     """Sorted by how much they changed, as far as that is known."""
     if not comparison.tested:
         return neurons.sort(["hellinger", "neuron"], descending=[most, False])
-    sure, squared = pl.col("q_value") <= comparison.summary["level"], pl.col("hellinger_sq_cv")
+    sure, squared = pl.col("q_value") <= comparison.summary["level"], pl.col("signal")
     # What may as well be nothing is the least of changes, whichever side of 0 it lies on.
     size = squared if most else squared.abs()
     keys = [sure.fill_null(value=False), size, pl.col("neuron")]
@@ -255,9 +255,9 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
 def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
     """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
     lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
-    if not comparison.tested or row["hellinger_sq_cv"] is None:
+    if not comparison.tested or row["signal"] is None:
         return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
-    told = f"<b>neuron {row['neuron']}</b>   H² {row['hellinger_sq_cv']:.3f}   {lengths}"
+    told = f"<b>neuron {row['neuron']}</b>   H² {row['signal']:.3f}   {lengths}"
     if row["q_value"] <= comparison.summary["level"]:
         return told
     return f'<span style="color:{theme.FAINT}">{told}   unsure</span>'
@@ -265,7 +265,7 @@ def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     """How far the drawn neurons moved, in words."""
-    squared = chosen["hellinger_sq_cv"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
+    squared = chosen["signal"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
     if not len(squared):
         distances = chosen["hellinger"].to_numpy()
         return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}"

@@ -165,7 +165,7 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
     yield _Panel(
         "cross-validated H²",
         tuple(
-            Series(f"distance {told}", _over_stages(changes, reference, "hellinger_sq_cv", names), *style)
+            Series(f"distance {told}", _over_stages(changes, reference, "signal", names), *style)
             for reference, told, *style in _REFERENCES
         ),
     )

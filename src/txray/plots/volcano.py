@@ -43,10 +43,10 @@ def volcano(comparison: Comparison) -> go.Figure:
     """
     require_tested(comparison, "volcano")
     level = float(comparison.summary["level"])
-    able = pl.all_horizontal(pl.col("q_value", "z_score", "hellinger_sq_cv").is_not_null())
+    able = pl.all_horizontal(pl.col("q_value", "z_score", "signal").is_not_null())
     neurons = comparison.neurons.filter(able)
     drawn = neurons[even_sample(len(neurons), theme.MARKS)]
-    points = drawn["hellinger_sq_cv"].to_numpy(), drawn["z_score"].to_numpy()
+    points = drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()
     changed = drawn["q_value"].to_numpy() <= level
     told = stories(comparison, drawn)
     spans = [span(values) for values in points]
@@ -101,7 +101,7 @@ def _labels(
     comparison: Comparison, drawn: pl.DataFrame, changed: NDArray[np.bool_], spans: list[list[float]]
 ) -> go.Scatter:
     """Names of the neurons that moved farthest or are surest, as many as find room."""
-    points = np.stack((drawn["hellinger_sq_cv"].to_numpy(), drawn["z_score"].to_numpy()))
+    points = np.stack((drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()))
     low, high = np.array(spans).T
     pixels = (points.T - low) / (high - low)
     pixels = np.stack((pixels[:, 0] * theme.PLOT_WIDTH, (1 - pixels[:, 1]) * theme.PLOT_HEIGHT), axis=1)

@@ -141,8 +141,8 @@ def _hellinger(of: Evidence) -> Scores:
     return of.change("hellinger", "hellinger")
 
 
-def _hellinger_cv(of: Evidence) -> Scores:
-    return of.change("hellinger-cv", "hellinger_sq_cv")
+def _signal(of: Evidence) -> Scores:
+    return of.change("signal", "signal")
 
 
 def _magnitude(of: Evidence) -> Scores:
@@ -266,16 +266,16 @@ RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
     "length": _length,
     "wins": _wins,
     "hellinger": _hellinger,
-    "hellinger-cv": _hellinger_cv,
+    "signal": _signal,
     "magnitude": _magnitude,
     "activation": _mean_activation,
     "wanda": _wanda,
     "taylor": _taylor,
 }
-"""Ranking -> scores. Of one stage: `mass`, `length`, `wins`. Of two: `hellinger`, `hellinger-cv` (cross-validated
+"""Ranking -> scores. Of one stage: `mass`, `length`, `wins`. Of two: `hellinger`, `signal` (cross-validated
 squared). Of the weights: `magnitude`. Of a text: `activation` (mean of the size), `wanda` (|weight| x root mean square
 of the activation, over everything that reads the neuron), `taylor` (|activation x gradient|)."""
 
 OF_ONE_STAGE: Sequence[str] = ("mass", "length", "wins")
-OF_TWO_STAGES: Sequence[str] = ("hellinger", "hellinger-cv")
+OF_TWO_STAGES: Sequence[str] = ("hellinger", "signal")
 """Rankings that come from preferences; the others are the usual ones."""

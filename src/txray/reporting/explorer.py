@@ -143,10 +143,10 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         "confident_state"
     ).cast(pl.String).is_in(["avoided", "gained"])
     ranked = (
-        neurons.select("neuron", "hellinger_sq_cv", "mass_after", sure=sure)
+        neurons.select("neuron", "signal", "mass_after", sure=sure)
         .with_row_index("row")
         .sort(
-            ["sure", "hellinger_sq_cv", "mass_after", "neuron"],
+            ["sure", "signal", "mass_after", "neuron"],
             descending=[True, True, True, False],
             nulls_last=True,
         )
@@ -160,7 +160,7 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         **{
             name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
             for name, column in (
-                ("squared", "hellinger_sq_cv"),
+                ("squared", "signal"),
                 ("q", "q_value"),
                 ("matched", "distance_matched"),
                 ("chance", "distance_null"),

@@ -65,7 +65,6 @@ class Comparing:
                     comparison = with_significance(
                         comparison,
                         permutations=self.permutations,
-                        resamples=2,  # intervals are not told
                         level=self.level,
                         seed=self.seed,
                     )

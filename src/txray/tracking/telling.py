@@ -118,7 +118,7 @@ class Telling:
         for name in self._figures:
             if name != "volcano" or comparison.tested:
                 self._figure(f"{place}/{name}", partial(FIGURES[name], comparison), number)
-        order = "hellinger_sq_cv" if comparison.tested else "hellinger"
+        order = "signal" if comparison.tested else "hellinger"
         changed = comparison.neurons.sort(order, descending=True, nulls_last=True).head(_MOST_CHANGED)
         self._table(f"{place}/most_changed", changed, number)
 

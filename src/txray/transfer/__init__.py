@@ -7,7 +7,7 @@ from txray.transfer.comparison import STATES, Comparison, compare
 from txray.transfer.concentration import gini, half_mass, share_of_top
 from txray.transfer.correlation import RankCorrelation, rank_correlation
 from txray.transfer.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
-from txray.transfer.halves import cross_validated
+from txray.transfer.effect_size import EffectSize, effect_size
 from txray.transfer.layer_similarity import MEASURES, LayerSimilarity
 from txray.transfer.layers import layer_affinity
 from txray.transfer.lengths import rarefied_lengths
@@ -30,6 +30,7 @@ __all__ = [
     "BestMatches",
     "Comparison",
     "CrossMoments",
+    "EffectSize",
     "LayerSimilarity",
     "MassMatch",
     "Matching",
@@ -40,7 +41,7 @@ __all__ = [
     "cka",
     "cka_debiased",
     "compare",
-    "cross_validated",
+    "effect_size",
     "gini",
     "half_mass",
     "hellinger",

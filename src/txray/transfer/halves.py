@@ -1,4 +1,4 @@
-"""Distances free of the bias of small samples, from documents that are split into halves."""
+"""Overlaps between halves of two stages: independent samples, whose errors do not add up."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.preferences import Preferences, Weight
+from txray.preferences.preferences import Weight
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.streams import stream
 
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """What the halves of two stages say of each other.
+    """Overlaps (Bhattacharyya coefficients, 1 - H^2) between halves of the folds of two stages, split by split.
+
+    All are NaN where any of the four halves has no activations, so that the three can be compared.
 
     Attributes:
-        squared: (n_neurons, n) cross-validated H^2 of each split; about 0, and as often below it, where nothing
-            changed; NaN where a half has nothing.
-        floor: (n_neurons,) distance between halves of one stage, the mean of both stages: what a distance of so few
-            activations is where nothing changed.
-        apart: (n_neurons,) distance between a half of the one and a half of the other, to be compared with it.
+        within_before: (n_neurons, n_splits) overlap of the two halves of the stage before, in [0, 1].
+        within_after: the same for the stage after.
+        between: (n_neurons, n_splits) overlap of a half of one stage with the opposite half of the other, the mean of
+            both ways round. Opposite halves share no documents, even where the stages do.
+        noise_floor: (n_neurons,) mean distance H between halves of one stage: what a distance of samples of this size
+            is where nothing changed.
+        distance: (n_neurons,) mean distance H between opposite halves of the two stages, to compare with it.
     """
 
-    squared: NDArray[np.float64]
-    floor: NDArray[np.float64]
-    apart: NDArray[np.float64]
+    within_before: NDArray[np.float64]
+    within_after: NDArray[np.float64]
+    between: NDArray[np.float64]
+    noise_floor: NDArray[np.float64]
+    distance: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -39,59 +45,41 @@ class Halves:
     ) -> Halves:
         """Split both stages in the same way.
 
-        H2_cv = 1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are the halves: their errors are
-        independent, so they do not add up as they do in a square.
-
         Args:
-            draws: of the same two stages, differently thinned.
-            first, second: (folds, n) how often each fold counts in either half, n splits.
+            draws: the same two stages, differently thinned; divergences are averaged over them.
+            first, second: (folds, n_splits) 1 where a fold belongs to the first, to the second half.
             weight: what distributions normalise.
         """
         nothing = np.zeros_like(first)
-        # Either half of the stage before, then of the stage after.
+        # The two halves of the stage before, then of the stage after.
         choices = [
             np.concatenate(sides)
             for sides in ((first, nothing), (second, nothing), (nothing, first), (nothing, second))
         ]
         pairs = ((0, 1), (2, 3), (0, 3), (2, 1))
-        found = np.mean([draw.divergences(choices, pairs, weight) for draw in draws], axis=0)
-        within, between = found[:2], found[2:]
-        # The product of differences, multiplied out into four overlaps 1 - H^2.
-        squared = (between[0] + between[1] - within[0] - within[1]) / 2
-        return cls(squared, _mean_distance(within), _mean_distance(between))
+        squared = np.mean([draw.divergences(choices, pairs, weight) for draw in draws], axis=0)
+        noise_floor, distance = _mean_distance(squared[:2]), _mean_distance(squared[2:])
+        # Any missing half makes a sum over all four NaN: then the split counts for none of the overlaps.
+        squared = np.where(np.isfinite(squared.sum(axis=0)), squared, np.nan)
+        return cls(1 - squared[0], 1 - squared[1], 1 - squared[2:].mean(axis=0), noise_floor, distance)
 
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """(n_neurons,) cross-validated H^2, averaged over splits; NaN where no split has four halves.
 
-def cross_validated(
-    before: Preferences,
-    after: Preferences,
-    weight: Weight = "mean",
-    *,
-    splits: int = 16,
-    draws: int = 10,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Cross-validated H^2 of each neuron, at equal numbers of activations, without any test.
-
-    Args:
-        before, after: preferences of the same neurons, collected with the same number of folds, at least 2.
-        weight: what distributions normalise.
-        splits: of the folds into halves.
-        draws: of the activations that are kept where one stage has more, averaged over.
-        seed: of both.
-
-    Returns:
-        (n_neurons,) about 0, and as often below it, where nothing changed; NaN where a half has nothing.
-    """
-    folds = Foldwise.of(before, after)
-    halves = split_in_halves(folds.folds, splits, stream(seed, "splits"))
-    return row_means(Halves.of(matched_draws(folds, draws, seed), *halves, weight).squared)
+        1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average, and as
+        often below, where nothing changed: made for ranking and testing. It is no size of a change, because overlaps
+        of samples are smaller than those of what was sampled.
+        """
+        # The product of differences, multiplied out into overlaps.
+        return row_means((self.within_before + self.within_after) / 2 - self.between)
 
 
 def matched_draws(folds: Foldwise, draws: int, seed: int) -> list[Foldwise]:
-    """Two stages at equal numbers of activations, several times, differently thinned.
+    """Return two stages at equal numbers of activations, thinned differently `draws` times.
 
     Args:
-        folds: of both stages.
+        folds: both stages.
         draws: how many times.
         seed: of the thinning.
     """
@@ -102,7 +90,7 @@ def matched_draws(folds: Foldwise, draws: int, seed: int) -> list[Foldwise]:
 def split_in_halves(
     folds: int, n: int, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(folds, n) twice: n ways to put the folds into two halves.
+    """Return (folds, n) twice: n ways to put the folds into two halves.
 
     Args:
         folds: of a stage, at least 2.
@@ -114,28 +102,15 @@ def split_in_halves(
     return first, 1 - first
 
 
-def resampled(half: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """(folds, n) as many folds of each half drawn from it with replacement.
-
-    Args:
-        half: (folds, n) 1 where a fold is in it.
-        random: draws.
-    """
-    size = half.sum(axis=0).astype(np.int64)
-    return np.stack(
-        [random.multinomial(int(n), column / n) for n, column in zip(size, half.T, strict=True)], axis=1
-    ).astype(np.float64)
-
-
-def _mean_distance(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_neurons,) H over splits and stages, of those that are there, from (n_stages, n_neurons, n) of H^2."""
-    return row_means(np.sqrt(np.concatenate(list(parts), axis=1)))
+def _mean_distance(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n_neurons,) mean H over both rows and all splits that have one, from (2, n_neurons, n_splits) of H^2."""
+    return row_means(np.sqrt(np.concatenate(list(squared), axis=1)))
 
 
 def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) means of the numbers in each row; NaN where there are none."""
-    there = np.isfinite(values)
-    total = np.where(there, values, 0).sum(axis=1)
+    """Return (n,) means of the numbers in each row; NaN where there are none."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=1)
     return np.asarray(
-        np.divide(total, there.sum(axis=1), out=np.full(len(total), np.nan), where=there.any(axis=1))
+        np.divide(total, known.sum(axis=1), out=np.full(len(total), np.nan), where=known.any(axis=1))
     )

@@ -10,7 +10,7 @@ import polars as pl
 from txray.preferences.stage import Stage
 from txray.transfer.comparison import STATES, Comparison
 from txray.transfer.concentration import gini, half_mass
-from txray.transfer.halves import cross_validated, row_means
+from txray.transfer.effect_size import effect_size
 from txray.transfer.pos_first import mass_match
 
 
@@ -65,12 +65,16 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
     """
     summary = comparison.summary
     if comparison.tested:
-        squared = comparison.neurons["hellinger_sq_cv"].fill_null(np.nan).to_numpy()
+        signal, of_layer = comparison.neurons["signal"], summary["hellinger_corrected"]
     else:
-        squared = cross_validated(comparison.before, comparison.after, comparison.weight, seed=seed)
+        sizes = effect_size(
+            comparison.before, comparison.after, comparison.weight, seed=seed, intervals=False
+        )
+        signal, of_layer = pl.Series(sizes.signal).fill_nan(None), finite(sizes.layer)
     row: dict[str, Any] = {
         "hellinger": summary["mean_hellinger"],
-        "hellinger_sq_cv": finite(float(row_means(squared[None])[0])),
+        "hellinger_corrected": of_layer,
+        "signal": signal.mean(),
         **{state: summary[state] for state in STATES},
     }
     if not comparison.tested:
@@ -78,7 +82,15 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     row |= {
         name: summary[name]
-        for name in ("tested", "changed", "confident_avoided", "confident_gained", "unsure")
+        for name in (
+            "hellinger_corrected_low",
+            "hellinger_corrected_high",
+            "tested",
+            "changed",
+            "confident_avoided",
+            "confident_gained",
+            "unsure",
+        )
     }
     row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
     row["noise_floor"] = summary["mean_noise_floor"]

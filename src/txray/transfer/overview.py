@@ -36,7 +36,7 @@ def comparison_html(comparison: Comparison) -> str:
     compared = distance.rows(comparison.neurons)
     if len(compared):
         sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
-    order = "hellinger_sq_cv" if comparison.tested else "hellinger"
+    order = "signal" if comparison.tested else "hellinger"
     changed = (
         comparison.neurons.filter(pl.col("state") == "shared")
         .sort(order, descending=True, nulls_last=True)
@@ -44,7 +44,7 @@ def comparison_html(comparison: Comparison) -> str:
     )
     columns = ["neuron", distance.column]
     if distance.null is not None:
-        columns += [distance.null, "hellinger_sq_cv", "q_value"]
+        columns += [distance.null, "signal", "q_value"]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
@@ -55,7 +55,7 @@ def comparison_html(comparison: Comparison) -> str:
     names = {
         distance.column: distance.name,
         distance.null: "if nothing had changed",
-        "hellinger_sq_cv": "change, H²",
+        "signal": "change, H²",
         "q_value": "q-value",
     }
     headings = [names.get(name, name) for name in columns]
@@ -90,7 +90,7 @@ def timeline_html(timeline: Timeline) -> str:
         changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
         scores = [row[score] for score in timeline.scores]
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
-        rows.append((*told, step.get("hellinger_sq_cv"), changed))
+        rows.append((*told, step.get("signal"), changed))
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",

@@ -13,9 +13,6 @@ from txray.preferences.preferences import Weight
 from txray.transfer.distances import Distance
 from txray.transfer.foldwise import Foldwise
 
-_CELLS = 1 << 22
-"""Rates held at a time while permuting."""
-
 _FIRST = 200
 """Permutations of every neuron."""
 
@@ -171,43 +168,6 @@ def smallest_p_value(words: NDArray[np.int64], paired: bool, permutations: int) 
     both = int((words > 0).all(axis=0).sum())
     ways = 2.0 ** min(both, 1_000) if paired else float(comb(sum(used), max(1, sum(used) // 2)))
     return max(1 / (permutations + 1), min(1.0, 2 / ways))
-
-
-def permuted_rates(
-    wins: NDArray[np.float64],
-    words: NDArray[np.float64],
-    *,
-    paired: bool,
-    n: int,
-    random: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Whether neurons respond more or less often than before: p-values of the difference of their rates.
-
-    Args:
-        wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
-        words: (2 * folds,) of the corpora.
-        paired: see `assignments`.
-        n: permutations.
-        random: deals.
-
-    Returns:
-        (n_neurons,) two-sided; NaN for neurons that never respond.
-    """
-    folds = len(words) // 2
-
-    def difference(dealt: NDArray[np.float64]) -> NDArray[np.float64]:
-        other = 1 - dealt
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.abs((wins @ dealt) / (words @ dealt) - (wins @ other) / (words @ other))
-
-    actual = difference(observed(folds))
-    extreme = np.zeros(len(wins), np.int64)
-    at_once = max(1, _CELLS // max(1, len(wins)))
-    for start in range(0, n, at_once):
-        found = difference(assignments(folds, min(at_once, n - start), paired, random))
-        # A side without words gives no rate: as different as can be.
-        extreme += (np.nan_to_num(found, nan=np.inf) >= actual * (1 - _EQUAL)).sum(axis=1)
-    return np.where(wins.sum(axis=1) > 0, (extreme + 1) / (n + 1), np.nan)
 
 
 def q_values(p_value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,10 +15,12 @@ from txray.errors import PowerWarning, UsageError
 from txray.transfer.absence import absence_p_values
 from txray.transfer.comparison import STATES, Comparison
 from txray.transfer.distances import Distance, require_distance
+from txray.transfer.effect_size import EffectSize
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.halves import Halves, matched_draws, resampled, row_means, split_in_halves
+from txray.transfer.halves import Halves, matched_draws, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
-from txray.transfer.permutation import Permutations, permuted_rates, q_values, smallest_p_value
+from txray.transfer.permutation import Permutations, q_values, smallest_p_value
+from txray.transfer.rates import rate_p_values
 from txray.transfer.streams import stream
 
 CONFIDENT_STATES = (*STATES, "unsure")
@@ -32,7 +34,6 @@ class _Settings:
     distance: Distance
     level: float
     permutations: int
-    resamples: int
     splits: int
     draws: int
     seed: int
@@ -41,7 +42,7 @@ class _Settings:
         require_distance(self.distance)
         if not 0 < self.level < 1:
             raise UsageError(f"significance: level={self.level}; it must lie between 0 and 1, such as 0.05")
-        for name, least in (("permutations", 1), ("resamples", 2), ("splits", 1), ("draws", 1), ("seed", 0)):
+        for name, least in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"significance: {name}={getattr(self, name)}; it must be at least {least}")
 
@@ -52,7 +53,6 @@ def with_significance(
     distance: Distance = "hellinger",
     level: float = 0.05,
     permutations: int = 10_000,
-    resamples: int = 200,
     splits: int = 16,
     draws: int = 10,
     seed: int = 0,
@@ -68,8 +68,10 @@ def with_significance(
       what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: how far the
       one exceeds the other (both as the test has them, H^2 for the Hellinger distance), in standard deviations of the
       permutations. It ranks neurons whose p-values are all as small as the permutations can tell.
-    - `hellinger_sq_cv`: cross-validated H^2, about 0 and as often below it where nothing changed, with the bounds of
-      its 95 % interval `hellinger_sq_cv_low` and `hellinger_sq_cv_high`; `hellinger_cv`: its root, 0 where it is below.
+    - `hellinger_corrected`: how far the neuron moved, the Hellinger distance corrected for attenuation, with the
+      bounds of its 95% interval `hellinger_corrected_low` and `hellinger_corrected_high`; null where the halves of a
+      stage overlap so little that it cannot be known. `signal`: cross-validated H^2, about 0 and as often below it
+      where nothing changed: for ranking and testing, not a size.
     - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
     - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
       difference; `absence_p_value`: the chance that a neuron with wins in one stage only still responds in the other at
@@ -82,8 +84,7 @@ def with_significance(
         distance: what is tested: `hellinger`, `jensen-shannon` or `total-variation`.
         level: false-discovery rate at which a change is called one.
         permutations: of a neuron at most; most neurons are settled by some hundreds.
-        resamples: of the folds, for intervals.
-        splits: of the folds into halves, for the cross-validated distance.
+        splits: of the folds into halves, for `signal` and `hellinger_corrected`.
         draws: of the activations that are kept where one stage has more, averaged over. The more, the less the result
             depends on the seed; the time grows with them.
         seed: of all of this: same seed, same numbers.
@@ -95,14 +96,14 @@ def with_significance(
     Warns:
         PowerWarning: too few folds with documents, or too few permutations, for any neuron to be called changed.
     """
-    settings = _Settings(distance, level, permutations, resamples, splits, draws, seed)
+    settings = _Settings(distance, level, permutations, splits, draws, seed)
     before, after = comparison.before, comparison.after
     require_folds(comparison)
     paired = same_documents(comparison)
     folds = Foldwise.of(before, after)
     smallest = _smallest_p_value(comparison, settings, paired)
     matched = matched_draws(folds, settings.draws, settings.seed)
-    shared = _changes(matched, comparison, settings, paired)
+    shared, of_layer = _changes(matched, comparison, settings, paired)
     rates = _rates(folds, comparison, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
@@ -116,6 +117,7 @@ def with_significance(
     summary = {
         **comparison.summary,
         **_summary(neurons, settings, paired),
+        **{name: value if np.isfinite(value) else None for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
     return replace(comparison, neurons=neurons, summary=summary)
@@ -169,8 +171,8 @@ def _changes(
     comparison: Comparison,
     settings: _Settings,
     paired: bool,
-) -> dict[str, NDArray[np.float64]]:
-    """What is known of the distances."""
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Return the columns of distances, and the distances of the layer."""
     permutations = Permutations(
         draws,
         comparison.weight,
@@ -180,35 +182,29 @@ def _changes(
         level=settings.level,
         random=stream(settings.seed, "permutations"),
     )
-    of_folds = split_in_halves(comparison.before.folds, settings.splits, stream(settings.seed, "splits"))
-    halves = Halves.of(draws, *of_folds, comparison.weight)
-    squared = row_means(halves.squared)
-    random = stream(settings.seed, "resamples")
-    first, second = split_in_halves(comparison.before.folds, settings.resamples, random)
-    resamples = Halves.of(draws[:1], resampled(first, random), resampled(second, random), comparison.weight)
-    low, high = _interval(resamples.squared)
+    splits = split_in_halves(comparison.before.folds, settings.splits, stream(settings.seed, "splits"))
+    halves = Halves.of(draws, *splits, comparison.weight)
+    sizes = EffectSize.of(draws, halves, splits, comparison.weight)
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
-    return {
+    of_neurons = {
         "distance_matched": root(permutations.observed),
         "distance_null": root(permutations.null),
         "p_value": permutations.p_value,
         "q_value": q_values(permutations.p_value),
         "z_score": permutations.z_score,
-        "hellinger_sq_cv": squared,
-        "hellinger_sq_cv_low": low,
-        "hellinger_sq_cv_high": high,
-        "hellinger_cv": np.sqrt(np.maximum(squared, 0)),
-        "noise_floor": halves.floor,
-        "distance_halves": halves.apart,
+        "signal": sizes.signal,
+        "hellinger_corrected": sizes.distance,
+        "hellinger_corrected_low": sizes.low,
+        "hellinger_corrected_high": sizes.high,
+        "noise_floor": halves.noise_floor,
+        "distance_halves": halves.distance,
     }
-
-
-def _interval(resamples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n_neurons,) bounds that hold the middle 95 % of the resamples; NaN where most of them hold nothing."""
-    there = np.isfinite(resamples).sum(axis=1) > resamples.shape[1] / 2
-    bounds = np.full((2, len(resamples)), np.nan)
-    bounds[:, there] = np.nanpercentile(resamples[there], [2.5, 97.5], axis=1)
-    return bounds[0], bounds[1]
+    of_layer = {
+        "hellinger_corrected": sizes.layer,
+        "hellinger_corrected_low": sizes.layer_low,
+        "hellinger_corrected_high": sizes.layer_high,
+    }
+    return of_neurons, of_layer
 
 
 def _rates(
@@ -222,7 +218,7 @@ def _rates(
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
     random = stream(settings.seed, "rates")
-    p_value = permuted_rates(wins, counts, paired=paired, n=settings.permutations, random=random)
+    p_value = rate_p_values(wins, counts, paired=paired, n=settings.permutations, random=random)
     return {
         "win_rate_before": before.wins() / max(before.words, 1),
         "win_rate_after": after.wins() / max(after.words, 1),
@@ -260,7 +256,7 @@ def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mappin
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "unsure": int(counts.get("unsure", 0)),
-        "mean_hellinger_sq_cv": tested["hellinger_sq_cv"].mean(),
+        "mean_signal": tested["signal"].mean(),
         "mean_noise_floor": tested["noise_floor"].mean(),
         "mean_distance_halves": tested["distance_halves"].mean(),
     }

@@ -6,12 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-_PARTS = ("draws", "permutations", "splits", "resamples", "rates")
+_PARTS = ("draws", "permutations", "splits", "rates")
 
 
-def stream(
-    seed: int, part: Literal["draws", "permutations", "splits", "resamples", "rates"]
-) -> np.random.Generator:
+def stream(seed: int, part: Literal["draws", "permutations", "splits", "rates"]) -> np.random.Generator:
     """The random numbers of one part.
 
     Args:

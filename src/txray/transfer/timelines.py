@@ -28,8 +28,11 @@ REFERENCES = ("previous", "first", "last")
 SUMMARY = "timeline.json"
 """The file that tells a folder of a timeline."""
 
-CHANGES = ("hellinger_sq_cv", "hellinger", "changed_share")
-"""Measures of a step: cross-validated H^2, plug-in distance, share of the tested neurons that changed."""
+CHANGES = ("signal", "hellinger_corrected", "hellinger", "changed_share")
+"""Measures of a step: cross-validated H^2, corrected and plug-in distance, share of the tested neurons that changed."""
+
+DISTANCES = ("hellinger", "hellinger_corrected", "signal")
+"""Measures of a pair of stages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +46,14 @@ class Timeline:
             and pos_p_value (see `mass_match`); then the scores that were given.
         changes: polars, one row per layer, reference (`previous`, `first`, `last`) and pair of stages: layer,
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
-            hellinger_sq_cv; from the tests, null without them: tested, changed, changed_share, confident_avoided,
-            confident_gained, unsure, noise_floor, rarefied_length_before, rarefied_length_after (means over shared
-            neurons, at equal numbers of activations).
+            hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
+            without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
+            confident_avoided, confident_gained, unsure, noise_floor, rarefied_length_before, rarefied_length_after
+            (means over shared neurons, at equal numbers of activations).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
             `CONFIDENT_STATES`), observed (the state that an `unsure` neuron was observed in, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
-            over shared neurons), hellinger_sq_cv.
+            over shared neurons), hellinger_corrected (of the layer), signal (mean over neurons).
         steps: layer -> the comparisons of each stage with the one before.
         feature: kind of feature.
         scores: names of the columns of `stages` that were given as scores.
@@ -93,18 +97,18 @@ class Timeline:
             raise UnknownNameError.of("layer of the timeline", name, self.steps)
         return next(iter(self.steps)) if name is None else name
 
-    def matrix(self, layer: str | None = None, column: str = "hellinger_sq_cv") -> np.ndarray[Any, Any]:
+    def matrix(self, layer: str | None = None, column: str = "hellinger_corrected") -> np.ndarray[Any, Any]:
         """(n_stages, n_stages) how far apart any two stages are, symmetric, 0 on the diagonal.
 
         Args:
             layer: may be left out where there is one.
-            column: `hellinger_sq_cv` or `hellinger`.
+            column: one of `DISTANCES`.
 
         Raises:
             UnknownNameError: no such layer or column.
         """
-        if column not in ("hellinger", "hellinger_sq_cv"):
-            raise UnknownNameError.of("column of distances", column, ("hellinger", "hellinger_sq_cv"))
+        if column not in DISTANCES:
+            raise UnknownNameError.of("column of distances", column, DISTANCES)
         place = {name: index for index, name in enumerate(self.names)}
         rows = self.distances.filter(pl.col("layer") == self.layer(layer))
         result = np.zeros((len(place), len(place)))
@@ -114,7 +118,7 @@ class Timeline:
         return result
 
     def correlation(
-        self, score: str, layer: str | None = None, change: str = "hellinger_sq_cv", *, seed: int = 0
+        self, score: str, layer: str | None = None, change: str = "signal", *, seed: int = 0
     ) -> RankCorrelation:
         """Whether neurons change more in steps in which a score changes more (the paper's RQ1).
 
@@ -213,11 +217,7 @@ def timeline(
             found = compare(stages[i], stages[j], feature, layer, weight)
             require_folds(found)
             if references and permutations:
-                # Intervals are looked at neuron by neuron, and only the steps are kept so.
-                resamples = 200 if "previous" in references else 2
-                found = with_significance(
-                    found, permutations=permutations, resamples=resamples, level=level, seed=seed
-                )
+                found = with_significance(found, permutations=permutations, level=level, seed=seed)
             pair = {"layer": layer, "before": names[i], "after": names[j]}
             measures = change_measures(found, seed=seed)
             distances.append({**pair, **measures})
@@ -240,7 +240,7 @@ def timeline(
 Schema = dict[str, pl.DataType]
 
 _PAIR: Schema = dict.fromkeys(("layer", "before", "after"), pl.String())
-_DISTANCES: Schema = {**_PAIR, "hellinger": pl.Float64(), "hellinger_sq_cv": pl.Float64()}
+_DISTANCES: Schema = {**_PAIR, **dict.fromkeys(DISTANCES, pl.Float64())}
 _FLOWS: Schema = {
     **_PAIR,
     "state": pl.Enum(CONFIDENT_STATES),
@@ -251,6 +251,7 @@ _CHANGES: Schema = {
     "layer": pl.String(),
     "reference": pl.Enum(REFERENCES),
     **_DISTANCES,
+    **dict.fromkeys(("hellinger_corrected_low", "hellinger_corrected_high"), pl.Float64()),
     **dict.fromkeys(STATES, pl.Int64()),
     **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "unsure"), pl.Int64()),
     **dict.fromkeys(

@@ -106,7 +106,7 @@ def test_curves_are_pruned_by_all_rankings(read: Options, place: Path, tmp_path:
         "length",
         "wins",
         "hellinger",
-        "hellinger-cv",
+        "signal",
         "magnitude",
         "activation",
         "wanda",

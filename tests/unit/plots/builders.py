@@ -172,7 +172,7 @@ def strings_in(value: Any) -> list[str]:
 
 def significant(before: Preferences, after: Preferences) -> Comparison:
     """A comparison with significance, by few permutations."""
-    return with_significance(compare(before, after), permutations=100, resamples=4, splits=2, draws=1)
+    return with_significance(compare(before, after), permutations=100, splits=2, draws=1)
 
 
 def rarer(preferences: Preferences, keep: float, seed: int = 0) -> Preferences:

@@ -152,9 +152,9 @@ def test_neurons_are_ranked_by_what_is_sure(
     heads = [note.text for note in figure.layout.annotations if "neuron" in note.text][:6]
     drawn = [int(numbers_in(head.split("neuron")[1])[0]) for head in heads]
     rows = {
-        row["neuron"]: (row["q_value"] <= 0.05, row["hellinger_sq_cv"])
+        row["neuron"]: (row["q_value"] <= 0.05, row["signal"])
         for row in comparison.neurons.filter(pl.col("state") == "shared").iter_rows(named=True)
-        if row["hellinger_sq_cv"] is not None
+        if row["signal"] is not None
     }
     key = (lambda n: (-rows[n][0], -rows[n][1], n)) if most else (lambda n: (rows[n][0], abs(rows[n][1]), n))
     assert drawn == sorted(rows, key=key)[:6]

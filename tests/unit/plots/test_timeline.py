@@ -78,18 +78,12 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
         traces["neurons with half of the mass"].y, line.stages["half_mass"].to_numpy()
     )
     steps = line.changes.filter(pl.col("reference") == "previous")
-    np.testing.assert_array_equal(
-        traces["distance to the previous stage"].y[1:], steps["hellinger_sq_cv"].to_numpy()
-    )
+    np.testing.assert_array_equal(traces["distance to the previous stage"].y[1:], steps["signal"].to_numpy())
     assert np.isnan(traces["distance to the previous stage"].y[0])
     first = line.changes.filter(pl.col("reference") == "first")
-    np.testing.assert_array_equal(
-        traces["distance to the first stage"].y[1:], first["hellinger_sq_cv"].to_numpy()
-    )
+    np.testing.assert_array_equal(traces["distance to the first stage"].y[1:], first["signal"].to_numpy())
     last = line.changes.filter(pl.col("reference") == "last")
-    np.testing.assert_array_equal(
-        traces["distance to the last stage"].y[:-1], last["hellinger_sq_cv"].to_numpy()
-    )
+    np.testing.assert_array_equal(traces["distance to the last stage"].y[:-1], last["signal"].to_numpy())
     np.testing.assert_allclose(traces["changed, %"].y[1:], 100 * steps["changed_share"].to_numpy())
     np.testing.assert_array_equal(
         traces["gained with confidence"].y[1:], steps["confident_gained"].to_numpy()
@@ -152,7 +146,7 @@ def test_the_matrix_of_stages_names_the_farthest(line: Timeline) -> None:
 def test_no_stage_is_farthest_from_itself(text: Text) -> None:
     same = timeline_of([text.stage("one", seed=0), text.stage("other", seed=0)], permutations=0)
     assert title_of(plots.stage_distances(same)).startswith("one and other are farthest apart")
-    unknown = replace(same, distances=same.distances.with_columns(hellinger_sq_cv=pl.lit(None, pl.Float64)))
+    unknown = replace(same, distances=same.distances.with_columns(signal=pl.lit(None, pl.Float64)))
     figure = plots.stage_distances(unknown)
     assert title_of(figure) == "No two of 2 stages can be compared"
     assert any("No two stages share" in note.text for note in figure.layout.annotations)

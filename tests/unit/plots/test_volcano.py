@@ -26,15 +26,13 @@ def comparison(text: Text) -> Comparison:
 
 def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comparison) -> None:
     grey, coloured, labels = volcano(comparison).data
-    rows = comparison.neurons.filter(
-        pl.col("z_score").is_not_null() & pl.col("hellinger_sq_cv").is_not_null()
-    )
+    rows = comparison.neurons.filter(pl.col("z_score").is_not_null() & pl.col("signal").is_not_null())
     for trace, changed, color in ((grey, False, theme.UNSURE), (coloured, True, theme.CHANGED)):
         mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
         assert len(mine) > 0
         assert trace.marker.color == color
         assert trace.customdata.tolist() == mine["neuron"].to_list()
-        np.testing.assert_array_equal(trace.x, mine["hellinger_sq_cv"].to_numpy())
+        np.testing.assert_array_equal(trace.x, mine["signal"].to_numpy())
         np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
         assert trace.name.endswith(f"({len(mine)})")
         assert "q-value" in trace.hovertext[0]

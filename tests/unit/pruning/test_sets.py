@@ -352,12 +352,12 @@ def test_rankings_of_stages_say_what_they_lack(comparison: Comparison) -> None:
     distances = comparison.neurons["hellinger"]
     assert np.isnan(found.scores("hellinger")).sum() == distances.null_count() > 0
     with pytest.raises(UsageError, match="needs to know what is more than chance"):
-        found.scores("hellinger-cv")
+        found.scores("signal")
     bare = Evidence(model, "rnn")
     for name in ("mass", "length", "wins"):
         with pytest.raises(UsageError, match=f"ranking '{name}': needs a stage of the model"):
             bare.scores(name)
-    for name in ("hellinger", "hellinger-cv"):
+    for name in ("hellinger", "signal"):
         with pytest.raises(UsageError, match=f"ranking '{name}': needs an earlier stage"):
             bare.scores(name)
     for name in ("activation", "wanda", "taylor"):
@@ -366,7 +366,7 @@ def test_rankings_of_stages_say_what_they_lack(comparison: Comparison) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'wanda'"):
         bare.scores("wands")
     assert set(RANKINGS) == {
-        "mass", "length", "wins", "hellinger", "hellinger-cv", "magnitude", "activation", "wanda", "taylor"
+        "mass", "length", "wins", "hellinger", "signal", "magnitude", "activation", "wanda", "taylor"
     }  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str,
         assert tests["sure"][row["neuron"]] == (changed or row["confident_state"] in ("avoided", "gained"))
         for name, column in (
             ("q", "q_value"),
-            ("squared", "hellinger_sq_cv"),
+            ("squared", "signal"),
             ("matched", "distance_matched"),
             ("chance", "distance_null"),
         ):

@@ -131,7 +131,7 @@ def test_without_tests_of_chance_the_rest_is_told(tmp_path: Path) -> None:
     told = logger.values[2]
     assert "txray/rnn/token/previous/changed" not in told
     assert told["txray/rnn/token/previous/shared"] > 0
-    assert told["txray/rnn/token/first/hellinger_sq_cv"] == found["token"].distances["hellinger_sq_cv"][0]
+    assert told["txray/rnn/token/first/signal"] == found["token"].distances["signal"][0]
     assert not any("volcano" in name for name, _ in logger.figures)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,47 +16,35 @@ from txray.preferences import Preferences
 from txray.transfer import compare
 from txray.transfer.absence import absence_p_values
 from txray.transfer.foldwise import Foldwise
-from txray.transfer.halves import Halves, resampled, split_in_halves
+from txray.transfer.halves import Halves, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
 from txray.transfer.permutation import smallest_p_value
 from txray.transfer.significance import with_significance
 
 
-def test_cross_validated_distances_are_those_of_the_formula() -> None:
+def test_distances_of_halves_are_those_of_the_formula() -> None:
     sides = pair()
-    first, second = split_in_halves(FOLDS, 3, np.random.default_rng(0))
-    found = Halves.of([Foldwise.of(*sides)], first, second, "mean")
+    first, second = split_in_halves(FOLDS, 1, np.random.default_rng(0))
+    halves = Halves.of([Foldwise.of(*sides)], first, second, "mean")
     nothing = [0.0] * FOLDS
-    for neuron, split in product(range(12), range(3)):
-        halves = [half[:, split].tolist() for half in (first, second)]
-        p = [direct(sides, neuron, [half, nothing], "mean") for half in halves]
-        q = [direct(sides, neuron, [nothing, half], "mean") for half in halves]
-        if any(each is None for each in (*p, *q)):
-            assert np.isnan(found.squared[neuron, split])
+    for neuron in range(12):
+        both = [half[:, 0].tolist() for half in (first, second)]
+        p = [direct(sides, neuron, [half, nothing], "mean") for half in both]
+        q = [direct(sides, neuron, [nothing, half], "mean") for half in both]
+        if any(distribution is None for distribution in (*p, *q)):
             continue
-        names = sorted({name for each in (*p, *q) for name in each})  # type: ignore[union-attr]
-        (p1, p2), (q1, q2) = (
-            [np.sqrt([each.get(name, 0.0) for name in names]) for each in side]  # type: ignore[union-attr]
-            for side in (p, q)
-        )
-        assert found.squared[neuron, split] == pytest.approx(((p1 - q1) * (p2 - q2)).sum() / 2, abs=1e-9)
-        if split == 0:
-            of_split = Halves.of([Foldwise.of(*sides)], first[:, :1], second[:, :1], "mean")
-            within = [expected(*each, "hellinger") for each in (p, q)]
-            assert of_split.floor[neuron] == pytest.approx(np.mean(np.sqrt(within)), abs=1e-7)
-            between = [expected(p[0], q[1], "hellinger"), expected(q[0], p[1], "hellinger")]
-            assert of_split.apart[neuron] == pytest.approx(np.mean(np.sqrt(between)), abs=1e-7)
+        within = [expected(*pair_of_halves, "hellinger") for pair_of_halves in (p, q)]
+        assert halves.noise_floor[neuron] == pytest.approx(np.mean(np.sqrt(within)), abs=1e-7)
+        between = [expected(p[0], q[1], "hellinger"), expected(q[0], p[1], "hellinger")]
+        assert halves.distance[neuron] == pytest.approx(np.mean(np.sqrt(between)), abs=1e-7)
 
 
-def test_splits_are_halves_and_resamples_stay_within_them() -> None:
+def test_splits_are_halves() -> None:
     random = np.random.default_rng(0)
     for folds in (2, 5, 16):
         first, second = split_in_halves(folds, 40, random)
         assert (first + second == 1).all()
         assert (first.sum(axis=0) == folds // 2).all()
-        drawn = resampled(first, random)
-        assert (drawn.sum(axis=0) == folds // 2).all()
-        assert (drawn[first == 0] == 0).all()
 
 
 def test_rarefied_lengths_are_expected_numbers_of_features() -> None:
@@ -106,7 +93,7 @@ def text(
     return preferences_of(events, n_neurons=neurons, folds=folds)
 
 
-QUICK: dict[str, Any] = {"permutations": 400, "resamples": 20, "splits": 4, "draws": 2}
+QUICK: dict[str, Any] = {"permutations": 400, "splits": 4, "draws": 2}
 
 
 def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered() -> None:
@@ -115,7 +102,7 @@ def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered(
         comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), **QUICK)
         tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
         small += (tested["p_value"] < 0.05).to_list()
-        squared += tested["hellinger_sq_cv"].drop_nulls().to_list()
+        squared += tested["signal"].drop_nulls().to_list()
         discovered += comparison.summary["changed"]
         assert comparison.summary["paired"] is False
         assert tested["hellinger"].mean() > 0.3, "the plain distance is large all the same"
@@ -139,10 +126,12 @@ def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confide
     assert found.summary["confident_avoided"] == len(avoided)
     moved = neurons.filter(pl.col("neuron") < 20)
     kept = neurons.filter(pl.col("neuron") >= 30)
-    assert moved["hellinger_sq_cv"].mean() > 10 * abs(kept["hellinger_sq_cv"].mean())
-    inside = (pl.col("hellinger_sq_cv_low") <= 0) & (pl.col("hellinger_sq_cv_high") >= 0)
+    assert moved["signal"].mean() > 10 * abs(kept["signal"].mean())
+    inside = (pl.col("hellinger_corrected_low") <= 0) & (pl.col("hellinger_corrected_high") >= 0)
     assert kept.select(inside.mean()).item() > 0.9
-    assert (moved["hellinger_sq_cv_low"] > 0).mean() > 0.8
+    # The words that neurons prefer are the same, in another order: that is no change of the weight `mean`.
+    by_mass = with_significance(compare(before, after, weight="mass"), **QUICK).neurons
+    assert (by_mass.filter(pl.col("neuron") < 20)["hellinger_corrected_low"] > 0).mean() > 0.8
 
 
 def test_a_neuron_that_won_once_is_not_avoided_knowledge() -> None:
@@ -197,7 +186,6 @@ def test_what_cannot_be_tested_is_told() -> None:
         {"permutations": 0},
         {"draws": 0},
         {"splits": 0},
-        {"resamples": 1},
         {"seed": -1},
     ):
         with pytest.raises(UsageError, match=f"significance: {next(iter(wrong))}="):

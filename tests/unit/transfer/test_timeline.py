@@ -15,7 +15,7 @@ from txray.preferences import Stage
 from txray.transfer import (
     Timeline,
     compare,
-    cross_validated,
+    effect_size,
     gini,
     half_mass,
     layer_affinity,
@@ -65,7 +65,7 @@ def test_each_change_is_that_of_the_comparison(line: Timeline) -> None:
     for row in line.changes.iter_rows(named=True):
         found = with_significance(compare(made[row["before"]], made[row["after"]]), permutations=200)
         assert row["hellinger"] == found.summary["mean_hellinger"]
-        assert row["hellinger_sq_cv"] == pytest.approx(found.neurons["hellinger_sq_cv"].mean())
+        assert row["signal"] == pytest.approx(found.neurons["signal"].mean())
         assert row["tested"] == found.summary["tested"]
         assert row["changed"] == found.summary["changed"]
         assert row["shared"] == found.summary["shared"]
@@ -83,7 +83,7 @@ def test_the_matrix_holds_every_pair_of_stages(line: Timeline) -> None:
     # Stages that are no neighbours, first or last of one another are only measured, not tested.
     sides = [stage.preferences() for stage in stages(5)[1:4:2]]
     longer = timeline(stages(5), permutations=200)
-    assert longer.matrix()[1, 3] == pytest.approx(np.nanmean(cross_validated(*sides)))
+    assert longer.matrix()[1, 3] == pytest.approx(effect_size(*sides).layer)
 
 
 def test_flows_add_up_to_the_neurons(line: Timeline) -> None:
@@ -105,7 +105,7 @@ def test_flows_add_up_to_the_neurons(line: Timeline) -> None:
 def test_correlation_is_of_steps_with_steps(line: Timeline) -> None:
     moved = line.changes.filter(pl.col("reference") == "previous")
     scored = np.abs(np.diff(np.log(SCORES["perplexity"].to_numpy())))
-    for change in ("hellinger_sq_cv", "hellinger", "changed_share"):
+    for change in ("signal", "hellinger", "changed_share"):
         assert line.correlation("perplexity", change=change) == rank_correlation(
             moved[change].to_numpy(), scored
         )
@@ -131,7 +131,7 @@ def test_what_is_measured_does_not_depend_on_what_is_tested(line: Timeline) -> N
 def test_without_tests_nothing_is_called_changed() -> None:
     found = timeline(stages(), permutations=0)
     assert found.changes["changed"].is_null().all()
-    assert found.changes["hellinger_sq_cv"].is_not_null().all()
+    assert found.changes["signal"].is_not_null().all()
     assert (found.flows.filter(pl.col("state") == "unsure")["neurons"] == 0).all()
     assert not found.steps["rnn"][0].tested
 
@@ -156,7 +156,7 @@ def test_several_layers_are_followed_each_on_its_own() -> None:
     assert list(found.steps) == ["rnn", "top"]
     alone = timeline(stages(3), permutations=0)
     np.testing.assert_array_equal(found.matrix("rnn"), alone.matrix())
-    assert not np.array_equal(found.matrix("top"), alone.matrix())
+    assert not np.array_equal(found.matrix("top", "signal"), alone.matrix(column="signal"))
     with pytest.raises(UsageError, match="name one of rnn, top"):
         found.matrix()
     with pytest.raises(UnknownNameError, match="'top'"):

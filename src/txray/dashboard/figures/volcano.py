@@ -16,7 +16,7 @@ from txray.plots.labels import Box, Label, Side, place
 from txray.plots.text import count, fitted, markup, plural
 from txray.plots.volcano import span
 
-BRUSH = ("hellinger_sq_cv", "z_score")
+BRUSH = ("signal", "z_score")
 """Columns along the axes."""
 
 _LABELS = 9

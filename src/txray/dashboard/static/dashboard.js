@@ -17,7 +17,7 @@ const COLUMNS = {
     { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
     { key: "hellinger", heading: "Hellinger distance", about: "0: same preferences, 1: nothing in common", show: (row) => fixed(row.hellinger) },
-    { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. What is more than chance comes first", show: (row) => fixed(row.hellinger_sq_cv) },
+    { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. What is more than chance comes first", show: (row) => fixed(row.signal) },
     { key: "q_value", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (facts) => [
