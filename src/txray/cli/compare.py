@@ -36,6 +36,7 @@ def compare(
     from txray.transfer import compare as compare_stages
     from txray.transfer import with_significance
     from txray.transfer.comparison import SUMMARY
+    from txray.transfer.shown_distance import CORRECTED, corrected_words
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
@@ -67,6 +68,7 @@ def compare(
                 **comparison.summary, percent=100 * comparison.summary["level"]
             )
         )
+        typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")
     if out is not None:
         comparison.save(out)
         typer.echo(f"table and summary in {out}")

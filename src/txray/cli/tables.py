@@ -59,13 +59,20 @@ def _shown(value: object) -> str:
 
 def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
+    import polars as pl
+
+    from txray.transfer.shown_distance import corrected_words
+
     stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    columns = ("layer", "stage", "shared", "hellinger", "signal", "tested", "changed")
-    changes = steps.select(*columns, "confident_avoided", "confident_gained")
+    corrected = pl.Series([corrected_words(row) for row in steps.iter_rows(named=True)], dtype=pl.String)
+    changes = steps.with_columns(hellinger_corrected=corrected).select(
+        *("layer", "stage", "shared", "hellinger_corrected", "tested", "changed"),
+        *("confident_avoided", "confident_gained"),
+    )
     for table in (stages, changes):
         print_table(table if len(found.steps) > 1 else table.drop("layer"))
     for name in found.steps:

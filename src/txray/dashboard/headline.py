@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 from dash import html
 
 from txray.dashboard.scene import Scene
 from txray.plots.text import count, percent, plural, visible
+from txray.transfer.shown_distance import CORRECTED
 
 _STATES = ("shared", "avoided", "gained", "unsure", "unpreferred")
 
@@ -38,6 +40,14 @@ def headline(scene: Scene) -> list[Any]:
     if len(compared) and distance.null is not None:
         mean = float(compared[distance.null].to_numpy().mean())
         facts.append(html.Div([html.Dt("the same if nothing had changed"), html.Dd(f"{mean:.2f}")]))
+        known = compared["hellinger_corrected"].drop_nulls().to_numpy()
+        if len(known):
+            low, middle, high = (f"{value:.2f}" for value in np.quantile(known, [0.25, 0.5, 0.75]))
+            facts.append(
+                html.Div(
+                    [html.Dt(f"median {CORRECTED} (middle half)"), html.Dd(f"{middle} ({low} to {high})")]
+                )
+            )
     return [
         html.H2(
             [

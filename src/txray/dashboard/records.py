@@ -19,6 +19,7 @@ from txray.plots.features import Preferred
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, figure_of, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
+from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 _FEATURES = 60
 _LIFTED = 30
@@ -104,13 +105,7 @@ def _sentence(
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
             f"{row['distance_null']:.3f}: {sure} (q = {figure_of(row['q_value'])})."
         )
-        if row["signal"] is not None:
-            told += (
-                f" Cross-validated H² {row['signal']:.3f}, 95 % interval {row['hellinger_corrected_low']:.3f} to "
-                f"{row['hellinger_corrected_high']:.3f}."
-                if row["hellinger_corrected_low"] is not None
-                else f" Cross-validated H² {row['signal']:.3f}."
-            )
+        told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
         told += " It may have come or gone by chance: it fires too rarely to tell."
     elif row["state"] in ("avoided", "gained"):

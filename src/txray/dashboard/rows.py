@@ -23,7 +23,9 @@ _SHOWN = (
     "length_after",
     "mass_after",
     "hellinger",
-    "signal",
+    "hellinger_corrected",
+    "hellinger_corrected_low",
+    "hellinger_corrected_high",
     "q_value",
     "beyond_before",
     "beyond_after",
@@ -58,7 +60,11 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
                 **row,
                 "id": f"{row['layer']}/{row['neuron']}",
                 "faint": bool(scene.pair.tested) and weak,
-                **{name: _rounded(row[name]) for name in ("mass_after", "hellinger", "signal", "q_value")},
+                **{
+                    name: _rounded(row[name])
+                    for name in _SHOWN
+                    if name in ("mass_after", "q_value") or name.startswith("hellinger")
+                },
             }
             for row, weak in zip(rows.select(_SHOWN).iter_rows(named=True), faint.to_series(), strict=True)
         ],

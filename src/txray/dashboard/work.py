@@ -196,6 +196,7 @@ TESTED = (
     "q_value",
     "z_score",
     "signal",
+    "hellinger_corrected",
     "hellinger_corrected_low",
     "hellinger_corrected_high",
     "noise_floor",

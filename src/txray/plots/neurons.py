@@ -16,7 +16,7 @@ from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
-from txray.transfer.shown_distance import PLAIN
+from txray.transfer.shown_distance import CORRECTED, PLAIN, corrected_words
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
@@ -28,6 +28,7 @@ _TOKENS_HEIGHT, _BARS_HEIGHT, _BETWEEN = 286, 120, 14
 _SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 26
 _SMALL_ACROSS, _SMALL_DOWN = 66, 42
 _MOST_STAGES = 6
+_INTERVALS = "; distances are corrected Hellinger distances with 95% intervals"
 _SUBTITLE = (
     "Bars: probability of each POS tag, most of the activation mass to the left. "
     "Markers: tokens over their usual tag, the most probable on top"
@@ -116,7 +117,7 @@ def most_changed_neurons(
     """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
     Where significance is known (`txray.with_significance`), neurons that changed more than chance come first, by their
-    cross-validated distance; else they are ranked by Hellinger distance. Neurons that won only a few words in either
+    `signal`; else they are ranked by Hellinger distance. Neurons that won only a few words in either
     stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 
     Args:
@@ -231,7 +232,7 @@ def _ranked(
     return dress(
         figure,
         title=title,
-        subtitle=_SUBTITLE,
+        subtitle=_SUBTITLE + (_INTERVALS if comparison.tested else ""),
         caption=caption_of(
             comparison,
             f"{count(len(able))} of {plural(len(shared), 'shared neuron')} won at least {count(min_wins)} words "
@@ -255,25 +256,25 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
 def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
     """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
     lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
-    if not comparison.tested or row["signal"] is None:
-        return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
-    told = f"<b>neuron {row['neuron']}</b>   H² {row['signal']:.3f}   {lengths}"
+    if not comparison.tested or row["q_value"] is None:
+        return f"<b>neuron {row['neuron']}</b>   {PLAIN.name} {row['hellinger']:.2f}   {lengths}"
+    head = f"<b>neuron {row['neuron']}</b>   distance {corrected_words(row)}   {lengths}"
     if row["q_value"] <= comparison.summary["level"]:
-        return told
-    return f'<span style="color:{theme.FAINT}">{told}   unsure</span>'
+        return head
+    return f'<span style="color:{theme.FAINT}">{head}   not significant</span>'
 
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     """How far the drawn neurons moved, in words."""
-    squared = chosen["signal"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
-    if not len(squared):
+    if not comparison.tested:
         distances = chosen["hellinger"].to_numpy()
-        return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}"
-    sure = int((chosen["q_value"] <= comparison.summary["level"]).sum())
-    return (
-        f"cross-validated H² {squared.to_numpy().min():.2f} to {squared.to_numpy().max():.2f}, "
-        f"{count(sure)} of them more than chance"
-    )
+        return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f}, not tested"
+    significant = int((chosen["q_value"] <= comparison.summary["level"]).sum())
+    verdict = f"{count(significant)} of them significantly ({100 * comparison.summary['level']:g}% FDR)"
+    known = chosen["hellinger_corrected"].drop_nulls().to_numpy()
+    if not len(known):
+        return f"{verdict}; {CORRECTED} not known"
+    return f"{CORRECTED} {known.min():.2f} to {known.max():.2f}, {verdict}"
 
 
 def _all_shown(able: int, k: int) -> str:

@@ -15,7 +15,14 @@ from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
-from txray.transfer.shown_distance import PLAIN, DistanceShown, ShownDistance, shown_distance
+from txray.transfer.shown_distance import (
+    CORRECTED,
+    PLAIN,
+    DistanceShown,
+    ShownDistance,
+    corrected_words,
+    shown_distance,
+)
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -222,6 +229,7 @@ def _story(
             f"{tested.name} {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had changed; "
             f"q-value {figure_of(row['q_value'])}"
         )
+        lines.append(f"{CORRECTED} (95% interval): {corrected_words(row)}")
     for side, stage, top, beyond in (
         ("before", before, top_before, beyond_before),
         ("after", after, top_after, beyond_after),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,9 +15,18 @@ from txray.plots.frame import caption_of, dress, even_sample, say
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.scatter import require_tested, stories
 from txray.plots.text import count, fitted, listed, markup, plural, visible
+from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
+
+X = "hellinger_corrected"
+"""Column along the x axis."""
+DISTANCE_AXIS = f"{CORRECTED} (0 same, 1 disjoint)"
+CERTAINTY_AXIS = "standard deviations above the permutation mean"
+DISTANCE_SPAN = [-0.03, 1.03]
+MOST_BARS = 60
+"""Neurons whose intervals can still be told apart."""
 
 _LABELS = 24
 _LABEL_FEATURES = 3
@@ -29,10 +38,11 @@ _SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom
 
 
 def volcano(comparison: Comparison) -> go.Figure:
-    """How far each neuron moved against how far beyond chance that is; colour tells which are called changed.
+    """Draw how far each neuron moved against how far beyond chance that is; colour tells which changed significantly.
 
-    Upwards stand standard deviations of the permutations and not q-values: those of all neurons that clearly changed
-    are the same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
+    To the right is the corrected Hellinger distance; bars are its 95% intervals, where few neurons are drawn. Upwards
+    are standard deviations of the permutations and not q-values: those of all neurons that clearly changed are the
+    same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
     prefer beyond its frequency in the later stage.
 
     Args:
@@ -43,17 +53,17 @@ def volcano(comparison: Comparison) -> go.Figure:
     """
     require_tested(comparison, "volcano")
     level = float(comparison.summary["level"])
-    able = pl.all_horizontal(pl.col("q_value", "z_score", "signal").is_not_null())
+    able = pl.all_horizontal(pl.col("q_value", "z_score", X).is_not_null())
     neurons = comparison.neurons.filter(able)
     drawn = neurons[even_sample(len(neurons), theme.MARKS)]
-    points = drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()
+    points = drawn[X].to_numpy(), drawn["z_score"].to_numpy()
     changed = drawn["q_value"].to_numpy() <= level
     told = stories(comparison, drawn)
-    spans = [span(values) for values in points]
+    spans = [DISTANCE_SPAN, span(points[1])]
     figure = go.Figure()
     for is_changed, name, color, size in (
-        (False, "no more than chance", theme.UNSURE, 5),
-        (True, f"changed at {100 * level:g} % false discoveries", theme.CHANGED, 2 * _RADIUS),
+        (False, "not significant", theme.UNSURE, 5),
+        (True, f"changed significantly ({100 * level:g}% FDR)", theme.CHANGED, 2 * _RADIUS),
     ):
         at = np.flatnonzero(changed == is_changed)
         if len(at):
@@ -65,13 +75,14 @@ def volcano(comparison: Comparison) -> go.Figure:
                 customdata=drawn["neuron"].to_numpy()[at],
                 mode="markers",
                 marker={"color": color, "size": size, "opacity": 0.7},
+                error_x=interval_bars(drawn[at.tolist()], color) if len(drawn) <= MOST_BARS else None,
                 hovertext=[told[i] for i in at],
                 hoverinfo="text",
             )
     if changed.any():
         figure.add_trace(_labels(comparison, drawn, changed, spans))
-    figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: the same; below 0 by chance only)")
-    figure.update_yaxes(range=spans[1], title_text="standard deviations above chance")
+    figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
+    figure.update_yaxes(range=spans[1], title_text=CERTAINTY_AXIS)
     for ends, axis in zip(spans, ("x", "y"), strict=True):
         if ends[0] < 0 < ends[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
@@ -79,15 +90,39 @@ def volcano(comparison: Comparison) -> go.Figure:
     if not len(neurons):
         say(figure, "No neuron is preferred in both stages often enough to be tested.")
     untold = comparison.summary["tested"] - len(neurons)
-    note = f"{plural(untold, 'tested neuron')} with too few wins to be drawn" if untold else ""
+    note = f"{plural(untold, 'tested neuron')} whose {CORRECTED} is not known not drawn" if untold else ""
     return dress(
         figure,
         title=f"{count(int(comparison.summary['changed']))} of {plural(comparison.summary['tested'], 'tested neuron')} "
-        f"changed from {before} to {after}",
+        f"changed significantly from {before} to {after} ({100 * level:g}% FDR); {CORRECTED} of the layer "
+        f"{corrected_words(comparison.summary)}",
         subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
         f"in {after}",
         caption=caption_of(comparison, note),
     )
+
+
+def interval_bars(rows: pl.DataFrame, color: str) -> dict[str, Any]:
+    """Return horizontal error bars: the 95% intervals of the corrected distances of these neurons.
+
+    Args:
+        rows: of a comparison's table, none without a corrected distance.
+        color: of the marks.
+    """
+    middle = rows[X].to_numpy()
+    low, high = (
+        rows[f"{X}_{end}"].fill_null(pl.Series(middle)).to_numpy() if len(rows) else middle
+        for end in ("low", "high")
+    )
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - middle,
+        "arrayminus": middle - low,
+        "color": color,
+        "thickness": 0.8,
+        "width": 0,
+    }
 
 
 def span(values: NDArray[np.float64]) -> list[float]:
@@ -101,7 +136,7 @@ def _labels(
     comparison: Comparison, drawn: pl.DataFrame, changed: NDArray[np.bool_], spans: list[list[float]]
 ) -> go.Scatter:
     """Names of the neurons that moved farthest or are surest, as many as find room."""
-    points = np.stack((drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()))
+    points = np.stack((drawn[X].to_numpy(), drawn["z_score"].to_numpy()))
     low, high = np.array(spans).T
     pixels = (points.T - low) / (high - low)
     pixels = np.stack((pixels[:, 0] * theme.PLOT_WIDTH, (1 - pixels[:, 1]) * theme.PLOT_HEIGHT), axis=1)

@@ -12,7 +12,7 @@ from txray.plots.frame import kind_noun
 from txray.plots.text import count, percent, plural, visible
 from txray.transfer import STATES, Comparison
 from txray.transfer.concentration import half_mass
-from txray.transfer.shown_distance import shown_distance
+from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
 
 
 def headline(comparison: Comparison) -> str:
@@ -54,6 +54,7 @@ def _numbers(comparison: Comparison, noun: str) -> list[tuple[str, str]]:
         numbers.append(
             ("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}")
         )
+        numbers.append((f"{CORRECTED} of the layer (95% interval)", corrected_words(summary)))
     if summary["length_change_shared"] is not None:
         shared = comparison.neurons.filter(pl.col("state") == "shared")
         name, change = f"{escape(noun)}s per shared neuron", summary["length_change_shared"]

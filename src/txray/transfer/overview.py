@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from txray.notebook import card, table
-from txray.transfer.shown_distance import shown_distance
+from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
 
 if TYPE_CHECKING:
     from txray.preferences import Preferences
@@ -44,21 +44,28 @@ def comparison_html(comparison: Comparison) -> str:
     )
     columns = ["neuron", distance.column]
     if distance.null is not None:
-        columns += [distance.null, "signal", "q_value"]
+        columns += [distance.null, "q_value"]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
     rows = [
-        (*row.values(), before[row["neuron"]], after[row["neuron"]])
-        for row in changed.select(columns).iter_rows(named=True)
+        (
+            *(row[name] for name in columns),
+            *((corrected_words(row),) if comparison.tested else ()),
+            before[row["neuron"]],
+            after[row["neuron"]],
+        )
+        for row in changed.iter_rows(named=True)
     ]
     names = {
         distance.column: distance.name,
         distance.null: "if nothing had changed",
-        "signal": "change, H²",
         "q_value": "q-value",
     }
     headings = [names.get(name, name) for name in columns]
+    if comparison.tested:
+        headings.append(f"{CORRECTED} (95% interval)")
+        sentences.append(f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(summary)}.")
     told = table(
         "Neurons that changed most, and what they prefer",
         [*headings, f"in {comparison.before.stage}", f"in {comparison.after.stage}"],
@@ -77,8 +84,8 @@ def timeline_html(timeline: Timeline) -> str:
         "preferred",
         "mean length (of preferred neurons)",
         *timeline.scores,
-        "change, H²",
-        "changed, of shared",
+        f"{CORRECTED} of the layer (95% interval)",
+        "changed significantly",
     ]
     steps = {
         (row["layer"], row["after"]): row
@@ -90,7 +97,7 @@ def timeline_html(timeline: Timeline) -> str:
         changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
         scores = [row[score] for score in timeline.scores]
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
-        rows.append((*told, step.get("signal"), changed))
+        rows.append((*told, corrected_words(step) if step else None, changed))
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",

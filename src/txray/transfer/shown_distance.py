@@ -73,6 +73,25 @@ class ShownDistance:
         return f"{clause}, {measure(rows[self.null].to_numpy()):.2f} if nothing had changed"
 
 
+CORRECTED = "corrected Hellinger distance"
+"""What `hellinger_corrected` is called: how far a neuron or a layer moved, without what small samples add."""
+
+
+def corrected_words(row: Mapping[str, Any]) -> str:
+    """Return a corrected distance with its 95% interval, or that it is not known.
+
+    Args:
+        row: of a neuron, a step of a timeline, or a summary, with `hellinger_corrected` and, where intervals were
+            computed, its bounds.
+    """
+    value, low, high = (row.get(f"hellinger_corrected{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return "not known"
+    if low is None or high is None:
+        return f"{value:.2f}"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
 PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])
 """The paper's distance, of all wins; biased upwards where neurons have few, so it stands alone."""
 

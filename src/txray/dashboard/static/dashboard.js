@@ -16,8 +16,8 @@ const COLUMNS = {
     { key: "length_before", heading: "Length before", about: `Features preferred in ${facts.before}`, show: (row) => count(row.length_before) },
     { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
-    { key: "hellinger", heading: "Hellinger distance", about: "0: same preferences, 1: nothing in common", show: (row) => fixed(row.hellinger) },
-    { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. What is more than chance comes first", show: (row) => fixed(row.signal) },
+    { key: "hellinger", heading: "Hellinger distance", about: "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", show: (row) => fixed(row.hellinger) },
+    { key: "change", heading: "Corrected distance", about: "Hellinger distance without what small samples add, with its 95% interval: 0 same, 1 disjoint. Significant changes come first", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
     { key: "q_value", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (facts) => [

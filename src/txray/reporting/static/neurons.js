@@ -29,15 +29,15 @@ class Neurons {
       number("length_after", "Length after", `Features preferred in ${after}`, count),
       number("mass_before", "Mass before", `Sum of activations in ${before}`, quantity),
       number("mass_after", "Mass after", `Sum of activations in ${after}`, quantity),
-      number("hellinger", "Hellinger distance", "0: same preferences, 1: nothing in common", (h) => (h === null ? "–" : h.toFixed(3))),
+      number("hellinger", "Hellinger distance", "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", (h) => (h === null ? "–" : h.toFixed(3))),
       ...(pair.tests ? this.tested(pair.tests) : []),
     ];
   }
 
   /** Columns that only tested comparisons have. */
-  tested({ rank, squared, sure, q }) {
+  tested({ rank, corrected, low, high, sure, q }) {
     return [
-      { key: "change", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed. Sorted, what is more than chance comes first", value: (n) => (squared[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
+      { key: "change", heading: "Corrected distance", about: "Hellinger distance without what small samples add, with its 95% interval: 0 same, 1 disjoint. Sorted, significant changes come first", value: (n) => (q[n] === null && !sure[n] ? null : -rank[n]), show: (n) => spanned(corrected[n], low[n], high[n]) },
       { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
     ];
   }

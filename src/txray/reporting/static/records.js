@@ -50,7 +50,7 @@ class Records {
   chance(tests, neuron) {
     if (!tests || tests.q[neuron] === null) return "";
     const verdict = tests.sure[neuron] ? "changed" : "no more than chance";
-    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}).`;
+    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}). Corrected Hellinger distance, with its 95% interval: ${spanned(tests.corrected[neuron], tests.low[neuron], tests.high[neuron])}.`;
   }
 
   /** Features that outdo how often they occur. */
