@@ -175,10 +175,10 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
     yield _Panel(
         CORRECTED,
         tuple(
-            Series(
-                f"distance {told}",
-                _over_stages(changes, reference, "hellinger_corrected", names),
-                *style,
+            replace(
+                Series(
+                    f"distance {told}", _over_stages(changes, reference, "hellinger_corrected", names), *style
+                ),
                 interval=(
                     _over_stages(changes, reference, "hellinger_corrected_low", names),
                     _over_stages(changes, reference, "hellinger_corrected_high", names),

@@ -90,7 +90,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     if not len(neurons):
         say(figure, "No neuron is preferred in both stages often enough to be tested.")
     untold = comparison.summary["tested"] - len(neurons)
-    note = f"{plural(untold, 'tested neuron')} whose {CORRECTED} is not known not drawn" if untold else ""
+    note = f"not drawn: {plural(untold, 'tested neuron')} of unknown distance" if untold else ""
     return dress(
         figure,
         title=f"{count(int(comparison.summary['changed']))} of {plural(comparison.summary['tested'], 'tested neuron')} "

@@ -158,4 +158,13 @@ def test_neurons_are_ranked_by_what_is_sure(
     }
     key = (lambda n: (-rows[n][0], -rows[n][1], n)) if most else (lambda n: (rows[n][0], abs(rows[n][1]), n))
     assert drawn == sorted(rows, key=key)[:6]
-    assert [head.endswith("unsure</span>") for head in heads] == [not rows[n][0] for n in drawn]
+    assert [head.endswith("not significant</span>") for head in heads] == [not rows[n][0] for n in drawn]
+    sizes = {row["neuron"]: row for row in comparison.neurons.iter_rows(named=True)}
+    for neuron, head in zip(drawn, heads, strict=True):
+        value, low, high = (sizes[neuron][f"hellinger_corrected{end}"] for end in ("", "_low", "_high"))
+        assert f"distance {value:.2f} ({low:.2f} to {high:.2f})" in head
+    values = [sizes[neuron]["hellinger_corrected"] for neuron in drawn]
+    significant_ones = sum(rows[n][0] for n in drawn)
+    assert numbers_in(title_of(figure)) == [
+        *(6, round(min(values), 2), round(max(values), 2), significant_ones, 5)
+    ]

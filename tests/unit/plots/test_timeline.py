@@ -78,12 +78,23 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
         traces["neurons with half of the mass"].y, line.stages["half_mass"].to_numpy()
     )
     steps = line.changes.filter(pl.col("reference") == "previous")
-    np.testing.assert_array_equal(traces["distance to the previous stage"].y[1:], steps["signal"].to_numpy())
-    assert np.isnan(traces["distance to the previous stage"].y[0])
+    moved = traces["distance to the previous stage"]
+    np.testing.assert_array_equal(moved.y[1:], steps["hellinger_corrected"].to_numpy())
+    np.testing.assert_allclose(
+        (moved.y + moved.error_y.array)[1:], steps["hellinger_corrected_high"].to_numpy()
+    )
+    np.testing.assert_allclose(
+        (moved.y - moved.error_y.arrayminus)[1:], steps["hellinger_corrected_low"].to_numpy()
+    )
+    assert np.isnan(moved.y[0])
     first = line.changes.filter(pl.col("reference") == "first")
-    np.testing.assert_array_equal(traces["distance to the first stage"].y[1:], first["signal"].to_numpy())
+    np.testing.assert_array_equal(
+        traces["distance to the first stage"].y[1:], first["hellinger_corrected"].to_numpy()
+    )
     last = line.changes.filter(pl.col("reference") == "last")
-    np.testing.assert_array_equal(traces["distance to the last stage"].y[:-1], last["signal"].to_numpy())
+    np.testing.assert_array_equal(
+        traces["distance to the last stage"].y[:-1], last["hellinger_corrected"].to_numpy()
+    )
     np.testing.assert_allclose(traces["changed, %"].y[1:], 100 * steps["changed_share"].to_numpy())
     np.testing.assert_array_equal(
         traces["gained with confidence"].y[1:], steps["confident_gained"].to_numpy()
@@ -140,13 +151,16 @@ def test_the_matrix_of_stages_names_the_farthest(line: Timeline) -> None:
     figure = plots.stage_distances(line)
     np.testing.assert_array_equal(figure.data[0].z, line.matrix())
     i, j = sorted(np.unravel_index(np.argmax(line.matrix()), (4, 4)))
-    assert title_of(figure).startswith(f"{NAMES[i]} and {NAMES[j]} are farthest apart")
+    assert f"to {line.matrix()[i, j]:.2f} ({NAMES[i]}, {NAMES[j]})" in title_of(figure)
+    assert "Corrected Hellinger distance of 6 pairs of stages" in title_of(figure)
 
 
 def test_no_stage_is_farthest_from_itself(text: Text) -> None:
     same = timeline_of([text.stage("one", seed=0), text.stage("other", seed=0)], permutations=0)
-    assert title_of(plots.stage_distances(same)).startswith("one and other are farthest apart")
-    unknown = replace(same, distances=same.distances.with_columns(signal=pl.lit(None, pl.Float64)))
+    assert title_of(plots.stage_distances(same)).endswith("of 1 pair of stages: 0.00 (one, other)")
+    unknown = replace(
+        same, distances=same.distances.with_columns(hellinger_corrected=pl.lit(None, pl.Float64))
+    )
     figure = plots.stage_distances(unknown)
     assert title_of(figure) == "No two of 2 stages can be compared"
     assert any("No two stages share" in note.text for note in figure.layout.annotations)
