@@ -30,8 +30,8 @@ from tests.browser.served import (
 from txray.preferences import Stage
 
 PANELS = {
-    "scatter": ("hellinger_length", "hellinger"),
-    "volcano": ("signal", "z_score"),
+    "scatter": ("hellinger_length", "distance"),
+    "volcano": ("hellinger_corrected", "z_score"),
     "shift": ("length_before", "length_after"),
     "mass": ("", "mass_after"),
 }

@@ -302,7 +302,7 @@ def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
     assert 0 < int(neurons["sure"].sum()) < 60
     assert listed(page) == wanted["neuron"].to_list()
     page.click("#columns th[data-key=change] button")
-    unknown = set(neurons.filter(~pl.col("sure") & pl.col("signal").is_null())["neuron"])
+    unknown = set(neurons.filter(~pl.col("sure") & pl.col("q_value").is_null())["neuron"])
     rising = listed(page)
     assert set(rising[len(rising) - len(unknown) :]) == unknown, (
         "neurons without a value come last, either way"
