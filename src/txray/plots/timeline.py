@@ -177,14 +177,18 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
         tuple(
             replace(
                 Series(
-                    f"distance {told}", _over_stages(changes, reference, "hellinger_corrected", names), *style
+                    f"distance {label}",
+                    _over_stages(changes, reference, "hellinger_corrected", names),
+                    color,
+                    symbol,
+                    dash,
                 ),
                 interval=(
                     _over_stages(changes, reference, "hellinger_corrected_low", names),
                     _over_stages(changes, reference, "hellinger_corrected_high", names),
                 ),
             )
-            for reference, told, *style in _REFERENCES
+            for reference, label, color, symbol, dash in _REFERENCES
         ),
     )
     if changes["changed_share"].is_not_null().any():

@@ -75,7 +75,7 @@ def volcano(comparison: Comparison) -> go.Figure:
                 customdata=drawn["neuron"].to_numpy()[at],
                 mode="markers",
                 marker={"color": color, "size": size, "opacity": 0.7},
-                error_x=interval_bars(drawn[at.tolist()], color) if len(drawn) <= MOST_BARS else None,
+                error_x=interval_bars(drawn[at.tolist()]) if len(drawn) <= MOST_BARS else None,
                 hovertext=[told[i] for i in at],
                 hoverinfo="text",
             )
@@ -102,12 +102,11 @@ def volcano(comparison: Comparison) -> go.Figure:
     )
 
 
-def interval_bars(rows: pl.DataFrame, color: str) -> dict[str, Any]:
+def interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
     """Return horizontal error bars: the 95% intervals of the corrected distances of these neurons.
 
     Args:
         rows: of a comparison's table, none without a corrected distance.
-        color: of the marks.
     """
     middle = rows[X].to_numpy()
     low, high = (
@@ -119,8 +118,9 @@ def interval_bars(rows: pl.DataFrame, color: str) -> dict[str, Any]:
         "symmetric": False,
         "array": high - middle,
         "arrayminus": middle - low,
-        "color": color,
-        "thickness": 0.8,
+        # So light that labels on them can be read.
+        "color": "#DDDDDD",
+        "thickness": 1,
         "width": 0,
     }
 

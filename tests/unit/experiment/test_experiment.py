@@ -95,6 +95,8 @@ def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> 
         ]
         assert cells[8:10] == [f"{before:.0f} → {after:.0f}" for before, after in lengths]
         assert cells[10] == plain
+        value, low, high = (comparison.summary[f"hellinger_corrected{end}"] for end in ("", "_low", "_high"))
+        assert cells[7] == ("not known" if value is None else f"{value:.2f} ({low:.2f} to {high:.2f})")
 
 
 def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:
