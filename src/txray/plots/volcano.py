@@ -143,8 +143,10 @@ def _labels(
     rank = np.minimum(*(np.argsort(np.argsort(-values)) for values in np.where(changed, points, -np.inf)))
     chosen = [i for i in np.argsort(rank, kind="stable").tolist() if changed[i]][:_LABELS]
     names = distinctive(comparison.after, _LABEL_FEATURES)
+    # Above or below the intervals, where these are drawn.
+    sides = _SIDES[2:] if len(drawn) <= MOST_BARS else _SIDES
     labels = [
-        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), _SIDES)
+        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), sides)
         for i, neuron in zip(chosen, drawn["neuron"].to_numpy()[chosen], strict=True)
     ]
     placed = place(
