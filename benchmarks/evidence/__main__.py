@@ -9,16 +9,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import matching, null, planted, pruning
+from benchmarks.evidence import groups, matching, null, planted, pruning, rates, sizes
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 TABLES: dict[str, Measured] = {
     "null": null.measured,
+    "groups": groups.measured,
     "planted": planted.ranking,
     "strata": planted.strata,
     "states": planted.states,
+    "sizes": sizes.measured,
+    "rates": rates.measured,
     "matching": matching.measured,
     "rankings": pruning.rankings,
     "coverage": pruning.measured_coverage,

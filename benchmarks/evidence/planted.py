@@ -83,7 +83,7 @@ def ranking() -> Table:
         "words",
         "changed: tested, median wins",
         *(
-            f"AUC, `{weight}`, {'all' if least == 1 else f'{least} wins'}: z, H²cv, plain H"
+            f"AUC, `{weight}`, {'all' if least == 1 else f'{least} wins'}: z, signal, plain H"
             for weight, least in _RANKED
         ),
         "q ≤ 0.05: precision, recall",
@@ -114,7 +114,7 @@ def strata() -> Table:
                 percent(ratio(_changes(called), int(changed.sum())), 0),
             ]
         )
-    columns = ["words", "wins", "changed", "AUC of z", "AUC of H²cv", "AUC of plain H", "found at q ≤ 0.05"]
+    columns = ["words", "wins", "changed", "AUC of z", "AUC of signal", "AUC of plain H", "found at q ≤ 0.05"]
     return Table(columns, rows)
 
 

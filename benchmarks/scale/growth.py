@@ -150,7 +150,7 @@ def vocabulary(data: Path) -> tuple[list[int], list[float], list[float]]:
     features: list[float] = []
     of_folds: list[float] = []
     for document in reviews(data):
-        bit = 1 << fold_of(document.id, FOLDS)
+        bit = 1 << fold_of(document, FOLDS)
         for word in map(str.lower, document.words):
             before = seen.get(word, 0)
             if not before & bit:

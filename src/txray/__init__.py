@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from txray.safe_path import guard_command
 
-from txray.lazy import lazily
+# Before anything else is imported: of the command `txray`, nothing comes from the working folder.
+guard_command()
+
+from typing import TYPE_CHECKING  # noqa: E402
+
+from txray.lazy import lazily  # noqa: E402
 
 if TYPE_CHECKING:
     from txray import engines, errors, models, plots, tracking, training

@@ -14,6 +14,9 @@
 
     UserWarning
     ├── DominanceWarning        a result that one neuron dominates
+    ├── DuplicateWarning        text that repeats itself
+    ├── RepeatedCallWarning     a layer that runs several times in a forward pass, of which one call was taken
+    ├── RandomPassWarning       a forward pass that is not the same twice
     ├── PowerWarning            tests that cannot find anything
     ├── ChanceWarning           a model to be pruned that is not better than chance
     ├── ExposedWarning          a dashboard that other machines can reach
@@ -25,8 +28,11 @@ exits with `exit_code`: 2 for a wrong request, 1 for everything else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from txray.printable import printable
 
 
 class TxrayError(Exception):
@@ -98,6 +104,18 @@ class DominanceWarning(UserWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
 
 
+class DuplicateWarning(UserWarning):
+    """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
+
+
+class RepeatedCallWarning(UserWarning):
+    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+
+
+class RandomPassWarning(UserWarning):
+    """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
+
+
 class PowerWarning(UserWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
 
@@ -114,11 +132,18 @@ class TrackingWarning(UserWarning):
     """A training that could not be watched as asked for; it goes on, and the text names what is missing."""
 
 
+_TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+"""What colours text on a terminal, moves its cursor, or names its window."""
+
+
 def in_one_line(error: BaseException, most: int = 200) -> str:
-    """What an error says, or what it is where it says nothing, as one line of at most so many characters."""
+    """Return an error's message, or its type if it has none, as one line of at most `most` characters.
+
+    Codes for terminals are left out, and other control characters are spelled out.
+    """
     try:
         said = str(error)
     except Exception:  # an error of somebody's that cannot say what it is
         said = ""
-    text = " ".join(said.split()) or type(error).__name__
+    text = printable(" ".join(_TERMINAL_CODES.sub("", said).split())) or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -284,25 +284,25 @@ def test_filters_by_state(explorer: Page, comparisons: list[Comparison], state: 
 
 
 def sure(comparison: Comparison) -> pl.DataFrame:
-    """The neurons with a column that tells whether their change is more than chance."""
+    """The neurons with a column that tells whether they are significant."""
     changed = (pl.col("q_value") <= 0.05).fill_null(value=False)
     return comparison.neurons.with_columns(
         sure=changed | pl.col("confident_state").cast(pl.String).is_in(["avoided", "gained"])
     )
 
 
-def test_what_is_more_than_chance_comes_first_and_the_rest_is_grey(
+def test_significant_neurons_come_first_and_the_rest_is_grey(
     visit: Visit, comparisons: list[Comparison]
 ) -> None:
     page = visit.page
     assert page.get_attribute("#columns th[data-key=change]", "aria-sort") == "descending"
     neurons = sure(comparisons[0])
-    keys = ["sure", "signal", "mass_after", "neuron"]
-    wanted = neurons.sort(keys, descending=[True, True, True, False], nulls_last=True)
+    keys = ["sure", "z_score", "hellinger", pl.max_horizontal("mass_before", "mass_after"), "neuron"]
+    wanted = neurons.sort(keys, descending=[True, True, True, True, False], nulls_last=True)
     assert 0 < int(neurons["sure"].sum()) < 60
     assert listed(page) == wanted["neuron"].to_list()
     page.click("#columns th[data-key=change] button")
-    unknown = set(neurons.filter(~pl.col("sure") & pl.col("q_value").is_null())["neuron"])
+    unknown = set(neurons.filter(~pl.col("sure") & pl.col("z_score").is_null())["neuron"])
     rising = listed(page)
     assert set(rising[len(rising) - len(unknown) :]) == unknown, (
         "neurons without a value come last, either way"
@@ -325,7 +325,7 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     tested = comparisons[0].neurons.filter(pl.col("q_value").is_not_null()).sort("q_value", "neuron")
     for row, verdict in (
         (tested.row(0, named=True), None),
-        (tested.row(-1, named=True), "no more than chance"),
+        (tested.row(-1, named=True), ": not significant at 5% FDR"),
     ):
         explorer.fill("#query", str(row["neuron"]))
         explorer.click(row_of(row["neuron"]))
@@ -336,7 +336,7 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
         assert numbers is not None
         assert float(numbers[1]) == pytest.approx(row["distance_matched"], abs=0.001)
         assert float(numbers[2]) == pytest.approx(row["distance_null"], abs=0.001)
-        assert (verdict or ("changed" if row["q_value"] <= 0.05 else "no more than chance")) in told
+        assert (verdict or f": {'' if row['q_value'] <= 0.05 else 'not '}significant at 5% FDR") in told
         for line, stage in zip(explorer.locator("#detail .beyond p").all(), stages[:2], strict=True):
             table = (
                 stage.preferences().table(row["neuron"]).sort(["lift", "feature"], descending=[True, False])
@@ -348,7 +348,7 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     explorer.select_option("#pair", "2")
     explorer.fill("#query", str(unsure))
     explorer.click(row_of(unsure))
-    assert "no more than chance" in explorer.inner_text("#detail .lead")
+    assert "not significant (5% FDR)" in explorer.inner_text("#detail .lead")
     assert picked(explorer).startswith(f"Neuron {unsure} unsure")
 
 

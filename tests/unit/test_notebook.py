@@ -44,13 +44,18 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     change = txray.compare(stages[0], stages[-1])
     change = txray.with_significance(change, permutations=100) if tested else change
     shown = change._repr_html_()
-    assert f"{change.summary['shared']:,} shared" in shown
-    assert ("% false discoveries" in shown) is tested
+    assert (
+        f"{change.summary['shared']:,} of {change.summary['neurons']:,} neurons are in use in both" in shown
+    )
+    assert ("changed significantly (5% FDR)" in shown) is tested
+    assert ("Observed, not tested" in shown) is not tested
     head, *rows = cells(shown)
     assert head[-2:] == [f"in {stages[0].name}", f"in {stages[-1].name}"]
-    order = "signal" if tested else "hellinger"
     shared = change.neurons.filter(change.neurons["state"] == "shared")
-    most = shared.sort(order, descending=True, nulls_last=True)["neuron"][0]
+    if tested:
+        certain = shared.filter(shared["q_value"] <= 0.05)
+        shared = certain if len(certain) else shared
+    most = shared.sort("z_score" if tested else "hellinger", descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)
     strongest = change.after.table(int(most)).sort("lift", descending=True)["feature"][0]
     assert rows[0][-1].split(" · ")[0] == strongest
@@ -68,6 +73,8 @@ def test_a_timeline_tells_its_stages(stages: list[txray.Stage]) -> None:
     )
     assert told["changed significantly"] == f"{step['changed']} of {step['tested']}"
     assert rows[0][-1] == "–"
+    assert "significant (5% FDR)" in found._repr_html_()
+    assert "observed, not tested" in txray.timeline(stages, permutations=0)._repr_html_()
 
 
 def test_what_a_corpus_holds_is_text() -> None:

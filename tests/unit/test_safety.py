@@ -13,6 +13,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_FUNCTIONS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_METHODS = {"extractall", "extract"}
+LOADERS = {"from_pretrained", "from_config", "load_dataset", "pipeline"}
+"""Methods of transformers and datasets that can run code which comes with a model or a data set."""
 
 BELOW: dict[str, set[str]] = {
     "preferences": set(),
@@ -57,8 +59,32 @@ def test_nothing_unpickles_or_evaluates(file: Path) -> None:
         assert name.split(".")[-1] not in FORBIDDEN_METHODS, f"{file.name}:{node.lineno}: {name}()"
         if name.endswith("torch.load"):
             assert "weights_only=True" in ast.unparse(node), f"{file.name}:{node.lineno}"
-        for keyword in node.keywords:
-            assert keyword.arg != "trust_remote_code", f"{file.name}:{node.lineno}"
+
+
+def trusting(source: str) -> list[str]:
+    """Calls that load what may come with code of its own, and do not refuse it: transformers asks on the terminal."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        f"line {node.lineno}: {name}"
+        for node in calls
+        for name in [ast.unparse(node.func).split(".")[-1]]
+        for given in [[ast.unparse(each.value) for each in node.keywords if each.arg == "trust_remote_code"]]
+        if given != ["False"] and (given or name in LOADERS)
+    ]
+
+
+def test_code_that_comes_with_models_is_refused_wherever_one_is_loaded() -> None:
+    offenders = {
+        str(file.relative_to(SOURCE)): found
+        for file in FILES
+        if (found := trusting(file.read_text(encoding="utf-8")))
+    }
+    assert offenders == {}
+    hub = (SOURCE / "models" / "hub.py").read_text(encoding="utf-8")
+    n = hub.count("trust_remote_code=False")
+    assert n >= 4
+    assert len(trusting(hub.replace("trust_remote_code=False", "**{}"))) == n
+    assert len(trusting(hub.replace("trust_remote_code=False", "trust_remote_code=True"))) == n
 
 
 @pytest.mark.parametrize("package", sorted(BELOW))

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from txray.errors import StageError, UsageError
+from txray.errors import StageError, UsageError, in_one_line
 from txray.files import atomic_file, require_replaceable
+from txray.identity import unidentified
 from txray.preferences.state import below
 from txray.preferences.store import CHECKPOINT, MANIFEST
 
-_FORMAT = 3
+_FORMAT = 4
 _META = "txray"
 
 Arrays = dict[str, NDArray[Any]]
@@ -85,12 +86,13 @@ class FolderCheckpoints:
             seconds: between two checkpoints.
 
         Raises:
-            UsageError: the folder holds another collection.
+            UsageError: the folder holds another collection, or this one cannot be told apart from another.
             StageError: its checkpoint is damaged.
             OutputError: the folder holds something else, which the stage would replace.
         """
         # With a checkpoint in it, everything in the folder would be taken for a stage.
         require_replaceable(folder, (MANIFEST, CHECKPOINT))
+        _require_identified(request)
         self.seconds = seconds
         self._file = folder / CHECKPOINT
         self._request = json.loads(json.dumps(request))
@@ -133,7 +135,7 @@ class FolderCheckpoints:
             if described["format"] != _FORMAT or described["sha256"] != _digest(arrays):
                 raise ValueError("its checksum differs, or another version of txray wrote it")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            text = " ".join(str(error).split())
+            text = in_one_line(error)
             raise StageError(
                 f"{self._file}: damaged: {text}; remove {self._file.parent} and collect again"
             ) from error
@@ -187,13 +189,24 @@ def _digest(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
+def _require_identified(request: Mapping[str, Any]) -> None:
+    for name, value in request.items():
+        if isinstance(value, str) and (reason := unidentified(value)):
+            what = "the corpus" if name == "corpus" else "how the model reads"
+            raise UsageError(
+                f"collect: no checkpoint can be kept, because {what} depends on {reason}, which cannot be told apart "
+                "from another; give the function or object that uses it an attribute `fingerprint`, a string to be "
+                "changed with what it does, or leave checkpoint out"
+            )
+
+
 def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
         if old != new:
             told = (
                 f"another {name}"
-                if name in ("model", "corpus")
+                if name in ("model", "reading code", "corpus")
                 else f"{name}={old!r}, asked for is {name}={new!r}"
             )
             raise UsageError(

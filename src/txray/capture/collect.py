@@ -17,6 +17,7 @@ from txray.errors import DominanceWarning, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.stage_warnings import reading_warnings
 
 
 def collect(
@@ -47,8 +48,9 @@ def collect(
             `txray.load_model`, or any module in a `TextModel`.
         corpus: the documents.
         layers: names of modules, such as `rnn`, patterns, such as `encoder.layer.*.intermediate`, or `Layer` objects,
-            which also say how to read the output and what counts there. How an output lays out documents, time
-            and neurons is found out by a dry run.
+            which also say how to read the output and what counts there. `act:call=0` is the first call of a layer that
+            runs several times, `down_proj:input` what a layer is given. How an output lays out documents, time and
+            neurons is found out by a dry run.
         features: feature kinds: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
             for models that read such), or the name of an annotation such as `pos`.
         selection: which activations count.
@@ -79,11 +81,15 @@ def collect(
         CorpusError: the corpus is empty or lacks what a feature needs.
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written, or its folder holds something else.
-        CaptureError: activations that are not numbers, or of another shape.
+        CaptureError: activations that are not numbers, or of another shape; a layer that cannot be observed, runs more
+            often for some inputs than for others, or has more steps than the input without a `shift` that says why.
         EngineError: workers of an engine that cannot be reached, or that end again and again.
 
     Warns:
         DominanceWarning: one neuron wins more than half of all words.
+        DuplicateWarning: more than 1% of the words are in documents that repeat the words of another.
+        RepeatedCallWarning: a layer runs several times in a forward pass, and nobody said which call counts.
+        RandomPassWarning: a layer gives different activations for the same input.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
@@ -109,6 +115,9 @@ def collect(
         autocast=autocast,
     )
     stage = (engine or SinglePass()).collect(request)
-    for line in stage.manifest["warnings"]:
-        warnings.warn(line, DominanceWarning, stacklevel=2)
+    manifest = stage.manifest
+    of_reading = reading_warnings(manifest["layers"], manifest["corpus"], manifest["words"])
+    category = {str(warning): type(warning) for warning in of_reading}
+    for line in manifest["warnings"]:
+        warnings.warn(line, category.get(line, DominanceWarning), stacklevel=2)
     return stage

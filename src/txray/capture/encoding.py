@@ -26,6 +26,7 @@ class Text:
     Attributes:
         document: the words.
         key: stable hash of its id.
+        fold_key: stable hash that decides its fold.
         forms: (n_words,) the words as features: lower-cased, as the model sees them.
         readable: words that the model reads, in all inputs of the document together.
         skipped: words that it does not read, by reason.
@@ -33,6 +34,7 @@ class Text:
 
     document: Document
     key: int
+    fold_key: int
     forms: Sequence[str]
     readable: int
     skipped: Counter[str] = field(default_factory=Counter)
@@ -40,7 +42,7 @@ class Text:
     @classmethod
     def whole(cls, document: Document, forms: Sequence[str]) -> Text:
         """A document that the model reads word by word, all of it."""
-        return cls(document, document_key(document.id), forms, len(document.words))
+        return cls(document, document_key(document.id), document.fold_key, forms, len(document.words))
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,11 @@ def _readable(document: Document, pieces: Pieces, room: int | None) -> tuple[Tex
             skipped[LONG_WORD] = int((~fits).sum())
             words, bounds = words[fits], bounds[fits]
     forms = [word.lower() for word in document.words]
-    return Text(document, document_key(document.id), forms, len(words), skipped), words, bounds
+    return (
+        Text(document, document_key(document.id), document.fold_key, forms, len(words), skipped),
+        words,
+        bounds,
+    )
 
 
 def _spans(bounds: Indices, room: int | None, overlap: int) -> Iterator[tuple[int, int, slice]]:

@@ -98,7 +98,7 @@ def _counted(
     with progress("estimating memory") as advance:
         for document in corpus:
             text, _ = reader.encode(document)
-            bit = 1 << (text.key % folds)
+            bit = 1 << (text.fold_key % folds)
             for kind, found in seen.items():
                 for feature in set(features_of(kind, text)):
                     found[feature] = found.get(feature, 0) | bit

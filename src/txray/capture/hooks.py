@@ -4,67 +4,95 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils.hooks import RemovableHandle
 
+from txray.capture.compiled import require_observable, without_compiled_code, without_wrappers
 from txray.errors import CaptureError, UnknownNameError
+
+Of = Literal["output", "input"]
+"""What is read of a module's call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One tensor of a forward pass: what one call of a module takes or gives.
+
+    Attributes:
+        label: what to call it; differs between the taps of a model.
+        layer: name of the module.
+        of: `output`, or `input`: the first tensor among the arguments.
+        number: which of the module's calls in a forward pass, from 0; None: the last one.
+        calls: how many there are in every forward pass; None: not known, and not checked.
+        copied: whether the model changes the tensor in place afterwards, so that it is copied at once.
+    """
+
+    label: str
+    layer: str
+    of: Of = "output"
+    number: int | None = None
+    calls: int | None = None
+    copied: bool = False
 
 
 class Captured:
-    """The latest output of each captured layer."""
+    """The tensors of the latest forward pass, by the labels of their taps."""
 
-    def __init__(self, *, strict: bool = True, copied: Collection[str] = ()) -> None:
-        self._outputs: dict[str, tuple[Tensor, int]] = {}
+    def __init__(self, taps: Iterable[Tap], *, strict: bool = True) -> None:
+        """Start empty; `strict`: something without a tensor is an error, instead of being passed over."""
+        self._taps = {tap.label: tap for tap in taps}
+        self._calls = dict.fromkeys(self._taps, 0)
+        self._tensors: dict[str, tuple[Tensor, int]] = {}
         self._strict = strict
-        self._copied = frozenset(copied)
 
-    def put(self, layer: str, output: Any) -> None:
-        """Keep what a layer returned: its first tensor."""
-        tensor = first_tensor(output)
+    def put(self, tap: Tap, value: Any) -> None:
+        """Count a call, and keep the first tensor of what it took or gave if it is the one asked for."""
+        number = self._calls[tap.label]
+        self._calls[tap.label] += 1
+        if tap.number not in (None, number):
+            return
+        tensor = first_tensor(value)
         if tensor is not None:
-            kept = tensor.detach().clone() if layer in self._copied else tensor.detach()
-            self._outputs[layer] = kept, _version(kept)
+            kept = tensor.detach().clone() if tap.copied else tensor.detach()
+            self._tensors[tap.label] = kept, tensor_version(kept)
         elif self._strict:
-            raise CaptureError(f"layer {layer!r}: returns {type(output).__name__}, which holds no tensor")
+            what = "returns" if tap.of == "output" else "is given"
+            raise CaptureError(f"layer {tap.label!r}: {what} {type(value).__name__}, which holds no tensor")
 
-    def take(self, layer: str) -> Tensor:
-        """What the layer gave since the last `take`, as it gave it.
+    def take(self, label: str) -> Tensor:
+        """Return the tensor of the forward pass since the last `take`, as it was then.
 
         Raises:
-            CaptureError: the layer did not run, or the model changed its output afterwards.
+            CaptureError: the layer did not run, ran more or less often than foretold, or the model changed the tensor
+                afterwards.
         """
-        changed, output = self.take_changed(layer)
-        if changed:
+        tap, calls = self._taps[label], self._calls[label]
+        self._calls[label] = 0
+        if calls and tap.calls not in (None, calls):
             raise CaptureError(
-                f"layer {layer!r}: the model changed its output in place, for these documents only; collect the "
+                f"layer {label!r}: its module ran {calls} times in this forward pass and {tap.calls} times in the dry "
+                "run, so nobody can tell its calls apart; choose a layer that runs equally often for every text"
+            )
+        if label not in self._tensors:
+            raise CaptureError(f"layer {label!r}: did not run in the forward pass, so it has no activations")
+        tensor, version = self._tensors.pop(label)
+        if tensor_version(tensor) != version:
+            raise CaptureError(
+                f"layer {label!r}: the model changed its {tap.of} in place, for these documents only; collect the "
                 "layer that does so, or make that one work on a copy (inplace=False)"
             )
-        return output
-
-    def take_changed(self, layer: str) -> tuple[bool, Tensor]:
-        """The same, and whether the model changed the output in place afterwards: then it is lost.
-
-        Raises:
-            CaptureError: the layer did not run.
-        """
-        if layer not in self._outputs:
-            raise CaptureError(f"layer {layer!r}: did not run in the forward pass, so it has no activations")
-        output, version = self._outputs.pop(layer)
-        return _version(output) != version, output
-
-    def layers(self) -> list[str]:
-        """The layers that ran since the last `take`, in the order in which they ended."""
-        return list(self._outputs)
+        return tensor
 
 
-def _version(tensor: Tensor) -> int:
-    """Rises with every change in place; tensors of inference mode do not count them."""
+def tensor_version(tensor: Tensor) -> int:
+    """Return a number that rises with every change in place; 0 for tensors of inference mode, which do not count."""
     return 0 if tensor.is_inference() else tensor._version
 
 
@@ -118,44 +146,59 @@ def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @contextmanager
-def capturing(
-    model: nn.Module, layers: Sequence[str], *, strict: bool = True, copied: Collection[str] = ()
-) -> Iterator[Captured]:
+def capturing(model: nn.Module, layers: Sequence[str | Tap], *, strict: bool = True) -> Iterator[Captured]:
     """Record the outputs of named modules while the block runs; the model itself is not changed.
 
     Args:
         model: any module.
-        layers: names or patterns, see `matching_layers`.
+        layers: names or patterns, see `matching_layers`, of which the last call counts; or taps, with labels that
+            differ.
         strict: whether an output without a tensor is an error, instead of being passed over.
-        copied: layers whose outputs the model changes in place afterwards, so that they are copied at once.
 
     Raises:
         UnknownNameError: a layer does not exist.
-        CaptureError: within the block: a layer returned no tensor.
+        CaptureError: the layer is TorchScript; within the block: a layer returned no tensor.
     """
-    modules = dict(model.named_modules())
-    captured = Captured(strict=strict, copied=copied)
-
-    def hook_of(layer: str) -> Any:
-        # A hook that returns None leaves the output as it is.
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            captured.put(layer, output)
-
-        return hook
-
-    handles = [
-        modules[layer].register_forward_hook(hook_of(layer)) for layer in matching_layers(model, layers)
-    ]
+    modules = modules_by_name(model)
+    taps = [each for each in layers if isinstance(each, Tap)]
+    names = matching_layers(model, [each for each in layers if isinstance(each, str)])
+    taps += [Tap(name, name) for name in names]
+    for tap in taps:
+        require_observable(modules, tap.layer, model)
+    captured = Captured(taps, strict=strict)
+    # Hooks that return None leave inputs and outputs as they are.
+    handles = [_hooked(modules[tap.layer], tap, captured) for tap in taps]
     try:
-        yield captured
+        with without_compiled_code():
+            yield captured
     finally:
         for handle in handles:
             handle.remove()
 
 
+def _hooked(module: nn.Module, tap: Tap, captured: Captured) -> RemovableHandle:
+    if tap.of == "output":
+        return module.register_forward_hook(lambda module, inputs, output: captured.put(tap, output))
+    return module.register_forward_pre_hook(
+        lambda module, inputs, named: captured.put(tap, (*inputs, *named.values())), with_kwargs=True
+    )
+
+
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules of a model under all of their names; one that is registered twice has two.
+
+    What `torch.compile` wraps has the name that it has without.
+    """
+    modules: dict[str, nn.Module] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if name := without_wrappers(path):
+            modules[name] = module
+    return modules
+
+
 def layer_names(model: nn.Module) -> list[str]:
-    """Names of all modules of a model that can be captured."""
-    return [name for name, _ in model.named_modules() if name]
+    """Return the names of all modules of a model, a module that is registered twice under both."""
+    return list(modules_by_name(model))
 
 
 def matching_layers(model: nn.Module, patterns: Iterable[str]) -> list[str]:
@@ -209,7 +252,8 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
     """Evaluation mode without gradients, and the former mode of every module afterwards.
 
     Not inference mode: what a model makes then and keeps, such as a table of positions, could not be trained with
-    afterwards, and nobody would see when an output is changed in place.
+    afterwards, and nobody would see when an output is changed in place. Compiled code is left: it may have been made
+    before there was anything to observe.
 
     Args:
         model: any module.
@@ -222,6 +266,7 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with (
+            without_compiled_code(),
             torch.no_grad(),
             torch.autocast(device_of(model).type, autocast, enabled=autocast is not None),
         ):

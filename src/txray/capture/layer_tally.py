@@ -177,7 +177,7 @@ class LayerTally:
     def _finish(self, text: Text, answered: int, responses: Responses, surroundings: Surroundings) -> None:
         """Add a whole document, of which each neuron credits its strongest word."""
         self._account(len(np.unique(responses.unit)), answered)
-        fold = np.full(len(responses.unit), text.key % self._folds, np.int64)
+        fold = np.full(len(responses.unit), text.fold_key % self._folds, np.int64)
         chosen = responses.unit.tolist()
         for kind in self._features:
             names = features_of(kind, text)

@@ -1,22 +1,26 @@
-"""Which layers are looked into: patterns become sites, by two dry runs of the model."""
+"""Which layers are looked into: names and patterns become sites, by dry runs of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from txray.capture.hooks import capturing, device_of, evaluating, layer_names, matching_layers
-from txray.capture.layout import Axes, DryRun, Layout, layout_of
+from txray.capture.compiled import require_observable
+from txray.capture.dry_runs import DryRuns
+from txray.capture.hooks import Of, Tap, matching_layers, modules_by_name
+from txray.capture.layout import Axes, Layout, layout_of
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
 from txray.capture.site import Site
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
+from txray.preferences.stage_warnings import layer_warnings
 
-_FIRST, _SECOND = (2, 11), (3, 17)
-"""Documents and steps of the dry runs: two sizes that no axis can take for one another."""
+_CALL, _INPUT = "call=", "input"
+"""What may follow the name of a layer, behind a colon."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,59 @@ class Layer:
         layout: order of the axes of its output; found out by a dry run by default.
         shift: time steps by which its output lags behind the input; what the model says by default.
         selection: which activations count; that of the collection by default.
+        call: which call counts of a module that runs several times in a forward pass, from 0, or from the last one
+            backwards from -1; of a module with several names, which of the calls made under this name. The last one by
+            default, with a warning.
+        input: whether what counts is what the module is given (the first tensor among its arguments), not its output.
+
+    Raises:
+        UsageError: a call that is no whole number, or an `input` that is neither True nor False.
     """
 
     name: str
     layout: Axes = "auto"
     shift: int | None = None
     selection: Selection | str | None = None
+    call: int | None = None
+    input: bool = False
+
+    def __post_init__(self) -> None:
+        if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool)):
+            raise UsageError(
+                f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
+            )
+        if not isinstance(self.input, bool):
+            raise UsageError(f"layer {self.name!r}: input={self.input!r}; give True or False")
+
+    @classmethod
+    def parse(cls, text: str) -> Layer:
+        """Return the layer that a text such as `encoder.act:call=1` or `mlp.down_proj:input` means.
+
+        Raises:
+            UsageError: a call that is no whole number.
+        """
+        name, *options = text.split(":")
+        layer = cls(name)
+        for option in options:
+            number = option.removeprefix(_CALL)
+            if option == _INPUT:
+                layer = replace(layer, input=True)
+            elif option.startswith(_CALL) and number.removeprefix("-").isdecimal():
+                layer = replace(layer, call=int(number))
+            else:
+                return cls(text)
+        return layer
+
+    @property
+    def label(self) -> str:
+        """What the layer is called in a stage: its name, and what tells it apart from the whole module."""
+        options = [_INPUT] * self.input + [f"{_CALL}{self.call}"] * (self.call is not None)
+        return ":".join((self.name, *options))
+
+    @property
+    def of(self) -> Of:
+        """Which tensor of a call counts."""
+        return "input" if self.input else "output"
 
 
 @dataclass(frozen=True)
@@ -43,18 +94,23 @@ class LayerShape:
     Attributes:
         name: of the module.
         kind: its class.
-        shape: of its output for two documents of eleven positions, or fewer where the model reads no more.
+        shape: of its output for two documents of eleven positions, or fewer where the model reads no more; of the last
+            call.
         layout: how it is laid out; None where it has no activations per position.
+        calls: how often it runs in a forward pass under this name.
+        aliases: other names of the same module.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     layout: Layout | None
+    calls: int = 1
+    aliases: tuple[str, ...] = ()
 
 
 def layer_shapes(model: nn.Module | TextModel, patterns: Sequence[str] = ("**",)) -> list[LayerShape]:
-    """The layers that run when a model reads, with the shapes of their outputs.
+    """Return the layers that run when a model reads, with the shapes of their outputs.
 
     Args:
         model: a model of `txray.models`.
@@ -63,24 +119,36 @@ def layer_shapes(model: nn.Module | TextModel, patterns: Sequence[str] = ("**",)
     Raises:
         UsageError: txray does not know how this kind of model reads.
         UnknownNameError: nothing is named so.
+        CaptureError: all of the model is TorchScript.
     """
     reader = reader_of(model, outputs=False)
     names = matching_layers(reader.module, patterns)
-    modules = dict(reader.module.named_modules())
-    first, second = _dry_runs(reader, names)
+    modules = modules_by_name(reader.module)
+    runs = DryRuns.of(reader, names)
+    if not runs.first.ran:
+        require_observable(modules, names[0], reader.module)
     shapes = []
-    for name in names:
-        if name in first and name in second:
-            try:
-                layout: Layout | None = layout_of(name, first[name], second[name])
-            except CaptureError:
-                layout = None
-            shapes.append(LayerShape(name, type(modules[name]).__name__, first[name].shape, layout))
+    ran = set(runs.first.ran) & set(runs.second.ran)
+    for name in runs.first.distinct([name for name in names if name in ran]):
+        calls = runs.first.calls(name)
+        if len(runs.second.calls(name)) != len(calls):
+            continue  # how often it runs depends on the text
+        tensors = runs.shapes(name, calls[-1].number, "output")
+        if tensors is None:
+            continue
+        try:
+            layout: Layout | None = layout_of(name, *tensors)
+        except CaptureError:
+            layout = None
+        aliases = tuple(runs.first.aliases(name))
+        shapes.append(
+            LayerShape(name, type(modules[name]).__name__, tensors[0].shape, layout, len(calls), aliases)
+        )
     return shapes
 
 
 def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection) -> list[Site]:
-    """One site per layer.
+    """Return one site per layer.
 
     Args:
         reader: of the model.
@@ -89,68 +157,116 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 
     Raises:
         UnknownNameError: no such layer or layout.
-        UsageError: a layer twice.
-        CaptureError: a layer that does not run, or has no activations per position.
+        UsageError: a layer twice, or a call that there is not.
+        CaptureError: a layer that does not run, does not run equally often for every input, has no activations per
+            position, or more steps than the input and nobody says which of them belongs to the first position; or
+            TorchScript.
     """
-    asked: dict[str, Layer] = {}
-    for each in layers:
-        layer = Layer(each) if isinstance(each, str) else each
-        for name in matching_layers(reader.module, [layer.name]):
-            if name in asked:
+    modules = modules_by_name(reader.module)
+    asked = [_asked(each, modules) for each in layers]
+    names = {layer: matching_layers(reader.module, [layer.name]) for layer in asked}
+    for name in dict.fromkeys(name for matched in names.values() for name in matched):
+        require_observable(modules, name, reader.module)
+    runs = DryRuns.of(reader, {name for matched in names.values() for name in matched})
+    meant: dict[tuple[nn.Module, int, Of], Layer] = {}
+    sites = []
+    for layer in asked:
+        for name in runs.first.distinct(names[layer]):
+            site = _site(reader, runs, replace(layer, name=name), selection)
+            key = (modules[name], site.tap.number or 0, site.tap.of)
+            if key in meant:
                 raise UsageError(
-                    f"collect: layer {name!r} is meant twice, by {asked[name].name!r} and {layer.name!r}; "
+                    f"collect: layer {site.layer!r} is meant twice, by {meant[key].label!r} and {layer.label!r}; "
                     "name each once"
                 )
-            asked[name] = layer
-    first, second = _dry_runs(reader, list(asked))
-    sites = []
-    for name, layer in asked.items():
-        if name not in first or name not in second:
-            ran = list(_dry_runs(reader, layer_names(reader.module))[0])
-            raise CaptureError(
-                f"layer {name!r}: did not run in the forward pass, so it has no activations; those that ran: "
-                f"{', '.join(ran[:20])}{', ...' if len(ran) > 20 else ''}"
-            )
-        chosen = layer.selection or selection
-        sites.append(
-            Site(
-                layer=name,
-                layout=layout_of(name, first[name], second[name], layer.layout),
-                shift=reader.shift(name) if layer.shift is None else layer.shift,
-                pooling=reader.pooling,
-                selection=Selection.parse(chosen) if isinstance(chosen, str) else chosen,
-                copied=first[name].changed or second[name].changed,
-            )
-        )
+            meant[key] = layer
+            sites.append(site)
     return sites
 
 
-def _dry_runs(reader: Reader, names: Sequence[str]) -> tuple[dict[str, DryRun], dict[str, DryRun]]:
-    """What each layer that runs gives, for two inputs of different size."""
-    with evaluating(reader.module, reader.autocast):
-        steps, second = _dry_run(reader, names, *_SECOND)
-        # As much shorter as it would be if the model could read the longer one whole.
-        _, first = _dry_run(reader, names, _FIRST[0], max(1, steps - _SECOND[1] + _FIRST[1]))
-    return first, second
+def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
+    """Warn of calls that nobody chose, and of random forward passes, where no stage does."""
+    for warning in layer_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
+        warnings.warn(warning, stacklevel=stacklevel)
 
 
-def _dry_run(
-    reader: Reader, names: Sequence[str], documents: int, steps: int
-) -> tuple[int, dict[str, DryRun]]:
-    """The steps that the model read, and what each layer that runs gave."""
-    # Hooks that do not insist on a tensor: only what is collected must give one.
-    with capturing(reader.module, names, strict=False) as captured:
-        try:
-            steps = reader.dry_run(documents, steps)
-        except (RuntimeError, CaptureError) as error:
-            if reader.autocast is None:
-                raise
-            raise UsageError(
-                f"autocast={reader.settings['autocast']!r}: the model does not run in it on "
-                f"{device_of(reader.module)} ({' '.join(str(error).split())[:120]}); choose another, or leave it out"
-            ) from error
-        runs = {}
-        for name in captured.layers():
-            changed, output = captured.take_changed(name)
-            runs[name] = DryRun(documents, steps, tuple(output.shape), changed)
-        return steps, runs
+def _asked(layer: Layer | str, modules: Mapping[str, nn.Module]) -> Layer:
+    if isinstance(layer, Layer):
+        return layer
+    return Layer(layer) if layer in modules else Layer.parse(layer)
+
+
+def _site(reader: Reader, runs: DryRuns, layer: Layer, selection: Selection) -> Site:
+    """Return the site of one module."""
+    name = layer.name
+    call, calls = _call(runs, layer)
+    label = replace(layer, call=None if layer.call is None else call).label
+    number = runs.first.calls(name)[call].number
+    tensors = runs.shapes(name, number, layer.of)
+    if tensors is None:
+        what = "is given" if layer.input else "returns"
+        raise CaptureError(f"layer {label!r}: {what} nothing that holds a tensor; choose another layer")
+    layout = layout_of(label, *tensors, layer.layout, "is given" if layer.input else "gives")
+    shift = reader.shift(name) if layer.shift is None else layer.shift
+    if layout.missing < 0 and shift is None:
+        raise CaptureError(
+            f"layer {label!r}: has {tensors[0].steps - layout.missing} steps for {tensors[0].steps} positions, so "
+            f"nobody can tell which is which; say by txray.Layer({name!r}, shift=1), or TextModel(shifts=...), that "
+            "the model puts a step of its own before the text (shift=0: behind it), or run it by a forward= that adds "
+            "none"
+        )
+    chosen = layer.selection or selection
+    return Site(
+        layer=label,
+        tap=Tap(
+            label=label,
+            layer=name,
+            of=layer.of,
+            number=number,
+            calls=len(runs.first.all_calls(name)),
+            copied=runs.changed(name, number, layer.of),
+        ),
+        layout=layout,
+        shift=shift or 0,
+        pooling=reader.pooling,
+        selection=Selection.parse(chosen) if isinstance(chosen, str) else chosen,
+        call=call,
+        calls=calls,
+        call_assumed=calls > 1 and layer.call is None,
+        random=runs.random(name, number, layer.of),
+    )
+
+
+def _call(runs: DryRuns, layer: Layer) -> tuple[int, int]:
+    """Return which call of a layer is meant, from 0, and how many there are under its name."""
+    traces = (runs.first, runs.again, runs.second)
+    counts = [len(trace.calls(layer.name)) for trace in traces]
+    if not all(counts):
+        ran = runs.first.ran
+        raise CaptureError(
+            f"layer {layer.name!r}: did not run in the forward pass, so it has no activations; those that ran: "
+            f"{', '.join(ran[:20])}{', ...' if len(ran) > 20 else ''}"
+        )
+    totals = [len(trace.all_calls(layer.name)) for trace in traces]
+    if len(set(totals)) > 1:
+        raise CaptureError(
+            f"layer {layer.name!r}: its module ran {min(totals)} times for one input and {max(totals)} times for "
+            "another, so its calls cannot be told apart; choose a layer that runs equally often for every text"
+        )
+    if len({tuple(call.number for call in trace.calls(layer.name)) for trace in traces}) > 1:
+        raise CaptureError(
+            f"layer {layer.name!r}: other modules call it for one input than for another, so its calls cannot be told "
+            "apart; choose a layer that runs in the same order for every text"
+        )
+    if any(call.recursive for call in runs.first.all_calls(layer.name)):
+        raise CaptureError(
+            f"layer {layer.name!r}: runs within itself, so its calls cannot be told apart; choose another layer"
+        )
+    count = counts[0]
+    number = -1 if layer.call is None else layer.call
+    if not -count <= number < count:
+        raise UsageError(
+            f"layer {layer.name!r}: call={number}; it runs {count} time{'s' * (count != 1)} in a forward pass: give "
+            f"0 to {count - 1}, or leave it out"
+        )
+    return number % count, count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -18,6 +20,8 @@ _ORDERS = {
     "time-batch-neurons": (1, 0, 2),
 }
 
+_MOST_AXES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -26,12 +30,25 @@ class Layout:
     Attributes:
         axes: their order; `flat`: documents and time steps in one axis, then neurons.
         neurons: how many.
-        missing: time steps that the output has fewer than the input, as a convolution without padding.
+        missing: time steps that the output has fewer than the input, as a convolution without padding; below 0 where
+            it has more, as a model that puts a step of its own before the text.
+        dropped: axes of size 1 that it has besides, as the width that is left of a convolution in two dimensions.
     """
 
     axes: Axes
     neurons: int
     missing: int = 0
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def neuron_axis(self) -> int:
+        """Which axis of the output its neurons are; -1 for the last."""
+        if self.axes == "flat":
+            kept, at = 2, 1
+        else:
+            kept, at = 3, _ORDERS[self.axes][2]
+        axes = [axis for axis in range(kept + len(self.dropped)) if axis not in self.dropped]
+        return -1 if axes[at] == kept + len(self.dropped) - 1 else axes[at]
 
     def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
         """The output as (documents, time, neurons), without a copy where possible.
@@ -50,8 +67,12 @@ class Layout:
             shape: tuple[int, ...] = (documents * time, self.neurons)
         else:
             shape = tuple(expected[_ORDERS[self.axes].index(axis)] for axis in range(3))
+        for axis in self.dropped:
+            shape = (*shape[:axis], 1, *shape[axis:])
         if tuple(output.shape) != shape:
             raise ShapeError(f"gave {tuple(output.shape)} where the dry run makes {shape} expected")
+        if self.dropped:
+            output = output.squeeze(self.dropped)
         if self.axes == "flat":
             return output.reshape(documents, time, self.neurons)
         return output.permute(_ORDERS[self.axes])
@@ -64,22 +85,31 @@ class DryRun:
     Attributes:
         documents, steps: size of the input.
         shape: of the output.
-        changed: whether the model changed the output in place afterwards.
     """
 
     documents: int
     steps: int
     shape: tuple[int, ...]
-    changed: bool = False
+
+    def without(self, axes: tuple[int, ...]) -> DryRun:
+        """Return the same without some axes of the output."""
+        shape = tuple(size for axis, size in enumerate(self.shape) if axis not in axes)
+        return DryRun(self.documents, self.steps, shape)
 
 
-def layout_of(layer: str, first: DryRun, second: DryRun, asked: Axes = "auto") -> Layout:
+def layout_of(
+    layer: str, first: DryRun, second: DryRun, asked: Axes = "auto", gives: str = "gives"
+) -> Layout:
     """Tell the axes of a layer apart by what changed between two dry runs.
 
     Args:
         layer: its name, for errors.
         first, second: with different numbers of documents and of steps.
         asked: an order of the axes that the caller knows, or `auto`.
+        gives: what the layer does with the tensor, for errors.
+
+    Returns:
+        The layout; axes of size 1 that are neither documents, time nor neurons are dropped, the last of them first.
 
     Raises:
         UnknownNameError: no such order.
@@ -87,34 +117,42 @@ def layout_of(layer: str, first: DryRun, second: DryRun, asked: Axes = "auto") -
     """
     if asked not in AXES:
         raise UnknownNameError.of("layout", asked, AXES)
-    fitting = [
-        layout
-        for axes in AXES[1:]
-        if asked in ("auto", axes) and (layout := _fit(axes, first, second)) is not None
-    ]
-    if not fitting:
-        wanted = "(documents, time, neurons), in any order" if asked == "auto" else asked
-        raise CaptureError(
-            f"layer {layer!r}: gives {first.shape} for {first.documents} documents of {first.steps} positions and "
-            f"{second.shape} for {second.documents} of {second.steps}; collection needs {wanted}, one activation "
-            "per position; choose a layer before the pooling"
-        )
-    return fitting[0]
+    for axes in AXES[1:]:
+        if asked not in ("auto", axes):
+            continue
+        for dropped in _droppable(first, second, 2 if axes == "flat" else 3):
+            layout = _fit(axes, first.without(dropped), second.without(dropped))
+            if layout is not None:
+                return replace(layout, dropped=dropped)
+    wanted = "(documents, time, neurons), in any order" if asked == "auto" else asked
+    raise CaptureError(
+        f"layer {layer!r}: {gives} {first.shape} for {first.documents} documents of {first.steps} positions and "
+        f"{second.shape} for {second.documents} of {second.steps}; collection needs {wanted}, one activation "
+        "per position; choose a layer before the pooling"
+    )
+
+
+def _droppable(first: DryRun, second: DryRun, kept: int) -> Iterator[tuple[int, ...]]:
+    """Yield the axes of size 1, so many that `kept` are left: in every way, the last ones first."""
+    axes = len(first.shape)
+    if axes != len(second.shape) or not kept <= axes <= _MOST_AXES:
+        return
+    ones = [axis for axis in range(axes) if first.shape[axis] == second.shape[axis] == 1]
+    for chosen in combinations(reversed(ones), axes - kept):
+        yield tuple(sorted(chosen))
 
 
 def _fit(axes: Axes, first: DryRun, second: DryRun) -> Layout | None:
+    """Return the layout of outputs of three axes, of two where `flat`, if they have this order."""
+    runs = (first, second)
     if axes == "flat":
-        sizes = [run.documents * run.steps for run in (first, second)]
-        shapes = [run.shape for run in (first, second)]
-        if any(len(shape) != 2 for shape in shapes) or [shape[0] for shape in shapes] != sizes:
+        if any(run.shape[0] != run.documents * run.steps for run in runs):
             return None
-        return Layout(axes, shapes[0][1]) if shapes[0][1] == shapes[1][1] else None
-    if len(first.shape) != 3 or len(second.shape) != 3:
-        return None
+        return Layout(axes, first.shape[1]) if first.shape[1] == second.shape[1] else None
     batch, time, neurons = _ORDERS[axes]
-    missing = [run.steps - run.shape[time] for run in (first, second)]
+    missing = [run.steps - run.shape[time] for run in runs]
     if (
-        [run.shape[batch] for run in (first, second)] != [first.documents, second.documents]
+        any(run.shape[batch] != run.documents for run in runs)
         or missing[0] != missing[1]
         or first.shape[neurons] != second.shape[neurons]
     ):

@@ -17,7 +17,9 @@ from txray.capture.prefetch import prefetched
 from txray.capture.reading import Reader, Window
 from txray.capture.site import Site
 from txray.corpus.corpus import Corpus, document_digest
+from txray.corpus.document import words_key
 from txray.models.vocabulary import UNKNOWN
+from txray.preferences.documents import DocumentTally
 from txray.progress import progress
 
 
@@ -43,6 +45,7 @@ class Intake:
 
     Attributes:
         tags: how often each (token, tag) pair occurred.
+        documents: their texts and groups, as hashes.
         n_documents, n_words, n_unknown: read so far; unknown words are those that the model sees as `<unk>`.
         unread: words that the model does not read, by reason.
     """
@@ -50,6 +53,7 @@ class Intake:
     def __init__(self, corpus: Corpus, reader: Reader, *, tagged: bool) -> None:
         """Read `corpus` for `reader`; `tagged`: count the tags of tokens."""
         self.tags: Counter[tuple[str, str]] = Counter()
+        self.documents = DocumentTally()
         self.n_documents = 0
         self.n_words = 0
         self.n_unknown = 0
@@ -64,6 +68,10 @@ class Intake:
         for document in self._corpus:
             text, inputs = self._reader.encode(document)
             self.n_documents += 1
+            alone = document.group is None
+            # The words of a document are hashed once: its fold may follow from them already.
+            key = text.fold_key if alone and document.cut_from is None else words_key(document.words)
+            self.documents.add(key, len(document.words), None if alone else text.fold_key)
             self.n_words += len(document.words)
             self.n_unknown += text.forms.count(UNKNOWN)
             self.unread += text.skipped
@@ -100,10 +108,8 @@ def run(
         checkpoints: that an interrupted run goes on from: it reads the documents again, without the model, up to
             the batch where the last checkpoint was made.
     """
-    layers = [consumer.site.layer for consumer in consumers]
-    copied = [consumer.site.layer for consumer in consumers if consumer.site.copied]
     with (
-        capturing(reader.module, layers, copied=copied) as captured,
+        capturing(reader.module, [consumer.site.tap for consumer in consumers]) as captured,
         evaluating(reader.module, reader.autocast),
         progress(description, max_words) as advance,
     ):

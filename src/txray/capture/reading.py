@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from txray.capture.compiled import uncompiled
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
 from txray.corpus.document import Document
-from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError
+from txray.errors import (
+    CaptureError,
+    TxrayError,
+    UnknownNameError,
+    UsageError,
+    in_one_line,
+)
+from txray.identity import derived, identity_of
+from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -86,6 +95,10 @@ class Reader(Protocol):
     def settings(self) -> dict[str, Any]:
         """How documents are read, as plain JSON values for the records."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of how documents become inputs and what code runs; see `txray.identity`."""
+
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """What a document becomes: an account of its words, and the inputs of the model."""
 
@@ -99,8 +112,8 @@ class Reader(Protocol):
             The steps of the input.
         """
 
-    def shift(self, layer: str) -> int:
-        """Time steps by which a layer's outputs lag behind the input."""
+    def shift(self, layer: str) -> int | None:
+        """Return the time steps by which a layer's outputs lag behind the input; None where nobody says."""
 
 
 class RecurrentReader:
@@ -129,6 +142,14 @@ class RecurrentReader:
         self._outputs = outputs
         self._lowered = [word.lower() for word in model.vocabulary.words]
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the words that the model knows and of the code that it runs."""
+        pooling = getattr(self._model, "pooling", None)
+        return derived(
+            computation_fingerprint(self._model), self._model.vocabulary.fingerprint, pooling, self._outputs
+        )
+
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document between two `<eos>`, one input however long it is."""
         ids = self._model.encode(document.words)
@@ -153,9 +174,9 @@ class RecurrentReader:
         self._model.hidden_states(ids)
         return steps
 
-    def shift(self, layer: str) -> int:
-        """None."""
-        return 0
+    def shift(self, layer: str) -> int | None:
+        """Return None: outputs lie where the input does."""
+        return None
 
     def _window(self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int) -> Window:
         outputs: list[str] | None = None
@@ -185,9 +206,9 @@ class TextModelReader:
 
     def __init__(self, model: TextModel, *, autocast: torch.dtype | None) -> None:
         """Read for `model`, its operations in the number type `autocast`."""
-        self.module = model.module
+        self.module = uncompiled(model.module)
         self.autocast = autocast
-        self.name = model.name or type(model.module).__name__
+        self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
         self.padded = model.padding_is_seen
         self.settings = {
@@ -200,6 +221,14 @@ class TextModelReader:
         }
         self._model = model
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of all that the text model says of reading, and of the code that the module runs."""
+        said = {each.name: getattr(self._model, each.name) for each in fields(self._model)}
+        for name in ("module", "name", "task", "classes"):
+            del said[name]
+        return derived(computation_fingerprint(self.module), identity_of(said))
 
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document's pieces, cut into inputs that the model can read."""
@@ -241,16 +270,16 @@ class TextModelReader:
         except TxrayError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+            told = in_one_line(error)
             raise CaptureError(
                 f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
                 "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "
                 "smaller batch_positions need less memory"
             ) from error
 
-    def shift(self, layer: str) -> int:
-        """That of the first pattern that the layer's name fits."""
-        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), 0)
+    def shift(self, layer: str) -> int | None:
+        """Return that of the first pattern that the layer's name fits."""
+        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), None)
 
 
 def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None) -> Reader:
@@ -268,6 +297,8 @@ def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | No
     if autocast is not None and autocast not in AUTOCAST:
         raise UnknownNameError.of("autocast", autocast, list(AUTOCAST))
     dtype = None if autocast is None else AUTOCAST[autocast]
+    if isinstance(model, nn.Module):
+        model = uncompiled(model)
     if isinstance(model, RecurrentModel):
         return RecurrentReader(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):

@@ -13,7 +13,6 @@ import polars as pl
 from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
 from txray.capture.estimate import as_size, require_memory
 from txray.capture.features import OUTPUT
-from txray.capture.fingerprint import model_fingerprint
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import sites_of
 from txray.capture.loop import Intake, run
@@ -22,8 +21,10 @@ from txray.capture.request import Request, Scales
 from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
+from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
-from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.dominance import wins_of
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import tag_table
 
 
@@ -70,6 +71,7 @@ class Collection:
         return {
             "name": request.name,
             "model": self._fingerprint,
+            "reading code": self._reader.fingerprint,
             "corpus": corpus.fingerprint,
             "layers": [[site.layer, *site.described().values()] for site in self._sites],
             "features": list(request.features),
@@ -163,25 +165,32 @@ class Collection:
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
                 **tally.site.described(),
+                **tally.site.observed(),
             }
+        documents = intake.documents.table()
+        read = {
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "documents": intake.n_documents,
+            "documents_digest": intake.digest,
+            "documents_skipped": dict(sorted(corpus.skipped.items())),
+            **intake.documents.counts(),
+            **shard_of(corpus),
+        }
         manifest = {
             "model": {"type": self._reader.name, "fingerprint": self._fingerprint},
             "reading": self._reader.settings,
-            "corpus": {
-                "name": corpus.name,
-                "fingerprint": corpus.fingerprint,
-                "documents": intake.n_documents,
-                "documents_digest": intake.digest,
-                "documents_skipped": dict(sorted(corpus.skipped.items())),
-                **shard_of(corpus),
-            },
+            "corpus": read,
             "exemplars": self.request.exemplars,
             "words": intake.n_words,
             "unknown_words": intake.n_unknown,
             "unknown_share": intake.n_unknown / intake.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
-            "warnings": list(dominance(wins_of(collected, accounts), accounts)),
+            "warnings": [
+                str(warning)
+                for warning in stage_warnings(wins_of(collected, accounts), accounts, read, intake.n_words)
+            ],
             "versions": {
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("txray", "torch", "numpy", "polars")},
@@ -189,7 +198,7 @@ class Collection:
         }
         exemplars = pl.concat([tally.exemplars() for tally in tallies])
         tags, scales = tag_table(intake.tags), scale_table(tally.site for tally in tallies)
-        return Stage(name, collected, exemplars, manifest, tags, scales)
+        return Stage(name, collected, exemplars, manifest, tags, scales, documents)
 
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:

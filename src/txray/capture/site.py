@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.features import OUTPUT, SUBWORD
+from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
 from txray.capture.reading import Window
 from txray.capture.responses import Units
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, ShapeError, UsageError
+
+_CONSTANT = 1e-6
+"""Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +29,30 @@ class Site:
     """Where activations come from, and how they are read.
 
     Attributes:
-        layer: name of the module.
-        layout: of its output.
+        layer: what it is called: the name of the module, and what else was asked for, such as `act:call=1`.
+        tap: which tensor of the forward pass it is.
+        layout: of that tensor.
         shift: time steps by which its output lags behind the input.
         pooling: which activation a word of several pieces has.
         selection: which activations count.
         scale: (2, n_neurons) mean and standard deviation of each neuron, where the selection standardizes.
-        copied: whether the model changes the layer's output in place afterwards.
+        call: which of the calls under the layer's name, from 0.
+        calls: how many there are in a forward pass.
+        call_assumed: whether there are several, and nobody said which.
+        random: whether two equal dry runs gave different activations.
     """
 
     layer: str
+    tap: Tap
     layout: Layout
     shift: int
     pooling: str
     selection: Selection
     scale: NDArray[np.float32] | None = None
-    copied: bool = False
+    call: int = 0
+    calls: int = 1
+    call_assumed: bool = False
+    random: bool = False
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
         """Activations as (documents * time, neurons), standardized and signed; and the time steps.
@@ -67,7 +80,8 @@ class Site:
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A neuron that never moves has no standard score.
-            flat = torch.where(deviation > 0, (flat - mean) / deviation, 0)
+            moving = torch.from_numpy(~self.constant).to(flat.device)
+            flat = torch.where(moving, (flat - mean) / deviation, 0)
         match self.selection.sign:
             case "absolute":
                 flat = flat.abs()
@@ -80,7 +94,7 @@ class Site:
         step = window.step + self.shift
         row = window.piece_row
         # An output that lacks some steps has seen padding in as many at the end of a shorter input.
-        covered = (step >= 0) & (step < window.lengths[row] - max(self.layout.missing, 0)) & (step < steps)
+        covered = (step >= 0) & (step < window.lengths[row] - self.layout.missing) & (step < steps)
         if covered.all():
             everything = np.ones(len(window.row), np.bool_)
             return everything, Units(row * steps + step, window.starts, self.pooling)
@@ -92,7 +106,33 @@ class Site:
 
     def described(self) -> dict[str, Any]:
         """What the result depends on besides the layer, as plain JSON values."""
-        return {"selection": str(self.selection), "layout": self.layout.axes, "shift": self.shift}
+        return {
+            "selection": str(self.selection),
+            "layout": self.layout.axes,
+            "shift": self.shift,
+            "of": self.tap.of,
+            "call": self.call,
+            "calls": self.calls,
+            "call_assumed": self.call_assumed,
+        }
+
+    def observed(self) -> dict[str, Any]:
+        """Return what was noticed of the layer, as plain JSON values."""
+        return {"random": self.random, "constant": np.flatnonzero(self.constant).tolist()}
+
+    @cached_property
+    def constant(self) -> NDArray[np.bool_]:
+        """(n_neurons,) which neurons hardly move, measured by the layer, so that they have no standard score.
+
+        None of them where the selection does not standardize. The measure is what a tenth of the neurons that move at
+        all exceed: neither dead neurons nor a few far stronger ones change it much.
+        """
+        if self.scale is None:
+            return np.zeros(self.layout.neurons, np.bool_)
+        deviation = self.scale[1].astype(np.float64)
+        moving = deviation[deviation > 0]
+        least = _CONSTANT * np.quantile(moving, 0.9) if len(moving) else 0.0
+        return np.asarray(deviation <= least)
 
     def require(self, features: Sequence[str]) -> None:
         """Refuse kinds of feature that the selection cannot give.

@@ -79,6 +79,8 @@ def collect(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a stage that is there already.")
     ] = False,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -105,7 +107,7 @@ def collect(
         if not replace:
             raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
         (out / CHECKPOINT).unlink(missing_ok=True)
-    corpus = options.open_corpus(kind, text, split, seed)
+    corpus = options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
     corpus = corpus if max_words is None else corpus.take(max_words)
     if part is not None:
         corpus = corpus.shard(*part)

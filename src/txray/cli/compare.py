@@ -27,12 +27,13 @@ def compare(
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
-    """Compare two stages neuron by neuron: states, lengths, masses, distances, and what is more than chance."""
+    """Compare two stages neuron by neuron: states, lengths, masses, distances, and which changes are significant."""
     import polars as pl
 
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
     from txray.preferences import load_stage
+    from txray.printable import printable
     from txray.transfer import compare as compare_stages
     from txray.transfer import with_significance
     from txray.transfer.comparison import SUMMARY
@@ -61,13 +62,9 @@ def compare(
         if value is not None
     ]
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
-    if permutations:
-        typer.echo(
-            "{changed} of {tested} shared neurons changed at {percent:g} % false discoveries; {confident_avoided} of "
-            "{avoided} avoided and {confident_gained} of {gained} gained neurons are more than chance".format(
-                **comparison.summary, percent=100 * comparison.summary["level"]
-            )
-        )
+    names = (printable(side.stage) for side in (comparison.before, comparison.after))
+    typer.echo(" ".join(comparison.findings.sentences(*names)))
+    if comparison.tested:
         typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")
     if out is not None:
         comparison.save(out)

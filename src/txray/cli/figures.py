@@ -25,7 +25,7 @@ class Request:
         stages: in order.
         feature, layer, layer_after: of them.
         neuron, k, min_wins: of figures that show or rank neurons.
-        permutations: of a neuron at most, in figures that tell what is more than chance; 0 for none.
+        permutations: of a neuron at most, in figures that show significance; 0 for none.
         scores: of the stages.
         seed: of everything random.
     """

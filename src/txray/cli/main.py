@@ -33,8 +33,11 @@ from txray.cli import (
 from txray.errors import (
     ChanceWarning,
     DominanceWarning,
+    DuplicateWarning,
     ExposedWarning,
     PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
     TrackingWarning,
     TxrayError,
 )
@@ -123,7 +126,16 @@ def _exit_code(arguments: list[str] | None) -> int:
         return _unexpected(error)
 
 
-_OWN_WARNINGS = (DominanceWarning, PowerWarning, ChanceWarning, ExposedWarning, TrackingWarning)
+_WARNINGS = (
+    ChanceWarning,
+    DominanceWarning,
+    DuplicateWarning,
+    ExposedWarning,
+    PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
+    TrackingWarning,
+)
 
 
 @contextmanager
@@ -132,7 +144,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, _OWN_WARNINGS):
+        if issubclass(category, _WARNINGS):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

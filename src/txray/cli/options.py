@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,14 @@ Text = Annotated[
 Split = Annotated[
     str | None, typer.Option("--split", help="train, validation or test, where the format has them.")
 ]
+Tokenized = Annotated[
+    bool,
+    typer.Option("--tokenized", help="The text is split into words by spaces already, as WikiText is."),
+]
+Html = Annotated[
+    bool,
+    typer.Option("--html", help="The text is HTML, as reviews of IMDB are: resolve <br /> and entities."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
 Feature = Annotated[str, typer.Option("--feature", help="The feature kind: token, pos, output, label, ...")]
@@ -34,7 +42,11 @@ Layer = Annotated[str | None, typer.Option("--layer", help="May be left out wher
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
 Layers = Annotated[
     list[str],
-    typer.Option("--layer", help="Name or pattern, such as encoder.layer.*.intermediate; again for each."),
+    typer.Option(
+        "--layer",
+        help="Name or pattern, such as encoder.layer.*.intermediate; again for each. NAME:input for what the layer is "
+        "given, NAME:call=0 for the first call of a layer that runs several times.",
+    ),
 ]
 Features = Annotated[
     list[str],
@@ -60,16 +72,26 @@ StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_defaul
 DEMO_WORDS = 1_000_000
 
 
-def open_corpus(kind: str, text: str, split: str | None, seed: int = 0) -> Corpus:
-    """The corpus that the options name."""
+def open_corpus(
+    kind: str, text: str, split: str | None, seed: int = 0, *, tokenized: bool = False, html: bool = False
+) -> Corpus:
+    """Open the corpus that the options name.
+
+    Raises:
+        UnknownNameError: no such format, or one that has no such option.
+        TxrayError: as `txray.read_corpus` does.
+    """
     from txray.corpus import demo_corpus, read_corpus
     from txray.corpus.read import FORMATS as READERS
 
     if kind not in READERS and kind != "demo":
         raise UnknownNameError.of("format", kind, [*READERS, "demo"])
+    asked = {name: True for name, value in (("tokenized", tokenized), ("html", html)) if value}
     if kind == "demo":
+        if asked:
+            raise UsageError(f"--{next(iter(asked))}: the text demo needs no such option; leave it out")
         return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
-    return read_corpus(kind, text, split=split)
+    return read_corpus(kind, text, split=split, **asked)
 
 
 LoggerNames = Annotated[
@@ -137,4 +159,4 @@ def read_scores(file: Path | None) -> pl.DataFrame | None:
     try:
         return polars.read_csv(file) if file.suffix == ".csv" else polars.read_parquet(file)
     except polars.exceptions.PolarsError as error:
-        raise UsageError(f"{file}: is no table ({str(error).splitlines()[0]}); correct it") from error
+        raise UsageError(f"{file}: is no table ({in_one_line(error)}); correct it") from error

@@ -106,11 +106,26 @@ def table(
     resamples: Resamples = 1_000,
     permutations: options.Permutations = 10_000,
     classes: Classes = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
     """Prune sets of neurons, each beside random sets of the same size, with intervals over documents."""
-    request = Request(model, kind, text, before, stage, layer, classes, seed, device, permutations)
+    request = Request(
+        model,
+        kind,
+        text,
+        before,
+        stage,
+        layer,
+        classes,
+        seed,
+        device,
+        permutations,
+        tokenized=tokenized,
+        html=html,
+    )
     require_new(out)
     evaluators = request.evaluators(split, documents, max_length)
     evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
@@ -148,13 +163,28 @@ def curve(
     resamples: Resamples = 1_000,
     permutations: options.Permutations = 10_000,
     classes: Classes = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
     """Prune more and more of a layer, the least important neurons first, by several rankings and at random."""
     from txray.pruning import curve_sets
 
-    request = Request(model, kind, text, before, stage, layer, classes, seed, device, permutations)
+    request = Request(
+        model,
+        kind,
+        text,
+        before,
+        stage,
+        layer,
+        classes,
+        seed,
+        device,
+        permutations,
+        tokenized=tokenized,
+        html=html,
+    )
     require_new(out)
     evaluators = request.evaluators(split, documents, max_length)
     evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
@@ -192,15 +222,30 @@ def export(
     when: WhenOf = "every-step",
     permutations: options.Permutations = 10_000,
     classes: Classes = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
 ) -> None:
     """Write the pruned model: smaller where it is one of txray's own, else as a mask file."""
-    from txray.capture.fingerprint import model_fingerprint
     from txray.models import RecurrentModel, TextModel, save_model
+    from txray.models.fingerprint import model_fingerprint
     from txray.pruning import compact, save_masks
     from txray.pruning.masking import Target
 
-    request = Request(model, kind or "", text or "", before, stage, layer, classes, seed, "cpu", permutations)
+    request = Request(
+        model,
+        kind or "",
+        text or "",
+        before,
+        stage,
+        layer,
+        classes,
+        seed,
+        "cpu",
+        permutations,
+        tokenized=tokenized,
+        html=html,
+    )
     evidence = request.evidence(split, documents)
     chosen = set_of(choose, evidence)
     loaded = request.model

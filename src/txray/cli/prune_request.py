@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ class Request:
         seed: int,
         device: str,
         permutations: int,
+        *,
+        tokenized: bool,
+        html: bool,
     ) -> None:
         from txray.models import load_model
         from txray.models.hub import CONFIG
@@ -63,7 +67,8 @@ class Request:
         names = None if classes is None else classes.split(",")
         self.model: Model = load_model(model, head=foreign and scored, classes=names).to(device_of(device))
         self.layer = layer or self._layer_of_stage() or "rnn"
-        self._kind, self._text, self._permutations = kind, text, permutations
+        self._permutations, self._scored = permutations, scored
+        self._open = partial(options.open_corpus, kind, text, tokenized=tokenized, html=html)
         self.seed = seed
         self._evaluators: dict[tuple[str, int | None, int | None], Evaluator] = {}
 
@@ -74,7 +79,7 @@ class Request:
 
     def corpus(self, split: str) -> Corpus:
         """One split of the text; `all`: of a text without splits."""
-        return options.open_corpus(self._kind, self._text, None if split == WHOLE else split, self.seed)
+        return self._open(None if split == WHOLE else split, self.seed)
 
     def evaluators(
         self, splits: list[str], documents: int | None, max_length: int | None
@@ -127,15 +132,15 @@ class Request:
             self.layer,
             None if self.stage is None else self.stage.preferences(self.layer, self.stage.features[0]),
             self.comparison(),
-            self.corpus(split) if self._text else None,
-            (lambda: self.evaluators([split], documents, max_length)[split]) if self._text else None,
+            self.corpus(split) if self._scored else None,
+            (lambda: self.evaluators([split], documents, max_length)[split]) if self._scored else None,
             max_words=_RANKING_WORDS,
         )
 
     def _warn_of_other_models(self) -> None:
         """Say so where the stage was collected from another model of txray's; a head alone is no other model."""
-        from txray.capture.fingerprint import model_fingerprint
         from txray.models import RecurrentModel
+        from txray.models.fingerprint import model_fingerprint
 
         if self.stage is None or not isinstance(self.model, RecurrentModel):
             return

@@ -51,6 +51,8 @@ def replay(
     weight: options.Weight = "mean",
     level: options.Level = 0.05,
     permutations: options.Permutations = 2_000,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -65,7 +67,7 @@ def replay(
     from txray.tracking import replay as replay_training
     from txray.training import device_of
 
-    corpus = options.open_corpus(kind, text, split, seed)
+    corpus = options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
     corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     found = replay_training(
         checkpoints,

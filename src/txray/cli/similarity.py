@@ -49,6 +49,8 @@ def similarity(
         float | None,
         typer.Option("--memory", help="GiB that the sums may take; half of what is free by default."),
     ] = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -75,7 +77,7 @@ def similarity(
     found = layer_similarity(
         models[0],
         models[1],
-        options.open_corpus(kind, text, split, seed),
+        options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html),
         layers=layer,
         layers_second=layer_second or None,
         names=(_name(first), _name(second)),

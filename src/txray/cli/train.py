@@ -93,6 +93,8 @@ def lm(
     track: Track = False,
     budget: Budget = None,
     logger: options.LoggerNames = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -109,11 +111,14 @@ def lm(
                 "train lm: --test without --validation; name both, or neither for a text with splits"
             )
         corpus, *scored = (
-            options.open_corpus(kind, text, split, seed) for split in ("train", "validation", "test")
+            options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
+            for split in ("train", "validation", "test")
         )
     else:
         files = [text, validation, *([] if test is None else [test])]
-        corpus, *scored = (options.open_corpus(kind, file, None, seed) for file in files)
+        corpus, *scored = (
+            options.open_corpus(kind, file, None, seed, tokenized=tokenized, html=html) for file in files
+        )
     corpus = corpus if words is None else corpus.take(words)
     if evaluation_words is not None:
         scored = [one.take(evaluation_words) for one in scored]
@@ -164,6 +169,8 @@ def classifier(
     track: Track = False,
     budget: Budget = None,
     logger: options.LoggerNames = None,
+    tokenized: options.Tokenized = False,
+    html: options.Html = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
@@ -176,12 +183,14 @@ def classifier(
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    train, validation = held_out(options.open_corpus(kind, text, "train", seed))
+    train, validation = held_out(
+        options.open_corpus(kind, text, "train", seed, tokenized=tokenized, html=html)
+    )
     run = train_classifier(
         fresh_classifier(load_snapshot(encoder), pooling, seed=seed),  # type: ignore[arg-type]
         train,
         validation,
-        options.open_corpus(kind, text, "test", seed),
+        options.open_corpus(kind, text, "test", seed, tokenized=tokenized, html=html),
         folder=out,
         epochs=epochs,
         batch_size=batch_size,

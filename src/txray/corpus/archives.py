@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from txray.errors import in_one_line
+
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_ENCRYPTED = 1
@@ -36,12 +38,12 @@ def reading(where: str, error: type[Exception]) -> Iterator[None]:
             f"{where}: ends early, the compressed data are cut off; copy or download it again"
         ) from cause
     except _DAMAGED as cause:
-        raise error(f"{where}: damaged ({_line(cause)}); copy or download it again") from cause
+        raise error(f"{where}: damaged ({in_one_line(cause)}); copy or download it again") from cause
     except OSError as cause:
-        raise error(f"{where}: cannot be read: {cause.strerror or _line(cause)}") from cause
+        raise error(f"{where}: cannot be read: {cause.strerror or in_one_line(cause)}") from cause
     except NotImplementedError as cause:
         raise error(
-            f"{where}: cannot be unpacked ({_line(cause)}); unpack it with another program"
+            f"{where}: cannot be unpacked ({in_one_line(cause)}); unpack it with another program"
         ) from cause
 
 
@@ -101,7 +103,3 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise  # the mark at the end of an archive
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}, before the mark at the end of the archive") from error
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -23,12 +23,12 @@ class Field:
 
     Attributes:
         is_list: lists of such values.
-        holds: `text`, `whole` (whole numbers, true and false) or `other`.
+        holds: `text`, `whole` (whole numbers, true and false), `value` (other numbers, dates and times) or `other`.
         names: of the classes that whole numbers stand for; None where they are mere numbers.
     """
 
     is_list: bool
-    holds: Literal["text", "whole", "other"]
+    holds: Literal["text", "whole", "value", "other"]
     names: tuple[str, ...] | None = None
 
     @property
@@ -37,7 +37,13 @@ class Field:
         return self.holds != "other"
 
     def __str__(self) -> str:
-        what = {"text": "text", "whole": "whole numbers", "other": "something else"}[self.holds]
+        names = {
+            "text": "text",
+            "whole": "whole numbers",
+            "value": "numbers or dates",
+            "other": "something else",
+        }
+        what = names[self.holds]
         return f"lists of {what}" if self.is_list else what
 
 
@@ -50,19 +56,24 @@ class Layout:
         words: its words as a list.
         id: ids; None for the numbers of the rows.
         label: labels of the documents, if any.
+        group: groups of documents that depend on each other, if any.
         annotations: name -> column with a list of values.
+        tokenized, html: how the running text is split, see `txray.corpus.splitting.TextSplitter`.
     """
 
     text: str | None
     words: str | None
     id: str | None
     label: str | None
+    group: str | None
     annotations: Mapping[str, str]
+    tokenized: bool = False
+    html: bool = False
 
     @property
     def columns(self) -> list[str]:
         """All columns that are read, each once."""
-        named = (self.text, self.words, self.id, self.label, *self.annotations.values())
+        named = (self.text, self.words, self.id, self.label, self.group, *self.annotations.values())
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -73,8 +84,11 @@ def layout(
     text: str | None = None,
     words: str | None = None,
     id: str | None = None,  # noqa: A002
-    label: str | None = None,
+    label: str | Literal[False] | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
+    tokenized: bool = False,
+    html: bool = False,
 ) -> Layout:
     """Check what is asked for, and find what is not.
 
@@ -85,9 +99,11 @@ def layout(
         words: column with lists of words; by default, where `text` is not given either, the first that there is of
             the columns `words`, `tokens` and (running text) `text`.
         id: column with ids, unique (not checked); by default the number of the row.
-        label: column with the label of the document; by default `label`, where there is one.
+        label: column with the label of the document; by default `label`, where there is one; False for none.
+        group: column with the group of the document; by default none has one.
         annotations: columns with one value per word; by default, beside a column of words, all others with lists of
             text or of classes.
+        tokenized, html: of running text, see `txray.corpus.splitting.TextSplitter`.
 
     Raises:
         UnknownNameError: no such column.
@@ -113,24 +129,34 @@ def layout(
                 other = "words" if found.is_list else "text"
                 hint = f"give {other}={column!r}" if found.holds == "text" else "name another column"
                 raise UsageError(f"{where}: {option}={column!r} holds {found}, needs {needed}; {hint}")
-    if label is None and _LABEL in fields and fields[_LABEL].is_label and not fields[_LABEL].is_list:
+    if words is not None and (tokenized or html):
+        option = "tokenized" if tokenized else "html"
+        raise UsageError(
+            f"{where}: {option}=True is for running text, and words={words!r} holds lists of words; name a column of "
+            "text with text=..., or leave it out"
+        )
+    if label is None and _LABEL in fields:
         label = _LABEL
-    for option, column in (("id", id), ("label", label)):
+    label = label if label is not False else None
+    for option, column in (("id", id), ("label", label), ("group", group)):
         if column is not None:
             found = _field(where, fields, option, column)
-            if found.is_list or not found.is_label:
+            if found.is_list or not found.is_label or (option == "id" and found.holds == "value"):
+                needs = "text or whole numbers" if option == "id" else "one text, number or date"
+                instead = ", or label=False for no labels" if option == "label" else ""
                 raise UsageError(
-                    f"{where}: {option}={column!r} holds {found}, needs text or whole numbers; name another column"
+                    f"{where}: {option}={column!r} holds {found}, needs {needs}; name another column with "
+                    f"{option}=...{instead}"
                 )
     if annotations is None and words is None:
         annotations = ()
-    chosen = _annotations(where, fields, annotations, {words, id, label})
+    chosen = _annotations(where, fields, annotations, {words, id, label, group})
     if chosen and words is None:
         raise UsageError(
             f"{where}: annotations need one value per word, and text={text!r} has no words yet; name a column of "
             "words with words=..."
         )
-    return Layout(text, words, id, label, chosen)
+    return Layout(text, words, id, label, group, chosen, tokenized, html)
 
 
 def _annotations(
@@ -150,7 +176,7 @@ def _annotations(
         found = _field(where, fields, "annotations", column)
         if not found.is_list or not found.is_label:
             raise UsageError(
-                f"{where}: annotation {column!r} holds {found}, needs lists of text or whole numbers; leave it out of "
+                f"{where}: annotation {column!r} holds {found}, needs lists of text or numbers; leave it out of "
                 "annotations=..."
             )
         if name in KINDS:

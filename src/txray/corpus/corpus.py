@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from txray.corpus.document import Document
 from txray.corpus.kinds import KINDS
 from txray.errors import CorpusError, UsageError
+from txray.identity import derived, identity_of, unidentified
 
 if TYPE_CHECKING:
     from txray.corpus.annotators.annotator import Annotator
@@ -182,16 +183,19 @@ class Corpus:
         """The documents for which `keep` holds.
 
         Args:
-            keep: a pure function of one document.
-            name: of the part, e.g. `validation`; the fingerprint depends on it, so different choices
-                need different names.
+            keep: a pure function of one document; the fingerprint depends on it, see `txray.identity`.
+            name: of the part, e.g. `validation`.
         """
 
         def documents(skipped: Counter[str]) -> Iterator[Document]:
             return (document for document in self._documents(skipped) if keep(document))
 
+        identity = identity_of(keep)
+
         return Corpus(
-            f"{self.name}/{name}", documents, fingerprint=lambda: derived(self.fingerprint, "select", name)
+            f"{self.name}/{name}",
+            documents,
+            fingerprint=lambda: derived(self.fingerprint, "select", name, identity),
         )
 
     def followed_by(self, other: Corpus) -> Corpus:
@@ -207,6 +211,39 @@ class Corpus:
             fingerprint=lambda: derived(self.fingerprint, "followed by", other.fingerprint),
         )
 
+    def group_by(self, function: Callable[[Document], str | int | None]) -> Corpus:
+        """Return the same documents, each with the group that a function gives it; documents of one group share a fold.
+
+        Args:
+            function: pure; gives the group of a document, such as its author or the book it is a chapter of, or None
+                for a document that depends on no other. The fingerprint depends on it, see `txray.identity`.
+
+        Raises:
+            UsageError: the function cannot be called; while reading: it gave something else.
+
+        Example:
+            >>> corpus.group_by(lambda document: document.labels["book"])  # doctest: +SKIP
+        """
+        from txray.corpus.grouped import grouped
+
+        if not callable(function):
+            raise UsageError(f"corpus {self.name!r}: group_by({function!r}); give a function of one document")
+
+        identity = identity_of(function)
+
+        def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+            made = self._drafts or _all_made(self._documents)
+            return (partial(grouped, make, function) for make in made(skipped))
+
+        corpus = Corpus.of_drafts(
+            self.name,
+            drafts,
+            fingerprint=lambda: derived(self.fingerprint, "group by", identity),
+        )
+        if self.part is not None:
+            corpus.part = Part(self.part.whole.group_by(function), self.part.number, self.part.of)
+        return corpus
+
     def annotate(
         self, tagger: Annotator, name: str | None = None, *, cache: Path | str | None = None
     ) -> Corpus:
@@ -219,7 +256,8 @@ class Corpus:
             cache: folder that keeps the values of a complete pass for the next one; none by default.
 
         Raises:
-            UsageError: the name is that of a kind of feature that is no annotation.
+            UsageError: the name is that of a kind of feature that is no annotation; a cache for values whose annotator,
+                or corpus, cannot be told apart from another.
             CorpusError: while reading: not one value for each word, or a value that is empty or holds white space.
         """
         name = getattr(tagger, "name", "pos") if name is None else name
@@ -231,12 +269,17 @@ class Corpus:
         from txray.corpus.annotated import annotated_documents
 
         folder = None if cache is None else Path(cache)
+        if folder is not None:
+            self._require_identified(name, tagger.fingerprint)
 
         def fingerprint() -> str:
             return derived(self.fingerprint, "annotate", name, tagger.fingerprint)
 
         def documents(skipped: Counter[str]) -> Iterator[Document]:
-            file = None if folder is None else folder / f"{fingerprint()}.{name}.gz"
+            file = None
+            if folder is not None:
+                self._require_identified(name, self.fingerprint)
+                file = folder / f"{fingerprint()}.{name}.gz"
             return annotated_documents(self._documents(skipped), tagger, name, file)
 
         def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
@@ -251,6 +294,14 @@ class Corpus:
             whole = self.part.whole.annotate(tagger, name, cache=cache)
             annotated.part = Part(whole, self.part.number, self.part.of)
         return annotated
+
+    def _require_identified(self, annotation: str, fingerprint: str) -> None:
+        if reason := unidentified(fingerprint):
+            raise UsageError(
+                f"corpus {self.name!r}, annotation {annotation!r}: its values cannot be cached, because {reason} "
+                "cannot be told apart from another; say yourself what it is (annotators.words(..., version='1'), or an "
+                "attribute `fingerprint`), or leave cache out"
+            )
 
     def _require_some(self, what: str, amount: int) -> None:
         if amount < 1:
@@ -272,11 +323,6 @@ def _annotated(make: Callable[[], Document], tagger: Annotator, name: str) -> Do
     return annotated_document(make(), tagger, name)
 
 
-def derived(fingerprint: str, *steps: object) -> str:
-    """The fingerprint of what `steps` make of the thing with this fingerprint."""
-    return hashlib.sha256(repr((fingerprint, *steps)).encode()).hexdigest()
-
-
 def document_digest(document: Document) -> bytes:
     """32-byte hash of everything a document holds."""
     parts = (
@@ -285,6 +331,8 @@ def document_digest(document: Document) -> bytes:
         sorted((name, tuple(values)) for name, values in document.annotations.items()),
         sorted(document.labels.items()),
         document.sentence_starts,
+        document.group,
+        document.cut_from,
     )
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import date, time
+from decimal import Decimal
+from typing import Any, Literal
 
 from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
@@ -18,14 +20,18 @@ def from_dataset(
     text: str | None = None,
     words: str | None = None,
     id: str | None = None,  # noqa: A002
-    label: str | None = None,
+    label: str | Literal[False] | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
+    tokenized: bool = False,
+    html: bool = False,
     name: str | None = None,
 ) -> Corpus:
     """A Hugging Face data set as a corpus: each row is a document.
 
     Rows are read when they are needed, afresh in every pass, and only the columns that are used; of a stream that does
-    not know its columns, the first row is looked at once. Numbers of classes (`ClassLabel`) become their names. A row
+    not know its columns, the first row is looked at once. A transform (`with_transform`) is applied; of a format, only
+    its choice of columns counts. Numbers of classes (`ClassLabel`) become their names. A row
     whose text is null is skipped as `no text`, one whose text has no words as `no words`. A label that is null, or -1
     among numbers of classes, is none; as the value of a word it is `_`.
 
@@ -39,9 +45,16 @@ def from_dataset(
             `tokens` and (running text) `text`.
         id: column with ids, strings or whole numbers, unique (not checked); by default the name and the number of the
             row, from 0, such as `imdb/test/000007`.
-        label: column with the label of the document; by default `label`, where there is one.
+        label: column with the label of the document: text, numbers (whole ones are written without a fraction), truth
+            values, dates or times; by default `label`, where there is one; False for none.
+        group: column with the group of the document, strings or whole numbers, such as the book it is a chapter of:
+            documents of one group share a fold. By default, and where it is null, a document depends on no other.
         annotations: columns with lists of labels, one per word, or name of the annotation -> column, e.g.
             `{"pos": "pos_tags"}`. By default, beside a column of words, all that hold lists of text or classes.
+        tokenized: running text is words already, separated by white space, as WikiText is; it is split there only, and
+            a line end is a sentence end.
+        html: running text is HTML, as the reviews of IMDB are: `<br />` becomes a line end and entities become
+            characters; other tags stay.
         name: of the corpus; by default that of the data set and its split, e.g. `imdb/test`.
 
     Returns:
@@ -54,9 +67,22 @@ def from_dataset(
     """
     rows = _DatasetRows(dataset, name)
     chosen = layout(
-        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+        rows.where,
+        rows.fields,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        group=group,
+        annotations=annotations,
+        tokenized=tokenized,
+        html=html,
     )
     return corpus_of_rows(rows.stem, rows, chosen)
+
+
+_VALUES = ("float", "decimal", "date", "time")
+"""Begin the types of columns whose values can be labels, beside text and whole numbers."""
 
 
 class _DatasetRows:
@@ -73,11 +99,18 @@ class _DatasetRows:
             )
         self.stem = name or _name(dataset)
         self.where = f"data set {self.stem!r}"
-        # Without a format, which would make arrays and tensors of the values.
-        self._dataset = dataset.with_format(None)
-        self._typed = dataset.features is not None
+        format = getattr(dataset, "format", None) or {}  # noqa: A001
+        transformed = format.get("type") == "custom"
+        # Without another format, which would make arrays and tensors of the values.
+        self._dataset = dataset if transformed else dataset.with_format(None)
+        self._typed = dataset.features is not None and not transformed
+        columns = format.get("columns")
         self.fields: Mapping[str, Field] = (
-            {column: _field(feature) for column, feature in dataset.features.items()}
+            {
+                column: _field(feature)
+                for column, feature in dataset.features.items()
+                if columns is None or column in columns
+            }
             if self._typed
             else self._fields_of_the_first_row()
         )
@@ -108,8 +141,11 @@ def _field(feature: Any, *, is_list: bool = False) -> Field:
         return Field(is_list, "whole", tuple(names))
     if dtype in ("string", "large_string", "string_view"):
         return Field(is_list, "text")
-    whole = isinstance(dtype, str) and (dtype == "bool" or dtype.lstrip("u").startswith("int"))
-    return Field(is_list, "whole" if whole else "other")
+    if not isinstance(dtype, str):
+        return Field(is_list, "other")
+    if dtype == "bool" or dtype.lstrip("u").startswith("int"):
+        return Field(is_list, "whole")
+    return Field(is_list, "value" if dtype.startswith(_VALUES) else "other")
 
 
 def _field_of_value(value: object) -> Field:
@@ -118,4 +154,6 @@ def _field_of_value(value: object) -> Field:
         return Field(True, _field_of_value(value[0]).holds if value else "text")
     if value is None or isinstance(value, str):
         return Field(False, "text")
-    return Field(False, "whole" if isinstance(value, int) else "other")
+    if isinstance(value, int):
+        return Field(False, "whole")
+    return Field(False, "value" if isinstance(value, float | Decimal | date | time) else "other")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
@@ -18,14 +19,17 @@ class Document:
     """Words, plus annotations of each word, plus labels of the whole.
 
     Attributes:
-        id: names the document; folds are drawn from it, so it must be unique within a corpus.
+        id: names the document; must be unique within a corpus.
         words: (n_words,) as written, never empty.
         annotations: annotation name -> (n_words,) values, e.g. `pos`.
         labels: label name -> value, e.g. `{"label": "pos"}`.
         sentence_starts: positions at which a sentence starts, ascending, the first is 0.
+        group: documents of one group, such as chapters of a book, always share a fold; None for a document that
+            depends on no other.
+        cut_from: hash of the words of the document of which this is the beginning; None for a whole document.
 
     Raises:
-        CorpusError: no words, or an annotation of another length than the words.
+        CorpusError: no words, an annotation of another length than the words, or an empty group.
     """
 
     id: str
@@ -33,6 +37,8 @@ class Document:
     annotations: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_ANNOTATIONS)
     labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     sentence_starts: tuple[int, ...] = (0,)
+    group: str | None = None
+    cut_from: int | None = None
 
     def __post_init__(self) -> None:
         if not self.words:
@@ -43,6 +49,8 @@ class Document:
                     f"document {self.id!r}: annotation {name!r} has {len(values)} values for "
                     f"{len(self.words)} words; give one value per word"
                 )
+        if self.group == "":
+            raise CorpusError(f"document {self.id!r}: group '' is empty; name the group, or give None")
         self._require_text()
         starts = self.sentence_starts
         ascending = all(start < following for start, following in pairwise(starts))
@@ -56,6 +64,7 @@ class Document:
         # Half a surrogate pair is a Python string but no text: no table and no file can hold it.
         parts = (
             self.id,
+            self.group or "",
             *self.labels.values(),
             *self.words,
             *(v for values in self.annotations.values() for v in values),
@@ -68,6 +77,16 @@ class Document:
                 f"document {self.id!r}: {broken[:40]!r} holds half of a surrogate pair, which is no text; "
                 "repair the source, or replace it by U+FFFD"
             ) from None
+
+    @property
+    def fold_key(self) -> int:
+        """Return the 63-bit hash that decides the fold: of the group or, without one, of the words as written.
+
+        Documents of the same words therefore share a fold, and the beginning of a document keeps that of the whole.
+        """
+        if self.group is not None:
+            return _hashed(self.group.encode(), b"group")
+        return words_key(self.words) if self.cut_from is None else self.cut_from
 
     def sentences(self) -> list[tuple[str, ...]]:
         """The words, sentence by sentence."""
@@ -84,4 +103,19 @@ class Document:
             annotations={name: values[:words] for name, values in self.annotations.items()},
             labels=self.labels,
             sentence_starts=tuple(start for start in self.sentence_starts if start < words),
+            group=self.group,
+            cut_from=words_key(self.words) if self.cut_from is None else self.cut_from,
         )
+
+
+def words_key(words: Sequence[str]) -> int:
+    """Return a 63-bit hash of words as written: the same in every process, on every machine."""
+    text = "\0".join(words)
+    if text.count("\0") >= len(words):  # a word holds the separator
+        text = repr(tuple(words))
+    return _hashed(text.encode(), b"words")
+
+
+def _hashed(text: bytes, purpose: bytes) -> int:
+    digest = hashlib.blake2b(text, digest_size=8, person=purpose).digest()
+    return int.from_bytes(digest, "little") >> 1

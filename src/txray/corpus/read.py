@@ -41,8 +41,9 @@ def read_corpus(format: str, path: str | Path, split: str | None = None, **optio
         path: a file or a folder, see the readers in `txray.corpus.readers`.
         split: the part of the data set, e.g. `train`; None where there is but one.
         options: of the format:
-            `wikitext`: `headings`, `markup`, `version`; `conllu`: `unit`; `text`: `unit`, `tokenized`;
-            `jsonl`: `ignore`; `parquet`, `hf`: `text`, `words`, `id`, `label`, `annotations`; `imdb`: none.
+            `wikitext`: `headings`, `markup`, `version`; `conllu`: `unit`, `group`; `text`: `unit`, `tokenized`,
+            `html`, `group`; `jsonl`: `ignore`, `tokenized`, `html`, `group`; `imdb`: `group`; `parquet`, `hf`:
+            `text`, `words`, `id`, `label`, `group`, `annotations`, `tokenized`, `html`.
 
     Returns:
         The corpus; path and options are checked before this returns, the content while it is read.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txray.corpus.catalogue import RemoteFile
-from txray.errors import DownloadError, OutputError
+from txray.errors import DownloadError, OutputError, in_one_line
 from txray.files import sha256_of
 from txray.progress import Advance, progress
 
@@ -232,5 +232,5 @@ def _reason(error: BaseException) -> str:
     while True:
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):
-            return " ".join(str(error).split()) or type(error).__name__
+            return in_one_line(error)
         error = inner

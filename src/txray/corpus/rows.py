@@ -13,10 +13,10 @@ from txray.corpus.annotators.annotator import UNKNOWN
 from txray.corpus.columns import Field, Layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
+from txray.corpus.splitting import TextSplitter
+from txray.corpus.tokenize import Tokens, sentence_starts
+from txray.corpus.values import BadValueError, id_text, label_text, short
 from txray.errors import CorpusError
-
-_SHOWN = 40
 
 
 class Rows(Protocol):
@@ -46,20 +46,20 @@ def corpus_of_rows(name: str, rows: Rows, layout: Layout) -> Corpus:
         rows: the table.
         layout: which column is what.
     """
-    tokenizer = Tokenizer()
+    split = TextSplitter(tokenized=layout.tokenized, html=layout.html)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for entry in _entries(rows, layout):
             if entry.text is None:
                 skipped["no text"] += 1
-            elif not (has_words(entry.text) if isinstance(entry.text, str) else entry.text):
+            elif not (split.has_words(entry.text) if isinstance(entry.text, str) else entry.text):
                 skipped["no words"] += 1
             else:
-                yield partial(_document, entry, tokenizer)
+                yield partial(_document, entry, split)
 
     def fingerprint() -> str:
         # Not the data set's own fingerprint: equal text must give an equal one, whatever was done to get there.
-        rules = tokenizer_name() if layout.text else "words"
+        rules = split.rules if layout.text else "words"
         digest = hashlib.sha256(repr(("rows", rules, sorted(layout.annotations))).encode())
         for entry in _entries(rows, layout):
             digest.update(repr(entry.content).encode("utf-8", "surrogatepass"))
@@ -75,6 +75,7 @@ class _Entry:
     Attributes:
         where: names the row in errors.
         text: running text, or its words; None where there is none.
+        group: None where the document depends on no other.
         annotations: of each word, by name.
     """
 
@@ -82,17 +83,18 @@ class _Entry:
     id: str
     text: str | tuple[str, ...] | None
     label: str | None
+    group: str | None
     annotations: Mapping[str, tuple[str, ...]]
 
     @property
     def content(self) -> tuple[object, ...]:
         """All that a document is made of."""
-        return self.id, self.text, self.label, sorted(self.annotations.items())
+        return self.id, self.text, self.label, self.group, sorted(self.annotations.items())
 
 
-def _document(entry: _Entry, tokenizer: Tokenizer) -> Document:
+def _document(entry: _Entry, split: TextSplitter) -> Document:
     given = entry.text or ()
-    tokens = tokenizer(given) if isinstance(given, str) else Tokens(given, sentence_starts(given))
+    tokens = split(given) if isinstance(given, str) else Tokens(given, sentence_starts(given))
     try:
         return Document(
             id=entry.id,
@@ -100,6 +102,7 @@ def _document(entry: _Entry, tokenizer: Tokenizer) -> Document:
             annotations=entry.annotations,
             labels={} if entry.label is None else {"label": entry.label},
             sentence_starts=tokens.sentence_starts,
+            group=entry.group,
         )
     except CorpusError as error:
         raise CorpusError(f"{entry.where}: {error}") from error
@@ -109,21 +112,18 @@ def _entries(rows: Rows, layout: Layout) -> Iterator[_Entry]:
     for number, row in enumerate(rows.read(layout.columns)):
         try:
             yield _entry(rows, layout, number, row)
-        except _BadValueError as error:
+        except BadValueError as error:
             raise CorpusError(f"{rows.where}, row {number}: {error}") from error
-
-
-class _BadValueError(Exception):
-    """What is wrong with a value; the caller adds where it is."""
 
 
 def _entry(rows: Rows, layout: Layout, number: int, row: Mapping[str, object]) -> _Entry:
     text = _text(layout, row)
     return _Entry(
         where=f"{rows.where}, row {number}",
-        id=_id(layout.id, row) if layout.id else f"{rows.stem}/{number:06d}",
+        id=id_text(layout.id, row.get(layout.id)) if layout.id else f"{rows.stem}/{number:06d}",
         text=text,
         label=_named(layout.label, row.get(layout.label), rows.fields) if layout.label else None,
+        group=_named(layout.group, row.get(layout.group), rows.fields) if layout.group else None,
         annotations={}
         if text is None
         else {
@@ -137,9 +137,9 @@ def _text(layout: Layout, row: Mapping[str, object]) -> str | tuple[str, ...] | 
     if layout.text is not None:
         value = row.get(layout.text)
         if value is not None and not isinstance(value, str):
-            raise _BadValueError(f"{layout.text!r} is {_short(value)}; give a string")
+            raise BadValueError(f"{layout.text!r} is {short(value)}; give a string")
         if value is not None and not _is_text(value):
-            raise _BadValueError(
+            raise BadValueError(
                 f"{layout.text!r} holds half of a surrogate pair, which is no text; repair the source"
             )
         return value
@@ -149,49 +149,36 @@ def _text(layout: Layout, row: Mapping[str, object]) -> str | tuple[str, ...] | 
         return None
     for place, word in enumerate(values):
         if not isinstance(word, str):
-            raise _BadValueError(
-                f"{layout.words!r} holds {_short(word)} at position {place}; give strings only"
+            raise BadValueError(
+                f"{layout.words!r} holds {short(word)} at position {place}; give strings only"
             )
         if not word:
-            raise _BadValueError(
-                f"{layout.words!r}: word {place} is empty; leave it out, and its annotations"
-            )
+            raise BadValueError(f"{layout.words!r}: word {place} is empty; leave it out, and its annotations")
     return tuple(map(str, values))
-
-
-def _id(column: str, row: Mapping[str, object]) -> str:
-    value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _BadValueError(f"{column!r} is {_short(value)}; an id is a string or a whole number")
-    return str(value)
 
 
 def _annotation(column: str, value: object, fields: Mapping[str, Field]) -> tuple[str, ...]:
     values = _list(column, value)
     if values is None:
-        raise _BadValueError(f"{column!r} is null; give one value per word, or leave the row out")
+        raise BadValueError(f"{column!r} is null; give one value per word, or leave the row out")
     return tuple(UNKNOWN if (one := _named(column, each, fields)) is None else one for each in values)
 
 
 def _list(column: str, value: object) -> Sequence[object] | None:
     if value is None or isinstance(value, list | tuple):
         return value
-    raise _BadValueError(f"{column!r} is {_short(value)}; give a list, one value per word")
+    raise BadValueError(f"{column!r} is {short(value)}; give a list, one value per word")
 
 
 def _named(column: str, value: object, fields: Mapping[str, Field]) -> str | None:
     """A label as text; None where it is not known: null, or -1 among numbers of classes."""
     names = fields[column].names
-    if value is None or isinstance(value, str):
-        return value
-    if not isinstance(value, int):
-        raise _BadValueError(f"{column!r} holds {_short(value)}; a label is a string or a whole number")
-    if names is None:
-        return str(value)
+    if names is None or not isinstance(value, int):
+        return label_text(column, value)
     if value == -1:
         return None
     if not 0 <= value < len(names):
-        raise _BadValueError(f"{column!r} holds class {value}; there are 0 to {len(names) - 1}")
+        raise BadValueError(f"{column!r} holds class {value}; there are 0 to {len(names) - 1}")
     return names[value]
 
 
@@ -202,8 +189,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _short(value: object) -> str:
-    shown = "null" if value is None else repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."

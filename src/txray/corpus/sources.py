@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO
 
 from txray.corpus.archives import GZIP_MAGIC, ZIP_ENCRYPTED, ZIP_MAGIC, decompressed, reading
@@ -152,7 +154,7 @@ def file_source(path: Path, stem: str | None = None) -> Source:
         raise CorpusError(f"{path}: a folder where a file is needed; name one file in it")
     with reading(str(path), CorpusError), path.open("rb") as stream:
         magic = stream.read(2)
-    if path.suffix == ".gz" and magic and magic != GZIP_MAGIC:
+    if path.suffix.lower() == ".gz" and magic and magic != GZIP_MAGIC:
         raise CorpusError(f"{path}: named .gz but not gzip-compressed; download it again, or rename it")
     return Source(
         str(path), plain_stem(path.name) if stem is None else stem, lambda: path.open("rb", buffering=0)
@@ -195,19 +197,70 @@ def kind_of(path: Path) -> str:
     raise CorpusError(f"{path}: no such file or folder; check the path")
 
 
+SYSTEM_FILE = "hidden or system file"
+"""Reason for which a file is left out: other programs put it there."""
+OTHER_ENDING = "file with another ending"
+"""Reason for which a file of a folder of documents is left out."""
+
+_SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def is_system_file(inside: PurePath) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden or belongs to an operating system, as `._a.txt` does.
+
+    Args:
+        inside: its path inside the folder or archive that is read.
+    """
+    parts = [part for part in inside.parts if part not in (".", "..")]
+    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in parts)
+
+
 def listed(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder that match, sorted by their path inside it; hidden ones are left out."""
-    with reading(str(folder), CorpusError):
-        found = [(path.relative_to(folder), path) for path in folder.glob(pattern) if path.is_file()]
-    visible = [
-        (inside, path) for inside, path in found if not any(part.startswith(".") for part in inside.parts)
+    """Return the files of a folder that match, sorted by their path inside it.
+
+    Upper and lower case in names are the same; system files are left out.
+    """
+    above, _, name = pattern.rpartition("/")
+    files = _files(folder, f"{above}/*" if above else "*")
+    return [
+        path for inside, path in files if fnmatchcase(path.name.lower(), name) and not is_system_file(inside)
     ]
-    return [path for _, path in sorted(visible, key=lambda pair: pair[0].as_posix())]
+
+
+def left_out(folder: Path, pattern: str, files: Collection[Path]) -> Counter[str]:
+    """Count the files of a folder that are not among `files`, by the reason for which they are not read.
+
+    Args:
+        folder: that is read.
+        pattern: of all its files: `*`, or `**/*` with those in folders below.
+        files: that are read.
+    """
+    known = set(files)
+    return Counter(
+        SYSTEM_FILE if is_system_file(inside) else OTHER_ENDING
+        for inside, path in _files(folder, pattern)
+        if path not in known
+    )
+
+
+def _files(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
+    """Path inside the folder and path of each file that matches, sorted."""
+    with reading(str(folder), CorpusError):
+        files = [(path.relative_to(folder), path) for path in folder.glob(pattern) if path.is_file()]
+    return sorted(files, key=lambda pair: pair[0].as_posix())
+
+
+def without_ending(name: str, *endings: str) -> str:
+    """Return a file name without the given endings, taken off one after the other, in whatever case they are."""
+    for ending in endings:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
 
 
 def plain_stem(name: str) -> str:
-    """A file name without `.gz` and one more ending."""
-    return Path(name.removesuffix(".gz")).stem
+    """Return a file name without `.gz` and one more ending."""
+    return Path(without_ending(name, ".gz")).stem
 
 
 def content_fingerprint(format: str, parts: Iterable[tuple[str, bytes]], **options: object) -> str:  # noqa: A002

@@ -15,12 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray.corpus.corpus import Corpus, derived
+from txray.corpus.corpus import Corpus
+from txray.corpus.crf_file import labels_of
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
-from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError
+from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_folder
+from txray.identity import derived
 from txray.progress import progress
 
 if TYPE_CHECKING:
@@ -256,7 +258,8 @@ class Tagger:
         """Read a tagger that `save` wrote.
 
         Raises:
-            SnapshotError: missing, damaged, or not a tagger of this version.
+            SnapshotError: missing, damaged, not a tagger of this version, or with numbers that would lead crfsuite
+                outside of its file.
         """
         folder = Path(path)
         try:
@@ -270,10 +273,50 @@ class Tagger:
             raise SnapshotError(f"{folder / SAVED}: is damaged ({error}); train the tagger again") from error
         if not isinstance(saved, dict) or (saved.get("format"), saved.get("features")) != (_FORMAT, VERSION):
             raise SnapshotError(f"{folder}: is no tagger of this version of txray; train it again")
-        # crfsuite trusts every byte of its file: a damaged one would end the process
-        if saved.get("sha256") != _checksum(saved.get("facts"), model, words):
+        facts = saved.get("facts")
+        # The checksum tells damage; whoever writes a file on purpose writes its checksum, too.
+        if saved.get("sha256") != _checksum(facts, model, words):
             raise SnapshotError(f"{folder}: is damaged, its checksum differs; train the tagger again")
-        return cls(model, facts=saved["facts"], **json.loads(words))
+        try:
+            lexicon, known = _checked_words(json.loads(words))
+            checked = _checked_facts(facts, labels_of(model))
+        except (ValueError, RecursionError) as error:
+            raise SnapshotError(
+                f"{folder}: is no tagger that txray saved ({in_one_line(error)}); train it again"
+            ) from error
+        return cls(model, lexicon, known, checked)
+
+
+def _checked_words(saved: object) -> tuple[dict[str, str], list[str]]:
+    """Return the lexicon and the known words of a file of words.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if isinstance(saved, dict) and saved.keys() == {"lexicon", "known"}:
+        lexicon, known = saved["lexicon"], saved["known"]
+        if (
+            isinstance(lexicon, dict)
+            and isinstance(known, list)
+            and all(isinstance(text, str) for text in (*lexicon.values(), *known))
+        ):
+            return lexicon, known
+    raise ValueError(f"{_WORDS} holds no lexicon and no words")
+
+
+def _checked_facts(facts: object, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what is known about a tagger whose model has these labels.
+
+    Raises:
+        ValueError: it is something else, or of another model.
+    """
+    if not isinstance(facts, dict) or not all(
+        isinstance(facts.get(key), str) for key in ("column", "corpus")
+    ):
+        raise ValueError(f"{SAVED} names no column and no corpus")
+    if facts.get("tags") != sorted(labels):
+        raise ValueError(f"{_MODEL} has the labels {', '.join(sorted(labels))[:80]}, which are not its tags")
+    return facts
 
 
 def _checksum(facts: object, model: bytes, words: bytes) -> str:

@@ -7,7 +7,7 @@ import logging
 from txray.dashboard.desk import Desk
 from txray.dashboard.processes import NotReady
 from txray.dashboard.view import View, completed, misread
-from txray.errors import TxrayError
+from txray.errors import TxrayError, in_one_line
 
 logger = logging.getLogger("txray.dashboard")
 
@@ -25,4 +25,4 @@ def told(error: Exception) -> str:
     if isinstance(error, TxrayError):
         return str(error)
     logger.error("unexpected error", exc_info=error)
-    return f"Unexpected {type(error).__name__}: {' '.join(str(error).split())}. Please report it."
+    return f"Unexpected {type(error).__name__}: {in_one_line(error)}. Please report it."

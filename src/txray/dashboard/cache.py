@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.errors import StageError
+from txray.errors import StageError, in_one_line
 from txray.files import atomic_file
 
 VERSION = 1
@@ -85,6 +85,4 @@ def read_result(file: Path) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         with suppress(OSError):
             file.unlink()
-        raise StageError(
-            f"{file}: cannot be read ({' '.join(str(error).split())}); reload to make it anew"
-        ) from error
+        raise StageError(f"{file}: cannot be read ({in_one_line(error)}); reload to make it anew") from error

@@ -16,8 +16,9 @@ from txray.dashboard.processes import Process, Request
 from txray.dashboard.results import Choices, Match, Pair, TagMass
 from txray.dashboard.stages import Library, Recent, StageFolder
 from txray.dashboard.work import TESTED, shared_layers
-from txray.errors import StageError, UnknownNameError
-from txray.transfer import CONFIDENT_STATES
+from txray.errors import StageError, UnknownNameError, in_one_line
+from txray.transfer import CONFIDENT_STATES, SHOWN_STATES
+from txray.transfer.findings import tested_state
 
 Value = TypeVar("Value")
 
@@ -190,15 +191,18 @@ class Desk:
                     notes.append(read_note(files[name]))
                 else:
                     parts.append(_untested(size))
-            tested = pl.concat(parts)
+            # In one piece: polars may panic on columns of several, some of nulls only, when it turns numbers into text.
+            tested = pl.concat(parts, rechunk=True)
+            pending = bool(self.choices.permutations) and not problem and len(files) < len(layers)
+            observed = pl.col("state").cast(pl.Enum(SHOWN_STATES))
             neurons = pl.concat([table, tested], how="horizontal").with_columns(
                 layer=pl.col("layer").cast(pl.Enum(layers)),
-                shown=pl.coalesce("confident_state", pl.col("state").cast(pl.Enum(CONFIDENT_STATES))),
+                shown=tested_state() if files or pending else observed,
                 place=pl.int_range(pl.len(), dtype=pl.UInt32),
             )
             done = tuple(name for name in layers if name in files)
             note = next((note for note in notes if note), "")
-            return Pair(neurons, layers, done, note, problem)
+            return Pair(neurons, layers, done, note, problem, pending)
 
         key = ("joined", id(table), tuple(sorted(files)), problem)
         # The table itself is kept with it, so that no other table can have its id; its columns are not copied.
@@ -280,7 +284,7 @@ class Desk:
                 with suppress(OSError):
                     each.unlink()
             raise StageError(
-                f"{file}: cannot be read ({' '.join(str(error).split())}); reload to make it anew"
+                f"{file}: cannot be read ({in_one_line(error)}); reload to make it anew"
             ) from error
 
     def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Request:

@@ -16,7 +16,8 @@ from txray.errors import TxrayError
 from txray.plots.frame import kind_noun
 from txray.plots.text import visible
 from txray.plots.theme import stage_styles
-from txray.transfer import CONFIDENT_STATES
+from txray.transfer import CONFIDENT_STATES, SHOWN_STATES
+from txray.transfer.findings import UNTESTED, state_label
 
 _MOST_TAGS = 200
 
@@ -56,6 +57,7 @@ def facts(view: View, desk: Desk, remarks: list[str]) -> dict[str, Any]:
         "waiting": "",
         "problem": "",
         "tested": False,
+        "untested": False,
     }
     desk.prepare(before, after, view.feature)
     try:
@@ -69,15 +71,32 @@ def facts(view: View, desk: Desk, remarks: list[str]) -> dict[str, Any]:
     return told | {
         "starts": _starts(scene),
         "states": [
-            {"name": state, "number": numbers.get(state, 0)}
-            for state in CONFIDENT_STATES
-            if state != "unsure" or scene.pair.tested
+            {
+                "name": state,
+                "label": state_label(state, tested=not scene.observed, pending=scene.pair.pending),
+                "number": numbers.get(state, 0),
+            }
+            for state in _states(scene)
         ],
         "picked": len(scene.picked),
         "total": len(neurons),
         "tested": bool(scene.pair.tested),
+        "untested": scene.findings.untested > 0,
         "note": scene.pair.note,
     }
+
+
+def _states(scene: Scene) -> list[str]:
+    """Return the states that neurons can be in; one that is picked out stays, so that it can be taken off."""
+    absent = set()
+    if not scene.pair.tested:
+        absent.add("unsure")
+    if scene.findings.untested == 0 or scene.observed:
+        absent.add(UNTESTED)
+    if not scene.findings.tested_layers and not scene.observed:
+        # Nothing of what is looked at is tested: all of it is untested.
+        absent |= set(CONFIDENT_STATES)
+    return [state for state in SHOWN_STATES if state not in absent or state in scene.view.states]
 
 
 def _numbers(scene: Scene) -> Counter[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
-from txray.errors import TxrayError
+from txray.errors import TxrayError, in_one_line
+from txray.safe_path import safe_environment
 
 
 class NotReady(Exception):  # noqa: N818  # it is no error: the result is on its way
@@ -196,7 +197,7 @@ class Process:
                         else f"{request.told}: nothing was written to {request.out}"
                     )
         except (OSError, ValueError) as error:
-            told = " ".join(str(error).split())
+            told = in_one_line(error)
             self._end()
             return (
                 f"{request.told}: the process that does it cannot be talked to ({told}); reload to try again"
@@ -209,12 +210,12 @@ class Process:
             # Several threads of numerical libraries would fight with the server for the cores.
             few = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
             child = subprocess.Popen(
-                [sys.executable, "-m", "txray.dashboard.worker", str(self._patience)],
+                [sys.executable, "-P", "-m", "txray.dashboard.worker", str(self._patience)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, **few},
+                env={**os.environ, **few, **safe_environment()},
                 # Ctrl-C in the terminal is for the server alone, which then closes the line of requests.
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),

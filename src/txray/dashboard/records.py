@@ -19,6 +19,7 @@ from txray.plots.features import Preferred
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, figure_of, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
+from txray.transfer.findings import fdr_label, is_significant, state_in_words
 from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 _FEATURES = 60
@@ -47,6 +48,7 @@ def record(view: View, desk: Desk) -> dict[str, Any]:
         "title": f"Neuron {look.neuron}",
         "href": None,
         "state": state,
+        "label": str(row["label"]) if row else state,
         "sentence": _sentence(look, own, row, pair, desk.choices.level),
         "sides": [_side(stage, styles) for stage in look.sides],
         "beyond": [],
@@ -77,7 +79,11 @@ def _row(view: View, desk: Desk, look: Look) -> tuple[dict[str, Any] | None, Pai
     if look.layer not in pair.layers:
         return None, None
     found = pair.neurons.filter((pl.col("layer") == look.layer) & (pl.col("neuron") == look.neuron))
-    return found.row(0, named=True), pair
+    words = {
+        "label": state_in_words(pending=pair.pending),
+        "significant": is_significant(desk.choices.level),
+    }
+    return found.with_columns(**words).row(0, named=True), pair
 
 
 def _sentence(
@@ -96,22 +102,20 @@ def _sentence(
     if row is None or pair is None:
         return told
     if look.layer not in pair.tested:
-        return told + (
-            f" {pair.problem}" if pair.problem else " Whether that is more than chance is being tested."
-        )
+        return f"{told} {pair.problem or ('Not yet tested.' if pair.pending else 'Observed, not tested.')}"
+    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(level)}"
     if row["q_value"] is not None:
-        sure = "changed" if row["q_value"] <= level else "no more than chance"
         told += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
-            f"{row['distance_null']:.3f}: {sure} (q = {figure_of(row['q_value'])})."
+            f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
         )
         told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
-        told += " It may have come or gone by chance: it fires too rarely to tell."
+        told += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
-        told += f" {str(row['state']).capitalize()} more than chance (q = {figure_of(row['rate_q_value'])})."
+        told += f" {str(row['state']).capitalize()}: {verdict} (q = {figure_of(row['rate_q_value'])})."
     elif row["state"] == "shared":
-        told += " It fires too rarely for a test."
+        told += " Too rarely active to be tested."
     return told
 
 

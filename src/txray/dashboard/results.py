@@ -28,6 +28,11 @@ class Choices:
     level: float = 0.05
     permutations: int = 10_000
 
+    @property
+    def fdr(self) -> float | None:
+        """False discovery rate of the tests; None if there are none."""
+        return self.level if self.permutations else None
+
 
 @dataclass(frozen=True, eq=False)
 class Pair:
@@ -35,12 +40,13 @@ class Pair:
 
     Attributes:
         neurons: one row per neuron of every layer that both have: the columns of `txray.dashboard.work.pair`, those of
-            the tests (null where they are not done), `shown` (the state, and unsure
-            where that is known), `place` (row).
+            the tests (null where they are not done), `shown` (the tested state, `untested` where tests are not done;
+            the observed state if nothing is or will be tested), `place` (row).
         layers: in order.
         tested: layers whose tests are done.
         note: what tests warn of.
         problem: why tests cannot be done, if so.
+        pending: whether the other layers are going to be tested.
     """
 
     neurons: pl.DataFrame
@@ -48,6 +54,7 @@ class Pair:
     tested: tuple[str, ...]
     note: str = ""
     problem: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from txray.dashboard.desk import Desk
 from txray.dashboard.figures.matching import matched
 from txray.dashboard.scene import Scene
 from txray.dashboard.view import View
+from txray.transfer.findings import changed_most_first, is_significant, is_tested, state_in_words
 
 MOST = 500
 """Rows that one request can ask for."""
@@ -26,6 +27,7 @@ _SHOWN = (
     "hellinger_corrected",
     "hellinger_corrected_low",
     "hellinger_corrected_high",
+    "z_score",
     "q_value",
     "beyond_before",
     "beyond_after",
@@ -42,7 +44,7 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
         number: of rows, at most `MOST`.
 
     Returns:
-        `total`, `start`, `rows`; of a row `faint` tells that nothing about it is more than chance.
+        `total`, `start`, `rows`; of a row `label` is its state in words, and `faint` tells that it is not significant.
 
     Raises:
         NotReady: the stages are being compared.
@@ -50,8 +52,10 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
     """
     scene = Scene.of(view, desk)
     rows = scene.picked[order_of(scene, view)[start : start + min(number, MOST)]]
-    level = desk.choices.level
-    faint = rows.select((~_sure(level)).fill_null(value=False))
+    words = rows.select(
+        label=state_in_words(pending=scene.pair.pending),
+        faint=is_tested() & ~is_significant(desk.choices.level),
+    )
     return {
         "total": len(scene.picked),
         "start": start,
@@ -59,23 +63,19 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
             {
                 **row,
                 "id": f"{row['layer']}/{row['neuron']}",
-                "faint": bool(scene.pair.tested) and weak,
+                "label": label,
+                "faint": faint,
                 **{
                     name: _rounded(row[name])
                     for name in _SHOWN
-                    if name in ("mass_after", "q_value") or name.startswith("hellinger")
+                    if name in ("mass_after", "z_score", "q_value") or name.startswith("hellinger")
                 },
             }
-            for row, weak in zip(rows.select(_SHOWN).iter_rows(named=True), faint.to_series(), strict=True)
+            for row, (label, faint) in zip(
+                rows.select(_SHOWN).iter_rows(named=True), words.iter_rows(), strict=True
+            )
         ],
     }
-
-
-def _sure(level: float) -> pl.Expr:
-    """Whether something about a neuron is more than chance."""
-    return (pl.col("q_value") <= level).fill_null(value=False) | pl.col("confident_state").cast(
-        pl.String
-    ).is_in(["avoided", "gained"]).fill_null(value=False)
 
 
 def order_of(scene: Scene, view: View) -> pl.Series:
@@ -85,25 +85,14 @@ def order_of(scene: Scene, view: View) -> pl.Series:
         scene: of the view.
         view: whose order counts.
     """
-    falling = view.falling
-    by: list[pl.Expr]
-    if view.sort == "change":
-        # What is more than chance comes first, whichever way one sorts.
-        by = [
-            _sure(scene.desk.choices.level),
-            pl.coalesce("signal", "hellinger"),
-            pl.col("mass_after"),
-        ]
-        order = [True, falling, True]
-    elif view.sort.startswith("beyond_"):
-        by, order = [pl.col(view.sort).list.first()], [falling]
-    else:
-        by, order = [pl.col(view.sort)], [falling]
-    picked = scene.picked
+    picked, falling = scene.picked, view.falling
 
     def sort() -> pl.Series:
-        found = pl.arg_sort_by([*by, pl.col("place")], descending=[*order, False], nulls_last=True)
-        return picked.select(found.alias("order"))["order"]
+        if view.sort == "change":
+            return changed_most_first(picked, scene.desk.choices.fdr, descending=falling)
+        key = pl.col(view.sort).list.first() if view.sort.startswith("beyond_") else pl.col(view.sort)
+        order = pl.arg_sort_by([key, pl.col("place")], descending=[falling, False], nulls_last=True)
+        return picked.select(order.alias("order"))["order"]
 
     # Whoever scrolls asks for the same order again and again; and a screenful is all that is taken from the rows.
     key = ("order", id(picked), view.sort, falling)

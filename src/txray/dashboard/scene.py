@@ -18,6 +18,7 @@ from txray.errors import UnknownNameError
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
+from txray.transfer import Findings
 from txray.transfer.shown_distance import PLAIN, ShownDistance, matched_distance
 
 
@@ -93,6 +94,16 @@ class Scene:
         return rows.with_columns(picked=pl.lit(value=True) if not self.view.filtered else self._picked(rows))
 
     @cached_property
+    def findings(self) -> Findings:
+        """Counts of all neurons of these layers, whatever the other filters leave."""
+        return Findings.of(self.neurons, self.desk.choices.fdr, pending=self.pair.pending)
+
+    @property
+    def observed(self) -> bool:
+        """Whether states are observed ones, because nothing of the pair is or will be tested."""
+        return not self.pair.tested and not self.pair.pending
+
+    @cached_property
     def shared(self) -> pl.DataFrame:
         """The rows of `neurons` that are preferred in both stages."""
         return self.neurons.filter(pl.col("state") == "shared")
@@ -151,6 +162,8 @@ class Scene:
             f"selection {self.after.manifest['selections'][self.layers[0]]}",
             f"weight {self.desk.choices.weight}",
         ]
+        if not self.tested:
+            parts.append(self.findings.progress)
         if self.view.filtered:
             parts.append(f"{count(len(self.picked))} of {plural(len(self.neurons), 'neuron')} picked out")
         return " · ".join(parts)

@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from txray.errors import StageError, TxrayError, UnknownNameError, UsageError
+from txray.errors import (
+    StageError,
+    TxrayError,
+    UnknownNameError,
+    UsageError,
+    in_one_line,
+)
 from txray.preferences import Preferences
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import ROW_BYTES
@@ -211,7 +217,7 @@ class StageFolder:
             value = read()
         except (LookupError, TypeError, ValueError, OSError, TxrayError, pl.exceptions.PolarsError) as error:
             self._require_unchanged()
-            told = " ".join(str(error).split()) or type(error).__name__
+            told = in_one_line(error)
             raise StageError(
                 f"stage folder {self.path}: cannot be read ({told}); collect the stage again"
             ) from error

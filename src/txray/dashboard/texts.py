@@ -18,6 +18,7 @@ from txray.plots.text import count, percent, plural, visible
 from txray.plots.theme import stage_styles
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
+from txray.transfer.findings import fdr_label
 
 _LISTED = 100
 """Neurons of a feature's page."""
@@ -248,11 +249,11 @@ def sources(desk: Desk) -> list[Any]:
     return [
         table(heads, rows, "Stages"),
         html.P(
-            f"Weight {choices.weight}; changes are called at {100 * choices.level:g} % false discoveries, "
+            f"Weight {choices.weight}; "
             + (
-                f"with up to {count(choices.permutations)} permutations of folds."
-                if choices.permutations
-                else "without tests."
+                "observed, not tested."
+                if choices.fdr is None
+                else f"tested at {fdr_label(choices.fdr)}, with up to {count(choices.permutations)} permutations."
             ),
             className="note",
         ),

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from txray.plots.text import visible
-from txray.transfer import CONFIDENT_STATES
+from txray.transfer import SHOWN_STATES
 
 PAGES: Mapping[str, str] = {
     "overview": "Overview",
@@ -118,7 +118,7 @@ class View:
         return cls(
             page=page if page in PAGES else "overview",
             **{name: said.get(name, "") for name in _TEXTS},
-            states=tuple(state for state in CONFIDENT_STATES if state in said.get("state", "").split(",")),
+            states=tuple(state for state in SHOWN_STATES if state in said.get("state", "").split(",")),
             ranges=tuple(
                 found
                 for name in RANGES

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from txray.dashboard.work import WORK
-from txray.errors import TxrayError
+from txray.errors import TxrayError, in_one_line
 
 _PATHS = ("out", "neurons", "postings")
 """Arguments that are files to write."""
@@ -42,7 +42,7 @@ def main(requests: TextIO, answers: TextIO) -> None:
         except MemoryError as error:
             say(failed=f"out of memory ({str(error) or 'no more given'}); serve fewer stages")
         except Exception as error:
-            say(failed=f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
+            say(failed=f"unexpected {type(error).__name__}: {in_one_line(error)}; please report it")
         else:
             say(done=True)
 

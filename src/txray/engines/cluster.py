@@ -9,8 +9,8 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.extras import require
 from txray.models.text_model import TextModel
+from txray.safe_path import imports_from, safe_environment
 
 _HERE = "local"
 """Ray's word for a cluster that is started here."""
@@ -36,6 +37,9 @@ _UNTOLD = "RAY_DEDUP_LOGS_SKIP_REGEX"
 
 _MACHINE = re.compile(r"(?P<host>[\w.-]+):(?P<port>[0-9]{1,5})")
 """The address of a cluster by its machine, which Ray asks at once; those of other forms it looks up first."""
+
+_CLIENT = "ray://"
+"""Begins the address of a cluster to which Ray gives no folder of this process to import from."""
 
 _SECONDS = 10
 """How long a machine may take to answer."""
@@ -88,7 +92,12 @@ class Cluster:
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
         try:
             _require_answer(address)
-            with _set(_USAGE, "0"), _signals_kept():
+            with ExitStack() as entered:
+                for variable, value in {_USAGE: "0", **safe_environment()}.items():
+                    entered.enter_context(_set(variable, value))
+                entered.enter_context(_signals_kept())
+                if not address.startswith(_CLIENT):
+                    quiet["job_config"] = _job_config()
                 self.ray.init(address, **quiet, **(started if address == _HERE else {}))
         except BaseException as error:
             # Half connected, Ray would refuse every other cluster in this process.
@@ -211,6 +220,26 @@ def _ray() -> Any:
     # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
     with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
         return require("the engine for Ray needs", "ray", "ray")
+
+
+class _ImportFolders(list[str]):
+    """Folders for Ray's workers to import from, of those that Ray names: the ones that this process imports from.
+
+    Ray names the folder of the script and the working folder, and its workers look there first: a file that happens to
+    lie beside somebody's data, and has the name of a library, would run in them.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        super().extend(folder for folder in folders if imports_from(folder))
+
+
+def _job_config() -> Any:
+    """Return the settings of a connection whose workers import from nowhere that this process does not import from."""
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _ImportFolders()
+    return config
 
 
 def _type_name(model: object) -> str:

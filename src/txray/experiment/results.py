@@ -16,6 +16,7 @@ from txray.experiment.table import Row, markdown, rows
 from txray.files import write_text
 from txray.plots import save_figures
 from txray.reporting import Section, report
+from txray.transfer.findings import fdr_label
 
 
 def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", say: Say) -> Path:
@@ -46,7 +47,8 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
     page = results_page(
         outcome,
         rows(outcome, questions, epochs),
-        chance_table(questions),
+        f"Tested at {fdr_label(supervision.summary['level'])}; all means are over the neurons that were tested.\n\n"
+        f"{chance_table(questions)}",
         pruning_table(pruned, supervision),
     )
     write_text(outcome.folder / "results.md", page)
@@ -64,7 +66,7 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
 
 
 def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) -> str:
-    """`results.md`: our figures beside the paper's, what is more than chance, pruning, settings, and curves."""
+    """`results.md`: our figures beside the paper's, what is significant, pruning, settings, and curves."""
     settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
     curves = "\n\n".join(
         f"### {title}\n\n{_frame(run.curves)}"
@@ -74,8 +76,7 @@ def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) 
         f"# Results of the experiment, preset {outcome.settings.preset}\n\n"
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
         f"{markdown(table)}\n"
-        "## Significant changes\n\nAt a false discovery rate (FDR) of 5%; all means are over the neurons that were "
-        f"tested.\n\n{chance}\n"
+        f"## Significant changes\n\n{chance}\n"
         "## Pruning\n\nIntervals are of 95%, over reviews; those against random sets are of the difference to one "
         "more random set. Verdicts are corrected for the sets and texts of the table (Benjamini-Hochberg)."
         f"\n\n{pruning}\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from txray.corpus import Corpus, demo_corpus, read_corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError
-from txray.preferences import fold_of
+from txray.preferences import document_key
 
 if TYPE_CHECKING:
     from txray.corpus import Tagger
@@ -148,7 +148,7 @@ def held_out(corpus: Corpus) -> tuple[Corpus, Corpus]:
     """Training and validation documents: one in ten, by a hash of its id, is kept for validation."""
 
     def kept(document: Document) -> bool:
-        return fold_of(document.id, _VALIDATION_FOLDS) == 0
+        return document_key(document.id) % _VALIDATION_FOLDS == 0
 
     return (
         corpus.select(lambda document: not kept(document), name="train"),

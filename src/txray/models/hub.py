@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.extras import require
+from txray.identity import identity_of
 from txray.models.text_model import Pieces, Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -62,13 +64,19 @@ def hugging_face(
     transformers = require("Hugging Face models need", "hf", "transformers")
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
-        config = transformers.AutoConfig.from_pretrained(name, **where)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
         task: Task = _task(config, name) if head is True else "none"
         loader = _LOADERS[task] if head != "saved" else _saved_class(transformers, config, name)
         module, loaded = getattr(transformers, loader).from_pretrained(
-            name, config=config, dtype="auto", use_safetensors=True, output_loading_info=True, **where
+            name,
+            config=config,
+            dtype="auto",
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **where,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     # What the file lacks is drawn at random. Models that were trained without a pooler have none to give, and it has
     # no activation per position anyway.
     missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
@@ -199,6 +207,13 @@ class _Encoder:
         self._unknown = tokenizer.unk_token_id
         self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
+        rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
+        return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
+
     def __call__(self, words: Sequence[str]) -> Pieces:
         # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
         encoded = self._tokenizer(
@@ -254,7 +269,7 @@ def _taking_words(tokenizer: Any) -> Any:
         # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
         with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
             tokenizer.save_pretrained(folder)
-            return type(tokenizer).from_pretrained(folder, add_prefix_space=True)
+            return type(tokenizer).from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
     return tokenizer
 
 
@@ -315,7 +330,7 @@ def _reading(name: str | Path) -> Iterator[None]:
     except TxrayError:
         raise
     except Exception as error:  # a damaged folder fails in every way that there is
-        text = " ".join(str(error).split())[:300]
+        text = in_one_line(error, 300)
         raise SnapshotError(
             f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "
             f"{CONFIG}, model.safetensors and tokenizer.json, or a name on the hub"

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from txray.errors import SnapshotError, UsageError
+from txray.errors import SnapshotError, UsageError, in_one_line
 from txray.files import atomic_folder, sha256_of
 from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, seeded_weights
 from txray.models.sentiment import SentimentClassifier
@@ -36,7 +38,8 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         facts: JSON values about where the model comes from, e.g. `epoch=3`.
 
     Raises:
-        UsageError: another kind of model.
+        UsageError: another kind of model, or one whose weights are not those of its kind, such as one with
+            parametrizations; nothing is written.
         OutputError: the place cannot be written.
     """
     kind = _KINDS.get(type(model))
@@ -44,6 +47,7 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
         raise UsageError(
             f"save_model: a {type(model).__name__} cannot be saved; give one of {', '.join(_KINDS.values())}"
         )
+    _require_own_weights(model, kind)
     with atomic_folder(Path(folder), markers=(MODEL,)) as new:
         save_file(weights_of(model), new / _WEIGHTS)
         (new / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
@@ -62,6 +66,34 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
             "facts": facts,
         }
         _write_json(new / MODEL, description)
+
+
+def _require_own_weights(model: RecurrentModel, kind: str) -> None:
+    """Refuse a model whose weights a new one of its kind would not have."""
+    pooling = model.pooling if isinstance(model, SentimentClassifier) else None
+    with torch.device("meta"):
+        plain = _new_model(kind, model.vocabulary, model.config, pooling)
+    own, expected = _sizes(model), _sizes(plain)
+    if own == expected:
+        return
+    other = sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name))
+    if any(map(is_parametrized, model.modules())):
+        remedy = "call torch.nn.utils.parametrize.remove_parametrizations first, or save a copy made so"
+    elif any(name.endswith("_orig") for name in other):
+        remedy = "call torch.nn.utils.prune.remove first, which keeps the zeros"
+    elif any(name.endswith(("_g", "_v")) for name in other):
+        remedy = "call torch.nn.utils.remove_weight_norm first"
+    else:
+        remedy = "give a model as txray makes it"
+    raise UsageError(
+        f"save_model: weights {', '.join(other[:4])}{', ...' if len(other) > 4 else ''} are not those of a {kind}, so "
+        f"the snapshot could not be loaded; {remedy}"
+    )
+
+
+def _sizes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tuple(values.shape) for name, values in tensors}
 
 
 def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
@@ -118,13 +150,19 @@ def _build(
             raise SnapshotError(f"{file}: unknown kind of model {kind!r}; there are: {known}")
         config = RecurrentConfig(**description["config"])
         with seeded_weights(0):
-            if kind == _KINDS[SentimentClassifier]:
-                return SentimentClassifier(vocabulary, config, description["pooling"])
-            return RecurrentLanguageModel(vocabulary, config)
+            return _new_model(kind, vocabulary, config, description["pooling"])
     except KeyError as error:
         raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
     except (TypeError, UsageError) as error:
         raise SnapshotError(f"{file}: damaged: {error}; save the model again") from error
+
+
+def _new_model(
+    kind: str, vocabulary: Vocabulary, config: RecurrentConfig, pooling: Any
+) -> RecurrentLanguageModel | SentimentClassifier:
+    if kind == _KINDS[SentimentClassifier]:
+        return SentimentClassifier(vocabulary, config, pooling)
+    return RecurrentLanguageModel(vocabulary, config)
 
 
 def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) -> None:
@@ -133,7 +171,7 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
     try:
         found = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise SnapshotError(f"{file}: damaged: {_one_line(error)}; save the model again") from error
+        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
     wanted = dict(model.named_parameters(remove_duplicate=True))
     if found.keys() != wanted.keys():
         names = ", ".join(sorted(found.keys() ^ wanted.keys()))
@@ -147,7 +185,7 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
     if description.get("weights_sha256") != sha256_of(file):
         raise SnapshotError(f"{file}: damaged: its checksum is not the one in {MODEL}; save the model again")
     for name, parameter in wanted.items():
-        parameter.data.copy_(found[name])
+        parameter.data = found[name]  # in the number type that was saved
 
 
 def _read_vocabulary(folder: Path) -> Vocabulary:
@@ -171,7 +209,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise SnapshotError(f"{file}: damaged: {_one_line(error)}; save the model again") from error
+        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
     if not isinstance(content, dict):
         raise SnapshotError(f"{file}: damaged: holds no JSON object; save the model again")
     if content.get("format") != FORMAT:
@@ -190,7 +228,3 @@ def _missing(file: Path) -> SnapshotError:
     return SnapshotError(
         f"{file}: no such file; a snapshot folder holds {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from txray.errors import OutputError, UnknownNameError, UsageError
+from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
 from txray.extras import require
 from txray.files import atomic_file, write_text
 
@@ -145,7 +145,7 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
             "BROWSER_PATH (or write .html or .json)"
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise OutputError(f"{first}: the browser could not draw it: {reason}") from error
 
 

@@ -12,6 +12,7 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
+from txray.transfer.findings import state_label
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
@@ -30,10 +31,10 @@ _ENDS = {
 """State -> what a neuron is before and after."""
 _MEANING = {
     "shared": "preferred in both",
-    "avoided": "only before, more than chance",
-    "gained": "only after, more than chance",
+    "avoided": "only before",
+    "gained": "only after",
     "unpreferred": "in neither",
-    "unsure": "avoided or gained by no more than chance",
+    "unsure": "avoided or gained, not significant",
 }
 _NODE = 14
 """Pixels."""
@@ -86,7 +87,7 @@ class Flow:
         preferred: neurons that are preferred in each.
         neurons: in all.
         links: before, after, state, the state that an unsure neuron was observed in (else the same), neurons.
-        tested: whether avoided and gained are only those that are so by more than chance.
+        tested: whether avoided and gained neurons are the significant ones only, or all that were observed.
     """
 
     names: tuple[str, ...]
@@ -95,9 +96,9 @@ class Flow:
     links: tuple[tuple[str, str, str, str, int], ...]
     tested: bool = True
 
-    def meaning(self, state: str) -> str:
-        """What a state means here."""
-        return _MEANING[state] if self.tested else _MEANING[state].removesuffix(", more than chance")
+    def label(self, state: str) -> str:
+        """Return what the neurons of a state are called, so that observed and tested ones differ."""
+        return state_label(state, tested=self.tested)
 
     @property
     def finding(self) -> str:
@@ -148,8 +149,8 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "customdata": [
                     hover(
                         f"{visible(before)} → {visible(after)}",
-                        f"{plural(n, 'neuron')} {observed if state != 'unsure' else f'{observed}, unsure'}"
-                        f" ({percent(n / max(neurons, 1))}): {flow.meaning(state)}",
+                        f"{plural(n, 'neuron')} {flow.label(state) if state != 'unsure' else f'{observed}, unsure'}"
+                        f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
                     )
                     for before, after, state, observed, n in flow.links
                 ],
@@ -162,7 +163,7 @@ def draw_flow(flow: Flow) -> go.Figure:
     for state in _MEANING:
         if state in drawn:
             figure.add_scatter(
-                name=f"{state} ({flow.meaning(state)})",
+                name=f"{flow.label(state)} ({_MEANING[state]})",
                 x=[None],
                 y=[None],
                 mode="markers",

@@ -13,6 +13,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, kind_noun, say
 from txray.plots.text import count, figure_of, markup, percent, text_width, visible
+from txray.transfer.findings import changed_most_first, fdr_label, is_significant
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -29,7 +30,7 @@ _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
     """The k strongest and the k weakest gained neurons by activation mass; each neuron once.
 
-    Where significance is known (`txray.with_significance`), those gained more than chance come first.
+    If the comparison is tested (`txray.with_significance`), significantly gained neurons come first.
 
     Args:
         comparison: of two stages.
@@ -39,7 +40,7 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
     Returns:
         Columns end (`strongest` or `weakest`), neuron, mass (sum of its selected activations in the later
         stage), length, features (list), distinctive (list: those that outdo their frequency most), confident (whether
-        it is gained more than chance; null where that is not known). Falling mass, ties by neuron; no rows where
+        it is gained significantly; null if it was not tested). Falling mass, ties by neuron; no rows where
         nothing was gained.
 
     Raises:
@@ -50,12 +51,11 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
     """
     if k < 1 or features < 1:
         raise UsageError(f"gained neurons: k={k}, features={features}; both must be at least 1")
-    confident = pl.col("confident_state") == "gained" if comparison.tested else pl.lit(None, pl.Boolean)
-    gained = (
-        comparison.neurons.filter(pl.col("state") == "gained")
-        .with_columns(confident=confident)
-        .sort(["confident", "mass_after", "neuron"], descending=[True, True, False])
+    fdr = comparison.fdr
+    gained = comparison.neurons.filter(pl.col("state") == "gained").with_columns(
+        confident=pl.lit(None, pl.Boolean) if fdr is None else is_significant(fdr)
     )
+    gained = gained[changed_most_first(gained, fdr)]
     weakest = min(k, max(0, len(gained) - k))
     chosen = pl.concat([gained.head(k), gained.tail(weakest)])
     top = strongest(comparison.after, features, comparison.weight)
@@ -170,16 +170,18 @@ def _finding(comparison: Comparison, gained: int) -> str:
         return f"No neuron is gained from {visible(comparison.before.stage)} to {after}"
     neurons = comparison.neurons.filter(pl.col("state") == "gained")
     n_all = count(len(comparison.neurons))
-    if not comparison.tested:
+    verb = "neuron is" if gained == 1 else "neurons are"
+    finding = f"{count(gained)} of {n_all} {verb} gained in {after}"
+    if comparison.fdr is None:
         share = percent(float(neurons["mass_after"].sum()) / total)
-        verb = "neuron is" if gained == 1 else "neurons are"
-        return f"{count(gained)} of {n_all} {verb} gained in {after}, with {share} of its activation mass; not tested"
-    significant = neurons.filter(pl.col("confident_state") == "gained")
+        return f"{finding}, with {share} of its activation mass (observed, not tested)"
+    significant = neurons.filter(is_significant(comparison.fdr))
+    if not len(significant):
+        return f"{finding}, none of them significantly ({fdr_label(comparison.fdr)})"
     share = percent(float(significant["mass_after"].sum()) / total)
     return (
-        f"{count(len(significant))} of {n_all} neurons are gained significantly in {after} "
-        f"({100 * comparison.summary['level']:g}% FDR), with {share} of its activation mass; "
-        f"{count(gained - len(significant))} more undecided"
+        f"{finding}, {count(len(significant))} of them significantly ({fdr_label(comparison.fdr)}), "
+        f"with {share} of its activation mass"
     )
 
 

@@ -25,6 +25,7 @@ from txray.plots.metrics import (
 from txray.plots.pruning import DOMAIN, name_row, row_axes, say_right, split_style
 from txray.plots.text import count, figure_of, hover, markup, plural, signed, visible
 from txray.pruning.bootstrap import bounds
+from txray.transfer.findings import fdr_label
 from txray.transfer.permutation import q_values
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _gap_finding(table: Sequence[_BothTexts], metric: str, splits: tuple[str, st
     wider = sum(abs(each.gap) > abs(whole) for each in significant)
     return (
         f"{head}; {count(wider)} of {count(int(np.isfinite(known).sum()))} pruned sets widen the gap significantly, "
-        f"{count(len(significant) - wider)} narrow it ({100 * _FDR:g}% FDR)"
+        f"{count(len(significant) - wider)} narrow it ({fdr_label(_FDR)})"
     )
 
 

@@ -16,6 +16,13 @@ from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
+from txray.transfer.findings import (
+    NOT_SIGNIFICANT,
+    changed_least_first,
+    changed_most_first,
+    fdr_label,
+    is_significant,
+)
 from txray.transfer.shown_distance import CORRECTED, PLAIN, corrected_words
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 _DETAIL = Room(tags=10, strongest=20, per_tag=5)
 _SMALL = Room(tags=6, strongest=6, per_tag=2)
 _TOKENS_HEIGHT, _BARS_HEIGHT, _BETWEEN = 286, 120, 14
-_SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 26
+_SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 42
 _SMALL_ACROSS, _SMALL_DOWN = 66, 42
 _MOST_STAGES = 6
 _INTERVALS = "; distances are corrected Hellinger distances with 95% intervals"
@@ -116,8 +123,8 @@ def most_changed_neurons(
 ) -> go.Figure:
     """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
-    Where significance is known (`txray.with_significance`), neurons that changed more than chance come first, by their
-    `signal`; else they are ranked by Hellinger distance. Neurons that won only a few words in either
+    If the comparison is tested (`txray.with_significance`), significant neurons come first, ranked by z-score;
+    otherwise neurons are ranked by Hellinger distance. Neurons that won only a few words in either
     stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 
     Args:
@@ -187,6 +194,8 @@ def _ranked(
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     able = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
     chosen = _by_change(comparison, able, most=most).head(k)
+    if comparison.fdr is not None:
+        chosen = chosen.with_columns(significant=is_significant(comparison.fdr))
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
     panels = tiled(max(len(chosen), 1), 2, height=heights, gap_across=_SMALL_ACROSS, gap_down=_SMALL_DOWN)
     plot_height = round(max(panel.top + panel.height for panel in panels))
@@ -206,13 +215,14 @@ def _ranked(
         )
         across, over = panel.domains(plot_height)
         figure.add_annotation(
-            text=_told(comparison, row),
+            text=_head(comparison, row),
             x=across[0],
             y=over[1],
             xref="paper",
             yref="paper",
             xanchor="left",
             yanchor="top",
+            align="left",
             showarrow=False,
         )
     extreme = "most" if most else "least"
@@ -243,34 +253,34 @@ def _ranked(
 
 
 def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> pl.DataFrame:
-    """Sorted by how much they changed, as far as that is known."""
-    if not comparison.tested:
-        return neurons.sort(["hellinger", "neuron"], descending=[most, False])
-    sure, squared = pl.col("q_value") <= comparison.summary["level"], pl.col("signal")
-    # What may as well be nothing is the least of changes, whichever side of 0 it lies on.
-    size = squared if most else squared.abs()
-    keys = [sure.fill_null(value=False), size, pl.col("neuron")]
-    return neurons.sort(keys, descending=[most, most, False], nulls_last=True)
+    """Return the neurons sorted by how much they changed."""
+    order = changed_most_first if most else changed_least_first
+    return neurons[order(neurons, comparison.fdr)]
 
 
-def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
-    """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
-    lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
+def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
+    """Return what stands above a neuron, as markup: its number and lengths, and below these how far it moved."""
+    name = (
+        f"<b>neuron {row['neuron']}</b>   "
+        f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
+    )
     if not comparison.tested or row["q_value"] is None:
-        return f"<b>neuron {row['neuron']}</b>   {PLAIN.name} {row['hellinger']:.2f}   {lengths}"
-    head = f"<b>neuron {row['neuron']}</b>   distance {corrected_words(row)}   {lengths}"
-    if row["q_value"] <= comparison.summary["level"]:
+        return f"{name}<br>{PLAIN.name} {row['hellinger']:.2f}"
+    head = f"{name}<br>distance {corrected_words(row)}"
+    if row["significant"]:
         return head
-    return f'<span style="color:{theme.FAINT}">{head}   not significant</span>'
+    return f'<span style="color:{theme.FAINT}">{head}, {NOT_SIGNIFICANT}</span>'
 
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     """How far the drawn neurons moved, in words."""
-    if not comparison.tested:
+    if comparison.fdr is None:
         distances = chosen["hellinger"].to_numpy()
-        return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f}, not tested"
-    significant = int((chosen["q_value"] <= comparison.summary["level"]).sum())
-    verdict = f"{count(significant)} of them significantly ({100 * comparison.summary['level']:g}% FDR)"
+        return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f} (observed, not tested)"
+    significant = int(chosen["significant"].sum())
+    verdict = (
+        f"{count(significant) if significant else 'none'} of them significant ({fdr_label(comparison.fdr)})"
+    )
     known = chosen["hellinger_corrected"].drop_nulls().to_numpy()
     if not len(known):
         return f"{verdict}; {CORRECTED} not known"

@@ -15,6 +15,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
+from txray.transfer.findings import NOT_SIGNIFICANT, NOT_TESTED, is_significant
 from txray.transfer.shown_distance import (
     CORRECTED,
     PLAIN,
@@ -46,7 +47,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
 
     Distances at very different lengths are not to be compared with each other: the figure is for finding
     neurons to look at. Of a tested comparison, the distance at equal numbers of wins is drawn with a line for what the
-    same distance would be if nothing had changed, and neurons that did not change significantly are grey.
+    same distance would be if nothing had changed, and neurons that are not significant are grey.
 
     Args:
         comparison: of two stages.
@@ -71,14 +72,15 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     opacity = crowding(length, height)
     told = stories(comparison, drawn)
     change, change_of_all = _change(drawn), _change(shared)
-    sure, sure_of_all = _sure(comparison, drawn), _sure(comparison, shared)
+    sure, sure_of_all = _significant(comparison, drawn), _significant(comparison, shared)
+    observed = "" if comparison.tested else ", observed"
     groups = [
-        (f"{name} {markup(noun)}s in {shown(comparison.after.stage)}", color, symbol, 8, sign)
+        (f"{name} {markup(noun)}s in {shown(comparison.after.stage)}{observed}", color, symbol, 8, sign)
         for sign, (name, (color, symbol)) in zip((-1, 1, 0), CHANGES.items(), strict=True)
     ]
     # Below the others, because drawn first.
     for name, color, symbol, size, sign in (
-        ("not significant", theme.UNSURE, "circle", 5, None),
+        (NOT_SIGNIFICANT, theme.UNSURE, "circle", 5, None),
         *groups,
     ):
         mine = np.flatnonzero(~sure if sign is None else sure & (change == sign))
@@ -112,11 +114,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
             f"{count(len(shared))} of {plural(len(neurons), 'neuron')} are in use in both {before} and {after}: "
             f"{drawn_distance.medians(shared)}"
         )
-        if comparison.tested:
-            title += (
-                f"; {count(int(counts['changed']))} of {count(int(counts['tested']))} changed significantly "
-                f"({100 * counts['level']:g}% FDR)"
-            )
+        title += f"; {comparison.findings.changes}"
     note = "" if len(drawn) == len(shared) else f"an even sample of {count(len(drawn))} neurons is drawn"
     return dress(
         figure,
@@ -147,12 +145,12 @@ def crowding(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(1.6 / np.sqrt(crowd), 0.15, 0.85))
 
 
-def _sure(comparison: Comparison, neurons: pl.DataFrame) -> NDArray[np.bool_]:
-    """(n,) whether a neuron changed more than chance; True where nothing was tested."""
-    if not comparison.tested:
+def _significant(comparison: Comparison, neurons: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return the (n,) neurons that are significant; all if the comparison is not tested."""
+    if comparison.fdr is None:
         return np.ones(len(neurons), np.bool_)
-    q_value = neurons["q_value"].fill_null(1.0).to_numpy()
-    return np.asarray(q_value <= comparison.summary["level"])
+    rows = neurons.select(significant=is_significant(comparison.fdr))
+    return rows["significant"].to_numpy()
 
 
 def noise_line(shared: pl.DataFrame, distance: ShownDistance) -> dict[str, Any]:
@@ -177,7 +175,7 @@ def noise_line(shared: pl.DataFrame, distance: ShownDistance) -> dict[str, Any]:
 
 
 def require_tested(comparison: Comparison, figure: str) -> None:
-    """Refuse a comparison of which nobody knows what is chance.
+    """Raise if the comparison has not been tested for significance.
 
     Raises:
         UsageError: it has not been tested.
@@ -240,4 +238,5 @@ def _story(
         )
         lines.append(f"    {listed(top)}" if top else "")
         lines.append(f"    beyond frequency: {listed(beyond)}" if beyond else "")
-    return hover(f"neuron {row['neuron']}: {row.get('confident_state') or row['state']}", *lines)
+    state = row["confident_state"] if comparison.tested else f"{row['state']}, {NOT_TESTED}"
+    return hover(f"neuron {row['neuron']}: {state}", *lines)

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
+import polars as pl
 
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
+from txray.transfer.findings import state_label
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
 
-_MEANING = {
-    "shared": "preferred in both",
-    "avoided": "preferred only before",
-    "gained": "preferred only after",
-    "unsure": "in one only, by no more than chance",
-    "unpreferred": "in neither",
-}
 _COLORS = {**theme.STATE_COLORS, "unsure": theme.UNSURE}
 _ROW = 74
 
 
+@dataclass(frozen=True)
+class _Bar:
+    """The neurons of one state, in all comparisons that tell it."""
+
+    state: str
+    meaning: str
+    tested: bool | None = None
+    """Whether it is a state of tested comparisons, or of untested ones; None for both."""
+
+    @property
+    def name(self) -> str:
+        return self.state if self.tested is None else state_label(self.state, tested=self.tested)
+
+    def number(self, comparison: Comparison) -> int:
+        """Return how many neurons of a comparison are in the state."""
+        if self.tested is not None and self.tested != comparison.tested:
+            return 0
+        column = "confident_state" if comparison.tested else "state"
+        return int((comparison.neurons[column].cast(pl.String) == self.state).sum())
+
+
+_BARS = (
+    _Bar("shared", "in use in both"),
+    _Bar("avoided", "only before", tested=True),
+    _Bar("gained", "only after", tested=True),
+    _Bar("unsure", "in use in one only, not significant"),
+    _Bar("avoided", "only before, not tested", tested=False),
+    _Bar("gained", "only after, not tested", tested=False),
+    _Bar("unpreferred", "in neither"),
+)
+
+
 def states(*comparisons: Comparison) -> go.Figure:
-    """Shared, avoided, gained and un-preferred neurons, one bar per comparison; unsure ones where that was tested.
+    """Draw the neurons of each state, one bar per comparison; observed and tested states look and read differently.
 
     Args:
         comparisons: one or more; the title tells the last.
@@ -41,19 +69,30 @@ def states(*comparisons: Comparison) -> go.Figure:
         raise UsageError("states: no comparison; give at least one")
     names = [f"{visible(c.before.stage)} → {visible(c.after.stage)}" for c in comparisons]
     figure = go.Figure()
-    for state, meaning in _MEANING.items():
-        numbers = [_number(c, state) for c in comparisons]
-        if state == "unsure" and not any(numbers):
+    tested = {comparison.tested for comparison in comparisons}
+    for bar in _BARS:
+        numbers = [bar.number(c) for c in comparisons]
+        if (bar.state == "unsure" and not any(numbers)) or not (bar.tested is None or bar.tested in tested):
             continue
         shares = [n / max(len(c.neurons), 1) for n, c in zip(numbers, comparisons, strict=True)]
         figure.add_bar(
-            name=f"{state} ({meaning})",
+            name=f"{bar.name} ({bar.meaning})",
             x=[100 * share for share in shares],
             y=list(range(len(comparisons))),
             orientation="h",
             width=0.62,
-            marker={"color": _COLORS[state], "line": {"color": theme.MUTED, "width": 0.8}},
-            text=[_label(state, n, share) for n, share in zip(numbers, shares, strict=True)],
+            marker={
+                "color": _COLORS[bar.state],
+                "line": {"color": theme.MUTED, "width": 0.8},
+                # Hatched, because nobody knows yet how many of them are there by chance.
+                "pattern": {
+                    "shape": "/" if bar.tested is False else "",
+                    "fillmode": "overlay",
+                    "fgcolor": theme.PAPER,
+                    "solidity": 0.25,
+                },
+            },
+            text=[_label(bar.name, n, share) for n, share in zip(numbers, shares, strict=True)],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
@@ -62,7 +101,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             hovertext=[
                 hover(
                     name,
-                    f"{plural(n, 'neuron')} {state}: {meaning}",
+                    f"{plural(n, 'neuron')} {bar.name}: {bar.meaning}",
                     f"{percent(share)} of {count(len(c.neurons))}",
                 )
                 for name, n, share, c in zip(names, numbers, shares, comparisons, strict=True)
@@ -86,23 +125,16 @@ def states(*comparisons: Comparison) -> go.Figure:
             showarrow=False,
         )
     last = comparisons[-1]
-    avoided, gained, unsure = (_number(last, state) for state in ("avoided", "gained", "unsure"))
+    findings = last.findings
     return dress(
         figure,
-        title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} stay preferred from "
-        f"{visible(last.before.stage)} to {visible(last.after.stage)}; {count(avoided)} avoided, "
-        f"{count(gained)} gained" + (f", {count(unsure)} undecided" if last.tested else "; not tested"),
+        title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} are in use in both "
+        f"{visible(last.before.stage)} and {visible(last.after.stage)}; {findings.one_sided}"
+        + ("" if last.tested else " (observed, not tested)"),
         subtitle="State of every neuron of the layer between two stages",
         caption=caption_of_steps(comparisons),
         plot_height=max(150, _ROW * len(comparisons)),
     )
-
-
-def _number(comparison: Comparison, state: str) -> int:
-    """Neurons of a state; where it was tested, avoided and gained ones are those beyond chance."""
-    if comparison.tested and state in ("avoided", "gained"):
-        return int(comparison.summary[f"confident_{state}"])
-    return int(comparison.summary.get(state, 0))
 
 
 def _label(state: str, number: int, share: float) -> str:

@@ -18,6 +18,7 @@ from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
 from txray.plots.text import count, hover, plural, visible
+from txray.transfer.findings import state_label
 from txray.transfer.shown_distance import CORRECTED, PLAIN
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
             "gained, avoided neurons",
             tuple(
                 Series(
-                    f"{state} with confidence",
+                    state_label(state, tested=True),
                     _over_stages(changes, "previous", f"confident_{state}", names),
                     theme.STATE_COLORS[state],
                     symbol,

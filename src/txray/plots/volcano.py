@@ -15,6 +15,7 @@ from txray.plots.frame import caption_of, dress, even_sample, say
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.scatter import require_tested, stories
 from txray.plots.text import count, fitted, listed, markup, plural, visible
+from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 if TYPE_CHECKING:
@@ -52,22 +53,23 @@ def volcano(comparison: Comparison) -> go.Figure:
         UsageError: nothing was tested.
     """
     require_tested(comparison, "volcano")
-    level = float(comparison.summary["level"])
+    fdr = float(comparison.summary["level"])
     able = pl.all_horizontal(pl.col("q_value", "z_score", X).is_not_null())
     neurons = comparison.neurons.filter(able)
     drawn = neurons[even_sample(len(neurons), theme.MARKS)]
     points = drawn[X].to_numpy(), drawn["z_score"].to_numpy()
-    changed = drawn["q_value"].to_numpy() <= level
+    changed = drawn.select(significant=is_significant(fdr))["significant"].to_numpy()
+    n_changed = neurons.filter(is_significant(fdr)).height
     told = stories(comparison, drawn)
     spans = [DISTANCE_SPAN, span(points[1])]
     figure = go.Figure()
     for is_changed, name, color, size in (
-        (False, "not significant", theme.UNSURE, 5),
-        (True, f"changed significantly ({100 * level:g}% FDR)", theme.CHANGED, 2 * _RADIUS),
+        (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
+        (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
         at = np.flatnonzero(changed == is_changed)
         if len(at):
-            number = int(((neurons["q_value"].to_numpy() <= level) == is_changed).sum())
+            number = n_changed if is_changed else len(neurons) - n_changed
             figure.add_scattergl(
                 name=f"{name} ({count(number)})",
                 x=points[0][at],
@@ -93,8 +95,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     note = f"not drawn: {plural(untold, 'tested neuron')} of unknown distance" if untold else ""
     return dress(
         figure,
-        title=f"{count(int(comparison.summary['changed']))} of {plural(comparison.summary['tested'], 'tested neuron')} "
-        f"changed significantly from {before} to {after} ({100 * level:g}% FDR); {CORRECTED} of the layer "
+        title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
         f"{corrected_words(comparison.summary)}",
         subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
         f"in {after}",

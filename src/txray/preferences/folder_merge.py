@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.files import atomic_folder
-from txray.preferences.dominance import dominance
 from txray.preferences.merge import kept_exemplars, merge_stages, strongest
 from txray.preferences.preferences import Preferences
 from txray.preferences.rows import Rows
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.store import (
     CHECKPOINT,
     MANIFEST,
@@ -59,8 +59,10 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
         exemplars = whole.exemplars
         for place in places:
             exemplars = strongest([exemplars, read_exemplars(place)], whole.layers, kept_exemplars(whole))
-        warnings = list(dominance(wins, whole.manifest["layers"]))
-        manifest = {**whole.manifest, "warnings": warnings}
+        warnings = stage_warnings(
+            wins, whole.manifest["layers"], whole.manifest["corpus"], whole.manifest["words"]
+        )
+        manifest = {**whole.manifest, "warnings": [str(warning) for warning in warnings]}
         write_others(replace(whole, exemplars=exemplars, manifest=manifest), new)
     return Path(out)
 

@@ -1,8 +1,9 @@
-"""Disjoint groups of documents, by a stable hash of the document id."""
+"""Disjoint sets of documents, by a stable hash: documents that depend on each other share a fold."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 DEFAULT_FOLDS = 16
 """Sixteen, because 2^8 paired sign flips cannot reach 5 % FDR among 1500 neurons and 2^16 can."""
@@ -18,6 +19,14 @@ def document_key(document_id: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def fold_of(document_id: str, folds: int = DEFAULT_FOLDS) -> int:
-    """The fold, in 0 .. folds-1, that a document belongs to."""
-    return document_key(document_id) % folds
+class HasFoldKey(Protocol):
+    """A document, or whatever else has a key that decides its fold."""
+
+    @property
+    def fold_key(self) -> int:
+        """Return a stable hash, at least 0."""
+
+
+def fold_of(document: HasFoldKey, folds: int = DEFAULT_FOLDS) -> int:
+    """Return the fold of a document, 0 to `folds` - 1: by its group or, without one, by its words."""
+    return document.fold_key % folds

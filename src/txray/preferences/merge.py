@@ -11,16 +11,21 @@ import numpy as np
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
-from txray.preferences.dominance import dominance, wins_of
+from txray.preferences.documents import WITHOUT_GROUP, counts_of, merged_documents
+from txray.preferences.dominance import wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
 _SAME = ("model", "reading", "exemplars", "selection")
-_PER_LAYER = ("selection", "layout", "shift")
+_READING = ("layout", "shift", "of", "call")
+"""Of what a manifest says of a layer: which activations they are."""
+_COUNTED = ("counted", "skipped")
+"""Of what a manifest says of a layer: what is added up. Everything else is the same of all stages."""
 _EXEMPLARS = 8
 """Kept per neuron where a stage does not say."""
 
@@ -57,6 +62,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
+        merged_documents([stage.documents for stage in stages]),
     )
 
 
@@ -93,6 +99,11 @@ def _require_same(first: Stage, other: Stage) -> None:
         for what in ("n_neurons", "folds", "selection"):
             if getattr(one, what) != getattr(two, what):
                 differ(f"layer {layer!r} has {what}", getattr(one, what), getattr(two, what))
+        accounts = [_of(stage.manifest, layer) for stage in (first, other)]
+        for what in _READING:
+            values = [account.get(what) for account in accounts]
+            if values[0] != values[1]:
+                differ(f"layer {layer!r} has {what}", *values)
     if not first.scales.equals(other.scales):
         raise ShapeError(
             f"cannot merge stage {other.name!r} into {first.name!r}: they were standardized differently; collect the "
@@ -169,19 +180,40 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
             "skipped": dict(
                 sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
             ),
-            **{key: _of(manifests[0], layer).get(key) for key in _PER_LAYER},
+            **{key: value for key, value in _of(manifests[0], layer).items() if key not in _COUNTED},
+            **({"random": True} if any(_of(manifest, layer).get("random") for manifest in manifests) else {}),
         }
         for layer in stages[0].layers
     }
+    corpus = {**_corpus([manifest.get("corpus", {}) for manifest in manifests]), **_counts(stages)}
     return {
         **manifests[0],
-        "corpus": _corpus([manifest.get("corpus", {}) for manifest in manifests]),
+        "corpus": corpus,
         "words": words,
         "unknown_words": unknown,
         "unknown_share": unknown / words if words else 0.0,
         "layers": layers,
-        "warnings": list(dominance(wins_of(collected, layers), layers)),
+        "warnings": [
+            str(warning) for warning in stage_warnings(wins_of(collected, layers), layers, corpus, words)
+        ],
     }
+
+
+def _counts(stages: Sequence[Stage]) -> dict[str, int]:
+    """Count groups and repeated texts anew: a text may be in one shard and its copy in another.
+
+    Stages whose texts are not known, because they were made by hand or by an earlier version, are left out.
+    """
+    known = [stage for stage in stages if len(stage.documents)]
+    if not known:
+        return {}
+    corpora = [stage.manifest.get("corpus", {}) for stage in known]
+    documents, without_group = (
+        sum(int(corpus.get(name, 0)) for corpus in corpora) for name in ("documents", WITHOUT_GROUP)
+    )
+    words = sum(int(stage.manifest.get("words", 0)) for stage in known)
+    table = merged_documents([stage.documents for stage in known])
+    return counts_of(table, documents=documents, words=words, without_group=without_group)
 
 
 def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
@@ -52,6 +53,8 @@ class Stage:
             were collected.
         scales: polars, columns layer, neuron, mean, deviation: what activations were standardized with; empty
             where they were not.
+        documents: polars, columns as in `DOCUMENT_SCHEMA`: which texts and groups were read, as hashes; empty for a
+            stage made by hand.
 
     Raises:
         UsageError: nothing was collected.
@@ -64,6 +67,7 @@ class Stage:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     tags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TAG_SCHEMA))
     scales: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCALE_SCHEMA))
+    documents: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DOCUMENT_SCHEMA))
 
     def __post_init__(self) -> None:
         if not self.collected:

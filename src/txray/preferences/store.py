@@ -6,6 +6,7 @@
     exemplars.parquet           the strongest occurrences of every neuron
     tags.parquet                token, pos, count: which tags each token carried
     scales.parquet              layer, neuron, mean, deviation: what activations were standardized with
+    documents.parquet           kind, hash, words: which texts and groups were read
 
 A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
-from txray.errors import StageError, TxrayError
+from txray.errors import StageError, TxrayError, in_one_line
 from txray.files import atomic_folder, sha256_of
+from txray.preferences.documents import DOCUMENT_SCHEMA, as_documents
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA, as_exemplars
 from txray.preferences.folds import MOST_FOLDS
 from txray.preferences.preferences import Preferences
@@ -33,6 +36,7 @@ from txray.preferences.tags import TAG_SCHEMA
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+DOCUMENTS = "documents.parquet"
 CHECKPOINT = "checkpoint.safetensors"
 """In the folder of a stage that is still being collected, instead of everything else."""
 
@@ -65,6 +69,7 @@ def write_others(stage: Stage, place: Path) -> None:
     stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
     stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
     stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
+    stage.documents.select(*DOCUMENT_SCHEMA).write_parquet(place / DOCUMENTS)
     _write_manifest(stage, place)
 
 
@@ -132,7 +137,7 @@ def _loaded(place: Path, *, rows: bool) -> Stage:
         TxrayError,
         pl.exceptions.PolarsError,
     ) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = in_one_line(error)
         raise StageError(f"stage folder {place}: cannot be read ({text}); collect the stage again") from error
 
 
@@ -151,7 +156,10 @@ def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
         pl.read_parquet(place / f"{name}.parquet").cast(schema)  # type: ignore[arg-type]
         for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
-    return Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
+    stage = Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
+    if DOCUMENTS not in manifest["checksums"]:
+        return stage
+    return replace(stage, documents=as_documents(pl.read_parquet(place / DOCUMENTS)))
 
 
 def read_exemplars(place: Path) -> pl.DataFrame:

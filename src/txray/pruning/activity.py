@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import Encoded
-from txray.capture.layers import sites_of
+from txray.capture.layers import sites_of, warn_of_reading
 from txray.capture.loop import Intake, run
 from txray.capture.reading import Window, reader_of
 from txray.capture.responses import as_numpy, is_finite, pooled
@@ -103,6 +103,7 @@ class Activity:
         """
         reader = reader_of(model, outputs=False)
         (site,) = sites_of(reader, [resolved(reader.module, layer)], Selection("all"))
+        warn_of_reading([site], stacklevel=3)
         tally = _Tally(site, seed)
         source = corpus if max_words is None else corpus.take(max_words)
         intake = Intake(source, reader, tagged=False)

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from txray.capture.fingerprint import model_fingerprint
 from txray.corpus.corpus import Corpus
 from txray.errors import ChanceWarning, ShapeError, UnknownNameError, UsageError
 from txray.files import remove_temporaries
+from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.progress import progress
 from txray.pruning.activity import Activity

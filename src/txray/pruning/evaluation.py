@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from txray.capture.hooks import device_of, evaluating
 from txray.corpus.corpus import Corpus
-from txray.errors import CaptureError, TxrayError, UsageError
+from txray.errors import CaptureError, TxrayError, UsageError, in_one_line
 from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -260,7 +260,7 @@ def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -
     except TxrayError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())[:200] or type(error).__name__
+        told = in_one_line(error)
         raise CaptureError(
             f"model {model.name or type(model.module).__name__!r}: failed on {ids.shape[0]} inputs of {ids.shape[1]} "
             f"positions: {told}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from txray.errors import SnapshotError, TxrayError, UsageError
+from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.files import write_text
 from txray.pruning.mask import Mask
 
@@ -84,6 +84,4 @@ def load_masks(file: Path | str, *, model: str | None = None) -> list[Mask]:
     except SnapshotError:
         raise
     except (TxrayError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SnapshotError(
-            f"{target}: damaged: {' '.join(str(error).split())}; export the mask again"
-        ) from error
+        raise SnapshotError(f"{target}: damaged: {in_one_line(error)}; export the mask again") from error

@@ -10,8 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from txray.capture.hooks import layer_names, matching_layers, with_first_tensor
-from txray.capture.layers import sites_of
+from txray.capture.compiled import require_observable, uncompiled, without_compiled_code
+from txray.capture.dry_runs import DryRuns
+from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
+from txray.capture.layers import Layer, sites_of
 from txray.capture.layout import Layout
 from txray.capture.reading import reader_of
 from txray.capture.selection import Selection
@@ -32,11 +34,13 @@ def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[Documents]:
 
     Everything that applies the model within the block sees the masked one: `txray.collect`, hooks, your own evaluation.
     Nothing happens to weights; a mask without neurons changes nothing at all. The model is to be applied, not trained,
-    moved or copied there: a masked recurrent layer computes with the weights that it had when the block began.
+    moved or copied there: a masked recurrent layer computes with the weights that it had when the block began. Compiled
+    code does not run there, because it would go on without the mask.
 
     Args:
         model: a model of `txray.models`, a `TextModel`, or any module; of a bare module, the neurons of a layer must
-            be the last axis of its output, unless it is one of torch's recurrent layers.
+            be the last axis of its output, unless it is one of torch's recurrent layers; how often it runs in a forward
+            pass is not known, and the mask acts on every call.
         masks: at most one per layer.
 
     Yields:
@@ -45,8 +49,8 @@ def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[Documents]:
     Raises:
         UnknownNameError: no such layer.
         UsageError: two masks of a layer, a neuron that does not exist, all neurons, or a mask that this kind of layer
-            cannot have.
-        CaptureError: a layer that does not run, or has no activations per position.
+            cannot have; of a model that txray can run, a module that runs several times in a forward pass.
+        CaptureError: a layer that does not run, has no activations per position, or is TorchScript.
     """
     layers = [mask.layer for mask in masks]
     for layer in layers:
@@ -54,6 +58,7 @@ def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[Documents]:
             raise UsageError(f"layer {layer!r} has {layers.count(layer)} masks; put all its neurons into one")
     documents = Documents()
     with ExitStack() as stack:
+        stack.enter_context(without_compiled_code())
         for mask in masks:
             target = Target.of(model, mask.layer)
             mask.require_within(target.n_neurons)
@@ -90,11 +95,15 @@ class Target:
 
         Raises:
             UnknownNameError: no such layer.
-            CaptureError: it does not run, or has no activations per position.
+            UsageError: what the module is given, a module that runs several times in a forward pass, or one that
+                cannot be masked.
+            CaptureError: it does not run, has no activations per position, or is TorchScript.
         """
-        whole = model.module if isinstance(model, TextModel) else model
+        whole = uncompiled(model.module if isinstance(model, TextModel) else model)
         name = resolved(whole, layer)
-        module: nn.Module = whole.get_submodule(name)
+        modules = modules_by_name(whole)
+        require_observable(modules, name, whole)
+        module = modules[name]
         if isinstance(whole, RecurrentModel) and name.startswith("rnn."):
             raise UsageError(f"layer {layer!r}: masks are of the last recurrent layer; name it 'rnn'")
         if isinstance(module, RecurrentStack):
@@ -105,10 +114,14 @@ class Target:
                 "parametrizations first (torch.nn.utils.parametrize.remove_parametrizations)"
             )
         if isinstance(module, nn.RNNBase):
+            if isinstance(model, TextModel):
+                trace = DryRuns.of(reader_of(model, outputs=False), []).first
+                _require_single_call(layer, len(trace.all_calls(name)))
             head = whole.head if isinstance(whole, SentimentClassifier) else None
             return cls(layer, module, neurons_of(module), None, head)
         if isinstance(model, TextModel | RecurrentModel):
             (site,) = sites_of(reader_of(model, outputs=False), [name], _OUTPUTS)
+            _require_single_call(layer, site.tap.calls)
             return cls(layer, module, site.layout.neurons, site.layout)
         n_neurons = getattr(module, "out_features", None)
         if not isinstance(n_neurons, int):
@@ -121,7 +134,7 @@ class Target:
     @property
     def neuron_axis(self) -> int:
         """Of its output."""
-        return 1 if self.layout is not None and self.layout.axes == "batch-neurons-time" else -1
+        return -1 if self.layout is None else self.layout.neuron_axis
 
     @contextmanager
     def replaced(self, mask: Mask, documents: Documents) -> Iterator[None]:
@@ -222,19 +235,35 @@ def running(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
             module.forward = former
 
 
+def _require_single_call(layer: str, calls: int | None) -> None:
+    """Refuse a module that runs several times: a mask acts on all of its calls, preferences are those of one."""
+    if calls is not None and calls > 1:
+        raise UsageError(
+            f"layer {layer!r}: its module runs {calls} times in a forward pass, and a mask would act on every call; "
+            "mask a layer that runs once, such as one that reads it or the one around it"
+        )
+
+
 def resolved(module: nn.Module, layer: str) -> str:
-    """The name of a layer within a model; models with a head hold the one without under a name of its own.
+    """Return the name of a layer within a model; models with a head hold the one without under a name of its own.
 
     Args:
         module: the model.
-        layer: a name, as of the model or as of the part without its head.
+        layer: a name, as of the model or as of the part without its head; as stages have it, with the call counted.
 
     Raises:
         UnknownNameError: no such layer.
-        UsageError: a pattern that means several.
+        UsageError: a pattern that means several, or what a module is given instead of its output.
     """
     prefix = getattr(module, "base_model_prefix", "")
     names = set(layer_names(module))
+    if layer not in names:
+        parsed = Layer.parse(layer)
+        if parsed.input:
+            raise UsageError(
+                f"layer {layer!r}: a mask is of what a module gives, not of its input; name its output"
+            )
+        layer = parsed.name
     if layer not in names and prefix and f"{prefix}.{layer}" in names:
         return f"{prefix}.{layer}"
     found = matching_layers(module, [layer])

@@ -6,7 +6,10 @@ import numpy as np
 import polars as pl
 
 from txray.pruning.bootstrap import BETTER, INTERVAL, SAME, WORSE
+from txray.transfer.findings import fdr_label, q_value_is_significant
 from txray.transfer.permutation import q_values
+
+_FDR = 1 - INTERVAL
 
 
 def corrected(effects: pl.DataFrame) -> pl.DataFrame:
@@ -21,9 +24,8 @@ def corrected(effects: pl.DataFrame) -> pl.DataFrame:
     """
     compared = effects.filter(pl.col("verdict").is_not_null())
     q_value = q_values(compared["versus_random_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
-    significant = (pl.col("q_value") <= 1 - INTERVAL).fill_null(value=False)
     return compared.with_columns(q_value=pl.Series(q_value, dtype=pl.Float64).fill_nan(None)).with_columns(
-        corrected_verdict=pl.when(significant).then("verdict").otherwise(pl.lit(SAME))
+        corrected_verdict=pl.when(q_value_is_significant(_FDR)).then("verdict").otherwise(pl.lit(SAME))
     )
 
 
@@ -37,5 +39,5 @@ def verdict_counts(effects: pl.DataFrame) -> str:
     better, worse = (rows.filter(pl.col("corrected_verdict") == name).height for name in (BETTER, WORSE))
     return (
         f"{better:,} better and {worse:,} worse than random sets of the same size, of {len(rows):,} compared "
-        f"({100 * (1 - INTERVAL):.0f}% FDR)"
+        f"({fdr_label(_FDR)})"
     )

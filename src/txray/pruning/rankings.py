@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.hooks import evaluating, first_tensor
+from txray.capture.hooks import evaluating, first_tensor, modules_by_name
 from txray.corpus.corpus import Corpus
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
@@ -243,7 +243,7 @@ def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
         each for each in module.modules() if isinstance(each, nn.Linear) or type(each).__name__ == "Conv1D"
     ]
     handles = [each.register_forward_pre_hook(look) for each in linear]
-    watched = module.get_submodule(resolved(module, of.layer))
+    watched = modules_by_name(module)[resolved(module, of.layer)]
     handles.append(watched.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
     try:
         with evaluating(module):

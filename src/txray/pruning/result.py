@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.errors import StageError
+from txray.errors import StageError, in_one_line
 from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
 from txray.pruning.sets import NeuronSet
 from txray.transfer.saving import save_tables
@@ -86,7 +86,7 @@ def load_pruning(folder: Path | str) -> Pruning:
         summary = json.loads((place / SUMMARY).read_text(encoding="utf-8"))
         _check(tables, summary)
     except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
-        raise StageError(f"{place}: damaged: {' '.join(str(error).split())[:200]}; make it again") from error
+        raise StageError(f"{place}: damaged: {in_one_line(error)}; make it again") from error
     return Pruning(**tables, summary=summary)
 
 

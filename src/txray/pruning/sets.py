@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError, UsageError
-from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.comparison import Comparison
+from txray.transfer.findings import STATES
 
 CONFIDENT = ("confident-avoided", "confident-gained", "unsure")
 """States that need significance: beyond chance, or not."""

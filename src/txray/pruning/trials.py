@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from txray.errors import OutputError, StageError, TxrayError, UsageError
+from txray.errors import OutputError, StageError, TxrayError, UsageError, in_one_line
 from txray.files import atomic_file
 from txray.pruning.evaluation import Evaluator, Model
 from txray.pruning.mask import Mask
@@ -138,7 +138,7 @@ class Trials:
         except TxrayError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+            told = in_one_line(error)
             raise UsageError(
                 f"metric: failed with {name} pruned: {type(error).__name__}: {told}; it must give a number, one per "
                 "document, or such by name"

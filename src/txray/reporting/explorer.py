@@ -21,6 +21,7 @@ from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
 from txray.transfer import CONFIDENT_STATES, Comparison
+from txray.transfer.findings import changed_most_first, fdr_label, is_significant
 
 FEATURES = 25
 """Features listed per neuron, feature kind and comparison."""
@@ -137,25 +138,14 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
 
 
 def _tests(comparison: Comparison) -> dict[str, Any]:
-    """What is known of chance: whether each neuron's change is more than that, its place when such ones come first."""
-    neurons = comparison.neurons
-    sure = (pl.col("q_value") <= comparison.summary["level"]).fill_null(value=False) | pl.col(
-        "confident_state"
-    ).cast(pl.String).is_in(["avoided", "gained"])
-    ranked = (
-        neurons.select("neuron", "signal", "mass_after", sure=sure)
-        .with_row_index("row")
-        .sort(
-            ["sure", "signal", "mass_after", "neuron"],
-            descending=[True, True, True, False],
-            nulls_last=True,
-        )
-    )
+    """Return the columns of the tests: whether each neuron is significant, its rank by "changed most", the values."""
+    neurons, fdr = comparison.neurons, float(comparison.summary["level"])
     rank = np.empty(len(neurons), np.int64)
-    rank[ranked["row"].to_numpy()] = np.arange(len(neurons))
+    rank[changed_most_first(neurons, fdr).to_numpy()] = np.arange(len(neurons))
     return {
-        "level": comparison.summary["level"],
-        "sure": neurons.select(sure=sure)["sure"].to_list(),
+        "level": fdr,
+        "label": fdr_label(fdr),
+        "sure": neurons.select(significant=is_significant(fdr))["significant"].to_list(),
         "rank": rank.tolist(),
         **{
             name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
@@ -163,6 +153,7 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
                 ("corrected", "hellinger_corrected"),
                 ("low", "hellinger_corrected_low"),
                 ("high", "hellinger_corrected_high"),
+                ("z", "z_score"),
                 ("q", "q_value"),
                 ("matched", "distance_matched"),
                 ("chance", "distance_null"),

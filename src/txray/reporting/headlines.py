@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import polars as pl
 
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, percent, plural, visible
-from txray.transfer import STATES, Comparison
+from txray.transfer import Comparison, Findings
 from txray.transfer.concentration import half_mass
+from txray.transfer.findings import state_label
 from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
+
+_ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
 
 
 def headline(comparison: Comparison) -> str:
@@ -23,29 +24,33 @@ def headline(comparison: Comparison) -> str:
     """
     before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
     layer = visible(comparison.after.layer)
-    summary, noun = comparison.summary, kind_noun(comparison.after.feature)
+    noun = kind_noun(comparison.after.feature)
+    findings = comparison.findings
     numbers = "\n".join(
-        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in _numbers(comparison, noun)
+        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in _numbers(comparison, findings, noun)
     )
     sentences = " ".join(_sentences(comparison, before, after))
     return (
         '<article class="pair">\n'
         f"<h3><bdi>{escape(before)}</bdi> → <bdi>{escape(after)}</bdi> "
         f"<small>layer {escape(layer)}</small></h3>\n"
-        f'<dl class="numbers">\n{numbers}\n</dl>\n{_bar(summary)}\n<p>{escape(sentences)}</p>\n</article>'
+        f'<dl class="numbers">\n{numbers}\n</dl>\n{_bar(findings)}\n<p>{escape(sentences)}</p>\n</article>'
     )
 
 
-def _numbers(comparison: Comparison, noun: str) -> list[tuple[str, str]]:
+def _numbers(comparison: Comparison, findings: Findings, noun: str) -> list[tuple[str, str]]:
     """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
     summary = comparison.summary
     numbers = [
-        (f'<span class="dot {state}"></span>{state}', count(number))
-        for state, number in _states(summary).items()
-        if number
+        (
+            f'<span class="dot {state}"></span>{state_label(state, tested=findings.finished)}',
+            count(number),
+        )
+        for state, number in _states(findings).items()
     ]
-    if summary.get("tested"):
-        numbers.append((f"changed, of {count(summary['tested'])} tested", count(summary["changed"])))
+    if findings.tested:
+        numbers.append((f"changed significantly, of {count(findings.tested)}", count(findings.changed)))
     distance = shown_distance(comparison)
     compared = distance.rows(comparison.neurons)
     if len(compared):
@@ -65,64 +70,35 @@ def _numbers(comparison: Comparison, noun: str) -> list[tuple[str, str]]:
     return numbers
 
 
-def _bar(summary: Mapping[str, Any]) -> str:
+def _bar(findings: Findings) -> str:
     """Proportions of the states; the numbers stand above it, so it is hidden from screen readers."""
     parts = "".join(
-        f'<span class="{state}" style="flex:{number}"></span>'
-        for state, number in _states(summary).items()
-        if number
+        f'<span class="{state}" style="flex:{number}"></span>' for state, number in _states(findings).items()
     )
     return f'<div class="proportions" aria-hidden="true">{parts}</div>'
 
 
-def _states(summary: Mapping[str, Any]) -> dict[str, int]:
-    """State -> neurons; where it was tested, avoided and gained ones are those beyond chance."""
-    if "changed" not in summary:
-        return {state: summary[state] for state in STATES}
-    return {
-        "shared": summary["shared"],
-        "avoided": summary["confident_avoided"],
-        "gained": summary["confident_gained"],
-        "unsure": summary["unsure"],
-        "unpreferred": summary["unpreferred"],
-    }
+def _states(findings: Findings) -> dict[str, int]:
+    """Return state -> neurons for the states that occur: tested ones, or observed ones if nothing is tested."""
+    counts = findings.states or findings.observed
+    return {state: counts[state] for state in _ORDER if counts.get(state)}
 
 
-def _chance(comparison: Comparison, noun: str) -> list[str]:
-    """Sentences on what is more than chance."""
-    summary = comparison.summary
-    if not comparison.tested:
-        return []
-    told = [
-        f"At {100 * summary['level']:g} % false discoveries, {count(summary['changed'])} of "
-        f"{plural(summary['tested'], 'tested neuron')} changed what they prefer; "
-        f"{count(summary['confident_avoided'])} of {count(summary['avoided'])} avoided and "
-        f"{count(summary['confident_gained'])} of {count(summary['gained'])} gained neurons are more than chance."
-    ]
+def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
+    summary, noun = comparison.summary, kind_noun(comparison.after.feature)
+    told = comparison.findings.sentences(before, after)
+    if summary["shared"]:
+        told.append(
+            f"Shared neurons prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
+            f"{summary['mean_length_shared_after']:,.1f} after."
+        )
     shared = comparison.neurons.filter(pl.col("state") == "shared")
-    if len(shared):
+    if comparison.tested and len(shared):
         lengths = [shared[f"rarefied_length_{side}"].to_numpy().mean() for side in ("before", "after")]
         told.append(
             f"At equal numbers of activations a shared neuron prefers {lengths[0]:,.1f} {noun}s before and "
             f"{lengths[1]:,.1f} after."
         )
-    return told
-
-
-def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
-    summary = comparison.summary
-    noun = kind_noun(comparison.after.feature)
-    neurons, shared = summary["neurons"], summary["shared"]
-    told = []
-    if shared == 0:
-        told.append(f"None of {plural(neurons, 'neuron')} is preferred in both {before} and {after}.")
-    else:
-        told.append(
-            f"{percent(shared / neurons)} of {plural(neurons, 'neuron')} stay preferred from {before} to "
-            f"{after}; they prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
-            f"{summary['mean_length_shared_after']:,.1f} after."
-        )
-    told += _chance(comparison, noun)
     halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]
     if all(halves):
         told.append(

@@ -116,7 +116,7 @@ def comparison_section(
 
 
 def volcano_picture(comparison: Comparison) -> list[Picture]:
-    """The figure of what is sure, where that was tested."""
+    """Return the figure of what is significant, if the comparison is tested."""
     from txray import plots
 
     if not comparison.tested:

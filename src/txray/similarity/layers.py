@@ -12,7 +12,7 @@ import polars as pl
 from torch import nn
 
 from txray.capture.estimate import as_size, free_memory
-from txray.capture.layers import Layer, sites_of
+from txray.capture.layers import Layer, sites_of, warn_of_reading
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
 from txray.capture.site import Site
@@ -66,7 +66,7 @@ def layer_similarity(
             `TextModel`.
         second: another one, or the same.
         corpus: the documents.
-        layers: of the first model: names of modules, patterns, or `Layer` objects, of which layout and shift count.
+        layers: of the first model: names of modules, patterns, or `Layer` objects, whose selection does not count.
         layers_second: of the second model; the same by default.
         names: what to call the two models; the names of their own kinds by default.
         max_words: read this many words of the corpus; all by default.
@@ -83,6 +83,9 @@ def layer_similarity(
             or fewer than 3 words that both models read.
         CorpusError: the corpus is empty.
         CaptureError: activations that are not numbers, or a layer without activations per position.
+
+    Warns:
+        RepeatedCallWarning, RandomPassWarning: as `txray.collect` does.
 
     Source:
         Kornblith et al. 2019, Similarity of neural network representations revisited.
@@ -183,7 +186,9 @@ def _sides(
 def _raw_sites(reader: Reader, layers: Sequence[str | Layer]) -> list[Site]:
     """The layers as they are: neither signed nor standardized."""
     plain = [replace(each, selection=None) if isinstance(each, Layer) else each for each in layers]
-    return sites_of(reader, plain, _RAW)
+    sites = sites_of(reader, plain, _RAW)
+    warn_of_reading(sites, stacklevel=5)
+    return sites
 
 
 def _names(sides: _Sides, *, same: bool) -> tuple[str, str]:

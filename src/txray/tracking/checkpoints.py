@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch import nn
+from torch import nn, serialization
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
+from txray.identity import derived, identity_of
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
 from txray.models.hub import CONFIG
 from txray.models.snapshot import MODEL
@@ -26,6 +26,8 @@ from txray.training.run import RUN_FILE, load_run
 Load = Callable[[], "nn.Module | TextModel"]
 
 _LIGHTNING = ".ckpt"
+_LAST = re.compile(r"last(?:-v\d+)?\.ckpt")
+"""What Lightning calls a copy of the latest checkpoint (`ModelCheckpoint(save_last=True)`)."""
 _HUGGING_FACE = re.compile(r"checkpoint-(\d+)")
 
 
@@ -38,19 +40,21 @@ class Checkpoint:
         number: of steps or epochs that it had been trained for.
         load: reads it.
         scores: that the training wrote down.
+        base: fingerprint of what makes the model that the weights are put into, where the file does not tell.
     """
 
     path: Path
     number: int
     load: Load
     scores: Mapping[str, float] = field(default_factory=dict)
+    base: str = ""
 
     @property
     def source(self) -> str:
-        """Tells whether it is the same as before, without reading it: names, sizes and times of its files."""
+        """Tell whether it is the same as before without reading it: names, sizes, times, base."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
         told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        return f"{self.path.name}: {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+        return f"{self.path.name}: {derived(self.base, told)}"
 
 
 def find_checkpoints(
@@ -65,7 +69,7 @@ def find_checkpoints(
     Args:
         paths: folders of a training of txray, or of its epochs; folders `checkpoint-500` of transformers, or a folder
             of such, and before them, where wanted, the folder of the untrained model; files `.ckpt` of Lightning, or
-            a folder of such.
+            a folder of such, in which a `last.ckpt` of the same step as another one is left out.
         unit: what numbers them; by default epochs for txray's own, steps for the others.
         base: makes a model for Lightning's weights, which do not tell what they are of.
         prefix: of the names of these weights in a checkpoint of Lightning.
@@ -82,6 +86,7 @@ def find_checkpoints(
         raise UnknownNameError.of("unit", unit, UNITS)
     found: list[Checkpoint] = []
     chosen = unit
+    made_by = "" if base is None else identity_of(base, prefix)
     for path in map(Path, paths):
         if path.is_dir() and ((path / RUN_FILE).is_file() or (path / MODEL).is_file()):
             if chosen == "step":
@@ -92,7 +97,7 @@ def find_checkpoints(
         chosen = chosen or "step"
         for each in _expanded(path):
             if each.suffix == _LIGHTNING:
-                found.append(_of_lightning(each, chosen, base, prefix))
+                found.append(_of_lightning(each, chosen, base, prefix, made_by))
             else:
                 found.append(_of_transformers(each, chosen, first=not found))
     found.sort(key=lambda checkpoint: checkpoint.number)
@@ -116,7 +121,16 @@ def _expanded(path: Path) -> list[Path]:
             f"{path}: no checkpoint; name snapshots of txray, folders checkpoint-500 of transformers, files .ckpt of "
             "Lightning, or a folder of such"
         )
-    return sorted(inside)
+    return [each for each in sorted(inside) if not _is_copy(each, inside)]
+
+
+def _is_copy(file: Path, files: Sequence[Path]) -> bool:
+    """Whether a file `last.ckpt` of Lightning is of the same step as another one beside it."""
+    if not _LAST.fullmatch(file.name):
+        return False
+    others = [other for other in files if other.suffix == _LIGHTNING and not _LAST.fullmatch(other.name)]
+    step = _read_lightning(file).get("global_step")
+    return any(_read_lightning(other).get("global_step") == step for other in others)
 
 
 def _of_txray(path: Path) -> list[Checkpoint]:
@@ -163,7 +177,7 @@ def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
     return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"), scores)
 
 
-def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Checkpoint:
+def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str, made_by: str) -> Checkpoint:
     if base is None:
         raise UsageError(f"{file}: holds weights only; give base, the model that they are of")
     content = _read_lightning(file)
@@ -171,19 +185,43 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str) -> Che
     if type(number) is not int or number < 0:
         raise UsageError(f"{file}: does not tell its {unit}; leave it out")
     # Lightning counts the epoch that it is in: the checkpoint of its end is of one more.
-    return Checkpoint(file, number + (unit == "epoch"), partial(_with_weights, file, base, prefix))
+    number += unit == "epoch"
+    return Checkpoint(file, number, partial(_with_weights, file, base, prefix), base=made_by)
+
+
+class _Unread:
+    """Stands for a value of any class but those that torch takes for safe, so that nothing of it runs."""
+
+    def __new__(cls, *arguments: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 def _read_lightning(file: Path) -> dict[str, Any]:
+    unread: list[str] = []
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        # Hyperparameters may hold anything, and are of no use here.
+        unread = sorted(serialization.get_unsafe_globals_in_checkpoint(file))
+        with serialization.safe_globals([(_Unread, name) for name in unread]):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         weights = content["state_dict"]
         if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights)):
             raise TypeError("no weights")
     except Exception as error:  # a file of anybody's, damaged in any way
+        if not unread:
+            raise SnapshotError(
+                f"{file}: no checkpoint of Lightning, or a damaged one ({in_one_line(error)}); leave it out"
+            ) from error
         raise SnapshotError(
-            f"{file}: no checkpoint of Lightning, or one that holds more than tensors and plain values, which could "
-            f"run code ({in_one_line(error)}); save it again with save_weights_only=True"
+            f"{file}: holds {', '.join(unread[:5])}{', ...' if len(unread) > 5 else ''} among its weights or "
+            f"hyperparameters, which is not read because it could run code ({in_one_line(error)}); train with "
+            "save_hyperparameters(ignore=[...]) for such values, or, if you trust the file, load it yourself and save "
+            "its entries state_dict, global_step and epoch alone"
         ) from error
     loaded: dict[str, Any] = content
     return loaded

@@ -79,4 +79,5 @@ class Probe:
             "features": list(self.features),
             "selection": str(self.selection),
             "folds": self.folds,
+            "exemplars": self.exemplars,
         }

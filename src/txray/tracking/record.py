@@ -34,6 +34,7 @@ class Look:
         trained: seconds of training before it, in the process that took it.
         scores: of the model, as they were given.
         source: tells the model from others, where it was read from disk; empty where it was in memory.
+        code: fingerprint of how the model reads text.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Look:
     trained: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    code: str = ""
 
 
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -203,4 +205,5 @@ def _checked(look: Look) -> Look:
         trained=float(look.trained),
         scores=numbers(look.scores),
         source=str(look.source),
+        code=str(look.code),
     )

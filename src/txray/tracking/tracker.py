@@ -12,12 +12,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from torch import nn
 
-from txray.capture.fingerprint import model_fingerprint
 from txray.capture.reading import reader_of
 from txray.checks import is_whole
 from txray.errors import (
     DominanceWarning,
+    DuplicateWarning,
     PowerWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
     StageError,
     TrackingWarning,
     TxrayError,
@@ -25,6 +27,8 @@ from txray.errors import (
     UsageError,
     in_one_line,
 )
+from txray.identity import unidentified
+from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.preferences import Stage, load_stage
 from txray.preferences.preferences import Weight
@@ -153,6 +157,7 @@ class Tracker:
                     f"{self.folder}: holds the tracking of a training that began with other weights; give another "
                     "folder"
                 )
+            self._require_same_code(shown)
             self._record.keep_only({look.number for look in self._record.looks if look.number <= number})
             looks = self._record.looks
             if not looks or looks[-1].number == number:
@@ -338,20 +343,28 @@ class Tracker:
     ) -> None:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        look = Look(int(number), name, trained=trained, scores=numbers(scores), source=source)
+        code = reader_of(model, outputs=False).fingerprint
+        look = Look(int(number), name, trained=trained, scores=numbers(scores), source=source, code=code)
         folder = self._record.stage(look)
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
             if self._previous is not None:  # once is enough
-                warnings.simplefilter("ignore", DominanceWarning)
-                warnings.simplefilter("ignore", PowerWarning)
-            if known is not None and self._is_known(model, known):
+                for category in (
+                    DominanceWarning,
+                    DuplicateWarning,
+                    PowerWarning,
+                    RandomPassWarning,
+                    RepeatedCallWarning,
+                ):
+                    warnings.simplefilter("ignore", category)
+            if known is not None and known.code == look.code and self._is_known(model, known):
                 stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
-                if source:
+                resumable = bool(source) and not unidentified(look.code)
+                if resumable:
                     self._record.begin()
-                stage = self._probe.collect(model, name, folder if source else None)
+                stage = self._probe.collect(model, name, folder if resumable else None)
                 self._record.begin()
                 stage.save(folder)
             found = self._comparing.look(stage, previous=self._previous, first=self._first)
@@ -362,6 +375,16 @@ class Tracker:
     def _keep(self, stage: Stage) -> None:
         self._first = self._first or stage
         self._previous = stage
+
+    def _require_same_code(self, model: nn.Module | TextModel) -> None:
+        """Refuse a model that reads text otherwise than the one that was measured last."""
+        code = reader_of(model, outputs=False).fingerprint
+        former = self._record.looks[-1].code if self._record.looks else code
+        if former != code and not (unidentified(former) or unidentified(code)):
+            raise UsageError(
+                f"{self.folder}: holds a tracking whose model read text by other code, such as another encode; give "
+                "another folder"
+            )
 
     def _is_known(self, model: nn.Module | TextModel, look: Look) -> bool:
         """Whether the stage of a look is of exactly this model."""

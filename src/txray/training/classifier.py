@@ -15,7 +15,8 @@ from torchmetrics.functional.classification import binary_accuracy, binary_auroc
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models import SentimentClassifier
-from txray.training.learner import Learner, Schedule, Scores, fingerprint_of
+from txray.models.fingerprint import model_fingerprint
+from txray.training.learner import Learner, Schedule, Scores
 from txray.training.loop import run_training
 from txray.training.reviews import Batch, Reviews
 from txray.training.run import TrainingRun
@@ -95,7 +96,7 @@ def train_classifier(
         "kind": "sentiment-classifier",
         "model": {**model.config.as_json(), "pooling": model.pooling},
         "vocabulary": model.vocabulary.fingerprint,
-        "weights": fingerprint_of(model),
+        "weights": model_fingerprint(model),
         "text": {split: documents.fingerprint for split, documents in reviews.items()},
         "batch_size": batch_size,
         "max_length": max_length,

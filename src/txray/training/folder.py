@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from txray.errors import SnapshotError, UsageError
+from txray.errors import SnapshotError, UsageError, in_one_line
 from txray.files import atomic_file, remove_temporaries, write_text
 from txray.models import RecurrentModel, save_model
 from txray.training.run import CURVES_FILE, FORMAT, RUN_FILE, read_description, snapshot_folder
@@ -134,7 +134,7 @@ class RunFolder:
             AttributeError,
             RecursionError,
         ) as error:
-            text = " ".join(str(error).split())
+            text = in_one_line(error)
             raise SnapshotError(
                 f"{file}: damaged: {text}; remove {self.path} and start the training again"
             ) from error

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
+from txray.models.fingerprint import model_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, State, detached
 from txray.training.cross_entropy import next_word_loss
-from txray.training.learner import Learner, Schedule, Scores, fingerprint_of
+from txray.training.learner import Learner, Schedule, Scores
 from txray.training.loop import run_training
 from txray.training.run import TrainingRun
 from txray.training.stream import IGNORED, Lanes, TokenStream
@@ -99,7 +100,7 @@ def train_language_model(
         "kind": "language-model",
         "model": model.config.as_json(),
         "vocabulary": model.vocabulary.fingerprint,
-        "weights": fingerprint_of(model),
+        "weights": model_fingerprint(model),
         "text": {split: stream.fingerprint for split, stream in streams.items()},
         "batch_size": batch_size,
         "bptt": bptt,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from txray.errors import UsageError
 from txray.models import RecurrentModel
-from txray.models.snapshot import weights_of
 
 Scores = dict[str, dict[str, float]]
 """Split -> score -> value; `loss` is always among the scores."""
@@ -101,12 +99,3 @@ class Schedule:
         for name in ("learning_rate", "clip"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UsageError(f"training: {name}={getattr(self, name)}; it must be a number above 0")
-
-
-def fingerprint_of(model: nn.Module) -> str:
-    """SHA-256 of the weights, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, values in sorted(weights_of(model).items()):
-        digest.update(name.encode())
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()

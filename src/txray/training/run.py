@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.errors import SnapshotError
+from txray.errors import SnapshotError, in_one_line
 
 RUN_FILE, CURVES_FILE = "run.json", "curves.parquet"
 FORMAT = 1
@@ -53,7 +53,7 @@ def load_run(folder: Path | str) -> TrainingRun:
         epochs = curves["epoch"].unique().sort().to_list()
         best = best_epoch(validation_losses(curves))
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, IndexError) as error:
-        text = " ".join(str(error).split())
+        text = in_one_line(error)
         raise SnapshotError(f"{file}: damaged: {text}; start the training again") from error
     return TrainingRun(
         folder=folder,

@@ -22,11 +22,8 @@ from txray.transfer.distances import (
     hellinger_published_code,
     published_code_distance,
 )
+from txray.transfer.findings import STATES, Findings, fdr_label
 from txray.transfer.saving import save_tables
-
-STATES = ("shared", "avoided", "gained", "unpreferred")
-"""Preferred in both stages, only before, only after, in neither."""
-
 
 SUMMARY = "summary.json"
 """The file that tells a folder of a comparison."""
@@ -56,19 +53,30 @@ class Comparison:
 
     @property
     def tested(self) -> bool:
-        """Whether `with_significance` has told what is more than chance."""
+        """Whether `with_significance` has been applied."""
         return "changed" in self.summary
+
+    @property
+    def fdr(self) -> float | None:
+        """False discovery rate of the tests; None if there are none."""
+        return float(self.summary["level"]) if self.tested else None
+
+    @property
+    def findings(self) -> Findings:
+        """Counts of observed and tested states, and the sentences that say them."""
+        return Findings.of(self.neurons, self.fdr)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
         if self.tested:
-            level = 100 * self.summary["level"]
-            counts += f"; {self.summary['changed']} of {self.summary['tested']} changed at {level:g} % FDR"
             counts += (
-                ", {confident_avoided} avoided and {confident_gained} gained with confidence".format_map(
-                    self.summary
+                "; significant ({fdr}): {changed} of {tested} shared changed, {confident_avoided} of {avoided} "
+                "avoided, {confident_gained} of {gained} gained".format(
+                    fdr=fdr_label(self.summary["level"]), **self.summary
                 )
             )
+        else:
+            counts += "; observed, not tested"
         return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: {counts})"
 
     def _repr_html_(self) -> str:

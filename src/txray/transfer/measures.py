@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from txray.preferences.stage import Stage
-from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.comparison import Comparison
 from txray.transfer.concentration import gini, half_mass
 from txray.transfer.effect_size import effect_size
+from txray.transfer.findings import STATES
 from txray.transfer.pos_first import mass_match
 
 

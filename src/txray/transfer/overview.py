@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from txray.notebook import card, table
+from txray.transfer.findings import changed_most_first, significant_label
 from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
 
 if TYPE_CHECKING:
@@ -20,31 +21,18 @@ _WORDS = 4
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """The states in a sentence, and the neurons that changed most, with what they prefer."""
+    """Return what was found in sentences, and the neurons that changed most, with what they prefer."""
     summary = comparison.summary
-    states = ", ".join(
-        f"{summary[state]:,} {state}" for state in ("shared", "avoided", "gained", "unpreferred")
-    )
-    sentences = [f"{states}."]
-    if comparison.tested:
-        sentences.append(
-            f"{summary['changed']:,} of {summary['tested']:,} shared neurons changed at {100 * summary['level']:g} % "
-            f"false discoveries; {summary['confident_avoided']:,} avoided and {summary['confident_gained']:,} gained "
-            "are more than chance."
-        )
+    sentences = comparison.findings.sentences(comparison.before.stage, comparison.after.stage)
     distance = shown_distance(comparison)
     compared = distance.rows(comparison.neurons)
     if len(compared):
         sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
-    order = "signal" if comparison.tested else "hellinger"
-    changed = (
-        comparison.neurons.filter(pl.col("state") == "shared")
-        .sort(order, descending=True, nulls_last=True)
-        .head(_NEURONS)
-    )
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    changed = shared[changed_most_first(shared, comparison.fdr).head(_NEURONS)]
     columns = ["neuron", distance.column]
     if distance.null is not None:
-        columns += [distance.null, "q_value"]
+        columns += [distance.null, "z_score", "q_value"]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
@@ -60,6 +48,7 @@ def comparison_html(comparison: Comparison) -> str:
     names = {
         distance.column: distance.name,
         distance.null: "if nothing had changed",
+        "z_score": "z-score",
         "q_value": "q-value",
     }
     headings = [names.get(name, name) for name in columns]
@@ -101,9 +90,16 @@ def timeline_html(timeline: Timeline) -> str:
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
-        [f"{len(names)} stages; changes are those since the stage before."],
+        [f"{len(names)} stages; changes are those since the stage before, {_tests_of(timeline)}."],
         table("Stages", headings, rows),
     )
+
+
+def _tests_of(timeline: Timeline) -> str:
+    """Return whether the steps of a timeline are tested, and at which rate."""
+    rates = {step.fdr for steps in timeline.steps.values() for step in steps}
+    fdr = rates.pop() if len(rates) == 1 else None
+    return "observed, not tested" if fdr is None else significant_label(fdr)
 
 
 def _strongest(side: Preferences, neurons: list[int]) -> dict[int, str]:

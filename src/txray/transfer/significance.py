@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 
 from txray.errors import PowerWarning, UsageError
 from txray.transfer.absence import absence_p_values
-from txray.transfer.comparison import STATES, Comparison
+from txray.transfer.comparison import Comparison
 from txray.transfer.distances import Distance, require_distance
 from txray.transfer.effect_size import EffectSize
+from txray.transfer.findings import confident_state, is_significant
 from txray.transfer.foldwise import Foldwise
 from txray.transfer.halves import Halves, matched_draws, split_in_halves
 from txray.transfer.lengths import rarefied_lengths
 from txray.transfer.permutation import Permutations, q_values, smallest_p_value
 from txray.transfer.rates import rate_p_values
 from txray.transfer.streams import stream
-
-CONFIDENT_STATES = (*STATES, "unsure")
-"""The states, and `unsure` for neurons that may be avoided or gained by chance, or merely rarer."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def with_significance(
     neurons = comparison.neurons.with_columns(
         *(pl.Series(name, values).fill_nan(None) for name, values in {**shared, **rates, **lengths}.items()),
     )
-    neurons = neurons.with_columns(_confident_state(neurons, settings.level))
+    neurons = neurons.with_columns(confident_state(settings.level))
     summary = {
         **comparison.summary,
         **_summary(neurons, settings, paired),
@@ -228,19 +226,6 @@ def _rates(
     }
 
 
-def _confident_state(neurons: pl.DataFrame, level: float) -> pl.Series:
-    change = pl.col("state").is_in(["avoided", "gained"])
-    sure = (pl.col("rate_q_value") <= level) & (pl.col("absence_p_value") <= level)
-    unsure = change & ~sure.fill_null(value=False)
-    return neurons.select(
-        pl.when(unsure)
-        .then(pl.lit("unsure"))
-        .otherwise(pl.col("state").cast(pl.String))
-        .cast(pl.Enum(CONFIDENT_STATES))
-        .alias("confident_state")
-    ).to_series()
-
-
 def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mapping[str, Any]:
     """Plain JSON values."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
@@ -252,7 +237,7 @@ def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mappin
         "paired": paired,
         "seed": settings.seed,
         "tested": len(tested),
-        "changed": int((tested["q_value"] <= settings.level).sum()),
+        "changed": tested.filter(is_significant(settings.level)).height,
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "unsure": int(counts.get("unsure", 0)),

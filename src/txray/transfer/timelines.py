@@ -16,11 +16,12 @@ from txray.errors import UnknownNameError, UsageError
 from txray.preferences.preferences import Weight
 from txray.preferences.stage import Stage
 from txray.progress import progress
-from txray.transfer.comparison import STATES, Comparison, compare
+from txray.transfer.comparison import Comparison, compare
 from txray.transfer.correlation import RankCorrelation, rank_correlation
+from txray.transfer.findings import CONFIDENT_STATES, STATES
 from txray.transfer.measures import change_measures, stage_measures
 from txray.transfer.saving import save_tables
-from txray.transfer.significance import CONFIDENT_STATES, require_folds, with_significance
+from txray.transfer.significance import require_folds, with_significance
 
 REFERENCES = ("previous", "first", "last")
 """What a stage of a timeline is compared with."""

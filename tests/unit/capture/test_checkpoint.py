@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
+import torch
 
 from tests.unit.capture.text_models import transformer
 from tests.unit.capture.texts import corpus_of, documents, small_model
@@ -20,7 +22,7 @@ from txray.capture import collect
 from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
 from txray.corpus import Corpus, Document
 from txray.errors import OutputError, StageError, UsageError
-from txray.models import save_model
+from txray.models import TextModel, Vocabulary, save_model
 from txray.preferences import load_stage
 from txray.preferences.store import CHECKPOINT
 
@@ -80,12 +82,12 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
             load_stage(tmp_path / "cut")
     forwards = 0
 
-    def counted(module: Any, ids: Any, mask: Any) -> object:
+    def count(module: Any, arguments: Any) -> None:
         nonlocal forwards
+        ids = arguments[0]
         forwards += len(ids) if ids.shape[1] > 17 else 0
-        return module(ids, mask)
 
-    object.__setattr__(model, "forward", counted)
+    model.module.register_forward_pre_hook(count)
     collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
     if "zscore" not in selection:  # there the interruptions were in the first of two passes
         assert forwards <= 12, "the model reads again what was read before"
@@ -212,3 +214,65 @@ def test_a_folder_of_something_else_is_refused_before_it_would_be_replaced(tmp_p
     with pytest.raises(OutputError, match="exists already and holds no"):
         collect(small_model(), corpus_of(documents(3)), name="s", checkpoint=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def reading(shift: int, **changes: Any) -> Any:
+    """A text model over one fixed module, whose encode closes over a number."""
+    torch.manual_seed(0)
+    return TextModel(
+        torch.nn.Sequential(torch.nn.Embedding(50, 8)),
+        lambda words: [(len(word) + shift) % 50 for word in words],
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        reading(1),
+        reading(0, forward=lambda module, ids, mask: module(ids + 0)),
+        reading(0, padding=3),
+        reading(0, shortest=5),
+        reading(0, reads_padding=True),
+    ],
+    ids=["encode", "forward", "padding", "shortest", "reads padding"],
+)
+def test_a_model_that_reads_otherwise_does_not_go_on(other: Any, tmp_path: Path) -> None:
+    made = documents(60)
+    asked: dict[str, Any] = {"name": "s", "batch_positions": 100, "checkpoint_seconds": 0}
+    asked |= {"layers": ["0"], "checkpoint": tmp_path / "s"}
+    with pytest.raises(StopError):
+        collect(reading(0), stopping_after(59, made), **asked)
+    with pytest.raises(UsageError, match="with another reading code"):
+        collect(other, corpus_of(made), **asked)
+    collect(reading(0), corpus_of(made), **asked)
+
+
+def test_other_words_of_a_model_do_not_go_on(tmp_path: Path) -> None:
+    made = documents(60)
+    asked: dict[str, Any] = {"name": "s", "batch_positions": 100, "checkpoint_seconds": 0}
+    asked |= {"checkpoint": tmp_path / "s"}
+    with pytest.raises(StopError):
+        collect(small_model(), stopping_after(59, made), **asked)
+    other = small_model()
+    first, second, *rest = other.vocabulary.words
+    other.vocabulary = Vocabulary((first, second, *reversed(rest)), other.vocabulary.lowercase)
+    with pytest.raises(UsageError, match="with another"):
+        collect(other, corpus_of(made), **asked)
+
+
+def test_what_cannot_be_told_apart_has_no_checkpoint(tmp_path: Path) -> None:
+    lock = Lock()
+
+    def encode(words: Any) -> list[int]:
+        with lock:
+            return [len(word) % 50 for word in words]
+
+    model = TextModel(torch.nn.Sequential(torch.nn.Embedding(50, 8)), encode)
+    asked: dict[str, Any] = {"layers": ["0"], "name": "s"}
+    with pytest.raises(UsageError, match=r"_thread\.lock.*attribute `fingerprint`"):
+        collect(model, corpus_of(documents(5)), **asked, checkpoint=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    collect(model, corpus_of(documents(5)), **asked)
+    encode.fingerprint = "1"  # type: ignore[attr-defined]
+    collect(model, corpus_of(documents(5)), **asked, checkpoint=tmp_path / "s")

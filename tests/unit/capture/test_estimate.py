@@ -32,7 +32,7 @@ def test_the_estimate_is_the_cells_that_occur() -> None:
     pairs = {
         kind: len(
             {
-                (fold_of(document.id), feature.lower() if kind == "token" else feature)
+                (fold_of(document), feature.lower() if kind == "token" else feature)
                 for document in documents()
                 for feature in (document.words if kind == "token" else document.annotations["pos"])
             }

@@ -64,6 +64,7 @@ def direct(model: TextModel, layer: str, made: list[Document], selection: Select
     """Selected activations per (fold, neuron, token); words read; words that the model does not read."""
     every = []
     unread = 0
+    folds = {document.id: fold_of(document) for document in made}
     for document in made:
         rows, owners = activations(model, layer, document.words)
         for word, owner in zip(document.words, owners, strict=True):
@@ -88,13 +89,13 @@ def direct(model: TextModel, layer: str, made: list[Document], selection: Select
         else:
             continue
         for neuron in chosen[value[chosen] > 0].tolist():
-            found[fold_of(name), neuron, word].append(float(value[neuron]))
+            found[folds[name], neuron, word].append(float(value[neuron]))
     if selection.rule == "max-position":
         for name, words in by_document.items():
             values = np.array([value for _, value in words])
             for neuron, at in enumerate(values.argmax(axis=0).tolist()):
                 if values[at, neuron] > 0:
-                    found[fold_of(name), neuron, words[at][0]].append(float(values[at, neuron]))
+                    found[folds[name], neuron, words[at][0]].append(float(values[at, neuron]))
     return found, len(every), unread
 
 
@@ -169,7 +170,7 @@ def test_pieces_are_credited_on_their_own() -> None:
         rows, _ = activations(model, LINEAR, document.words)
         for text, row in zip(model.pieces(document.words).texts, rows, strict=True):
             if row.max() > 0:
-                expected[fold_of(document.id), int(row.argmax()), text].append(float(row.max()))
+                expected[fold_of(document), int(row.argmax()), text].append(float(row.max()))
     collected = table_of(stage.preferences(LINEAR, "subword"))
     assert {key: count for key, (count, _) in collected.items()} == {k: len(v) for k, v in expected.items()}
     preferences = stage.preferences(LINEAR, "subword")
@@ -192,9 +193,7 @@ def test_a_convolution_credits_the_words_that_it_covers() -> None:
         for neuron, row in enumerate(rows):
             if row.max() > 0:
                 at = int(row.argmax())
-                expected[fold_of(document.id), neuron, document.words[at + 1].lower()].append(
-                    float(row.max())
-                )
+                expected[fold_of(document), neuron, document.words[at + 1].lower()].append(float(row.max()))
     assert_equal(stage, "act", expected)
     # A filter of width 3 stands for its middle word, so the two at the ends of a text have none.
     short = sum(min(2, len(document.words)) for document in made if len(document.words) >= 3)
@@ -223,7 +222,7 @@ def test_every_layout_is_read_in_the_same_way(module_of: Any, forward: Any, laye
             rows = captured.take(layer).reshape(len(document.words), -1).numpy()
         for word, row in zip(document.words, rows, strict=True):
             for neuron in np.flatnonzero(row > 0).tolist():
-                expected[fold_of(document.id), neuron, word.lower()].append(float(row[neuron]))
+                expected[fold_of(document), neuron, word.lower()].append(float(row[neuron]))
     assert_equal(stage, layer, expected)
 
 

@@ -75,5 +75,5 @@ def direct(model: RecurrentModel, made: list[Document]) -> dict[tuple[int, int, 
                 value, neuron = activation.max(dim=0)
                 form = model.vocabulary.form(word)
                 if value > 0:
-                    found[fold_of(document.id, 16), int(neuron), form].append(float(value))
+                    found[fold_of(document, 16), int(neuron), form].append(float(value))
     return found

@@ -73,13 +73,15 @@ def test_compare_writes_table_and_summary(
     told = capsys.readouterr().out
     assert "mean_hellinger" in told
     assert summary["changed"] == (table["q_value"] <= 0.05).sum()
-    assert (
-        f"{summary['changed']} of {summary['tested']} shared neurons changed at 5 % false discoveries" in told
-    )
+    noun = "neuron" if summary["tested"] == 1 else "neurons"
+    words = f"{summary['changed']} of {summary['tested']} tested shared {noun} changed significantly (5% FDR)"
+    assert words in told
     plain = tmp_path / "plain"
     assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
     assert "changed" not in json.loads((plain / "summary.json").read_text())
-    assert "false discoveries" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "significant" not in told
+    assert "Observed, not tested" in told
 
 
 @pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])
@@ -465,3 +467,23 @@ def test_tables_in_a_pipe_are_not_folded(capsys: pytest.CaptureFixture[str]) -> 
     assert any(
         name in line and "batch-time-neurons" * 3 in line for line in capsys.readouterr().out.splitlines()
     )
+
+
+def test_text_is_read_as_options_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pl.DataFrame({"text": ["the don't <unk>", "a&nbsp;b<br />c"]}).write_parquet(tmp_path / "a.parquet")
+    model = tmp_path / "model"
+    save_model(language_model("lstm", demo_corpus("reviews", words=200), embedding=4, hidden=4), model)
+    asked = ["collect", model, "--format", "parquet", "--text", tmp_path / "a.parquet"]
+    words = {}
+    for options in ((), ("--tokenized",), ("--html",), ("--tokenized", "--html")):
+        out = tmp_path / "-".join(("out", *options))
+        assert txray(*asked, *options, "--out", out) == 0
+        words[options] = load_stage(out).manifest["words"]
+    assert words["--tokenized",] == 5  # the, don't, <unk>, a&nbsp;b<br, />c
+    assert words["--tokenized", "--html"] == 6  # the, don't, <unk>, a, b, c
+    assert words["--html",] == 9  # the, do, n't, <, unk, >, a, b, c
+    assert words[()] > 9
+    capsys.readouterr()
+    demo = ["collect", model, "--format", "demo", "--text", "reviews", "--html", "--out", tmp_path / "demo"]
+    assert txray(*demo) == 2
+    assert "--html" in capsys.readouterr().err

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -12,12 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.corpus.conftest import Containers
-from txray.corpus import Annotator, Corpus, Document, annotators
+from txray.corpus import Annotator, Corpus, Document, annotators, demo_corpus
 from txray.corpus.annotators.annotator import as_label, pieces, readable
 from txray.errors import CorpusError, UnknownNameError, UsageError
 
 HOSTILE = ("<b>", "", "\0", "a b", "\u200b", "x" * 100_000, "\n", "|", "%", "日本", "=1+1", "ﬁ")
 """Words that are no trouble for any annotator."""
+
+
+def last(word: str, size: int) -> str:
+    return word[-size:]
+
+
+ENDINGS = partial(last, size=1), partial(last, size=2)
+
+
+def ending(size: int) -> Callable[[str], str]:
+    return lambda word: word[-size:]
 
 
 def document(*words: str, starts: tuple[int, ...] = (0,)) -> Document:
@@ -167,7 +181,7 @@ class TestWords:
         with pytest.raises(UsageError, match="words: "):
             annotators.words(function, name)
 
-    def test_the_fingerprint_is_of_name_and_source(self) -> None:
+    def test_the_fingerprint_is_of_name_and_function(self) -> None:
         def one(word: str) -> str:
             return word[:1]
 
@@ -178,8 +192,57 @@ class TestWords:
         assert len(prints) == 3
         assert annotators.words(one, "x").fingerprint == annotators.words(one, "x").fingerprint
         assert annotators.words(one, "y").fingerprint != annotators.words(one, "x").fingerprint
-        # what Python does not know the source of is told apart by its name alone
-        assert annotators.words({}.get, "x").fingerprint == annotators.words({"a": "b"}.get, "x").fingerprint
+        gets = [annotators.words(table.get, "x").fingerprint for table in ({}, {"a": "b"}, {"a": "b"})]
+        assert gets[0] != gets[1] == gets[2]
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [(str.istitle, str.islower), (ending(1), ending(3)), (ENDINGS[0], ENDINGS[1])],
+        ids=["built in", "closure", "partial"],
+    )
+    def test_a_cache_is_not_used_for_another_function(self, first: Any, second: Any, tmp_path: Path) -> None:
+        corpus = demo_corpus("reviews", words=60)
+        for function in (first, second, first):
+            read = list(corpus.annotate(annotators.words(function, "kind"), cache=tmp_path))
+            values = [value for document in read for value in document.annotations["kind"]]
+            assert values == [str(function(word)) for document in read for word in document.words]
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_a_function_that_cannot_be_told_apart_is_not_cached(self, tmp_path: Path) -> None:
+        lock = Lock()
+
+        def function(word: str) -> str:
+            with lock:
+                return word[:1]
+
+        corpus = demo_corpus("reviews", words=60)
+        annotator = annotators.words(function, "kind")
+        with pytest.raises(UsageError, match=r"'kind'.*_thread\.lock.*version="):
+            corpus.annotate(annotator, cache=tmp_path)
+        assert (
+            annotator.fingerprint == annotator.fingerprint != annotators.words(function, "kind").fingerprint
+        )
+        values = next(iter(corpus.annotate(annotator))).annotations["kind"]
+        for version in ("1", "2"):
+            given = annotators.words(function, "kind", version=version)
+            assert next(iter(corpus.annotate(given, cache=tmp_path))).annotations["kind"] == values
+            list(corpus.annotate(given, cache=tmp_path))
+        assert len(list(tmp_path.iterdir())) == 2
+        with pytest.raises(UsageError, match="version"):
+            annotators.words(function, "kind", version="")
+
+    def test_what_is_selected_by_another_function_is_not_read_from_the_cache(self, tmp_path: Path) -> None:
+        corpus = demo_corpus("reviews", words=400)
+
+        def of_length(odd: int) -> Corpus:
+            return corpus.select(lambda document: len(document.words) % 2 == odd, name="some")
+
+        for odd in (0, 1):
+            read = list(of_length(odd).annotate(annotators.words(str.upper, "upper"), cache=tmp_path))
+            assert all(
+                document.annotations["upper"] == tuple(map(str.upper, document.words)) for document in read
+            )
+        assert of_length(0).fingerprint == of_length(0).fingerprint != of_length(1).fingerprint
 
 
 LIWC = "%\n1\tfunct\n2\tposemo\n%\nthe\t1\nhapp*\t2\nwell\t1\t2\n"

@@ -204,7 +204,7 @@ class TestFingerprint:
             return [from_dataset(datasets.Dataset.from_dict(each)).fingerprint for each in columns]
 
         before = fingerprints()
-        monkeypatch.setattr("txray.corpus.rows.tokenizer_name", lambda: "another")
+        monkeypatch.setattr("txray.corpus.splitting.tokenizer_name", lambda: "another")
         after = fingerprints()
         assert after[0] != before[0]
         assert after[1] == before[1]
@@ -231,14 +231,14 @@ class TestRefused:
                 "text='tokens' holds lists of text, needs text; give words='tokens'",
             ),
             ({"words": "text"}, UsageError, "words='text' holds text, needs lists of text; give text='text'"),
-            ({"words": "score"}, UsageError, "words='score' holds something else.*name another column"),
+            ({"words": "score"}, UsageError, "words='score' holds numbers or dates.*name another column"),
             ({"text": "text", "words": "tokens"}, UsageError, "both text='text' and words='tokens'"),
-            ({"id": "score"}, UsageError, "id='score' holds something else, needs text or whole numbers"),
+            ({"id": "score"}, UsageError, "id='score' holds numbers or dates, needs text or whole numbers"),
             ({"label": "tokens"}, UsageError, "label='tokens' holds lists of text"),
             ({"label": "labels"}, UnknownNameError, "unknown column 'labels'"),
             ({"annotations": "pos_tags"}, UsageError, r"give a list of columns, such as \['pos_tags'\]"),
             ({"annotations": ["text"]}, UsageError, "annotation 'text' holds text, needs lists"),
-            ({"annotations": ["scores"]}, UsageError, "annotation 'scores' holds lists of something else"),
+            ({"annotations": ["nested"]}, UsageError, "annotation 'nested' holds lists of something else"),
             ({"annotations": ["tags"]}, UnknownNameError, "unknown column 'tags'"),
             ({"annotations": [5]}, UsageError, "annotations=5; give the name of a column"),
             ({"annotations": {"token": "pos_tags"}}, UsageError, "'token' is a kind of feature of its own"),
@@ -246,7 +246,7 @@ class TestRefused:
         ],
     )
     def test_a_wrong_column_at_the_call(self, options: Any, error: type[Exception], message: str) -> None:
-        dataset = tagged(text=["a", "b"], score=[0.5, 1.0], scores=[[0.1], [0.2]])
+        dataset = tagged(text=["a", "b"], score=[0.5, 1.0], nested=[[[0.1]], [[0.2]]])
         with pytest.raises(error, match=message) as caught:
             from_dataset(dataset, **options)
         assert "\n" not in str(caught.value)
@@ -273,7 +273,7 @@ class TestRefused:
         [
             ({"text": 5}, "row 1: 'text' is 5; give a string"),
             ({"text": "\ud800"}, "row 1: 'text' holds half of a surrogate pair"),
-            ({"text": "a", "label": 0.5}, "row 1: 'label' holds 0.5; a label is a string"),
+            ({"text": "a", "label": [0.5]}, r"row 1: 'label' is \[0.5\]; give a string"),
             ({"text": "a", "key": True}, "row 1: 'key' is True; an id is"),
             ({"text": "a", "key": None}, "row 1: 'key' is null; an id is"),
         ],

@@ -41,10 +41,10 @@ def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
     ("format", "options"),
     [
         ("wikitext", "headings, markup, version"),
-        ("imdb", "none"),
-        ("conllu", "unit"),
-        ("text", "unit, tokenized"),
-        ("jsonl", "ignore"),
+        ("imdb", "group"),
+        ("conllu", "unit, group"),
+        ("text", "unit, tokenized, html, group"),
+        ("jsonl", "ignore, tokenized, html, group"),
     ],
 )
 def test_an_unknown_option_is_refused_with_those_there_are(write, format, options):  # noqa: A002

@@ -202,11 +202,13 @@ class TestRefused:
         assert "\n" not in str(caught.value)
 
     def test_wrong_columns_and_values(self, tmp_path: Path) -> None:
-        file = write(tmp_path / "a.parquet", {**ROWS, "words": [["A", "quiet", ""], ["No"]]})
+        file = write(
+            tmp_path / "a.parquet", {**ROWS, "words": [["A", "quiet", ""], ["No"]], "years": [[0.5], [1.5]]}
+        )
         with pytest.raises(CorpusError, match=r"a\.parquet, row 0: 'words': word 2 is empty"):
             list(read_corpus("parquet", file))
-        with pytest.raises(UsageError, match="label='rating' holds something else"):
-            read_corpus("parquet", file, label="rating")
+        with pytest.raises(UsageError, match="label='years' holds lists of numbers or dates.*label=False"):
+            read_corpus("parquet", file, label="years")
         with pytest.raises(UnknownNameError, match=r"a\.parquet, text: unknown column 'review'"):
             read_corpus("parquet", file, text="review")
 

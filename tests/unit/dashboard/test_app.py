@@ -142,7 +142,7 @@ def test_one_layer_needs_no_picture_of_layers(tmp_path: Path, desk_over: DeskMak
     assert figure(calls, "layers", View())["hidden"] is True
     found = figure(calls, "volcano", View())
     assert not found["hidden"]
-    assert "Tests were left out" in json.dumps(found["figure"]["layout"])
+    assert "Observed, not tested" in json.dumps(found["figure"]["layout"])
 
 
 def test_a_stage_without_tags_says_so(callbacks: Callbacks, view: View) -> None:
@@ -156,7 +156,7 @@ def test_the_headline_tells_how_many_stayed(callbacks: Callbacks, desk: Desk, vi
     found = callbacks.call("headline.children", view)
     assert found is not None
     text = json.dumps(found["headline"]["children"])
-    assert "stay preferred from unsup to" in text
+    assert "are in use in both unsup and" in text
     assert "21 neurons" in text
     assert found["headline"]["aria-busy"] == "false"
     with pytest.raises(TxrayError):

@@ -44,11 +44,8 @@ def test_a_pair_waits_and_tells_what_for(folders: list[Path], tmp_path: Path, de
     first = settled(fresh.pair, sides[0], sides[1], "token", HIGH)
     if not first.tested:
         assert first.neurons["q_value"].is_null().all()
-        assert (
-            first.neurons["shown"]
-            .cast(pl.String)
-            .equals(first.neurons["state"].cast(pl.String), null_equal=True)
-        )
+        assert set(first.neurons["shown"]) == {"untested"}
+        assert first.pending
         until(fresh.doing, "work")
         assert fresh.doing()[0].startswith(f"testing start against {BEFORE}, layer {HIGH}")
     before = fresh.version

@@ -64,6 +64,18 @@ def gone(pid: int) -> bool:
     return False
 
 
+def test_a_process_imports_nothing_from_the_working_folder(
+    process: Process, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("polars", "json", "numpy", "pkgutil"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    # Python takes an empty entry for the working folder.
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", "") + os.pathsep)
+    done(process, request(folders[0].resolve(), tmp_path, "a"))
+    assert not (tmp_path / "imported").exists()
+
+
 def test_what_is_asked_for_is_made_and_counted(process: Process, folders: list[Path], tmp_path: Path) -> None:
     wanted = request(folders[0], tmp_path, "a")
     with pytest.raises(NotReady, match="reading a"):

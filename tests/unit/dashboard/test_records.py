@@ -89,7 +89,7 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
 @pytest.mark.parametrize(
     ("neuron", "state", "words"),
     [
-        (GONE, "avoided", f"nothing in {visible(AFTER)}. Avoided more than chance"),
+        (GONE, "avoided", f"nothing in {visible(AFTER)}. Avoided: significant at 5% FDR"),
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
         (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {visible(AFTER)}."),
         (RARE, "unsure", "Prefers 1 token"),
@@ -241,7 +241,7 @@ def test_a_level_that_was_chosen_decides_what_is_sure(
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
         sentence = settled(record, of(view, LOW, 0), asked)["sentence"]
-        assert ("no more than chance (q" in sentence) == (q_value > level)
+        assert ("not significant at" in sentence) == (q_value > level)
 
 
 def test_what_cannot_be_compared_is_still_told(desk: Desk, view: View) -> None:

@@ -68,9 +68,11 @@ def test_by_change_what_is_sure_comes_first(falling: bool, desk: Desk, view: Vie
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         sure = (row["q_value"] or 9) <= level if row["q_value"] is not None else False
         sure = sure or row["confident_state"] in ("avoided", "gained")
-        change = row["signal"] if row["signal"] is not None else row["hellinger"]
-        moved = 0 if change is None else -change if falling else change
-        return (not sure, change is None, moved, -row["mass_after"], row["place"])
+        changes = []
+        for name in ("z_score", "hellinger"):
+            change = row[name]
+            changes += [change is None, 0 if change is None else -change if falling else change]
+        return (not sure, *changes, -max(row["mass_before"], row["mass_after"]), row["place"])
 
     found = ordered(view.but(falling=falling), desk)
     assert found == sorted(found, key=key)
@@ -93,7 +95,10 @@ def test_rows_are_what_the_scene_holds(desk: Desk, view: View) -> None:
         for name in ("place", "layer", "neuron", "shown", "length_before", "length_after"):
             assert row[name] == expected[name]
         assert row["beyond_after"] == expected["beyond_after"]
-        for name in ("mass_after", "hellinger", "hellinger_corrected", "hellinger_corrected_low", "q_value"):
+        for name in (
+            *("mass_after", "hellinger", "hellinger_corrected", "hellinger_corrected_low"),
+            *("z_score", "q_value"),
+        ):
             assert row[name] == (None if expected[name] is None else pytest.approx(expected[name], rel=1e-3))
 
 

@@ -52,14 +52,15 @@ def test_the_headline_counts_states_whatever_the_filters(desk: Desk, view: View)
     rows = scene.pair.neurons
     text = plain(headline(scene))
     for state in ("shared", "avoided", "gained", "unsure", "unpreferred"):
-        assert f"{state} {rows.filter(pl.col('shown').cast(pl.String) == state).height}" in text
-    changed = rows.filter(pl.col("q_value") <= 0.05).height
-    assert f"changed, of {rows['q_value'].count()} tested {changed}" in text
+        label = f"{state}, significant" if state in ("avoided", "gained") else state
+        assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
+    changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
+    assert f"changed significantly, of {tested} {changed}" in text
     assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
     mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
     assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
-    assert "stay preferred from unsup to" in text
-    assert "still to be tested" not in text
+    assert "are in use in both unsup and" in text
+    assert "not yet tested" not in text
     assert f"layer {HIGH}" in plain(headline(Scene.of(view.but(layer=HIGH), desk)))
 
 
@@ -107,7 +108,7 @@ def test_sources_tell_the_choices_and_where_results_lie(desk: Desk, folders: lis
     text = plain(sources(desk))
     assert all(str(folder) in text for folder in folders)
     assert f"Results are kept in {cache}." in text
-    assert "Weight mean; changes are called at 5 % false discoveries, with up to 200 permutations" in text
+    assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
     assert f"{visible(LOW)} and 1 more 21" in text
 
 

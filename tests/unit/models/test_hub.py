@@ -87,7 +87,7 @@ def direct(
                 chosen = [int(value.argmax())] if selection == "max-1" else range(len(value))
                 for neuron in chosen:
                     if value[neuron] > 0:
-                        found[layer][fold_of(document.id), neuron, feature].append(float(value[neuron]))
+                        found[layer][fold_of(document), neuron, feature].append(float(value[neuron]))
     return found
 
 
@@ -298,6 +298,28 @@ def test_nothing_but_safetensors_and_known_code_is_read(folders: dict[str, Path]
     with pytest.raises(SnapshotError):
         load_model(remote)
     assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_a_model_is_refused_without_asking(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = tmp_path / "remote"
+    shutil.copytree(folders["bert"], remote)
+    content = json.loads((remote / "config.json").read_text())
+    own = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModel": "mine.Mine"}}
+    (remote / "config.json").write_text(json.dumps(content | own))
+    (remote / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+
+    def asked(*prompt: object) -> str:
+        (tmp_path / "asked").touch()
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
+    with pytest.raises(SnapshotError) as caught:
+        load_model(remote)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "asked").exists()
 
 
 def test_what_is_no_model_is_told_in_one_line(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from tests.unit.models.builders import CELLS, small, words
 from txray.errors import SnapshotError, UsageError
@@ -201,3 +202,61 @@ def test_refuses_descriptions_that_make_no_sense(
 def test_refuses_json_that_is_no_object(saved: Path, content: str) -> None:
     (saved / "model.json").write_text(content)
     refused(saved, "model.json: damaged: holds no JSON object")
+
+
+def pruned(model: RecurrentModel) -> nn.Module:
+    return prune.l1_unstructured(model.rnn, "weight_hh_l0", amount=0.5)
+
+
+def parametrized(model: RecurrentModel) -> nn.Module:
+    return parametrize.register_parametrization(model.embedding, "weight", nn.Identity())
+
+
+def normed(model: RecurrentModel) -> nn.Module:
+    return nn.utils.parametrizations.weight_norm(model.embedding)
+
+
+def larger(model: RecurrentModel) -> None:
+    model.embedding = nn.Embedding(len(model.vocabulary) + 1, model.config.embedding)
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        (pruned, "prune.remove"),
+        (parametrized, "remove_parametrizations"),
+        (normed, "remove_parametrizations"),
+        (larger, "as txray makes it"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_written(change: Any, remedy: str, tmp_path: Path) -> None:
+    model = small("lstm")
+    save_model(model, tmp_path / "s", epoch=1)
+    change(model)
+    with pytest.raises(UsageError, match=rf"weight.*{remedy}"):
+        save_model(model, tmp_path / "s", epoch=2)
+    assert snapshot_facts(tmp_path / "s") == {"epoch": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s"]
+
+
+def test_the_remedies_help(tmp_path: Path) -> None:
+    model = small("lstm")
+    pruned(model)
+    parametrized(model)
+    zeros = (model.rnn.weight_hh_l0 == 0).sum()
+    prune.remove(model.rnn, "weight_hh_l0")
+    parametrize.remove_parametrizations(model.embedding, "weight")
+    save_model(model, tmp_path / "s")
+    loaded = load_model(tmp_path / "s")
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    assert (loaded.rnn.weight_hh_l0 == 0).sum() == zeros > 0
+
+
+def test_number_types_come_back(tmp_path: Path) -> None:
+    model = small("gru", tied=True, embedding=7).to(torch.bfloat16)
+    save_model(model, tmp_path / "s")
+    loaded = load_model(tmp_path / "s")
+    assert_same(model, loaded)
+    assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
+    assert loaded.decoder.weight is loaded.embedding.weight

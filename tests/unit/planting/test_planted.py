@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from txray import Corpus, Document, Planted, collect, demo_corpus, planted
-from txray.capture.fingerprint import model_fingerprint
 from txray.errors import UsageError
+from txray.models.fingerprint import model_fingerprint
 from txray.planting import GROUPS
 from txray.preferences import Stage
 

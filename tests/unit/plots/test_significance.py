@@ -1,4 +1,4 @@
-"""What figures add where it is known what is more than chance."""
+"""Figures of tested comparisons, and of untested ones beside them."""
 
 from __future__ import annotations
 
@@ -104,10 +104,11 @@ def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
 def test_states_tell_unsure_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
     summary = pair[0].summary
     found = {trace.name.split(" (")[0]: trace.x[0] for trace in plots.states(pair[0]).data}
-    wanted = {"shared": summary["shared"], "avoided": summary["confident_avoided"]}
-    wanted |= {"gained": summary["confident_gained"], "unsure": summary["unsure"]}
+    wanted = {"shared": summary["shared"], "avoided, significant": summary["confident_avoided"]}
+    wanted |= {"gained, significant": summary["confident_gained"], "unsure": summary["unsure"]}
     for state, number in wanted.items():
         assert found.get(state, 0) == pytest.approx(100 * number / 40), state
+    assert "avoided, observed" not in found
     assert sum(found.values()) == pytest.approx(100)
     assert "unsure" not in {trace.name.split(" (")[0] for trace in plots.states(pair[1]).data}
 
@@ -135,9 +136,8 @@ def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     title = title_of(plots.gained_table(comparison, 3))
     mass = comparison.neurons.filter((pl.col("state") == "gained") & ~doubtful)["mass_after"].sum()
     share = 100 * mass / comparison.neurons["mass_after"].sum()
-    assert title.startswith("4 of 40 neurons are gained significantly in b (5% FDR)")
+    assert numbers_in(title)[:4] == [6, 40, 4, 5]
     assert float(re.findall(r"with ([\d.]+) %", title)[0]) == pytest.approx(share, abs=0.05)
-    assert title.endswith("2 more undecided")
     untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
     assert untested["confident"].is_null().all()
 
@@ -152,7 +152,7 @@ def test_neurons_are_ranked_by_what_is_sure(
     heads = [note.text for note in figure.layout.annotations if "neuron" in note.text][:6]
     drawn = [int(numbers_in(head.split("neuron")[1])[0]) for head in heads]
     rows = {
-        row["neuron"]: (row["q_value"] <= 0.05, row["signal"])
+        row["neuron"]: (row["q_value"] <= 0.05, row["z_score"] if most else row["signal"])
         for row in comparison.neurons.filter(pl.col("state") == "shared").iter_rows(named=True)
         if row["signal"] is not None
     }
@@ -166,5 +166,36 @@ def test_neurons_are_ranked_by_what_is_sure(
     values = [sizes[neuron]["hellinger_corrected"] for neuron in drawn]
     significant_ones = sum(rows[n][0] for n in drawn)
     assert numbers_in(title_of(figure)) == [
-        *(6, round(min(values), 2), round(max(values), 2), significant_ones, 5)
+        *(6, round(min(values), 2), round(max(values), 2)),
+        *((significant_ones,) if significant_ones else ()),
+        5,
     ]
+
+
+def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:
+    a, b = text.stage("a", seed=0, silent=[0, 1])[0], text.stage("b", seed=1, silent=[1, 2, 3, 4])[0]
+    figure = plots.states(significant(a, b), compare(a, b))
+    bars = {trace.name.split(" (")[0]: list(trace.x) for trace in figure.data}
+    assert bars["avoided, observed"] == pytest.approx([0, 100 * 3 / 40])
+    assert bars["gained, observed"] == pytest.approx([0, 100 * 1 / 40])
+    assert bars["avoided, significant"][1] == bars["gained, significant"][1] == 0
+    # Overlaid, because otherwise the stripes replace the colour, and the bar is white.
+    hatched = [trace.name.split(" (")[0] for trace in figure.data if trace.marker.pattern.shape]
+    assert hatched == ["avoided, observed", "gained, observed"]
+    assert {trace.marker.pattern.fillmode for trace in figure.data} == {"overlay"}
+    assert sum(x[0] for x in bars.values()) == pytest.approx(100) == sum(x[1] for x in bars.values())
+
+
+def test_figures_of_untested_comparisons_say_so(text: Text) -> None:
+    a, b = (text.stage(name, seed=seed, silent=[seed]) for seed, name in enumerate("ab"))
+    tokens, tags = compare(a[0], b[0]), compare(a[1], b[1])
+    figures = [
+        plots.states(tokens),
+        plots.hellinger_length(tokens),
+        plots.gained_table(tokens),
+        plots.most_changed_neurons(tokens, pos=tags, token_tags=text.tag_of, k=2, min_wins=1),
+    ]
+    for figure in figures:
+        assert "observed, not tested" in title_of(figure)
+        assert "significant" not in title_of(figure)
+    assert all(trace.name.split(" (")[0].endswith(", observed") for trace in figures[1].data)

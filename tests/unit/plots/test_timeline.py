@@ -96,9 +96,7 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
         traces["distance to the last stage"].y[:-1], last["hellinger_corrected"].to_numpy()
     )
     np.testing.assert_allclose(traces["changed, %"].y[1:], 100 * steps["changed_share"].to_numpy())
-    np.testing.assert_array_equal(
-        traces["gained with confidence"].y[1:], steps["confident_gained"].to_numpy()
-    )
+    np.testing.assert_array_equal(traces["gained, significant"].y[1:], steps["confident_gained"].to_numpy())
 
 
 def test_the_title_tells_the_correlation(line: Timeline) -> None:

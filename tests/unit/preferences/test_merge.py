@@ -21,7 +21,10 @@ from txray.preferences import Stage, load_stage, merge_stages
 
 LINEAR = "encoder.layers.0.linear1"
 
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
+    pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning"),
+]
 
 
 def whole_and_shards(of: int, n: int = 40, **options: Any) -> tuple[Stage, list[Stage]]:

@@ -172,7 +172,7 @@ def test_whether_one_neuron_wins_most_is_looked_at_anew(tmp_path: Path) -> None:
     corpus = corpus_of(made)
     asked: dict[str, Any] = {"layers": ["embedding"], "name": "s"}
     whole = collect(model, corpus, **asked)
-    only_mills = corpus_of([Document(f"m{i}", ("mill",)) for i in range(9)])
+    only_mills = corpus_of([Document(f"m{i}", ("mill",) * (1 + i)) for i in range(9)])
     of_mills = collect(model, only_mills, **asked)
     assert len(of_mills.manifest["warnings"]) == 1
     assert whole.manifest["warnings"] == []

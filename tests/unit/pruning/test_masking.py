@@ -333,7 +333,7 @@ def test_packed_and_time_first_layers_are_masked_inside(model: TextModel) -> Non
     with masked(model, Mask(layer, [2, 8])):
         model.forward(model.module, ids, mask)
     handle.remove()
-    output = seen[0]
+    output = seen[-1]  # behind those of the dry runs
     if isinstance(output, nn.utils.rnn.PackedSequence):
         output = nn.utils.rnn.pad_packed_sequence(output)[0]
     np.testing.assert_allclose(output.detach().numpy(), wanted.transpose(1, 0, 2), atol=1e-6)
@@ -437,3 +437,62 @@ def test_words_in_pieces_change_nothing_about_masks() -> None:
     assert Target.of(model, "conv").n_neurons == 7
     with pytest.raises(UnknownNameError, match="unknown layer ''"):
         Target.of(model, "")
+
+
+class SharedLayers(nn.Module):
+    """A linear layer under two names, a recurrent layer that runs twice, and a layer that runs once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru, self.out = (
+            nn.Embedding(40, 6),
+            nn.GRU(6, 6, batch_first=True),
+            nn.Linear(6, 4),
+        )
+        self.first = nn.Linear(6, 6)
+        self.second = self.first
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.second(self.first(self.embedding(ids)))
+        result: Tensor = self.out(self.gru(self.gru(hidden)[0])[0])
+        return result
+
+
+@pytest.mark.parametrize("layer", ["first", "second", "gru", "first:call=0", "gru:call=1"])
+def test_a_module_that_runs_several_times_has_no_mask(layer: str) -> None:
+    model = TextModel(seeded(SharedLayers), word_ids)
+    with (
+        pytest.raises(UsageError, match="its module runs 2 times .* a mask would act on every call"),
+        masked(model, Mask(layer, [1])),
+    ):
+        pass
+
+
+def test_masks_are_of_outputs_and_take_the_names_that_stages_have() -> None:
+    model = TextModel(seeded(SharedLayers), word_ids)
+    ids = torch.arange(12).reshape(2, 6)
+    wanted = model.module(ids)
+    wanted[..., 2] = 0
+    for layer in ("out", "out:call=0", "out:call=-1"):
+        with masked(model, Mask(layer, [2])):
+            assert torch.equal(model.module(ids), wanted)
+    with pytest.raises(UsageError, match="not of its input"), masked(model, Mask("out:input", [2])):
+        pass
+
+
+def test_filters_of_two_dimensions_are_masked() -> None:
+    class Kim(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.conv = nn.Embedding(40, 6), nn.Conv2d(1, 4, (3, 6), padding=(1, 0))
+
+        def forward(self, ids: Tensor) -> Tensor:
+            result: Tensor = self.conv(self.embedding(ids).unsqueeze(1))
+            return result
+
+    model = TextModel(seeded(Kim), word_ids)
+    ids = torch.arange(12).reshape(2, 6)
+    wanted = model.module(ids)
+    wanted[:, [1, 3]] = 0
+    with masked(model, Mask("conv", [1, 3])):
+        assert torch.equal(model.module(ids), wanted)

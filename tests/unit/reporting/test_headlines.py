@@ -12,7 +12,7 @@ import polars as pl
 from tests.unit.reporting.builders import stage_of, vocabulary
 from txray.preferences import Preferences
 from txray.reporting.headlines import headline
-from txray.transfer import compare, with_significance
+from txray.transfer import CONFIDENT_STATES, compare, with_significance
 
 
 def words_of(html: str) -> str:
@@ -38,31 +38,37 @@ def test_numbers_are_those_of_the_neurons() -> None:
     was, now = first.lengths(), second.lengths()
     shared = (was > 0) & (now > 0)
     assert f"{shared.sum()} shared" in re.sub(r"(shared) (\d+)", r"\2 \1", text)
-    for state, number in (("avoided", 6), ("gained", 2), ("unpreferred", 1)):
+    for state, number in (("avoided, observed", 6), ("gained, observed", 2), ("unpreferred", 1)):
         assert f"{state} {number} " in text
     change = now[shared].sum() / was[shared].sum() - 1
     assert change < 0
     assert f"tokens per shared neuron −{round(-100 * change)} %" in text
     assert f"{np.mean(was[shared]):.1f} tokens on average before and {np.mean(now[shared]):.1f} after" in text
-    assert "55 % of 20 neurons stay preferred from unsup to sup" in text
+    assert "11 of 20 neurons are in use in both unsup and sup" in text
+    assert "Observed, not tested" in text
     assert f"held by {half(first)} neurons before and by {half(second)} after" in text
 
 
-def test_a_tested_comparison_tells_what_is_more_than_chance() -> None:
+def test_a_tested_comparison_tells_what_is_significant() -> None:
     words = vocabulary(60)
     before = stage_of("unsup", words, silent=range(3), seed=1)
     after = stage_of("sup", words, silent=range(2, 9), n_words=700, seed=2)
     found = with_significance(compare(before, after), permutations=500)
-    # As if one of the six avoided ones were in doubt.
-    doubt = {"confident_avoided": found.summary["avoided"] - 1, "unsure": 1}
-    comparison = replace(found, summary={**found.summary, **doubt})
-    text, summary = words_of(headline(comparison)), comparison.summary
-    assert f"{summary['changed']} of {summary['tested']} tested neurons changed what they prefer" in text
-    assert (
-        f"{summary['confident_avoided']} of 6 avoided and {summary['confident_gained']} of 2 gained" in text
+    # As if one of the six avoided ones were in doubt, and the others were not.
+    avoided = found.neurons.filter(pl.col("state") == "avoided")["neuron"]
+    doubtful, sure = pl.col("neuron") == avoided[0], pl.col("neuron").is_in(avoided[1:].implode())
+    states = pl.when(doubtful).then(pl.lit("unsure")).when(sure).then(pl.lit("avoided"))
+    kept = pl.col("confident_state").cast(pl.String)
+    neurons = found.neurons.with_columns(
+        confident_state=states.otherwise(kept).cast(pl.Enum(CONFIDENT_STATES))
     )
-    assert " avoided 5 " in text
-    assert " unsure 1 " in text
+    comparison = replace(found, neurons=neurons)
+    text, summary = words_of(headline(comparison)), comparison.summary
+    assert f"{summary['changed']} of {summary['tested']} tested shared neurons changed significantly" in text
+    assert "(5% FDR); 6 avoided, 5 of them significant; 2 gained, " in text
+    assert " avoided, significant 5 " in text
+    unsure = 1 + (neurons["state"] == "gained").sum() - summary["confident_gained"]
+    assert f" unsure {unsure} " in text
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
     assert f"prefers {lengths[0]:.1f} tokens before and {lengths[1]:.1f} after" in text
@@ -77,7 +83,7 @@ def test_a_tested_comparison_tells_what_is_more_than_chance() -> None:
         in (re.sub(r"(\d)\.\d %", r"\1 %", text))
     )
     untested = words_of(headline(compare(before, after)))
-    assert "tested" not in untested
+    assert "significant" not in untested
     assert f"mean Hellinger distance {plain:.2f}" in untested
     assert "if nothing had changed" not in untested
 
@@ -88,7 +94,7 @@ def test_nothing_shared_is_said_plainly() -> None:
         stage_of("a", words, silent=range(10)), stage_of("b", words, silent=range(10, 20), seed=1)
     )
     text = words_of(headline(comparison))
-    assert "None of 20 neurons is preferred in both a and b." in text
+    assert "none of 20 neurons is in use in both a and b" in text
     assert "mean Hellinger" not in text
     assert "None neurons" not in text
 

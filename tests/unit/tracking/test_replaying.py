@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 
 from tests.unit.models.hub_folders import folder_of
 from tests.unit.tracking.builders import FAST, Remembering, probe, same, untrained
+from txray.capture import Selection, collect
 from txray.errors import SnapshotError, UnknownNameError, UsageError
-from txray.models import save_model
+from txray.models import TextModel, save_model
+from txray.preferences import load_stage
 from txray.tracking import Probe, find_checkpoints, replay
 from txray.tracking import probe as probes
 
@@ -143,10 +146,89 @@ class Evil:
 def test_checkpoints_of_lightning_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "global_step": 1, "own": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(SnapshotError, match="could run code") as caught:
+    with pytest.raises(SnapshotError, match=r"posix\.system.*could run code") as caught:
         find_checkpoints([tmp_path / "evil.ckpt"], base=untrained)
     assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
     assert not (tmp_path / "hacked").exists()
+
+
+class Table(dict[str, int]):
+    """What a checkpoint of anybody's may hold."""
+
+    ran = False
+
+    def __new__(cls) -> Table:
+        cls.ran = True
+        return super().__new__(cls)
+
+
+def of_lightning(file: Path, step: int, **more: Any) -> None:
+    weights = {f"model.{name}": value + step / 100 for name, value in untrained().state_dict().items()}
+    torch.save({"state_dict": weights, "global_step": step, "epoch": step, **more}, file)
+
+
+def test_hyperparameters_of_any_class_are_not_read_and_run_nothing(tmp_path: Path) -> None:
+    options = {"root": Path("data"), "nested": [Selection.parse("max-5"), {"shape": torch.Size([3])}]}
+    for step in (1, 2):
+        of_lightning(tmp_path / f"{step}.ckpt", step, hyper_parameters=options)
+    _, found = find_checkpoints([tmp_path], base=untrained)
+    assert [each.number for each in found] == [1, 2]
+    weights = found[1].load().state_dict()
+    for name, value in untrained().state_dict().items():
+        assert torch.equal(weights[name], value + 0.02), name
+
+
+def test_what_cannot_be_passed_over_is_named_and_the_advice_helps(tmp_path: Path) -> None:
+    options = {"table": Table()}
+    options["table"]["a"] = 1
+    of_lightning(tmp_path / "1.ckpt", 1, hyper_parameters=options)
+    Table.ran = False
+    with pytest.raises(SnapshotError, match=r"test_replaying\.Table.*state_dict, global_step and epoch"):
+        find_checkpoints([tmp_path], base=untrained)
+    assert not Table.ran
+    content = torch.load(tmp_path / "1.ckpt", weights_only=False)
+    torch.save({name: content[name] for name in ("state_dict", "global_step", "epoch")}, tmp_path / "1.ckpt")
+    assert len(find_checkpoints([tmp_path], base=untrained)[1]) == 1
+
+
+def test_a_copy_of_the_last_checkpoint_is_no_second_step(tmp_path: Path) -> None:
+    for name, step in (("epoch=0-step=1.ckpt", 1), ("epoch=1-step=2.ckpt", 2), ("last.ckpt", 2)):
+        of_lightning(tmp_path / name, step)
+    _, found = find_checkpoints([tmp_path], base=untrained)
+    assert [each.path.name for each in found] == ["epoch=0-step=1.ckpt", "epoch=1-step=2.ckpt"]
+    of_lightning(tmp_path / "last.ckpt", 3)
+    assert [each.number for each in find_checkpoints([tmp_path], base=untrained)[1]] == [1, 2, 3]
+    of_lightning(tmp_path / "other.ckpt", 2)
+    with pytest.raises(UsageError, match="are both step 2"):
+        find_checkpoints([tmp_path], base=untrained)
+
+
+def test_another_base_is_measured_anew(tmp_path: Path) -> None:
+    for step in (1, 2):
+        of_lightning(tmp_path / f"{step}.ckpt", step)
+
+    vocabulary = untrained().vocabulary
+
+    def base(shift: int) -> Callable[[], TextModel]:
+        def encode(words: Sequence[str]) -> list[int]:
+            return [(i + shift) % len(vocabulary) for i in vocabulary.encode(words)]
+
+        return lambda: TextModel(
+            untrained(),
+            encode,
+            lambda module, ids, mask: module.hidden_states(ids),  # type: ignore[operator]
+        )
+
+    out = tmp_path / "out"
+    for shift in (0, 0, 1):
+        before = times(out)
+        replay([tmp_path], probe(), out, base=base(shift), **FAST)
+        assert (times(out) == before) is (shift == 0 and before != {})
+        latest = find_checkpoints([tmp_path], base=base(shift))[1][-1].load()
+        fresh = collect(latest, probe().text, ["rnn"], name="step-000002")
+        stored = load_stage(out / "stages" / "step-000002")
+        assert stored.preferences().table().equals(fresh.preferences().table())
 
 
 @pytest.mark.parametrize(

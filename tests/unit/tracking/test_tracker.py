@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 import txray
 from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
 from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
+from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
 from txray.transfer import change_measures, stage_measures
 
@@ -453,3 +455,22 @@ def test_an_error_that_cannot_say_what_it_is_ends_no_training(tmp_path: Path) ->
     tracker.begin(loop.model)
     with pytest.warns(TrackingWarning, match="no look at step 1: Mute: Mute; training goes on"):
         tracker.step(loop.model)
+
+
+def test_a_model_that_reads_otherwise_does_not_mix_with_the_first(tmp_path: Path) -> None:
+    model = untrained()
+
+    def reading(shift: int) -> TextModel:
+        size = len(model.vocabulary)
+        return TextModel(
+            model,
+            lambda words: [(i + shift) % size for i in model.vocabulary.encode(words)],
+            lambda module, ids, mask: module.hidden_states(ids),  # type: ignore[operator]
+        )
+
+    Tracker(probe(), tmp_path / "run", **FAST).begin(reading(0))
+    Tracker(probe(), tmp_path / "run", **FAST).begin(reading(0))
+    with pytest.raises(UsageError, match="other code, such as another encode"):
+        Tracker(probe(), tmp_path / "run", **FAST).begin(reading(1))
+    with pytest.raises(UsageError, match="exemplars=8, asked for is exemplars=3"):
+        Tracker(replace(probe(), exemplars=3), tmp_path / "run", **FAST)

@@ -14,9 +14,9 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError, UsageError
 from txray.models import SentimentClassifier, classifier, load_model
+from txray.models.fingerprint import model_fingerprint
 from txray.training import TrainingRun, train_classifier
 from txray.training.classifier import _ClassifierLearner
-from txray.training.learner import fingerprint_of
 from txray.training.reviews import Reviews
 
 TRAIN, VALIDATION, TEST = (
@@ -106,7 +106,7 @@ def test_curves_and_snapshots_cover_every_epoch_and_split(finished: TrainingRun)
         (epoch, split) for epoch in range(7) for split in ("train", "validation", "test")
     ]
     assert sorted(finished.snapshots) == list(range(7))
-    assert fingerprint_of(load_model(finished.snapshots[0])) == fingerprint_of(start())
+    assert model_fingerprint(load_model(finished.snapshots[0])) == model_fingerprint(start())
 
 
 def test_learns_to_tell_praise_from_blame(finished: TrainingRun) -> None:
@@ -238,9 +238,9 @@ def test_patience_stops(tmp_path: Path) -> None:
 
 def test_leaves_model_and_random_state_alone(tmp_path: Path) -> None:
     given = start()
-    before, state = fingerprint_of(given), torch.get_rng_state()
+    before, state = model_fingerprint(given), torch.get_rng_state()
     train_classifier(given, TRAIN, VALIDATION, folder=tmp_path / "run", epochs=1, device="cpu")
-    assert fingerprint_of(given) == before
+    assert model_fingerprint(given) == before
     assert all(parameter.requires_grad for parameter in given.parameters())
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -16,9 +16,9 @@ from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import SnapshotError, TxrayError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, load_model, snapshot_facts
+from txray.models.fingerprint import model_fingerprint
 from txray.training import TrainingRun, language_model_loss, load_run, train_language_model
 from txray.training.language_model import _LanguageModelLearner
-from txray.training.learner import fingerprint_of
 from txray.training.stream import TokenStream
 
 TRAIN, VALIDATION, TEST = ring("train", 60, 0), ring("validation", 8, 1), ring("test", 8, 2)
@@ -69,13 +69,13 @@ def test_curves_and_snapshots_cover_every_epoch_and_split(finished: TrainingRun)
     }
     for epoch, path in finished.snapshots.items():
         assert snapshot_facts(path)["epoch"] == epoch
-    prints = {fingerprint_of(load_model(path)) for path in finished.snapshots.values()}
+    prints = {model_fingerprint(load_model(path)) for path in finished.snapshots.values()}
     assert len(prints) == 9
     assert pl.read_parquet(finished.folder / "curves.parquet").equals(finished.curves)
 
 
 def test_epoch_0_is_the_untrained_model(finished: TrainingRun) -> None:
-    assert fingerprint_of(load_model(finished.snapshots[0])) == fingerprint_of(model())
+    assert model_fingerprint(load_model(finished.snapshots[0])) == model_fingerprint(model())
 
 
 @pytest.mark.parametrize("epoch", [0, 4])
@@ -256,7 +256,9 @@ def test_same_seed_same_bytes_other_seed_other_weights(tmp_path: Path, finished:
     one, other = train(tmp_path / "one"), train(tmp_path / "other", seed=1)
     for epoch in range(4):
         assert bytes_of(one.snapshots[epoch]) == bytes_of(finished.snapshots[epoch])
-    assert fingerprint_of(load_model(one.snapshots[1])) != fingerprint_of(load_model(other.snapshots[1]))
+    assert model_fingerprint(load_model(one.snapshots[1])) != model_fingerprint(
+        load_model(other.snapshots[1])
+    )
 
 
 def test_leaves_model_random_state_and_other_folders_alone(
@@ -265,9 +267,9 @@ def test_leaves_model_random_state_and_other_folders_alone(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     start = model()
-    before, state = fingerprint_of(start), torch.get_rng_state()
+    before, state = model_fingerprint(start), torch.get_rng_state()
     train_language_model(start, TRAIN, VALIDATION, folder=tmp_path / "run", epochs=1, device="cpu")
-    assert fingerprint_of(start) == before
+    assert model_fingerprint(start) == before
     assert not start.training
     assert torch.equal(torch.get_rng_state(), state)
     assert list((tmp_path / "here").iterdir()) == []

@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import Any
 
 from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readable
-from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UsageError
 from txray.extras import package
+from txray.identity import derived, tensor_bytes
 
 _MOST_WORDS = 2_000
 """Words that are tagged at once."""
@@ -64,9 +64,8 @@ class FlairAnnotator:
         model = self._tagger
         digest = sha256()
         for name, values in sorted(model.state_dict().items()):
-            array = values.detach().cpu().contiguous()
-            digest.update(repr((name, str(array.dtype), tuple(array.shape))).encode())
-            digest.update(array.flatten().view(package("torch", "annotators.flair").uint8).numpy())
+            digest.update(name.encode("utf-8", "surrogatepass"))
+            digest.update(tensor_bytes(values))
         labels = getattr(model, "label_dictionary", None)
         return derived(
             "flair",

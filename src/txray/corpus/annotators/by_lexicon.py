@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from txray.corpus.annotators.annotator import OUTSIDE, as_label
-from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.corpus.sources import file_source
 from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.identity import derived
 
 _BETWEEN = "|"
 _HEADER = "%"

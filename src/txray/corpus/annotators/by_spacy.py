@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
-from txray.corpus.corpus import derived
 from txray.corpus.document import Document
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError, in_one_line
 from txray.extras import package
+from txray.identity import derived, identity_of
 
 _ATTRIBUTES = {
     "pos": "tag_",
@@ -94,17 +95,14 @@ class SpacyAnnotator:
     def fingerprint(self) -> str:
         """Hash of column, version of spaCy, components with their settings, weights and rules, and vectors.
 
-        Of a component that cannot be saved (a mere function) only the name is known.
+        A component that cannot be saved (a mere function) counts as `txray.identity` describes it.
         """
         nlp = self._nlp
-        components = [
-            (name, sha256(pipe.to_bytes(exclude=["vocab"])).hexdigest() if hasattr(pipe, "to_bytes") else "")
-            for name, pipe in nlp.pipeline
-        ]
+        components = [(name, _identity(pipe)) for name, pipe in nlp.pipeline]
         # Without the strings of the vocabulary, which grow while text is read.
         vocabulary = nlp.vocab.vectors.to_bytes(exclude=["strings"]) + nlp.vocab.lookups.to_bytes()
         shared = sha256(vocabulary).hexdigest()
-        return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), components, shared)
+        return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), shared, *chain(*components))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
         """Values of the words."""
@@ -137,11 +135,17 @@ class SpacyAnnotator:
         return list(map(as_label, values))
 
 
+def _identity(component: Any) -> str:
+    if hasattr(component, "to_bytes"):
+        return sha256(component.to_bytes(exclude=["vocab"])).hexdigest()
+    return identity_of(component)
+
+
 def _loaded(nlp: str | Path) -> Any:
     try:
         return package("spacy", "annotators.spacy").load(nlp)
     except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise UsageError(
             f"spaCy pipeline '{nlp}': cannot be loaded ({reason[:200]}); install it, or name its folder"
         ) from error

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
-from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
 from txray.extras import package
 from txray.files import sha256_of
+from txray.identity import derived, identity_of
 
 _ATTRIBUTES = {"pos": "xpos", "upos": "upos", "lemma": "lemma", "feats": "feats", "deprel": "deprel"}
 _PROCESSORS = {
@@ -83,16 +84,16 @@ class StanzaAnnotator:
     def fingerprint(self) -> str:
         """Hash of column, version of Stanza, language, processors, and the files they were loaded from.
 
-        Of a processor that names no file only the class is known.
+        A processor that names no file counts as `txray.identity` describes it.
         """
         processors = [
-            (name, type(processor).__name__, [sha256_of(file) for file in _files_of(processor)])
+            (name, type(processor).__name__, *_identity(processor))
             for name, processor in self._pipeline.processors.items()
             if name in self._processors
         ]
         language = getattr(self._pipeline, "lang", None)
         library = package("stanza", "annotators.stanza").__version__
-        return derived("stanza", self.name, library, language, processors)
+        return derived("stanza", self.name, library, language, *chain(*processors))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
         """Values of the words."""
@@ -139,6 +140,10 @@ def _entity(value: str | None) -> str:
     """`B-PER` and the like without the place in the entity."""
     place, dash, kind = (value or OUTSIDE).partition("-")
     return as_label(kind) if dash and place in ("B", "I", "E", "S") else as_label(value or OUTSIDE)
+
+
+def _identity(processor: Any) -> list[str]:
+    return [sha256_of(file) for file in _files_of(processor)] or [identity_of(processor)]
 
 
 def _files_of(processor: Any) -> list[Path]:

@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from txray.corpus.annotators.annotator import OUTSIDE, as_label
-from txray.corpus.corpus import derived
 from txray.corpus.document import Document
 from txray.errors import UsageError
+from txray.identity import derived, identity_of
 
 
-def words(function: Callable[[str], Any], name: str) -> Words:
+def words(function: Callable[[str], Any], name: str, *, version: str | None = None) -> Words:
     """Annotate each word by a function of it, e.g. `words(str.isupper, "upper")` or `words(clusters.get, "cluster")`.
 
     Args:
         function: pure; gives a string, a whole number, True or False for a word as written, or None, which becomes
             `O`. White space inside a string becomes `␣`, the empty string `_`.
-        name: of the annotation. The fingerprint is of this name and, where Python knows it, of the function's source,
-            so a function that depends on anything else (a dictionary, a file) needs another name when that changes.
+        name: of the annotation.
+        version: says what the function is, instead of what `txray.identity` finds out about it: its code and the values
+            that it uses. Needed only for a cache of a function that uses what has no describable state, such as an open
+            connection; change it whenever the function gives other values.
 
     Raises:
-        UsageError: no function or no name; while reading: the function gave something else.
+        UsageError: no function, no name, or no version; while reading: the function gave something else.
     """
-    return Words(function, name)
+    return Words(function, name, version)
 
 
 class Words:
     """See `words`."""
 
-    def __init__(self, function: Callable[[str], Any], name: str) -> None:
+    def __init__(self, function: Callable[[str], Any], name: str, version: str | None = None) -> None:
         if not callable(function):
             raise UsageError(f"words: {function!r} cannot be called; give a function of one word")
         if not isinstance(name, str) or not name:
             raise UsageError(f"words: name={name!r}; name the annotation")
+        if version is not None and (not isinstance(version, str) or not version):
+            raise UsageError(f"words: version={version!r}; give a string, such as '2'")
         self.name = name
         self._function = function
+        self._version = version
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of the name and of the source."""
-        return derived("words", self.name, _source(self._function))
+        """Hash of the name, and of the version or of what decides the function's values."""
+        if self._version is not None:
+            return derived("words", self.name, "version", self._version)
+        return derived("words", self.name, identity_of(self._function))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
         """Values of the words."""
@@ -57,11 +64,3 @@ class Words:
                 f"{word[:40]!r}; it must give a string, a whole number or None"
             )
         return as_label(str(value))
-
-
-def _source(function: object) -> str:
-    """What Python knows of a function's source; nothing of what is built in."""
-    try:
-        return inspect.getsource(function)  # type: ignore[arg-type]
-    except (TypeError, OSError):
-        return ""

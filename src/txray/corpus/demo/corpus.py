@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
-from txray.corpus.corpus import Corpus, derived
+from txray.corpus.corpus import Corpus
 from txray.corpus.demo import domains
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError
+from txray.identity import derived
 
 _SPLITS = ("train", "validation", "test")
 

@@ -54,7 +54,7 @@ def split_of_file(path: Path, split: str | None, names: Mapping[str, str]) -> No
     Raises:
         UsageError: the name says nothing of the kind, or the split does not exist.
     """
-    if split is not None and known_split(path, split, names) not in path.name:
+    if split is not None and known_split(path, split, names) not in path.name.lower():
         raise UsageError(f"{path}: a single file, and its name does not say {split!r}; leave split away")
 
 

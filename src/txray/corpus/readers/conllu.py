@@ -20,10 +20,13 @@ SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "valid
 _COLUMNS = 10
 _FORM, _DEPREL = 1, 7
 _ANNOTATIONS = {"lemma": 2, "upos": 3, "pos": 4, "feats": 5, "deprel": _DEPREL}
+_NUMBERED = re.compile(r"(?P<series>.*[^0-9])[0-9]+")
 _NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 
 
-def read_conllu(path: Path, split: str | None = None, *, unit: str = "document") -> Corpus:
+def read_conllu(
+    path: Path, split: str | None = None, *, unit: str = "document", group: str = "newdoc"
+) -> Corpus:
     """CoNLL-U, a file or the folder of a treebank.
 
     Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `feats`
@@ -36,26 +39,34 @@ def read_conllu(path: Path, split: str | None = None, *, unit: str = "document")
         unit: `document`: the sentences after each `# newdoc` are one document, named by its id; a sentence
             before the first of these (in many treebanks: every one) is a document of its own.
             `sentence`: every sentence is, named by its `sent_id`.
+        group: which documents share a fold. `newdoc`: sentences that follow one `# newdoc`, of which only
+            `unit="sentence"` makes documents of their own. `sent_id`: also sentences without a `# newdoc` before them
+            whose `sent_id` differs in its last number alone, as `weblog-0001` and `weblog-0002` do; not for
+            treebanks that number all of their sentences in one series.
 
     Raises:
         CorpusError: nothing readable there; while reading: a line that is no CoNLL-U, with its number.
         UsageError: a split or option that does not exist.
     """
     by_sentence = choice("unit", unit, ("document", "sentence")) == "sentence"
+    by_number = choice("group", group, ("newdoc", "sent_id")) == "sent_id"
     source = _find(path, split).check()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
         held: list[_Sentence] = []
         name: str | None = None
+        shared: str | None = None
         for sentence in _sentences(source):
             if sentence.new_document is not None:
                 if held:
                     yield _document(source, name, held)
                 held, name = [], sentence.new_document
+                shared = name or f"{source.stem}/{sentence.line:06d}"
             if not sentence.rows:
                 skipped["no words"] += 1
             elif by_sentence or name is None:
-                yield _document(source, sentence.name, [sentence])
+                series = _series(sentence.name) if by_number else None
+                yield _document(source, sentence.name, [sentence], shared or series)
             else:
                 held.append(sentence)
         if held:
@@ -64,11 +75,19 @@ def read_conllu(path: Path, split: str | None = None, *, unit: str = "document")
     return Corpus(
         f"conllu/{source.stem}",
         documents,
-        fingerprint=lambda: content_fingerprint("conllu", [source.part()], unit=unit),
+        fingerprint=lambda: content_fingerprint("conllu", [source.part()], unit=unit, group=group),
     )
 
 
-def _document(source: Source, name: str | None, sentences: list[_Sentence]) -> Document:
+def _series(sent_id: str | None) -> str | None:
+    """Return a `sent_id` without the number that ends it; None where it does not end with one."""
+    match = _NUMBERED.fullmatch(sent_id or "")
+    return match["series"] if match else None
+
+
+def _document(
+    source: Source, name: str | None, sentences: list[_Sentence], group: str | None = None
+) -> Document:
     rows = [row for sentence in sentences for row in sentence.rows]
     starts = accumulate((len(sentence.rows) for sentence in sentences[:-1]), initial=0)
     return Document(
@@ -76,6 +95,7 @@ def _document(source: Source, name: str | None, sentences: list[_Sentence]) -> D
         words=tuple(row[_FORM] for row in rows),
         annotations={name: tuple(row[column] for row in rows) for name, column in _ANNOTATIONS.items()},
         sentence_starts=tuple(starts),
+        group=group,
     )
 
 
@@ -153,7 +173,7 @@ def _find(path: Path, split: str | None) -> Source:
     if split is None and len(files) == 1:
         return file_source(files[0])
     wanted = known_split(path, split, SPLITS)
-    found = [file for file in files if plain_stem(file.name).endswith(wanted)]
+    found = [file for file in files if plain_stem(file.name).lower().endswith(wanted)]
     if not found:
         raise CorpusError(
             f"{path}: holds no file like xx-ud-{wanted}.conllu or .conllu.gz; give a treebank folder or file"

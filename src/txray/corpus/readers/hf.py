@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from txray.corpus.columns import Annotations
 from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
-from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 from txray.extras import require
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
@@ -23,8 +23,11 @@ def read_hf(
     text: str | None = None,
     words: str | None = None,
     id: str | None = None,  # noqa: A002
-    label: str | None = None,
+    label: str | Literal[False] | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
+    tokenized: bool = False,
+    html: bool = False,
 ) -> Corpus:
     """A folder that `save_to_disk` of the package datasets wrote; needs that package.
 
@@ -34,7 +37,7 @@ def read_hf(
     Args:
         path: the folder.
         split: needed where the folder holds several.
-        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+        text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
@@ -52,11 +55,20 @@ def read_hf(
         loaded = datasets.load_from_disk(str(path))
     # A damaged folder fails in as many ways as there are files in it.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
     dataset, name = _of_split(path, loaded, split)
     return from_dataset(
-        dataset, text=text, words=words, id=id, label=label, annotations=annotations, name=name
+        dataset,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        group=group,
+        annotations=annotations,
+        tokenized=tokenized,
+        html=html,
+        name=name,
     )
 
 

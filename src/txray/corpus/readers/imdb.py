@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,15 +14,13 @@ from txray.corpus.readers.review_files import ReviewArchive, ReviewFolder, is_ar
 from txray.corpus.readers.review_table import ReviewTable
 from txray.corpus.readers.reviews import LABELS, Review, Reviews
 from txray.corpus.sources import file_source, kind_of, listed, plain_stem
-from txray.corpus.tokenize import Tokenizer, has_words, tokenizer_name
+from txray.corpus.splitting import TextSplitter
 from txray.errors import CorpusError, UsageError
 
 SPLITS = {"train": "train", "test": "test"}
 
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
-
-def read_imdb(path: Path, split: str | None = None) -> Corpus:
+def read_imdb(path: Path, split: str | None = None, *, group: str | None = None) -> Corpus:
     """The Large Movie Review Dataset (Maas et al. 2011), or reviews in a table of your own.
 
     **The classes alternate**: positive, negative, positive, negative, ... and what is left over of one class
@@ -33,42 +29,43 @@ def read_imdb(path: Path, split: str | None = None) -> Corpus:
 
     The labels are `label`, `pos` or `neg`, and `rating`, 1 to 10, where it is known. `<br />` ends a
     sentence, HTML entities become characters, then the text is tokenised. Reviews without words are skipped
-    (reason `no words`).
+    (reason `no words`), and so are other files beside them.
 
     Args:
         path: the folder `aclImdb` (or the one around it); its `.tar.gz` or `.tar`, read without unpacking; a
             CSV with the columns `text` and `label` (`pos`/`neg` or 1/0), optionally `id` and `rating`, plain
             or `.gz`; or a folder with one such CSV per split, named by it (`imdb_train.csv`).
         split: `train` or `test`; needed except for a single CSV.
+        group: column of a CSV with the group of a review, such as its film: reviews of one group share a fold. By
+            default, and where it is empty, a review depends on no other.
 
     Raises:
         CorpusError: nothing readable there; while reading: damaged, a broken row with its line.
-        UsageError: a split that does not exist.
+        UsageError: a split or column that does not exist, or a group where there are no columns.
     """
-    reviews, name = _find(path, split)
-    tokenizer = Tokenizer()
+    reviews, name = _find(path, split, group)
+    splitter = TextSplitter(html=True)
 
-    def document(label: str, review: Review, text: str) -> Document:
-        words, starts = tokenizer(text)
+    def document(label: str, review: Review) -> Document:
+        words, starts = splitter(review.text)
         labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
-        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts)
+        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts, group=review.group)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
-        for label, review in _alternating(reviews):
-            text = html.unescape(_BREAK.sub("\n", review.text))
-            if has_words(text):
-                yield partial(document, label, review, text)
+        for label, review in _alternating(reviews, skipped):
+            if splitter.has_words(review.text):
+                yield partial(document, label, review)
             else:
                 skipped["no words"] += 1
 
     return Corpus.of_drafts(
-        f"imdb/{name}", drafts, fingerprint=lambda: reviews.fingerprint(rules=tokenizer_name())
+        f"imdb/{name}", drafts, fingerprint=lambda: reviews.fingerprint(rules=splitter.rules)
     )
 
 
-def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:
+def _alternating(reviews: Reviews, skipped: Counter[str]) -> Iterator[tuple[str, Review]]:
     """Label and review, from one cursor per label, in turn while both last."""
-    cursors = [(label, reviews.of(label)) for label in LABELS]
+    cursors = [(label, reviews.of(label, skipped)) for label in LABELS]
     while cursors:
         for label, cursor in tuple(cursors):
             review = next(cursor, None)
@@ -78,22 +75,35 @@ def _alternating(reviews: Reviews) -> Iterator[tuple[str, Review]]:
                 yield label, review
 
 
-def _find(path: Path, split: str | None) -> tuple[Reviews, str]:
+def _find(path: Path, split: str | None, group: str | None) -> tuple[Reviews, str]:
     """The collection, and what to call it."""
     if kind_of(path) == "folder":
         wanted = known_split(path, split, SPLITS)
-        found: Reviews | None = ReviewFolder.find(path, wanted)
-        return (found, wanted) if found else (_table_in(path, wanted), wanted)
+        if found := ReviewFolder.find(path, wanted):
+            _no_group(path, group)
+            return found, wanted
+        return _table_in(path, wanted, group), wanted
     if is_archive(path):
         wanted = known_split(path, split, SPLITS)
+        _no_group(path, group)
         return ReviewArchive(path, wanted).check(), wanted
     split_of_file(path, split, SPLITS)
-    return ReviewTable(file_source(path)).check(), plain_stem(path.name)
+    return ReviewTable(file_source(path), group).check(), plain_stem(path.name)
 
 
-def _table_in(folder: Path, split: str) -> ReviewTable:
+def _no_group(path: Path, group: str | None) -> None:
+    if group is not None:
+        raise UsageError(
+            f"{path}: group={group!r} names a column of a CSV, and these reviews are files; leave it out"
+        )
+
+
+def _table_in(folder: Path, split: str, group: str | None) -> ReviewTable:
     tables = [
-        file for pattern in ("*.csv", "*.csv.gz") for file in listed(folder, pattern) if split in file.name
+        file
+        for pattern in ("*.csv", "*.csv.gz")
+        for file in listed(folder, pattern)
+        if split in file.name.lower()
     ]
     if not tables:
         raise CorpusError(
@@ -104,4 +114,4 @@ def _table_in(folder: Path, split: str) -> ReviewTable:
         raise UsageError(
             f"{folder}: holds {' and '.join(file.name for file in tables)}; name one of the files"
         )
-    return ReviewTable(file_source(tables[0])).check()
+    return ReviewTable(file_source(tables[0]), group).check()

@@ -14,20 +14,33 @@ from txray.corpus.document import Document
 from txray.corpus.kinds import KINDS
 from txray.corpus.readers.choices import no_split
 from txray.corpus.sources import Source, content_fingerprint, file_source
-from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
+from txray.corpus.splitting import TextSplitter
+from txray.corpus.tokenize import Tokens, sentence_starts
+from txray.corpus.values import BadValueError, id_text, label_text
 from txray.errors import CorpusError, UsageError
 
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
 
 
-def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] = ()) -> Corpus:
+def read_jsonl(
+    path: Path,
+    split: str | None = None,
+    *,
+    ignore: Collection[str] = (),
+    tokenized: bool = False,
+    html: bool = False,
+    group: str = "group",
+) -> Corpus:
     """JSON Lines: `{"words": ["A", "word"], "pos": ["DT", "NN"], "id": "1", "labels": {"label": "pos"}}`.
 
     Keys of a line:
         words: list of strings; or `text`: a string, which is tokenised.
         id: a string or a whole number, unique in the file (not checked); by default the file and line number.
-        labels: object of strings or whole numbers.
+        labels: object of strings, numbers (whole ones are written without a fraction), true or false; a label that is
+            null is none.
         sentence_starts: ascending positions from 0; by default after end marks, or by the tokenizer.
+        group: a string or a whole number: lines of one group, such as chapters of a book, share a fold; null or
+            nothing for a document that depends on no other.
         anything else: an annotation: a list of strings, one per word.
 
     Blank lines are not counted; documents without words are skipped (reason `no words`).
@@ -37,6 +50,8 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         split: must be None: there are no splits.
         ignore: keys to leave out, e.g. `["url", "date"]`; any other key that is no annotation is an error,
             so that nothing is dropped unseen.
+        tokenized, html: of running text (`text`), see `txray.corpus.from_dataset`.
+        group: the key that holds the group, e.g. `book_id`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a line that is not as described, with its number.
@@ -45,13 +60,15 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
     no_split(path, split, "jsonl")
     if isinstance(ignore, str) or not all(isinstance(key, str) for key in ignore):
         raise UsageError(f"option 'ignore' is {ignore!r}; give a list of keys")
+    if not isinstance(group, str) or group in _RESERVED:
+        raise UsageError(f"option 'group' is {group!r}; give a key that has no other meaning")
     ignored = frozenset(ignore)
     source = file_source(path).check()
-    tokenizer = Tokenizer()
+    split_text = TextSplitter(tokenized=tokenized, html=html)
 
     def document(number: int, entry: Mapping[str, object]) -> Document:
         with _told(source, number):
-            return _document(entry, f"{source.stem}/{number:06d}", ignored, tokenizer)
+            return _document(entry, f"{source.stem}/{number:06d}", ignored, group, split_text)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         for number, line in source.lines():
@@ -59,7 +76,7 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
                 continue
             with _told(source, number):
                 entry = _parsed(line)
-                empty = not _has_words(entry)
+                empty = not _has_words(entry, split_text)
             if empty:
                 skipped["no words"] += 1
             else:
@@ -69,12 +86,12 @@ def read_jsonl(path: Path, split: str | None = None, *, ignore: Collection[str] 
         f"jsonl/{source.stem}",
         drafts,
         fingerprint=lambda: content_fingerprint(
-            "jsonl", [source.part()], ignore=sorted(ignored), rules=tokenizer_name()
+            "jsonl", [source.part()], ignore=sorted(ignored), group=group, rules=split_text.rules
         ),
     )
 
 
-class _BadLineError(Exception):
+class _BadLineError(BadValueError):
     """What is wrong with a line; the reader adds where it is."""
 
 
@@ -83,20 +100,21 @@ def _told(source: Source, number: int) -> Iterator[None]:
     """Add to what is wrong with a line where it is."""
     try:
         yield
-    except (_BadLineError, CorpusError) as error:
+    except (BadValueError, CorpusError) as error:
         raise CorpusError(f"{source.where}, line {number}: {error}") from error
 
 
 def _document(
-    entry: Mapping[str, object], name: str, ignored: Collection[str], tokenizer: Tokenizer
+    entry: Mapping[str, object], name: str, ignored: Collection[str], group: str, splitter: TextSplitter
 ) -> Document:
-    words, starts = _words(entry, tokenizer)
+    words, starts = _words(entry, splitter)
     return Document(
-        id=_plain_text("id", entry.get("id", name)),
+        id=id_text("id", entry.get("id", name)),
         words=words,
-        annotations=_annotations(entry, ignored),
+        annotations=_annotations(entry, {*ignored, group}),
         labels=_labels(entry.get("labels", {})),
         sentence_starts=_starts(entry["sentence_starts"]) if "sentence_starts" in entry else starts,
+        group=None if entry.get(group) is None else id_text(group, entry[group]),
     )
 
 
@@ -123,7 +141,7 @@ def _parsed(line: str) -> Mapping[str, object]:
     return entry
 
 
-def _has_words(entry: Mapping[str, object]) -> bool:
+def _has_words(entry: Mapping[str, object], splitter: TextSplitter) -> bool:
     """Whether there are any; what is no document at all is found out when it is made."""
     match entry:
         case {"words": _, "text": _}:
@@ -131,11 +149,11 @@ def _has_words(entry: Mapping[str, object]) -> bool:
         case {"words": []}:
             return False
         case {"text": str(text)}:
-            return has_words(text)
+            return splitter.has_words(text)
     return True
 
 
-def _words(entry: Mapping[str, object], tokenizer: Tokenizer) -> Tokens:
+def _words(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
     match entry:
         case {"words": _, "text": _}:
             raise _BadLineError("both 'words' and 'text'; give one of them")
@@ -145,7 +163,7 @@ def _words(entry: Mapping[str, object], tokenizer: Tokenizer) -> Tokens:
                 raise _BadLineError(f"word {words.index('')} is empty; leave it out, and its annotations")
             return Tokens(words, sentence_starts(words) if words else ())
         case {"text": str(text)}:
-            return tokenizer(text)
+            return splitter(text)
         case {"text": value}:
             raise _BadLineError(f"'text' is {_short(value)}; give a string")
     raise _BadLineError(
@@ -183,13 +201,8 @@ def _strings(key: str, values: object) -> tuple[str, ...]:
 def _labels(labels: object) -> dict[str, str]:
     if not isinstance(labels, dict):
         raise _BadLineError(f"'labels' is {_short(labels)}; give an object of strings")
-    return {key: _plain_text(f"labels: {key}", value) for key, value in labels.items()}
-
-
-def _plain_text(key: str, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _BadLineError(f"{key!r} is {_short(value)}; give a string")
-    return str(value)
+    texts = {key: label_text(f"labels: {key}", value) for key, value in labels.items()}
+    return {key: text for key, text in texts.items() if text is not None}
 
 
 def _starts(values: object) -> tuple[int, ...]:

@@ -6,21 +6,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from txray.corpus.archives import reading
 from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
 from txray.corpus.sources import kind_of, listed
-from txray.errors import CorpusError, UnknownNameError, UsageError
+from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     import polars as pl
 
 _MAGIC = b"PAR1"
-_SPLIT = re.compile(r"(?P<split>[A-Za-z]\w*?)(?:-\d+-of-\d+|[-_]\d+)?\.parquet")
+_SPLIT = re.compile(r"(?P<split>[a-z]\w*?)(?:-\d+-of-\d+|[-_]\d+)?\.parquet")
 _SPLITS = ("train", "validation", "valid", "dev", "test", "unsupervised")
 _ROWS_AT_ONCE = 4096
 
@@ -32,8 +33,11 @@ def read_parquet(
     text: str | None = None,
     words: str | None = None,
     id: str | None = None,  # noqa: A002
-    label: str | None = None,
+    label: str | Literal[False] | None = None,
+    group: str | None = None,
     annotations: Annotations = None,
+    tokenized: bool = False,
+    html: bool = False,
 ) -> Corpus:
     """Parquet, one document per row; read some rows at a time.
 
@@ -43,7 +47,7 @@ def read_parquet(
     Args:
         path: a file, or a folder whose `.parquet` files (also in folders below) are read in the order of their names.
         split: for a folder: the files named like `test.parquet` or `test-00000-of-00002.parquet`.
-        text, words, id, label, annotations: columns; see `txray.corpus.from_dataset`.
+        text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
@@ -52,7 +56,16 @@ def read_parquet(
     """
     rows = _ParquetRows(path, _files(path, split), split)
     chosen = layout(
-        rows.where, rows.fields, text=text, words=words, id=id, label=label, annotations=annotations
+        rows.where,
+        rows.fields,
+        text=text,
+        words=words,
+        id=id,
+        label=label,
+        group=group,
+        annotations=annotations,
+        tokenized=tokenized,
+        html=html,
     )
     return corpus_of_rows(f"parquet/{rows.stem}", rows, chosen)
 
@@ -88,28 +101,58 @@ class _ParquetRows:
                 start += _ROWS_AT_ONCE
 
 
+class TableSource:
+    """The column `text` of some Parquet files as the lines of a text; see `txray.corpus.sources.Source`.
+
+    Attributes:
+        where: names the text in errors.
+        stem: begins the ids of its documents.
+    """
+
+    def __init__(self, path: Path, split: str, stem: str) -> None:
+        self.where, self.stem = str(path), stem
+        self._rows = _ParquetRows(path, _files(path, split), split)
+        layout(self.where, self._rows.fields, text="text", label=False)
+
+    def check(self) -> TableSource:
+        """This source: its tables were looked into when it was made."""
+        return self
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Row numbers from 1, and rows; null is an empty line."""
+        for number, row in enumerate(self._rows.read(["text"]), 1):
+            yield number, str(row["text"] or "")
+
+    def part(self) -> tuple[str, bytes]:
+        """The stem, and SHA-256 of the lines (32 bytes)."""
+        digest = sha256()
+        for _, line in self.lines():
+            digest.update(f"{line.rstrip()}\n".encode())
+        return self.stem, digest.digest()
+
+
 def _files(path: Path, split: str | None) -> list[Path]:
     if kind_of(path) == "file":
-        if split is not None and _split_of(path) != split:
+        if split is not None and split_of_table(path) != split:
             raise UsageError(f"{path}: a single file, and its name does not say {split!r}; leave split away")
         return [path]
     files = listed(path, "**/*.parquet")
     if not files:
         raise CorpusError(f"{path}: holds no .parquet file; give a folder with some, or one file")
-    splits = list(dict.fromkeys(name for file in files if (name := _split_of(file)) is not None))
+    splits = list(dict.fromkeys(name for file in files if (name := split_of_table(file)) is not None))
     if split is None:
         if len(splits) > 1:
             raise UsageError(f"{path}: needs a split, one of {', '.join(splits)} (split=..., or --split)")
         return files
     if split not in splits:
         raise UnknownNameError.of("split", split, splits, where=str(path))
-    return [file for file in files if _split_of(file) == split]
+    return [file for file in files if split_of_table(file) == split]
 
 
-def _split_of(file: Path) -> str | None:
+def split_of_table(file: Path) -> str | None:
     """The split that a file's name tells, of those that are usual; the folder's where the file is but numbered."""
-    match = _SPLIT.fullmatch(file.name)
-    for name in (match["split"] if match else "", file.parent.name):
+    match = _SPLIT.fullmatch(file.name.lower())
+    for name in (match["split"] if match else "", file.parent.name.lower()):
         if name in _SPLITS:
             return name
     return None
@@ -146,7 +189,7 @@ def _parquet(file: Path) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        text = " ".join(str(error).split())
+        text = in_one_line(error)
         raise CorpusError(f"{file}: damaged, or no Parquet file ({text}); copy or write it again") from error
 
 
@@ -159,6 +202,8 @@ def _field(dtype: Any, names: tuple[str, ...] | None) -> Field:
         return Field(is_list, "text")
     if inner.is_integer() or isinstance(inner, pl.Boolean):
         return Field(is_list, "whole", names)
+    if inner.is_numeric() or isinstance(inner, pl.Date | pl.Datetime | pl.Time):
+        return Field(is_list, "value")
     return Field(is_list, "other")
 
 

@@ -5,18 +5,31 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from txray.corpus.archives import reading, tar_members
 from txray.corpus.readers.reviews import LABELS, Review
-from txray.corpus.sources import MAX_LINE, Source, content_fingerprint, decoded, file_source, listed
+from txray.corpus.sources import (
+    MAX_LINE,
+    OTHER_ENDING,
+    SYSTEM_FILE,
+    Source,
+    content_fingerprint,
+    decoded,
+    file_source,
+    is_system_file,
+    left_out,
+    listed,
+    without_ending,
+)
 from txray.errors import CorpusError
 
 _NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<rating>[0-9]+)")
-_INSIDE = re.compile(r"(?:\./)?(?:aclImdb/)?(?P<split>train|test)/(?P<label>pos|neg)/(?P<name>[^/]+)\.txt")
+_INSIDE = re.compile(r"(?:\./)?(?:aclImdb/)?(?P<split>train|test)/(?P<label>pos|neg)/(?P<file>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +55,10 @@ class ReviewFolder:
                 raise CorpusError(f"{folder}: no .txt files; unpack the archive again")
         return cls(folders, split)
 
-    def of(self, label: str) -> Iterator[Review]:
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
         """One pass over the reviews with this label."""
+        folder = self.folders[label]
+        skipped.update(left_out(folder, "*", listed(folder, "*.txt")))
         for source in self._sources(label):
             yield _review(source.stem, source.text())
 
@@ -70,7 +85,7 @@ class ReviewArchive:
         Raises:
             CorpusError: damaged, no tar archive, or without such reviews.
         """
-        with closing(self._members(*LABELS)) as members:
+        with closing(self._members(Counter(), *LABELS)) as members:
             if next(members, None) is None:
                 raise CorpusError(
                     f"{self.path}: holds no {self.split}/pos/*.txt or {self.split}/neg/*.txt; give the "
@@ -78,10 +93,10 @@ class ReviewArchive:
                 )
         return self
 
-    def of(self, label: str) -> Iterator[Review]:
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
         """One pass over the reviews with this label."""
         found = False
-        for stem, where, raw in self._members(label):
+        for stem, where, raw in self._members(skipped, label):
             found = True
             yield _review(stem, decoded(raw, where))
         if not found:
@@ -90,11 +105,13 @@ class ReviewArchive:
     def fingerprint(self, **options: object) -> str:
         """Hash of the content, in the order of the archive, positive reviews first."""
         parts = (
-            (stem, hashlib.sha256(raw).digest()) for label in LABELS for stem, _, raw in self._members(label)
+            (stem, hashlib.sha256(raw).digest())
+            for label in LABELS
+            for stem, _, raw in self._members(Counter(), label)
         )
         return content_fingerprint("imdb", parts, **options)
 
-    def _members(self, *labels: str) -> Generator[tuple[str, str, bytes]]:
+    def _members(self, skipped: Counter[str], *labels: str) -> Generator[tuple[str, str, bytes]]:
         """Stem, place and bytes of each review of the split with one of the labels."""
         with reading(str(self.path), CorpusError):
             for member, content in tar_members(self.path):
@@ -106,12 +123,22 @@ class ReviewArchive:
                     or match["label"] not in labels
                 ):
                     continue
+                if is_system_file(PurePath(match["file"])):
+                    skipped[SYSTEM_FILE] += 1
+                    continue
+                if not match["file"].lower().endswith(".txt"):
+                    skipped[OTHER_ENDING] += 1
+                    continue
                 where = f"{self.path}: {member.name!r}"
                 if member.size >= MAX_LINE:
                     raise CorpusError(
                         f"{where}: {member.size:,} bytes are no review; download the archive again"
                     )
-                yield f"imdb/{self.split}/{match['label']}/{match['name']}", where, content.read()
+                yield (
+                    f"imdb/{self.split}/{match['label']}/{without_ending(match['file'], '.txt')}",
+                    where,
+                    content.read(),
+                )
 
 
 def is_archive(path: Path) -> bool:

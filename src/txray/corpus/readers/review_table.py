@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from txray.corpus.readers.reviews import Review
 from txray.corpus.sources import MAX_LINE, Source, content_fingerprint
-from txray.errors import CorpusError
+from txray.corpus.values import written_label
+from txray.errors import CorpusError, UnknownNameError
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -23,10 +25,11 @@ class ReviewTable:
     """A comma-separated UTF-8 table whose header names `text` and `label`, and maybe `id` and `rating`.
 
     Labels are `pos` and `neg`, or 1 and 0. Ids are the file, the number of the row, and the value of `id`
-    where there is such a column: unique even where that is not.
+    where there is such a column: unique even where that is not. `group` names the column with groups, if any.
     """
 
     source: Source
+    group: str | None = None
 
     def check(self) -> ReviewTable:
         """This table, after a look at its header.
@@ -38,24 +41,27 @@ class ReviewTable:
         next(self._rows(), None)
         return self
 
-    def of(self, label: str) -> Iterator[Review]:
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
         """One pass over the reviews with this label."""
         for number, line, row in self._rows():
-            value = row["label"].strip()
+            value = written_label(row["label"]) or ""
             if value not in _LABELS:
                 raise CorpusError(
-                    f"{self.source.where}, line {line}: label {value[:40]!r}; give pos or neg, or 1 or 0"
+                    f"{self.source.where}, line {line}: label {row['label'][:40]!r}; give pos or neg, or 1 or 0"
                 )
             if _LABELS[value] == label:
-                own = row.get("id", "").strip()
+                own = written_label(row.get("id", ""))
                 name = f"{self.source.stem}/{number:06d}"
                 yield Review(
-                    f"{name}/{own}" if own else name, row["text"], row.get("rating", "").strip() or None
+                    f"{name}/{own}" if own else name,
+                    row["text"],
+                    written_label(row.get("rating", "")),
+                    None if self.group is None else written_label(row[self.group]),
                 )
 
     def fingerprint(self, **options: object) -> str:
         """Hash of the content and of the options."""
-        return content_fingerprint("imdb", [self.source.part()], **options)
+        return content_fingerprint("imdb", [self.source.part()], group=self.group, **options)
 
     def _rows(self) -> Iterator[tuple[int, int, Mapping[str, str]]]:
         """Number of each row from 1, of its last line, and its values by column."""
@@ -69,6 +75,8 @@ class ReviewTable:
                 "the first line, separated by commas"
             )
         names = [column.strip() for column in columns]
+        if self.group is not None and self.group not in names:
+            raise UnknownNameError.of("column", self.group, names, where=f"{self.source.where}, group")
         number = 0
         while (values := self._next(table)) is not None:
             if not values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,18 +18,20 @@ class Review:
         id: unique in its collection.
         text: with its HTML.
         rating: 1 to 10, None where it is not known.
+        group: of reviews that depend on each other, such as those of one film; None where it is not known.
     """
 
     id: str
     text: str
     rating: str | None
+    group: str | None = None
 
 
 class Reviews(Protocol):
     """A collection of labelled reviews that can be read again and again."""
 
-    def of(self, label: str) -> Iterator[Review]:
-        """One pass over the reviews with this label, in the order stored.
+    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
+        """One pass over the reviews with this label, in the order stored; counts files that are left out.
 
         Raises:
             CorpusError: while reading: damaged, not UTF-8, malformed.

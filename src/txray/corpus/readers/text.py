@@ -9,9 +9,17 @@ from pathlib import Path
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.corpus.readers.choices import choice, no_split, switch
-from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed
-from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
+from txray.corpus.readers.choices import choice, no_split
+from txray.corpus.sources import (
+    Source,
+    content_fingerprint,
+    file_source,
+    kind_of,
+    left_out,
+    listed,
+    without_ending,
+)
+from txray.corpus.splitting import TextSplitter
 from txray.errors import CorpusError
 
 UNITS = ("paragraph", "line", "file")
@@ -21,7 +29,13 @@ Paragraph = list[str]
 
 
 def read_text(
-    path: Path, split: str | None = None, *, unit: str = "paragraph", tokenized: bool = False
+    path: Path,
+    split: str | None = None,
+    *,
+    unit: str = "paragraph",
+    tokenized: bool = False,
+    html: bool = False,
+    group: str | None = None,
 ) -> Corpus:
     """Plain UTF-8 text.
 
@@ -31,59 +45,67 @@ def read_text(
 
     Args:
         path: a file, plain or `.gz`, or a folder whose `.txt` and `.txt.gz` files (also in folders below) are
-            read in the order of their names.
+            read in the order of their names; its other files are counted as skipped, by reason.
         split: must be None: there are no splits.
         unit: what a document is: `paragraph`, `line` or `file`.
         tokenized: the text is already split into words by spaces and is not tokenised again; then a line end
             is also a sentence end.
+        html: the text is HTML: `<br />` becomes a line end and entities become characters; other tags stay.
+        group: `file`: the documents of one file share a fold, for a folder with a book or a letter in each file. By
+            default each document is on its own.
 
     Raises:
         CorpusError: nothing readable there.
         UsageError: a split, or an option that does not exist.
     """
     choice("unit", unit, UNITS)
-    switch("tokenized", tokenized)
+    by_file = group is not None and choice("group", group, ("file",)) == "file"
     no_split(path, split, "text")
-    sources = _find(path)
-    tokenizer = Tokenizer()
+    sources, skipped_files = _find(path)
+    splitter = TextSplitter(tokenized=tokenized, html=html)
 
-    def document(name: str, paragraphs: list[Paragraph]) -> Document:
-        words, starts = _split(paragraphs) if tokenized else tokenizer(_running_text(paragraphs))
-        return Document(id=name, words=words, sentence_starts=starts)
+    def text_of(paragraphs: list[Paragraph]) -> str:
+        # In running text a line end is a mere space.
+        return "\n".join(("\n" if tokenized else " ").join(lines) for lines in paragraphs)
+
+    def document(name: str, paragraphs: list[Paragraph], stem: str) -> Document:
+        words, starts = splitter(text_of(paragraphs))
+        return Document(id=name, words=words, sentence_starts=starts, group=stem if by_file else None)
 
     def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+        skipped.update(skipped_files)
         for source in sources:
             for name, paragraphs in _units(source, unit):
-                if has_words(_running_text(paragraphs), spaces_only=tokenized):
-                    yield partial(document, name, paragraphs)
+                if splitter.has_words(text_of(paragraphs)):
+                    yield partial(document, name, paragraphs, source.stem)
                 else:
                     skipped["no words"] += 1
 
-    rules = "spaces" if tokenized else tokenizer_name()
     return Corpus.of_drafts(
-        f"text/{path.name.removesuffix('.gz')}",
+        f"text/{without_ending(path.name, '.gz')}",
         drafts,
         fingerprint=lambda: content_fingerprint(
-            "text", (source.part() for source in sources), unit=unit, rules=rules
+            "text", (source.part() for source in sources), unit=unit, rules=splitter.rules, group=group
         ),
     )
 
 
-def _find(path: Path) -> list[Source]:
+def _find(path: Path) -> tuple[list[Source], Counter[str]]:
+    """The texts, and how many files of the folder are none, by reason."""
     if kind_of(path) == "file":
-        return [file_source(path).check()]
+        return [file_source(path).check()], Counter()
     files = sorted([*listed(path, "**/*.txt"), *listed(path, "**/*.txt.gz")])
     if not files:
         raise CorpusError(f"{path}: holds no .txt or .txt.gz file; give a folder with some, or one file")
     stems: dict[str, Path] = {}
     for file in files:
-        stem = file.relative_to(path).as_posix().removesuffix(".gz").removesuffix(".txt")
+        stem = without_ending(file.relative_to(path).as_posix(), ".gz", ".txt")
         if stem in stems:
             raise CorpusError(
                 f"{path}: holds {stems[stem].name} and {file.name}; keep one, their documents share ids"
             )
         stems[stem] = file
-    return [file_source(file, stem) for stem, file in stems.items()]
+    return [file_source(file, stem) for stem, file in stems.items()], left_out(path, "**/*", files)
 
 
 def _units(source: Source, unit: str) -> Iterator[tuple[str, list[Paragraph]]]:
@@ -111,17 +133,3 @@ def _paragraphs(source: Source) -> Iterator[tuple[int, Paragraph]]:
             held = []
     if held:
         yield first, held
-
-
-def _running_text(paragraphs: list[Paragraph]) -> str:
-    return "\n".join(" ".join(lines) for lines in paragraphs)
-
-
-def _split(paragraphs: list[Paragraph]) -> Tokens:
-    words: list[str] = []
-    starts: list[int] = []
-    for line in (line for lines in paragraphs for line in lines):
-        found = line.split()
-        starts.extend(len(words) + start for start in sentence_starts(found))
-        words.extend(found)
-    return Tokens(tuple(words), tuple(starts))

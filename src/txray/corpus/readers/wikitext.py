@@ -14,14 +14,23 @@ from txray.corpus.archives import ZIP_MAGIC, reading
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.corpus.readers.choices import choice, known_split, split_of_file
-from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed, zip_source
+from txray.corpus.readers.parquet import TableSource, split_of_table
+from txray.corpus.sources import (
+    Source,
+    content_fingerprint,
+    file_source,
+    is_system_file,
+    kind_of,
+    listed,
+    zip_source,
+)
 from txray.corpus.tokenize import sentence_starts
 from txray.errors import CorpusError, UsageError
 
 SPLITS = {"train": "train", "valid": "valid", "test": "test", "validation": "valid"}
 VERSIONS = ("tokens", "raw")
 
-_OFFICIAL = re.compile(r"wiki\.(?P<split>train|valid|test)\.(?P<version>tokens|raw)(?:\.gz)?")
+_OFFICIAL = re.compile(r"wiki\.(?P<split>train|valid|test)\.(?P<version>tokens|raw)(?:\.gz)?", re.IGNORECASE)
 _RESTORED = {"@-@": "-", "@,@": ",", "@.@": "."}
 _HEADING = {"section": "heading"}
 _PARAGRAPH = {"section": "paragraph"}
@@ -40,11 +49,13 @@ def read_wikitext(
     Each line with words is a document, split at spaces. A heading, ` = Title = `, is one too; the label
     `section` is `heading` or `paragraph`. Lines without words separate documents and are not counted. `<unk>`
     is a word. Ids are the split and the line number, e.g. `wiki/train/000123`. Sentence starts follow
-    `txray.corpus.tokenize.sentence_starts`.
+    `txray.corpus.tokenize.sentence_starts`. The group of a document is its article, which begins with a heading of
+    one `=`, such as `wiki/train/000002`: paragraphs of one article share a fold.
 
     Args:
         path: folder or zip that holds `wiki.{train,valid,test}.{tokens,raw}`, at its top or one folder
-            below, plain or `.gz`; or one file of such lines.
+            below, plain or `.gz`; one file of such lines; or a folder of Parquet files with a line in each row, as the
+            hub of Hugging Face has it.
         split: `train`, `valid` (or `validation`) or `test`; needed for a folder or a zip.
         headings: `keep`, or `skip` (counted as skipped, reason `heading`).
         markup: `keep`, or `restore`: the words `@-@`, `@,@`, `@.@` become `-`, `,`, `.`.
@@ -61,11 +72,14 @@ def read_wikitext(
     source = _find(path, split, version).check()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
+        article = None
         for number, line in source.lines():
             words = line.split()
             if not words:
                 continue
             heading = _is_heading(words)
+            if article is None or (heading and words[1] != "="):
+                article = f"{source.stem}/{number:06d}"
             if heading and skip_headings:
                 skipped["heading"] += 1
                 continue
@@ -76,6 +90,7 @@ def read_wikitext(
                 words=tuple(words),
                 labels=_HEADING if heading else _PARAGRAPH,
                 sentence_starts=sentence_starts(words),
+                group=article,
             )
 
     return Corpus(
@@ -108,15 +123,17 @@ class _Candidate:
     def of(cls, inside: str, source: Callable[[str], Source]) -> _Candidate | None:
         place = PurePosixPath(inside)
         match = _OFFICIAL.fullmatch(place.name)
-        if match is None or len(place.parts) > 2:
+        if match is None or len(place.parts) > 2 or is_system_file(place):
             return None
-        stem = f"wiki/{match['split']}"
-        return cls(place, match["split"], match["version"], lambda: source(stem))
+        split, version = match["split"].lower(), match["version"].lower()
+        return cls(place, split, version, lambda: source(f"wiki/{split}"))
 
 
-def _find(path: Path, split: str | None, version: str | None) -> Source:
+def _find(path: Path, split: str | None, version: str | None) -> Source | TableSource:
     if kind_of(path) == "folder":
         files = [*listed(path, "wiki.*"), *listed(path, "*/wiki.*")]
+        if not files and (tables := listed(path, "**/*.parquet")):
+            return _of_tables(path, split, tables)
         found = [
             _Candidate.of(file.relative_to(path).as_posix(), partial(file_source, file)) for file in files
         ]
@@ -130,7 +147,19 @@ def _find(path: Path, split: str | None, version: str | None) -> Source:
         return _choose(path, split, version, [one for one in found if one])
     split_of_file(path, split, SPLITS)
     official = _OFFICIAL.fullmatch(path.name)
-    return file_source(path, f"wiki/{official['split']}" if official else None)
+    return file_source(path, f"wiki/{official['split'].lower()}" if official else None)
+
+
+def _of_tables(path: Path, split: str | None, tables: Sequence[Path]) -> TableSource:
+    """The lines of a split, as the hub of Hugging Face has them: one row each, in the column `text`."""
+    wanted = known_split(path, split, SPLITS)
+    for name in (name for name, known in SPLITS.items() if known == wanted):
+        if any(split_of_table(table) == name for table in tables):
+            return TableSource(path, name, f"wiki/{wanted}")
+    raise CorpusError(
+        f"{path}: holds no Parquet file named like {wanted}-00000-of-00001.parquet; give the WikiText folder, its zip, "
+        "or one file of it"
+    )
 
 
 def _choose(path: Path, split: str | None, version: str | None, found: Sequence[_Candidate]) -> Source:
@@ -145,7 +174,7 @@ def _choose(path: Path, split: str | None, version: str | None, found: Sequence[
         raise UsageError(
             f"{path}: holds the tokens and the raw version; choose one with version='tokens' or 'raw'"
         )
-    plain = [one for one in found if one.inside.suffix != ".gz"] or list(found)
+    plain = [one for one in found if one.inside.suffix.lower() != ".gz"] or list(found)
     if len(plain) > 1:
         raise UsageError(
             f"{path}: holds {' and '.join(str(one.inside) for one in plain)}; name one of the folders"

@@ -57,7 +57,7 @@ def _of_scene(draw: Callable[[Scene], Drawing]) -> Callable[[View, Desk], Pictur
 
 FIGURES: Mapping[str, Figure] = {
     "scatter": Figure("overview", "Distance", _of_scene(scatter.draw), scatter.BRUSH),
-    "volcano": Figure("overview", "More than chance", _of_scene(volcano.draw), volcano.BRUSH),
+    "volcano": Figure("overview", "Significance", _of_scene(volcano.draw), volcano.BRUSH),
     "shift": Figure("overview", "Length", _of_scene(shift.draw), shift.BRUSH),
     "mass": Figure("overview", "Activation mass", _of_scene(mass.draw), mass.BRUSH),
     "tags": Figure("overview", "Parts of speech", _of_scene(tags.draw)),

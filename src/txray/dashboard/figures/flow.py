@@ -66,7 +66,8 @@ def draw(scene: Scene) -> Drawing:
         if len(scene.picked)
         else say(go.Figure(), "No neuron is picked out; take filters off."),
         flow.finding,
-        "Dark bars: preferred neurons, their number below. Few wins may come and go by chance." + drawn,
+        "Observed, not tested: neurons with few activations can appear or disappear by chance. Dark bars: neurons in "
+        "use, their number below." + drawn,
         pl.DataFrame(links, schema=["before", "after", "state", "observed", "neurons"], orient="row").drop(
             "observed"
         ),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from txray.dashboard.scene import Scene
 from txray.plots.frame import even_sample
 from txray.plots.text import shown, visible
+from txray.transfer.findings import state_in_words
 
 MARKS = 2_500
 """Of a panel: as many as can be told apart in it, and drawn without WebGL.
@@ -64,7 +65,7 @@ def stories(scene: Scene, rows: pl.DataFrame, *lines: pl.Expr) -> NDArray[np.obj
         rows: of its neurons.
         lines: further lines, as markup.
     """
-    told = [pl.format("<b>{}: {}</b>", names(scene), pl.col("shown").cast(pl.String)), *lines]
+    told = [pl.format("<b>{}: {}</b>", names(scene), state_in_words(pending=scene.pair.pending)), *lines]
     for side, stage in (("before", scene.before), ("after", scene.after)):
         listed = escaped(pl.col(f"beyond_{side}").list.join(", "))
         told.append(

@@ -13,6 +13,7 @@ from txray.plots import theme
 from txray.plots.frame import log_axis, say
 from txray.plots.scatter import CHANGES, crowding, noise_line
 from txray.plots.text import count, markup, plural, visible
+from txray.transfer.findings import NOT_SIGNIFICANT, UNTESTED, is_significant, is_tested, state_label
 from txray.transfer.shown_distance import PLAIN, ShownDistance
 
 BRUSH = ("hellinger_length", "distance")
@@ -28,23 +29,24 @@ def draw(scene: Scene) -> Drawing:
     distance = scene.distance
     rows = distance.rows(scene.shared)
     drawn = sample(rows)
-    level = scene.desk.choices.level
+    observed = ", observed" if scene.observed else ""
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
     faint = crowding(length, drawn["distance"].to_numpy())
     drawn = drawn.with_columns(
         opacity=pl.Series(faint, dtype=pl.Float64),
-        group=group(level, tested=scene.tested),
+        group=group(scene),
     )
-    numbers = dict(rows.select(group(level, tested=scene.tested))["group"].value_counts().iter_rows())
-    looks = {"not significant": (theme.UNSURE, "circle", 5)} | {
+    numbers = dict(rows.select(group(scene))["group"].value_counts().iter_rows())
+    untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
+    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNSURE, "circle", 5)} | {
         name: (color, symbol, 8) for name, (color, symbol) in CHANGES.items()
     }
     for name, (color, symbol, size) in looks.items():
         mine = drawn.filter(pl.col("group") == name)
         if not len(mine):
             continue
-        told = name if name == "not significant" else f"{name} {markup(scene.noun)}s after"
+        told = f"{name} {markup(scene.noun)}s after{observed}" if name in CHANGES else name
         figure.add_scatter(
             name=f"{told} ({count(numbers[name])})",
             x=mine["hellinger_length"].to_numpy(),
@@ -83,8 +85,8 @@ def draw(scene: Scene) -> Drawing:
     )
 
 
-def group(level: float, *, tested: bool) -> pl.Expr:
-    """Which way a neuron went, or that it may be chance."""
+def group(scene: Scene) -> pl.Expr:
+    """Return the group that each shared neuron is drawn in: which way it went, not significant, or not tested."""
     change = pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)
     way = (
         pl.when(change < 0)
@@ -93,14 +95,19 @@ def group(level: float, *, tested: bool) -> pl.Expr:
         .then(pl.lit("more"))
         .otherwise(pl.lit("as many"))
     )
-    sure = (pl.col("q_value") <= level).fill_null(value=not tested)
-    return pl.when(sure).then(way).otherwise(pl.lit("not significant")).alias("group")
+    if scene.observed:
+        return way.alias("group")
+    untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
+    significant = is_significant(scene.desk.choices.level)
+    tested = pl.when(significant).then(way).otherwise(pl.lit(NOT_SIGNIFICANT))
+    return pl.when(is_tested()).then(tested).otherwise(pl.lit(untested)).alias("group")
 
 
 def _finding(scene: Scene, rows: pl.DataFrame) -> str:
     if not len(rows):
         return f"No neuron is shared by {visible(scene.before.name)} and {visible(scene.after.name)}"
-    return f"{plural(len(rows), 'shared neuron')}, {scene.distance.medians(rows)}"
+    title = f"{plural(len(rows), 'shared neuron')}, {scene.distance.medians(rows)}"
+    return title if scene.tested else f"{title} ({scene.findings.progress})"
 
 
 def tested_line(distance: ShownDistance) -> list[pl.Expr]:

@@ -13,8 +13,9 @@ from txray.dashboard.scene import Scene
 from txray.plots import theme
 from txray.plots.frame import say
 from txray.plots.labels import Box, Label, Side, place
-from txray.plots.text import count, fitted, markup, plural
+from txray.plots.text import count, fitted, markup
 from txray.plots.volcano import CERTAINTY_AXIS, DISTANCE_AXIS, DISTANCE_SPAN, span
+from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.transfer.shown_distance import CORRECTED
 
 BRUSH = ("hellinger_corrected", "z_score")
@@ -31,19 +32,19 @@ def draw(scene: Scene) -> Drawing:
     Args:
         scene: what is looked at.
     """
-    level = scene.desk.choices.level
+    fdr = scene.desk.choices.level
     rows = scene.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
     drawn = sample(rows)
     figure = go.Figure()
     spans = [DISTANCE_SPAN, span(drawn[BRUSH[1]].to_numpy())]
     for sure, name, color, size in (
-        (False, "not significant", theme.UNSURE, 5),
-        (True, f"changed significantly ({100 * level:g}% FDR)", theme.CHANGED, 2 * _RADIUS),
+        (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
+        (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
-        mine = drawn.filter((pl.col("q_value") <= level) == sure)
+        mine = drawn.filter(is_significant(fdr) == sure)
         if not len(mine):
             continue
-        number = int(((rows["q_value"] <= level) == sure).sum())
+        number = rows.filter(is_significant(fdr) == sure).height
         figure.add_scatter(
             name=f"{name} ({count(number)})",
             x=mine[BRUSH[0]].to_numpy(),
@@ -60,7 +61,7 @@ def draw(scene: Scene) -> Drawing:
             hoverinfo="text",
             **fading(mine),
         )
-    changed = drawn.filter((pl.col("q_value") <= level) & pl.col("picked"))
+    changed = drawn.filter(is_significant(fdr) & pl.col("picked"))
     if len(changed):
         figure.add_trace(_labels(scene, drawn, changed, spans))
     figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
@@ -73,7 +74,7 @@ def draw(scene: Scene) -> Drawing:
         say(figure, _empty(scene))
     return Drawing(
         figure,
-        _finding(scene, level),
+        _finding(scene),
         "Further right: larger change. Higher: more certain. Labels: most distinctive words after.",
         rows.drop("picked", "place"),
     )
@@ -89,25 +90,21 @@ def corrected_line() -> pl.Expr:
     )
 
 
-def _finding(scene: Scene, level: float) -> str:
-    # Some that were tested fire too rarely to be drawn.
-    tested = scene.neurons["q_value"].drop_nulls()
-    if not len(tested):
-        return "What is more than chance is not known"
-    changed = int((tested <= level).sum())
-    told = f"{count(changed)} of {plural(len(tested), 'tested neuron')} changed more than chance"
-    done = set(scene.layers) & set(scene.pair.tested)
-    return told if scene.tested else f"{told} ({len(done)} of {len(scene.layers)} layers tested so far)"
+def _finding(scene: Scene) -> str:
+    findings = scene.findings
+    text = findings.changes if findings.tested_layers else findings.progress
+    text = f"{text[0].upper()}{text[1:]}"
+    return text if findings.finished or not findings.tested_layers else f"{text}; {findings.progress}"
 
 
 def _empty(scene: Scene) -> str:
     if scene.pair.problem:
         return scene.pair.problem
     if not scene.desk.choices.permutations:
-        return "Tests were left out (--permutations 0); serve again without that to see what is more than chance."
+        return "Observed, not tested (--permutations 0); serve again with tests to see what is significant."
     if scene.tested:
         return "No neuron is preferred in both stages often enough to be tested."
-    return "Being tested: this fills by itself, it takes some seconds for each layer."
+    return "Testing … significance appears here layer by layer."
 
 
 def _labels(scene: Scene, drawn: pl.DataFrame, changed: pl.DataFrame, spans: list[list[float]]) -> go.Scatter:

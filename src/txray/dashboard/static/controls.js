@@ -77,7 +77,7 @@ function showFilters(form, facts) {
       const left = picked.filter((each) => each !== state.name);
       change({ state: (box.checked ? [...left, state.name] : left).join(",") });
     });
-    return node("label", { class: `chip ${state.name}` }, box, node("span", {}, state.name, " ", node("b", {}, count(state.number))));
+    return node("label", { class: `chip ${state.name}` }, box, node("span", {}, state.label, " ", node("b", {}, count(state.number))));
   };
   const bound = ({ column, told }) => {
     const button = node("button", { type: "button", class: "bound", "data-name": column, "aria-label": `Take off: ${told}` }, told, " ×");

@@ -10,15 +10,16 @@ const COLUMNS = {
   neurons: (facts) => [
     ...(facts.layers.length > 1 && !said("layer") ? [{ key: "layer", heading: "Layer", about: "Name of the layer", show: (row) => word(row.layer), risingFirst: true }] : []),
     { key: "neuron", heading: "Neuron", about: "Index in the layer", show: (row) => node("a", { href: neuronAddress(row.layer, row.neuron), "data-go": "", tabindex: "-1" }, String(row.neuron)), risingFirst: true },
-    { key: "shown", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: it may have come or gone by chance", show: (row) => node("span", { class: `pill ${row.shown}` }, row.shown), risingFirst: true },
+    { key: "shown", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, not significant", show: (row) => node("span", { class: `pill ${row.shown}` }, row.label), risingFirst: true },
     { key: "beyond_before", heading: "Prefers before", about: `Beyond frequency, in ${facts.before}`, show: (row) => node("bdi", {}, row.beyond_before.join("  ")), risingFirst: true },
     { key: "beyond_after", heading: "Prefers after", about: `Beyond frequency, in ${facts.after}`, show: (row) => node("bdi", {}, row.beyond_after.join("  ")), risingFirst: true },
     { key: "length_before", heading: "Length before", about: `Features preferred in ${facts.before}`, show: (row) => count(row.length_before) },
     { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
     { key: "hellinger", heading: "Hellinger distance", about: "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", show: (row) => fixed(row.hellinger) },
-    { key: "change", heading: "Corrected distance", about: "Hellinger distance without what small samples add, with its 95% interval: 0 same, 1 disjoint. Significant changes come first", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
-    { key: "q_value", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", show: (row) => quantity(row.q_value), risingFirst: true },
+    { key: "hellinger_corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
+    { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
+    { key: "q_value", heading: "q-value", about: "False discovery rate at which the neuron is significant", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (facts) => [
     { key: "before", heading: "Before", about: `Neuron of ${facts.before}`, show: (row) => (row.before === null ? "–" : String(row.before)), sortable: false },
@@ -80,6 +81,8 @@ class Listing {
     const same = this.key.startsWith(`${key} `);
     this.key = `${key} ${version}`;
     this.table.use(COLUMNS[this.name](facts), { key: sort.replace(/^-/, ""), falling: sort.startsWith("-") });
+    // States take more room where they say that they are not tested.
+    this.table.view.classList.toggle("untested-rows", Boolean(facts.untested));
     const former = this.table.view.scrollTop;
     let first = true;
     const source = new ServerRows(`/rows/${this.name}${window.location.search}`, () => {

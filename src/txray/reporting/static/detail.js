@@ -24,7 +24,7 @@ class Detail {
   /**
    * Show a record; any of its lists may be empty.
    * @param record of
-   *   title, href (to the record itself, or null), state (or null), sentence;
+   *   title, href (to the record itself, or null), state (or null), label (of the state, if it is another), sentence;
    *   sides: before and after, or one only, as { name, color };
    *   beyond: { name, color, words };
    *   tables: { kind, title, note, unit: "percent" or "times", rows: [feature, before, after], links: addresses of the
@@ -49,9 +49,9 @@ class Detail {
     this.place.scrollTop = 0;
   }
 
-  header({ title, href, state, sentence, sides }) {
+  header({ title, href, state, label, sentence, sides }) {
     const heading = node("h3", {}, `${title} `);
-    if (state) heading.append(node("span", { class: `pill ${state}` }, state), " ");
+    if (state) heading.append(node("span", { class: `pill ${state}` }, label ?? state), " ");
     if (href) heading.append(node("a", { href, class: "link", "aria-label": `Link to ${title}` }, "#"));
     const key = sides.flatMap(({ name }, index) => [...(index ? [" "] : []), node("span", { class: `dot ${index ? "after" : "before"}` }), word(name)]);
     return node("header", {}, heading, node("p", { class: "lead" }, sentence), node("p", { class: "key" }, ...key));

@@ -62,16 +62,16 @@ class Explorer {
   }
 
   showStates() {
-    const { state } = this.data.pairs[this.pair];
+    const { state, tests } = this.data.pairs[this.pair];
     const counts = STATES.map((_, index) => state.filter((each) => each === index).length);
-    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "unsure" || this.data.pairs[this.pair].tests);
+    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "unsure" || tests);
     const choices = [["all", state.length], ...known];
     if (!choices.some(([name]) => name === this.state)) this.state = "all";
     const fieldset = document.getElementById("states");
     fieldset.replaceChildren(fieldset.firstElementChild, ...choices.map(([name, number]) =>
       node("label", { class: `chip ${name}` },
         node("input", { type: "radio", name: "state", value: name, checked: name === this.state }),
-        node("span", {}, name, " ", node("b", {}, count(number))))));
+        node("span", {}, stateLabel(name, tests), " ", node("b", {}, count(number))))));
   }
 
   filter() {

@@ -23,7 +23,7 @@ class Neurons {
     // Numbers of neurons and names read best rising, sizes falling.
     return [
       { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String, risingFirst: true },
-      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, by no more than chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, STATES[pair.state[n]]), risingFirst: true },
+      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, not significant", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, stateOfNeuron(STATES[pair.state[n]], pair.tests)), risingFirst: true },
       { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")), risingFirst: true },
       number("length_before", "Length before", `Features preferred in ${before}`, count),
       number("length_after", "Length after", `Features preferred in ${after}`, count),
@@ -35,10 +35,11 @@ class Neurons {
   }
 
   /** Columns that only tested comparisons have. */
-  tested({ rank, corrected, low, high, sure, q }) {
+  tested({ rank, corrected, low, high, z, sure, q }) {
     return [
-      { key: "change", heading: "Corrected distance", about: "Hellinger distance without what small samples add, with its 95% interval: 0 same, 1 disjoint. Sorted, significant changes come first", value: (n) => (q[n] === null && !sure[n] ? null : -rank[n]), show: (n) => spanned(corrected[n], low[n], high[n]) },
-      { key: "q", heading: "q-value", about: "Share of false discoveries among the neurons that changed as surely", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
+      { key: "corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", value: (n) => corrected[n], show: (n) => spanned(corrected[n], low[n], high[n]) },
+      { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (z[n] === null ? "–" : z[n].toFixed(1)) },
+      { key: "q", heading: "q-value", about: "False discovery rate at which the neuron is significant", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
     ];
   }
 
@@ -54,7 +55,7 @@ class Neurons {
     });
   }
 
-  /** Rows of the table for these neurons; those whose change may be chance are faint. */
+  /** Rows of the table for these neurons; those that are not significant are faint. */
   rows(neurons) {
     const sure = this.pair.tests?.sure;
     const row = (neuron) => ({ id: String(neuron), neuron, faint: sure !== undefined && !sure[neuron] });

@@ -1,6 +1,12 @@
 // One neuron of one comparison as a plain record, put together from the packed columns and told in words.
 
 const STATES = ["shared", "avoided", "gained", "unpreferred", "unsure"];
+const ONE_SIDED = ["avoided", "gained"];
+
+/** What the neurons of a state are called beside their number: observed and tested ones differ. */
+const stateLabel = (state, tests) => (ONE_SIDED.includes(state) ? `${state}, ${tests ? "significant" : "observed"}` : state);
+/** The state of one neuron. */
+const stateOfNeuron = (state, tests) => (tests ? state : `${state}, not tested`);
 
 /** Address of a neuron; comparisons count from 1. */
 const addressOf = (pair, neuron) => `#neuron=${neuron}&pair=${pair + 1}`;
@@ -21,6 +27,7 @@ class Records {
       title: `Neuron ${neuron}`,
       href: addressOf(index, neuron),
       state: STATES[pair.state[neuron]],
+      label: stateOfNeuron(STATES[pair.state[neuron]], pair.tests),
       sentence: this.sentence(pair, neuron, sides),
       sides: sides.map(({ name, color }) => ({ name, color })),
       beyond: sides.map(({ name, color }, side) => ({ name, color, words: this.beyond(pair.beyond[side], neuron) })),
@@ -36,9 +43,9 @@ class Records {
     const features = (number) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
     const [first, second] = [pair.length_before[neuron], pair.length_after[neuron]];
     switch (STATES[pair.state[neuron]]) {
-      case "unsure": return `Preferred ${first ? features(first) : "nothing"} in ${before.name}, ${second ? features(second) : "none"} in ${after.name}: no more than chance.`;
-      case "avoided": return `Preferred ${features(first)} in ${before.name}, none in ${after.name}.`;
-      case "gained": return `Preferred nothing in ${before.name}, ${features(second)} in ${after.name}.`;
+      case "unsure": return `Preferred ${first ? features(first) : "nothing"} in ${before.name}, ${second ? features(second) : "none"} in ${after.name}: not significant (${pair.tests.label}).`;
+      case "avoided": return `Preferred ${features(first)} in ${before.name}, none in ${after.name}${this.oneSided(pair)}.`;
+      case "gained": return `Preferred nothing in ${before.name}, ${features(second)} in ${after.name}${this.oneSided(pair)}.`;
       case "unpreferred": return "Prefers nothing in either stage.";
     }
     const change = first === second ? `Prefers ${features(first)} in both stages` : `Prefers ${features(second)}, ${second > first ? "up" : "down"} from ${count(first)}`;
@@ -46,10 +53,16 @@ class Records {
     return `${change}; Hellinger distance ${distance.toFixed(3)} over ${features(pair.hellinger_length[neuron])}.${this.chance(pair.tests, neuron)}`;
   }
 
-  /** How much of the distance is more than chance, in words. */
+  /** Whether an avoided or gained neuron is so significantly, in words. */
+  oneSided({ tests }) {
+    return tests ? `: significant (${tests.label})` : "; observed, not tested";
+  }
+
+  /** Whether the distance is significant, in words. */
   chance(tests, neuron) {
-    if (!tests || tests.q[neuron] === null) return "";
-    const verdict = tests.sure[neuron] ? "changed" : "no more than chance";
+    if (!tests) return " Observed, not tested.";
+    if (tests.q[neuron] === null) return " Too rarely active to be tested.";
+    const verdict = `${tests.sure[neuron] ? "significant" : "not significant"} at ${tests.label}`;
     return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}). Corrected Hellinger distance, with its 95% interval: ${spanned(tests.corrected[neuron], tests.low[neuron], tests.high[neuron])}.`;
   }
 

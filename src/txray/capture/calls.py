@@ -1,0 +1,198 @@
+"""Which module called which in a forward pass: what tells the calls of a shared module apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from txray.capture.compiled import is_observable, without_compiled_code
+from txray.capture.hooks import Of, first_tensor, modules_by_name, tensor_version
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor that a module took or gave, as it was then.
+
+    Attributes:
+        then: a copy.
+        tensor: the tensor itself, which the model may have changed since.
+        version: of the tensor then.
+    """
+
+    then: Tensor
+    tensor: Tensor
+    version: int
+
+    @classmethod
+    def of(cls, value: Any) -> Value | None:
+        """Return the first tensor of what a module took or gave; None where there is none."""
+        tensor = first_tensor(value)
+        if tensor is None:
+            return None
+        return cls(tensor.detach().clone(), tensor.detach(), tensor_version(tensor))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the model has changed the tensor in place since."""
+        return tensor_version(self.tensor) != self.version
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        module: that ran.
+        caller: the call of the innermost module during which it ran; None for the model itself.
+        number: which of the module's calls in this forward pass, from 0.
+        input, output: of the modules that are watched, where they hold a tensor.
+    """
+
+    module: nn.Module
+    caller: Call | None
+    number: int
+    input: Value | None = None
+    output: Value | None = None
+
+    @property
+    def recursive(self) -> bool:
+        """Whether the module ran while it was running already."""
+        caller = self.caller
+        while caller is not None and caller.module is not self.module:
+            caller = caller.caller
+        return caller is not None
+
+    def value(self, of: Of) -> Value | None:
+        """Return what the call took or gave."""
+        return self.input if of == "input" else self.output
+
+
+class Trace:
+    """The calls of every module in one forward pass, in the order in which they began.
+
+    A module that is registered under several names, such as one activation function for all blocks, is told apart by
+    who calls it: the call made while `b.0` runs is that of `b.0.act`, the next one that of `b.1.act`.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        """Start without calls; `modules`: of the model, under all of their names."""
+        self._modules = modules
+        self._calls: dict[nn.Module, list[Call]] = {}
+        self._aliases: dict[nn.Module, list[str]] = {}
+        for name, module in modules.items():
+            self._aliases.setdefault(module, []).append(name)
+        self._names_of_call: dict[Call, frozenset[str]] = {}
+
+    def begin(self, module: nn.Module, caller: Call | None) -> Call:
+        """Add a call."""
+        calls = self._calls.setdefault(module, [])
+        calls.append(Call(module, caller, len(calls)))
+        return calls[-1]
+
+    @property
+    def ran(self) -> list[str]:
+        """Names of the modules that ran."""
+        return [name for name, module in self._modules.items() if module in self._calls]
+
+    def aliases(self, name: str) -> list[str]:
+        """Return the other names of a module."""
+        return [other for other in self._aliases[self._modules[name]] if other != name]
+
+    def all_calls(self, name: str) -> list[Call]:
+        """Return the calls of a module under any of its names."""
+        return self._calls.get(self._modules[name], [])
+
+    def calls(self, name: str) -> list[Call]:
+        """Return the calls of a module under one of its names; under any, where it was never called under this one."""
+        return self._own_calls(name) or self.all_calls(name)
+
+    def distinct(self, names: Collection[str]) -> list[str]:
+        """Return the names without those that mean the same calls of the same module as another one."""
+        called = [name for name in names if self._own_calls(name) or not self.all_calls(name)]
+        modules = {self._modules[name] for name in called}
+        seen: set[tuple[int, ...]] = set()
+        distinct = []
+        for name in names:
+            if name not in called and self._modules[name] in modules:
+                continue
+            key = (id(self._modules[name]), *(call.number for call in self.calls(name)))
+            if key not in seen:
+                seen.add(key)
+                distinct.append(name)
+        return distinct
+
+    def _own_calls(self, name: str) -> list[Call]:
+        return [call for call in self.all_calls(name) if name in self._names(call)]
+
+    def _names(self, call: Call) -> frozenset[str]:
+        """Return the names under which a call may have been made: several where nothing tells them apart."""
+        known = self._names_of_call.get(call)
+        if known is None:
+            known = self._names_of_call[call] = self._name(call)
+        return known
+
+    def _name(self, call: Call) -> frozenset[str]:
+        aliases = self._aliases[call.module]
+        if len(aliases) == 1:
+            return frozenset(aliases)
+        caller = call.caller
+        while caller is not None:
+            callers = self._names(caller)
+            if names := frozenset(name for name in aliases if self._owner(name) in callers):
+                return names
+            caller = caller.caller
+        return frozenset(name for name in aliases if not self._owner(name)) or frozenset(aliases)
+
+    def _owner(self, name: str) -> str:
+        """Return the innermost module around a name that ran at all, unlike a list of modules; '' for the model."""
+        parts = name.split(".")
+        for n in range(len(parts) - 1, 0, -1):
+            around = ".".join(parts[:n])
+            if self._modules.get(around) in self._calls:
+                return around
+        return ""
+
+
+@contextmanager
+def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
+    """Record which modules run while the block runs, and what the watched ones take and give.
+
+    Args:
+        model: any module.
+        watched: names of modules.
+    """
+    modules = modules_by_name(model)
+    values = {modules[name] for name in watched}
+    trace = Trace(modules)
+    running: list[Call] = []
+
+    def begin(module: nn.Module, inputs: Any, named: Any) -> None:
+        call = trace.begin(module, running[-1] if running else None)
+        running.append(call)
+        if module in values:
+            call.input = Value.of((*inputs, *named.values()))
+
+    def end(module: nn.Module, inputs: Any, output: Any) -> None:
+        # A module that failed, and whose error the model caught, has not ended.
+        while running and running[-1].module is not module:
+            running.pop()
+        if running:
+            call = running.pop()
+            if module in values:
+                call.output = Value.of(output)
+
+    handles = []
+    for module in dict.fromkeys(modules.values()):
+        if is_observable(module):
+            handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+            handles.append(module.register_forward_hook(end))
+    try:
+        with without_compiled_code():
+            yield trace
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,61 @@
+"""Running text as words: what every reader of text offers to do with it."""
+
+from __future__ import annotations
+
+import html as entities
+import re
+
+from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
+from txray.errors import UsageError
+
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+class TextSplitter:
+    """Splits the texts of a reader into words and sentences.
+
+    Attributes:
+        rules: names all that decides the words; part of the fingerprint of a corpus.
+    """
+
+    def __init__(self, *, tokenized: bool = False, html: bool = False) -> None:
+        """Start with no text.
+
+        Args:
+            tokenized: texts are words already, separated by white space, and are split there only; a line end is a
+                sentence end.
+            html: texts are HTML: `<br />` becomes a line end and entities become characters; other tags stay.
+
+        Raises:
+            UsageError: an option that is neither True nor False.
+        """
+        for option, value in (("tokenized", tokenized), ("html", html)):
+            if not isinstance(value, bool):
+                raise UsageError(f"option {option!r} is {value!r}; give True or False")
+        self._tokenizer = None if tokenized else Tokenizer()
+        self._html = html
+        rules = "spaces" if tokenized else tokenizer_name()
+        self.rules = f"{rules}, html" if html else rules
+
+    def has_words(self, text: str) -> bool:
+        """Whether a text has any words, without finding them."""
+        return has_words(self._plain(text), spaces_only=self._tokenizer is None)
+
+    def __call__(self, text: str) -> Tokens:
+        """Return the words and sentence starts of a text."""
+        text = self._plain(text)
+        return split_at_spaces(text) if self._tokenizer is None else self._tokenizer(text)
+
+    def _plain(self, text: str) -> str:
+        return entities.unescape(_BREAK.sub("\n", text)) if self._html else text
+
+
+def split_at_spaces(text: str) -> Tokens:
+    """Return the words of a text that is split already; each line begins a sentence."""
+    words: list[str] = []
+    starts: list[int] = []
+    for line in text.split("\n"):
+        if found := line.split():
+            starts.extend(len(words) + start for start in sentence_starts(found))
+            words.extend(found)
+    return Tokens(tuple(words), tuple(starts))

@@ -1,0 +1,98 @@
+"""Fingerprint of a model: everything it has learned, and how it is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import nn
+
+from txray.identity import identity_of, tensor_bytes
+
+_INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+"""Of a configuration: where and by what it was saved; the numbers themselves tell their type."""
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 of a model.
+
+    It covers name, number type, shape and values of all parameters and buffers; the class of every module and its plain
+    attributes, such as the number of heads; and, instead of the attributes, the configuration where a module has one.
+    """
+    digest = sha256()
+    for part in _structure(model):
+        digest.update(part.encode("utf-8", "surrogatepass"))
+    state: dict[str, object] = model.state_dict()
+    for key in sorted(state):
+        value = state[key]
+        digest.update(repr(key).encode("utf-8", "surrogatepass"))
+        if isinstance(value, torch.Tensor):
+            digest.update(tensor_bytes(value))
+        else:  # what a module says of itself by `get_extra_state`
+            digest.update(repr(value).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def computation_fingerprint(model: nn.Module) -> str:
+    """Return a fingerprint of the code that a model runs, beside all that `model_fingerprint` covers.
+
+    A class of the user's own counts by its content, and so do functions and objects that are attributes of modules,
+    except of those whose configuration says how they were made.
+
+    Returns:
+        A fingerprint as `txray.identity.identity_of` gives it, which may be an unidentified one.
+    """
+    return identity_of(list(_computation(model)))
+
+
+def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[object]:
+    configured = configured or _configuration(module) is not None
+    yield type(module)
+    attributes = {} if configured else _attributes(module)
+    yield {name: value for name, value in attributes.items() if not _is_plain(value)}
+    for child in module.children():
+        yield from _computation(child, configured=configured)
+
+
+def _attributes(module: nn.Module) -> dict[str, object]:
+    """What a module holds by names of its own, beside modules and tensors."""
+    return {
+        name: value
+        for name, value in sorted(vars(module).items())
+        if name != "training" and not name.startswith("_")
+    }
+
+
+def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -> Iterator[str]:
+    """What each module is, and how it was made: what it computes beside its weights."""
+    configuration = _configuration(module)
+    configured = configured or configuration is not None
+    plain = {} if configured else _plain_attributes(module)
+    yield repr((name, type(module).__name__, configuration, sorted(plain.items())))
+    for key, child in module.named_children():
+        yield from _structure(child, f"{name}.{key}", configured=configured)
+
+
+def _plain_attributes(module: nn.Module) -> dict[str, object]:
+    return {name: value for name, value in _attributes(module).items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))  # type: ignore[call-overload]
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _configuration(module: nn.Module) -> str | None:
+    """The configuration of a module that has one."""
+    config: Any = getattr(module, "config", None)
+    if is_dataclass(config):
+        return repr(config)
+    if not hasattr(config, "to_dict"):
+        return None
+    facts = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL}
+    return json.dumps(facts, sort_keys=True, default=str)

@@ -1,0 +1,184 @@
+"""How many documents repeat another word for word, and how many groups there are: counted in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+DOCUMENT_SCHEMA: dict[str, pl.DataType] = {"kind": pl.String(), "hash": pl.Int64(), "words": pl.Int64()}
+"""Columns of the table of documents: kind is `text` or `group`, words is the length of a text and 0 for a group."""
+
+WITHOUT_GROUP = "documents_without_group"
+
+_TEXT, _GROUP = "text", "group"
+_KEPT = 1 << 18
+"""Hashes of each kind: of fewer different texts all counts are exact, of more they have a standard error of 0.2%."""
+
+_HASHES = 1 << 63
+_PENDING = 1 << 14
+_WARNED = 0.01
+"""Share of the words."""
+
+
+class DocumentTally:
+    """The distinct texts and groups of documents that pass by.
+
+    Of each kind the smallest hashes are kept, 262,144 at most. Which these are depends neither on the order of the
+    documents nor on their division into shards, and of those that shards keep, the smallest are those of the whole.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._texts = _Smallest()
+        self._groups = _Smallest()
+        self._documents = 0
+        self._words = 0
+        self._without_group = 0
+
+    def add(self, text: int, words: int, group: int | None) -> None:
+        """Count one document.
+
+        Args:
+            text: hash of its words, 0 to 2^63 - 1.
+            words: how many.
+            group: hash of its group; None without one.
+        """
+        self._documents += 1
+        self._words += words
+        self._texts.add(text, words)
+        if group is None:
+            self._without_group += 1
+        else:
+            self._groups.add(group, 0)
+
+    def table(self) -> pl.DataFrame:
+        """Return what is kept, with the columns of `DOCUMENT_SCHEMA`, by kind and hash."""
+        tables = []
+        for kind, smallest in ((_GROUP, self._groups), (_TEXT, self._texts)):
+            hashes, words = smallest.arrays()
+            columns = {"kind": [kind] * len(hashes), "hash": hashes, "words": words}
+            tables.append(pl.DataFrame(columns, schema=DOCUMENT_SCHEMA))
+        return pl.concat(tables)
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts for the manifest; see `counts_of`."""
+        return counts_of(
+            self.table(), documents=self._documents, words=self._words, without_group=self._without_group
+        )
+
+
+class _Smallest:
+    """The smallest distinct hashes, each with the number of words that belong to it."""
+
+    def __init__(self) -> None:
+        self._hashes = np.zeros(0, np.int64)
+        self._words = np.zeros(0, np.int64)
+        self._pending: list[tuple[int, int]] = []
+        self._limit = _HASHES
+
+    def add(self, key: int, words: int) -> None:
+        if key >= self._limit:
+            return
+        self._pending.append((key, words))
+        if len(self._pending) >= _PENDING:
+            self.arrays()
+
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (n,) hashes, ascending, and (n,) numbers of words."""
+        if self._pending:
+            hashes, words = np.array(self._pending, np.int64).T
+            self._pending = []
+            self._hashes, first = np.unique(np.concatenate((self._hashes, hashes)), return_index=True)
+            self._words = np.concatenate((self._words, words))[first][:_KEPT]
+            self._hashes = self._hashes[:_KEPT]
+            if len(self._hashes) == _KEPT:
+                self._limit = int(self._hashes[-1])
+        return self._hashes, self._words
+
+
+def merged_documents(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the table that one pass over the documents of all these tables gives."""
+    together = pl.concat([table.select(*DOCUMENT_SCHEMA) for table in tables])
+    return (
+        together.unique(["kind", "hash"])
+        .sort("kind", "hash")
+        .filter(pl.int_range(pl.len()).over("kind") < _KEPT)
+        .select(*DOCUMENT_SCHEMA)
+    )
+
+
+def as_documents(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table read from a file, checked.
+
+    Raises:
+        ValueError: it is not as `DocumentTally.table` gives it.
+    """
+    documents = table.select(*DOCUMENT_SCHEMA).cast(DOCUMENT_SCHEMA)  # type: ignore[arg-type]
+    numbers = documents.select("hash", "words")
+    if sum(documents.null_count().row(0)) or (len(documents) and min(numbers.min().row(0)) < 0):
+        raise ValueError("documents.parquet: a gap, or a number below 0")
+    if not set(documents["kind"]) <= {_TEXT, _GROUP} or not merged_documents([documents]).equals(documents):
+        raise ValueError("documents.parquet: rows out of order, twice, or of another kind")
+    return documents
+
+
+def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group: int) -> dict[str, int]:
+    """Return what the manifest says of a corpus: groups, and documents that repeat another.
+
+    Args:
+        table: with the columns of `DOCUMENT_SCHEMA`.
+        documents: read in all.
+        words: of all documents.
+        without_group: documents that have none.
+
+    Returns:
+        `groups` and `documents_without_group`; `documents_repeated`: all documents less the different texts, and
+        `words_repeated`: the words of these.
+    """
+    of_kind = {
+        kind: table.filter(pl.col("kind") == kind).select("hash", "words").to_numpy()
+        for kind in (_TEXT, _GROUP)
+    }
+    groups, _ = _distinct(of_kind[_GROUP])
+    texts, words_of_texts = _distinct(of_kind[_TEXT])
+    return {
+        "groups": groups,
+        WITHOUT_GROUP: without_group,
+        "documents_repeated": max(0, documents - texts),
+        "words_repeated": max(0, words - words_of_texts),
+    }
+
+
+def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
+    """Distinct hashes, and their words, of (n, 2) the smallest hashes and the words of each, ascending."""
+    if len(rows) < _KEPT:
+        return len(rows), int(rows[:, 1].sum())
+    # Hashes are spread evenly: below the largest one that is kept lies this share of all.
+    share = int(rows[-1, 0]) / _HASHES
+    return round((len(rows) - 1) / share), round(int(rows[:-1, 1].sum()) / share)
+
+
+def duplication(corpus: Mapping[str, Any], words: int) -> Iterator[str]:
+    """Yield one line if more than 1% of the words are in documents that repeat another.
+
+    Args:
+        corpus: of the manifest of a stage.
+        words: of the manifest.
+    """
+    repeated = int(corpus.get("words_repeated", 0))
+    if repeated <= _WARNED * words:
+        return
+    remedy = (
+        "copies in different groups are in different folds, so tests may call too much significant: remove them, or "
+        "give them one group"
+        if corpus.get("groups")
+        else "they share a fold, so tests allow for it, but every copy counts: remove the copies"
+    )
+    yield (
+        f"corpus {corpus.get('name')!r}: {corpus['documents_repeated']:,} of {corpus['documents']:,} documents, with "
+        f"{repeated / words:.1%} of the words, repeat the words of another; {remedy}"
+    )

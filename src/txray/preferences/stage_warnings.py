@@ -1,0 +1,53 @@
+"""Everything that a stage warns of, from what its manifest says of its layers and its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.errors import DominanceWarning, DuplicateWarning, RandomPassWarning, RepeatedCallWarning
+from txray.preferences.documents import duplication
+from txray.preferences.dominance import dominance
+
+Accounts = Mapping[str, Mapping[str, Any]]
+"""Layer -> what the manifest of a stage says of it."""
+
+
+def stage_warnings(
+    wins: Mapping[str, NDArray[np.int64]], accounts: Accounts, corpus: Mapping[str, Any], words: int
+) -> list[UserWarning]:
+    """Return the warnings of a stage.
+
+    Args:
+        wins: per layer, (n_neurons,) words that each neuron wins.
+        accounts: of its layers.
+        corpus: of the manifest.
+        words: of the manifest.
+    """
+    return [*reading_warnings(accounts, corpus, words), *map(DominanceWarning, dominance(wins, accounts))]
+
+
+def reading_warnings(accounts: Accounts, corpus: Mapping[str, Any], words: int) -> Iterator[UserWarning]:
+    """Yield the warnings about how layers and text were read, which do not depend on what was found."""
+    yield from layer_warnings(accounts)
+    yield from map(DuplicateWarning, duplication(corpus, words))
+
+
+def layer_warnings(accounts: Accounts) -> Iterator[UserWarning]:
+    """Yield the warnings about how layers were read."""
+    for layer, account in accounts.items():
+        if account.get("call_assumed"):
+            calls, call = account["calls"], account["call"]
+            yield RepeatedCallWarning(
+                f"layer {layer!r}: runs {calls} times in a forward pass, and the last call ({call}) was taken; say "
+                f"which one with '{layer}:call=0' to '{layer}:call={calls - 1}', or txray.Layer(..., call=0)"
+            )
+        if account.get("random"):
+            yield RandomPassWarning(
+                f"layer {layer!r}: gives different activations for the same input, so no result can be repeated; make "
+                "the forward pass deterministic in evaluation mode (such as functional dropout with "
+                "training=self.training), or collect a layer before the noise"
+            )

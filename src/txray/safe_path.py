@@ -1,0 +1,75 @@
+"""Folders that Python imports from: files that lie beside somebody's data are data, not modules.
+
+Imports nothing but what an interpreter has imported when it starts: what comes next could lie in the working folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_VARIABLE = "PYTHONPATH"
+_COMMANDS = ("txray", "txray.exe", "txray-script.py", "txray-script.pyw")
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # see above
+"""The folder that txray was imported from."""
+
+
+def guard_command() -> None:
+    """Take the working folder off the import path, where this process is the command `txray` or `python -m txray`.
+
+    Processes that the command starts do not import from it either. A folder that PYTHONPATH names stays, and so does
+    the one that txray itself was imported from. Scripts and notebooks that import txray are left as they are.
+    """
+    run_as_module = _is_module()
+    if not run_as_module and os.path.basename(sys.argv[0] if sys.argv else "") not in _COMMANDS:  # noqa: PTH119
+        return
+    if run_as_module and not sys.flags.safe_path:
+        del sys.path[0]
+    given = os.environ.get(_VARIABLE, "").split(os.pathsep)
+    if len(given) > 1 and "" in given and not any(map(_is_working_folder, filter(None, given))):
+        # Python takes an empty entry for the working folder.
+        first = next((place for place, folder in enumerate(sys.path) if _is_working_folder(folder)), None)
+        if first is not None:
+            del sys.path[first]
+    if not any(map(_is_root, sys.path)):
+        sys.path.insert(0, _ROOT)
+    os.environ.update(safe_environment())
+
+
+def safe_environment() -> dict[str, str]:
+    """Return the variables for a Python process that finds txray, and imports nothing from its working folder."""
+    folders = [folder for folder in os.environ.get(_VARIABLE, "").split(os.pathsep) if folder]
+    if os.path.basename(_ROOT) not in ("site-packages", "dist-packages") and not any(map(_is_root, folders)):  # noqa: PTH119
+        folders.append(_ROOT)
+    variables = {"PYTHONSAFEPATH": "1"}
+    # An empty one counts as none.
+    return (
+        {**variables, _VARIABLE: os.pathsep.join(folders)}
+        if folders or _VARIABLE in os.environ
+        else variables
+    )
+
+
+def imports_from(folder: str) -> bool:
+    """Whether this process imports from a folder."""
+    return any(_same(folder, entry or os.curdir) for entry in sys.path)
+
+
+def _is_module() -> bool:
+    """Whether `python -m` runs txray or a module of it; its name is not in `sys.argv` yet while it is searched for."""
+    if sys.argv[:1] != ["-m"] or len(sys.orig_argv) < len(sys.argv):
+        return False
+    name = sys.orig_argv[-len(sys.argv)].removeprefix("-m")
+    return name.partition(".")[0] == "txray"
+
+
+def _is_working_folder(folder: str) -> bool:
+    return _same(folder or os.curdir, os.curdir)
+
+
+def _is_root(folder: str) -> bool:
+    return _same(folder or os.curdir, _ROOT)
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

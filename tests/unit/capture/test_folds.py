@@ -1,0 +1,242 @@
+"""Which fold the words of a document are counted in, and what the manifest says of documents that belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.capture.test_collect import same_preferences
+from tests.unit.capture.texts import corpus_of, documents, small_model
+from txray import compare, planted, with_significance
+from txray.capture import collect
+from txray.corpus import Corpus, Document
+from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning
+from txray.preferences import Stage, load_stage, merge_folders, merge_stages
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
+    pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning"),
+]
+
+
+def fold_by_hand(text: str, purpose: bytes, folds: int = 16) -> int:
+    digest = hashlib.blake2b(text.encode(), digest_size=8, person=purpose).digest()
+    return (int.from_bytes(digest, "little") >> 1) % folds
+
+
+def words_of_folds(stage: Stage) -> list[int]:
+    """(folds,) words of the corpus that were counted in each."""
+    return stage.preferences(stage.layers[0]).corpus_counts.sum(axis=1).tolist()
+
+
+def expected_words(made: list[Document]) -> list[int]:
+    counts: Counter[int] = Counter()
+    for document in made:
+        group = document.group
+        fold = (
+            fold_by_hand("\0".join(document.words), b"words")
+            if group is None
+            else fold_by_hand(group, b"group")
+        )
+        counts[fold] += len(document.words)
+    return [counts[fold] for fold in range(16)]
+
+
+def in_groups(made: list[Document], of: int) -> list[Document]:
+    """Every third document stays on its own."""
+    return [
+        document if i % 3 == 0 else replace(document, group=f"book {i // of}")
+        for i, document in enumerate(made)
+    ]
+
+
+@pytest.mark.parametrize("selection", ["max-1", "all", "max-position"])
+def test_documents_are_counted_in_the_fold_of_their_group_or_words(selection: str) -> None:
+    made = in_groups(documents(60), 5)
+    stage = collect(small_model(), corpus_of(made), selection=selection, name="s")
+    assert words_of_folds(stage) == expected_words(made)
+    preferences = stage.preferences("rnn")
+    assert set(preferences.fold.tolist()) <= {fold for fold, n in enumerate(words_of_folds(stage)) if n}
+
+
+def test_a_document_that_is_cut_stays_in_its_fold() -> None:
+    made = [Document(f"d{i}", tuple(f"w{i}" for _ in range(20))) for i in range(8)]
+    for words in (1, 7, 20, 29, 155):
+        stage = collect(small_model(), corpus_of(made), name="s", max_words=words)
+        parts = zip(words_of_folds(stage), expected_words(made), strict=True)
+        assert all(part <= whole for part, whole in parts)
+        assert sum(words_of_folds(stage)) == words
+
+
+def test_the_order_of_documents_and_copies_leave_no_trace() -> None:
+    made = in_groups(documents(40), 4)
+    made += [replace(document, id=f"{document.id}/copy") for document in made[:7]]
+    model = small_model()
+    one, other = (
+        collect(model, corpus_of(order), name="s", batch_positions=n)
+        for order, n in ((made, 400), (made[::-1], 16_384))
+    )
+    same_preferences(one, other, atol=1e-5)
+    assert words_of_folds(one) == words_of_folds(other)
+    keys = ("groups", "documents_without_group", "documents_repeated", "words_repeated")
+    assert [one.manifest["corpus"][key] for key in keys] == [other.manifest["corpus"][key] for key in keys]
+    assert one.manifest["corpus"]["documents_repeated"] == 7
+    assert one.manifest["corpus"]["words_repeated"] == sum(len(document.words) for document in made[:7])
+    assert one.documents.equals(other.documents)
+
+
+def test_shards_agree_on_folds_and_count_copies_across_them(tmp_path: Path) -> None:
+    made = in_groups(documents(40), 4)
+    made += [replace(document, id=f"{document.id}/copy") for document in made[:7]]
+    corpus, model = corpus_of(made), small_model()
+    whole = collect(model, corpus, name="s")
+    shards = [collect(model, corpus.shard(number, 3), name="s") for number in range(1, 4)]
+    assert sum(shard.manifest["corpus"]["documents_repeated"] for shard in shards) < 7
+    merged = merge_stages([merge_stages(shards[2:]), *shards[:2]])
+    same_preferences(whole, merged, atol=1e-5)
+    assert merged.manifest == whole.manifest
+    assert merged.documents.equals(whole.documents)
+    folder = merge_folders(
+        [shard.save(tmp_path / str(i)) for i, shard in enumerate(shards)], tmp_path / "merged"
+    )
+    loaded = load_stage(folder)
+    assert loaded.documents.equals(whole.documents)
+    assert loaded.manifest["corpus"] == whole.manifest["corpus"]
+    assert loaded.manifest["warnings"] == whole.manifest["warnings"]
+    assert any("repeat the words of another" in line for line in whole.manifest["warnings"])
+
+
+def test_a_folder_without_the_table_of_documents_still_loads(tmp_path: Path) -> None:
+    import json
+
+    folder = collect(small_model(), corpus_of(documents(5)), name="s").save(tmp_path / "s")
+    (folder / "documents.parquet").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["checksums"]["documents.parquet"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    loaded = load_stage(folder)
+    assert len(loaded.documents) == 0
+    made = documents(6, seed=1)
+    other = collect(small_model(), corpus_of([*made, replace(made[0], id="copy")]), name="s")
+    read = merge_stages([loaded, other]).manifest["corpus"]
+    assert (read["documents"], read["documents_repeated"]) == (12, 1)
+    assert read["words_repeated"] == len(made[0].words)
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+def test_an_interrupted_collection_goes_on_to_the_same_counts(tmp_path: Path) -> None:
+    made = in_groups(documents(40), 4) + [
+        replace(document, id=f"copy {document.id}") for document in documents(5)
+    ]
+    model = small_model()
+    asked = {"name": "s", "batch_positions": 100, "checkpoint": tmp_path / "s", "checkpoint_seconds": 0.0}
+    whole = collect(model, corpus_of(made), name="s", batch_positions=100)
+
+    stopping = [True]
+
+    def reading(skipped: Counter[str]) -> Iterator[Document]:
+        for i, document in enumerate(made):
+            if i == 30 and stopping:
+                raise Stopped
+            yield document
+
+    corpus = Corpus("test", reading, fingerprint=lambda: corpus_of(made).fingerprint)
+    with pytest.raises(Stopped):
+        collect(model, corpus, **asked)  # type: ignore[arg-type]
+    stopping.clear()
+    resumed = collect(model, corpus, **asked)  # type: ignore[arg-type]
+    assert resumed.documents.equals(whole.documents)
+    assert resumed.manifest["corpus"] == whole.manifest["corpus"]
+    same_preferences(whole, resumed)
+
+
+def test_repeated_documents_are_warned_of_and_dominance_apart() -> None:
+    made = documents(30)
+    copies = [*made, replace(made[0], id="copy")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stage = collect(small_model(), corpus_of(copies), layers=["embedding"], name="s")
+    told = {str(warning.message): warning.category for warning in caught}
+    (line,) = [line for line in stage.manifest["warnings"] if "repeat" in line]
+    assert told[line] is DuplicateWarning
+    assert all(told[other] is DominanceWarning for other in stage.manifest["warnings"] if other != line)
+    assert "1 of 31 documents" in line
+    assert not [
+        one
+        for one in collect(small_model(), corpus_of(made), name="s").manifest["warnings"]
+        if "repeat" in one
+    ]
+
+
+def test_other_groups_are_other_documents_for_pairing() -> None:
+    made = documents(20)
+    model = small_model()
+    plain, grouped = (collect(model, corpus_of(each), name="s") for each in (made, in_groups(made, 2)))
+    assert compare(plain, plain).documents
+    assert compare(plain, grouped).documents is False
+
+
+def test_fewer_groups_than_folds_are_warned_of() -> None:
+    made = [replace(document, group=f"book {i % 3}") for i, document in enumerate(documents(60))]
+    model = small_model()
+    few = [collect(model, corpus_of(half), name="s") for half in (made[:30], made[30:])]
+    assert few[0].manifest["corpus"]["groups"] == 3
+    with pytest.warns(PowerWarning, match=r"no p-value can be below 0\.[1-9]"):
+        with_significance(compare(*few), permutations=200)
+
+
+def false_positives(units: list[list[Document]], seed: int) -> tuple[float, float]:
+    """Share of p < 0.05 among neurons that did not change, with a fold for each id and with those of collect."""
+    text = corpus_of([document for unit in units for document in unit])
+    model = planted(60, corpus=text, changed=0, vanished=0, appeared=0, rarer=0, seed=seed).before
+    shares = []
+    for by_id in (True, False):
+        halves = [
+            corpus_of(
+                [replace(one, group=one.id) if by_id else one for unit in units[start::2] for one in unit]
+            )
+            for start in (0, 1)
+        ]
+        before, after = (collect(model, half, ["neurons"], name="half") for half in halves)
+        tested = with_significance(compare(before, after), permutations=400, draws=3)
+        shares.append(float((tested.neurons["p_value"].drop_nulls() < 0.05).mean()))  # type: ignore[arg-type]
+    return shares[0], shares[1]
+
+
+VOCABULARY = np.array([f"v{i}" for i in range(300)])
+
+
+def test_copies_of_documents_cause_no_false_positives() -> None:
+    random = np.random.default_rng(77)
+    texts = [tuple(random.choice(VOCABULARY, 80).tolist()) for _ in range(64)]
+    units = [[Document(f"{unit}/{copy}", text) for copy in range(4)] for unit, text in enumerate(texts)]
+    by_id, by_words = false_positives(units, 1)
+    assert by_id > 0.5
+    assert by_words < 0.15
+
+
+def test_chapters_of_books_cause_no_false_positives() -> None:
+    random = np.random.default_rng(77)
+    units = []
+    for book in range(64):
+        weight = np.exp(4 * random.standard_normal(300))
+        chapters = random.choice(VOCABULARY, (4, 80), p=weight / weight.sum())
+        units.append(
+            [
+                Document(f"{book}/{i}", tuple(words), group=f"{book}")
+                for i, words in enumerate(chapters.tolist())
+            ]
+        )
+    by_id, by_group = false_positives(units, 2)
+    assert by_id > 0.3
+    assert by_group < 0.15

@@ -1,0 +1,74 @@
+"""`txray layers` and `txray collect` with modules that run several times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AlbertConfig, AlbertModel
+
+from tests.unit.models.hub_folders import folder_of
+from txray.cli.layers import _calls, _layout
+from txray.cli.main import _exit_code
+from txray.preferences import load_stage
+
+LAYER = "encoder.albert_layer_groups.0.albert_layers.0"
+
+
+def txray(*arguments: object) -> int:
+    return _exit_code([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def albert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that applies one layer three times, with a tokenizer."""
+    folder = folder_of("bert", tmp_path_factory.mktemp("albert") / "model")
+    config = AlbertConfig(
+        vocab_size=600,
+        embedding_size=8,
+        hidden_size=12,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AlbertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_layers_that_run_several_times_say_so(albert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert txray("layers", albert, LAYER, "embeddings") == 0
+    lines = capsys.readouterr().out.splitlines()
+    shared = next(line for line in lines if LAYER in line)
+    assert "called 3x" in shared
+    assert "called" not in next(line for line in lines if "embeddings" in line)
+    assert ":call=0" in lines[-1]
+
+
+def test_calls_and_inputs_are_collected_by_name(
+    albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = [f"{LAYER}:call=0", LAYER, f"{LAYER}.ffn_output:input:call=1"]
+    asked = [part for layer in layers for part in ("--layer", layer)]
+    read = ["-f", "demo", "-t", "reviews", "--max-words", "60"]
+    assert txray("collect", albert, *read, *asked, "--out", tmp_path / "s") == 0
+    lines = capsys.readouterr().err.splitlines()
+    warned = [line for line in lines if "warning" in line and "runs 3 times" in line]
+    assert len(warned) == 1
+    stage = load_stage(tmp_path / "s")
+    assert list(stage.layers) == layers
+    assert stage.preferences(layers[2]).n_neurons == 16
+    assert txray("collect", albert, *read, "--layer", f"{LAYER}:call=3", "--out", tmp_path / "t") == 2
+    assert "it runs 3 times" in capsys.readouterr().err
+
+
+def test_tables_show_steps_and_names() -> None:
+    assert _layout("flat", 0) == "flat"
+    assert _layout("batch-neurons-time", 2) == "batch-neurons-time, -2 steps"
+    assert _layout("batch-time-neurons", -1) == "batch-time-neurons, +1 step"
+    assert _calls(1, ()) == ""
+    assert _calls(3, ("a", "b")) == "called 3x; also a, b"
+    assert _calls(1, ("a", "b", "c")) == "also a, b, ... 3 in all"

@@ -1,0 +1,63 @@
+"""Which model it was: other results need another fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.unit.models.builders import small
+from txray.identity import unidentified
+from txray.models.fingerprint import computation_fingerprint, model_fingerprint
+
+
+def attention(heads: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.MultiheadAttention(4, heads)
+
+
+def stacked(between: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 2), between, nn.Linear(2, 2)).to(dtype)
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale: float = 1.0, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
+        super().__init__()
+        self.scale, self.activation = scale, activation
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.scale * self.activation(values)
+
+
+DIFFERENT: dict[str, tuple[nn.Module, nn.Module]] = {
+    "weights": (small("lstm"), small("lstm", seed=1)),
+    "number type": (stacked(nn.ReLU()), stacked(nn.ReLU(), torch.float64)),
+    "shape": (nn.Embedding(2, 3), nn.Embedding(3, 2)),
+    "module without weights": (stacked(nn.ReLU()), stacked(nn.Tanh())),
+    "number of heads": (attention(1), attention(2)),
+    "plain attribute": (Scaled(1.0), Scaled(2.0)),
+}
+
+
+@pytest.mark.parametrize("pair", DIFFERENT.values(), ids=DIFFERENT)
+def test_other_models_have_other_fingerprints(pair: tuple[nn.Module, nn.Module]) -> None:
+    first, second = pair
+    assert model_fingerprint(first) != model_fingerprint(second)
+    assert model_fingerprint(first) == model_fingerprint(first.train())
+
+
+def test_functions_and_code_of_modules_count_as_code() -> None:
+    class Scaled(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return values
+
+    first = computation_fingerprint(globals()["Scaled"]())
+    others: list[Any] = [globals()["Scaled"](activation=torch.relu), Scaled()]
+    assert len({first, *map(computation_fingerprint, others)}) == 3
+    assert computation_fingerprint(globals()["Scaled"]()) == first
+    assert unidentified(first) == ""
+    assert model_fingerprint(globals()["Scaled"]()) == model_fingerprint(others[0])
