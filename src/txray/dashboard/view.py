@@ -25,7 +25,7 @@ RANGES: Mapping[str, str] = {
     "hellinger": "Hellinger distance",
     "distance": "distance drawn",
     "hellinger_corrected": "corrected Hellinger distance",
-    "z_score": "standard deviations above the permutation mean",
+    "z_score": "z-score",
     "q_value": "q-value",
     "length_before": "length before",
     "length_after": "length after",

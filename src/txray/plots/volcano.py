@@ -27,7 +27,7 @@ DISTANCE_AXIS = f"{CORRECTED} (0 same, 1 disjoint)"
 CERTAINTY_AXIS = "standard deviations above the permutation mean"
 DISTANCE_SPAN = [-0.03, 1.03]
 MOST_BARS = 60
-"""Neurons whose intervals can still be told apart."""
+"""Neurons among which the intervals of the named ones are drawn: among more they would hide marks."""
 
 _LABELS = 24
 _LABEL_FEATURES = 3
@@ -35,13 +35,16 @@ _LABEL_SIZE = 11
 _LONGEST_LABEL = 190
 """Pixels."""
 _RADIUS = 4.5
+_HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in (-1, 0, 1))
+"""Paper around the letters, so that no line behind strikes them through."""
 _SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
 
 
 def volcano(comparison: Comparison) -> go.Figure:
     """Draw how far each neuron moved against how far beyond chance that is; colour tells which changed significantly.
 
-    To the right is the corrected Hellinger distance; bars are its 95% intervals, where few neurons are drawn. Upwards
+    To the right is the corrected Hellinger distance; bars are its 95% intervals, of named neurons and where few neurons
+    are drawn. Upwards
     are standard deviations of the permutations and not q-values: those of all neurons that clearly changed are the
     same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
     prefer beyond its frequency in the later stage.
@@ -77,7 +80,6 @@ def volcano(comparison: Comparison) -> go.Figure:
                 customdata=drawn["neuron"].to_numpy()[at],
                 mode="markers",
                 marker={"color": color, "size": size, "opacity": 0.7},
-                error_x=interval_bars(drawn[at.tolist()]) if len(drawn) <= MOST_BARS else None,
                 hovertext=[told[i] for i in at],
                 hoverinfo="text",
             )
@@ -98,7 +100,7 @@ def volcano(comparison: Comparison) -> go.Figure:
         title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
         f"{corrected_words(comparison.summary)}",
         subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
-        f"in {after}",
+        f"in {after}" + (", with bars for 95% intervals" if changed.any() and len(drawn) <= MOST_BARS else ""),
         caption=caption_of(comparison, note),
     )
 
@@ -120,7 +122,7 @@ def interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
         "array": high - middle,
         "arrayminus": middle - low,
         # So light that labels on them can be read.
-        "color": "#DDDDDD",
+        "color": "#F3C9A8",
         "thickness": 1,
         "width": 0,
     }
@@ -164,9 +166,10 @@ def _labels(
         # Markers that are not seen keep the text away from those that are.
         mode="markers+text",
         marker={"size": 2 * _RADIUS, "opacity": 0},
+        error_x=interval_bars(drawn[[i for i, _, _ in found]]) if len(drawn) <= MOST_BARS else None,
         text=[markup(text) for _, text, _ in found],
         textposition=[side for _, _, side in found],
-        textfont={"size": _LABEL_SIZE, "color": theme.INK},
+        textfont={"size": _LABEL_SIZE, "color": theme.INK, "shadow": _HALO},
         showlegend=False,
         hoverinfo="skip",
     )

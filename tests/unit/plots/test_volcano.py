@@ -37,8 +37,6 @@ def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comp
         assert trace.marker.color == color
         assert trace.customdata.tolist() == mine["neuron"].to_list()
         np.testing.assert_array_equal(trace.x, mine["hellinger_corrected"].to_numpy())
-        np.testing.assert_allclose(trace.x + trace.error_x.array, mine["hellinger_corrected_high"])
-        np.testing.assert_allclose(trace.x - trace.error_x.arrayminus, mine["hellinger_corrected_low"])
         np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
         assert trace.name.endswith(f"({len(mine)})")
         assert "q-value" in trace.hovertext[0]
@@ -53,6 +51,18 @@ def test_labels_name_changed_neurons_by_what_outdoes_its_frequency(comparison: C
     for x, y, text in zip(labels.x, labels.y, labels.text, strict=True):
         neuron = at[x, y]
         assert text == f"{neuron}: {', '.join(names[neuron])}"
+
+
+def test_bars_are_intervals_of_named_neurons(comparison: Comparison) -> None:
+    *marks, labels = volcano(comparison).data
+    assert all(trace.error_x.array is None for trace in marks)
+    rows = {row["neuron"]: row for row in comparison.neurons.iter_rows(named=True)}
+    named = [rows[int(text.split(":")[0])] for text in labels.text]
+    for sign, end, bars in ((1, "high", labels.error_x.array), (-1, "low", labels.error_x.arrayminus)):
+        np.testing.assert_allclose(
+            np.asarray(labels.x) + sign * np.asarray(bars),
+            [row[f"hellinger_corrected_{end}"] for row in named],
+        )
 
 
 def test_the_title_counts_changes_among_tests(comparison: Comparison) -> None:
