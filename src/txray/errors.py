@@ -1,4 +1,4 @@
-"""Every error that txray raises on purpose.
+"""Every error that txray raises on purpose, and every warning.
 
     TxrayError                  anything txray refuses or cannot do; its text is one line
     ├── UsageError              the request is wrong: fix the call (exit code 2)
@@ -12,13 +12,15 @@
     ├── EngineError             workers that cannot be reached, or that end again and again
     └── OutputError             a result that could not be written
 
-    UserWarning
-    ├── DominanceWarning        a result that one neuron dominates
-    ├── DuplicateWarning        text that repeats itself
-    ├── RepeatedCallWarning     a layer that runs several times in a forward pass, of which one call was taken
-    ├── RandomPassWarning       a forward pass that is not the same twice
-    ├── PowerWarning            tests that cannot find anything
+    TxrayWarning                a UserWarning: everything that txray warns of
+    ├── StageWarning            what to know of how a stage was collected
+    │   ├── DominanceWarning    a result that one neuron dominates
+    │   ├── DuplicateWarning    text that repeats itself
+    │   ├── PaddingWarning      a model said to ignore padding that does not
+    │   ├── RandomPassWarning   a forward pass that is not the same twice
+    │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was taken
     ├── ChanceWarning           a model to be pruned that is not better than chance
+    ├── PowerWarning            tests that cannot find anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
 
@@ -100,35 +102,47 @@ class OutputError(TxrayError):
     """A result that could not be written."""
 
 
-class DominanceWarning(UserWarning):
+class TxrayWarning(UserWarning):
+    """Anything txray warns of; the text is one line that says how to go on."""
+
+
+class StageWarning(TxrayWarning):
+    """What to know of how a stage was collected; the manifest of the stage lists it."""
+
+
+class DominanceWarning(StageWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
 
 
-class DuplicateWarning(UserWarning):
+class DuplicateWarning(StageWarning):
     """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
 
 
-class RepeatedCallWarning(UserWarning):
+class RepeatedCallWarning(StageWarning):
     """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
 
 
-class RandomPassWarning(UserWarning):
+class RandomPassWarning(StageWarning):
     """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
 
 
-class PowerWarning(UserWarning):
+class PowerWarning(TxrayWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
 
 
-class ChanceWarning(UserWarning):
+class ChanceWarning(TxrayWarning):
     """A model that is not better than chance, so that changes of its metrics mean nothing; the text names both."""
 
 
-class ExposedWarning(UserWarning):
+class PaddingWarning(StageWarning):
+    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
+
+
+class ExposedWarning(TxrayWarning):
     """A dashboard that other machines can reach; the text names the risk and the remedy."""
 
 
-class TrackingWarning(UserWarning):
+class TrackingWarning(TxrayWarning):
     """A training that could not be watched as asked for; it goes on, and the text names what is missing."""
 
 

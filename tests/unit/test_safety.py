@@ -80,11 +80,13 @@ def test_code_that_comes_with_models_is_refused_wherever_one_is_loaded() -> None
         if (found := trusting(file.read_text(encoding="utf-8")))
     }
     assert offenders == {}
-    hub = (SOURCE / "models" / "hub.py").read_text(encoding="utf-8")
-    n = hub.count("trust_remote_code=False")
+    loaders = [(SOURCE / "models" / name).read_text(encoding="utf-8") for name in ("hub.py", "pieces.py")]
+    n = sum(source.count("trust_remote_code=False") for source in loaders)
     assert n >= 4
-    assert len(trusting(hub.replace("trust_remote_code=False", "**{}"))) == n
-    assert len(trusting(hub.replace("trust_remote_code=False", "trust_remote_code=True"))) == n
+    for unsafe in ("**{}", "trust_remote_code=True"):
+        assert (
+            sum(len(trusting(source.replace("trust_remote_code=False", unsafe))) for source in loaders) == n
+        )
 
 
 @pytest.mark.parametrize("package", sorted(BELOW))

@@ -12,26 +12,10 @@ from torch import nn
 
 from txray.errors import CaptureError
 
-_WRAPPED = "_orig_mod"
-"""Attribute of what `torch.compile` returns that holds the module itself."""
-
 
 def _dynamo() -> Any:
     """Return PyTorch's compiler, or None where nothing was compiled in this process: its import takes seconds."""
     return sys.modules.get("torch._dynamo")
-
-
-def uncompiled(module: nn.Module) -> nn.Module:
-    """Return the module that `torch.compile` wrapped, with the same parameters; any other module as it is."""
-    dynamo = _dynamo()
-    while dynamo is not None and isinstance(module, dynamo.eval_frame.OptimizedModule):
-        module = module._modules[_WRAPPED]
-    return module
-
-
-def without_wrappers(name: str) -> str:
-    """Return the name that a module or a parameter has where nothing around it was wrapped by `torch.compile`."""
-    return ".".join(part for part in name.split(".") if part != _WRAPPED)
 
 
 @contextmanager

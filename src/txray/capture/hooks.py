@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
-from txray.capture.compiled import require_observable, without_compiled_code, without_wrappers
+from txray.capture.compiled import require_observable, without_compiled_code
 from txray.errors import CaptureError, UnknownNameError
+from txray.models.base_model import input_device, without_wrappers
 
 Of = Literal["output", "input"]
 """What is read of a module's call."""
@@ -278,6 +279,5 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a module runs; the CPU where it has no parameters."""
-    first = next(module.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
+    """Return where a module takes its inputs; the CPU where it has no parameters."""
+    return input_device(module)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from txray.capture.compiled import uncompiled
+from txray.capture.dry_run import padded_input, sample_words, shortest_input, text_ids
 from txray.capture.encoding import Encoded, Indices, Text, inputs
 from txray.capture.hooks import device_of, layer_pattern
+from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.errors import (
-    CaptureError,
-    TxrayError,
-    UnknownNameError,
-    UsageError,
-    in_one_line,
-)
+from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
+from txray.models.base_model import unwrapped
 from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
@@ -204,9 +201,18 @@ class RecurrentReader:
 class TextModelReader:
     """Reads for a `TextModel`: pieces of words, and inputs of bounded length."""
 
-    def __init__(self, model: TextModel, *, autocast: torch.dtype | None) -> None:
-        """Read for `model`, its operations in the number type `autocast`."""
-        self.module = uncompiled(model.module)
+    def __init__(
+        self, model: TextModel, *, autocast: torch.dtype | None, corpus: Corpus | None = None
+    ) -> None:
+        """Read for `model`.
+
+        Args:
+            model: any.
+            autocast: number type of its operations.
+            corpus: gives dry runs their words; common ones by default.
+        """
+        self.model = model
+        self.module = unwrapped(model.module)
         self.autocast = autocast
         self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
@@ -217,30 +223,31 @@ class TextModelReader:
             "overlap": model.overlap,
             "prefix": list(model.prefix),
             "suffix": list(model.suffix),
+            "batches": "padded" if self.padded else "equal lengths",
             **_recorded(autocast),
         }
-        self._model = model
+        self._corpus = corpus
         self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
 
     @property
     def fingerprint(self) -> str:
         """Return a fingerprint of all that the text model says of reading, and of the code that the module runs."""
-        said = {each.name: getattr(self._model, each.name) for each in fields(self._model)}
+        said = {each.name: getattr(self.model, each.name) for each in fields(self.model)}
         for name in ("module", "name", "task", "classes"):
             del said[name]
         return derived(computation_fingerprint(self.module), identity_of(said))
 
     def encode(self, document: Document) -> tuple[Text, list[Encoded]]:
         """The document's pieces, cut into inputs that the model can read."""
-        return inputs(document, self._model.pieces(document.words), self._model)
+        return inputs(document, self.model.pieces(document.words), self.model)
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model once over the whole batch."""
-        ids = _padded(batch, self._model.padding, device_of(self.module), self._model.shortest)
+        ids = _padded(batch, self.model.padding, device_of(self.module), self.model.shortest)
         lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
         names = list(dict.fromkeys(encoded.text.document.id for encoded in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
-        self._run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
+        self.run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
         pieces = np.array([len(encoded.steps) for encoded in batch])
         before = np.cumsum(pieces) - pieces
         yield Window(
@@ -255,24 +262,34 @@ class TextModelReader:
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
-        """Run the model over padding that is marked as text."""
-        steps = max(min(steps, self._model.limit or steps), self._model.shortest)
-        ids = torch.full((documents, steps), self._model.padding, device=device_of(self.module))
-        self._run(
-            ids, torch.ones_like(ids, dtype=torch.bool), f"a dry run of padding (id {self._model.padding})"
-        )
+        """Run the model over words of the text between special positions."""
+        steps = max(min(steps, self.model.limit or steps), shortest_input(self.model))
+        ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, device_of(self.module))
+        self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
         return steps
 
-    def _run(self, ids: Tensor, mask: Tensor, what: str) -> None:
-        """Run the model; whatever fails in there is told in one line."""
+    @cached_property
+    def _dry_text(self) -> Indices:
+        return text_ids(self.model, sample_words(self._corpus))
+
+    def run(self, ids: Tensor, mask: Tensor, what: str) -> None:
+        """Run the model.
+
+        Args:
+            ids, mask: see `TextModel.forward`.
+            what: is read, for errors.
+
+        Raises:
+            CaptureError: it fails.
+        """
         try:
-            self._model.forward(self.module, ids, mask)
+            self.model.forward(self.module, ids, mask)
         except TxrayError:
             raise
         except Exception as error:
-            told = in_one_line(error)
             raise CaptureError(
-                f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: {told}; "
+                f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: "
+                f"{in_one_line(error)}; "
                 "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "
                 "smaller batch_positions need less memory"
             ) from error
@@ -282,13 +299,16 @@ class TextModelReader:
         return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), None)
 
 
-def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None) -> Reader:
+def reader_of(
+    model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None, corpus: Corpus | None = None
+) -> Reader:
     """How this model reads documents.
 
     Args:
         model: a model of `txray.models`.
         outputs: whether the model's outputs are wanted.
         autocast: `bfloat16` or `float16`, for operations in which that is safe; None for the model's own number type.
+        corpus: what is to be read, for the words of dry runs; common ones by default.
 
     Raises:
         UnknownNameError: no such number type.
@@ -298,7 +318,7 @@ def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | No
         raise UnknownNameError.of("autocast", autocast, list(AUTOCAST))
     dtype = None if autocast is None else AUTOCAST[autocast]
     if isinstance(model, nn.Module):
-        model = uncompiled(model)
+        model = unwrapped(model)
     if isinstance(model, RecurrentModel):
         return RecurrentReader(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):
@@ -306,7 +326,7 @@ def reader_of(model: nn.Module | TextModel, *, outputs: bool, autocast: str | No
             raise UsageError(
                 "feature 'output': what a text model predicts is known of txray's own models only; leave it out"
             )
-        return TextModelReader(model, autocast=dtype)
+        return TextModelReader(model, autocast=dtype, corpus=corpus)
     raise UsageError(
         f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
         "it in a txray.TextModel that says so"

@@ -16,6 +16,7 @@ from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import sites_of
 from txray.capture.loop import Intake, run
+from txray.capture.padding import settle_padding
 from txray.capture.reading import reader_of
 from txray.capture.request import Request, Scales
 from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
@@ -58,8 +59,14 @@ class Collection:
             TxrayError: as `txray.collect` does where it is not for the text.
         """
         self.request = request
-        self._reader = reader_of(request.model, outputs=OUTPUT in request.features, autocast=request.autocast)
+        self._reader = reader_of(
+            request.model,
+            outputs=OUTPUT in request.features,
+            autocast=request.autocast,
+            corpus=request.corpus,
+        )
         self._sites = sites_of(self._reader, request.layers, request.selection)
+        settle_padding(self._reader, self._sites)
         for site in self._sites:
             site.require(request.features)
         self._fingerprint = model_fingerprint(self._reader.module)

@@ -30,17 +30,7 @@ from txray.cli import (
     timeline,
     train,
 )
-from txray.errors import (
-    ChanceWarning,
-    DominanceWarning,
-    DuplicateWarning,
-    ExposedWarning,
-    PowerWarning,
-    RandomPassWarning,
-    RepeatedCallWarning,
-    TrackingWarning,
-    TxrayError,
-)
+from txray.errors import TxrayError, TxrayWarning
 from txray.printable import printable
 
 app = typer.Typer(
@@ -126,25 +116,13 @@ def _exit_code(arguments: list[str] | None) -> int:
         return _unexpected(error)
 
 
-_WARNINGS = (
-    ChanceWarning,
-    DominanceWarning,
-    DuplicateWarning,
-    ExposedWarning,
-    PowerWarning,
-    RandomPassWarning,
-    RepeatedCallWarning,
-    TrackingWarning,
-)
-
-
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Show what txray warns of as it shows errors; other libraries' warnings stay as they are."""
     shown = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, _WARNINGS):
+        if issubclass(category, TxrayWarning):
             typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)

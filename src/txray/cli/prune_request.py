@@ -245,7 +245,12 @@ def run(
         folder=_runs(out),
     )
     for split, told in found.summary["texts"].items():
-        left = f", {told['cut']:,} cut" if told["cut"] else ""
+        left = (
+            f" in {told['groups']:,} group{'s' * (told['groups'] > 1)}"
+            if told["groups"] < told["documents"]
+            else ""
+        )
+        left += f", {told['cut']:,} cut" if told["cut"] else ""
         left += f", {told['skipped']:,} skipped: nothing to read" if told["skipped"] else ""
         typer.echo(f"{split}: {told['documents']:,} documents{left}")
     print_effects(

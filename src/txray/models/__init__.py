@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from txray.lazy import lazily
 
 if TYPE_CHECKING:
-    from txray.models.hub import from_transformers, hugging_face
+    from txray.models.adapter import from_transformers
+    from txray.models.hub import hugging_face
     from txray.models.load import load_model
     from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
     from txray.models.sentiment import SentimentClassifier, classifier
@@ -26,7 +27,7 @@ _HOMES = {
     "Vocabulary": "vocabulary",
     "classifier": "sentiment",
     "language_model": "recurrent",
-    "from_transformers": "hub",
+    "from_transformers": "adapter",
     "hugging_face": "hub",
     "load_model": "load",
     "load_snapshot": "snapshot",

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from txray.errors import UsageError
 from txray.identity import identity_of, tensor_bytes
+from txray.models.base_model import class_of, unwrapped, without_wrappers
 
 _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 """Of a configuration: where and by what it was saved; the numbers themselves tell their type."""
@@ -26,12 +28,11 @@ def model_fingerprint(model: nn.Module) -> str:
     digest = sha256()
     for part in _structure(model):
         digest.update(part.encode("utf-8", "surrogatepass"))
-    state: dict[str, object] = model.state_dict()
-    for key in sorted(state):
-        value = state[key]
-        digest.update(repr(key).encode("utf-8", "surrogatepass"))
+    state = {without_wrappers(key): (key, value) for key, value in model.state_dict().items()}
+    for name, (key, value) in sorted(state.items()):
+        digest.update(repr(name).encode("utf-8", "surrogatepass"))
         if isinstance(value, torch.Tensor):
-            digest.update(tensor_bytes(value))
+            digest.update(tensor_bytes(_stored(model, key, value)))
         else:  # what a module says of itself by `get_extra_state`
             digest.update(repr(value).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -49,9 +50,39 @@ def computation_fingerprint(model: nn.Module) -> str:
     return identity_of(list(_computation(model)))
 
 
+def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the state of a model, wherever its numbers are: here, on disk, or in parts.
+
+    Raises:
+        UsageError: several processes hold parts of it, or nobody does.
+    """
+    mesh = getattr(value, "device_mesh", None)  # of a DTensor, as FSDP2 makes them
+    if mesh is not None:
+        if mesh.size() > 1:
+            raise UsageError(
+                f"model of type {type(model).__name__}: its weights are spread over {mesh.size()} processes (FSDP); "
+                "save it, and read what was saved"
+            )
+        local: torch.Tensor = value.to_local()  # type: ignore[attr-defined]
+        return local
+    if value.device.type != "meta":
+        return value
+    owner, _, name = key.rpartition(".")
+    hook = getattr(model.get_submodule(owner), "_hf_hook", None)
+    weights = getattr(hook, "weights_map", None)  # of accelerate, which keeps them on disk or in memory
+    if weights is None:
+        raise UsageError(
+            f"model of type {type(model).__name__}: weight {key} is on the device 'meta', without numbers; load the "
+            "model's weights"
+        )
+    kept_elsewhere: torch.Tensor = weights[name]
+    return kept_elsewhere
+
+
 def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[object]:
+    module = unwrapped(module)
     configured = configured or _configuration(module) is not None
-    yield type(module)
+    yield class_of(module)
     attributes = {} if configured else _attributes(module)
     yield {name: value for name, value in attributes.items() if not _is_plain(value)}
     for child in module.children():
@@ -69,10 +100,11 @@ def _attributes(module: nn.Module) -> dict[str, object]:
 
 def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -> Iterator[str]:
     """What each module is, and how it was made: what it computes beside its weights."""
+    module = unwrapped(module)
     configuration = _configuration(module)
     configured = configured or configuration is not None
     plain = {} if configured else _plain_attributes(module)
-    yield repr((name, type(module).__name__, configuration, sorted(plain.items())))
+    yield repr((name, class_of(module).__name__, configuration, sorted(plain.items())))
     for key, child in module.named_children():
         yield from _structure(child, f"{name}.{key}", configured=configured)
 
@@ -90,9 +122,8 @@ def _is_plain(value: object) -> bool:
 def _configuration(module: nn.Module) -> str | None:
     """The configuration of a module that has one."""
     config: Any = getattr(module, "config", None)
-    if is_dataclass(config):
-        return repr(config)
-    if not hasattr(config, "to_dict"):
-        return None
-    facts = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL}
-    return json.dumps(facts, sort_keys=True, default=str)
+    # Asked first, because configurations of transformers are dataclasses as well.
+    if hasattr(config, "to_dict"):
+        facts = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL}
+        return json.dumps(facts, sort_keys=True, default=str)
+    return repr(config) if is_dataclass(config) else None

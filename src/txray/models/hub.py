@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.extras import require
-from txray.identity import identity_of
-from txray.models.text_model import Pieces, Pooling, Task, TextModel
+from txray.models.adapter import from_transformers
+from txray.models.pieces import require_fast
+from txray.models.text_model import Pooling, Task, TextModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 CONFIG = "config.json"
 """A file that every model folder of Hugging Face has."""
-
-_LONGEST_WINDOW = 1_024
-"""Positions read at once where the caller does not say: attention costs the square of it."""
 
 
 def hugging_face(
@@ -66,7 +61,7 @@ def hugging_face(
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
         task: Task = _task(config, name) if head is True else "none"
-        loader = _LOADERS[task] if head != "saved" else _saved_class(transformers, config, name)
+        loader = _loader(transformers, config, name, task, saved=head == "saved")
         module, loaded = getattr(transformers, loader).from_pretrained(
             name,
             config=config,
@@ -77,77 +72,18 @@ def hugging_face(
             **where,
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-    # What the file lacks is drawn at random. Models that were trained without a pooler have none to give, and it has
-    # no activation per position anyway.
-    missing = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
+    missing = _drawn(module, loaded["missing_keys"])
     if missing:
+        whole = "" if head == "saved" else f", or load the whole {_saved_as(config)} with head='saved'"
         raise SnapshotError(
             f"{name}: its weights lack {len(missing)} of {len(module.state_dict())}, such as {missing[0]}, which would "
-            f"be random; give a complete model.safetensors that fits {CONFIG}"
+            f"be random; give a complete model.safetensors that fits {CONFIG}{whole}"
         )
-    _require_words(tokenizer, name)
+    require_fast(tokenizer, name)
     named = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
         module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=named
     )
-
-
-def from_transformers(
-    module: Any,
-    tokenizer: Any,
-    *,
-    window: int | None = None,
-    overlap: int = 0,
-    pooling: Pooling = "max",
-    task: Task = "none",
-    classes: Sequence[str] = (),
-) -> TextModel:
-    """A model of transformers that is in memory, such as one that is being trained, and its fast tokenizer.
-
-    Args:
-        module: a `PreTrainedModel`; it stays in the mode it is in.
-        tokenizer: a fast one.
-        window, overlap, pooling: see `hugging_face`.
-        task, classes: see `TextModel`; collection needs neither.
-
-    Raises:
-        UsageError: the tokenizer is not a fast one, or a window that the model cannot read.
-        SnapshotError: the tokenizer knows no words.
-    """
-    config = module.config
-    name = config.name_or_path or type(module).__name__
-    _require_words(tokenizer, name)
-    tokenizer = _taking_words(tokenizer)
-    prefix, suffix = _special_ids(tokenizer)
-    limit = _limit(config, module, tokenizer)
-    if window is not None and limit is not None and window > limit:
-        raise UsageError(f"{name}: window={window}; the model reads at most {limit} positions")
-    both_sides = bool(config.is_encoder_decoder)
-    return TextModel(
-        module=module,
-        encode=_Encoder(tokenizer),
-        forward=_both_sides if both_sides else _one_side,
-        prefix=prefix,
-        # The decoder reads everything one position later: the last piece needs one that follows it.
-        suffix=suffix or ((_padding(tokenizer, module),) if both_sides else ()),
-        padding=_padding(tokenizer, module),
-        limit=window or min(limit or _LONGEST_WINDOW, _LONGEST_WINDOW),
-        overlap=overlap,
-        pooling=pooling,
-        shifts={"decoder": 1, "decoder.**": 1} if both_sides else {},
-        task=task,
-        classes=tuple(classes),
-    )
-
-
-def _require_words(tokenizer: Any, name: str | Path) -> None:
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
-    if not tokenizer.is_fast:
-        raise UsageError(
-            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
-            "convert it to a tokenizer.json"
-        )
 
 
 _LOADERS: Mapping[Task, str] = {
@@ -158,30 +94,67 @@ _LOADERS: Mapping[Task, str] = {
 """What a model is to do -> the class of transformers that loads it so."""
 
 
-def _saved_class(transformers: Any, config: PreTrainedConfig, name: str | Path) -> str:
-    """The class that the model was saved as, one of transformers' own."""
-    architectures = list(getattr(config, "architectures", None) or [])
-    for architecture in architectures:
-        found = getattr(transformers, architecture, None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return str(architecture)
-    raise UsageError(
-        f"{name}: was saved as {', '.join(architectures) or 'no class of its own'}, which transformers does not know; "
-        "leave the head out"
-    )
+def _loader(transformers: Any, config: PreTrainedConfig, name: str | Path, task: Task, *, saved: bool) -> str:
+    """Return the class of transformers that loads a model."""
+    known = [
+        architecture
+        for architecture in config.architectures or []
+        if isinstance(of_name := getattr(transformers, architecture, None), type)
+        and issubclass(of_name, transformers.PreTrainedModel)
+    ]
+    if saved and not known:
+        raise UsageError(
+            f"{name}: was saved as {_saved_as(config)}, which transformers does not know; leave the head out"
+        )
+    # An encoder alone is no encoder-decoder, and what `AutoModel` does not know has no head to be left out.
+    alone = task == "none" and known and known[0].endswith(("EncoderModel", "Encoder", "TextModel"))
+    unmapped = task == "none" and known and type(config) not in transformers.MODEL_MAPPING
+    return str(known[0]) if saved or alone or unmapped else _LOADERS[task]
+
+
+def _saved_as(config: PreTrainedConfig) -> str:
+    return ", ".join(config.architectures or []) or "no class of its own"
+
+
+def _drawn(module: Any, missing: Iterable[str]) -> list[str]:
+    """Return which of the weights that a file lacks are random, and matter.
+
+    Models that were trained without a pooler have none to give, and it has no activation per position anyway. Tables
+    that the model computes, such as sines of positions, are the same whatever the seed.
+    """
+    return sorted(key for key in missing if not key.startswith("pooler.") and not _is_computed(module, key))
+
+
+def _is_computed(module: Any, key: str) -> bool:
+    """Whether a weight is computed: the same numbers under any seed, and more than one of them."""
+    owner, _, name = key.rpartition(".")
+    try:
+        weight, drawn = getattr(module.get_submodule(owner), name), copy.deepcopy(module.get_submodule(owner))
+    except AttributeError:
+        return False
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        # A trace of other numbers, so that a weight that nobody sets does not look computed.
+        getattr(drawn, name).copy_(torch.rand_like(weight))
+        for part in drawn.modules():
+            part._is_hf_initialized = False
+        for parameter in drawn.parameters():
+            parameter._is_hf_initialized = False
+        module._init_weights(drawn)
+    constant = bool((weight == weight.reshape(-1)[:1]).all())
+    return not constant and torch.equal(getattr(drawn, name), weight)
 
 
 def _task(config: PreTrainedConfig, name: str | Path) -> Task:
     """What the model was trained to do."""
-    architectures = list(getattr(config, "architectures", None) or [])
-    for architecture in architectures:
+    for architecture in config.architectures or []:
         if architecture.endswith("ForSequenceClassification"):
             return "classification"
         if architecture.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
             return "next-word"
     raise UsageError(
-        f"{name}: is saved as {', '.join(architectures) or 'a model without a head'}, which has no score; give a model "
-        "that classifies sequences or predicts the next word, or a metric of your own to txray.prune"
+        f"{name}: is saved as {', '.join(config.architectures or []) or 'a model without a head'}, which has no score; "
+        "give a model that classifies sequences or predicts the next word, or a metric of your own to txray.prune"
     )
 
 
@@ -196,131 +169,6 @@ def _classes(config: PreTrainedConfig, name: str | Path, given: Sequence[str] | 
             "the order of its outputs"
         )
     return names
-
-
-class _Encoder:
-    """Words to pieces by a fast tokenizer."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._spaced = _wants_spaces(tokenizer)
-        self._unknown = tokenizer.unk_token_id
-        self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
-        rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
-        used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
-        return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
-
-    def __call__(self, words: Sequence[str]) -> Pieces:
-        # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
-        encoded = self._tokenizer(
-            _spaced(words) if self._spaced else list(words),
-            is_split_into_words=True,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        ids, owner, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
-        if self._unknown in ids or not self._special.isdisjoint(ids):
-            # A word of which the tokenizer knows no piece says nothing about itself. Some tokenizers have their
-            # special tokens among the pieces of ordinary text; there they are left out.
-            known = {
-                word
-                for piece, word in zip(ids, owner, strict=True)
-                if piece != self._unknown and piece not in self._special
-            }
-            kept = [i for i, word in enumerate(owner) if word in known and ids[i] not in self._special]
-            ids, owner, texts = ([each[i] for i in kept] for each in (ids, owner, texts))
-        return Pieces(ids, owner, texts)
-
-
-def _one_side(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
-    return module(input_ids=ids, attention_mask=mask.long(), **_without_cache(module))
-
-
-def _both_sides(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
-    config: Any = module.config
-    start = config.decoder_start_token_id
-    first = torch.full_like(ids[:, :1], config.bos_token_id or 0 if start is None else start)
-    return module(
-        input_ids=ids,
-        attention_mask=mask.long(),
-        decoder_input_ids=torch.cat((first, ids[:, :-1]), dim=1),
-        decoder_attention_mask=mask.long(),
-        **_without_cache(module),
-    )
-
-
-def _without_cache(module: nn.Module) -> dict[str, bool]:
-    """Keys and values of earlier positions are of no use here; not every model knows the word."""
-    return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
-
-
-def _taking_words(tokenizer: Any) -> Any:
-    """The tokenizer, such that it can be given the words of a text one by one."""
-    try:
-        tokenizer(["word"], is_split_into_words=True)
-    except (AssertionError, ValueError):
-        # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
-        with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
-            tokenizer.save_pretrained(folder)
-            return type(tokenizer).from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
-    return tokenizer
-
-
-def _wants_spaces(tokenizer: Any) -> bool:
-    """Whether words must carry the space before them to be cut into the pieces that they have in a text.
-
-    Byte-level tokenizers take the space for a part of the word, and some of them glue words together without it.
-    """
-    words = ["I", "wanted", "to", "like", "this"]
-    plain: dict[str, Any] = {"add_special_tokens": False}
-    in_text = tokenizer(" ".join(words), **plain)["input_ids"]
-    as_words, spaced = (
-        tokenizer(given, is_split_into_words=True, **plain)["input_ids"] for given in (words, _spaced(words))
-    )
-    return bool(as_words != in_text and spaced == in_text)
-
-
-def _spaced(words: Sequence[str]) -> list[str]:
-    return [*words[:1], *(f" {word}" for word in words[1:])]
-
-
-def _special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that the tokenizer puts before and after a text."""
-    encoded = tokenizer(["a"], is_split_into_words=True, return_special_tokens_mask=True)
-    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
-    text = [i for i, flag in enumerate(special) if not flag]
-    return tuple(ids[: text[0]]), tuple(ids[text[-1] + 1 :])
-
-
-def _padding(tokenizer: Any, module: Any) -> int:
-    """The id of padding, if the model has a row for it: any will do, because padding is masked."""
-    padding = tokenizer.pad_token_id
-    return (
-        int(padding)
-        if padding is not None and 0 <= padding < module.get_input_embeddings().num_embeddings
-        else 0
-    )
-
-
-def _limit(config: PreTrainedConfig, module: nn.Module, tokenizer: Any) -> int | None:
-    """Positions that the model can read at once; None where nothing limits them."""
-    declared = tokenizer.model_max_length
-    limits = [declared] if isinstance(declared, int | float) and 1 <= declared < float("inf") else []
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if isinstance(positions, int) and positions > 0:
-        table = getattr(getattr(module, "embeddings", None), "position_embeddings", None)
-        # Models of the RoBERTa kind count positions from behind the one of padding.
-        padding = table.padding_idx if isinstance(table, nn.Embedding) else None
-        limits.append(positions if padding is None else positions - padding - 1)
-    least = int(min(limits, default=10**9))
-    return least if least < 10**9 else None
 
 
 @contextmanager

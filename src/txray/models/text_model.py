@@ -55,10 +55,11 @@ class TextModel:
             position is in use; padding is on the right. What it returns does not matter.
         prefix, suffix: ids that stand before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
         padding: the id of padding.
-        reads_padding: whether inputs of different length may be read together, padded on the right. By default
-            only where `forward` is given, because it gets the mask; a module that takes nothing but ids cannot tell
-            padding from text, so its inputs are read together with others of the same length only. Say True of a
-            module that no later position can influence, such as a one-way recurrent layer.
+        reads_padding: whether inputs of different length may be read together, padded on the right. By default that is
+            tried out where `forward` is given, because it gets the mask: if padding changes a layer, inputs are read
+            together with others of the same length only. A module that takes nothing but ids cannot tell padding from
+            text, so its inputs never share a batch with longer ones; say True of one that no later position can
+            influence, such as a one-way recurrent layer. True is believed, with a `PaddingWarning` if it is wrong.
         limit: positions that the module can read at once, prefix and suffix included; longer documents are cut
             between words into several inputs. None: no limit.
         shortest: positions that the module needs at least, such as the width of a convolution without padding;
@@ -129,7 +130,7 @@ class TextModel:
 
     @property
     def padding_is_seen(self) -> bool:
-        """Whether the module knows padding when it sees it."""
+        """Whether inputs of different length are read together, unless padding turns out to change them."""
         return self.forward is not read_ids if self.reads_padding is None else self.reads_padding
 
     @property

@@ -100,6 +100,7 @@ def caption_of_pruning(pruning: Pruning) -> str:
     layers = ", ".join(f"{visible(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
     texts = ", ".join(
         f"{visible(split)} {count(told['documents'])} documents"
+        + (f" in {plural(told['groups'], 'group')}" if told["groups"] < told["documents"] else "")
         for split, told in summary["texts"].items()
         if told["documents"]
     )

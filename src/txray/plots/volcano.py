@@ -100,7 +100,8 @@ def volcano(comparison: Comparison) -> go.Figure:
         title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
         f"{corrected_words(comparison.summary)}",
         subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
-        f"in {after}" + (", with bars for 95% intervals" if changed.any() and len(drawn) <= MOST_BARS else ""),
+        f"in {after}"
+        + (", with bars for 95% intervals" if changed.any() and len(drawn) <= MOST_BARS else ""),
         caption=caption_of(comparison, note),
     )
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.errors import DominanceWarning, DuplicateWarning, RandomPassWarning, RepeatedCallWarning
+from txray.errors import (
+    DominanceWarning,
+    DuplicateWarning,
+    RandomPassWarning,
+    RepeatedCallWarning,
+    StageWarning,
+)
 from txray.preferences.documents import duplication
 from txray.preferences.dominance import dominance
 
@@ -18,7 +24,7 @@ Accounts = Mapping[str, Mapping[str, Any]]
 
 def stage_warnings(
     wins: Mapping[str, NDArray[np.int64]], accounts: Accounts, corpus: Mapping[str, Any], words: int
-) -> list[UserWarning]:
+) -> list[StageWarning]:
     """Return the warnings of a stage.
 
     Args:
@@ -30,13 +36,13 @@ def stage_warnings(
     return [*reading_warnings(accounts, corpus, words), *map(DominanceWarning, dominance(wins, accounts))]
 
 
-def reading_warnings(accounts: Accounts, corpus: Mapping[str, Any], words: int) -> Iterator[UserWarning]:
+def reading_warnings(accounts: Accounts, corpus: Mapping[str, Any], words: int) -> Iterator[StageWarning]:
     """Yield the warnings about how layers and text were read, which do not depend on what was found."""
     yield from layer_warnings(accounts)
     yield from map(DuplicateWarning, duplication(corpus, words))
 
 
-def layer_warnings(accounts: Accounts) -> Iterator[UserWarning]:
+def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:
     """Yield the warnings about how layers were read."""
     for layer, account in accounts.items():
         if account.get("call_assumed"):

@@ -17,6 +17,7 @@ from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import Encoded
 from txray.capture.layers import sites_of, warn_of_reading
 from txray.capture.loop import Intake, run
+from txray.capture.padding import settle_padding
 from txray.capture.reading import Window, reader_of
 from txray.capture.responses import as_numpy, is_finite, pooled
 from txray.capture.selection import Selection
@@ -101,9 +102,10 @@ class Activity:
             CorpusError: the corpus is empty.
             CaptureError: activations that are no numbers.
         """
-        reader = reader_of(model, outputs=False)
+        reader = reader_of(model, outputs=False, corpus=corpus)
         (site,) = sites_of(reader, [resolved(reader.module, layer)], Selection("all"))
         warn_of_reading([site], stacklevel=3)
+        settle_padding(reader, [site])
         tally = _Tally(site, seed)
         source = corpus if max_words is None else corpus.take(max_words)
         intake = Intake(source, reader, tagged=False)

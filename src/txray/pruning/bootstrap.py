@@ -1,4 +1,4 @@
-"""How sure a change of a metric is: documents are resampled, and random sets drawn beside."""
+"""How sure a change of a metric is: groups of documents are resampled, and random sets drawn beside."""
 
 from __future__ import annotations
 
@@ -16,19 +16,33 @@ INTERVAL = 0.95
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
 
 
-def resampled(documents: int, resamples: int, digest: str) -> NDArray[np.float64]:
-    """(resamples, documents) how often each document is in each sample with replacement.
+def resampled(groups: NDArray[np.int64], resamples: int, digest: str) -> NDArray[np.float64]:
+    """Return (resamples, n_documents) counts of each document in samples with replacement.
 
-    The same documents are resampled in the same way whatever is held side by side: sets, metrics, trainings.
+    Whole groups are drawn, as many as there are (a cluster bootstrap), so documents of one group have equal counts.
+    The same groups are resampled in the same way whatever is compared: sets, metrics, trainings.
 
     Args:
-        documents: how many.
-        resamples: how many samples.
+        groups: (n_documents,) number of the group of each document, see `group_numbers`; at least one document.
+        resamples: number of samples.
         digest: of the documents.
     """
+    n = int(groups.max()) + 1
     seed = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "little")
-    random = np.random.default_rng([seed, documents])
-    return random.multinomial(documents, np.full(documents, 1 / documents), size=resamples).astype(np.float64)
+    random = np.random.default_rng([seed, n])
+    drawn = random.multinomial(n, np.full(n, 1 / n), size=resamples)
+    # `take` gives rows that lie together in memory, `drawn[:, groups]` does not: the last digits of sums depend on it.
+    return drawn.take(groups, axis=1).astype(np.float64)
+
+
+def group_numbers(keys: Sequence[int]) -> NDArray[np.int64]:
+    """Return (n,) numbers of groups, counted from 0 in the order of their first document.
+
+    Args:
+        keys: `Document.fold_key` of each document: those of one key depend on each other.
+    """
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def bounds(samples: NDArray[np.float64]) -> tuple[float, float]:
@@ -91,7 +105,7 @@ def against_random(
     Args:
         value: with the set.
         random: (n,) with random sets, over the same documents.
-        differences: (resamples,) value less the mean of the random sets for the same resampled documents; None where
+        differences: (resamples,) value less the mean of the random sets for the same resampled groups; None where
             documents are not known.
     """
     found = np.asarray(random, np.float64)

@@ -49,7 +49,8 @@ def prune(
 
     For each set size, `random` sets are drawn from the same layer: the first neurons of random orders, so that a larger
     random set holds the smaller ones of the same draw. Documents are resampled in pairs: the same ones for the whole
-    model, for each set, and for each random set. The model is left as it was.
+    model, for each set, and for each random set. Those of one `group`, or of the same words, are drawn together; the
+    summary says of each text how many `documents` and `groups` there were. The model is left as it was.
 
     Args:
         model: a classifier or language model of `txray.models`, or a `TextModel`.
@@ -62,7 +63,7 @@ def prune(
         when: of recurrent layers, see `Mask`.
         activity: of the layer that the sets are of; by default, where it is needed, over the first of the texts.
         random: random sets of each size, at least 2; 0 leaves them out.
-        resamples: of documents, for intervals.
+        resamples: of groups of documents, for intervals.
         documents: of each text at most, chosen by a hash of their ids.
         max_length: words read of each document.
         seed: of random sets.
@@ -196,7 +197,7 @@ def _rows(
 ) -> Rows:
     """Everything on one text."""
     whole = trial.outcomes("nothing", Mask(plan.sets[0].layer, ()), advance)
-    samples = Samples.of(whole, trial.digest, resamples)
+    samples = Samples.of(whole, trial.digest, resamples, trial.groups)
     reference = samples.metrics(whole)
     # A metric of the user's may have the name of one of ours.
     known = {} if trial.evaluator is None else BETTER
@@ -229,14 +230,16 @@ def _rows(
 
 def _told(trial: Trials) -> dict[str, Any]:
     if trial.evaluator is None:
-        return {"documents": 0}
+        return {"documents": 0, "groups": 0}
     inputs = trial.evaluator.inputs
     return {
         "documents": inputs.documents,
+        "groups": inputs.n_groups,
         "positions": inputs.words,
         "cut": inputs.cut,
         "skipped": inputs.skipped,
         "digest": inputs.documents_digest,
+        "groups_digest": inputs.groups_digest,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from txray.capture.hooks import device_of, evaluating
+from txray.capture.padding import scores_ignore_padding
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, TxrayError, UsageError, in_one_line
 from txray.models.recurrent import RecurrentLanguageModel
@@ -44,16 +45,22 @@ class Evaluator(ABC):
     Attributes:
         model: that is scored.
         inputs: the text.
+        padded: whether inputs of different length are read together.
     """
 
     def __init__(self, model: Model, inputs: Inputs) -> None:
         self.model = model
         self.inputs = inputs
+        self.padded = not isinstance(model, TextModel) or scores_ignore_padding(model)
 
     @property
     def module(self) -> nn.Module:
         """What runs."""
         return self.model.module if isinstance(self.model, TextModel) else self.model
+
+    def batches(self) -> Iterator[NDArray[np.int64]]:
+        """Go through all inputs: yield the numbers of those that are read together."""
+        return self.inputs.batches(padded=self.padded)
 
     @abstractmethod
     def run(self, numbers: NDArray[np.int64]) -> Tensor:
@@ -89,7 +96,7 @@ class Evaluator(ABC):
         rows: list[NDArray[np.float64]] = []
         order = []
         with evaluating(self.module):
-            for numbers in self.inputs.batches():
+            for numbers in self.batches():
                 documents.keys = self.inputs.keys[self.inputs.document[numbers]].astype(np.uint64)
                 rows.append(self.run(numbers).double().cpu().numpy())
                 order.append(numbers)
@@ -242,16 +249,6 @@ def evaluator(
 
 def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -> Tensor:
     """What the model's forward pass returns, as logits."""
-    rows = [inputs.ids[number] for number in numbers]
-    if not model.padding_is_seen and len({len(row) for row in rows}) > 1:
-        # It cannot tell padding from text, so inputs of one length at a time.
-        parts = {len(row): [i for i, other in enumerate(rows) if len(other) == len(row)] for row in rows}
-        found = [(places, _text_logits(model, inputs, numbers[places])) for places in parts.values()]
-        longest = max(part.shape[1] for _, part in found)
-        joined = found[0][1].new_zeros((len(rows), longest, *found[0][1].shape[2:]))
-        for places, part in found:
-            joined[places, : part.shape[1]] = part
-        return joined
     ids, lengths = inputs.padded(numbers, model.padding, model.shortest)
     device = device_of(model.module)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
@@ -260,10 +257,9 @@ def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -
     except TxrayError:
         raise
     except Exception as error:
-        told = in_one_line(error)
         raise CaptureError(
             f"model {model.name or type(model.module).__name__!r}: failed on {ids.shape[0]} inputs of {ids.shape[1]} "
-            f"positions: {told}"
+            f"positions: {in_one_line(error)}"
         ) from error
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor):

@@ -19,6 +19,7 @@ from txray.errors import CorpusError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.text_model import TextModel
 from txray.preferences import document_key
+from txray.pruning.bootstrap import group_numbers
 
 LABEL = "label"
 _POSITIONS = 16_384
@@ -34,10 +35,12 @@ class Inputs:
         document: (n_inputs,) number of the document that each belongs to.
         counted: per input, positions whose ids are predicted; empty where documents are classified.
         keys: (n_documents,) hash of the id of each document, ascending.
+        groups: (n_documents,) number of the group of each document: those of one `fold_key` depend on each other and
+            are resampled together.
         targets: (n_documents,) number of the right class; of no meaning for language models.
         cut: documents that were longer than what is read of them.
         skipped: documents without anything to read or predict.
-        digest: of all of this.
+        digest: of all that decides what a model makes of a document; groups do not.
         documents_digest: of the ids of the documents alone.
     """
 
@@ -45,6 +48,7 @@ class Inputs:
     document: NDArray[np.int64]
     counted: Sequence[NDArray[np.int64]]
     keys: NDArray[np.int64]
+    groups: NDArray[np.int64]
     targets: NDArray[np.int64]
     cut: int
     skipped: int
@@ -57,16 +61,36 @@ class Inputs:
         return len(self.keys)
 
     @property
+    def n_groups(self) -> int:
+        """Return the number of groups, at most that of documents."""
+        return int(self.groups.max(initial=-1)) + 1
+
+    @property
+    def groups_digest(self) -> str:
+        """Return a hash of which documents share a group."""
+        return hashlib.sha256(self.groups.tobytes()).hexdigest()
+
+    @property
     def words(self) -> int:
         """Positions that are read in all."""
         return sum(map(len, self.ids))
 
-    def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Numbers of the inputs of each batch, alike in length."""
+    def batches(self, *, padded: bool = True) -> Iterator[NDArray[np.int64]]:
+        """Go through all inputs in batches.
+
+        Args:
+            padded: whether inputs of different length may share a batch.
+
+        Yields:
+            Numbers of the inputs of a batch, alike in length.
+        """
         lengths = np.array([len(each) for each in self.ids])
         batch: list[int] = []
         for number in np.argsort(-lengths, kind="stable").tolist():
-            if batch and (len(batch) + 1) * lengths[batch[0]] > _POSITIONS:
+            longest = lengths[batch[0]] if batch else 0
+            if batch and (
+                (len(batch) + 1) * longest > _POSITIONS or not (padded or lengths[number] == longest)
+            ):
                 yield np.array(batch)
                 batch = []
             batch.append(number)
@@ -133,7 +157,7 @@ def labelled(
     Raises:
         CorpusError: a label that is no class, fewer than two classes, or nothing to read.
     """
-    ids, keys, targets, cut = [], [], [], 0
+    ids, keys, fold_keys, targets, cut = [], [], [], [], 0
     for key, document in chosen:
         label = document.labels.get(LABEL)
         if label not in classes:
@@ -146,6 +170,7 @@ def labelled(
             continue
         ids.append(np.array(encoded, np.int64))
         keys.append(key)
+        fold_keys.append(document.fold_key)
         targets.append(classes.index(label))
         cut += was_cut
     if len(set(targets)) < 2:
@@ -158,7 +183,7 @@ def labelled(
             f"corpus {corpus.name!r}: {told}; at least two classes are needed to score a classifier"
         )
     numbers = np.arange(len(ids))
-    return _inputs(ids, numbers, [], keys, targets, cut, len(chosen) - len(ids))
+    return _inputs(ids, numbers, [], keys, fold_keys, targets, cut, len(chosen) - len(ids))
 
 
 def recurrent_text(
@@ -170,8 +195,9 @@ def recurrent_text(
     encoded = [encode(document) for _, document in chosen]
     ids = [np.array(each, np.int64) for each, _ in encoded]
     keys = [key for key, _ in chosen]
+    fold_keys = [document.fold_key for _, document in chosen]
     counted = [np.arange(1, len(each)) for each in ids]
-    return _inputs(ids, np.arange(len(ids)), counted, keys, [], sum(cut for _, cut in encoded), 0)
+    return _inputs(ids, np.arange(len(ids)), counted, keys, fold_keys, [], sum(cut for _, cut in encoded), 0)
 
 
 def windows_of(model: TextModel, corpus: Corpus, documents: int | None, max_length: int | None) -> Inputs:
@@ -184,6 +210,7 @@ def windows_of(model: TextModel, corpus: Corpus, documents: int | None, max_leng
     counted: list[NDArray[np.int64]] = []
     document: list[int] = []
     keys: list[int] = []
+    fold_keys: list[int] = []
     cut = skipped = 0
     for key, each in chosen_documents(corpus, documents):
         short = each if max_length is None else each.cut(max_length)
@@ -199,11 +226,12 @@ def windows_of(model: TextModel, corpus: Corpus, documents: int | None, max_leng
             document.append(len(keys))
             counted.append(place)
         keys.append(key)
+        fold_keys.append(each.fold_key)
     if not keys:
         raise CorpusError(
             f"corpus {corpus.name!r}: no document of which the model predicts anything; give longer ones"
         )
-    return _inputs(ids, np.array(document), counted, keys, [], cut, skipped)
+    return _inputs(ids, np.array(document), counted, keys, fold_keys, [], cut, skipped)
 
 
 def _inputs(
@@ -211,6 +239,7 @@ def _inputs(
     document: NDArray[np.int64],
     counted: Sequence[NDArray[np.int64]],
     keys: Sequence[int],
+    fold_keys: Sequence[int],
     targets: Sequence[int],
     cut: int,
     skipped: int,
@@ -225,6 +254,7 @@ def _inputs(
         document,
         counted,
         np.array(keys, np.int64),
+        group_numbers(fold_keys),
         np.array(targets, np.int64),
         cut,
         skipped,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from txray.capture.compiled import require_observable, uncompiled, without_compiled_code
+from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
 from txray.capture.layers import Layer, sites_of
@@ -18,6 +18,7 @@ from txray.capture.layout import Layout
 from txray.capture.reading import reader_of
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
+from txray.models.base_model import base_prefix, unwrapped
 from txray.models.recurrent import RecurrentModel, RecurrentStack
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -99,7 +100,7 @@ class Target:
                 cannot be masked.
             CaptureError: it does not run, has no activations per position, or is TorchScript.
         """
-        whole = uncompiled(model.module if isinstance(model, TextModel) else model)
+        whole = unwrapped(model.module if isinstance(model, TextModel) else model)
         name = resolved(whole, layer)
         modules = modules_by_name(whole)
         require_observable(modules, name, whole)
@@ -255,17 +256,17 @@ def resolved(module: nn.Module, layer: str) -> str:
         UnknownNameError: no such layer.
         UsageError: a pattern that means several, or what a module is given instead of its output.
     """
-    prefix = getattr(module, "base_model_prefix", "")
+    within = base_prefix(module) + layer
     names = set(layer_names(module))
-    if layer not in names:
+    if layer not in names and within not in names:
         parsed = Layer.parse(layer)
         if parsed.input:
             raise UsageError(
                 f"layer {layer!r}: a mask is of what a module gives, not of its input; name its output"
             )
-        layer = parsed.name
-    if layer not in names and prefix and f"{prefix}.{layer}" in names:
-        return f"{prefix}.{layer}"
+        layer, within = parsed.name, base_prefix(module) + parsed.name
+    if layer not in names and within in names:
+        return within
     found = matching_layers(module, [layer])
     if len(found) > 1:
         raise UsageError(

@@ -49,8 +49,8 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
         set is not empty), `better` and `worse`: how many of them are so by themselves.
 
     Raises:
-        UsageError: fewer than two prunings, two of one model, without intervals or random sets, with other settings, or
-            without a set in common.
+        UsageError: fewer than two prunings, two of one model, without intervals or random sets, with other settings,
+            with other groups of the same documents, or without a set in common.
     """
     if len(prunings) < 2:
         raise UsageError(f"pool: {len(prunings)} pruning; give those of at least 2 trainings")
@@ -63,6 +63,7 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
         raise UsageError("pool: two of the prunings are of the same model; give one of each training")
     if any(not each.summary["random"] or each.resamples.is_empty() for each in prunings):
         raise UsageError("pool: a pruning without random sets or without documents; make it with both")
+    _require_equal_groups(prunings)
     keys = ["set", "layer", "split", "metric"]
     effects = [
         dict(zip(each.effects.columns, row, strict=True)) | {"training": number}
@@ -86,6 +87,24 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
             "pool: no set is in two of the prunings on a text of the same name; prune the same in each"
         )
     return pl.DataFrame(rows, schema=POOLED, orient="row")
+
+
+def _require_equal_groups(prunings: Sequence[Pruning]) -> None:
+    """Refuse the same documents in other groups: they were not resampled in the same way.
+
+    Raises:
+        UsageError: there are such.
+    """
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for pruning in prunings:
+        for split, text in pruning.summary["texts"].items():
+            digest = text.get("digest")
+            other = first.setdefault((split, digest), text) if digest else text
+            if text.get("groups_digest") != other.get("groups_digest"):
+                raise UsageError(
+                    f"pool: text {split!r}: the same documents in {other['groups']:,} and {text['groups']:,} groups; "
+                    "prune with the same groups in each"
+                )
 
 
 def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> tuple[Any, ...]:

@@ -37,8 +37,10 @@ class Pruning:
             (1 + random sets that are as far from their mean) / (1 + random sets).
         random: one row per layer, size, draw, split and metric: the values of random sets.
         sets: one row per set: its neurons, as text; see `neuron_sets`.
-        resamples: one row per set, split and metric: `change` and `versus` of each resample of the documents.
-        summary: settings and counts, plain JSON values.
+        resamples: one row per set, split and metric: `change` and `versus` of each resample of the groups of
+            documents.
+        summary: settings and counts, plain JSON values; of each of `texts` the `documents`, and the `groups` that were
+            resampled.
     """
 
     effects: pl.DataFrame
@@ -120,5 +122,9 @@ def _check(tables: Mapping[str, pl.DataFrame], summary: object) -> None:
         if not isinstance(summary.get(name), kind):
             raise ValueError(f"{SUMMARY} lacks {name!r}, or it is of another kind")
     for split, told in summary["texts"].items():
-        if not isinstance(told, dict) or not isinstance(told.get("documents"), int):
-            raise ValueError(f"{SUMMARY} does not tell the documents of {split!r}")
+        if (
+            not isinstance(told, dict)
+            or not all(isinstance(told.get(name), int) for name in ("documents", "groups"))
+            or not all(isinstance(told.get(name, ""), str) for name in ("digest", "groups_digest"))
+        ):
+            raise ValueError(f"{SUMMARY} does not tell the documents and groups of {split!r}")

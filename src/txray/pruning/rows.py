@@ -74,18 +74,28 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The documents as they are, and resampled."""
+    """The documents as they are, and with their groups resampled."""
 
     documents: int
     weights: NDArray[np.float64] | None
     names: Sequence[str]
 
     @classmethod
-    def of(cls, whole: Outcomes, digest: str, resamples: int) -> Samples:
-        """Of the documents of the unpruned model."""
+    def of(
+        cls, whole: Outcomes, digest: str, resamples: int, groups: NDArray[np.int64] | None = None
+    ) -> Samples:
+        """Resample the documents of the unpruned model; of a single group there are no samples.
+
+        Args:
+            whole: outcomes of the unpruned model.
+            digest: of the documents.
+            resamples: number of samples.
+            groups: (n_documents,) number of the group of each document; by default each is one of its own.
+        """
         n = whole.documents
+        groups = np.arange(n) if groups is None else groups
         names = list(whole.metrics(np.ones((1, max(n, 1)))))
-        return cls(n, resampled(n, resamples, digest) if n > 1 else None, names)
+        return cls(n, resampled(groups, resamples, digest) if groups.any() else None, names)
 
     def metrics(self, outcomes: Outcomes) -> Scores:
         """Of one run."""

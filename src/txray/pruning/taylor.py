@@ -51,7 +51,7 @@ def taylor_scores(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
         torch.backends.cudnn.flags(enabled=False),
         progress(f"gradients of {layer}", evaluator.inputs.words) as advance,
     ):
-        for numbers in evaluator.inputs.batches():
+        for numbers in evaluator.batches():
             (gradient,) = torch.autograd.grad(evaluator.losses(numbers).sum(), scale, allow_unused=True)
             if gradient is None:
                 raise CaptureError(

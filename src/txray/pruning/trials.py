@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from txray.errors import OutputError, StageError, TxrayError, UsageError, in_one_line
 from txray.files import atomic_file
@@ -55,6 +56,11 @@ class Trials:
     def digest(self) -> str:
         """Of the documents; empty where a metric of the user's measures."""
         return "" if self.evaluator is None else self.evaluator.inputs.documents_digest
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """Return (n_documents,) number of the group of each document; None where a metric of the user's measures."""
+        return None if self.evaluator is None else self.evaluator.inputs.groups
 
     @property
     def positions(self) -> float:

@@ -13,6 +13,7 @@ from torch import nn
 
 from txray.capture.estimate import as_size, free_memory
 from txray.capture.layers import Layer, sites_of, warn_of_reading
+from txray.capture.padding import settle_padding
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
 from txray.capture.site import Site
@@ -93,7 +94,7 @@ def layer_similarity(
     for what, asked in (("layers", layers), ("layers_second", layers_second)):
         if asked is not None and (isinstance(asked, str) or not asked):
             raise UsageError(f"similarity: {what}={asked!r}; give a list of at least one name")
-    sides = _sides(first, second, layers, layers if layers_second is None else layers_second)
+    sides = _sides(first, second, layers, layers if layers_second is None else layers_second, corpus)
     _require_memory(sides, memory)
     called = names or _names(sides, same=first is second)
     source = corpus if max_words is None else corpus.take(max_words)
@@ -169,9 +170,10 @@ def _sides(
     second: nn.Module | TextModel,
     layers: Sequence[str | Layer],
     layers_second: Sequence[str | Layer],
+    corpus: Corpus,
 ) -> _Sides:
-    reader = reader_of(first, outputs=False)
-    reader_second = reader if second is first else reader_of(second, outputs=False)
+    reader = reader_of(first, outputs=False, corpus=corpus)
+    reader_second = reader if second is first else reader_of(second, outputs=False, corpus=corpus)
     sites, others = _raw_sites(reader, layers), _raw_sites(reader_second, layers_second)
     by_layer = {site.layer: site for site in (*others, *sites)}
     # A layer of one model that is to be read in two ways needs two passes.
@@ -188,6 +190,7 @@ def _raw_sites(reader: Reader, layers: Sequence[str | Layer]) -> list[Site]:
     plain = [replace(each, selection=None) if isinstance(each, Layer) else each for each in layers]
     sites = sites_of(reader, plain, _RAW)
     warn_of_reading(sites, stacklevel=5)
+    settle_padding(reader, sites)
     return sites
 
 

@@ -15,12 +15,9 @@ from torch import nn
 from txray.capture.reading import reader_of
 from txray.checks import is_whole
 from txray.errors import (
-    DominanceWarning,
-    DuplicateWarning,
     PowerWarning,
-    RandomPassWarning,
-    RepeatedCallWarning,
     StageError,
+    StageWarning,
     TrackingWarning,
     TxrayError,
     UnknownNameError,
@@ -349,13 +346,7 @@ class Tracker:
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
             if self._previous is not None:  # once is enough
-                for category in (
-                    DominanceWarning,
-                    DuplicateWarning,
-                    PowerWarning,
-                    RandomPassWarning,
-                    RepeatedCallWarning,
-                ):
+                for category in (StageWarning, PowerWarning):
                     warnings.simplefilter("ignore", category)
             if known is not None and known.code == look.code and self._is_known(model, known):
                 stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})

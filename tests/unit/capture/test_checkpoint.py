@@ -74,8 +74,8 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
     collect(model, corpus_of(made), **asked).save(tmp_path / "whole")
     for n in (9, 25, 41, 59):
         with pytest.raises(StopError):
-            # With `all`, a first pass estimates the memory.
-            corpus = stopping_after(n, made, passes=int(selection == "all"))
+            # The dry run takes a few words; with `all`, another pass estimates the memory.
+            corpus = stopping_after(n, made, passes=2 * int(selection == "all"))
             collect(model, corpus, **asked, checkpoint=tmp_path / "cut")
         assert [file.name for file in (tmp_path / "cut").iterdir()] == [CHECKPOINT]
         with pytest.raises(StageError, match="holds an unfinished collection"):
@@ -90,7 +90,7 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
     model.module.register_forward_pre_hook(count)
     collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
     if "zscore" not in selection:  # there the interruptions were in the first of two passes
-        assert forwards <= 12, "the model reads again what was read before"
+        assert forwards <= 12 + 4, "the model reads again what was read before"  # 4: to try out padding
     assert_same_files(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -243,7 +243,7 @@ def test_a_model_that_reads_otherwise_does_not_go_on(other: Any, tmp_path: Path)
     asked |= {"layers": ["0"], "checkpoint": tmp_path / "s"}
     with pytest.raises(StopError):
         collect(reading(0), stopping_after(59, made), **asked)
-    with pytest.raises(UsageError, match="with another reading code"):
+    with pytest.raises(UsageError, match="with another reading code|with reading="):
         collect(other, corpus_of(made), **asked)
     collect(reading(0), corpus_of(made), **asked)
 

@@ -13,10 +13,10 @@ from tests.unit.capture.text_models import SIZE, word_ids
 from tests.unit.capture.texts import small_model
 from txray import Mask, masked
 from txray.capture import capturing, collect, layer_shapes
-from txray.capture.compiled import uncompiled
 from txray.corpus import Corpus, demo_corpus
 from txray.errors import CaptureError
 from txray.models import TextModel
+from txray.models.base_model import unwrapped
 from txray.preferences import Stage
 
 pytestmark = [
@@ -129,7 +129,7 @@ def test_txrays_own_models_may_be_compiled() -> None:
     model = small_model()
     stage = collect(wrapped(model), corpus(), name="s")
     assert stage.preferences().table().equals(collect(model, corpus(), name="s").preferences().table())
-    assert uncompiled(wrapped(model)) is model
+    assert unwrapped(wrapped(model)) is model
 
 
 @pytest.mark.parametrize("scripted", [torch.jit.script, lambda module: torch.jit.trace(module, IDS)])

@@ -53,7 +53,7 @@ def test_what_cannot_fit_is_refused_before_the_model_runs() -> None:
     with pytest.raises(UsageError) as caught:
         collect(model, corpus_of(documents()), layers, ["token", "pos"], name="s", memory=290_000)
     told = str(caught.value)
-    assert len(runs) == 2, "only the dry runs"
+    assert len(runs) == 3, "only the dry runs"
     assert "\n" not in told
     assert re.search(
         r"needs about [\d.]+ (KiB|MiB) of memory for [\d,]+ \(fold, token\), \d+ \(fold, pos\) pairs", told

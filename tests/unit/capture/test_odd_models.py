@@ -139,7 +139,8 @@ class Doubled(Small):
     ("module", "layer"), [(Routed(), "experts.0"), (Squeezed(), "behind"), (Doubled(), "behind")]
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
-    refused(r"gave \(.*\) where the dry run makes \(.*\) expected", module, layer, text(LONG))
+    # The dry run may show it, because it reads real words, or the text.
+    refused(r"gives \(.*\) for 2 documents|gave \(.*\) where the dry run", module, layer, text(LONG))
 
 
 class Cached(Small):
@@ -254,7 +255,7 @@ def test_pieces_may_be_arrays() -> None:
 
 
 def test_a_dry_run_that_fails_says_so() -> None:
-    refused("failed on a dry run of padding \\(id 99\\)", Small(), "linear", text(LONG), padding=99)
+    refused(r"failed on a dry run of ids \[99, ", Small(), "linear", text(LONG), prefix=(99,))
 
 
 def test_pytorchs_own_encoder_with_a_mask_is_read_as_it_comes() -> None:

@@ -392,10 +392,17 @@ def test_rankings_come_from_training_text_unless_another_is_named(
     assert sets["both"] == sets["test"] != sets["flattered"]
 
 
-def test_a_text_without_splits_is_pruned_whole(place: Path, tmp_path: Path) -> None:
+def test_a_text_without_splits_is_pruned_whole_and_its_groups_are_counted(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = tmp_path / "labelled.jsonl"
     lines = [
-        {"id": str(i), "text": f"a fine film {i}", "labels": {"label": ("neg", "pos")[i % 2]}}
+        {
+            "id": str(i),
+            "text": f"a fine film {i}",
+            "labels": {"label": ("neg", "pos")[i % 2]},
+            "group": f"book {i // 4}",
+        }
         for i in range(12)
     ]
     text.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -415,7 +422,9 @@ def test_a_text_without_splits_is_pruned_whole(place: Path, tmp_path: Path) -> N
         0.3,
     )
     assert txray(*command, "-o", out) == 0
-    assert load_pruning(out).summary["texts"]["all"]["documents"] == 12
+    summary = load_pruning(out).summary["texts"]["all"]
+    assert (summary["documents"], summary["groups"]) == (12, 3)
+    assert "12 documents in 3 groups" in capsys.readouterr().out
 
 
 def test_stages_of_another_model_are_told(

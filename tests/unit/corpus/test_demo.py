@@ -326,4 +326,4 @@ def test_wrong_requests_name_what_there_is() -> None:
         demo_corpus("reviews", words=0)
 
 
-RECORDED = "ba940b0394c635376bcc37eafcda59525ca8278bf253c0362b6ff7c5d0079fc1"
+RECORDED = "52298af12c9b9cc27abd9b11077ebdeed1e4df7f5d0472dc3ddc55c6f246fc25"

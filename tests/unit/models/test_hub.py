@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
+from tests.unit.models.families import JOINED
 from tests.unit.models.hub_folders import FAMILIES, folder_of
 from txray import report
 from txray.capture import capturing, collect, layer_shapes
@@ -216,9 +218,13 @@ def test_end_to_end_to_a_report(family: str, folders: dict[str, Path], tmp_path:
 
 def test_decoders_of_both_sides_are_read_one_step_later(folders: dict[str, Path]) -> None:
     model = hugging_face(folders["t5"])
-    assert model.shifts == {"decoder": 1, "decoder.**": 1}
     names = {shape.name for shape in layer_shapes(model) if shape.layout}
     assert {"encoder.block.0", "decoder.block.0"} <= names
+    cross = "decoder.block.0.layer.1.EncDecAttention"
+    asked = ["encoder.block.0", "decoder.block.0", f"{cross}.q", f"{cross}.k"]
+    stage = collect(model, corpus_of(reviews(2)), asked, name="s")
+    # The keys of cross-attention are in the decoder, and of the encoder's positions.
+    assert [stage.manifest["layers"][layer]["shift"] for layer in asked] == [0, 1, 1, 0]
 
 
 def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, Path]) -> None:
@@ -427,3 +433,67 @@ def test_windows_are_said_once_more_by_the_same_result(folders: dict[str, Path])
         collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s"),
         collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s", batch_positions=1),
     )
+
+
+def saved(model: Any, folder: Path, family: str = "t5") -> Path:
+    """The folder of a model with the tokenizer of a family."""
+    folder_of(family, folder)
+    for file in (*folder.glob("*.safetensors"), folder / "config.json", folder / "generation_config.json"):
+        file.unlink(missing_ok=True)
+    model.save_pretrained(folder)
+    return folder
+
+
+T5_SIZES = {"vocab_size": 600, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
+
+
+@pytest.mark.parametrize("name", ["T5", "MT5", "UMT5"])
+def test_an_encoder_that_was_saved_alone_is_no_encoder_decoder(name: str, tmp_path: Path) -> None:
+    config = getattr(transformers, f"{name}Config")(**T5_SIZES)
+    folder = saved(getattr(transformers, f"{name}EncoderModel")(config), tmp_path / name)
+    model = hugging_face(folder)
+    assert type(model.module).__name__ == f"{name}EncoderModel"
+    stage = collect(model, corpus_of(reviews(3)), ["encoder.block.1"], name="s")
+    assert stage.manifest["layers"]["encoder.block.1"]["shift"] == 0
+
+
+def test_tables_that_a_model_computes_are_not_missing(tmp_path: Path) -> None:
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    config = transformers.MarianConfig(
+        vocab_size=600, d_model=16, max_position_embeddings=40, **sizes, **heads, **special
+    )
+    whole = transformers.MarianMTModel(config)
+    folder = saved(whole, tmp_path / "marian")
+    assert not any("embed_positions" in key for key in load_file(folder / "model.safetensors"))
+    model = hugging_face(folder)
+    assert type(model.module).__name__ == "MarianModel"
+    positions = "decoder.embed_positions.weight"
+    assert torch.equal(model.module.state_dict()[positions], whole.model.state_dict()[positions])
+    # What is the same under any seed because it is constant, is not computed.
+    weights = load_file(folder / "model.safetensors")
+    lacking = {key: value for key, value in weights.items() if "layer_norm" not in key}
+    assert len(lacking) < len(weights)
+    save_file(lacking, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SnapshotError, match=r"lack \d+ of \d+, such as .*layer_norm"):
+        hugging_face(folder)
+
+
+def test_a_decoder_that_was_saved_alone_is_told_how_to_be_read(tmp_path: Path) -> None:
+    config = transformers.BartConfig(
+        vocab_size=600, d_model=16, encoder_layers=1, decoder_layers=1, decoder_attention_heads=2
+    )
+    folder = saved(transformers.BartForCausalLM(config), tmp_path / "bart")
+    with pytest.raises(SnapshotError, match="load the whole BartForCausalLM with head='saved'"):
+        hugging_face(folder)
+    model = hugging_face(folder, head="saved")
+    stage = collect(model, corpus_of(reviews(3)), ["model.decoder.layers.0.fc1"], name="s")
+    # It reads no text behind a start symbol.
+    assert stage.manifest["layers"]["model.decoder.layers.0.fc1"]["shift"] == 0
+
+
+def test_a_joined_encoder_and_decoder_is_read_whole(tmp_path: Path) -> None:
+    folder = saved(JOINED.build(""), tmp_path / "joined", "bert")
+    model = hugging_face(folder)
+    assert (type(model.module).__name__, model.limit) == ("EncoderDecoderModel", 20)

@@ -30,7 +30,7 @@ def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> Classi
 @pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True), (2, True)])
 def test_metrics_of_two_classes_agree_with_torchmetrics_in_every_sample(seed: int, ties: bool) -> None:
     found = classified(60, 2, seed, ties=ties)
-    weights = resampled(60, 30, "text")
+    weights = resampled(np.arange(60), 30, "text")
     metrics = found.metrics(weights)
     for sample in range(30):
         chosen = np.repeat(np.arange(60), weights[sample].astype(int))
@@ -85,9 +85,9 @@ def test_metrics_of_the_user_are_means_or_numbers() -> None:
 
 
 def test_the_same_documents_are_resampled_in_the_same_way() -> None:
-    np.testing.assert_array_equal(resampled(20, 5, "a"), resampled(20, 5, "a"))
-    assert not np.array_equal(resampled(20, 5, "a"), resampled(20, 5, "b"))
-    assert (resampled(20, 5, "a").sum(axis=1) == 20).all()
+    np.testing.assert_array_equal(resampled(np.arange(20), 5, "a"), resampled(np.arange(20), 5, "a"))
+    assert not np.array_equal(resampled(np.arange(20), 5, "a"), resampled(np.arange(20), 5, "b"))
+    assert (resampled(np.arange(20), 5, "a").sum(axis=1) == 20).all()
 
 
 def test_bounds_are_percentiles_of_what_is_known() -> None:

@@ -14,6 +14,8 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -254,3 +256,18 @@ def test_scores_are_what_was_logged_so_far_and_no_times() -> None:
     assert logged_scores(logged, 5, "step") == {"loss": 2.0, "eval_loss": 1.5}
     assert logged_scores(logged, 6, "step") == {"loss": 1.0, "eval_loss": 1.5}
     assert logged_scores(logged, 1, "epoch") == {"loss": 2.0, "eval_loss": 1.5}
+
+
+def test_texts_longer_than_a_model_with_a_head_reads_do_not_end_its_training(tmp_path: Path) -> None:
+    """Where the tokenizer does not say how much that is."""
+    folder = folder_of("roberta", tmp_path / "roberta")
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    del described["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    model = RobertaForSequenceClassification(RobertaConfig.from_pretrained(folder))
+    asked = Probe(REVIEWS, ["roberta.encoder.layer.1.intermediate"], max_words=1_500)
+    callback = HuggingFaceCallback(asked, tmp_path / "live", every=1, **FAST)
+    trainer(folder, model, tmp_path / "run", callback, max_steps=2).train()
+    stage = callback.timelines["token"].names
+    assert stage == ["step-000000", "step-000001", "step-000002"]
+    assert txray.models.from_transformers(model, AutoTokenizer.from_pretrained(folder)).limit == 64

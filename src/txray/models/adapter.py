@@ -1,0 +1,268 @@
+"""A model of transformers that is in memory, as txray reads it: how it is called, how much it reads, what lags."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from txray.errors import UsageError
+from txray.models.base_model import base_model_of, base_prefix, input_device, pretrained_in, unwrapped
+from txray.models.pieces import PieceEncoder, require_fast, special_ids, taking_words
+from txray.models.text_model import Pooling, Task, TextModel
+
+_LONGEST_WINDOW = 1_024
+"""Positions read at once where the caller does not say: attention costs the square of it."""
+
+_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_encoder_position_embeddings",
+    "max_decoder_position_embeddings",
+)
+"""What configurations call the positions that a model can read at once."""
+
+
+def from_transformers(
+    module: Any,
+    tokenizer: Any,
+    *,
+    window: int | None = None,
+    overlap: int = 0,
+    pooling: Pooling = "max",
+    task: Task = "none",
+    classes: Sequence[str] = (),
+) -> TextModel:
+    """Make a `TextModel` of a transformer that is in memory, such as one that is being trained.
+
+    What is asked of the model, such as how much it reads at once, is asked of the model within a head, an adapter
+    or a wrapper. `DataParallel`, its kin, and the wrapper of `torch.compile` are taken off: the module within
+    computes the same, and its layers have their own names.
+
+    Args:
+        module: a `PreTrainedModel`, or a module that wraps one; it stays in the mode it is in.
+        tokenizer: a fast one.
+        window, overlap, pooling: see `hugging_face`.
+        task, classes: see `TextModel`; collection needs neither.
+
+    Raises:
+        UsageError: no model of transformers, the tokenizer is not a fast one, or a window that the model cannot read.
+        SnapshotError: the tokenizer knows no words.
+    """
+    module = unwrapped(module)
+    pretrained = pretrained_in(module)
+    if not hasattr(pretrained, "config"):
+        raise UsageError(
+            f"from_transformers: a {type(module).__name__} holds no model of transformers; wrap it in a txray.TextModel"
+        )
+    name = pretrained.config.name_or_path or type(pretrained).__name__
+    require_fast(tokenizer, name)
+    tokenizer = taking_words(tokenizer)
+    prefix, suffix = special_ids(tokenizer)
+    limit = _limit(module, tokenizer)
+    if window is not None and limit is not None and window > limit:
+        raise UsageError(f"{name}: window={window}; the model reads at most {limit} positions")
+    padding = _padding(tokenizer, pretrained, (*prefix, *suffix))
+    call, encode = _Call(module, padding), PieceEncoder(tokenizer)
+    return TextModel(
+        module=module,
+        encode=encode,
+        forward=call,
+        prefix=prefix,
+        # The decoder reads everything one position later: the last piece needs one that follows it.
+        suffix=suffix or ((padding,) if call.reads_both_sides else ()),
+        padding=padding,
+        limit=window or min(limit or _LONGEST_WINDOW, _LONGEST_WINDOW),
+        overlap=overlap,
+        pooling=pooling,
+        shifts=_shifts(module, [*prefix, *encode.known_ids()[:3], *suffix]) if call.reads_both_sides else {},
+        task=task,
+        classes=tuple(classes),
+    )
+
+
+class _Call:
+    """Call a model of transformers with ids and a mask, as its forward pass takes them.
+
+    Attributes:
+        reads_both_sides: whether there is a decoder that reads the document behind its start symbol.
+    """
+
+    def __init__(self, module: nn.Module, padding: int) -> None:
+        pretrained = pretrained_in(module)
+        parameters = inspect.signature(pretrained.forward).parameters
+        everything = any(option.kind is option.VAR_KEYWORD for option in parameters.values())
+        self.reads_both_sides = (
+            bool(getattr(pretrained.config, "is_encoder_decoder", False))
+            and "decoder_input_ids" in parameters
+        )
+        # Perceiver reads text as it reads pictures.
+        self._ids = next((name for name in ("input_ids", "inputs") if name in parameters), "input_ids")
+        self._takes_mask = everything or "attention_mask" in parameters
+        # Keys and values of earlier positions are of no use here; not every model knows the word.
+        self._options = {"use_cache": False} if "use_cache" in parameters else {}
+        self._padding = padding
+
+    def __call__(self, module: nn.Module, ids: Tensor, mask: Tensor) -> object:
+        """Run `module` on (documents, time) ids; the mask is True where a position is in use."""
+        config = pretrained_in(module).config
+        given: dict[str, Any] = {self._ids: ids, **self._options}
+        if self._takes_mask:
+            given["attention_mask"] = mask.long()
+        if self.reads_both_sides:
+            first = torch.full_like(ids[:, :1], _decoder_start(pretrained_in(module)))
+            given["decoder_input_ids"] = torch.cat((first, ids[:, :-1]), dim=1)
+            given["decoder_attention_mask"] = mask.long()
+        with _padding_known(config, self._padding, len(ids)):
+            return module(**given)
+
+
+def _decoder_start(pretrained: Any) -> int:
+    """Return the id that the decoder reads before the text; that of the beginning of texts where none is named."""
+    configs = (pretrained.config, getattr(pretrained, "generation_config", None))
+    named = [
+        getattr(config, name, None)
+        for name in ("decoder_start_token_id", "bos_token_id")
+        for config in configs
+    ]
+    return next((number for number in named if isinstance(number, int)), 0)
+
+
+@contextmanager
+def _padding_known(config: Any, padding: int, documents: int) -> Iterator[None]:
+    """Name the id of padding to a model without one while it reads several documents.
+
+    The head of a decoder that classifies looks for the last position before the padding, and refuses to guess.
+    """
+    text = _text_config(config)
+    known = getattr(text, "pad_token_id", None)
+    if documents < 2 or (known is not None and known >= 0):
+        yield
+        return
+    text.pad_token_id = padding
+    try:
+        yield
+    finally:
+        text.pad_token_id = known
+
+
+def _text_config(config: Any) -> Any:
+    """Return the configuration of the part that reads text."""
+    try:
+        return config.get_text_config()
+    except (AttributeError, ValueError):  # it has no parts, or several that read text
+        return config
+
+
+def _shifts(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
+    """Return by how many positions the layers of an encoder-decoder lag behind the text, by pattern.
+
+    The encoder and what reads its states lag by none; the decoder, which reads behind its start symbol, and all that
+    follows it, by one.
+    """
+    base, prefix = base_model_of(module), base_prefix(module)
+    rules = {f"{prefix}{end}": 0 for end in ("encoder", "encoder.**") if hasattr(base, "encoder")}
+    rules |= {f"{prefix}{end}": 1 for end in ("decoder", "decoder.**")} | {"**": 1}
+    # Such as the keys and values of cross-attention, which are in the decoder, and of the encoder's positions.
+    exceptions = {
+        f"{prefix}{name}": lag
+        for name, lag in _lags(base, text).items()
+        if lag == int(f"{name}.".startswith("encoder."))
+    }
+    return exceptions | rules
+
+
+def _lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
+    """Return which layers see the decoder's input, 1, and which only the encoder's, 0: by what grows with which."""
+    shapes: list[dict[str, object]] = []
+    modes = {part: part.training for part in base.modules()}
+    device = input_device(base)
+    base.eval()
+    try:
+        with torch.no_grad():
+            for steps in (2, 3):
+                seen: dict[str, object] = {}
+                hooks = [
+                    part.register_forward_hook(partial(_note_shape, seen, name))
+                    for name, part in base.named_modules()
+                    if name
+                ]
+                try:
+                    base(
+                        input_ids=torch.tensor([list(text)], device=device),
+                        decoder_input_ids=torch.tensor([list(text[:1]) * steps], device=device),
+                    )
+                finally:
+                    for hook in hooks:
+                        hook.remove()
+                shapes.append(seen)
+    except Exception:
+        # It does not read the two sides apart, so that nothing more can be said than by names.
+        return {}
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    return {name: int(shape != shapes[1].get(name)) for name, shape in shapes[0].items()}
+
+
+def _note_shape(seen: dict[str, object], name: str, part: nn.Module, inputs: object, output: Any) -> None:
+    while isinstance(output, tuple | list | Mapping) and len(output):
+        output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
+    if isinstance(output, Tensor):
+        seen[name] = tuple(output.shape)
+
+
+def _padding(tokenizer: Any, pretrained: Any, special: Sequence[int]) -> int:
+    """Return the id of padding: the model's own, which its head and its positions look for; or one that ends no text.
+
+    Of those that the model has a row for; 0 where there is none.
+    """
+    configs = (pretrained.config, _text_config(pretrained.config))
+    candidates = [*(getattr(config, "pad_token_id", None) for config in configs), tokenizer.pad_token_id]
+    candidates += [number for number in tokenizer.all_special_ids if number not in special]
+    rows = _input_rows(pretrained)
+    ids = (number for number in candidates if isinstance(number, int) and number >= 0)
+    return next((number for number in ids if rows is None or number < rows), 0)
+
+
+def _input_rows(pretrained: Any) -> int | None:
+    """Return how many ids the model knows; None where it does not say, as models that read characters do."""
+    try:
+        table = pretrained.get_input_embeddings()
+    except (NotImplementedError, AttributeError):
+        table = None
+    size = _rows_of(table)
+    if size is None:
+        size = getattr(pretrained.config, "vocab_size", None)
+    return size if isinstance(size, int) else None
+
+
+def _rows_of(table: object) -> int | None:
+    size = getattr(table, "num_embeddings", None)
+    if isinstance(size, int):
+        return size
+    weight = getattr(table, "weight", None)
+    return weight.shape[0] if isinstance(weight, Tensor) and weight.dim() == 2 else None
+
+
+def _limit(module: nn.Module, tokenizer: Any) -> int | None:
+    """Return the positions that the model can read at once; None where nothing limits them.
+
+    The least that the tokenizer, the configurations of the model and of its parts, and its tables of positions allow.
+    """
+    limits = [tokenizer.model_max_length]
+    for part in base_model_of(module).modules():
+        config = getattr(part, "config", None)
+        limits += [getattr(config, name, None) for name in _POSITIONS]
+        for name, table in part.named_children():
+            # Models of the RoBERTa kind count positions from behind the one of padding.
+            padding, rows = getattr(table, "padding_idx", None), _rows_of(table)
+            if "position" in name and padding is not None and rows is not None:
+                limits.append(rows - padding - 1)
+    usable = [limit for limit in limits if isinstance(limit, int | float) and 1 <= limit < 10**9]
+    return int(min(usable, default=0)) or None

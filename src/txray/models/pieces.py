@@ -1,0 +1,151 @@
+"""Words to pieces by a fast tokenizer of transformers, and the special ids around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from txray.errors import SnapshotError, UsageError
+from txray.extras import require
+from txray.identity import identity_of
+from txray.models.text_model import Pieces
+
+_ENGLISH = ("I", "wanted", "to", "like", "this")
+_SOME = 32
+"""Pieces of a vocabulary that stand for all."""
+
+
+class PieceEncoder:
+    """Words to pieces by a fast tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Encode by `tokenizer`, which takes words one by one; see `taking_words`."""
+        self._tokenizer = tokenizer
+        self._spaced = _wants_spaces(tokenizer)
+        self._unknown = tokenizer.unk_token_id
+        self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
+        rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
+        return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
+
+    def __call__(self, words: Sequence[str]) -> Pieces:
+        """Return the pieces of the words of a document, without special ones."""
+        # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
+        encoded = self._tokenizer(
+            _spaced(words) if self._spaced else list(words),
+            is_split_into_words=True,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids, owner, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
+        if self._unknown in ids or not self._special.isdisjoint(ids):
+            # A word of which the tokenizer knows no piece says nothing about itself. Some tokenizers have their
+            # special tokens among the pieces of ordinary text; there they are left out.
+            known = {
+                word
+                for piece, word in zip(ids, owner, strict=True)
+                if piece != self._unknown and piece not in self._special
+            }
+            readable = [i for i, word in enumerate(owner) if word in known and ids[i] not in self._special]
+            ids, owner, texts = ([column[i] for i in readable] for column in (ids, owner, texts))
+        return Pieces(ids, owner, texts)
+
+    def known_ids(self) -> list[int]:
+        """Return the ids of a few pieces of ordinary text, of low numbers, which every model has."""
+        return [number for number, _ in islice(_ordinary(self._tokenizer), _SOME)]
+
+
+def require_fast(tokenizer: Any, name: str | Path) -> None:
+    """Refuse a tokenizer whose pieces cannot be traced to words.
+
+    Raises:
+        UsageError: it is not a fast one.
+        SnapshotError: it knows no words.
+    """
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
+    if not tokenizer.is_fast:
+        raise UsageError(
+            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
+            "convert it to a tokenizer.json"
+        )
+
+
+def taking_words(tokenizer: Any) -> Any:
+    """Return the tokenizer, such that it can be given the words of a text one by one."""
+    try:
+        tokenizer(["word"], is_split_into_words=True)
+    except (AssertionError, ValueError):
+        # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
+        with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
+            tokenizer.save_pretrained(folder)
+            return type(tokenizer).from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
+    return tokenizer
+
+
+def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that the tokenizer puts before and after a text, whatever words it knows."""
+    tokenizers = require("Hugging Face models need", "hf", "tokenizers")
+    backend = tokenizer.backend_tokenizer
+    if backend.post_processor is None:
+        return (), ()
+    # The same frame around a text of one piece that no special id can be mistaken for.
+    text = backend.get_vocab_size(with_added_tokens=True) + 1
+    while text in set(tokenizer.all_special_ids):
+        text += 1
+    framing = tokenizers.Tokenizer(tokenizers.models.WordLevel({"x": text}, unk_token="x"))
+    framing.post_processor = backend.post_processor
+    ids = framing.encode("x").ids
+    at = ids.index(text)
+    return tuple(ids[:at]), tuple(ids[at + 1 :])
+
+
+def _ordinary(tokenizer: Any) -> Iterator[tuple[int, str]]:
+    """Go through the vocabulary without special pieces, by number."""
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    for piece, number in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        if number not in special:
+            yield number, piece
+
+
+def _known_words(tokenizer: Any) -> list[str]:
+    """Return a few words that the tokenizer knows: English ones, or else some of its own."""
+    if _is_known(tokenizer, _ENGLISH):
+        return list(_ENGLISH)
+    decoded = (tokenizer.decode([number]).strip() for number, _ in islice(_ordinary(tokenizer), 2_000))
+    letters = (word for word in decoded if word.isalpha() and _is_known(tokenizer, [word]))
+    return sorted(islice(dict.fromkeys(letters), 200), key=len)[-len(_ENGLISH) :]
+
+
+def _is_known(tokenizer: Any, words: Sequence[str]) -> bool:
+    ids = tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
+    return any(number != tokenizer.unk_token_id for number in ids)
+
+
+def _wants_spaces(tokenizer: Any) -> bool:
+    """Whether words must carry the space before them to be cut into the pieces that they have in a text.
+
+    Byte-level tokenizers take the space for a part of the word, and some of them glue words together without it.
+    """
+    words = _known_words(tokenizer)
+    plain: dict[str, Any] = {"add_special_tokens": False}
+    in_text = tokenizer(" ".join(words), **plain)["input_ids"]
+    as_words, spaced = (
+        tokenizer(given, is_split_into_words=True, **plain)["input_ids"] for given in (words, _spaced(words))
+    )
+    return bool(as_words != in_text and spaced == in_text)
+
+
+def _spaced(words: Sequence[str]) -> list[str]:
+    return [*words[:1], *(f" {word}" for word in words[1:])]
