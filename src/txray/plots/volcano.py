@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 X = "hellinger_corrected"
 """Column along the x axis."""
 DISTANCE_AXIS = f"{CORRECTED} (0 same, 1 disjoint)"
-CERTAINTY_AXIS = "standard deviations above the permutation mean"
 DISTANCE_SPAN = [-0.03, 1.03]
 MOST_BARS = 60
 """Neurons among which the intervals of the named ones are drawn: among more they would hide marks."""
@@ -86,7 +85,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     if changed.any():
         figure.add_trace(_labels(comparison, drawn, changed, spans))
     figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
-    figure.update_yaxes(range=spans[1], title_text=CERTAINTY_AXIS)
+    figure.update_yaxes(range=spans[1], title_text="z-score (standard deviations above the permutation mean)")
     for ends, axis in zip(spans, ("x", "y"), strict=True):
         if ends[0] < 0 < ends[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})

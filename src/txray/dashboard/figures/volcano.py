@@ -14,7 +14,7 @@ from txray.plots import theme
 from txray.plots.frame import say
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.text import count, fitted, markup
-from txray.plots.volcano import CERTAINTY_AXIS, DISTANCE_AXIS, DISTANCE_SPAN, span
+from txray.plots.volcano import DISTANCE_AXIS, DISTANCE_SPAN, span
 from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.transfer.shown_distance import CORRECTED
 
@@ -65,7 +65,7 @@ def draw(scene: Scene) -> Drawing:
     if len(changed):
         figure.add_trace(_labels(scene, drawn, changed, spans))
     figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
-    figure.update_yaxes(range=spans[1], title_text=CERTAINTY_AXIS)
+    figure.update_yaxes(range=spans[1], title_text="z-score (against permutations)")
     for each, axis in zip(spans, ("x", "y"), strict=True):
         if each[0] < 0 < each[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
