@@ -19,6 +19,7 @@
     │   ├── PaddingWarning      a model said to ignore padding that does not
     │   ├── RandomPassWarning   a forward pass that is not the same twice
     │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was taken
+    ├── ChanceWarning           a model to be pruned that is not better than chance
     ├── PowerWarning            tests that cannot find anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be watched as asked for
@@ -127,6 +128,10 @@ class RandomPassWarning(StageWarning):
 
 class PowerWarning(TxrayWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+
+
+class ChanceWarning(TxrayWarning):
+    """A model that is not better than chance, so that changes of its metrics mean nothing; the text names both."""
 
 
 class PaddingWarning(StageWarning):

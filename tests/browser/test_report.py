@@ -473,7 +473,7 @@ def test_tab_reaches_every_control(explorer: Page) -> None:
     assert reached[0] == "query"
     assert reached[1] == "INPUT"
     assert "neurons" in reached
-    assert reached.count("BUTTON") == 10
+    assert reached.count("BUTTON") == 11
 
 
 def test_every_control_has_a_name(explorer: Page) -> None:

@@ -67,6 +67,10 @@ def test_a_timeline_tells_its_stages(stages: list[txray.Stage]) -> None:
     assert [row[1] for row in rows] == [stage.name for stage in stages]
     told = dict(zip(head, rows[1], strict=True))
     step = found.changes.row(0, named=True)
+    size = [step[f"hellinger_corrected{end}"] for end in ("", "_low", "_high")]
+    assert told["corrected Hellinger distance of the layer (95% interval)"] == (
+        f"{size[0]:.2f} ({size[1]:.2f} to {size[2]:.2f})"
+    )
     assert told["changed significantly"] == f"{step['changed']} of {step['tested']}"
     assert rows[0][-1] == "–"
     assert "significant (5% FDR)" in found._repr_html_()

@@ -37,6 +37,7 @@ def compare(
     from txray.transfer import compare as compare_stages
     from txray.transfer import with_significance
     from txray.transfer.comparison import SUMMARY
+    from txray.transfer.shown_distance import CORRECTED, corrected_words
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
@@ -63,6 +64,8 @@ def compare(
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
     names = (printable(side.stage) for side in (comparison.before, comparison.after))
     typer.echo(" ".join(comparison.findings.sentences(*names)))
+    if comparison.tested:
+        typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")
     if out is not None:
         comparison.save(out)
         typer.echo(f"table and summary in {out}")

@@ -287,6 +287,7 @@ def pool(
     from txray.files import atomic_file
     from txray.pruning import load_pruning
     from txray.pruning import pool as pool_prunings
+    from txray.pruning.multiplicity import verdict_counts
 
     if out is not None and out.suffix not in (".csv", ".parquet"):
         raise UsageError(f"--out {out}: tables are written as .csv or .parquet; name such a file")
@@ -295,6 +296,7 @@ def pool(
         found,
         ["set", "split", "metric", "trainings", "change", "versus_random", "better", "worse", "verdict"],
     )
+    typer.echo(f"effects: {verdict_counts(found)}")
     if out is not None:
         with atomic_file(out) as new:
             if out.suffix == ".csv":

@@ -255,7 +255,10 @@ def run(
         typer.echo(f"{split}: {told['documents']:,} documents{left}")
     print_effects(
         found.effects,
-        ["set", "neurons", "split", "metric", "unpruned", "value", "change", "versus_random", "verdict"],
+        [
+            *("set", "neurons", "split", "metric", "unpruned", "above_chance", "value", "change"),
+            *("versus_random", "verdict"),
+        ],
     )
     _tell(found)
     found.save(out)
@@ -263,17 +266,18 @@ def run(
 
 
 def _tell(found: Pruning) -> None:
-    """One sentence."""
-    import polars as pl
+    """Print how many effects differ from random sets, and on which texts the whole model is not better than chance."""
+    from txray.pruning.chance import chance_note, levels_of
+    from txray.pruning.multiplicity import verdict_counts
 
-    told = found.effects.filter(pl.col("verdict").is_not_null())
-    if told.is_empty():
-        return
-    counts = {name: told.filter(pl.col("verdict") == name).height for name in ("better", "worse")}
-    typer.echo(
-        f"of {len(told)} values, {counts['better']} are better and {counts['worse']} worse than with random sets of "
-        "the same size, at 95 %"
-    )
+    if found.effects["verdict"].is_not_null().any():
+        typer.echo(f"effects: {verdict_counts(found.effects)}")
+    for split, text in found.summary["texts"].items():
+        note = chance_note(levels_of(text))
+        if note:
+            typer.echo(
+                f"{split}: the whole model is not better than chance: {note}; changes of such metrics mean nothing"
+            )
 
 
 def print_effects(frame: pl.DataFrame, columns: list[str]) -> None:

@@ -59,18 +59,22 @@ def _shown(value: object) -> str:
 
 def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
+    import polars as pl
+
     from txray.transfer.findings import significant_label
+    from txray.transfer.shown_distance import corrected_words
 
     stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger", "signal"]
     rates = {step.fdr for of_layer in found.steps.values() for step in of_layer}
+    columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger_corrected"]
     if rates != {None}:
         columns += ["tested", "changed", "confident_avoided", "confident_gained"]
-    changes = steps.select(columns)
+    corrected = pl.Series([corrected_words(row) for row in steps.iter_rows(named=True)], dtype=pl.String)
+    changes = steps.with_columns(hellinger_corrected=corrected).select(columns)
     for table in (stages, changes):
         print_table(table if len(found.steps) > 1 else table.drop("layer"))
     for fdr in rates:
@@ -82,8 +86,5 @@ def print_timeline(found: Timeline) -> None:
     for name in found.steps:
         for score in found.scores:
             given = found.correlation(score, name)
-            if given.rho is not None and given.p_value is not None:
-                typer.echo(
-                    f"layer {name}: rank correlation of change with change of {score} {given.rho:.2f} "
-                    f"(p = {given.p_value:.2g}), {given.without_trend}"
-                )
+            if given.rho is not None:
+                typer.echo(f"layer {name}: {given.finding('neuron change', f'{score} change')}")

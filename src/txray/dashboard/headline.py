@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from dash import html
 
 from txray.dashboard.scene import Scene
-from txray.plots.text import count, visible
+from txray.plots.text import count, plural, visible
 from txray.transfer.findings import UNTESTED, state_label
+from txray.transfer.shown_distance import CORRECTED, PLAIN, matched_distance
 
 _STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
 
@@ -39,10 +41,7 @@ def headline(scene: Scene) -> list[Any]:
     if findings.tested:
         title = f"changed significantly, of {count(findings.tested)}"
         facts.append(html.Div([html.Dt(title), html.Dd(count(findings.changed))]))
-    if len(scene.shared):
-        mean = float(scene.shared["hellinger"].to_numpy().mean())
-        where = ", all layers" if findings.tested_layers and not findings.finished else ""
-        facts.append(html.Div([html.Dt(f"mean Hellinger distance{where}"), html.Dd(f"{mean:.2f}")]))
+    facts += [html.Div([html.Dt(name), html.Dd(value)]) for name, value in _distances(scene)]
     return [
         html.H2(
             [
@@ -62,6 +61,25 @@ def headline(scene: Scene) -> list[Any]:
         ),
         html.P(" ".join(_sentences(scene))),
     ]
+
+
+def _distances(scene: Scene) -> list[tuple[str, str]]:
+    """Return names and values of how far shared neurons moved: of the tested ones as soon as there are any."""
+    findings = scene.findings
+    distance = matched_distance("hellinger") if findings.tested else PLAIN
+    compared = distance.rows(scene.shared)
+    if not len(compared):
+        return []
+    where = "" if findings.finished or not findings.tested else f", {plural(len(compared), 'tested neuron')}"
+    values = [(f"mean {distance.name}{where}", f"{compared[distance.column].to_numpy().mean():.2f}")]
+    if distance.null is None:
+        return values
+    values.append(("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}"))
+    known = compared["hellinger_corrected"].drop_nulls().to_numpy()
+    if len(known):
+        low, middle, high = (f"{value:.2f}" for value in np.quantile(known, [0.25, 0.5, 0.75]))
+        values.append((f"median {CORRECTED}{where} (middle half)", f"{middle} ({low} to {high})"))
+    return values
 
 
 def _where(scene: Scene) -> str:

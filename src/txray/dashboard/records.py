@@ -20,6 +20,7 @@ from txray.plots.frame import kind_noun
 from txray.plots.text import count, figure_of, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
 from txray.transfer.findings import fdr_label, is_significant, state_in_words
+from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 _FEATURES = 60
 _LIFTED = 30
@@ -108,13 +109,7 @@ def _sentence(
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
             f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
         )
-        if row["signal"] is not None:
-            told += (
-                f" Cross-validated H² {row['signal']:.3f}, 95 % interval {row['hellinger_corrected_low']:.3f} to "
-                f"{row['hellinger_corrected_high']:.3f}."
-                if row["hellinger_corrected_low"] is not None
-                else f" Cross-validated H² {row['signal']:.3f}."
-            )
+        told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
         told += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from txray.preferences.preferences import Weight
 
+FALSE_MATCHES = 0.05
+"""Share of chance pairs that count as matches, in every matching of the dashboard."""
+
 
 @dataclass(frozen=True)
 class Choices:

@@ -24,7 +24,9 @@ _SHOWN = (
     "length_after",
     "mass_after",
     "hellinger",
-    "signal",
+    "hellinger_corrected",
+    "hellinger_corrected_low",
+    "hellinger_corrected_high",
     "z_score",
     "q_value",
     "beyond_before",
@@ -65,7 +67,8 @@ def neuron_rows(view: View, desk: Desk, start: int, number: int) -> dict[str, An
                 "faint": faint,
                 **{
                     name: _rounded(row[name])
-                    for name in ("mass_after", "hellinger", "signal", "z_score", "q_value")
+                    for name in _SHOWN
+                    if name in ("mass_after", "z_score", "q_value") or name.startswith("hellinger")
                 },
             }
             for row, (label, faint) in zip(

@@ -19,6 +19,7 @@ from txray.plots.frame import kind_noun
 from txray.plots.text import count, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
 from txray.transfer import Findings
+from txray.transfer.shown_distance import PLAIN, ShownDistance, matched_distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +80,17 @@ class Scene:
         """Whether all of these layers have been tested."""
         return set(self.layers) <= set(self.pair.tested)
 
+    @property
+    def distance(self) -> ShownDistance:
+        """The distance that pictures show: at equal numbers of wins once all of these layers have been tested."""
+        return matched_distance("hellinger") if self.tested else PLAIN
+
     @cached_property
     def neurons(self) -> pl.DataFrame:
-        """One row per neuron of the layers that are looked at: `pair.neurons`, and `picked`."""
+        """One row per neuron of the layers that are looked at: `pair.neurons`, `distance` (as drawn), `picked`."""
         table = self.pair.neurons
         rows = table if not self.view.layer else table.filter(pl.col("layer") == self.view.layer)
+        rows = rows.with_columns(distance=pl.col(self.distance.column))
         return rows.with_columns(picked=pl.lit(value=True) if not self.view.filtered else self._picked(rows))
 
     @cached_property

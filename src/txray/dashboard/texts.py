@@ -17,6 +17,7 @@ from txray.plots.frame import kind_noun
 from txray.plots.text import count, percent, plural, visible
 from txray.plots.theme import stage_styles
 from txray.pruning import Pruning
+from txray.pruning.chance import chance_note, levels_of
 from txray.transfer.findings import fdr_label
 
 _LISTED = 100
@@ -60,7 +61,7 @@ def nearest_rows(view: View, desk: Desk) -> list[Any]:
 
 def pruned_rows(view: View, desk: Desk, prunings: list[Pruning]) -> list[Any]:
     """What became of the model's scores where the neuron was pruned; empty where it never was."""
-    rows = []
+    rows, chance = [], []
     # As the rest of the page does.
     layer = view.layer or next(iter(desk.library[view.after].layers))
     for pruning in prunings:
@@ -68,6 +69,13 @@ def pruned_rows(view: View, desk: Desk, prunings: list[Pruning]) -> list[Any]:
             each.name for each in pruning.neuron_sets() if view.neuron in each.neurons and each.layer == layer
         ]
         effects = pruning.effects.filter(pl.col("set").is_in(holding) & (pl.col("split") != "train"))
+        for split in effects["split"].unique(maintain_order=True).to_list():
+            clause = chance_note(levels_of(pruning.summary["texts"].get(split, {})))
+            if clause:
+                chance.append(
+                    f"On {visible(split)} the whole model is not better than chance: {clause}; changes of such metrics "
+                    "mean nothing."
+                )
         for row in effects.iter_rows(named=True):
             interval = (
                 f" ({row['change_low']:+.3f} to {row['change_high']:+.3f})"
@@ -92,7 +100,16 @@ def pruned_rows(view: View, desk: Desk, prunings: list[Pruning]) -> list[Any]:
         table(
             ["Set", "Neurons", "Score", "Change (95 %)", "Against random sets"], rows, "Effects of pruning"
         ),
-        html.P("Neurons were pruned in sets; the effect is that of the whole set.", className="note"),
+        html.P(
+            " ".join(
+                (
+                    "Neurons were pruned in sets; the effect is that of the whole set. Verdicts are of each effect "
+                    "alone, at 95%: of twenty that are like random sets, one is called better or worse.",
+                    *chance,
+                )
+            ),
+            className="note",
+        ),
     ]
 
 

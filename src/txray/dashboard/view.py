@@ -23,8 +23,9 @@ PAGES: Mapping[str, str] = {
 RANGES: Mapping[str, str] = {
     "hellinger_length": "Hellinger length",
     "hellinger": "Hellinger distance",
-    "signal": "Change, H²",
-    "z_score": "standard deviations above chance",
+    "distance": "distance drawn",
+    "hellinger_corrected": "corrected Hellinger distance",
+    "z_score": "z-score",
     "q_value": "q-value",
     "length_before": "length before",
     "length_after": "length after",

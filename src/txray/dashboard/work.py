@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.dashboard.cache import read_result, write_result
+from txray.dashboard.results import FALSE_MATCHES
 from txray.dashboard.stages import StageFolder
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
@@ -195,6 +196,7 @@ TESTED = (
     "q_value",
     "z_score",
     "signal",
+    "hellinger_corrected",
     "hellinger_corrected_low",
     "hellinger_corrected_high",
     "noise_floor",
@@ -268,6 +270,7 @@ def matching(
         sides[0].preferences(layer_before, kind),
         sides[1].preferences(layer_after, kind),
         weight=weight,
+        level=FALSE_MATCHES,
     )
     table = found.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
     for side, layer, file in zip(("before", "after"), (layer_before, layer_after), digests, strict=True):

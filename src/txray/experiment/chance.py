@@ -6,6 +6,7 @@ import polars as pl
 
 from txray.experiment.comparisons import Questions
 from txray.transfer import Comparison
+from txray.transfer.shown_distance import corrected_words
 
 _PAIRS = {
     "first → best epoch": "first",
@@ -16,15 +17,18 @@ _PAIRS = {
 
 
 def chance_table(questions: Questions) -> str:
-    """A Markdown table: changed neurons, confident states, distances beside their null, lengths at equal wins.
+    """Return a Markdown table: changed neurons, confident states, distances beside their null, lengths at equal wins.
+
+    All means of a row are over the same neurons: those that were tested.
 
     Args:
         questions: whose comparisons were tested.
     """
     lines = [
         "| stages | features | neurons that changed | avoided with confidence | gained with confidence "
-        "| distance, as observed | at equal numbers of wins | the same if nothing had changed "
-        "| cross-validated H² (its root) | length | length at equal numbers of wins |",
+        "| distance at equal numbers of wins | the same if nothing had changed "
+        "| corrected distance of the layer (95% interval) | length at equal numbers of wins | length, of all wins "
+        "| distance, of all wins |",
         "|" + " --- |" * 11,
     ]
     for what, name in _PAIRS.items():
@@ -35,21 +39,21 @@ def chance_table(questions: Questions) -> str:
 
 def _cells(comparison: Comparison) -> tuple[str, ...]:
     summary = comparison.summary
-    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
 
     def mean(column: str) -> float | None:
-        value = shared[column].mean()
+        value = tested[column].mean()
         return None if value is None else float(value)  # type: ignore[arg-type]  # columns of numbers
 
-    squared = mean("signal")
     return (
         f"{summary['changed']} of {summary['tested']}",
         f"{summary['confident_avoided']} of {summary['avoided']}",
         f"{summary['confident_gained']} of {summary['gained']}",
-        *(_number(mean(column), 2) for column in ("hellinger", "distance_matched", "distance_null")),
-        "-" if squared is None else f"{squared:.3f} ({max(squared, 0) ** 0.5:.2f})",
-        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        *(_number(mean(column), 2) for column in ("distance_matched", "distance_null")),
+        corrected_words(summary),
         " → ".join(_number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
+        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        _number(mean("hellinger"), 2),
     )
 
 

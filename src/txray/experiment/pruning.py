@@ -100,16 +100,25 @@ def pruning_table(pruned: Pruned, supervision: Comparison) -> str:
         pruned: of the classifier.
         supervision: whose later stage tells shares of activation mass.
     """
+    from txray.pruning.chance import chance_note, levels_of
+    from txray.pruning.multiplicity import corrected
     from txray.pruning.plans import shares_of_mass
 
     shares = dict(shares_of_mass(supervision, pruned.sets.neuron_sets()).iter_rows())
     lines = [
         "| pruned set | neurons | share of activation mass | paper: F1, train / test | split | F1 "
-        "| relative change of F1 (95 %) | random sets of as many neurons | against them (95 %) | AUROC, change (95 %) "
-        "| verdict by F1 | by AUROC |",
+        "| relative change of F1 (95% interval) | random sets of the same size | against them (95% interval) "
+        "| AUROC, change (95% interval) | verdict by F1 (5% FDR) | by AUROC (5% FDR) |",
         "|" + " --- |" * 12,
     ]
     effects = pruned.sets.effects
+    verdicts = {
+        metric: {
+            (row["set"], row["split"]): row["corrected_verdict"]
+            for row in corrected(effects.filter(pl.col("metric") == metric)).iter_rows(named=True)
+        }
+        for metric in ("f1", "auroc")
+    }
     for (name, split), group in effects.group_by("set", "split", maintain_order=True):
         f1, auroc = (
             group.row(by_predicate=pl.col("metric") == metric, named=True) for metric in ("f1", "auroc")
@@ -127,11 +136,15 @@ def pruning_table(pruned: Pruned, supervision: Comparison) -> str:
                 f"{100 * f1['random_mean']:.2f} ± {100 * f1['random_deviation']:.2f} %",
                 _spanned([f1[key] for key in ("versus_random", "versus_random_low", "versus_random_high")]),
                 _spanned([auroc[key] for key in _CHANGE]),
-                f1["verdict"],
-                auroc["verdict"],
+                *(verdicts[metric][name, split] for metric in ("f1", "auroc")),
             ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    notes = [
+        f"On {split} the whole model is not better than chance ({note}): changes of such metrics mean nothing."
+        for split, text in pruned.sets.summary["texts"].items()
+        if (note := chance_note(levels_of(text)))
+    ]
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
 def _share(share: float | None) -> str:

@@ -47,7 +47,7 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
     page = results_page(
         outcome,
         rows(outcome, questions, epochs),
-        f"Tested at {fdr_label(supervision.summary['level'])}; means are over shared neurons.\n\n"
+        f"Tested at {fdr_label(supervision.summary['level'])}; all means are over the neurons that were tested.\n\n"
         f"{chance_table(questions)}",
         pruning_table(pruned, supervision),
     )
@@ -76,9 +76,10 @@ def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) 
         f"# Results of the experiment, preset {outcome.settings.preset}\n\n"
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
         f"{markdown(table)}\n"
-        f"## What is significant\n\n{chance}\n"
-        "## Pruning\n\nIntervals are of 95 %, over reviews; those against random sets are of the difference to one "
-        f"more random set.\n\n{pruning}\n"
+        f"## Significant changes\n\n{chance}\n"
+        "## Pruning\n\nIntervals are of 95%, over reviews; those against random sets are of the difference to one "
+        "more random set. Verdicts are corrected for the sets and texts of the table (Benjamini-Hochberg)."
+        f"\n\n{pruning}\n"
         f"## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
     )
 

@@ -13,7 +13,7 @@ from txray.experiment.run import Outcome
 from txray.preferences import Preferences
 from txray.transfer import Timeline
 from txray.transfer.concentration import gini, half_mass, share_of_top
-from txray.transfer.pos_first import mass_divergence
+from txray.transfer.pos_first import mass_divergence, stages_that_track_tags
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,14 @@ def _pretraining(outcome: Outcome, questions: Questions) -> list[Row]:
         ),
         Row(
             "RQ1",
-            "mean Hellinger distance, first to best / before the best to best",
+            "mean Hellinger distance (of all wins), first to best / before the best to best, over the neurons shared "
+            "by each two",
             "-",
             f"{_number(first['mean_hellinger'], 4)} / {_number(last['mean_hellinger'], 4)}",
         ),
         Row(
             "RQ1",
-            "fall of the mean distance between the two, as defined in the paper",
+            "fall of the mean distance between the two, as defined in the paper (over other neurons in each)",
             "-99.92 %",
             _fall(first["mean_hellinger"], last["mean_hellinger"]),
         ),
@@ -166,17 +167,14 @@ def _epochs(epochs: Timeline) -> list[Row]:
     """What the epochs of pretraining, one after the other, say of the paper's first question."""
     found = epochs.correlation("perplexity")
     stages = epochs.stages.filter(pl.col("pos_divergence").is_not_null())
-    closer = int((stages["pos_divergence"] < stages["pos_shuffled_low"]).sum())
+    closer = int(stages_that_track_tags(stages).sum())
     steps = epochs.changes.filter(pl.col("reference") == "previous")
     return [
         Row(
             "RQ1",
-            "rank correlation of change and change of perplexity, by epoch (p) / without the common trend",
+            "rank correlation of neuron change and perplexity change, by epoch",
             "change of preferences follows perplexity",
-            "-"
-            if found.rho is None
-            else f"{found.rho:.2f} (p = {found.p_value:.2g}) / "
-            + ("nothing left" if found.partial is None else f"{found.partial:.2f}"),
+            found.finding("neuron change", "perplexity change"),
         ),
         Row(
             "RQ1",
@@ -189,7 +187,7 @@ def _epochs(epochs: Timeline) -> list[Row]:
         ),
         Row(
             "RQ1",
-            "POS: epochs in which mass follows tags more closely than exchanged tags",
+            "POS: epochs in which mass tracks tags significantly better than shuffled tags (5% FDR)",
             "matches already after epoch 1",
             f"{closer} of {len(stages)}",
         ),
@@ -206,7 +204,12 @@ def _domain(outcome: Outcome, questions: Questions) -> list[Row]:
             "1323 of 1500 (88.2 %)",
             _of(summary, "shared"),
         ),
-        Row("RQ2", "mean Hellinger distance (token)", "-", _number(summary["mean_hellinger"], 4)),
+        Row(
+            "RQ2",
+            "mean Hellinger distance (token, of all wins)",
+            "-",
+            _number(summary["mean_hellinger"], 4),
+        ),
         Row(
             "RQ2",
             "activation mass, reviews against pretraining text",

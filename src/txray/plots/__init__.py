@@ -5,12 +5,13 @@ from txray.plots.export import save_figure, save_figures, to_html
 from txray.plots.flow import knowledge_flow
 from txray.plots.frequency import pos_frequency
 from txray.plots.gained import gained_neurons, gained_table
+from txray.plots.gap import pruning_gap
 from txray.plots.layers import layer_affinity, layer_similarity
 from txray.plots.mass import mass_activation
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
 from txray.plots.pos_first import pos_first
-from txray.plots.pruning import pruning_effects, pruning_gap
+from txray.plots.pruning import pruning_effects
 from txray.plots.scatter import hellinger_length
 from txray.plots.shift import length_shift
 from txray.plots.sparsity import sparsity_curves

@@ -202,6 +202,8 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
         summary = comparison.summary
         dealt = f"up to {count(int(summary['permutations']))} {'paired ' if summary['paired'] else ''}permutations"
         weight += f" · tested by {summary['distance']}, {dealt} of folds"
+    else:
+        weight += " · not tested"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
 
 

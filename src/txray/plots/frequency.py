@@ -13,6 +13,7 @@ from txray.errors import ShapeError, UsageError
 from txray.plots.frame import caption, dress, kind_noun, linear_axis, say
 from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
 from txray.plots.theme import PLOT_WIDTH, SIZE, StageStyle, styles_for
+from txray.transfer.pos_first import sampling_noise
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences
@@ -32,7 +33,7 @@ def pos_frequency(
     """Per POS tag: share of the corpus, and share of the activation mass early and late.
 
     The title tells the total variation distance, over all tags, of each stage's mass shares from the tag
-    shares of its corpus. Tags beyond `top` are drawn together as one.
+    shares of its corpus, and what it would be if mass followed frequency. Tags beyond `top` are drawn together as one.
 
     Args:
         early: preferences of the earlier stage, of kind `pos`.
@@ -151,10 +152,10 @@ def _finding(
     corpora: list[NDArray[np.float64]],
     noun: str,
 ) -> str:
-    told = [
-        f"{np.abs(mass - corpus).sum() / 2:.3f} in {visible(p.stage)}"
+    sides = [
+        f"{np.abs(mass - corpus).sum() / 2:.3f} in {visible(p.stage)} ({sampling_noise(p):.3f} by chance)"
         if mass.any()
         else f"(no mass) in {visible(p.stage)}"
         for p, mass, corpus in zip((early, late), masses, corpora, strict=True)
     ]
-    return f"Activation mass departs from {noun} frequency by {told[0]}, {told[1]} (total variation)"
+    return f"Activation mass departs from {noun} frequency by {sides[0]}, {sides[1]} (total variation)"

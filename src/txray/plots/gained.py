@@ -13,7 +13,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, kind_noun, say
 from txray.plots.text import count, figure_of, markup, percent, text_width, visible
-from txray.transfer.findings import changed_most_first, is_significant
+from txray.transfer.findings import changed_most_first, fdr_label, is_significant
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -164,20 +164,25 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
 
 
 def _finding(comparison: Comparison, gained: int) -> str:
-    after = comparison.neurons["mass_after"]
-    total = float(after.sum())
+    after = visible(comparison.after.stage)
+    total = float(comparison.neurons["mass_after"].sum())
     if gained == 0 or total == 0:
-        return f"No neuron is gained from {visible(comparison.before.stage)} to {visible(comparison.after.stage)}"
-    mass = float(comparison.neurons.filter(pl.col("state") == "gained")["mass_after"].sum())
+        return f"No neuron is gained from {visible(comparison.before.stage)} to {after}"
+    neurons = comparison.neurons.filter(pl.col("state") == "gained")
+    n_all = count(len(comparison.neurons))
     verb = "neuron is" if gained == 1 else "neurons are"
-    found = (
-        f"{count(gained)} of {count(len(comparison.neurons))} {verb} gained in {visible(comparison.after.stage)}, "
-        f"with {percent(mass / total)} of its activation mass"
+    finding = f"{count(gained)} of {n_all} {verb} gained in {after}"
+    if comparison.fdr is None:
+        share = percent(float(neurons["mass_after"].sum()) / total)
+        return f"{finding}, with {share} of its activation mass (observed, not tested)"
+    significant = neurons.filter(is_significant(comparison.fdr))
+    if not len(significant):
+        return f"{finding}, none of them significantly ({fdr_label(comparison.fdr)})"
+    share = percent(float(significant["mass_after"].sum()) / total)
+    return (
+        f"{finding}, {count(len(significant))} of them significantly ({fdr_label(comparison.fdr)}), "
+        f"with {share} of its activation mass"
     )
-    if not comparison.tested:
-        return f"{found} (observed, not tested)"
-    significant = comparison.findings.states.get("gained", 0)
-    return f"{found}; {count(significant) if significant else 'none'} of them significant"
 
 
 def _cell(names: list[str], length: int) -> list[str]:

@@ -117,11 +117,18 @@ def _nearest_layers(
     if np.isnan(excess).all():
         return f"No layers of {names[0]} and {names[1]} can be compared"
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(excess), excess.shape))
-    if excess[i, j] <= 0:
-        return f"No layers of {names[0]} and {names[1]} prefer more alike than chance (affinity {values[i, j]:.2f})"
+    known = np.isfinite(excess)
+    above = int((excess[known] > 0).sum())
+    medians = (
+        f"median affinity {np.median(values[known]):.2f}, {np.median((values - excess)[known]):.2f} by chance"
+    )
+    pairs = plural(int(known.sum()), "pair")
+    title = f"{count(above)} of {pairs} of layers of {names[0]} and {names[1]} are more alike than chance ({medians})"
+    if above == 0 or known.sum() == 1:
+        return title
     return (
-        f"{shortened(layers[0][i])} of {names[0]} and {shortened(layers[1][j])} of {names[1]} prefer most alike: "
-        f"affinity {values[i, j]:.2f}, {values[i, j] - excess[i, j]:.2f} by chance"
+        f"{title}; farthest above it {shortened(layers[0][i])} and {shortened(layers[1][j])}: affinity "
+        f"{values[i, j]:.2f}, {values[i, j] - excess[i, j]:.2f} by chance"
     )
 
 
@@ -161,14 +168,32 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
         if not np.isnan(others).all():
             i, j = sorted(int(k) for k in np.unravel_index(np.nanargmin(others), others.shape))
             return (
-                f"{head} between two layers of {first} goes down to {values[i, j]:.2f}, for "
-                f"{shortened(similarity.layers_first[i])} and {shortened(similarity.layers_second[j])}"
+                f"{head} between two layers of {first}: median {np.nanmedian(others):.2f} of {_pairs_of(others) // 2}, "
+                f"lowest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for "
+                f"{shortened(similarity.layers_first[i])} and "
+                f"{shortened(similarity.layers_second[j])}"
             )
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(values), values.shape))
     pair = _pair(similarity, i, j)
     if values.size == 1:
-        return f"{pair} have a {measure} of {values[i, j]:.2f}"
-    return f"{pair} are most alike: {measure} {values[i, j]:.2f}"
+        return f"{pair} have a {measure} of {values[i, j]:.2f}{_debiased(similarity, measure, i, j)}"
+    return (
+        f"{head} of layers of {first} and {second}: median {np.nanmedian(values):.2f} of {_pairs_of(values)} pairs, "
+        f"highest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for {pair}"
+    )
+
+
+def _debiased(similarity: LayerSimilarity, measure: str, i: int, j: int) -> str:
+    """Return the debiased value of a pair, in brackets: of few words, plain CKA is high whatever the layers do."""
+    if measure != _NAMES["cka"][0]:
+        return ""
+    value = similarity.matrix("cka_debiased")[i, j]
+    return "" if np.isnan(value) else f" (debiased {value:.2f})"
+
+
+def _pairs_of(values: NDArray[np.float64]) -> int:
+    """Return how many pairs of layers have a value."""
+    return int(np.isfinite(values).sum())
 
 
 def _caption(similarity: LayerSimilarity) -> str:

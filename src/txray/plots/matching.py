@@ -70,12 +70,11 @@ def matching_curve(*matchings: Matching) -> go.Figure:
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
     figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
     noun = kind_noun(matchings[0].before.feature)
-    told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}" for one in matchings)
+    told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}, {_by_chance(one)}" for one in matchings)
     return dress(
         figure,
         title=f"Neurons that have a counterpart, by the {noun}s they prefer: {told}",
-        subtitle="Share of neurons paired at a distance or below; the marker is the share that matches, by chance "
-        f"{' / '.join(dict.fromkeys(f'{100 * one.level:g} %' for one in matchings))}",
+        subtitle="Share of neurons paired at a distance or below; the marker is the share that matches",
         caption=_caption(*matchings),
     )
 
@@ -143,11 +142,16 @@ def matching(matching: Matching) -> go.Figure:
     return dress(
         figure,
         title=f"{count(len(pairs))} neurons of {visible(sides[0].stage)} have a counterpart in "
-        f"{visible(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs",
+        f"{visible(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs, {_by_chance(matching)}",
         subtitle=f"How much the preferred {noun}s of two neurons overlap (1: the same); matched pairs on the diagonal",
         caption=f"{_caption(matching)} · drawn: {count(len(pairs_drawn))} of {plural(len(pairs), 'pair')}, {told}",
         plot_height=560,
     )
+
+
+def _by_chance(matching: Matching) -> str:
+    """Return the end of a clause: the share of pairs that match where features are shuffled."""
+    return f"{100 * matching.level:g}% by chance"
 
 
 def _name(matching: Matching) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from txray.errors import UnknownNameError
 from txray.plots.text import count, hover, plural, visible
+from txray.pruning.chance import chance_note, levels_of
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -77,6 +78,22 @@ def story(row: Mapping[str, Any], metric: str) -> str:
     return hover(f"{visible(row['set'])}, {visible(row['split'])}", *lines)
 
 
+def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
+    """Return a clause for a title where the whole model is not better than chance; empty where it is.
+
+    Args:
+        pruning: of `txray.prune`.
+        metric: that is drawn.
+        splits: texts that are drawn.
+    """
+    notes = [
+        f"{visible(split)} ({note})"
+        for split in splits
+        if (note := chance_note(levels_of(pruning.summary["texts"].get(split, {})), metric, interval=False))
+    ]
+    return f"; the whole model is not better than chance on {' and '.join(notes)}" if notes else ""
+
+
 def caption_of_pruning(pruning: Pruning) -> str:
     """Where a picture comes from: layers, texts, how neurons were silenced, random sets."""
     summary = pruning.summary
@@ -92,5 +109,10 @@ def caption_of_pruning(pruning: Pruning) -> str:
         texts,
         f"ablation {summary['ablation']}, {summary['when']}",
         f"{count(summary['random'])} random sets of each size" if summary["random"] else "no random sets",
+        *(
+            f"whole model on {visible(split)}: {note}"
+            for split, text in summary["texts"].items()
+            if (note := chance_note(levels_of(text)))
+        ),
     ]
     return " · ".join(part for part in parts if part)

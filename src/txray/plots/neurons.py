@@ -16,7 +16,14 @@ from txray.plots.panel import draw_neuron
 from txray.plots.text import count, listed, markup, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
 from txray.transfer.distances import hellinger
-from txray.transfer.findings import NOT_SIGNIFICANT, changed_least_first, changed_most_first, is_significant
+from txray.transfer.findings import (
+    NOT_SIGNIFICANT,
+    changed_least_first,
+    changed_most_first,
+    fdr_label,
+    is_significant,
+)
+from txray.transfer.shown_distance import CORRECTED, PLAIN, corrected_words
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
@@ -25,9 +32,10 @@ if TYPE_CHECKING:
 _DETAIL = Room(tags=10, strongest=20, per_tag=5)
 _SMALL = Room(tags=6, strongest=6, per_tag=2)
 _TOKENS_HEIGHT, _BARS_HEIGHT, _BETWEEN = 286, 120, 14
-_SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 26
+_SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 42
 _SMALL_ACROSS, _SMALL_DOWN = 66, 42
 _MOST_STAGES = 6
+_INTERVALS = "; distances are corrected Hellinger distances with 95% intervals"
 _SUBTITLE = (
     "Bars: probability of each POS tag, most of the activation mass to the left. "
     "Markers: tokens over their usual tag, the most probable on top"
@@ -207,13 +215,14 @@ def _ranked(
         )
         across, over = panel.domains(plot_height)
         figure.add_annotation(
-            text=_told(comparison, row),
+            text=_head(comparison, row),
             x=across[0],
             y=over[1],
             xref="paper",
             yref="paper",
             xanchor="left",
             yanchor="top",
+            align="left",
             showarrow=False,
         )
     extreme = "most" if most else "least"
@@ -233,7 +242,7 @@ def _ranked(
     return dress(
         figure,
         title=title,
-        subtitle=_SUBTITLE,
+        subtitle=_SUBTITLE + (_INTERVALS if comparison.tested else ""),
         caption=caption_of(
             comparison,
             f"{count(len(able))} of {plural(len(shared), 'shared neuron')} won at least {count(min_wins)} words "
@@ -249,29 +258,33 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
     return neurons[order(neurons, comparison.fdr)]
 
 
-def _told(comparison: Comparison, row: Mapping[str, Any]) -> str:
-    """What stands above a neuron, as markup: its number, how far it moved, its lengths."""
-    lengths = f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
-    if not comparison.tested or row["signal"] is None:
-        return f"<b>neuron {row['neuron']}</b>   distance {row['hellinger']:.3f}   {lengths}"
-    told = f"<b>neuron {row['neuron']}</b>   H² {row['signal']:.3f}   {lengths}"
+def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
+    """Return what stands above a neuron, as markup: its number and lengths, and below these how far it moved."""
+    name = (
+        f"<b>neuron {row['neuron']}</b>   "
+        f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
+    )
+    if not comparison.tested or row["q_value"] is None:
+        return f"{name}<br>{PLAIN.name} {row['hellinger']:.2f}"
+    head = f"{name}<br>distance {corrected_words(row)}"
     if row["significant"]:
-        return told
-    return f'<span style="color:{theme.FAINT}">{told}   {NOT_SIGNIFICANT}</span>'
+        return head
+    return f'<span style="color:{theme.FAINT}">{head}, {NOT_SIGNIFICANT}</span>'
 
 
 def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
     """How far the drawn neurons moved, in words."""
-    squared = chosen["signal"].drop_nulls() if comparison.tested else pl.Series(dtype=pl.Float64)
-    if not len(squared):
+    if comparison.fdr is None:
         distances = chosen["hellinger"].to_numpy()
-        observed = "" if comparison.tested else " (observed, not tested)"
-        return f"Hellinger distance {distances.min():.2f} to {distances.max():.2f}{observed}"
+        return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f} (observed, not tested)"
     significant = int(chosen["significant"].sum())
-    return (
-        f"cross-validated H² {squared.to_numpy().min():.2f} to {squared.to_numpy().max():.2f}, "
-        f"{count(significant) if significant else 'none'} of them significant"
+    verdict = (
+        f"{count(significant) if significant else 'none'} of them significant ({fdr_label(comparison.fdr)})"
     )
+    known = chosen["hellinger_corrected"].drop_nulls().to_numpy()
+    if not len(known):
+        return f"{verdict}; {CORRECTED} not known"
+    return f"{CORRECTED} {known.min():.2f} to {known.max():.2f}, {verdict}"
 
 
 def _all_shown(able: int, k: int) -> str:
@@ -289,5 +302,9 @@ def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weigh
     if len(tokens) > 1 and len(neuron.tokens[0]) and len(neuron.tokens[-1]):
         first, last = tokens[0].distributions(weight), tokens[-1].distributions(weight)
         distance = hellinger(first, last)[neuron.index]
-        text += f"; Hellinger distance {distance:.2f} from {visible(neuron.stages[0])} to {visible(neuron.stages[-1])}"
+        wins = [int(side.wins()[neuron.index]) for side in (tokens[0], tokens[-1])]
+        text += (
+            f"; {PLAIN.name} {distance:.2f} from {visible(neuron.stages[0])} to {visible(neuron.stages[-1])} "
+            f"({count(wins[0])} and {plural(wins[1], 'win')}, not tested)"
+        )
     return text

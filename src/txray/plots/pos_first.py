@@ -13,15 +13,16 @@ from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress, linear_axis
 from txray.plots.series import Series, add_band, add_series, stage_axis, under_stages
 from txray.plots.text import count, figure_of, plural, visible
+from txray.transfer.pos_first import stages_that_track_tags
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
 
 
 def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
-    """How far the mass per POS tag departs from the tag's frequency, stage by stage, beside its controls.
+    """Draw how far the mass per POS tag departs from the tag's frequency, stage by stage, beside its controls.
 
-    For parts of speech to be learned first, their line would have to lie below the band of exchanged tags, and below
+    For parts of speech to be learned first, their line would have to lie below the band of shuffled tags, and below
     that of the untrained model, which is drawn on where the first stage is one.
 
     Args:
@@ -77,13 +78,13 @@ def draw_pos_first(
         stages[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns
     )
     notes = [
-        "" if p is None else f"p = {figure_of(p)}: share of exchanged tags that mass follows as closely"
+        "" if p is None else f"p = {figure_of(p)}: share of shuffled tags that mass follows as closely"
         for p in stages["pos_p_value"]
     ]
-    add_band(figure, low, high, "tags exchanged among words of like frequency, 95 % of draws", axis)
+    add_band(figure, low, high, "frequency-matched shuffle of tags, 95% of shuffles", axis)
     for series in (
-        Series("exchanged tags, median", middle, theme.FAINT, "line-ew", "dash"),
-        Series("tags dealt out to words at random", noise, theme.FAINT, "x", "dot"),
+        Series("frequency-matched shuffle, median", middle, theme.FAINT, "line-ew", "dash"),
+        Series("random tags", noise, theme.FAINT, "x", "dot"),
         Series("parts of speech", observed, theme.CHANGED, "circle", "solid", notes),
     ):
         add_series(figure, names, series, axis)
@@ -102,11 +103,16 @@ def draw_pos_first(
 
 
 def _finding(timeline: Timeline, layer: str) -> str:
-    told = timeline.stages.filter((pl.col("layer") == layer) & pl.col("pos_divergence").is_not_null())
-    closer = int((told["pos_divergence"] < told["pos_shuffled_low"]).sum())
-    where = f"{count(closer)} of {plural(len(told), 'stage')}"
-    last = told.row(-1, named=True)
+    stages = timeline.stages.filter((pl.col("layer") == layer) & pl.col("pos_divergence").is_not_null())
+    closer = int(stages_that_track_tags(stages).sum())
+    how = (
+        f"significantly better than shuffled tags at {count(closer)} of {plural(len(stages), 'stage')}"
+        if closer
+        else f"no better than shuffled tags at any of {plural(len(stages), 'stage')}"
+    )
+    last = stages.row(-1, named=True)
     return (
-        f"Mass follows parts of speech more closely than exchanged tags in {where}; in {visible(last['stage'])} it "
-        f"departs by {last['pos_divergence']:.4f}, from exchanged tags by {last['pos_shuffled']:.4f}"
+        f"Activation mass tracks POS {how} (5% FDR); in {visible(last['stage'])} it departs by "
+        f"{last['pos_divergence']:.4f}, from shuffled tags by {last['pos_shuffled']:.4f} "
+        f"({last['pos_shuffled_low']:.4f} to {last['pos_shuffled_high']:.4f})"
     )

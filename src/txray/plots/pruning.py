@@ -1,27 +1,27 @@
-"""What pruning does: sets beside random ones, train beside test, and curves over the share pruned."""
+"""What pruning does: sets beside random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import dress
 from txray.plots.metrics import (
     VERDICTS,
     caption_of_pruning,
+    chance_words,
     chosen_rows,
     metric_name,
     scale_of,
     splits_of,
     story,
 )
-from txray.plots.text import count, figure_of, fitted, hover, markup, plural, visible
+from txray.plots.text import fitted, markup, plural, visible
+from txray.pruning.multiplicity import corrected, verdict_counts
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -33,7 +33,7 @@ _VERDICT_WIDTH = 150
 
 
 def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
-    """How a metric changes with each set, with 95 % intervals over documents, beside random sets of as many neurons.
+    """Draw how a metric changes with each set, with 95% intervals over documents, beside random sets of the same size.
 
     Args:
         pruning: of `txray.prune`.
@@ -55,7 +55,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     drawn = _random_values(pruning, rows, metric)
     if drawn:
         figure.add_scatter(
-            name="random sets of as many neurons",
+            name="random sets of the same size",
             x=[scale * (value - row["unpruned"]) for row, values in drawn for value in values],
             y=[places[row["set"], row["split"]] for row, values in drawn for _ in values],
             mode="markers",
@@ -69,7 +69,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         )
     for split in splits:
         chosen = rows.filter(pl.col("split") == split)
-        color, symbol = _style(split, splits)
+        color, symbol = split_style(split, splits)
         figure.add_scatter(
             name=markup(visible(split)),
             x=(scale * chosen["change"]).to_list(),
@@ -90,134 +90,37 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         )
     figure.add_vline(0, line={"color": theme.INK, "width": 1})
     last = splits[-1]
+    verdicts = dict(
+        corrected(rows).filter(pl.col("split") == last).select("set", "corrected_verdict").iter_rows()
+    )
     for i, name in enumerate(names):
-        at = rows.filter((pl.col("set") == name) & (pl.col("split") == last)).row(0, named=True)
-        _name_row(figure, name, f"{plural(at['neurons'], 'neuron')}", i)
-        if at["verdict"] is not None:
-            _say_right(figure, VERDICTS[at["verdict"]], i, at["verdict"])
-    _row_axes(figure, len(names))
+        neurons = rows.filter(pl.col("set") == name)["neurons"][0]
+        name_row(figure, name, f"{plural(neurons, 'neuron')}", i)
+        if name in verdicts:
+            say_right(figure, VERDICTS[verdicts[name]], i, verdicts[name])
+    row_axes(figure, len(names))
     figure.update_xaxes(
         title_text=f"change of {metric_name(metric)}{', percentage points' if unit else ''} (0: as without pruning)",
-        domain=_DOMAIN,
+        domain=DOMAIN,
         zeroline=False,
     )
-    found = rows.filter(pl.col("split") == last)
     return dress(
         figure,
-        title=_finding(found, metric, last),
-        subtitle="Change against the whole model, 95 % intervals over documents"
-        + ("; every grey stroke is a random set of as many neurons" if drawn else ""),
+        title=_finding(rows, metric) + chance_words(pruning, metric, splits),
+        subtitle="Change against the whole model, 95% intervals over documents"
+        + ("; grey ticks: random sets of the same size" if drawn else ""),
         caption=caption_of_pruning(pruning),
         plot_height=max(160, _ROW * len(names)),
     )
 
 
-def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
-    """A metric on each text, for the whole model and each set: how far the model does better on what it was trained on.
+def split_style(split: str, splits: Sequence[str]) -> tuple[str, str]:
+    """Return colour and marker of a text.
 
     Args:
-        pruning: on at least two texts.
-        metric: by default F1, perplexity, or the first that there is.
-
-    Raises:
-        UnknownNameError: no such metric.
-        UsageError: one text only.
+        split: its name.
+        splits: all that are drawn.
     """
-    metric, rows = chosen_rows(pruning, metric)
-    splits = splits_of(rows)
-    if len(splits) < 2:
-        raise UsageError(f"pruning gap: scored on {splits} only; prune with the texts train and test")
-    first, last = splits[0], splits[-1]
-    scale, unit = scale_of(metric)
-    table = _both_texts(rows, first, last, scale)
-    figure = go.Figure()
-    for i, each in enumerate(table):
-        figure.add_scatter(
-            x=[each.first, each.last],
-            y=[i, i],
-            mode="lines",
-            line={"color": theme.FAINT, "width": 3},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-        _name_row(figure, each.name, each.note, i)
-        gap = f"gap {each.first - each.last:+.2f}{' points' if unit else ''}"
-        _say_right(figure, gap.replace("-", "\u2212"), i, "")
-    for split, values in ((first, [each.first for each in table]), (last, [each.last for each in table])):
-        color, symbol = _style(split, splits)
-        figure.add_scatter(
-            name=markup(visible(split)),
-            x=values,
-            y=list(range(len(table))),
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 10},
-            hovertext=[
-                hover(f"{visible(each.name)}, {visible(split)}", f"{figure_of(value)}{unit}")
-                for each, value in zip(table, values, strict=True)
-            ],
-            hoverinfo="text",
-        )
-    _row_axes(figure, len(table))
-    figure.update_xaxes(title_text=metric_name(metric), ticksuffix=unit, domain=_DOMAIN)
-    whole = table[0].first - table[0].last
-    more = "higher" if whole > 0 else "lower"
-    least = min((each for each in table[1:] if not each.random), key=lambda each: abs(each.first - each.last))
-    return dress(
-        figure,
-        title=f"{metric_name(metric)} is {abs(whole):.2f}{' points' if unit else ''} {more} on {visible(first)} than "
-        f"on {visible(last)}; nearest after pruning {visible(least.name)}: {abs(least.first - least.last):.2f}",
-        subtitle="A smaller gap is better generalisation only where the test score does not fall with it",
-        caption=caption_of_pruning(pruning),
-        plot_height=max(160, 40 * len(table)),
-    )
-
-
-@dataclass(frozen=True)
-class _BothTexts:
-    """One row: a metric on two texts."""
-
-    name: str
-    note: str
-    first: float
-    last: float
-    random: bool = False
-
-
-def _both_texts(rows: pl.DataFrame, first: str, last: str, scale: float) -> list[_BothTexts]:
-    """The whole model, each set, and behind the first set of each size the mean of random ones."""
-    table: list[_BothTexts] = []
-    sizes = set()
-    for name in rows["set"].unique(maintain_order=True).to_list():
-        here, there = (
-            rows.filter((pl.col("set") == name) & (pl.col("split") == split)).row(0, named=True)
-            for split in (first, last)
-        )
-
-        def values(
-            column: str, here: dict[str, Any] = here, there: dict[str, Any] = there
-        ) -> tuple[float, float]:
-            return scale * here[column], scale * there[column]
-
-        if not table:
-            table.append(_BothTexts("whole model", "", *values("unpruned")))
-        size = here["neurons"]
-        table.append(_BothTexts(name, plural(size, "neuron"), *values("value")))
-        if here["random_mean"] is not None and size not in sizes:
-            sizes.add(size)
-            table.append(
-                _BothTexts(f"random sets of {count(size)}", "their mean", *values("random_mean"), True)
-            )
-    return table
-
-
-_DOMAIN = [
-    (_NAME_WIDTH - theme.LEFT + 10) / theme.PLOT_WIDTH,
-    1 - (_VERDICT_WIDTH - theme.RIGHT) / theme.PLOT_WIDTH,
-]
-
-
-def _style(split: str, splits: Sequence[str]) -> tuple[str, str]:
-    """Colour and marker of a text."""
     if split in theme.SPLITS:
         return theme.SPLITS[split][:2]
     others = [each for each in splits if each not in theme.SPLITS]
@@ -245,7 +148,22 @@ def _random_values(
     ]
 
 
-def _name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
+DOMAIN = [
+    (_NAME_WIDTH - theme.LEFT + 10) / theme.PLOT_WIDTH,
+    1 - (_VERDICT_WIDTH - theme.RIGHT) / theme.PLOT_WIDTH,
+]
+"""The part of the plotting area between the names of the rows and what is written at their right."""
+
+
+def name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
+    """Write the name of a row at its left, in place.
+
+    Args:
+        figure: to write into.
+        name: plain text.
+        note: below the name, plain text; may be empty.
+        row: number of the row, from the top.
+    """
     texts = [f"<b>{markup(fitted(visible(name), _NAME_WIDTH - 16, theme.SIZE))}</b>"]
     if note:
         texts.append(f'<span style="color:{theme.MUTED}">{markup(note)}</span>')
@@ -264,7 +182,15 @@ def _name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
     )
 
 
-def _say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
+def say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
+    """Write some words at the right of a row, in place.
+
+    Args:
+        figure: to write into.
+        words: plain text.
+        row: number of the row, from the top.
+        verdict: that the words tell, or empty; muted where it is neither better nor worse.
+    """
     figure.add_annotation(
         text=markup(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),
         x=1,
@@ -279,7 +205,13 @@ def _say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
     )
 
 
-def _row_axes(figure: go.Figure, n: int) -> None:
+def row_axes(figure: go.Figure, n: int) -> None:
+    """Lay out the y axis of rows from top to bottom, in place.
+
+    Args:
+        figure: to lay out.
+        n: rows.
+    """
     figure.update_yaxes(
         range=[n - 0.5, -0.5],
         tickmode="array",
@@ -290,12 +222,8 @@ def _row_axes(figure: go.Figure, n: int) -> None:
     )
 
 
-def _finding(rows: pl.DataFrame, metric: str, split: str) -> str:
-    told = rows.filter(pl.col("verdict").is_not_null())
-    if told.is_empty():
-        return f"What pruning does to {metric_name(metric)} on {visible(split)}"
-    numbers = [told.filter(pl.col("verdict") == name).height for name in ("better", "worse")]
-    return (
-        f"Of {plural(len(told), 'set')}, {count(numbers[0])} better than random sets of the same size, "
-        f"{count(numbers[1])} worse ({metric_name(metric)}, {visible(split)})"
-    )
+def _finding(rows: pl.DataFrame, metric: str) -> str:
+    """Return how many of the drawn effects differ from random sets, corrected for how many are drawn."""
+    if rows["verdict"].is_null().all():
+        return f"Change of {metric_name(metric)} with each pruned set; no random sets to compare with"
+    return f"Change of {metric_name(metric)}: {verdict_counts(rows)}"

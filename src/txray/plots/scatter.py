@@ -16,6 +16,14 @@ from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
 from txray.transfer.findings import NOT_SIGNIFICANT, NOT_TESTED, is_significant
+from txray.transfer.shown_distance import (
+    CORRECTED,
+    PLAIN,
+    DistanceShown,
+    ShownDistance,
+    corrected_words,
+    shown_distance,
+)
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -34,29 +42,34 @@ CHANGES: Mapping[str, tuple[str, str]] = {
 """Change of the number of features -> colour, marker."""
 
 
-def hellinger_length(comparison: Comparison) -> go.Figure:
-    """Hellinger length against Hellinger distance, one marker per shared neuron.
+def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "matched") -> go.Figure:
+    """Draw Hellinger length against distance, one marker per shared neuron.
 
     Distances at very different lengths are not to be compared with each other: the figure is for finding
-    neurons to look at. Where significance is known, a line shows the distance that is seen where nothing changed, and
-    neurons that are not significant are grey.
+    neurons to look at. Of a tested comparison, the distance at equal numbers of wins is drawn with a line for what the
+    same distance would be if nothing had changed, and neurons that are not significant are grey.
 
     Args:
         comparison: of two stages.
+        distance: `matched`, or `plain` for the paper's distance of all wins, which has no such line; of an untested
+            comparison it is always the plain one.
+
+    Raises:
+        UnknownNameError: no such distance.
 
     Source:
         Rethmeier et al. 2020, section 3 (Hellinger-length).
     """
-    neurons = comparison.neurons
-    shared = neurons.filter(pl.col("state") == "shared")
+    neurons, drawn_distance = comparison.neurons, shown_distance(comparison, distance)
+    shared = drawn_distance.rows(neurons.filter(pl.col("state") == "shared"))
     drawn = shared[even_sample(len(shared), theme.MARKS)]
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
     noun = kind_noun(comparison.before.feature)
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
-    distance = drawn["hellinger"].to_numpy()
+    height = drawn[drawn_distance.column].to_numpy()
     neuron = drawn["neuron"].to_numpy()
-    opacity = crowding(length, distance)
+    opacity = crowding(length, height)
     told = stories(comparison, drawn)
     change, change_of_all = _change(drawn), _change(shared)
     sure, sure_of_all = _significant(comparison, drawn), _significant(comparison, shared)
@@ -77,17 +90,17 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
         figure.add_scattergl(
             name=f"{name} ({count(int(all_of_them.sum()))})",
             x=length[mine],
-            y=distance[mine],
+            y=height[mine],
             customdata=neuron[mine],
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": size, "opacity": opacity[mine]},
             hovertext=[told[i] for i in mine],
             hoverinfo="text",
         )
-    if _chance_is_known(comparison) and len(shared):
-        figure.add_scatter(**noise_line(shared))
+    if drawn_distance.null is not None and len(shared):
+        figure.add_scatter(**noise_line(shared, drawn_distance))
     figure.update_xaxes(log_axis(length, f"Hellinger length ({noun}s preferred in either stage)"))
-    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text="Hellinger distance (0 same, 1 disjoint)")
+    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text=drawn_distance.axis)
     counts = comparison.summary
     if len(shared) == 0:
         title = f"No neuron is shared by {before} and {after}"
@@ -98,12 +111,9 @@ def hellinger_length(comparison: Comparison) -> go.Figure:
         )
     else:
         title = (
-            f"{count(len(shared))} of {plural(len(neurons), 'neuron')} are in use in both {before} and {after}; "
-            f"their median Hellinger distance is {np.median(shared['hellinger'].to_numpy()):.2f}"
+            f"{count(len(shared))} of {plural(len(neurons), 'neuron')} are in use in both {before} and {after}: "
+            f"{drawn_distance.medians(shared)}"
         )
-        if _chance_is_known(comparison):
-            null = float(np.nanmedian(shared["distance_null"].fill_null(np.nan).to_numpy()))
-            title += f", where chance alone gives {null:.2f}"
         title += f"; {comparison.findings.changes}"
     note = "" if len(drawn) == len(shared) else f"an even sample of {count(len(drawn))} neurons is drawn"
     return dress(
@@ -143,24 +153,19 @@ def _significant(comparison: Comparison, neurons: pl.DataFrame) -> NDArray[np.bo
     return rows["significant"].to_numpy()
 
 
-def _chance_is_known(comparison: Comparison) -> bool:
-    """Whether it was the Hellinger distance that was tested."""
-    return comparison.tested and comparison.summary["distance"] == "hellinger"
-
-
-def noise_line(shared: pl.DataFrame) -> dict[str, Any]:
-    """The distance where nothing changed, as medians of neurons of about the same length: a scatter trace.
+def noise_line(shared: pl.DataFrame, distance: ShownDistance) -> dict[str, Any]:
+    """Return a trace of what a distance would be if nothing had changed: medians over neurons of about one length.
 
     Args:
-        shared: rows of a comparison's table, with `hellinger_length`, `distance_null` and `neuron`.
+        shared: rows of a comparison's table, with `hellinger_length` and `neuron`.
+        distance: that is drawn; one with a reference.
     """
-    there = shared.filter(pl.col("distance_null").is_not_null()).sort("hellinger_length", "neuron")
-    parts = np.array_split(np.arange(len(there)), min(_NOISE_POINTS, max(1, len(there) // _NOISE_NEURONS)))
-    length, null = (
-        there[name].to_numpy().astype(np.float64) for name in ("hellinger_length", "distance_null")
-    )
+    assert distance.null is not None
+    rows = distance.rows(shared).sort("hellinger_length", "neuron")
+    parts = np.array_split(np.arange(len(rows)), min(_NOISE_POINTS, max(1, len(rows) // _NOISE_NEURONS)))
+    length, null = (rows[name].to_numpy().astype(np.float64) for name in ("hellinger_length", distance.null))
     return {
-        "name": "distance where nothing changed (median at this length)",
+        "name": "if nothing had changed (median at this length)",
         "x": [float(np.median(length[part])) for part in parts if len(part)],
         "y": [float(np.median(null[part])) for part in parts if len(part)],
         "mode": "lines",
@@ -214,14 +219,15 @@ def _story(
     lines = [
         ""
         if distance is None
-        else f"Hellinger distance {distance:.3f} over {plural(row['hellinger_length'], noun)}"
+        else f"{PLAIN.name} {distance:.3f} over {plural(row['hellinger_length'], noun)}"
     ]
     if row.get("q_value") is not None:
+        tested = shown_distance(comparison)
         lines.append(
-            f"{comparison.summary['distance']} at equal numbers of activations {row['distance_matched']:.3f}, where "
-            f"nothing changed "
-            f"{row['distance_null']:.3f}; q-value {figure_of(row['q_value'])}"
+            f"{tested.name} {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had changed; "
+            f"q-value {figure_of(row['q_value'])}"
         )
+        lines.append(f"{CORRECTED} (95% interval): {corrected_words(row)}")
     for side, stage, top, beyond in (
         ("before", before, top_before, beyond_before),
         ("after", after, top_after, beyond_after),

@@ -27,6 +27,7 @@ class Series:
         values: (n_stages,) NaN where there is none.
         color, symbol, dash: of line and markers.
         notes: (n_stages,) further lines of the hover text; none by default.
+        interval: (n_stages,) twice, the bounds of an interval that is drawn as bars; NaN where there is none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Series:
     symbol: str
     dash: str = "solid"
     notes: Sequence[str] = ()
+    interval: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 def add_series(
@@ -59,6 +61,7 @@ def add_series(
         connectgaps=False,
         line={"color": series.color, "width": 2, "dash": series.dash},
         marker={"color": series.color, "symbol": series.symbol, "size": 7},
+        error_y=_bars(series),
         hovertext=[
             hover(f"{series.name}, {visible(name)}", figure_of(value), note)
             for name, value, note in zip(names, series.values.tolist(), notes, strict=True)
@@ -69,6 +72,22 @@ def add_series(
         xaxis=f"x{axis}",
         yaxis=f"y{axis}",
     )
+
+
+def _bars(series: Series) -> dict[str, Any] | None:
+    """Return vertical error bars; None for a series without an interval."""
+    if series.interval is None:
+        return None
+    low, high = (np.where(np.isfinite(end), end, series.values) for end in series.interval)
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - series.values,
+        "arrayminus": series.values - low,
+        "color": series.color,
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def add_band(

@@ -23,6 +23,7 @@ from txray.plots.frame import (
 )
 from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
+from txray.transfer.lengths import LengthChange, rarefied_lengths
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
@@ -153,8 +154,14 @@ def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[n
     moved = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
     if change == 0:
         moved = f"as many {noun}s in {second} as in {first}"
+    wins = np.minimum(comparison.before.wins(), comparison.after.wins())
+    shared = comparison.neurons.filter(pl.col("state") == "shared")["neuron"].to_numpy()
+    equal = LengthChange.of(
+        *(rarefied_lengths(side, wins)[shared] for side in (comparison.before, comparison.after))
+    )
     return (
-        f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))})"
+        f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))}); "
+        f"{equal.words(noun)}"
     )
 
 

@@ -14,6 +14,7 @@ from txray.plots import theme
 from txray.plots.frame import dress
 from txray.plots.metrics import (
     caption_of_pruning,
+    chance_words,
     chosen_rows,
     metric_name,
     scale_of,
@@ -21,7 +22,8 @@ from txray.plots.metrics import (
     story,
 )
 from txray.plots.series import add_band
-from txray.plots.text import count, figure_of, hover, markup, percent, plural, visible
+from txray.plots.text import count, figure_of, hover, markup, percent, visible
+from txray.pruning.multiplicity import verdict_counts
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -87,15 +89,13 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
         range=[0, 100], ticksuffix=" %", title_text="share of the neurons of the layer pruned"
     )
     figure.update_yaxes(**_value_axis(values, metric, unit))
-    better = rows.filter(pl.col("verdict") == "better")["set"].n_unique()
-    told = rows.filter(pl.col("verdict").is_not_null())["set"].n_unique()
     most = percent(rows["share"].to_numpy().max())
+    where = f"{metric_name(metric)} on {visible(split)} with up to {most} of the neurons pruned"
+    compared = bool(rows["verdict"].is_not_null().any())
     return dress(
         figure,
-        title=f"{count(better)} of {plural(told, 'pruned set')} better than random sets of the same size "
-        f"({metric_name(metric)}, {visible(split)})"
-        if told
-        else f"{metric_name(metric)} on {visible(split)} as up to {most} of the neurons go",
+        title=(f"{where}: {verdict_counts(rows)}" if compared else where)
+        + chance_words(pruning, metric, [split]),
         subtitle="Neurons of the smallest score are pruned first; those without a score last",
         caption=caption_of_pruning(pruning),
     )

@@ -180,6 +180,11 @@ def figure_of(number: float) -> str:
     return f"{number:.3g}"
 
 
+def signed(number: float) -> str:
+    """Return a difference with its sign and two decimals: `+2.21`, `−0.40`."""
+    return f"{number:+.2f}".replace("-", "\u2212")
+
+
 def plural(number: int, noun: str) -> str:
     """`1 neuron`, `1,500 neurons`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -17,8 +17,9 @@ from txray.plots.frame import caption_of_steps, dress, kind_noun, linear_axis, l
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.series import Series, add_series, stage_axis, under_stages
-from txray.plots.text import figure_of, hover, plural, visible
+from txray.plots.text import count, hover, plural, visible
 from txray.transfer.findings import state_label
+from txray.transfer.shown_distance import CORRECTED, PLAIN
 
 if TYPE_CHECKING:
     from txray.transfer.timelines import Timeline
@@ -85,7 +86,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
     return dress(
         figure,
         title=_finding(timeline, chosen, judged),
-        subtitle="Panels over the same stages, in order; distances are cross-validated"
+        subtitle="Panels over the same stages, in order; distances are of the layer, bars are 95% intervals"
         + (", changes tested" if any(step.tested for step in timeline.steps[chosen]) else ""),
         caption=caption_of_steps(timeline.steps[chosen]),
         plot_height=plot_height,
@@ -94,7 +95,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
 
 
 def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
-    """How far any two stages are apart, cross-validated: blocks are phases in which neurons keep their preferences.
+    """Draw how far any two stages are apart: blocks are phases in which neurons keep their preferences.
 
     Args:
         timeline: of stages.
@@ -105,33 +106,40 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         UnknownNameError: no such layer.
     """
     chosen, names = timeline.layer(layer), timeline.names
-    squared, observed = timeline.matrix(chosen), timeline.matrix(chosen, "hellinger")
+    corrected, plain = timeline.matrix(chosen), timeline.matrix(chosen, "hellinger")
     stories = [
         [
             hover(
                 f"{visible(first)}, {visible(second)}",
-                f"cross-validated H² {squared[i, j]:.3f}, observed distance {observed[i, j]:.3f}",
+                f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
+                f"mean {PLAIN.name} of shared neurons, of all wins {plain[i, j]:.3f}",
             )
             for j, second in enumerate(names)
         ]
         for i, first in enumerate(names)
     ]
     # Of a stage with itself there is nothing to find.
-    others = np.where(np.eye(len(names), dtype=bool), np.nan, squared)
+    others = np.where(np.eye(len(names), dtype=bool), np.nan, corrected)
     known = np.isfinite(others)
     title = f"No two of {plural(len(names), 'stage')} can be compared"
     if known.any():
-        i, j = sorted(int(k) for k in np.unravel_index(np.nanargmax(others), others.shape))
-        pair = f"{visible(names[i])} and {visible(names[j])}"
-        title = f"{pair} are farthest apart: cross-validated H² {squared[i, j]:.2f}"
+        ends = [
+            sorted(int(k) for k in np.unravel_index(extreme(others), others.shape))
+            for extreme in (np.nanargmin, np.nanargmax)
+        ]
+        low, high = (f"{corrected[i, j]:.2f} ({visible(names[i])}, {visible(names[j])})" for i, j in ends)
+        pairs = plural(int(np.triu(known, 1).sum()), "pair")
+        title = f"{CORRECTED[0].upper()}{CORRECTED[1:]} of {pairs} of stages: {low}"
+        if ends[0] != ends[1]:
+            title += f" to {high}, median {np.median(corrected[np.triu(known, 1)]):.2f}"
     return matrix_figure(
-        squared if known.any() else others,
+        corrected if known.any() else others,
         Side("stage", names),
         Side("stage", names),
-        measure="cross-validated H²",
+        measure=CORRECTED,
         stories=stories,
         title=title,
-        subtitle="Mean over the neurons that are preferred in both; about 0 where nothing changed",
+        subtitle="Of the layer, without what small samples add: 0 where nothing changed, 1 where nothing is in common",
         caption=caption_of_steps(timeline.steps[chosen]),
         empty="No two stages share a neuron with enough wins.",
         highest=max(0.05, float(others[known].max(initial=0.0))),
@@ -142,7 +150,9 @@ def _draw(figure: go.Figure, panel: _Panel, names: Sequence[str], axis: str) -> 
     """Draw the lines of a panel, in place; gives the layout of its y axis."""
     for series in panel.series:
         add_series(figure, names, series, axis, in_legend=len(panel.series) > 1)
-    values = np.concatenate([series.values for series in panel.series])
+    values = np.concatenate(
+        [each for series in panel.series for each in (series.values, *(series.interval or ()))]
+    )
     if panel.log:
         return log_axis(values, panel.title)
     scale = linear_axis(values, panel.title)
@@ -164,10 +174,22 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
         values = _numbers(stages[score])
         yield _Panel(score, line(score, score), log=bool((values[np.isfinite(values)] > 0).all()))
     yield _Panel(
-        "cross-validated H²",
+        CORRECTED,
         tuple(
-            Series(f"distance {told}", _over_stages(changes, reference, "signal", names), *style)
-            for reference, told, *style in _REFERENCES
+            replace(
+                Series(
+                    f"distance {label}",
+                    _over_stages(changes, reference, "hellinger_corrected", names),
+                    color,
+                    symbol,
+                    dash,
+                ),
+                interval=(
+                    _over_stages(changes, reference, "hellinger_corrected_low", names),
+                    _over_stages(changes, reference, "hellinger_corrected_high", names),
+                ),
+            )
+            for reference, label, color, symbol, dash in _REFERENCES
         ),
     )
     if changes["changed_share"].is_not_null().any():
@@ -208,11 +230,13 @@ def _over_stages(
 def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
     first, last = (visible(name) for name in (timeline.names[0], timeline.names[-1]))
     if score is not None:
-        found = timeline.correlation(score, layer)
-        if found.rho is not None and found.p_value is not None:
+        correlation = timeline.correlation(score, layer)
+        if correlation.rho is not None:
             return (
-                f"From {first} to {last}, the changes of neurons and of {visible(score)} have a rank correlation of "
-                f"{found.rho:.2f} (p = {figure_of(found.p_value)}), {found.without_trend}"
+                f"From {first} to {last}, {correlation.finding('neuron change', f'{visible(score)} change')}"
             )
-    preferred = timeline.stages.filter(pl.col("layer") == layer)["preferred"]
-    return f"{preferred[0]} neurons are preferred in {first}, {preferred[-1]} in {last}"
+    stages = timeline.stages.filter(pl.col("layer") == layer)
+    return (
+        f"{count(stages['preferred'][0])} of {plural(stages['neurons'][0], 'neuron')} are in use in {first}, "
+        f"{count(stages['preferred'][-1])} in {last}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,9 +16,17 @@ from txray.plots.labels import Box, Label, Side, place
 from txray.plots.scatter import require_tested, stories
 from txray.plots.text import count, fitted, listed, markup, plural, visible
 from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
+from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 if TYPE_CHECKING:
     from txray.transfer.comparison import Comparison
+
+X = "hellinger_corrected"
+"""Column along the x axis."""
+DISTANCE_AXIS = f"{CORRECTED} (0 same, 1 disjoint)"
+DISTANCE_SPAN = [-0.03, 1.03]
+MOST_BARS = 60
+"""Neurons among which the intervals of the named ones are drawn: among more they would hide marks."""
 
 _LABELS = 24
 _LABEL_FEATURES = 3
@@ -26,14 +34,18 @@ _LABEL_SIZE = 11
 _LONGEST_LABEL = 190
 """Pixels."""
 _RADIUS = 4.5
+_HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in (-1, 0, 1))
+"""Paper around the letters, so that no line behind strikes them through."""
 _SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
 
 
 def volcano(comparison: Comparison) -> go.Figure:
-    """How far each neuron moved against how far beyond chance that is; colour tells which are called changed.
+    """Draw how far each neuron moved against how far beyond chance that is; colour tells which changed significantly.
 
-    Upwards stand standard deviations of the permutations and not q-values: those of all neurons that clearly changed
-    are the same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
+    To the right is the corrected Hellinger distance; bars are its 95% intervals, of named neurons and where few neurons
+    are drawn. Upwards
+    are standard deviations of the permutations and not q-values: those of all neurons that clearly changed are the
+    same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
     prefer beyond its frequency in the later stage.
 
     Args:
@@ -44,14 +56,14 @@ def volcano(comparison: Comparison) -> go.Figure:
     """
     require_tested(comparison, "volcano")
     fdr = float(comparison.summary["level"])
-    able = pl.all_horizontal(pl.col("q_value", "z_score", "signal").is_not_null())
+    able = pl.all_horizontal(pl.col("q_value", "z_score", X).is_not_null())
     neurons = comparison.neurons.filter(able)
     drawn = neurons[even_sample(len(neurons), theme.MARKS)]
-    points = drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()
+    points = drawn[X].to_numpy(), drawn["z_score"].to_numpy()
     changed = drawn.select(significant=is_significant(fdr))["significant"].to_numpy()
     n_changed = neurons.filter(is_significant(fdr)).height
     told = stories(comparison, drawn)
-    spans = [span(values) for values in points]
+    spans = [DISTANCE_SPAN, span(points[1])]
     figure = go.Figure()
     for is_changed, name, color, size in (
         (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
@@ -72,8 +84,8 @@ def volcano(comparison: Comparison) -> go.Figure:
             )
     if changed.any():
         figure.add_trace(_labels(comparison, drawn, changed, spans))
-    figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: the same; below 0 by chance only)")
-    figure.update_yaxes(range=spans[1], title_text="standard deviations above chance")
+    figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
+    figure.update_yaxes(range=spans[1], title_text="z-score (standard deviations above the permutation mean)")
     for ends, axis in zip(spans, ("x", "y"), strict=True):
         if ends[0] < 0 < ends[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
@@ -81,14 +93,39 @@ def volcano(comparison: Comparison) -> go.Figure:
     if not len(neurons):
         say(figure, "No neuron is preferred in both stages often enough to be tested.")
     untold = comparison.summary["tested"] - len(neurons)
-    note = f"{plural(untold, 'tested neuron')} with too few wins to be drawn" if untold else ""
+    note = f"not drawn: {plural(untold, 'tested neuron')} of unknown distance" if untold else ""
     return dress(
         figure,
-        title=f"From {before} to {after}, {comparison.findings.changes}",
+        title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
+        f"{corrected_words(comparison.summary)}",
         subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
-        f"in {after}",
+        f"in {after}"
+        + (", with bars for 95% intervals" if changed.any() and len(drawn) <= MOST_BARS else ""),
         caption=caption_of(comparison, note),
     )
+
+
+def interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return horizontal error bars: the 95% intervals of the corrected distances of these neurons.
+
+    Args:
+        rows: of a comparison's table, none without a corrected distance.
+    """
+    middle = rows[X].to_numpy()
+    low, high = (
+        rows[f"{X}_{end}"].fill_null(pl.Series(middle)).to_numpy() if len(rows) else middle
+        for end in ("low", "high")
+    )
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high - middle,
+        "arrayminus": middle - low,
+        # So light that labels on them can be read.
+        "color": "#F3C9A8",
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 def span(values: NDArray[np.float64]) -> list[float]:
@@ -102,15 +139,17 @@ def _labels(
     comparison: Comparison, drawn: pl.DataFrame, changed: NDArray[np.bool_], spans: list[list[float]]
 ) -> go.Scatter:
     """Names of the neurons that moved farthest or are surest, as many as find room."""
-    points = np.stack((drawn["signal"].to_numpy(), drawn["z_score"].to_numpy()))
+    points = np.stack((drawn[X].to_numpy(), drawn["z_score"].to_numpy()))
     low, high = np.array(spans).T
     pixels = (points.T - low) / (high - low)
     pixels = np.stack((pixels[:, 0] * theme.PLOT_WIDTH, (1 - pixels[:, 1]) * theme.PLOT_HEIGHT), axis=1)
     rank = np.minimum(*(np.argsort(np.argsort(-values)) for values in np.where(changed, points, -np.inf)))
     chosen = [i for i in np.argsort(rank, kind="stable").tolist() if changed[i]][:_LABELS]
     names = distinctive(comparison.after, _LABEL_FEATURES)
+    # Above or below the intervals, where these are drawn.
+    sides = _SIDES[2:] if len(drawn) <= MOST_BARS else _SIDES
     labels = [
-        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), _SIDES)
+        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), sides)
         for i, neuron in zip(chosen, drawn["neuron"].to_numpy()[chosen], strict=True)
     ]
     placed = place(
@@ -127,9 +166,10 @@ def _labels(
         # Markers that are not seen keep the text away from those that are.
         mode="markers+text",
         marker={"size": 2 * _RADIUS, "opacity": 0},
+        error_x=interval_bars(drawn[[i for i, _, _ in found]]) if len(drawn) <= MOST_BARS else None,
         text=[markup(text) for _, text, _ in found],
         textposition=[side for _, _, side in found],
-        textfont={"size": _LABEL_SIZE, "color": theme.INK},
+        textfont={"size": _LABEL_SIZE, "color": theme.INK, "shadow": _HALO},
         showlegend=False,
         hoverinfo="skip",
     )

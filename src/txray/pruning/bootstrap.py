@@ -68,6 +68,7 @@ class AgainstRandom:
         n: how many there are.
         low, high: interval of the difference to one more random set, documents resampled: where it leaves out 0, the
             set is unlike a random one.
+        difference_p_value: two-sided, by the same distribution as the interval; NaN where there is none.
         p_value: (1 + random sets at least as far from their mean) / (1 + random sets).
     """
 
@@ -77,6 +78,7 @@ class AgainstRandom:
     difference: float
     low: float
     high: float
+    difference_p_value: float
     p_value: float
 
     def verdict(self, sign: int) -> str:
@@ -87,8 +89,8 @@ class AgainstRandom:
         """
         if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
             return SAME
-        if self.deviation == 0 and self.n < _ENOUGH:
-            return SAME  # so few sets that do the same say nothing of how others scatter
+        if _too_few_alike(self.n, self.deviation):
+            return SAME
         return BETTER if sign * self.difference > 0 else WORSE
 
 
@@ -115,6 +117,17 @@ def against_random(
     spread = np.sqrt(deviation**2 * (1 + 1 / n) + of_documents)
     reach = float(student.ppf((1 + INTERVAL) / 2, n - 1)) * spread if n > 1 else float("nan")
     as_far = int((np.abs(found - mean) >= abs(difference)).sum())
+    by_rank = (1 + as_far) / (1 + n)
+    p_value = by_rank
+    if n < 2 or _too_few_alike(n, deviation):
+        p_value = float("nan")
+    elif spread > 0:
+        p_value = float(2 * student.sf(abs(difference) / spread, n - 1))
     return AgainstRandom(
-        n, mean, deviation, difference, difference - reach, difference + reach, (1 + as_far) / (1 + n)
+        n, mean, deviation, difference, difference - reach, difference + reach, p_value, by_rank
     )
+
+
+def _too_few_alike(n: int, deviation: float) -> bool:
+    """Return whether random sets all do the same and are so few that this says nothing of how others scatter."""
+    return deviation == 0 and n < _ENOUGH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import polars as pl
 
 from txray.corpus.corpus import Corpus
-from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.errors import ChanceWarning, ShapeError, UnknownNameError, UsageError
 from txray.files import remove_temporaries
 from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.progress import progress
 from txray.pruning.activity import Activity
+from txray.pruning.chance import chance_note
 from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.mask import ABLATIONS, Ablation, Mask, When
 from txray.pruning.masking import Target
@@ -77,6 +79,9 @@ def prune(
         StageError: what the folder keeps is damaged, or of a model that computes something else.
         OutputError: the folder cannot be written.
 
+    Warns:
+        ChanceWarning: the whole model is not better than chance on a text.
+
     Source:
         Rethmeier et al. 2020, section 3.4 and table 2; the controls are ours.
     """
@@ -122,7 +127,10 @@ def prune(
         "layers": dict(plan.sizes),
         "model": fingerprint,
         "better": {name: sign for each in tables for name, sign in each.better.items()},
-        "texts": {split: _told(trial) for split, trial in trials.items()},
+        "texts": {
+            split: _told(trial) | {"chance": dict(each.chance)}
+            for (split, trial), each in zip(trials.items(), tables, strict=True)
+        },
     }
     return Pruning(
         pl.DataFrame([row for each in tables for row in each.effects], schema=EFFECTS, orient="row"),
@@ -193,7 +201,17 @@ def _rows(
     reference = samples.metrics(whole)
     # A metric of the user's may have the name of one of ours.
     known = {} if trial.evaluator is None else BETTER
-    told = Rows(split, samples, reference, {name: known.get(name, sign) for name in reference.observed})
+    better = {name: known.get(name, sign) for name in reference.observed}
+    told = Rows(split, samples, reference, better, samples.chance(whole))
+    note = chance_note(told.chance)
+    if note:
+        warnings.warn(
+            f"prune: on {split!r} the whole model is not better than chance: {note}; how pruning changes such metrics "
+            "means nothing: score a trained model, on "
+            "documents whose labels it was trained for",
+            ChanceWarning,
+            stacklevel=4,
+        )
 
     def scores(name: str, layer: str, neurons: Sequence[int]) -> Scores:
         return samples.metrics(trial.outcomes(name, masks.of(layer, neurons), advance))

@@ -28,6 +28,9 @@ class Outcomes(Protocol):
     def metrics(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
         """Metric -> (n_samples,) values; NaN where a sample has none."""
 
+    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Return metric -> (n_samples,) values of a model that knows nothing; only metrics that have such a level."""
+
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Everything it holds, by name."""
 
@@ -76,6 +79,14 @@ class Classified:
         found["loss"] = weights @ nats / total
         return found
 
+    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Return the accuracy of always naming the largest class, and of two classes an AUROC of one half."""
+        largest = np.bincount(self.target, minlength=1).argmax()
+        levels = {"accuracy": weights @ (self.target == largest).astype(np.float64) / weights.sum(axis=1)}
+        if self.log_probability.shape[1] == 2:
+            levels["auroc"] = np.full(len(weights), 0.5)
+        return levels
+
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
@@ -102,6 +113,10 @@ class Predicted:
         """Perplexity, and loss in nats per word."""
         loss = weights @ self.nats / (weights @ self.words)
         return {"perplexity": np.exp(np.minimum(loss, 700.0)), "loss": loss}
+
+    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Return no level: what a model knows that has read nothing depends on its vocabulary."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +154,10 @@ class Measured:
             else np.full(len(weights), alone * each[0])
             for name, each in self.values.items()
         }
+
+    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
+        """Return no level: only the user knows it."""
+        return {}
 
 
 def _f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ POOLED = {
     "versus_random": pl.Float64,
     "versus_random_low": pl.Float64,
     "versus_random_high": pl.Float64,
+    "versus_random_p_value": pl.Float64,
     "better": pl.Int64,
     "worse": pl.Int64,
     "verdict": pl.String,
@@ -141,9 +142,17 @@ def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> t
         difference,
         difference - reach,
         difference + reach,
+        _p_value(difference, spread, freedom),
         *(sum(row["verdict"] == name for row in group) for name in (BETTER, WORSE)),
         verdict,
     )
+
+
+def _p_value(difference: float, spread: float, freedom: float) -> float:
+    """Return the two-sided p-value of a difference by Student's t; of sets that do not scatter, 0 or 1."""
+    if spread == 0:
+        return float(difference == 0)
+    return float(2 * student.sf(abs(difference) / spread, freedom))
 
 
 def _resamples(pruning: Pruning, row: dict[str, Any]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

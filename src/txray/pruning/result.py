@@ -30,8 +30,11 @@ class Pruning:
             interval over documents; `relative`: the change as a share of `unpruned`. `versus_random` = `value` -
             `random_mean`, with the bounds of a 95 % interval of the difference to one more random set of as many
             neurons; `verdict`: `better` or `worse` than random where that interval leaves out 0, else
-            `not distinguishable`; null where the set is empty. `random_p_value`: (1 + random sets that are as far from
-            their mean) / (1 + random sets).
+            `not distinguishable`; null where the set is empty. Verdicts are of each effect alone: of many, see
+            `txray.pruning.multiplicity.corrected`. `versus_random_p_value`: two-sided, by the same distribution as the
+            interval. `above_chance`: whether the whole model is better than chance by this metric (of F1 and loss
+            by AUROC, else accuracy), null where there is no such level. `random_p_value`:
+            (1 + random sets that are as far from their mean) / (1 + random sets).
         random: one row per layer, size, draw, split and metric: the values of random sets.
         sets: one row per set: its neurons, as text; see `neuron_sets`.
         resamples: one row per set, split and metric: `change` and `versus` of each resample of the groups of

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.errors import UsageError
 from txray.pruning.bootstrap import against_random, bounds, resampled
+from txray.pruning.chance import above_chance
 from txray.pruning.outcomes import Outcomes
 from txray.pruning.sets import NeuronSet
 
@@ -25,6 +26,7 @@ EFFECTS: Mapping[str, Any] = {
     "metric": pl.String,
     "documents": pl.Int64,
     "unpruned": pl.Float64,
+    "above_chance": pl.Boolean,
     "value": pl.Float64,
     "change": pl.Float64,
     "change_low": pl.Float64,
@@ -35,6 +37,7 @@ EFFECTS: Mapping[str, Any] = {
     "versus_random": pl.Float64,
     "versus_random_low": pl.Float64,
     "versus_random_high": pl.Float64,
+    "versus_random_p_value": pl.Float64,
     "random_p_value": pl.Float64,
     "verdict": pl.String,
 }
@@ -112,21 +115,64 @@ class Samples:
             None if self.weights is None else outcomes.metrics(self.weights),
         )
 
+    def chance(self, outcomes: Outcomes) -> dict[str, dict[str, float | bool | None]]:
+        """Return the chance level of each metric that has one, as plain JSON values.
+
+        Args:
+            outcomes: of the unpruned model.
+
+        Returns:
+            Metric -> `value`, `chance`, the bounds `low` and `high` of a 95% interval of value less chance (null where
+            there is none) and whether it is `above` chance: whether that interval lies above 0.
+        """
+        once = np.ones((1, max(self.documents, 1)))
+        values, levels = outcomes.metrics(once), outcomes.chance(once)
+        found: dict[str, dict[str, float | bool | None]] = {}
+        for name, level in levels.items():
+            if not np.isfinite(values[name][0]):
+                continue
+            low = high = float("nan")
+            if self.weights is not None:
+                low, high = bounds(outcomes.metrics(self.weights)[name] - outcomes.chance(self.weights)[name])
+            known = bool(np.isfinite(low))
+            found[name] = {
+                "value": float(values[name][0]),
+                "chance": float(level[0]),
+                "low": low if known else None,
+                "high": high if known else None,
+                "above": low > 0 if known else None,
+            }
+        return found
+
 
 class Rows:
     """Rows of one split."""
 
-    def __init__(self, split: str, samples: Samples, reference: Scores, better: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        split: str,
+        samples: Samples,
+        reference: Scores,
+        better: Mapping[str, int],
+        chance: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self.effects: list[tuple[Any, ...]] = []
         self.random: list[tuple[Any, ...]] = []
         self._resamples: list[pl.DataFrame] = []
         self._split, self._samples, self._reference, self.better = split, samples, reference, better
+        self.chance = chance
 
     def add(self, each: NeuronSet, n_neurons: int, found: Scores | None, controls: Sequence[Scores]) -> None:
         """The rows of one set."""
         head = (each.name, each.ranking, each.layer, len(each), len(each) / n_neurons, self._split)
         for metric, unpruned in self._reference.observed.items():
-            start = (*head, metric, self._samples.documents, unpruned)
+            start = (
+                *head,
+                metric,
+                self._samples.documents,
+                unpruned,
+                above_chance(self.chance, metric),
+            )
             if found is None:
                 self.effects.append((*start, *[None] * (len(EFFECTS) - len(start))))
                 continue
@@ -143,11 +189,12 @@ class Rows:
                     beside.difference,
                     beside.low,
                     beside.high,
+                    beside.difference_p_value,
                     beside.p_value,
                 ]
                 row.append(beside.verdict(self.better[metric]))  # type: ignore[arg-type]
             else:
-                row += [None] * 7
+                row += [None] * 8
             self.effects.append((*start, *(_or_null(cell) for cell in row)))
             if change is not None:
                 self._resamples.append(

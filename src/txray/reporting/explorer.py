@@ -150,8 +150,10 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         **{
             name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
             for name, column in (
+                ("corrected", "hellinger_corrected"),
+                ("low", "hellinger_corrected_low"),
+                ("high", "hellinger_corrected_high"),
                 ("z", "z_score"),
-                ("squared", "signal"),
                 ("q", "q_value"),
                 ("matched", "distance_matched"),
                 ("chance", "distance_null"),

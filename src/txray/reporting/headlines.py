@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import polars as pl
 
@@ -13,6 +11,7 @@ from txray.plots.text import count, percent, plural, visible
 from txray.transfer import Comparison, Findings
 from txray.transfer.concentration import half_mass
 from txray.transfer.findings import state_label
+from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
 
 _ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
 
@@ -25,11 +24,11 @@ def headline(comparison: Comparison) -> str:
     """
     before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
     layer = visible(comparison.after.layer)
-    summary, noun = comparison.summary, kind_noun(comparison.after.feature)
+    noun = kind_noun(comparison.after.feature)
     findings = comparison.findings
     numbers = "\n".join(
         f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in _numbers(summary, findings, noun)
+        for name, value in _numbers(comparison, findings, noun)
     )
     sentences = " ".join(_sentences(comparison, before, after))
     return (
@@ -40,8 +39,9 @@ def headline(comparison: Comparison) -> str:
     )
 
 
-def _numbers(summary: Mapping[str, Any], findings: Findings, noun: str) -> list[tuple[str, str]]:
+def _numbers(comparison: Comparison, findings: Findings, noun: str) -> list[tuple[str, str]]:
     """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
+    summary = comparison.summary
     numbers = [
         (
             f'<span class="dot {state}"></span>{state_label(state, tested=findings.finished)}',
@@ -51,10 +51,22 @@ def _numbers(summary: Mapping[str, Any], findings: Findings, noun: str) -> list[
     ]
     if findings.tested:
         numbers.append((f"changed significantly, of {count(findings.tested)}", count(findings.changed)))
-    if summary["mean_hellinger"] is not None:
-        numbers.append(("mean Hellinger distance", f"{summary['mean_hellinger']:.2f}"))
+    distance = shown_distance(comparison)
+    compared = distance.rows(comparison.neurons)
+    if len(compared):
+        numbers.append((f"mean {distance.name}", f"{compared[distance.column].to_numpy().mean():.2f}"))
+    if len(compared) and distance.null is not None:
+        numbers.append(
+            ("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}")
+        )
+        numbers.append((f"{CORRECTED} of the layer (95% interval)", corrected_words(summary)))
     if summary["length_change_shared"] is not None:
-        numbers.append((f"{escape(noun)}s per shared neuron", _signed(summary["length_change_shared"])))
+        shared = comparison.neurons.filter(pl.col("state") == "shared")
+        name, change = f"{escape(noun)}s per shared neuron", summary["length_change_shared"]
+        if comparison.tested:
+            sums = [shared[f"rarefied_length_{side}"].to_numpy().sum() for side in ("before", "after")]
+            name, change = f"{name} at equal numbers of wins", float(sums[1] / sums[0]) - 1
+        numbers.append((name, _signed(change)))
     return numbers
 
 

@@ -24,6 +24,7 @@ from txray.plots import timeline as draw_timeline
 from txray.preferences import Stage
 from txray.tracking.loggers import Logger
 from txray.transfer import Comparison, Timeline, change_measures, stage_measures
+from txray.transfer.findings import changed_most_first
 
 FIGURES: Mapping[str, Callable[[Comparison], go.Figure]] = {
     "hellinger_length": hellinger_length,
@@ -118,8 +119,8 @@ class Telling:
         for name in self._figures:
             if name != "volcano" or comparison.tested:
                 self._figure(f"{place}/{name}", partial(FIGURES[name], comparison), number)
-        order = "signal" if comparison.tested else "hellinger"
-        changed = comparison.neurons.sort(order, descending=True, nulls_last=True).head(_MOST_CHANGED)
+        order = changed_most_first(comparison.neurons, comparison.fdr)
+        changed = comparison.neurons[order.head(_MOST_CHANGED)]
         self._table(f"{place}/most_changed", changed, number)
 
     def _table(self, name: str, table: pl.DataFrame, number: int) -> None:

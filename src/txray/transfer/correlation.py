@@ -27,12 +27,28 @@ class RankCorrelation:
     partial: float | None
     n: int
 
-    @property
-    def without_trend(self) -> str:
-        """The end of a sentence: what is left of `rho` without the trend."""
+    def finding(self, first: str, second: str) -> str:
+        """Return a clause that says whether two quantities go together, with size, p-value and what a trend explains.
+
+        Args:
+            first, second: what the quantities are called, plain text.
+        """
+        if self.rho is None or self.p_value is None:
+            return f"{first} and {second} cannot be correlated over {self.n} {_steps(self.n)}"
+        size = f"rho = {self.rho:.2f}, p = {self.p_value:.2g}, {self.n} {_steps(self.n)}"
+        if self.p_value > _SIGNIFICANT:
+            return f"{first} and {second} do not correlate significantly ({size})"
+        clause = f"{first} and {second} correlate ({size})"
         if self.partial is None:
-            return "which the order of the steps explains wholly"
-        return f"{self.partial:.2f} without the common trend"
+            return f"{clause}, but one of them merely rises or falls from step to step"
+        return f"{clause}; without the common trend rho = {self.partial:.2f}"
+
+
+_SIGNIFICANT = 0.05
+
+
+def _steps(n: int) -> str:
+    return "step" if n == 1 else "steps"
 
 
 def rank_correlation(

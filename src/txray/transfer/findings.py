@@ -28,9 +28,17 @@ def is_significant(fdr: float) -> pl.Expr:
     Args:
         fdr: false discovery rate of the tests.
     """
-    changed = (pl.col("q_value") <= fdr).fill_null(value=False)
     one_sided = pl.col("confident_state").cast(pl.String).is_in(_ONE_SIDED).fill_null(value=False)
-    return changed | one_sided
+    return q_value_is_significant(fdr) | one_sided
+
+
+def q_value_is_significant(fdr: float) -> pl.Expr:
+    """Return whether the column `q_value` of any table is significant; False, not null, where there is no value.
+
+    Args:
+        fdr: false discovery rate of the tests.
+    """
+    return (pl.col("q_value") <= fdr).fill_null(value=False)
 
 
 def is_tested() -> pl.Expr:

@@ -2,11 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
+from scipy.stats import t as student
 
 from txray.preferences.preferences import Preferences
+
+
+@dataclass(frozen=True)
+class LengthChange:
+    """How the mean length of some neurons differs between two stages, at equal numbers of wins.
+
+    Attributes:
+        before, after: mean expected lengths, over the same neurons.
+        low, high: bounds of the 95% interval of after - before, over neurons; None of fewer than two.
+    """
+
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, before: NDArray[np.float64], after: NDArray[np.float64]) -> LengthChange:
+        """Sum up expected lengths (`rarefied_lengths`) of the same neurons, at least one.
+
+        Args:
+            before, after: (n_neurons,) drawn at equal numbers of wins.
+        """
+        change = after - before
+        low = high = None
+        if len(change) > 1:
+            reach = (
+                float(student.ppf(0.975, len(change) - 1)) * float(change.std(ddof=1)) / len(change) ** 0.5
+            )
+            low, high = float(change.mean()) - reach, float(change.mean()) + reach
+        return cls(float(before.mean()), float(after.mean()), low, high)
+
+    def words(self, noun: str) -> str:
+        """Return a clause with both means, their difference and its interval.
+
+        Args:
+            noun: what one feature is called.
+        """
+        clause = f"at equal numbers of wins {self.before:,.1f} to {self.after:,.1f} {noun}s"
+        if self.low is None or self.high is None:
+            return clause
+        change, low, high = (
+            f"{value:+,.1f}".replace("-", "\u2212")
+            for value in (self.after - self.before, self.low, self.high)
+        )
+        return f"{clause} ({change}, 95% interval over neurons {low} to {high})"
 
 
 def rarefied_lengths(preferences: Preferences, wins: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -94,7 +94,9 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         )
     }
     row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
-    row["noise_floor"] = summary["mean_noise_floor"]
+    # Each with the reference that was estimated in the same way.
+    for name in ("distance_matched", "distance_null", "distance_halves", "noise_floor"):
+        row[name] = summary[f"mean_{name}"]
     for name in ("rarefied_length_before", "rarefied_length_after"):
         row[name] = shared[name].mean()
     return row

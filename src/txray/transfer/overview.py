@@ -9,6 +9,7 @@ import polars as pl
 
 from txray.notebook import card, table
 from txray.transfer.findings import changed_most_first, significant_label
+from txray.transfer.shown_distance import CORRECTED, corrected_words, shown_distance
 
 if TYPE_CHECKING:
     from txray.preferences import Preferences
@@ -23,26 +24,37 @@ def comparison_html(comparison: Comparison) -> str:
     """Return what was found in sentences, and the neurons that changed most, with what they prefer."""
     summary = comparison.summary
     sentences = comparison.findings.sentences(comparison.before.stage, comparison.after.stage)
-    if summary["mean_hellinger"] is not None:
-        sentences.append(f"Mean Hellinger distance of shared neurons {summary['mean_hellinger']:.3f}.")
+    distance = shown_distance(comparison)
+    compared = distance.rows(comparison.neurons)
+    if len(compared):
+        sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     changed = shared[changed_most_first(shared, comparison.fdr).head(_NEURONS)]
-    tests = ["signal", "z_score", "q_value"] if comparison.tested else []
-    columns = ["neuron", "hellinger", *tests]
+    columns = ["neuron", distance.column]
+    if distance.null is not None:
+        columns += [distance.null, "z_score", "q_value"]
     before, after = (
         _strongest(side, changed["neuron"].to_list()) for side in (comparison.before, comparison.after)
     )
     rows = [
-        (*row.values(), before[row["neuron"]], after[row["neuron"]])
-        for row in changed.select(columns).iter_rows(named=True)
+        (
+            *(row[name] for name in columns),
+            *((corrected_words(row),) if comparison.tested else ()),
+            before[row["neuron"]],
+            after[row["neuron"]],
+        )
+        for row in changed.iter_rows(named=True)
     ]
     names = {
-        "hellinger": "Hellinger distance",
-        "signal": "change, H²",
+        distance.column: distance.name,
+        distance.null: "if nothing had changed",
         "z_score": "z-score",
         "q_value": "q-value",
     }
     headings = [names.get(name, name) for name in columns]
+    if comparison.tested:
+        headings.append(f"{CORRECTED} (95% interval)")
+        sentences.append(f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(summary)}.")
     told = table(
         "Neurons that changed most, and what they prefer",
         [*headings, f"in {comparison.before.stage}", f"in {comparison.after.stage}"],
@@ -59,9 +71,9 @@ def timeline_html(timeline: Timeline) -> str:
         "layer",
         "stage",
         "preferred",
-        "mean length",
+        "mean length (of preferred neurons)",
         *timeline.scores,
-        "change, H²",
+        f"{CORRECTED} of the layer (95% interval)",
         "changed significantly",
     ]
     steps = {
@@ -74,7 +86,7 @@ def timeline_html(timeline: Timeline) -> str:
         changed = None if step.get("changed") is None else f"{step['changed']:,} of {step['tested']:,}"
         scores = [row[score] for score in timeline.scores]
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
-        rows.append((*told, step.get("signal"), changed))
+        rows.append((*told, corrected_words(step) if step else None, changed))
     names = timeline.names
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",

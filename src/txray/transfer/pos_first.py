@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from txray.errors import UsageError
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.transfer.permutation import q_values
 from txray.transfer.strata import exchanged_within_strata
 
 
@@ -35,7 +37,8 @@ class MassMatch:
     speech; and an untrained model is the other control, a stage of its own.
 
     Attributes:
-        divergence: total variation between mass shares and corpus shares of the tags, 0 (follows exactly) to 1.
+        divergence: total variation between mass shares and corpus shares of the tags, 0 (follows exactly) to 1; like
+            `shuffled` from tokens, each with the tags that it carries.
         shuffled: (draws,) the same when words exchange their tags with others of about the same frequency: groups as
             large as the tags, of words that have nothing in common.
         noise: expected divergence where tags are dealt out to the occurrences at random: what is left of mass that
@@ -79,7 +82,21 @@ def mass_match(stage: Stage, layer: str | None = None, *, draws: int = 200, seed
     itself = divergence(np.arange(len(mass)))
     shuffled = np.array([divergence(exchanged_within_strata(count, random)) for _ in range(draws)])
     as_close = int((shuffled <= itself * (1 + 1e-12)).sum())
-    return MassMatch(mass_divergence(pos), shuffled, _noise(pos), (as_close + 1) / (draws + 1))
+    return MassMatch(itself, shuffled, sampling_noise(pos), (as_close + 1) / (draws + 1))
+
+
+def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[np.bool_]:
+    """Return whether the mass of each stage follows parts of speech significantly more closely than shuffled tags.
+
+    Args:
+        stages: rows of `Timeline.stages` of one layer, all that one statement is about.
+        fdr: false discovery rate over these stages (Benjamini-Hochberg).
+
+    Returns:
+        (n_stages,) False where there are no tags.
+    """
+    q_value = q_values(stages["pos_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    return np.asarray(q_value <= fdr)
 
 
 def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
@@ -100,8 +117,17 @@ def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> n
     return np.float64(np.abs(mass / total - count / occurrences).sum() / 2)
 
 
-def _noise(pos: Preferences) -> float:
-    """Mean absolute deviations of the mass shares of random samples of the occurrences, as large as the tags."""
+def sampling_noise(pos: Preferences) -> float:
+    """Return the divergence that is expected where mass follows frequency: what is left in so many words.
+
+    It is half the mean absolute deviations of the mass shares of random samples of occurrences, as large as the tags.
+
+    Args:
+        pos: preferences of one stage, usually of kind `pos`.
+
+    Returns:
+        As `mass_divergence`; NaN with fewer than two wins.
+    """
     wins = pos.count.sum()
     if wins < 2:
         return float("nan")

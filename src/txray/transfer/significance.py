@@ -242,6 +242,8 @@ def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mappin
         "confident_gained": int(counts.get("gained", 0)),
         "unsure": int(counts.get("unsure", 0)),
         "mean_signal": tested["signal"].mean(),
+        "mean_distance_matched": tested["distance_matched"].mean(),
+        "mean_distance_null": tested["distance_null"].mean(),
         "mean_noise_floor": tested["noise_floor"].mean(),
         "mean_distance_halves": tested["distance_halves"].mean(),
     }

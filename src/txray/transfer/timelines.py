@@ -49,8 +49,9 @@ class Timeline:
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
             hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
             without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
-            confident_avoided, confident_gained, unsure, noise_floor, rarefied_length_before, rarefied_length_after
-            (means over shared neurons, at equal numbers of activations).
+            confident_avoided, confident_gained, unsure; distance_matched and its reference distance_null,
+            distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
+            rarefied_length_after (means over shared neurons, at equal numbers of activations).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
             `CONFIDENT_STATES`), observed (the state that an `unsure` neuron was observed in, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
@@ -256,7 +257,11 @@ _CHANGES: Schema = {
     **dict.fromkeys(STATES, pl.Int64()),
     **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "unsure"), pl.Int64()),
     **dict.fromkeys(
-        ("changed_share", "noise_floor", "rarefied_length_before", "rarefied_length_after"), pl.Float64()
+        (
+            *("changed_share", "distance_matched", "distance_null", "distance_halves", "noise_floor"),
+            *("rarefied_length_before", "rarefied_length_after"),
+        ),
+        pl.Float64(),
     ),
 }
 _STAGES: Schema = {

@@ -108,7 +108,7 @@ def test_timeline_writes_its_tables(made: Path, tmp_path: Path, capsys: pytest.C
     changes = pl.read_parquet(tmp_path / "t" / "changes.parquet")
     assert changes["before"].to_list()[:3] == ["untrained", "early", "unsup"]
     rho = json.loads((tmp_path / "t" / "timeline.json").read_text())["correlations"]["rnn: perplexity"]["rho"]
-    assert f"change with change of perplexity {rho:.2f}" in told
+    assert f"(rho = {rho:.2f}, p = " in told
     assert "confident_gained" in told
     assert pl.read_csv(tmp_path / "t" / "stages.csv")["perplexity"].to_list() == [400, 90, 80, 70]
 

@@ -115,7 +115,7 @@ def test_what_is_unexpected_is_one_line_too(
 
 
 def test_bounds_of_a_view_are_drawn_on_their_axes(callbacks: Callbacks, view: View) -> None:
-    asked = view.but(ranges=(Range("signal", 0.1, 0.3), Range("z_score", 1, None)))
+    asked = view.but(ranges=(Range("hellinger_corrected", 0.1, 0.3), Range("z_score", 1, None)))
     layout = figure(callbacks, "volcano", asked)["figure"]["layout"]
     (shape,) = (each for each in layout["shapes"] if each["type"] == "rect")
     assert (shape["xref"], shape["x0"], shape["x1"]) == ("x", 0.1, 0.3)

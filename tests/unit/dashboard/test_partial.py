@@ -137,6 +137,11 @@ def test_a_partial_result_is_worded_as_one(partial: Desk, view: View, pair_of_st
     assert f"{every['avoided']} only before (avoided), {every['gained']} only after (gained)" in text
     assert f"{5 * SIZE} neurons of 5 layers are not yet tested" in text
     assert f"not yet tested {5 * SIZE}" in text
+    matched, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
+    assert (
+        f"at equal numbers of wins, {tested} tested neurons {matched:.2f} "
+        f"the same if nothing had changed {null:.2f}"
+    ) in text
 
 
 def test_numbers_are_those_of_the_tested_layer(

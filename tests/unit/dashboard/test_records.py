@@ -93,7 +93,7 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
         (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {visible(AFTER)}."),
         (RARE, "unsure", "Prefers 1 token"),
-        (0, "shared", "Cross-validated H²"),
+        (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
     ],
 )
 def test_the_sentence_tells_what_became_of_it(

@@ -95,7 +95,10 @@ def test_rows_are_what_the_scene_holds(desk: Desk, view: View) -> None:
         for name in ("place", "layer", "neuron", "shown", "length_before", "length_after"):
             assert row[name] == expected[name]
         assert row["beyond_after"] == expected["beyond_after"]
-        for name in ("mass_after", "hellinger", "signal", "z_score", "q_value"):
+        for name in (
+            *("mass_after", "hellinger", "hellinger_corrected", "hellinger_corrected_low"),
+            *("z_score", "q_value"),
+        ):
             assert row[name] == (None if expected[name] is None else pytest.approx(expected[name], rel=1e-3))
 
 

@@ -32,7 +32,7 @@ def filters(desk: Desk, stages: dict[str, Stage], view: View) -> Callable[[View]
     """What a view should leave: layer and number of every neuron."""
     for name in (BEFORE, AFTER):
         settled(desk.digest, desk.library[name], "pos")
-    rows = settled(Scene.of, view, desk).pair.neurons.to_dicts()
+    rows = settled(Scene.of, view, desk).neurons.to_dicts()
 
     def prefers(row: Row, feature: str) -> bool:
         return any(
@@ -92,7 +92,7 @@ def test_states_are_kept(state: str, desk: Desk, view: View, filters: Wanted) ->
 def test_ranges_are_kept_with_their_ends(
     column: str, ends: str, desk: Desk, view: View, filters: Wanted
 ) -> None:
-    values = Scene.of(view, desk).pair.neurons[column].drop_nulls().sort().to_list()
+    values = Scene.of(view, desk).neurons[column].drop_nulls().sort().to_list()
     first, last = float(values[len(values) // 3]), float(values[2 * len(values) // 3])
     low, high = {"low": (first, None), "high": (None, last), "both": (first, last), "value": (first, first)}[
         ends

@@ -57,8 +57,8 @@ def test_the_headline_counts_states_whatever_the_filters(desk: Desk, view: View)
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
     assert f"changed significantly, of {tested} {changed}" in text
     assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
-    mean = rows.filter(pl.col("state").cast(pl.String) == "shared")["hellinger"].mean()
-    assert f"mean Hellinger distance {mean:.2f}" in text
+    mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
+    assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
     assert "are in use in both unsup and" in text
     assert "not yet tested" not in text
     assert f"layer {HIGH}" in plain(headline(Scene.of(view.but(layer=HIGH), desk)))
@@ -132,7 +132,16 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
             [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
         ),
         pl.DataFrame(schema=RESAMPLES),
-        {"random": 1},
+        {
+            "random": 1,
+            "texts": {
+                "test": {
+                    "chance": {
+                        "auroc": {"value": 0.52, "chance": 0.5, "low": -0.04, "high": 0.08, "above": False}
+                    }
+                }
+            },
+        },
     )
 
 
@@ -147,6 +156,7 @@ def test_effects_of_pruning_are_those_of_the_neurons_own_sets(layer: str, desk: 
         assert "-0.25" not in text
     else:
         # Without a layer the page is about the first.
+        assert "On test the whole model is not better than chance: AUROC 0.520, by chance 0.500" in text
         assert "a<b> 2 <i>f1 -0.250 (-0.350 to -0.150) worse" in text
         assert "d 2 <i>f1 – –" in text
         assert "+0.125" not in text

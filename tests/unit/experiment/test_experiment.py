@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import false_discovery_control
 
 from tests.unit.experiment.tiny import TINY
 from txray.errors import CorpusError, UsageError
@@ -58,13 +59,11 @@ def test_of_many_epochs_some_are_followed_evenly_spread() -> None:
 
 
 def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row], epochs: Timeline) -> None:
-    key = "rank correlation of change and change of perplexity, by epoch (p) / without the common trend"
+    key = "rank correlation of neuron change and perplexity change, by epoch"
     found = epochs.correlation("perplexity")
-    assert (
-        table[key].ours == "-" if found.rho is None else table[key].ours.startswith(f"{found.rho:.2f} (p = ")
-    )
-    closer = (epochs.stages["pos_divergence"] < epochs.stages["pos_shuffled_low"]).sum()
-    key = "POS: epochs in which mass follows tags more closely than exchanged tags"
+    assert found.rho is None or f"(rho = {found.rho:.2f}, p = {found.p_value:.2g}, " in table[key].ours
+    closer = int((false_discovery_control(epochs.stages["pos_p_value"].to_numpy()) <= 0.05).sum())
+    key = "POS: epochs in which mass tracks tags significantly better than shuffled tags (5% FDR)"
     assert table[key].ours == f"{closer} of 4"
     steps = epochs.changes.filter(pl.col("reference") == "previous")
     first, last = steps.row(0, named=True), steps.row(-1, named=True)
@@ -84,10 +83,20 @@ def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> 
         assert cells[1] == kind
         assert cells[2] == f"{comparison.summary['changed']} of {comparison.summary['tested']}"
         assert cells[3] == f"{comparison.summary['confident_avoided']} of {comparison.summary['avoided']}"
-        shared = comparison.neurons.filter(pl.col("state") == "shared")
-        assert cells[5] == f"{shared['hellinger'].mean():.2f}"
-        rarefied = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
-        assert cells[10] == f"{rarefied[0]:.0f} → {rarefied[1]:.0f}"
+        tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
+        assert len(tested) == comparison.summary["tested"]
+        matched, null, plain = (
+            f"{tested[name].mean():.2f}" for name in ("distance_matched", "distance_null", "hellinger")
+        )
+        assert cells[5:7] == [matched, null]
+        lengths = [
+            [tested[f"{name}_{side}"].mean() for side in ("before", "after")]
+            for name in ("rarefied_length", "length")
+        ]
+        assert cells[8:10] == [f"{before:.0f} → {after:.0f}" for before, after in lengths]
+        assert cells[10] == plain
+        value, low, high = (comparison.summary[f"hellinger_corrected{end}"] for end in ("", "_low", "_high"))
+        assert cells[7] == ("not known" if value is None else f"{value:.2f} ({low:.2f} to {high:.2f})")
 
 
 def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,24 @@ def strings_in(value: Any) -> list[str]:
 def significant(before: Preferences, after: Preferences) -> Comparison:
     """A comparison with significance, by few permutations."""
     return with_significance(compare(before, after), permutations=100, splits=2, draws=1)
+
+
+def rarer(preferences: Preferences, keep: float, seed: int = 0) -> Preferences:
+    """The same preferences of a stage that won only a share of its words, drawn at random."""
+    rng = np.random.default_rng(seed)
+    count = rng.binomial(preferences.count, keep)
+    rows = np.flatnonzero(count)
+    share = count[rows] / preferences.count[rows]
+    return replace(
+        preferences,
+        neuron=preferences.neuron[rows],
+        feature_id=preferences.feature_id[rows],
+        fold=preferences.fold[rows],
+        count=count[rows],
+        sum=preferences.sum[rows] * share,
+        sum_sq=preferences.sum_sq[rows] * share,
+        max=preferences.max[rows],
+    )
 
 
 def stage_of(sides: tuple[Preferences, Preferences]) -> Stage:

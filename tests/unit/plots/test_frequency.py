@@ -42,7 +42,18 @@ def test_the_title_tells_the_total_variation_distance(text: Text) -> None:
         shares = mass_shares(preferences)
         expected.append(sum(abs(shares[tag] - corpus[tag] / len(text.tags)) for tag in corpus) / 2)
     told = re.findall(r"\d\.\d{3}", title_of(pos_frequency(early, late)))
-    assert told == [f"{value:.3f}" for value in expected]
+    assert told[::2] == [f"{value:.3f}" for value in expected]
+    # Winners and activations of this text are drawn at random: mass departs as far as it does by chance.
+    rng = np.random.default_rng(0)
+    counts = np.array(list(corpus.values())) / len(text.tags)
+    dealt = []
+    for _ in range(200):
+        mass = np.bincount(
+            rng.permutation(np.repeat(np.arange(len(counts)), list(corpus.values()))),
+            rng.uniform(0.05, 1.0, len(text.tags)),
+        )
+        dealt.append(np.abs(mass / mass.sum() - counts).sum() / 2)
+    assert [float(value) for value in told[1::2]] == pytest.approx([np.mean(dealt)] * 2, abs=0.001)
 
 
 def test_rare_features_are_drawn_together_and_nothing_is_lost(text: Text) -> None:

@@ -27,6 +27,8 @@ def test_cells_are_overlaps_and_matched_pairs_lie_on_the_diagonal(matching: Matc
     p, q = distribution(matching.before, pairs["before"][0]), distribution(matching.after, pairs["after"][1])
     assert cells.z[0, 1] == pytest.approx(sum(np.sqrt(p[name] * q.get(name, 0)) for name in p))
     assert numbers_in(title_of(plots.matching(matching)))[0] == len(pairs)
+    for figure_of in (plots.matching, plots.matching_curve):
+        assert "5% by chance" in title_of(figure_of(matching))
 
 
 def test_of_many_neurons_a_sample_is_drawn_and_said(matching: Matching) -> None:
@@ -61,10 +63,13 @@ def test_layers_are_drawn_by_the_affinity_of_their_neurons(text: Text) -> None:
     table = layer_affinity(*stages, min_wins=5)
     figure = plots.layer_affinity(*stages, table)
     assert figure.data[0].z[0][0] == table["affinity"][0]
-    assert f"affinity {table['affinity'][0]:.2f}, {table['chance'][0]:.2f} by chance" in title_of(figure)
+    assert numbers_in(title_of(figure)) == [
+        *(1, 1),
+        *(round(table[name][0], 2) for name in ("affinity", "chance")),
+    ]
     tags = layer_affinity(*stages, "pos", min_wins=5)
     assert "feature pos" in plots.layer_affinity(*stages, tags, "pos").layout.annotations[-1].text
     worse = table.with_columns(chance=pl.col("affinity") + 0.01)
-    assert title_of(plots.layer_affinity(*stages, worse)).startswith("No layers of a and b prefer more alike")
+    assert title_of(plots.layer_affinity(*stages, worse)).startswith("0 of 1 pair of layers of a and b")
     none = plots.layer_affinity(*stages, layer_affinity(*stages, min_wins=10_000))
     assert title_of(none) == "No layers of a and b can be compared"

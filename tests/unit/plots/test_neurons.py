@@ -109,11 +109,13 @@ def test_the_title_tells_lengths_and_distance(text: Text, stages: tuple[Pair, Pa
     p, q = (distribution(tokens, 7) for tokens, _ in stages)
     bhattacharyya = sum((p[f] * q[f]) ** 0.5 for f in set(p) & set(q))
     expected = (1 - bhattacharyya) ** 0.5
+    wins = [int(tokens.table(7)["count"].sum()) for tokens, _ in stages]
     assert numbers_in(title_of(detail(text, stages, 7))) == [
         7,
         len(p),
         len(q),
         pytest.approx(expected, abs=0.005),
+        *wins,
     ]
 
 

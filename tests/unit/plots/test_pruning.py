@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 import pytest
 from playwright.sync_api import Page
+from scipy.stats import false_discovery_control, norm
+from scipy.stats import t as student
 
 from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw, overlapping
 from tests.unit.pruning.builders import planted, recurrent_classifier, recurrent_model, reviews
 from txray import Pruning, plots, prune
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import ChanceWarning, UnknownNameError, UsageError
+from txray.plots.text import signed
 from txray.pruning import NeuronSet, curve_sets
+from txray.pruning.multiplicity import corrected
 
 HOSTILE = "<b>$a$</b>" + "w" * 90
 
@@ -63,16 +68,16 @@ def test_every_set_stands_beside_its_random_sets(sets: Pruning) -> None:
         np.testing.assert_allclose(trace.x, 100 * of["change"])
         np.testing.assert_allclose(trace.error_x.array, 100 * (of["change_high"] - of["change"]))
         np.testing.assert_allclose(trace.error_x.arrayminus, 100 * (of["change"] - of["change_low"]))
-    strokes = named(figure, "random sets of as many neurons")
+    strokes = named(figure, "random sets of the same size")
     assert len(strokes.x) == 5 * len(rows)
     random = sets.random.filter((pl.col("metric") == "f1") & (pl.col("split") == "train"))["value"]
     np.testing.assert_allclose(strokes.x[:5], 100 * (random - rows["unpruned"][0]))
     said = " ".join(strings_in(figure.to_plotly_json()))
     assert "worse than random" in said
     assert "like random" in said
-    test = rows.filter(pl.col("split") == "test")
-    counts = [len(test), *(test.filter(pl.col("verdict") == name).height for name in ("better", "worse"))]
-    assert numbers_in(title_of(figure))[:3] == counts
+    known = corrected(rows)
+    counts = [known.filter(pl.col("corrected_verdict") == name).height for name in ("better", "worse")]
+    assert numbers_in(title_of(figure).split(":")[1]) == [*counts, len(rows), 5]
     assert "empty" not in said
     assert "5 random sets of each size" in caption_of(figure)
 
@@ -88,7 +93,92 @@ def test_the_gap_is_between_both_texts(sets: Pruning) -> None:
         assert values[2] == pytest.approx(100 * by["strong", split]["random_mean"])
         assert len(values) == 1 + 5 + 1  # the whole model, five sets, the random sets of their one size
     gap = 100 * (by["strong", "train"]["unpruned"] - by["strong", "test"]["unpruned"])
-    assert f"{abs(gap):.2f} points" in title_of(figure)
+    assert f"whole model {signed(gap)} points" in title_of(figure)
+
+
+def test_the_title_of_a_gap_tells_what_differs_from_the_whole_model(sets: Pruning) -> None:
+    title = title_of(plots.pruning_gap(sets, "accuracy"))
+    rows = sets.effects.filter((pl.col("metric") == "accuracy") & pl.col("value").is_not_null())
+    p_values, widens = [], []
+    for name in rows["set"].unique(maintain_order=True):
+        change, drawn, gaps = [], [], []
+        for split in ("train", "test"):
+            row = rows.row(by_predicate=(pl.col("set") == name) & (pl.col("split") == split), named=True)
+            chosen = sets.resamples.filter(set=name, split=split, metric="accuracy").sort("resample")
+            change.append(row["change"])
+            drawn.append(chosen["change"].to_numpy())
+            gaps.append((row["unpruned"], row["value"]))
+        spread = (drawn[0] - drawn[1]).std(ddof=1)
+        p_values.append(2 * norm.sf(abs(change[0] - change[1]) / spread) if spread else 1.0)
+        widens.append(abs(gaps[0][1] - gaps[1][1]) > abs(gaps[0][0] - gaps[1][0]))
+    significant = false_discovery_control(p_values) <= 0.05
+    wider = int((significant & np.array(widens)).sum())
+    assert numbers_in(title.split(";")[1]) == [wider, len(p_values), int(significant.sum()) - wider, 5]
+
+
+def test_a_gap_of_one_set_stands_beside_the_whole_models() -> None:
+    texts = {"train": reviews(40, 1), "test": reviews(40, 2)}
+    found = prune(recurrent_classifier(), [NeuronSet("A", "rnn", (1, 2))], texts, random=2, resamples=50)
+    title = title_of(plots.pruning_gap(found, "loss"))
+    gaps = [
+        np.subtract(*found.effects.filter(pl.col("metric") == "loss")[name]) for name in ("unpruned", "value")
+    ]
+    assert f"whole model {signed(gaps[0])}" in title
+    assert f"after pruning A {signed(gaps[1])}" in title
+    assert f"changed by {signed(gaps[1] - gaps[0])}, 95% interval" in title
+
+
+def test_p_values_are_those_of_the_intervals(curves: Pruning) -> None:
+    rows = curves.effects.filter(pl.col("metric") == "loss")
+    reach = (rows["versus_random_high"] - rows["versus_random"]).to_numpy()
+    # A small layer has few sets of one neuron: each counts once.
+    drawn = [curves.random.filter(metric="loss", neurons=size).height for size in rows["neurons"]]
+    freedom = np.array(drawn) - 1
+    scale = reach / student.ppf(0.975, freedom)
+    expected = 2 * student.sf(np.abs(rows["versus_random"].to_numpy()) / scale, freedom)
+    np.testing.assert_allclose(rows["versus_random_p_value"], expected, rtol=1e-6)
+    outside = (rows["versus_random_low"] > 0) | (rows["versus_random_high"] < 0)
+    assert ((rows["versus_random_p_value"] < 0.05) == outside).all()
+
+
+@pytest.mark.parametrize(("p_value", "called"), [(0.03, 0), (0.001, 1)])
+def test_one_unlikely_set_among_many_is_called_better_only_if_that_is_unlikely(
+    curves: Pruning, p_value: float, called: int
+) -> None:
+    effects = curves.effects.with_columns(
+        verdict=pl.when(pl.int_range(pl.len()).over("metric") == 0)
+        .then(pl.lit("better"))
+        .otherwise(pl.lit("not distinguishable")),
+        versus_random_p_value=pl.when(pl.int_range(pl.len()).over("metric") == 0)
+        .then(p_value)
+        .otherwise(0.6),
+    )
+    found = replace(curves, effects=effects)
+    for figure_of in (plots.sparsity_curves, plots.pruning_effects):
+        counts = title_of(figure_of(found, "loss")).split(":")[1].split(";")[0]
+        assert numbers_in(counts) == [called, 0, 4, 5]
+    said = " ".join(strings_in(plots.pruning_effects(found, "loss").to_plotly_json()["layout"]))
+    assert ("better than random<" in said or "better than random " in said) == bool(called)
+
+
+def test_a_model_that_knows_nothing_is_named_in_every_title() -> None:
+    texts = {"train": reviews(40, 1), "test": reviews(40, 2)}
+    chosen = curve_sets({"mass": np.arange(12.0)}, "rnn", (0.1, 0.5))
+    with pytest.warns(ChanceWarning, match="'test' the whole model is not better than chance"):
+        found = prune(recurrent_classifier(), chosen, texts, random=2, resamples=50)
+    for figure_of in (plots.pruning_effects, plots.pruning_gap, plots.sparsity_curves):
+        for metric in ("auroc", "accuracy", "f1"):
+            title = title_of(figure_of(found, metric))
+            assert "the whole model is not better than chance on" in title
+            assert ("accuracy 0.500, by chance 0.500" in title) == (metric == "accuracy")
+            assert "interval of the difference" in caption_of(figure_of(found, metric))
+
+
+def test_a_model_that_knows_something_is_not_doubted(sets: Pruning) -> None:
+    levels = [text["chance"] for text in sets.summary["texts"].values()]
+    assert all(level["above"] for text in levels for level in text.values())
+    for figure_of in (plots.pruning_effects, plots.pruning_gap):
+        assert "chance" not in title_of(figure_of(sets, "auroc"))
 
 
 def test_curves_begin_with_the_whole_model(curves: Pruning) -> None:

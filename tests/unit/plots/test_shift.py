@@ -1,8 +1,22 @@
 from __future__ import annotations
 
-import pytest
+import re
 
-from tests.unit.plots.builders import Text, caption_of, distribution, numbers_in, plain_words, title_of
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import hypergeom
+from scipy.stats import t as student
+
+from tests.unit.plots.builders import (
+    Text,
+    caption_of,
+    distribution,
+    numbers_in,
+    plain_words,
+    rarer,
+    title_of,
+)
 from txray.plots import length_shift, stage_styles
 from txray.transfer import Comparison, compare
 
@@ -49,11 +63,36 @@ def test_a_marker_counts_the_neurons_of_its_length(comparison: Comparison) -> No
 def test_the_title_tells_the_mean_change(comparison: Comparison) -> None:
     pairs = lengths_of(comparison)
     before, after = (sum(pair[side] for pair in pairs) / len(pairs) for side in (0, 1))
-    number, change, first, second = numbers_in(title_of(length_shift(comparison)))
+    number, change, first, second = numbers_in(title_of(length_shift(comparison)).split(";")[0])
     assert number == len(pairs)
     assert change == pytest.approx(100 * abs(after / before - 1), abs=0.51)
     assert (first, second) == (pytest.approx(before, rel=0.005), pytest.approx(after, rel=0.005))
     assert ("more" if after > before else "fewer") in title_of(length_shift(comparison))
+
+
+def test_lengths_at_equal_numbers_of_wins_stand_beside_plain_ones(text: Text) -> None:
+    # After wins a fifth of the words: shorter for that reason alone.
+    before = text.stage("a", seed=0)[0]
+    comparison = compare(before, rarer(text.stage("b", seed=0)[0], keep=0.2))
+    plain, equal = title_of(length_shift(comparison)).split("; ")
+    assert "fewer tokens in b" in plain
+    expected = []
+    for side, other in ((comparison.before, comparison.after), (comparison.after, comparison.before)):
+        lengths = []
+        for neuron in comparison.neurons.filter(pl.col("state") == "shared")["neuron"]:
+            counts = side.table(neuron)["count"].to_numpy()
+            drawn = min(counts.sum(), other.table(neuron)["count"].sum())
+            lengths.append((1 - hypergeom.pmf(0, counts.sum(), counts, drawn)).sum())
+        expected.append(np.array(lengths))
+    change = expected[1] - expected[0]
+    reach = student.ppf(0.975, len(change) - 1) * change.std(ddof=1) / len(change) ** 0.5
+    means = [side.mean() for side in expected]
+    shown = [float(number.replace("−", "-")) for number in re.findall(r"[+−]?\d+\.\d", equal)]
+    wanted = [*means, change.mean(), change.mean() - reach, change.mean() + reach]
+    np.testing.assert_allclose(shown, wanted, atol=0.051)
+    lengths = comparison.neurons.filter(pl.col("state") == "shared")
+    fall = lengths["length_before"].to_numpy().mean() - lengths["length_after"].to_numpy().mean()
+    assert abs(change.mean()) < 0.2 * fall
 
 
 def test_tokens_have_a_log_axis_and_tags_a_linear_one(text: Text) -> None:

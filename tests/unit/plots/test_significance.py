@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, caption_of, numbers_in, plain_words, significant, title_of
+from tests.unit.plots.builders import (
+    Text,
+    caption_of,
+    numbers_in,
+    plain_words,
+    rarer,
+    significant,
+    title_of,
+)
 from txray import plots
+from txray.errors import UnknownNameError
 from txray.plots import theme
 from txray.transfer import Comparison, compare, with_significance
 
@@ -26,31 +36,68 @@ def pair(text: Text) -> tuple[Comparison, Comparison]:
     return significant(a[0], b[0]), compare(a[1], b[1])
 
 
-def test_unchanged_neurons_are_grey_and_chance_is_a_line(pair: tuple[Comparison, Comparison]) -> None:
+def test_neurons_without_significant_change_are_grey(pair: tuple[Comparison, Comparison]) -> None:
     comparison = pair[0]
     traces = {trace.name.rsplit(" (", 1)[0]: trace for trace in plots.hellinger_length(comparison).data}
     shared = comparison.neurons.filter(pl.col("state") == "shared")
-    unsure = shared.filter(pl.col("q_value") > 0.05)
-    assert 0 < len(unsure) < len(shared)
-    assert traces["not significant"].customdata.tolist() == unsure["neuron"].to_list()
+    undecided = shared.filter(pl.col("q_value") > 0.05)
+    assert 0 < len(undecided) < len(shared)
+    assert traces["not significant"].customdata.tolist() == undecided["neuron"].to_list()
     assert traces["not significant"].marker.color == theme.UNSURE
     drawn = sum(len(trace.x) for name, trace in traces.items() if name.endswith("sup"))
-    assert drawn == len(shared) - len(unsure)
-    line = traces["distance where nothing changed"]
-    ordered = shared.sort("hellinger_length", "neuron")
+    assert drawn == len(shared) - len(undecided)
+
+
+def test_the_matched_distance_stands_beside_its_own_null(text: Text) -> None:
+    # Of the same text at another sampling: the plain distance lies far below what matched ones are by chance.
+    a, b = text.stage("a", seed=0)[0], text.stage("b", seed=1)[0]
+    comparison = significant(a, rarer(b, keep=0.2))
+    figure = plots.hellinger_length(comparison)
+    rows = comparison.neurons.filter(pl.col("state") == "shared")
+    drawn = {
+        neuron: y
+        for trace in figure.data
+        if trace.customdata is not None
+        for neuron, y in zip(trace.customdata.tolist(), trace.y.tolist(), strict=True)
+    }
+    assert drawn == dict(rows.select("neuron", "distance_matched").iter_rows())
+    assert "equal numbers of wins" in figure.layout.yaxis.title.text
+    (line,) = [trace for trace in figure.data if trace.name.startswith("if nothing had changed")]
+    ordered = rows.sort("hellinger_length", "neuron")
     parts = np.array_split(np.arange(len(ordered)), len(line.x))
     np.testing.assert_allclose(line.y, [np.median(ordered["distance_null"].to_numpy()[p]) for p in parts])
-    null = float(np.median(shared["distance_null"].to_numpy()))
-    assert f"chance alone gives {null:.2f}" in title_of(plots.hellinger_length(comparison))
+    matched, null, plain = (
+        float(np.median(rows[name].to_numpy())) for name in ("distance_matched", "distance_null", "hellinger")
+    )
+    assert abs(matched - plain) > 0.02
+    changed, tested = comparison.summary["changed"], comparison.summary["tested"]
+    assert numbers_in(title_of(figure))[2:] == [round(matched, 2), round(null, 2), changed, tested, 5]
 
 
-def test_another_distance_than_was_tested_is_not_set_beside_it(text: Text) -> None:
-    found = compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0])
-    other = with_significance(found, distance="total-variation", permutations=100)
+def test_the_plain_distance_stands_without_a_null(pair: tuple[Comparison, Comparison]) -> None:
+    comparison = pair[0]
+    figure = plots.hellinger_length(comparison, distance="plain")
+    assert not [trace.name for trace in figure.data if "nothing had changed" in trace.name]
+    assert "nothing had changed" not in title_of(figure)
+    rows = comparison.neurons.filter(pl.col("state") == "shared")
+    drawn = sorted(y for trace in figure.data for y in trace.y.tolist())
+    assert drawn == sorted(rows["hellinger"].to_list())
+    with pytest.raises(UnknownNameError, match="matched, plain"):
+        plots.hellinger_length(comparison, distance="halves")  # type: ignore[arg-type]
+
+
+def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
+    other = with_significance(
+        compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0]),
+        distance="total-variation",
+        permutations=100,
+    )
     figure = plots.hellinger_length(other)
-    assert not [trace.name for trace in figure.data if "nothing changed" in trace.name]
-    assert "chance alone" not in title_of(figure)
-    assert "total-variation at equal numbers" in figure.data[0].hovertext[0]
+    assert "total variation distance at equal numbers of wins" in figure.layout.yaxis.title.text
+    rows = other.neurons.filter(pl.col("state") == "shared")
+    marks = [trace for trace in figure.data if trace.customdata is not None]
+    assert sorted(y for trace in marks for y in trace.y) == sorted(rows["distance_matched"].to_list())
+    assert "total variation distance at equal numbers" in figure.data[0].hovertext[0]
     assert "tested by total-variation, up to 100" in caption_of(figure)
 
 
@@ -86,6 +133,11 @@ def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     colors = table.cells.font.color[0]
     assert list(colors) == [theme.INK] * 4 + [theme.FAINT] * 2
     assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [False] * 4 + [True] * 2
+    title = title_of(plots.gained_table(comparison, 3))
+    mass = comparison.neurons.filter((pl.col("state") == "gained") & ~doubtful)["mass_after"].sum()
+    share = 100 * mass / comparison.neurons["mass_after"].sum()
+    assert numbers_in(title)[:4] == [6, 40, 4, 5]
+    assert float(re.findall(r"with ([\d.]+) %", title)[0]) == pytest.approx(share, abs=0.05)
     untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
     assert untested["confident"].is_null().all()
 
@@ -107,6 +159,17 @@ def test_neurons_are_ranked_by_what_is_sure(
     key = (lambda n: (-rows[n][0], -rows[n][1], n)) if most else (lambda n: (rows[n][0], abs(rows[n][1]), n))
     assert drawn == sorted(rows, key=key)[:6]
     assert [head.endswith("not significant</span>") for head in heads] == [not rows[n][0] for n in drawn]
+    sizes = {row["neuron"]: row for row in comparison.neurons.iter_rows(named=True)}
+    for neuron, head in zip(drawn, heads, strict=True):
+        value, low, high = (sizes[neuron][f"hellinger_corrected{end}"] for end in ("", "_low", "_high"))
+        assert f"distance {value:.2f} ({low:.2f} to {high:.2f})" in head
+    values = [sizes[neuron]["hellinger_corrected"] for neuron in drawn]
+    significant_ones = sum(rows[n][0] for n in drawn)
+    assert numbers_in(title_of(figure)) == [
+        *(6, round(min(values), 2), round(max(values), 2)),
+        *((significant_ones,) if significant_ones else ()),
+        5,
+    ]
 
 
 def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:

@@ -78,12 +78,23 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
         traces["neurons with half of the mass"].y, line.stages["half_mass"].to_numpy()
     )
     steps = line.changes.filter(pl.col("reference") == "previous")
-    np.testing.assert_array_equal(traces["distance to the previous stage"].y[1:], steps["signal"].to_numpy())
-    assert np.isnan(traces["distance to the previous stage"].y[0])
+    moved = traces["distance to the previous stage"]
+    np.testing.assert_array_equal(moved.y[1:], steps["hellinger_corrected"].to_numpy())
+    np.testing.assert_allclose(
+        (moved.y + moved.error_y.array)[1:], steps["hellinger_corrected_high"].to_numpy()
+    )
+    np.testing.assert_allclose(
+        (moved.y - moved.error_y.arrayminus)[1:], steps["hellinger_corrected_low"].to_numpy()
+    )
+    assert np.isnan(moved.y[0])
     first = line.changes.filter(pl.col("reference") == "first")
-    np.testing.assert_array_equal(traces["distance to the first stage"].y[1:], first["signal"].to_numpy())
+    np.testing.assert_array_equal(
+        traces["distance to the first stage"].y[1:], first["hellinger_corrected"].to_numpy()
+    )
     last = line.changes.filter(pl.col("reference") == "last")
-    np.testing.assert_array_equal(traces["distance to the last stage"].y[:-1], last["signal"].to_numpy())
+    np.testing.assert_array_equal(
+        traces["distance to the last stage"].y[:-1], last["hellinger_corrected"].to_numpy()
+    )
     np.testing.assert_allclose(traces["changed, %"].y[1:], 100 * steps["changed_share"].to_numpy())
     np.testing.assert_array_equal(traces["gained, significant"].y[1:], steps["confident_gained"].to_numpy())
 
@@ -91,9 +102,10 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
 def test_the_title_tells_the_correlation(line: Timeline) -> None:
     found = line.correlation("perplexity")
     assert found.rho is not None
-    assert f"rank correlation of {found.rho:.2f}" in title_of(plots.timeline(line)).replace("<br>", " ")
+    title = title_of(plots.timeline(line)).replace("<br>", " ")
+    assert found.finding("neuron change", "perplexity change") in title
     bare = replace(line, scores=())
-    assert title_of(plots.timeline(bare)).startswith("28 neurons are preferred in untrained, 39 in epoch-03")
+    assert title_of(plots.timeline(bare)).startswith("28 of 40 neurons are in use in untrained, 39 in")
     with pytest.raises(UnknownNameError, match="score"):
         plots.timeline(line, score="loss")
 
@@ -112,25 +124,41 @@ def test_without_tests_and_tags_there_are_fewer_panels(text: Text) -> None:
 def test_parts_of_speech_stand_beside_band_and_untrained_model(line: Timeline) -> None:
     traces = {trace.name: trace for trace in plots.pos_first(line).data}
     np.testing.assert_array_equal(traces["parts of speech"].y, line.stages["pos_divergence"].to_numpy())
-    band = traces["tags exchanged among words of like frequency, 95 % of draws"]
+    band = traces["frequency-matched shuffle of tags, 95% of shuffles"]
     np.testing.assert_array_equal(band.y[:4], line.stages["pos_shuffled_high"].to_numpy())
     np.testing.assert_array_equal(band.y[4:], line.stages["pos_shuffled_low"].to_numpy()[::-1])
     assert set(traces["untrained model"].y) == {line.stages["pos_divergence"][0]}
-    closer = int((line.stages["pos_divergence"] < line.stages["pos_shuffled_low"]).sum())
-    assert numbers_in(title_of(plots.pos_first(line)))[:2] == [closer, 4]
+
+
+@pytest.mark.parametrize(
+    ("p_value", "closer"), [((0.005, 0.9, 0.9, 0.9), 1), ((0.03, 0.9, 0.9, 0.9), 0), ((0.01,) * 4, 4)]
+)
+def test_stages_that_track_parts_of_speech_are_counted_corrected(
+    line: Timeline, p_value: tuple[float, ...], closer: int
+) -> None:
+    drawn = replace(line, stages=line.stages.with_columns(pos_p_value=pl.Series(p_value)))
+    title = title_of(plots.pos_first(drawn))
+    assert (f"significantly better than shuffled tags at {closer} of 4 stages" in title) == (closer > 0)
+    assert ("no better than shuffled tags at any of 4 stages" in title) == (closer == 0)
+    last = line.stages.row(-1, named=True)
+    names = ("pos_divergence", "pos_shuffled", "pos_shuffled_low", "pos_shuffled_high")
+    assert [round(number, 4) for number in numbers_in(title)[-4:]] == [round(last[name], 4) for name in names]
 
 
 def test_the_matrix_of_stages_names_the_farthest(line: Timeline) -> None:
     figure = plots.stage_distances(line)
     np.testing.assert_array_equal(figure.data[0].z, line.matrix())
     i, j = sorted(np.unravel_index(np.argmax(line.matrix()), (4, 4)))
-    assert title_of(figure).startswith(f"{NAMES[i]} and {NAMES[j]} are farthest apart")
+    assert f"to {line.matrix()[i, j]:.2f} ({NAMES[i]}, {NAMES[j]})" in title_of(figure)
+    assert "Corrected Hellinger distance of 6 pairs of stages" in title_of(figure)
 
 
 def test_no_stage_is_farthest_from_itself(text: Text) -> None:
     same = timeline_of([text.stage("one", seed=0), text.stage("other", seed=0)], permutations=0)
-    assert title_of(plots.stage_distances(same)).startswith("one and other are farthest apart")
-    unknown = replace(same, distances=same.distances.with_columns(signal=pl.lit(None, pl.Float64)))
+    assert title_of(plots.stage_distances(same)).endswith("of 1 pair of stages: 0.00 (one, other)")
+    unknown = replace(
+        same, distances=same.distances.with_columns(hellinger_corrected=pl.lit(None, pl.Float64))
+    )
     figure = plots.stage_distances(unknown)
     assert title_of(figure) == "No two of 2 stages can be compared"
     assert any("No two stages share" in note.text for note in figure.layout.annotations)

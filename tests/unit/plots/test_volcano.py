@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, numbers_in, plain_words, significant, title_of
+from tests.unit.plots.builders import Text, caption_of, numbers_in, plain_words, significant, title_of
 from txray.errors import UsageError
 from txray.plots import theme, volcano
 from txray.plots.features import distinctive
@@ -26,13 +28,15 @@ def comparison(text: Text) -> Comparison:
 
 def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comparison) -> None:
     grey, coloured, labels = volcano(comparison).data
-    rows = comparison.neurons.filter(pl.col("z_score").is_not_null() & pl.col("signal").is_not_null())
+    rows = comparison.neurons.filter(
+        pl.all_horizontal(pl.col("z_score", "hellinger_corrected").is_not_null())
+    )
     for trace, changed, color in ((grey, False, theme.UNSURE), (coloured, True, theme.CHANGED)):
         mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
         assert len(mine) > 0
         assert trace.marker.color == color
         assert trace.customdata.tolist() == mine["neuron"].to_list()
-        np.testing.assert_array_equal(trace.x, mine["signal"].to_numpy())
+        np.testing.assert_array_equal(trace.x, mine["hellinger_corrected"].to_numpy())
         np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
         assert trace.name.endswith(f"({len(mine)})")
         assert "q-value" in trace.hovertext[0]
@@ -49,9 +53,38 @@ def test_labels_name_changed_neurons_by_what_outdoes_its_frequency(comparison: C
         assert text == f"{neuron}: {', '.join(names[neuron])}"
 
 
+def test_bars_are_intervals_of_named_neurons(comparison: Comparison) -> None:
+    *marks, labels = volcano(comparison).data
+    assert all(trace.error_x.array is None for trace in marks)
+    rows = {row["neuron"]: row for row in comparison.neurons.iter_rows(named=True)}
+    named = [rows[int(text.split(":")[0])] for text in labels.text]
+    for sign, end, bars in ((1, "high", labels.error_x.array), (-1, "low", labels.error_x.arrayminus)):
+        np.testing.assert_allclose(
+            np.asarray(labels.x) + sign * np.asarray(bars),
+            [row[f"hellinger_corrected_{end}"] for row in named],
+        )
+
+
 def test_the_title_counts_changes_among_tests(comparison: Comparison) -> None:
     summary = comparison.summary
-    assert numbers_in(title_of(volcano(comparison)))[:2] == [summary["changed"], summary["tested"]]
+    size = [summary[f"hellinger_corrected{end}"] for end in ("", "_low", "_high")]
+    assert numbers_in(title_of(volcano(comparison))) == [
+        *(summary["changed"], summary["tested"], 5),
+        *(round(value, 2) for value in size),
+    ]
+
+
+def test_neurons_of_unknown_size_are_counted_in_the_caption(comparison: Comparison) -> None:
+    neurons = comparison.neurons.with_columns(
+        hellinger_corrected=pl.when(pl.col("neuron") > 9).then("hellinger_corrected")
+    )
+    figure = volcano(replace(comparison, neurons=neurons))
+    drawn = sorted(n for trace in figure.data if trace.customdata is not None for n in trace.customdata)
+    assert min(drawn) == 10
+    missing = comparison.summary["tested"] - len(drawn)
+    assert f"not drawn: {missing} tested neurons of unknown distance" in caption_of(figure).replace(
+        "<br>", " "
+    )
 
 
 def test_only_tested_comparisons_are_drawn(text: Text) -> None:

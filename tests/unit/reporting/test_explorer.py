@@ -107,7 +107,9 @@ def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str,
         assert tests["sure"][row["neuron"]] == (changed or row["confident_state"] in ("avoided", "gained"))
         for name, column in (
             ("q", "q_value"),
-            ("squared", "signal"),
+            ("corrected", "hellinger_corrected"),
+            ("low", "hellinger_corrected_low"),
+            ("high", "hellinger_corrected_high"),
             ("matched", "distance_matched"),
             ("chance", "distance_null"),
         ):
@@ -115,10 +117,9 @@ def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str,
             assert found == (None if row[column] is None else pytest.approx(row[column], rel=1e-3))
     order = sorted(range(60), key=tests["rank"].__getitem__)
     assert [tests["sure"][neuron] for neuron in order] == sorted(tests["sure"], reverse=True)
-    squared = [
-        tests["squared"][neuron] for neuron in order if tests["sure"][neuron] and tests["squared"][neuron]
-    ]
-    assert squared == sorted(squared, reverse=True)
+    signals = neurons["signal"].to_list()
+    ranked = [signals[neuron] for neuron in order if tests["sure"][neuron] and signals[neuron] is not None]
+    assert ranked == sorted(ranked, reverse=True)
 
 
 def test_features_beyond_frequency_are_those_of_highest_lift(

@@ -72,7 +72,20 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
     assert f"prefers {lengths[0]:.1f} tokens before and {lengths[1]:.1f} after" in text
-    assert "significant" not in words_of(headline(compare(before, after)))
+    matched, null, plain = (
+        shared[name].mean() for name in ("distance_matched", "distance_null", "hellinger")
+    )
+    assert f"at equal numbers of wins {matched:.2f} the same if nothing had changed {null:.2f}" in text
+    assert f"{plain:.2f}" not in text
+    change = 100 * (lengths[1] / lengths[0] - 1)
+    assert (
+        f"tokens per shared neuron at equal numbers of wins {'+' if change > 0 else '−'}{abs(change):.0f}"
+        in (re.sub(r"(\d)\.\d %", r"\1 %", text))
+    )
+    untested = words_of(headline(compare(before, after)))
+    assert "significant" not in untested
+    assert f"mean Hellinger distance {plain:.2f}" in untested
+    assert "if nothing had changed" not in untested
 
 
 def test_nothing_shared_is_said_plainly() -> None:

@@ -61,7 +61,18 @@ def test_missing_pairs_are_left_out() -> None:
 def test_what_is_left_without_the_trend_is_said() -> None:
     steps = np.arange(6.0)
     wave = np.array([0.0, 2.0, 1.0, 4.0, 3.0, 5.0])
-    assert rank_correlation(steps, steps).without_trend == "which the order of the steps explains wholly"
+    trend = rank_correlation(steps, steps).finding("a", "b")
+    assert "a and b correlate (rho = 1.00, p = 0.0028, 6 steps)" in trend
+    assert "but one of them merely rises or falls" in trend
     left = rank_correlation(wave, wave + 1)
     assert left.partial == pytest.approx(1)
-    assert left.without_trend == "1.00 without the common trend"
+    assert left.finding("a", "b").endswith("without the common trend rho = 1.00")
+
+
+def test_a_correlation_of_noise_is_not_called_one() -> None:
+    noise = rank_correlation(np.array([3.0, 1.0, 4.0, 1.5, 9.0]), np.array([2.0, 7.0, 1.0, 8.0, 2.5]))
+    assert noise.p_value is not None
+    assert noise.p_value > 0.05
+    assert "do not correlate significantly (rho = -0.60, p = 0.35, 5 steps)" in noise.finding("a", "b")
+    few = rank_correlation(np.arange(2.0), np.arange(2.0))
+    assert few.finding("a", "b") == "a and b cannot be correlated over 2 steps"

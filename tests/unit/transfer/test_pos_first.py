@@ -52,7 +52,23 @@ def test_divergence_is_the_total_variation() -> None:
     total, words = sum(mass.values()), sum(counts.values())
     by_hand = sum(abs(mass.get(tag, 0) / total - count / words) for tag, count in counts.items()) / 2
     assert mass_divergence(pos) == pytest.approx(by_hand, abs=1e-12)
-    assert mass_match(stage(follows="tag")).divergence == mass_divergence(pos)
+    assert mass_match(stage(follows="tag")).divergence == pytest.approx(mass_divergence(pos), abs=1e-12)
+
+
+def test_the_divergence_is_estimated_as_the_shuffled_ones_are() -> None:
+    # Each word carries any tag, and activation follows the tag of the occurrence: seen word by word, hardly at all.
+    rng = np.random.default_rng(0)
+    strength = dict(zip(TAGS, (0.2, 0.5, 1.0, 2.0), strict=True))
+    tokens: Events = []
+    pos: Events = []
+    for _ in range(3000):
+        tag = str(rng.choice(TAGS))
+        tokens.append((0, 0, f"w{rng.integers(30)}", strength[tag]))
+        pos.append((0, 0, tag, strength[tag]))
+    found = mass_match(made_of(tokens, pos), draws=99)
+    as_close = (found.shuffled <= found.divergence).sum()
+    assert found.p_value == (1 + as_close) / 100
+    assert found.divergence < 0.05 < mass_divergence(made_of(tokens, pos).preferences(feature="pos"))
 
 
 def test_mass_that_follows_the_tags_departs_more_than_shuffled_ones() -> None:

@@ -81,10 +81,16 @@ def draw(view: View, desk: Desk) -> Drawing:
     )
     figure.update_yaxes(title_text="neurons", rangemode="tozero")
     word = visible(view.word)
+    ends = [0] if len(names) == 1 else [0, -1]
+    of = [stage.layers.get(view.layer, 0) if view.layer else sum(stage.layers.values()) for stage in found]
     return Drawing(
         figure,
-        f"“{word}” is preferred by {count(every[0])} neurons in {visible(names[0])}"
-        + (f", by {count(every[-1])} in {visible(names[-1])}" if len(names) > 1 else ""),
+        f"“{word}” is preferred "
+        + ", ".join(
+            f"by {count(every[end])} of {plural(of[end], 'neuron')} in {visible(names[end])}, "
+            f"by {count(lifted[end])} at least {_LIFTED:g} times as strongly as its frequency predicts"
+            for end in ends
+        ),
         "Wide bars: all neurons that responded to it. Narrow ones: those that respond to it beyond its frequency.",
         pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
         f"feature {visible(view.feature)} · {f'layer {visible(view.layer)}' if view.layer else 'all layers'}",

@@ -76,7 +76,8 @@ def draw(scene: Scene) -> Drawing:
         showgrid=False,
     )
     figure.update_layout(dragmode=False)
-    low, high = np.nanmin(np.array(values, float)), np.nanmax(np.array(values, float))
+    # Of all layers, drawn or not: the finding counts them all.
+    low, high = (float(end) for end in np.quantile(shares["share"].to_numpy(), [0, 1]))
     wide = max(text_width(name, theme.CAPTION_SIZE) for name in under)
     return Drawing(
         figure,

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from txray.dashboard.desk import Desk
 from txray.dashboard.figures.drawing import Drawing
-from txray.dashboard.results import Match
+from txray.dashboard.results import FALSE_MATCHES, Match
 from txray.dashboard.view import View
 from txray.plots import theme
 from txray.plots.frame import kind_noun
@@ -67,9 +67,9 @@ def draw(view: View, desk: Desk) -> Drawing:
     return Drawing(
         figure,
         f"{count(number)} neurons of {visible(view.before)} have a counterpart in {visible(view.after)}: "
-        f"{percent(match.share)} of the possible pairs",
-        f"Neurons are paired by the {kind_noun(view.feature)}s that they prefer; a match is nearer than 95 % of the "
-        "pairs that chance makes.",
+        f"{percent(match.share)} of the possible pairs, {100 * FALSE_MATCHES:g}% by chance",
+        f"Neurons are paired by the {kind_noun(view.feature)}s that they prefer; a match is nearer than "
+        f"{100 * (1 - FALSE_MATCHES):g}% of the pairs that chance makes.",
         match.pairs,
         f"stages {visible(view.before)}, {visible(view.after)} · feature {visible(view.feature)}",
     )

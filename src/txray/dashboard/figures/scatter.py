@@ -14,8 +14,9 @@ from txray.plots.frame import log_axis, say
 from txray.plots.scatter import CHANGES, crowding, noise_line
 from txray.plots.text import count, markup, plural, visible
 from txray.transfer.findings import NOT_SIGNIFICANT, UNTESTED, is_significant, is_tested, state_label
+from txray.transfer.shown_distance import PLAIN, ShownDistance
 
-BRUSH = ("hellinger_length", "hellinger")
+BRUSH = ("hellinger_length", "distance")
 """Columns along the axes."""
 
 
@@ -25,12 +26,13 @@ def draw(scene: Scene) -> Drawing:
     Args:
         scene: what is looked at.
     """
-    rows = scene.shared
+    distance = scene.distance
+    rows = distance.rows(scene.shared)
     drawn = sample(rows)
     observed = ", observed" if scene.observed else ""
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
-    faint = crowding(length, drawn["hellinger"].to_numpy())
+    faint = crowding(length, drawn["distance"].to_numpy())
     drawn = drawn.with_columns(
         opacity=pl.Series(faint, dtype=pl.Float64),
         group=group(scene),
@@ -48,7 +50,7 @@ def draw(scene: Scene) -> Drawing:
         figure.add_scatter(
             name=f"{told} ({count(numbers[name])})",
             x=mine["hellinger_length"].to_numpy(),
-            y=mine["hellinger"].to_numpy(),
+            y=mine["distance"].to_numpy(),
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": size, "opacity": mine["opacity"].to_numpy()},
@@ -56,18 +58,19 @@ def draw(scene: Scene) -> Drawing:
                 scene,
                 mine,
                 pl.format(
-                    "distance {} over {} " + markup(scene.noun) + "s",
+                    markup(PLAIN.name) + " {} over {} " + markup(scene.noun) + "s",
                     pl.col("hellinger").round(3),
                     "hellinger_length",
                 ),
+                *tested_line(distance),
             ),
             hoverinfo="text",
             **fading(mine),
         )
-    if rows["distance_null"].count():
-        figure.add_scatter(**{**noise_line(rows), "name": "where nothing changed"})
+    if distance.null is not None and len(rows):
+        figure.add_scatter(**{**noise_line(rows, distance), "name": "if nothing had changed"})
     figure.update_xaxes(log_axis(length, f"Hellinger length ({scene.noun}s)"))
-    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text="Hellinger distance")
+    figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text=distance.name)
     figure.update_layout(dragmode="select")
     if not len(rows):
         say(
@@ -103,10 +106,17 @@ def group(scene: Scene) -> pl.Expr:
 def _finding(scene: Scene, rows: pl.DataFrame) -> str:
     if not len(rows):
         return f"No neuron is shared by {visible(scene.before.name)} and {visible(scene.after.name)}"
-    median = float(np.median(rows["hellinger"].to_numpy()))
-    told = f"{plural(len(rows), 'shared neuron')}, median Hellinger distance {median:.2f}"
-    null = rows["distance_null"].drop_nulls().to_numpy()
-    # Of a few layers it would be set beside the median of all.
-    if len(null) and scene.tested:
-        told += f", where chance alone gives {np.median(null):.2f}"
-    return told if scene.tested else f"{told} ({scene.findings.progress})"
+    title = f"{plural(len(rows), 'shared neuron')}, {scene.distance.medians(rows)}"
+    return title if scene.tested else f"{title} ({scene.findings.progress})"
+
+
+def tested_line(distance: ShownDistance) -> list[pl.Expr]:
+    """Return the hover line of the tested distance, beside its own reference; none where nothing was tested."""
+    if distance.null is None:
+        return []
+    line = markup(distance.name) + " {}, {} if nothing had changed; q-value {}"
+    return [
+        pl.format(
+            line, pl.col(distance.column).round(3), pl.col(distance.null).round(3), pl.col("q_value").round(4)
+        )
+    ]

@@ -12,6 +12,7 @@ from txray.dashboard.scene import Scene
 from txray.plots import theme
 from txray.plots.frame import log_axis, say
 from txray.plots.text import figure_of, markup, percent, plural, visible
+from txray.transfer.lengths import LengthChange
 
 BRUSH = ("length_before", "length_after")
 """Columns along the axes."""
@@ -87,10 +88,12 @@ def _finding(scene: Scene, rows: pl.DataFrame) -> str:
         return f"No neuron is shared by {visible(scene.before.name)} and {visible(scene.after.name)}"
     before, after = (float(rows[name].to_numpy().mean()) for name in BRUSH)
     change = after / before - 1
-    if change == 0:
-        return f"{plural(len(rows), 'shared neuron')} on average prefer as many {scene.noun}s after as before"
-    way = "more" if change > 0 else "fewer"
-    return (
-        f"{plural(len(rows), 'shared neuron')} on average prefer {percent(abs(change))} {way} {scene.noun}s after "
+    way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}" if change else "as many"
+    finding = (
+        f"{plural(len(rows), 'shared neuron')} on average prefer {way} {scene.noun}s after "
         f"({figure_of(before)} to {figure_of(after)})"
     )
+    if not scene.tested:
+        return finding
+    equal = rows.select("rarefied_length_before", "rarefied_length_after").drop_nulls().to_numpy()
+    return f"{finding}; {LengthChange.of(*equal.T).words(scene.noun)}"

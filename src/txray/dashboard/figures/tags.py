@@ -17,7 +17,7 @@ from txray.plots.theme import SIZE
 
 _TOP = 24
 _LONGEST = 90
-_CORPUS = "#C9C9C9"
+_CORPORA = ("#C9C9C9", "#8A8A8A")
 
 
 def draw(scene: Scene) -> Drawing:
@@ -34,25 +34,29 @@ def draw(scene: Scene) -> Drawing:
         return _none()
     masses = [scene.desk.tag_mass(stage) for stage in sides]
     names = sorted({name for each in masses for name in each.names})
-    corpus = sum(
-        (_over(names, each, each.corpus.astype(np.float64)) for each in masses), start=np.zeros(len(names))
-    )
-    corpus = corpus / corpus.sum()
-    order = np.argsort(-corpus, kind="stable")[:_TOP]
+    corpora = {
+        stage.name: _over(names, each, each.corpus / each.corpus.sum())
+        for stage, each in zip(sides, masses, strict=True)
+    }
+    order = np.argsort(-sum(corpora.values(), start=np.zeros(len(names))), kind="stable")[:_TOP]
+    first, *others = corpora.values()
+    same_text = all(np.array_equal(first, other) for other in others)
     shares = {
         stage.name: _shares(scene, stage, each, names) for stage, each in zip(sides, masses, strict=True)
     }
     ticks = [names[i] for i in order]
     figure = go.Figure()
-    figure.add_bar(
-        name="share of the words",
-        x=np.arange(len(order)),
-        y=100 * corpus[order],
-        marker={"color": _CORPUS},
-        customdata=ticks,
-        hovertext=[hover(visible(names[i]), f"{percent(corpus[i])} of the words") for i in order],
-        hoverinfo="text",
-    )
+    for (stage, corpus), color in list(zip(corpora.items(), _CORPORA, strict=False))[: 1 if same_text else 2]:
+        whose = "" if same_text else f" of {shown(stage)}"
+        figure.add_bar(
+            name=f"share of the words{whose}",
+            x=np.arange(len(order)),
+            y=100 * corpus[order],
+            marker={"color": color},
+            customdata=ticks,
+            hovertext=[hover(visible(names[i]), f"{percent(corpus[i])} of the words{whose}") for i in order],
+            hoverinfo="text",
+        )
     for (stage, share), shift in zip(shares.items(), (-0.16, 0.16), strict=False):
         style = scene.styles[stage]
         figure.add_scatter(
@@ -84,7 +88,7 @@ def draw(scene: Scene) -> Drawing:
         range=[-0.6, len(ticks) - 0.4],
         showgrid=False,
     )
-    values = np.concatenate([corpus[order], *(share[order] for share in shares.values())])
+    values = np.concatenate([share[order] for share in (*corpora.values(), *shares.values())])
     figure.update_yaxes(linear_axis(100 * values, "share", unit=" %"))
     figure.update_layout(dragmode=False)
     longest = max((text_width(tick, SIZE) for tick in under), default=0)
@@ -93,12 +97,17 @@ def draw(scene: Scene) -> Drawing:
         figure,
         f"Activation mass {whose}departs from tag frequency by "
         + ", ".join(
-            f"{np.abs(share - corpus).sum() / 2:.2f} in {visible(stage)}" for stage, share in shares.items()
+            f"{np.abs(share - corpora[stage]).sum() / 2:.2f} in {visible(stage)}"
+            for stage, share in shares.items()
         ),
         f"{plural(len(order), 'tag')}, the most frequent first (total variation over all {len(names)}). "
         "Click a tag to pick the neurons whose mass falls mostly on it.",
         pl.DataFrame(
-            {"tag": names, "corpus": corpus, **{f"mass {name}": share for name, share in shares.items()}}
+            {
+                "tag": names,
+                **({"corpus": first} if same_text else {f"corpus {name}": c for name, c in corpora.items()}),
+                **{f"mass {name}": share for name, share in shares.items()},
+            }
         ),
         below=round(18 + longest),
     )

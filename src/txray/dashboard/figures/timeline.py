@@ -15,6 +15,7 @@ from txray.dashboard.view import View
 from txray.plots import theme
 from txray.plots.frame import kind_noun
 from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.transfer.shown_distance import PLAIN
 
 _LONGEST = 110
 
@@ -51,9 +52,12 @@ def draw(view: View, desk: Desk) -> Drawing:
             " %",
         ),
         (
-            "moved",
+            "distance to previous",
             distances,
-            ["" if d is None else f"distance {d:.3f} to the stage before" for d in distances],
+            [
+                "" if d is None else f"{PLAIN.name} {d:.3f} to the stage before (of all wins, not tested)"
+                for d in distances
+            ],
             "",
         ),
     )
@@ -104,7 +108,7 @@ def draw(view: View, desk: Desk) -> Drawing:
         f"Neuron {look.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
         + (f", first in {visible(held[0])}" if held else ""),
         f"{noun.capitalize() if noun.islower() else noun}s that it prefers, its share of the layer's activation mass, "
-        "and how far its preferences moved since the stage before.",
+        "and the distance to the stage before, of all its wins: few wins make it large by chance.",
         pl.DataFrame(
             {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
             strict=False,

@@ -14,10 +14,11 @@ from txray.plots import theme
 from txray.plots.frame import say
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.text import count, fitted, markup
-from txray.plots.volcano import span
+from txray.plots.volcano import DISTANCE_AXIS, DISTANCE_SPAN, span
 from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
+from txray.transfer.shown_distance import CORRECTED
 
-BRUSH = ("signal", "z_score")
+BRUSH = ("hellinger_corrected", "z_score")
 """Columns along the axes."""
 
 _LABELS = 9
@@ -35,7 +36,7 @@ def draw(scene: Scene) -> Drawing:
     rows = scene.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
     drawn = sample(rows)
     figure = go.Figure()
-    spans = [span(drawn[name].to_numpy()) for name in BRUSH]
+    spans = [DISTANCE_SPAN, span(drawn[BRUSH[1]].to_numpy())]
     for sure, name, color, size in (
         (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
         (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
@@ -54,7 +55,8 @@ def draw(scene: Scene) -> Drawing:
             hovertext=stories(
                 scene,
                 mine,
-                pl.format("H² {}, q-value {}", pl.col(BRUSH[0]).round(3), pl.col("q_value").round(4)),
+                corrected_line(),
+                pl.format("q-value {}", pl.col("q_value").round(4)),
             ),
             hoverinfo="text",
             **fading(mine),
@@ -62,8 +64,8 @@ def draw(scene: Scene) -> Drawing:
     changed = drawn.filter(is_significant(fdr) & pl.col("picked"))
     if len(changed):
         figure.add_trace(_labels(scene, drawn, changed, spans))
-    figure.update_xaxes(range=spans[0], title_text="cross-validated H² (0: nothing changed)")
-    figure.update_yaxes(range=spans[1], title_text="deviations above chance")
+    figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
+    figure.update_yaxes(range=spans[1], title_text="z-score (against permutations)")
     for each, axis in zip(spans, ("x", "y"), strict=True):
         if each[0] < 0 < each[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
@@ -73,8 +75,18 @@ def draw(scene: Scene) -> Drawing:
     return Drawing(
         figure,
         _finding(scene),
-        "Further right: larger change. Higher: more certain. Labels: words that each neuron prefers after.",
+        "Further right: larger change. Higher: more certain. Labels: most distinctive words after.",
         rows.drop("picked", "place"),
+    )
+
+
+def corrected_line() -> pl.Expr:
+    """Return the hover line of the corrected distance and its interval."""
+    value, low, high = (pl.col(f"hellinger_corrected{end}").round(2) for end in ("", "_low", "_high"))
+    return (
+        pl.when(low.is_null())
+        .then(pl.format(f"{CORRECTED} {{}}", value))
+        .otherwise(pl.format(f"{CORRECTED} {{}}, 95% interval {{}} to {{}}", value, low, high))
     )
 
 

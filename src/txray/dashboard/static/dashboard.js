@@ -16,9 +16,9 @@ const COLUMNS = {
     { key: "length_before", heading: "Length before", about: `Features preferred in ${facts.before}`, show: (row) => count(row.length_before) },
     { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
-    { key: "hellinger", heading: "Hellinger distance", about: "0: same preferences, 1: nothing in common", show: (row) => fixed(row.hellinger) },
+    { key: "hellinger", heading: "Hellinger distance", about: "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", show: (row) => fixed(row.hellinger) },
+    { key: "hellinger_corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
     { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
-    { key: "signal", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed", show: (row) => fixed(row.signal) },
     { key: "q_value", heading: "q-value", about: "False discovery rate at which the neuron is significant", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (facts) => [

@@ -29,16 +29,16 @@ class Neurons {
       number("length_after", "Length after", `Features preferred in ${after}`, count),
       number("mass_before", "Mass before", `Sum of activations in ${before}`, quantity),
       number("mass_after", "Mass after", `Sum of activations in ${after}`, quantity),
-      number("hellinger", "Hellinger distance", "0: same preferences, 1: nothing in common", (h) => (h === null ? "–" : h.toFixed(3))),
+      number("hellinger", "Hellinger distance", "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", (h) => (h === null ? "–" : h.toFixed(3))),
       ...(pair.tests ? this.tested(pair.tests) : []),
     ];
   }
 
   /** Columns that only tested comparisons have. */
-  tested({ rank, z, squared, sure, q }) {
+  tested({ rank, corrected, low, high, z, sure, q }) {
     return [
+      { key: "corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", value: (n) => corrected[n], show: (n) => spanned(corrected[n], low[n], high[n]) },
       { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (z[n] === null ? "–" : z[n].toFixed(1)) },
-      { key: "squared", heading: "Change, H²", about: "Cross-validated: 0 where nothing changed", value: (n) => squared[n], show: (n) => (squared[n] === null ? "–" : squared[n].toFixed(3)) },
       { key: "q", heading: "q-value", about: "False discovery rate at which the neuron is significant", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
     ];
   }

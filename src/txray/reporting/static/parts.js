@@ -21,6 +21,12 @@ function quantity(number) {
   return number.toLocaleString("en-US", Math.abs(number) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
 }
 
+/** A number with its 95% interval, as far as they are known. */
+function spanned(number, low, high) {
+  if (number === null || number === undefined) return "–";
+  return low === null || high === null ? number.toFixed(2) : `${number.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+}
+
 /** A share in percent, never 0 % for what is more than nothing. */
 function percent(share) {
   const value = 100 * share;

@@ -63,7 +63,7 @@ class Records {
     if (!tests) return " Observed, not tested.";
     if (tests.q[neuron] === null) return " Too rarely active to be tested.";
     const verdict = `${tests.sure[neuron] ? "significant" : "not significant"} at ${tests.label}`;
-    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}).`;
+    return ` At equal numbers of activations ${tests.matched[neuron].toFixed(3)}, where nothing changed ${tests.chance[neuron].toFixed(3)}: ${verdict} (q = ${quantity(tests.q[neuron])}). Corrected Hellinger distance, with its 95% interval: ${spanned(tests.corrected[neuron], tests.low[neuron], tests.high[neuron])}.`;
   }
 
   /** Features that outdo how often they occur. */
