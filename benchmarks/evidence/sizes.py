@@ -87,11 +87,13 @@ class ChangedNeuron:
         )
 
 
-def stage(neurons: list[ChangedNeuron], side: str, wins: int, random: np.random.Generator) -> Preferences:
+def stage(
+    neurons: list[ChangedNeuron], side: str, wins: Sequence[int], random: np.random.Generator
+) -> Preferences:
     """Return the preferences of a layer of such neurons, each with about so many wins."""
     tally = Tally(len(neurons), FOLDS)
-    for index, neuron in enumerate(neurons):
-        fold, word, activation = neuron.sample(getattr(neuron, side), wins, random)
+    for index, (neuron, n) in enumerate(zip(neurons, wins, strict=True)):
+        fold, word, activation = neuron.sample(getattr(neuron, side), n, random)
         ids = tally.ids_of([f"w{number}" for number in word.tolist()])
         tally.count_occurrences(fold, ids)
         tally.update(fold, np.full(len(fold), index), ids, activation)
