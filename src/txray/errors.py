@@ -13,7 +13,7 @@
     └── OutputError             a result that could not be written
 
     TxrayWarning                a UserWarning: everything that txray warns of
-    ├── StageWarning            what to know of how a stage was collected
+    ├── StageWarning            something to know about how a stage was collected
     │   ├── DominanceWarning    a result that one neuron dominates
     │   ├── DuplicateWarning    text that repeats itself
     │   ├── PaddingWarning      a model said to ignore padding that does not
@@ -106,7 +106,7 @@ class TxrayWarning(UserWarning):
 
 
 class StageWarning(TxrayWarning):
-    """What to know of how a stage was collected; the manifest of the stage lists it."""
+    """Something to know about how a stage was collected; the manifest of the stage says so too."""
 
 
 class DominanceWarning(StageWarning):
@@ -117,20 +117,20 @@ class DuplicateWarning(StageWarning):
     """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
 
 
-class RepeatedCallWarning(StageWarning):
-    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+class PaddingWarning(StageWarning):
+    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class RandomPassWarning(StageWarning):
     """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
 
 
+class RepeatedCallWarning(StageWarning):
+    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+
+
 class PowerWarning(TxrayWarning):
     """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
-
-
-class PaddingWarning(StageWarning):
-    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class ExposedWarning(TxrayWarning):
