@@ -60,8 +60,7 @@ class Layer:
     def parse(cls, text: str) -> Layer:
         """Return the layer that a text such as `encoder.act:call=1` or `mlp.down_proj:input` means.
 
-        Raises:
-            UsageError: a call that is no whole number.
+        A text with anything else after a colon is the name of a layer as a whole.
         """
         name, *options = text.split(":")
         layer = cls(name)
