@@ -53,12 +53,12 @@ def identity_of(*values: object) -> str:
     try:
         return _Describer().digest(values).hex()
     except _UnidentifiedError as error:
-        return unidentified_as(str(error), token_hex(16))
+        return _unidentified_as(str(error), token_hex(16))
     except RecursionError:
-        return unidentified_as("objects nested too deeply", token_hex(16))
+        return _unidentified_as("objects nested too deeply", token_hex(16))
 
 
-def unidentified_as(what: str, digits: str) -> str:
+def _unidentified_as(what: str, digits: str) -> str:
     """Return a fingerprint that names what could not be told apart."""
     return f"{UNIDENTIFIED}{what} [{digits}]"
 
@@ -80,7 +80,7 @@ def derived(fingerprint: str, *steps: object) -> str:
     digits = sha256(repr((fingerprint, *steps)).encode("utf-8", "surrogatepass")).hexdigest()
     reasons = (unidentified(step) for step in (fingerprint, *steps) if isinstance(step, str))
     reason = next(filter(None, reasons), "")
-    return unidentified_as(reason, digits) if reason else digits
+    return _unidentified_as(reason, digits) if reason else digits
 
 
 def tensor_bytes(tensor: Any) -> bytes:

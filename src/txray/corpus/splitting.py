@@ -44,13 +44,13 @@ class TextSplitter:
     def __call__(self, text: str) -> Tokens:
         """Return the words and sentence starts of a text."""
         text = self._plain(text)
-        return split_at_spaces(text) if self._tokenizer is None else self._tokenizer(text)
+        return _split_at_spaces(text) if self._tokenizer is None else self._tokenizer(text)
 
     def _plain(self, text: str) -> str:
         return entities.unescape(_BREAK.sub("\n", text)) if self._html else text
 
 
-def split_at_spaces(text: str) -> Tokens:
+def _split_at_spaces(text: str) -> Tokens:
     """Return the words of a text that is split already; each line begins a sentence."""
     words: list[str] = []
     starts: list[int] = []
