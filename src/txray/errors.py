@@ -13,7 +13,7 @@
     └── OutputError             a result that could not be written
 
     TxrayWarning                a UserWarning: everything that txray warns of
-    ├── StageWarning            what to know of how a stage was collected
+    ├── StageWarning            something to know about how a stage was collected
     │   ├── DominanceWarning    a result that one neuron dominates
     │   ├── DuplicateWarning    text that repeats itself
     │   ├── PaddingWarning      a model said to ignore padding that does not
@@ -107,7 +107,7 @@ class TxrayWarning(UserWarning):
 
 
 class StageWarning(TxrayWarning):
-    """What to know of how a stage was collected; the manifest of the stage lists it."""
+    """Something to know about how a stage was collected; the manifest of the stage says so too."""
 
 
 class DominanceWarning(StageWarning):
@@ -118,12 +118,16 @@ class DuplicateWarning(StageWarning):
     """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
 
 
-class RepeatedCallWarning(StageWarning):
-    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+class PaddingWarning(StageWarning):
+    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class RandomPassWarning(StageWarning):
     """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
+
+
+class RepeatedCallWarning(StageWarning):
+    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
 
 
 class PowerWarning(TxrayWarning):
@@ -132,10 +136,6 @@ class PowerWarning(TxrayWarning):
 
 class ChanceWarning(TxrayWarning):
     """A model that is not better than chance, so that changes of its metrics mean nothing; the text names both."""
-
-
-class PaddingWarning(StageWarning):
-    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
 
 
 class ExposedWarning(TxrayWarning):

@@ -53,12 +53,12 @@ def identity_of(*values: object) -> str:
     try:
         return _Describer().digest(values).hex()
     except _UnidentifiedError as error:
-        return unidentified_as(str(error), token_hex(16))
+        return _unidentified_as(str(error), token_hex(16))
     except RecursionError:
-        return unidentified_as("objects nested too deeply", token_hex(16))
+        return _unidentified_as("objects nested too deeply", token_hex(16))
 
 
-def unidentified_as(what: str, digits: str) -> str:
+def _unidentified_as(what: str, digits: str) -> str:
     """Return a fingerprint that names what could not be told apart."""
     return f"{UNIDENTIFIED}{what} [{digits}]"
 
@@ -78,9 +78,9 @@ def derived(fingerprint: str, *steps: object) -> str:
     It is unidentified where the thing, or one of the steps, is.
     """
     digits = sha256(repr((fingerprint, *steps)).encode("utf-8", "surrogatepass")).hexdigest()
-    reasons = (unidentified(each) for each in (fingerprint, *steps) if isinstance(each, str))
+    reasons = (unidentified(step) for step in (fingerprint, *steps) if isinstance(step, str))
     reason = next(filter(None, reasons), "")
-    return unidentified_as(reason, digits) if reason else digits
+    return _unidentified_as(reason, digits) if reason else digits
 
 
 def tensor_bytes(tensor: Any) -> bytes:
@@ -152,7 +152,7 @@ class _Describer:
             yield from self._wrapped(value)
 
     def _wrapped(self, value: Any) -> Iterator[str | bytes]:
-        """Whatever calls something else, or is an object."""
+        """Describe what calls something else, and other objects."""
         if isinstance(value, types.MethodType):
             yield from ("method", self.digest(value.__func__), self.digest(value.__self__))
         elif isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
@@ -211,18 +211,18 @@ class _Describer:
         yield self.digest(value)
 
     def _import(self, name: str, level: int, names: dict[str, Any]) -> Iterator[str | bytes]:
-        """A module that is imported within a function."""
+        """Describe a module that is imported within a function."""
         try:
             full = importlib.util.resolve_name("." * level + name, str(names.get("__package__") or ""))
             module = sys.modules.get(full)
-            found = None if module is not None else importlib.util.find_spec(full)
+            spec = None if module is not None else importlib.util.find_spec(full)
         except (ImportError, ValueError, AttributeError):
             yield from ("no module", name)
             return
         if module is not None:
             yield self.digest(module)
         else:
-            yield from ("module", full, _file_hash(found.origin if found else None))
+            yield from ("module", full, _file_hash(spec.origin if spec else None))
 
     def _code(self, code: types.CodeType) -> Iterator[str | bytes]:
         yield from ("code", sys.implementation.cache_tag or "", code.co_code)
@@ -246,7 +246,7 @@ class _Describer:
         yield from _library(module.__name__) or (_file_hash(getattr(module, "__file__", None)),)
 
     def _object(self, value: Any) -> Iterator[str | bytes]:
-        """An object, by what Python would copy of it."""
+        """Describe an object by what Python would copy of it."""
         kind = type(value)
         try:
             reduce = copyreg.dispatch_table.get(kind)
@@ -260,7 +260,7 @@ class _Describer:
         make, arguments, *more = reduced
         state, items, pairs = (*more, None, None, None)[:3]
         yield from map(self.digest, (make, arguments, state))
-        yield from (self.digest(None if each is None else list(each)) for each in (items, pairs))
+        yield from (self.digest(None if entries is None else list(entries)) for entries in (items, pairs))
 
 
 def _hash(*parts: str | bytes) -> bytes:
@@ -290,7 +290,7 @@ def _content(cell: types.CellType) -> tuple[object, ...]:
 
 
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A function's code, and that of all functions within it."""
+    """Yield a function's code, and that of all functions within it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -298,7 +298,7 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _global_names(code: types.CodeType) -> list[tuple[str, ...]]:
-    """Each global name that is read, with the attributes that are read of it: `("numpy", "linalg", "norm")`."""
+    """Return the global names that are read, with the attributes read of them: `("numpy", "linalg", "norm")`."""
     names: dict[tuple[str, ...], None] = {}
     for part in _nested(code):
         chain: tuple[str, ...] = ()
@@ -316,7 +316,7 @@ def _global_names(code: types.CodeType) -> list[tuple[str, ...]]:
 
 
 def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
-    """Name and level of each import within a function."""
+    """Yield the name and the level of every import within a function."""
     for part in _nested(code):
         loaded: list[Any] = []
         for step in dis.get_instructions(part):
@@ -326,9 +326,9 @@ def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
 
 
 def _library(module: str | None) -> tuple[str, ...] | None:
-    """Name and version of the installed package, or of Python, that a module is of; None for one of the user's own."""
-    found = _version(str(module or "builtins").partition(".")[0])
-    return None if found is None else ("library", str(module), found)
+    """Return name and version of the package, or of Python, that a module is of; None for one of the user's own."""
+    installed = _version(str(module or "builtins").partition(".")[0])
+    return None if installed is None else ("library", str(module), installed)
 
 
 @functools.cache

@@ -28,7 +28,7 @@ def guard_command() -> None:
     given = os.environ.get(_VARIABLE, "").split(os.pathsep)
     if len(given) > 1 and "" in given and not any(map(_is_working_folder, filter(None, given))):
         # Python takes an empty entry for the working folder.
-        first = next((place for place, folder in enumerate(sys.path) if _is_working_folder(folder)), None)
+        first = next((index for index, folder in enumerate(sys.path) if _is_working_folder(folder)), None)
         if first is not None:
             del sys.path[first]
     if not any(map(_is_root, sys.path)):
@@ -51,12 +51,12 @@ def safe_environment() -> dict[str, str]:
 
 
 def imports_from(folder: str) -> bool:
-    """Whether this process imports from a folder."""
+    """Return whether this process imports from a folder."""
     return any(_same(folder, entry or os.curdir) for entry in sys.path)
 
 
 def _is_module() -> bool:
-    """Whether `python -m` runs txray or a module of it; its name is not in `sys.argv` yet while it is searched for."""
+    """Return whether `python -m` runs txray; while the module is searched for, its name is not in `sys.argv` yet."""
     if sys.argv[:1] != ["-m"] or len(sys.orig_argv) < len(sys.argv):
         return False
     name = sys.orig_argv[-len(sys.argv)].removeprefix("-m")

@@ -1,4 +1,4 @@
-"""Which module called which in a forward pass: what tells the calls of a shared module apart."""
+"""Which module called which in a forward pass, so that the calls of a shared module can be told apart."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from txray.capture.hooks import Of, first_tensor, modules_by_name, tensor_versio
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor that a module took or gave, as it was then.
+    """A tensor that a module took or gave.
 
     Attributes:
-        then: a copy.
+        then: a copy of it as it was.
         tensor: the tensor itself, which the model may have changed since.
-        version: of the tensor then.
+        version: of the tensor when it was copied, see `tensor_version`.
     """
 
     then: Tensor
@@ -37,7 +37,7 @@ class Value:
 
     @property
     def changed(self) -> bool:
-        """Whether the model has changed the tensor in place since."""
+        """Return whether the model has changed the tensor in place since."""
         return tensor_version(self.tensor) != self.version
 
 
@@ -60,7 +60,7 @@ class Call:
 
     @property
     def recursive(self) -> bool:
-        """Whether the module ran while it was running already."""
+        """Return whether the module ran while it was running already."""
         caller = self.caller
         while caller is not None and caller.module is not self.module:
             caller = caller.caller
@@ -95,7 +95,7 @@ class Trace:
 
     @property
     def ran(self) -> list[str]:
-        """Names of the modules that ran."""
+        """Return the names of the modules that ran."""
         return [name for name, module in self._modules.items() if module in self._calls]
 
     def aliases(self, name: str) -> list[str]:
@@ -112,6 +112,7 @@ class Trace:
 
     def distinct(self, names: Collection[str]) -> list[str]:
         """Return the names without those that mean the same calls of the same module as another one."""
+        # A name under which a module is never called stands for all of its calls, which another name has already.
         called = [name for name in names if self._own_calls(name) or not self.all_calls(name)]
         modules = {self._modules[name] for name in called}
         seen: set[tuple[int, ...]] = set()

@@ -13,11 +13,12 @@ from txray.capture.request import Engine, Request
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
-from txray.errors import DominanceWarning, UsageError
+from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
+from txray.preferences.dominance import wins_of
 from txray.preferences.folds import DEFAULT_FOLDS
-from txray.preferences.stage_warnings import reading_warnings
+from txray.preferences.stage_warnings import stage_warnings
 
 
 def collect(
@@ -88,7 +89,8 @@ def collect(
     Warns:
         DominanceWarning: one neuron wins more than half of all words.
         DuplicateWarning: more than 1% of the words are in documents that repeat the words of another.
-        RepeatedCallWarning: a layer runs several times in a forward pass, and nobody said which call counts.
+        PaddingWarning: the model's `reads_padding` is True, and padding changes a layer.
+        RepeatedCallWarning: a layer runs several times in a forward pass, and no call was named.
         RandomPassWarning: a layer gives different activations for the same input.
 
     Source:
@@ -116,8 +118,7 @@ def collect(
     )
     stage = (engine or SinglePass()).collect(request)
     manifest = stage.manifest
-    of_reading = reading_warnings(manifest["layers"], manifest["corpus"], manifest["words"])
-    category = {str(warning): type(warning) for warning in of_reading}
-    for line in manifest["warnings"]:
-        warnings.warn(line, category.get(line, DominanceWarning), stacklevel=2)
+    wins = wins_of(stage.collected, manifest["layers"])
+    for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):
+        warnings.warn(warning, stacklevel=2)
     return stage

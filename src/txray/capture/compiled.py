@@ -1,4 +1,4 @@
-"""Compiled code is left while a model is observed: it does not know of hooks that came after it was made."""
+"""Run models without compiled code while they are observed: it ignores hooks that are registered after compilation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Mod
         root: the model itself.
 
     Raises:
-        CaptureError: nothing can look into it.
+        CaptureError: it is TorchScript, whose activations cannot be seen.
     """
     parts = name.split(".")
     around = [

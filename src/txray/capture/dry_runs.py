@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from txray.capture.calls import Call, Trace, tracing
-from txray.capture.hooks import Of, device_of, evaluating
+from txray.capture.hooks import Of, evaluating
 from txray.capture.layout import DryRun
 from txray.capture.reading import Reader
 from txray.errors import CaptureError, UsageError, in_one_line
+from txray.models.base_model import input_device
 
 _FIRST, _SECOND = (2, 11), (3, 17)
-"""Documents and steps of the dry runs: two sizes that no axis can take for one another."""
+"""Documents and steps of the dry runs: four different numbers, so that each axis of an output is recognized."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,6 @@ def _dry_run(reader: Reader, watched: Collection[str], documents: int, steps: in
                 raise
             raise UsageError(
                 f"autocast={reader.settings['autocast']!r}: the model does not run in it on "
-                f"{device_of(reader.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
+                f"{input_device(reader.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
             ) from error
     return steps, trace

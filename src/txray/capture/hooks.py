@@ -61,8 +61,8 @@ class Captured:
             return
         tensor = first_tensor(value)
         if tensor is not None:
-            kept = tensor.detach().clone() if tap.copied else tensor.detach()
-            self._tensors[tap.label] = kept, tensor_version(kept)
+            tensor = tensor.detach().clone() if tap.copied else tensor.detach()
+            self._tensors[tap.label] = tensor, tensor_version(tensor)
         elif self._strict:
             what = "returns" if tap.of == "output" else "is given"
             raise CaptureError(f"layer {tap.label!r}: {what} {type(value).__name__}, which holds no tensor")
@@ -71,7 +71,7 @@ class Captured:
         """Return the tensor of the forward pass since the last `take`, as it was then.
 
         Raises:
-            CaptureError: the layer did not run, ran more or less often than foretold, or the model changed the tensor
+            CaptureError: the layer did not run, or not as often as in the dry run, or the model changed the tensor
                 afterwards.
         """
         tap, calls = self._taps[label], self._calls[label]
@@ -79,7 +79,7 @@ class Captured:
         if calls and tap.calls not in (None, calls):
             raise CaptureError(
                 f"layer {label!r}: its module ran {calls} times in this forward pass and {tap.calls} times in the dry "
-                "run, so nobody can tell its calls apart; choose a layer that runs equally often for every text"
+                "run, so its calls cannot be told apart; choose a layer that runs equally often for every text"
             )
         if label not in self._tensors:
             raise CaptureError(f"layer {label!r}: did not run in the forward pass, so it has no activations")
@@ -161,8 +161,8 @@ def capturing(model: nn.Module, layers: Sequence[str | Tap], *, strict: bool = T
         CaptureError: the layer is TorchScript; within the block: a layer returned no tensor.
     """
     modules = modules_by_name(model)
-    taps = [each for each in layers if isinstance(each, Tap)]
-    names = matching_layers(model, [each for each in layers if isinstance(each, str)])
+    taps = [layer for layer in layers if isinstance(layer, Tap)]
+    names = matching_layers(model, [layer for layer in layers if isinstance(layer, str)])
     taps += [Tap(name, name) for name in names]
     for tap in taps:
         require_observable(modules, tap.layer, model)
@@ -269,15 +269,10 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
         with (
             without_compiled_code(),
             torch.no_grad(),
-            torch.autocast(device_of(model).type, autocast, enabled=autocast is not None),
+            torch.autocast(input_device(model).type, autocast, enabled=autocast is not None),
         ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in former.items():
             module.training = training
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Return where a module takes its inputs; the CPU where it has no parameters."""
-    return input_device(module)

@@ -60,8 +60,7 @@ class Layer:
     def parse(cls, text: str) -> Layer:
         """Return the layer that a text such as `encoder.act:call=1` or `mlp.down_proj:input` means.
 
-        Raises:
-            UsageError: a call that is no whole number.
+        A text with anything else after a colon is the name of a layer as a whole.
         """
         name, *options = text.split(":")
         layer = cls(name)
@@ -77,13 +76,13 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """What the layer is called in a stage: its name, and what tells it apart from the whole module."""
+        """Return what the layer is called in a stage: its name, and its options, such as `act:call=1`."""
         options = [_INPUT] * self.input + [f"{_CALL}{self.call}"] * (self.call is not None)
         return ":".join((self.name, *options))
 
     @property
     def of(self) -> Of:
-        """Which tensor of a call counts."""
+        """Return which tensor of a call counts."""
         return "input" if self.input else "output"
 
 
@@ -163,7 +162,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
             TorchScript.
     """
     modules = modules_by_name(reader.module)
-    asked = [_asked(each, modules) for each in layers]
+    asked = [_asked(layer, modules) for layer in layers]
     names = {layer: matching_layers(reader.module, [layer.name]) for layer in asked}
     for name in dict.fromkeys(name for matched in names.values() for name in matched):
         require_observable(modules, name, reader.module)
@@ -185,7 +184,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
 
 
 def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
-    """Warn of calls that nobody chose, and of random forward passes, where no stage does."""
+    """Warn of calls that were not chosen and of random forward passes, where no stage is made that would."""
     for warning in layer_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
         warnings.warn(warning, stacklevel=stacklevel)
 

@@ -21,6 +21,7 @@ _ORDERS = {
 }
 
 _MOST_AXES = 8
+"""Of an output; the ways to drop axes of size 1 grow with the number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,11 @@ class Layout:
 
     @property
     def neuron_axis(self) -> int:
-        """Which axis of the output its neurons are; -1 for the last."""
-        if self.axes == "flat":
-            kept, at = 2, 1
-        else:
-            kept, at = 3, _ORDERS[self.axes][2]
-        axes = [axis for axis in range(kept + len(self.dropped)) if axis not in self.dropped]
-        return -1 if axes[at] == kept + len(self.dropped) - 1 else axes[at]
+        """Return which axis of the output holds its neurons; -1 for the last."""
+        n_axes, index = (2, 1) if self.axes == "flat" else (3, _ORDERS[self.axes][2])
+        last = n_axes + len(self.dropped) - 1
+        axis = [axis for axis in range(last + 1) if axis not in self.dropped][index]
+        return -1 if axis == last else axis
 
     def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
         """The output as (documents, time, neurons), without a copy where possible.
@@ -132,13 +131,13 @@ def layout_of(
     )
 
 
-def _droppable(first: DryRun, second: DryRun, kept: int) -> Iterator[tuple[int, ...]]:
-    """Yield the axes of size 1, so many that `kept` are left: in every way, the last ones first."""
+def _droppable(first: DryRun, second: DryRun, remaining: int) -> Iterator[tuple[int, ...]]:
+    """Yield every choice of axes of size 1 that leaves `remaining` axes, those with the last axes first."""
     axes = len(first.shape)
-    if axes != len(second.shape) or not kept <= axes <= _MOST_AXES:
+    if axes != len(second.shape) or not remaining <= axes <= _MOST_AXES:
         return
     ones = [axis for axis in range(axes) if first.shape[axis] == second.shape[axis] == 1]
-    for chosen in combinations(reversed(ones), axes - kept):
+    for chosen in combinations(reversed(ones), axes - remaining):
         yield tuple(sorted(chosen))
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from txray.capture.batching import batches
 from txray.capture.checkpoint import Pass
 from txray.capture.encoding import Encoded
-from txray.capture.hooks import capturing, device_of, evaluating
+from txray.capture.hooks import capturing, evaluating
 from txray.capture.prefetch import prefetched
 from txray.capture.reading import Reader, Window
 from txray.capture.site import Site
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
+from txray.models.base_model import input_device
 from txray.models.vocabulary import UNKNOWN
 from txray.preferences.documents import DocumentTally
 from txray.progress import progress
@@ -116,7 +117,7 @@ def run(
         done = checkpoints.restore(consumers)
         made = batches(intake.inputs(), batch_positions, padded=reader.padded)
         # Beside a model on the processor, another thread would only take its turns from it.
-        if device_of(reader.module).type != "cpu":
+        if input_device(reader.module).type != "cpu":
             made = prefetched(made)
         for number, batch in enumerate(made, 1):
             if number > done:

@@ -1,4 +1,4 @@
-"""Whether padding changes what a model computes: tried out, once, before inputs of different length share a batch."""
+"""Try out whether padding changes what a model computes, before inputs of different length share a batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from txray.capture.dry_run import padded_input, shortest_input, text_ids
-from txray.capture.hooks import capturing, device_of, evaluating
+from txray.capture.dry_run_inputs import padded_input, shortest_input, text_ids
+from txray.capture.hooks import capturing, evaluating
 from txray.capture.reading import Reader, TextModelReader
 from txray.capture.site import Site
 from txray.errors import CaptureError, PaddingWarning
+from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-8}
@@ -31,8 +32,8 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 def settle_padding(reader: Reader, sites: Sequence[Site]) -> None:
     """Let a reader read inputs of equal length only where padding changes the layers that are read.
 
-    The same inputs are read alone, and beside a longer one. They depend on the model alone, so that all who read a part
-    of a corpus with it agree.
+    The same inputs are read alone and beside a longer one. They depend on the model alone, so that all processes that
+    read a part of a corpus with it agree.
 
     Args:
         reader: whose `padded` and `settings` say afterwards how it reads.
@@ -103,11 +104,11 @@ def _rows(site: Site, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Se
 
 
 def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | None = None) -> str | None:
-    """Return the first layer that padding changes; None where it changes none, or nothing can be said."""
+    """Return the first layer that padding changes; None where it changes none, or where it cannot be tried out."""
     lengths = _lengths(model)
     if len(lengths) < 2:
         return None
-    text, device = text_ids(model), device_of(model.module)
+    text, device = text_ids(model), input_device(model.module)
     ids, mask = padded_input(model, text, lengths, device)
     twice, whole = padded_input(model, text, [lengths[0]] * 2, device)
     try:
@@ -128,7 +129,7 @@ def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | No
         )
         control = _difference(beside[layer][0], alone[0][layer][0])
         differences = [_difference(row, one[layer][0]) for row, one in zip(rows, alone, strict=True)]
-        # Not above, which no comparison with a number that is none is either.
+        # Not `any(difference > ...)`: comparisons with NaN are False, and NaN must count as a change.
         if not all(difference <= rounding + _CONTROL * control for difference in differences):
             return f"layer {layer!r}" if layer != "logits" else "its logits"
     return None
@@ -153,7 +154,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
     if not one.numel():
         return 0.0
     size = other.square().mean(dim=1).sqrt()
-    # A position where a layer is silent is held against the others.
+    # Where a layer is silent, the difference is measured by its size at the other positions.
     size = torch.maximum(size, 1e-2 * other.square().mean().sqrt())
     apart = (one - other).square().mean(dim=1).sqrt()
     return float(torch.where(apart > 0, apart / size, 0).max())

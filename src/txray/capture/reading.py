@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from txray.capture.dry_run import padded_input, sample_words, shortest_input, text_ids
+from txray.capture.dry_run_inputs import padded_input, sample_words, shortest_input, text_ids
 from txray.capture.encoding import Encoded, Indices, Text, inputs
-from txray.capture.hooks import device_of, layer_pattern
+from txray.capture.hooks import layer_pattern
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
-from txray.models.base_model import unwrapped
+from txray.models.base_model import input_device, unwrapped
 from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
@@ -156,7 +156,7 @@ class RecurrentReader:
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model over a batch, window by window."""
         lengths = np.array([len(encoded.ids) for encoded in batch])
-        ids = _padded(batch, 0, device_of(self._model))
+        ids = _padded(batch, 0, input_device(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _WINDOW
         state = None
         for start in range(0, ids.shape[1], steps):
@@ -167,7 +167,7 @@ class RecurrentReader:
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the recurrent layer over `<unk>`."""
-        ids = torch.zeros((documents, steps), dtype=torch.int64, device=device_of(self._model))
+        ids = torch.zeros((documents, steps), dtype=torch.int64, device=input_device(self._model))
         self._model.hidden_states(ids)
         return steps
 
@@ -232,7 +232,7 @@ class TextModelReader:
     @property
     def fingerprint(self) -> str:
         """Return a fingerprint of all that the text model says of reading, and of the code that the module runs."""
-        said = {each.name: getattr(self.model, each.name) for each in fields(self.model)}
+        said = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
         for name in ("module", "name", "task", "classes"):
             del said[name]
         return derived(computation_fingerprint(self.module), identity_of(said))
@@ -243,7 +243,7 @@ class TextModelReader:
 
     def windows(self, batch: list[Encoded]) -> Iterator[Window]:
         """Run the model once over the whole batch."""
-        ids = _padded(batch, self.model.padding, device_of(self.module), self.model.shortest)
+        ids = _padded(batch, self.model.padding, input_device(self.module), self.model.shortest)
         lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
         names = list(dict.fromkeys(encoded.text.document.id for encoded in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
@@ -264,7 +264,7 @@ class TextModelReader:
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over words of the text between special positions."""
         steps = max(min(steps, self.model.limit or steps), shortest_input(self.model))
-        ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, device_of(self.module))
+        ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, input_device(self.module))
         self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
         return steps
 

@@ -122,10 +122,10 @@ class Site:
 
     @cached_property
     def constant(self) -> NDArray[np.bool_]:
-        """(n_neurons,) which neurons hardly move, measured by the layer, so that they have no standard score.
+        """Return (n_neurons,) True for neurons that hardly move compared with the layer: they have no standard score.
 
-        None of them where the selection does not standardize. The measure is what a tenth of the neurons that move at
-        all exceed: neither dead neurons nor a few far stronger ones change it much.
+        All False where the selection does not standardize. The deviation of the layer is the one that a tenth of the
+        neurons that move at all exceed: neither dead neurons nor a few far stronger ones change it much.
         """
         if self.scale is None:
             return np.zeros(self.layout.neurons, np.bool_)

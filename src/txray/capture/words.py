@@ -46,10 +46,8 @@ class Words:
     def of(cls, batch: list[Encoded], window: Window, kept: NDArray[np.bool_], folds: int) -> Words:
         """The words of a window that are kept."""
         row, word = window.row[kept], window.word[kept]
-        key, fold_key = (
-            np.array([getattr(encoded.text, name) for encoded in batch], dtype=np.int64)[row]
-            for name in ("key", "fold_key")
-        )
+        key = np.array([encoded.text.key for encoded in batch], dtype=np.int64)[row]
+        fold_key = np.array([encoded.text.fold_key for encoded in batch], dtype=np.int64)[row]
         return cls(batch, row, word, key, fold_key % folds, kept, window)
 
     def __len__(self) -> int:

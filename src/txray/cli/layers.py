@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 _MOST_ALIASES = 2
+"""Other names of a layer that are shown; further ones are counted."""
 
 
 def layers(

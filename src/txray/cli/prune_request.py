@@ -245,14 +245,14 @@ def run(
         folder=_runs(out),
     )
     for split, told in found.summary["texts"].items():
-        left = (
-            f" in {told['groups']:,} group{'s' * (told['groups'] > 1)}"
-            if told["groups"] < told["documents"]
-            else ""
-        )
-        left += f", {told['cut']:,} cut" if told["cut"] else ""
-        left += f", {told['skipped']:,} skipped: nothing to read" if told["skipped"] else ""
-        typer.echo(f"{split}: {told['documents']:,} documents{left}")
+        line = f"{split}: {told['documents']:,} documents"
+        if told["groups"] < told["documents"]:
+            line += f" in {told['groups']:,} group{'s' * (told['groups'] > 1)}"
+        if told["cut"]:
+            line += f", {told['cut']:,} cut"
+        if told["skipped"]:
+            line += f", {told['skipped']:,} skipped: nothing to read"
+        typer.echo(line)
     print_effects(
         found.effects,
         [

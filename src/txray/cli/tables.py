@@ -69,20 +69,18 @@ def print_timeline(found: Timeline) -> None:
     )
     # Each from the stage of the row above.
     steps = found.changes.filter(found.changes["reference"] == "previous").rename({"after": "stage"})
-    rates = {step.fdr for of_layer in found.steps.values() for step in of_layer}
     columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger_corrected"]
-    if rates != {None}:
+    if found.fdr is not None:
         columns += ["tested", "changed", "confident_avoided", "confident_gained"]
     corrected = pl.Series([corrected_words(row) for row in steps.iter_rows(named=True)], dtype=pl.String)
     changes = steps.with_columns(hellinger_corrected=corrected).select(columns)
     for table in (stages, changes):
         print_table(table if len(found.steps) > 1 else table.drop("layer"))
-    for fdr in rates:
-        typer.echo(
-            "states and changes: observed, not tested"
-            if fdr is None
-            else f"shared, avoided, gained: observed; changed, confident: {significant_label(fdr)}"
-        )
+    typer.echo(
+        "states and changes: observed, not tested"
+        if found.fdr is None
+        else f"shared, avoided, gained: observed; changed, confident: {significant_label(found.fdr)}"
+    )
     for name in found.steps:
         for score in found.scores:
             given = found.correlation(score, name)

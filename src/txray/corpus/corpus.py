@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txray.corpus.document import Document
+from txray.corpus.grouped import GroupFunction, grouped
 from txray.corpus.kinds import KINDS
 from txray.errors import CorpusError, UsageError
 from txray.identity import derived, identity_of, unidentified
@@ -211,7 +212,7 @@ class Corpus:
             fingerprint=lambda: derived(self.fingerprint, "followed by", other.fingerprint),
         )
 
-    def group_by(self, function: Callable[[Document], str | int | None]) -> Corpus:
+    def group_by(self, function: GroupFunction) -> Corpus:
         """Return the same documents, each with the group that a function gives it; documents of one group share a fold.
 
         Args:
@@ -224,16 +225,14 @@ class Corpus:
         Example:
             >>> corpus.group_by(lambda document: document.labels["book"])  # doctest: +SKIP
         """
-        from txray.corpus.grouped import grouped
-
         if not callable(function):
             raise UsageError(f"corpus {self.name!r}: group_by({function!r}); give a function of one document")
 
         identity = identity_of(function)
 
         def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
-            made = self._drafts or _all_made(self._documents)
-            return (partial(grouped, make, function) for make in made(skipped))
+            unmade = self._drafts or _all_made(self._documents)
+            return (partial(grouped, make, function) for make in unmade(skipped))
 
         corpus = Corpus.of_drafts(
             self.name,

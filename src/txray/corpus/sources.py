@@ -206,7 +206,7 @@ _SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 def is_system_file(inside: PurePath) -> bool:
-    """Whether a file, or a folder on the way to it, is hidden or belongs to an operating system, as `._a.txt` does.
+    """Return whether a file, or a folder on the way to it, is hidden or the operating system's, such as `._a.txt`.
 
     Args:
         inside: its path inside the folder or archive that is read.
@@ -218,7 +218,7 @@ def is_system_file(inside: PurePath) -> bool:
 def listed(folder: Path, pattern: str) -> list[Path]:
     """Return the files of a folder that match, sorted by their path inside it.
 
-    Upper and lower case in names are the same; system files are left out.
+    The case of names does not matter; system files are left out.
     """
     above, _, name = pattern.rpartition("/")
     files = _files(folder, f"{above}/*" if above else "*")
@@ -244,7 +244,7 @@ def left_out(folder: Path, pattern: str, files: Collection[Path]) -> Counter[str
 
 
 def _files(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
-    """Path inside the folder and path of each file that matches, sorted."""
+    """Return the path inside the folder and the path of every file that matches, sorted."""
     with reading(str(folder), CorpusError):
         files = [(path.relative_to(folder), path) for path in folder.glob(pattern) if path.is_file()]
     return sorted(files, key=lambda pair: pair[0].as_posix())

@@ -1,4 +1,4 @@
-"""Running text as words: what every reader of text offers to do with it."""
+"""Split running text into words: the options that every reader of text has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TextSplitter:
     """
 
     def __init__(self, *, tokenized: bool = False, html: bool = False) -> None:
-        """Start with no text.
+        """Choose the rules.
 
         Args:
             tokenized: texts are words already, separated by white space, and are split there only; a line end is a
@@ -38,24 +38,24 @@ class TextSplitter:
         self.rules = f"{rules}, html" if html else rules
 
     def has_words(self, text: str) -> bool:
-        """Whether a text has any words, without finding them."""
+        """Return whether a text has any words, without splitting it."""
         return has_words(self._plain(text), spaces_only=self._tokenizer is None)
 
     def __call__(self, text: str) -> Tokens:
         """Return the words and sentence starts of a text."""
         text = self._plain(text)
-        return split_at_spaces(text) if self._tokenizer is None else self._tokenizer(text)
+        return _split_at_spaces(text) if self._tokenizer is None else self._tokenizer(text)
 
     def _plain(self, text: str) -> str:
         return entities.unescape(_BREAK.sub("\n", text)) if self._html else text
 
 
-def split_at_spaces(text: str) -> Tokens:
+def _split_at_spaces(text: str) -> Tokens:
     """Return the words of a text that is split already; each line begins a sentence."""
     words: list[str] = []
     starts: list[int] = []
     for line in text.split("\n"):
-        if found := line.split():
-            starts.extend(len(words) + start for start in sentence_starts(found))
-            words.extend(found)
+        if of_line := line.split():
+            starts.extend(len(words) + start for start in sentence_starts(of_line))
+            words.extend(of_line)
     return Tokens(tuple(words), tuple(starts))

@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import torch
 
-from txray.capture.hooks import device_of
 from txray.capture.request import Request
 from txray.capture.scales import FoundScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.extras import require
+from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 from txray.safe_path import imports_from, safe_environment
 
@@ -249,7 +249,7 @@ def _type_name(model: object) -> str:
 @contextmanager
 def _on_processor(model: Any) -> Iterator[None]:
     """Send the weights from the processor's memory: the process that sends need not have what the workers have."""
-    device = device_of(model.module if isinstance(model, TextModel) else model)
+    device = input_device(model.module if isinstance(model, TextModel) else model)
     if device.type == "cpu":
         yield
         return

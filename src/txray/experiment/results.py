@@ -66,7 +66,7 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
 
 
 def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) -> str:
-    """`results.md`: our figures beside the paper's, what is significant, pruning, settings, and curves."""
+    """Return `results.md`: our figures beside the paper's, what is significant, pruning, settings, and curves."""
     settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
     curves = "\n\n".join(
         f"### {title}\n\n{_frame(run.curves)}"

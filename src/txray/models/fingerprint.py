@@ -1,4 +1,4 @@
-"""Fingerprint of a model: everything it has learned, and how it is built."""
+"""Fingerprints of a model: of everything it has learned and how it is built, and of the code that it runs."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def computation_fingerprint(model: nn.Module) -> str:
 
 
 def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of the state of a model, wherever its numbers are: here, on disk, or in parts.
+    """Return a tensor of the state of a model, wherever its numbers are: in memory, on disk, or in parts.
 
     Raises:
-        UsageError: several processes hold parts of it, or nobody does.
+        UsageError: its numbers are spread over several processes, or nowhere.
     """
     mesh = getattr(value, "device_mesh", None)  # of a DTensor, as FSDP2 makes them
     if mesh is not None:
@@ -75,8 +75,8 @@ def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
             f"model of type {type(model).__name__}: weight {key} is on the device 'meta', without numbers; load the "
             "model's weights"
         )
-    kept_elsewhere: torch.Tensor = weights[name]
-    return kept_elsewhere
+    offloaded: torch.Tensor = weights[name]
+    return offloaded
 
 
 def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[object]:
@@ -90,7 +90,7 @@ def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[obj
 
 
 def _attributes(module: nn.Module) -> dict[str, object]:
-    """What a module holds by names of its own, beside modules and tensors."""
+    """Return the attributes of a module beside its submodules and tensors, by name."""
     return {
         name: value
         for name, value in sorted(vars(module).items())
@@ -99,7 +99,7 @@ def _attributes(module: nn.Module) -> dict[str, object]:
 
 
 def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -> Iterator[str]:
-    """What each module is, and how it was made: what it computes beside its weights."""
+    """Yield the class of every module and how it was built: what it computes beside its weights."""
     module = unwrapped(module)
     configuration = _configuration(module)
     configured = configured or configuration is not None
@@ -120,7 +120,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _configuration(module: nn.Module) -> str | None:
-    """The configuration of a module that has one."""
+    """Return the configuration of a module as text; None if it has none."""
     config: Any = getattr(module, "config", None)
     # Asked first, because configurations of transformers are dataclasses as well.
     if hasattr(config, "to_dict"):

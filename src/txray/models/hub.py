@@ -126,7 +126,7 @@ def _drawn(module: Any, missing: Iterable[str]) -> list[str]:
 
 
 def _is_computed(module: Any, key: str) -> bool:
-    """Whether a weight is computed: the same numbers under any seed, and more than one of them."""
+    """Return whether a weight is computed: the same numbers under any seed, and not all equal."""
     owner, _, name = key.rpartition(".")
     try:
         weight, drawn = getattr(module.get_submodule(owner), name), copy.deepcopy(module.get_submodule(owner))
@@ -134,7 +134,7 @@ def _is_computed(module: Any, key: str) -> bool:
         return False
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
-        # A trace of other numbers, so that a weight that nobody sets does not look computed.
+        # Other numbers first, so that a weight that initialization does not set does not look computed.
         getattr(drawn, name).copy_(torch.rand_like(weight))
         for part in drawn.modules():
             part._is_hf_initialized = False
@@ -178,9 +178,8 @@ def _reading(name: str | Path) -> Iterator[None]:
     except TxrayError:
         raise
     except Exception as error:  # a damaged folder fails in every way that there is
-        text = in_one_line(error, 300)
         raise SnapshotError(
-            f"{name}: no Hugging Face model can be read there: {text or type(error).__name__}; give a folder with "
+            f"{name}: no Hugging Face model can be read there: {in_one_line(error, 300)}; give a folder with "
             f"{CONFIG}, model.safetensors and tokenizer.json, or a name on the hub"
         ) from error
 

@@ -16,7 +16,7 @@ from txray.models.text_model import Pieces
 
 _ENGLISH = ("I", "wanted", "to", "like", "this")
 _SOME = 32
-"""Pieces of a vocabulary that stand for all."""
+"""Number of ordinary pieces that dry runs are made of."""
 
 
 class PieceEncoder:
@@ -112,7 +112,7 @@ def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _ordinary(tokenizer: Any) -> Iterator[tuple[int, str]]:
-    """Go through the vocabulary without special pieces, by number."""
+    """Yield the ids and pieces of the vocabulary, without special ones, by id."""
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     for piece, number in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         if number not in special:
@@ -134,7 +134,7 @@ def _is_known(tokenizer: Any, words: Sequence[str]) -> bool:
 
 
 def _wants_spaces(tokenizer: Any) -> bool:
-    """Whether words must carry the space before them to be cut into the pieces that they have in a text.
+    """Return whether words must carry the space before them to be cut into the pieces that they have in a text.
 
     Byte-level tokenizers take the space for a part of the word, and some of them glue words together without it.
     """

@@ -130,7 +130,7 @@ class TextModel:
 
     @property
     def padding_is_seen(self) -> bool:
-        """Whether inputs of different length are read together, unless padding turns out to change them."""
+        """Return whether inputs of different length are read together, unless padding turns out to change them."""
         return self.forward is not read_ids if self.reads_padding is None else self.reads_padding
 
     @property

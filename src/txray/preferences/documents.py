@@ -1,4 +1,4 @@
-"""How many documents repeat another word for word, and how many groups there are: counted in bounded memory."""
+"""Count documents that repeat another word for word, and groups, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _KEPT = 1 << 18
 
 _HASHES = 1 << 63
 _PENDING = 1 << 14
+"""Hashes that are collected before they are sorted into the smallest."""
 _WARNED = 0.01
-"""Share of the words."""
+"""Share of the words in repeated documents above which a stage warns."""
 
 
 class DocumentTally:
-    """The distinct texts and groups of documents that pass by.
+    """Counts the distinct texts and groups of the documents of one pass.
 
     Of each kind the smallest hashes are kept, 262,144 at most. Which these are depends neither on the order of the
     documents nor on their division into shards, and of those that shards keep, the smallest are those of the whole.
@@ -154,7 +155,7 @@ def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group:
 
 
 def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
-    """Distinct hashes, and their words, of (n, 2) the smallest hashes and the words of each, ascending."""
+    """Return the number of distinct hashes, and their words, from (n, 2) the smallest hashes and words of each."""
     if len(rows) < _KEPT:
         return len(rows), int(rows[:, 1].sum())
     # Hashes are spread evenly: below the largest one that is kept lies this share of all.

@@ -33,13 +33,11 @@ def stage_warnings(
         corpus: of the manifest.
         words: of the manifest.
     """
-    return [*reading_warnings(accounts, corpus, words), *map(DominanceWarning, dominance(wins, accounts))]
-
-
-def reading_warnings(accounts: Accounts, corpus: Mapping[str, Any], words: int) -> Iterator[StageWarning]:
-    """Yield the warnings about how layers and text were read, which do not depend on what was found."""
-    yield from layer_warnings(accounts)
-    yield from map(DuplicateWarning, duplication(corpus, words))
+    return [
+        *layer_warnings(accounts),
+        *map(DuplicateWarning, duplication(corpus, words)),
+        *map(DominanceWarning, dominance(wins, accounts)),
+    ]
 
 
 def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:

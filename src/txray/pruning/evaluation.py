@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from txray.capture.hooks import device_of, evaluating
+from txray.capture.hooks import evaluating
 from txray.capture.padding import scores_ignore_padding
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, TxrayError, UsageError, in_one_line
+from txray.models.base_model import input_device
 from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -126,7 +127,7 @@ class ClassifierEvaluator(Evaluator):
                 )
             return logits.float().log_softmax(dim=1)
         ids, lengths = self.inputs.padded(numbers, 0)
-        device = device_of(self.module)
+        device = input_device(self.module)
         # In double precision: differences of nearly equal scores decide ranks.
         score = self.module(ids.to(device), lengths.to(device)).double()
         return torch.stack((functional.logsigmoid(-score), functional.logsigmoid(score)), dim=1)
@@ -174,7 +175,7 @@ class LanguageEvaluator(Evaluator):
         else:
             model: RecurrentLanguageModel = self.model  # type: ignore[assignment]  # `evaluator` chose it
             ids, _ = self.inputs.padded(numbers, 0)
-            hidden, _ = model.hidden_states(ids.to(device_of(self.module)))
+            hidden, _ = model.hidden_states(ids.to(input_device(self.module)))
             states, decoder = hidden[row, place - 1], model.decoder
         targets = ids[row, place].to(states.device)
         parts = []
@@ -250,7 +251,7 @@ def evaluator(
 def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -> Tensor:
     """What the model's forward pass returns, as logits."""
     ids, lengths = inputs.padded(numbers, model.padding, model.shortest)
-    device = device_of(model.module)
+    device = input_device(model.module)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
     try:
         output = model.forward(model.module, ids.to(device), mask)

@@ -144,10 +144,9 @@ class Trials:
         except TxrayError:
             raise
         except Exception as error:
-            told = in_one_line(error)
             raise UsageError(
-                f"metric: failed with {name} pruned: {type(error).__name__}: {told}; it must give a number, one per "
-                "document, or such by name"
+                f"metric: failed with {name} pruned: {type(error).__name__}: {in_one_line(error)}; it must give a "
+                "number, one per document, or such by name"
             ) from error
         return Measured(values)
 

@@ -86,7 +86,7 @@ def layer_similarity(
         CaptureError: activations that are not numbers, or a layer without activations per position.
 
     Warns:
-        RepeatedCallWarning, RandomPassWarning: as `txray.collect` does.
+        PaddingWarning, RandomPassWarning, RepeatedCallWarning: as `txray.collect` does.
 
     Source:
         Kornblith et al. 2019, Similarity of neural network representations revisited.

@@ -51,7 +51,7 @@ class Checkpoint:
 
     @property
     def source(self) -> str:
-        """Tell whether it is the same as before without reading it: names, sizes, times, base."""
+        """Return a hash of names, sizes and times of its files and of its base: it changes when the checkpoint does."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
         told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
         return f"{self.path.name}: {derived(self.base, told)}"
@@ -121,11 +121,11 @@ def _expanded(path: Path) -> list[Path]:
             f"{path}: no checkpoint; name snapshots of txray, folders checkpoint-500 of transformers, files .ckpt of "
             "Lightning, or a folder of such"
         )
-    return [each for each in sorted(inside) if not _is_copy(each, inside)]
+    return [checkpoint for checkpoint in sorted(inside) if not _is_copy(checkpoint, inside)]
 
 
 def _is_copy(file: Path, files: Sequence[Path]) -> bool:
-    """Whether a file `last.ckpt` of Lightning is of the same step as another one beside it."""
+    """Return whether a file is a `last.ckpt` of Lightning of the same step as another one beside it."""
     if not _LAST.fullmatch(file.name):
         return False
     others = [other for other in files if other.suffix == _LIGHTNING and not _LAST.fullmatch(other.name)]
@@ -190,7 +190,7 @@ def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str, made_b
 
 
 class _Unread:
-    """Stands for a value of any class but those that torch takes for safe, so that nothing of it runs."""
+    """Stands for a value of any class that torch does not consider safe, so that none of its code runs."""
 
     def __new__(cls, *arguments: object) -> _Unread:
         return super().__new__(cls)

@@ -53,17 +53,17 @@ class Comparison:
 
     @property
     def tested(self) -> bool:
-        """Whether `with_significance` has been applied."""
+        """Return whether `with_significance` has been applied."""
         return "changed" in self.summary
 
     @property
     def fdr(self) -> float | None:
-        """False discovery rate of the tests; None if there are none."""
+        """Return the false discovery rate of the tests; None if there are none."""
         return float(self.summary["level"]) if self.tested else None
 
     @property
     def findings(self) -> Findings:
-        """Counts of observed and tested states, and the sentences that say them."""
+        """Return counts of observed and tested states, and the sentences that report them."""
         return Findings.of(self.neurons, self.fdr)
 
     def __repr__(self) -> str:

@@ -140,7 +140,7 @@ def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
 
 
 def state_in_words(*, pending: bool = False) -> pl.Expr:
-    """Return what readers are told about the state of each neuron: `gained`, or `gained, not yet tested`.
+    """Return the state of each neuron in words: `gained`, or `gained, not yet tested`.
 
     Args:
         pending: whether untested neurons are going to be tested.
@@ -155,7 +155,7 @@ def _not_tested(pending: bool) -> str:
 
 @dataclass(frozen=True)
 class Findings:
-    """Counts of a comparison, and the sentences that say them.
+    """Counts of a comparison, and the sentences that report them.
 
     Attributes:
         fdr: false discovery rate of the tests; None if there are none.
@@ -210,22 +210,22 @@ class Findings:
 
     @property
     def neurons(self) -> int:
-        """The number of neurons."""
+        """Return the number of neurons."""
         return sum(self.observed.values())
 
     @property
     def untested(self) -> int:
-        """The number of neurons whose tests are not done."""
+        """Return the number of neurons whose tests are not done."""
         return self.neurons - sum(self.observed_tested.values())
 
     @property
     def finished(self) -> bool:
-        """Whether all layers are tested."""
+        """Return whether all layers are tested."""
         return self.tested_layers > 0 and self.untested == 0
 
     @property
     def progress(self) -> str:
-        """How much is tested, in words; empty if everything is."""
+        """Return how much is tested, in words; empty if everything is."""
         if self.finished:
             return ""
         if not self.tested_layers:
@@ -236,7 +236,7 @@ class Findings:
 
     @property
     def changes(self) -> str:
-        """How many tested neurons changed, in words; `observed, not tested` if nothing is tested."""
+        """Return how many tested neurons changed, in words; `observed, not tested` if nothing is tested."""
         if not self.tested_layers or self.fdr is None:
             return f"observed, {self.progress}"
         if not self.tested:
@@ -248,7 +248,7 @@ class Findings:
 
     @property
     def one_sided(self) -> str:
-        """How many neurons were observed to be avoided and gained, and how many of them are significant, in words."""
+        """Return how many neurons are avoided and gained, and how many of these significantly, in words."""
         return "; ".join(map(self.of_state, _ONE_SIDED))
 
     def of_state(self, state: str) -> str:
@@ -294,8 +294,8 @@ class Findings:
             where = "layer by layer" if self.layers > 1 else "when the test is done"
             return [f"Significance appears here {where}."] if self.pending else []
         prefix = "" if self.finished else f"{self.progress}: "
-        found = f"{prefix}{self.changes}; {self.one_sided}."
-        sentences = [f"{found[0].upper()}{found[1:]}"]
+        result = f"{prefix}{self.changes}; {self.one_sided}."
+        sentences = [f"{result[0].upper()}{result[1:]}"]
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"

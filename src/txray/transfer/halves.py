@@ -1,4 +1,4 @@
-"""Overlaps between halves of two stages: independent samples, whose errors do not add up."""
+"""Overlaps between halves of two stages, whose errors are independent and so do not add up."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Halves:
 
     @property
     def signal(self) -> NDArray[np.float64]:
-        """(n_neurons,) cross-validated H^2, averaged over splits; NaN where no split has four halves.
+        """Return (n_neurons,) cross-validated H^2, the mean over splits; NaN where every split has an empty half.
 
         1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average, and as
         often below, where nothing changed: made for ranking and testing. It is no size of a change, because overlaps

@@ -88,18 +88,12 @@ def timeline_html(timeline: Timeline) -> str:
         told = (row["layer"], row["stage"], row["preferred"], row["length"], *scores)
         rows.append((*told, corrected_words(step) if step else None, changed))
     names = timeline.names
+    tests = "observed, not tested" if timeline.fdr is None else significant_label(timeline.fdr)
     return card(
         f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
-        [f"{len(names)} stages; changes are those since the stage before, {_tests_of(timeline)}."],
+        [f"{len(names)} stages; changes are those since the stage before, {tests}."],
         table("Stages", headings, rows),
     )
-
-
-def _tests_of(timeline: Timeline) -> str:
-    """Return whether the steps of a timeline are tested, and at which rate."""
-    rates = {step.fdr for steps in timeline.steps.values() for step in steps}
-    fdr = rates.pop() if len(rates) == 1 else None
-    return "observed, not tested" if fdr is None else significant_label(fdr)
 
 
 def _strongest(side: Preferences, neurons: list[int]) -> dict[int, str]:

@@ -22,8 +22,8 @@ _CLEAR = 10
 _SURE = 0.975
 """How sure it must be that the p-value of a neuron that is done because it changed does not rise again."""
 
-_EQUAL = 1e-12
-"""Divergences that differ by no more are equal: permutations that change nothing must count as extreme."""
+EQUAL = 1e-12
+"""Statistics that differ by no more are equal: permutations that change nothing must count as extreme."""
 
 
 def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class Permutations:
             found = np.nan_to_num(found, nan=1.0)
             total[unsettled] += found.sum(axis=1)
             total_sq[unsettled] += np.square(found).sum(axis=1)
-            self.extreme[unsettled] += (found >= self.observed[unsettled, None] - _EQUAL).sum(axis=1)
+            self.extreme[unsettled] += (found >= self.observed[unsettled, None] - EQUAL).sum(axis=1)
             self.done[unsettled] += n
             unsettled &= (self.extreme < _CLEAR) & (q_values(self._highest_p_value()) > level)
             n = min(int(self.done.max()), most - int(self.done.max()))
@@ -142,8 +142,8 @@ class Permutations:
 
         0 where every permutation gives what was observed; NaN where nothing can be compared.
         """
-        above = np.where(np.abs(self.observed - self.null) <= _EQUAL, 0.0, np.nan)
-        np.divide(self.observed - self.null, self.spread, out=above, where=self.spread > _EQUAL)
+        above = np.where(np.abs(self.observed - self.null) <= EQUAL, 0.0, np.nan)
+        np.divide(self.observed - self.null, self.spread, out=above, where=self.spread > EQUAL)
         return above
 
     @property

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.transfer.permutation import assignments, observed
+from txray.transfer.permutation import EQUAL, assignments, observed
 
 _CELLS = 1 << 22
 """Rates held at a time while permuting."""
-
-_EQUAL = 1e-12
-"""Statistics that differ by no more, relative to their size, are equal: they must count as extreme."""
 
 _POOLED = 0.5
 """Share of the clustering of both stages together that the variance of one may not fall below."""
@@ -29,9 +26,9 @@ def rate_p_values(
 
     The difference of the rates is studentised: divided by its standard error, from how much the folds of each stage
     scatter about the rate of both together. Otherwise a stage that read little text scatters more than the permutations
-    of folds, most of which are large, say. The scatter of few folds with few wins is itself uncertain, so the variance
-    of a stage is at least that of independent wins, and at least half of what the clustering of both stages
-    together makes expected.
+    of folds suggest, most of which are large. The scatter of few folds with few wins is itself uncertain, so the
+    variance of a stage is at least that of independent wins, and at least half of what the clustering of both stages
+    together implies.
 
     Args:
         wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
@@ -54,7 +51,7 @@ def rate_p_values(
     for start in range(0, n, at_once):
         permuted = test.of(assignments(len(words) // 2, min(at_once, n - start), paired, random))
         # A side without words has no rate: as different as can be.
-        extreme += (np.nan_to_num(permuted, nan=np.inf) >= actual * (1 - _EQUAL)).sum(axis=1)
+        extreme += (np.nan_to_num(permuted, nan=np.inf) >= actual * (1 - EQUAL)).sum(axis=1)
     p_value = np.full(len(wins), np.nan)
     p_value[responding] = (extreme + 1) / (n + 1)
     return p_value
@@ -65,11 +62,11 @@ class _StudentisedDifference:
 
     def __init__(self, wins: NDArray[np.float64], words: NDArray[np.float64]) -> None:
         self._wins, self._words = wins, words
-        self._used = (words > 0).astype(np.float64)
         self._rate = (wins.sum(axis=1) / max(words.sum(), 1))[:, None]
         expected = self._rate * words
         self._squared = np.square(wins - expected)
         used = words > 0
+        self._used = used.astype(np.float64)
         # Pearson's index of dispersion about the common rate: 1 where wins are independent of each other.
         dispersion = (self._squared[:, used] / expected[:, used]).sum(axis=1) / max(1, used.sum() - 2)
         self._dispersion = np.maximum(_POOLED * dispersion, 1)[:, None]

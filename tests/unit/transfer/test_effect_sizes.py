@@ -120,8 +120,8 @@ def test_signal_is_the_overlap_within_less_the_overlap_between() -> None:
     sides = equal_pair(1)
     splits = split_in_halves(FOLDS, 4, np.random.default_rng(0))
     within_before, within_after, between = by_hand(sides, splits[0], np.ones(FOLDS))
-    found = Halves.of([Foldwise.of(*sides)], *splits, "mean").signal
-    np.testing.assert_allclose(found, (within_before + within_after) / 2 - between, atol=1e-9)
+    signal_of_halves = Halves.of([Foldwise.of(*sides)], *splits, "mean").signal
+    np.testing.assert_allclose(signal_of_halves, (within_before + within_after) / 2 - between, atol=1e-9)
 
 
 def planted(

@@ -70,10 +70,10 @@ def significant(row: dict[str, Any], fdr: float = 0.05) -> bool:
 @pytest.mark.parametrize("tested", [(), ("b",), LAYERS])
 def test_significant_is_a_small_q_value_or_a_confident_state(fdr: float, tested: tuple[str, ...]) -> None:
     rows = table(tested)
-    found = rows.select(found=is_significant(fdr))["found"]
-    assert found.null_count() == 0
-    assert found.to_list() == [significant(row, fdr) for row in rows.to_dicts()]
-    assert any(found) is bool(tested)
+    result = rows.select(result=is_significant(fdr))["result"]
+    assert result.null_count() == 0
+    assert result.to_list() == [significant(row, fdr) for row in rows.to_dicts()]
+    assert any(result) is bool(tested)
 
 
 def test_a_state_is_confident_where_both_tests_are_passed() -> None:
@@ -86,9 +86,9 @@ def test_a_state_is_confident_where_both_tests_are_passed() -> None:
         ("unpreferred", None, None, "unpreferred"),
     ]
     columns = ["state", "rate_q_value", "absence_p_value", "expected"]
-    found = pl.DataFrame(rows, schema=columns, orient="row").with_columns(confident_state(0.05))
-    assert found["confident_state"].to_list() == found["expected"].to_list()
-    assert found["confident_state"].dtype == pl.Enum(CONFIDENT_STATES)
+    result = pl.DataFrame(rows, schema=columns, orient="row").with_columns(confident_state(0.05))
+    assert result["confident_state"].to_list() == result["expected"].to_list()
+    assert result["confident_state"].dtype == pl.Enum(CONFIDENT_STATES)
 
 
 def test_untested_is_a_state_of_its_own() -> None:
@@ -125,8 +125,8 @@ def test_changed_most_is_one_order(tested: tuple[str, ...], descending: bool) ->
             keys += [value is None, 0 if value is None else -value if descending else value]
         return (*keys, -max(row["mass_before"], row["mass_after"]), index)
 
-    found = changed_most_first(rows, fdr, descending=descending).to_list()
-    assert found == sorted(range(len(rows)), key=key)
+    result = changed_most_first(rows, fdr, descending=descending).to_list()
+    assert result == sorted(range(len(rows)), key=key)
 
 
 def test_changed_least_begins_with_the_smallest_change_that_is_not_significant() -> None:
@@ -181,13 +181,13 @@ def test_what_cannot_be_tested_is_not_called_pending() -> None:
 def test_without_tests_nothing_is_called_significant(pending: bool, words: str) -> None:
     rows = table(())
     for neurons in (rows, rows.drop("confident_state", "q_value", "z_score", "signal")):
-        found = Findings.of(neurons, 0.05 if pending else None, pending=pending)
-        text = " ".join(found.sentences("x", "y"))
+        result = Findings.of(neurons, 0.05 if pending else None, pending=pending)
+        text = " ".join(result.sentences("x", "y"))
         assert f"Observed, {words}: " in text
         assert "significant" not in text
-        assert found.changes == f"observed, {words}"
-        assert found.untested == 300
-        assert not found.finished
+        assert result.changes == f"observed, {words}"
+        assert result.untested == 300
+        assert not result.finished
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,6 @@ def _loaded(nlp: str | Path) -> Any:
     try:
         return package("spacy", "annotators.spacy").load(nlp)
     except (OSError, ValueError, ImportError) as error:
-        reason = in_one_line(error)
         raise UsageError(
-            f"spaCy pipeline '{nlp}': cannot be loaded ({reason[:200]}); install it, or name its folder"
+            f"spaCy pipeline '{nlp}': cannot be loaded ({in_one_line(error)}); install it, or name its folder"
         ) from error

@@ -45,7 +45,7 @@ class Words:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the name, and of the version or of what decides the function's values."""
+        """Return a hash of the name, and of the version or of what decides the function's values."""
         if self._version is not None:
             return derived("words", self.name, "version", self._version)
         return derived("words", self.name, identity_of(self._function))

@@ -173,11 +173,13 @@ def _find(path: Path, split: str | None) -> Source:
     if split is None and len(files) == 1:
         return file_source(files[0])
     wanted = known_split(path, split, SPLITS)
-    found = [file for file in files if plain_stem(file.name).lower().endswith(wanted)]
-    if not found:
+    matching = [file for file in files if plain_stem(file.name).lower().endswith(wanted)]
+    if not matching:
         raise CorpusError(
             f"{path}: holds no file like xx-ud-{wanted}.conllu or .conllu.gz; give a treebank folder or file"
         )
-    if len({plain_stem(file.name) for file in found}) > 1:
-        raise UsageError(f"{path}: holds {' and '.join(file.name for file in found)}; name one of the files")
-    return file_source(found[0])
+    if len({plain_stem(file.name) for file in matching}) > 1:
+        raise UsageError(
+            f"{path}: holds {' and '.join(file.name for file in matching)}; name one of the files"
+        )
+    return file_source(matching[0])

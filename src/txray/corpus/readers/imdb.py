@@ -79,9 +79,9 @@ def _find(path: Path, split: str | None, group: str | None) -> tuple[Reviews, st
     """The collection, and what to call it."""
     if kind_of(path) == "folder":
         wanted = known_split(path, split, SPLITS)
-        if found := ReviewFolder.find(path, wanted):
+        if folder := ReviewFolder.find(path, wanted):
             _no_group(path, group)
-            return found, wanted
+            return folder, wanted
         return _table_in(path, wanted, group), wanted
     if is_archive(path):
         wanted = known_split(path, split, SPLITS)

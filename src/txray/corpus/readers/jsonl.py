@@ -91,10 +91,6 @@ def read_jsonl(
     )
 
 
-class _BadLineError(BadValueError):
-    """What is wrong with a line; the reader adds where it is."""
-
-
 @contextmanager
 def _told(source: Source, number: int) -> Iterator[None]:
     """Add to what is wrong with a line where it is."""
@@ -122,20 +118,20 @@ def _parsed(line: str) -> Mapping[str, object]:
     try:
         entry = json.loads(line.rstrip("\r\n"))
     except json.JSONDecodeError as error:
-        raise _BadLineError(
+        raise BadValueError(
             f"not JSON ({error.msg} at column {error.colno}); write one JSON object per line"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise _BadLineError(f"unusable JSON ({error}); write one flat JSON object per line") from error
+        raise BadValueError(f"unusable JSON ({error}); write one flat JSON object per line") from error
     if not isinstance(entry, dict):
-        raise _BadLineError(
+        raise BadValueError(
             f'a JSON {type(entry).__name__}, not an object; write one like {{"words": ["A", "word"]}}'
         )
     if "\\u" in line:
         try:
             json.dumps(entry, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise _BadLineError(
+            raise BadValueError(
                 "half of a surrogate pair (\\ud800 to \\udfff), which is no character; mend it"
             ) from error
     return entry
@@ -156,17 +152,17 @@ def _has_words(entry: Mapping[str, object], splitter: TextSplitter) -> bool:
 def _words(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
     match entry:
         case {"words": _, "text": _}:
-            raise _BadLineError("both 'words' and 'text'; give one of them")
+            raise BadValueError("both 'words' and 'text'; give one of them")
         case {"words": values}:
             words = _strings("words", values)
             if "" in words:
-                raise _BadLineError(f"word {words.index('')} is empty; leave it out, and its annotations")
+                raise BadValueError(f"word {words.index('')} is empty; leave it out, and its annotations")
             return Tokens(words, sentence_starts(words) if words else ())
         case {"text": str(text)}:
             return splitter(text)
         case {"text": value}:
-            raise _BadLineError(f"'text' is {_short(value)}; give a string")
-    raise _BadLineError(
+            raise BadValueError(f"'text' is {_short(value)}; give a string")
+    raise BadValueError(
         f"neither 'words' nor 'text' among its keys ({', '.join(map(repr, entry)) or 'none'}); add one"
     )
 
@@ -178,7 +174,7 @@ def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[
         if key in _RESERVED or key in ignored:
             continue
         if key in KINDS:
-            raise _BadLineError(
+            raise BadValueError(
                 f"{key!r} is a kind of feature of its own and would be hidden; rename it, or leave it out with "
                 f"ignore=[{key!r}]"
             )
@@ -188,29 +184,30 @@ def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[
 
 def _strings(key: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise _BadLineError(
+        raise BadValueError(
             f"{key!r} is {_short(values)}; give a list of strings, one per word (for the whole document: put "
             f"it under 'labels', or leave it out with ignore=[{key!r}])"
         )
     for place, value in enumerate(values):
         if not isinstance(value, str):
-            raise _BadLineError(f"{key!r} holds {_short(value)} at position {place}; give strings only")
+            raise BadValueError(f"{key!r} holds {_short(value)} at position {place}; give strings only")
     return tuple(values)
 
 
 def _labels(labels: object) -> dict[str, str]:
     if not isinstance(labels, dict):
-        raise _BadLineError(f"'labels' is {_short(labels)}; give an object of strings")
+        raise BadValueError(f"'labels' is {_short(labels)}; give an object of strings")
     texts = {key: label_text(f"labels: {key}", value) for key, value in labels.items()}
     return {key: text for key, text in texts.items() if text is not None}
 
 
 def _starts(values: object) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(value) is not int for value in values):
-        raise _BadLineError(f"'sentence_starts' is {_short(values)}; give a list of positions")
+        raise BadValueError(f"'sentence_starts' is {_short(values)}; give a list of positions")
     return tuple(values)
 
 
 def _short(value: object) -> str:
+    """Return a value as errors show it: as JSON, as it is in the file."""
     shown = json.dumps(value, ensure_ascii=True)
     return shown if len(shown) <= 40 else f"{shown[:37]}..."

@@ -102,7 +102,7 @@ class _ParquetRows:
 
 
 class TableSource:
-    """The column `text` of some Parquet files as the lines of a text; see `txray.corpus.sources.Source`.
+    """Parquet files read as the lines of a text, one per row, in the column `text`; see `txray.corpus.sources.Source`.
 
     Attributes:
         where: names the text in errors.
@@ -115,16 +115,16 @@ class TableSource:
         layout(self.where, self._rows.fields, text="text", label=False)
 
     def check(self) -> TableSource:
-        """This source: its tables were looked into when it was made."""
+        """Return this source, whose columns were checked when it was created."""
         return self
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Row numbers from 1, and rows; null is an empty line."""
+        """Yield row numbers, from 1, and lines; null is an empty line."""
         for number, row in enumerate(self._rows.read(["text"]), 1):
             yield number, str(row["text"] or "")
 
     def part(self) -> tuple[str, bytes]:
-        """The stem, and SHA-256 of the lines (32 bytes)."""
+        """Return the stem, and the SHA-256 of the lines (32 bytes)."""
         digest = sha256()
         for _, line in self.lines():
             digest.update(f"{line.rstrip()}\n".encode())

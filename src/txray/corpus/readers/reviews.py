@@ -31,7 +31,7 @@ class Reviews(Protocol):
     """A collection of labelled reviews that can be read again and again."""
 
     def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
-        """One pass over the reviews with this label, in the order stored; counts files that are left out.
+        """Yield the reviews with this label, in the order stored, and count files that are left out in `skipped`.
 
         Raises:
             CorpusError: while reading: damaged, not UTF-8, malformed.

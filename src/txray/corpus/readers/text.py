@@ -65,7 +65,7 @@ def read_text(
     splitter = TextSplitter(tokenized=tokenized, html=html)
 
     def text_of(paragraphs: list[Paragraph]) -> str:
-        # In running text a line end is a mere space.
+        # A line end separates sentences only in text that is tokenized already; otherwise it is a mere space.
         return "\n".join(("\n" if tokenized else " ").join(lines) for lines in paragraphs)
 
     def document(name: str, paragraphs: list[Paragraph], stem: str) -> Document:
@@ -91,7 +91,7 @@ def read_text(
 
 
 def _find(path: Path) -> tuple[list[Source], Counter[str]]:
-    """The texts, and how many files of the folder are none, by reason."""
+    """Return the texts, and the number of other files in the folder, by the reason for which they are not read."""
     if kind_of(path) == "file":
         return [file_source(path).check()], Counter()
     files = sorted([*listed(path, "**/*.txt"), *listed(path, "**/*.txt.gz")])

@@ -151,7 +151,7 @@ def _find(path: Path, split: str | None, version: str | None) -> Source | TableS
 
 
 def _of_tables(path: Path, split: str | None, tables: Sequence[Path]) -> TableSource:
-    """The lines of a split, as the hub of Hugging Face has them: one row each, in the column `text`."""
+    """Return the lines of a split in the form of the Hugging Face hub: one row each, in the column `text`."""
     wanted = known_split(path, split, SPLITS)
     for name in (name for name, known in SPLITS.items() if known == wanted):
         if any(split_of_table(table) == name for table in tables):

@@ -16,7 +16,7 @@ from tests.unit.capture.text_models import letter_pieces, seeded, word_ids
 from tests.unit.models.families import FAMILIES, tokenizer
 from txray import Corpus, Document
 from txray.capture import collect, layer_shapes
-from txray.capture.dry_run import padded_input, sample_words, text_ids
+from txray.capture.dry_run_inputs import padded_input, sample_words, text_ids
 from txray.models import TextModel, from_transformers
 from txray.models.pieces import special_ids
 

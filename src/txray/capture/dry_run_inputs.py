@@ -1,4 +1,4 @@
-"""Inputs of dry runs: ids of real words between the special positions of real inputs, of any size."""
+"""Inputs of dry runs, of any size: ids of real words between the special positions of real inputs."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ COMMON_WORDS = (
     "like",
     "what",
 )
-"""Words of every English text, where no text is given."""
+"""Words that occur in almost any English text, for models that are tried out without a corpus."""
 
 _DOCUMENTS, _WORDS = 4, 32
-"""Sampled of a corpus at most."""
+"""Maximum numbers of documents and words that are sampled from a corpus."""
 
 
 def sample_words(corpus: Corpus | None) -> tuple[str, ...]:
     """Return a few different words from the beginning of a corpus; none where it has none or cannot be read.
 
-    What is wrong with it is said when it is read for good.
+    What is wrong with it is reported when the corpus itself is read.
     """
     if corpus is None:
         return ()
