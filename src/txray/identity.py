@@ -159,7 +159,7 @@ class _Describer:
             owner = value.__self__
             yield from ("built in", value.__qualname__)
             if owner is None:
-                yield from _library(value.__module__) or ("",)
+                yield from _library(value.__module__ or "builtins") or ("",)
             else:
                 yield self.digest(owner)
         elif isinstance(value, _DESCRIPTORS):
@@ -180,13 +180,12 @@ class _Describer:
             yield from self._object(value)
 
     def _function(self, function: types.FunctionType) -> Iterator[str | bytes]:
-        module = str(function.__globals__.get("__name__", ""))
         yield from ("function", str(function.__module__), function.__qualname__)
         code = function.__code__
         yield self.digest(code)
         closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
         yield from map(self.digest, (function.__defaults__, function.__kwdefaults__, tuple(closure)))
-        if (library := _library(module)) is not None:
+        if (library := _library(_module_of(function))) is not None:
             yield from library
             return
         yield self.digest(vars(function))
@@ -232,8 +231,10 @@ class _Describer:
         yield from (repr(counts), code.co_exceptiontable)
 
     def _class(self, value: type) -> Iterator[str | bytes]:
-        yield from ("class", value.__module__, value.__qualname__)
-        if (library := _library(value.__module__)) is not None:
+        # Types that Cython makes have a descriptor in place of the name of their module.
+        module = value.__module__ if isinstance(value.__module__, str) else ""
+        yield from ("class", module, value.__qualname__)
+        if (library := _library(module)) is not None:
             yield from library
             return
         yield from map(self.digest, (type(value), *value.__bases__))
@@ -255,7 +256,8 @@ class _Describer:
             raise _UnidentifiedError(f"{kind.__module__}.{kind.__qualname__}") from error
         yield from ("object", kind.__module__, kind.__qualname__)
         if isinstance(reduced, str):
-            yield from (reduced, self.digest(kind))
+            owner = str(getattr(value, "__module__", ""))
+            yield from (reduced, owner, *(_library(owner) or ()), self.digest(kind))
             return
         make, arguments, *more = reduced
         state, items, pairs = (*more, None, None, None)[:3]
@@ -325,10 +327,17 @@ def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
             loaded = [*loaded[-1:], step.argval]
 
 
-def _library(module: str | None) -> tuple[str, ...] | None:
+def _module_of(function: types.FunctionType) -> str:
+    """Return the name of the module whose names a function reads; empty where they are no module's, as in `exec`."""
+    name = function.__globals__.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return str(name) if getattr(module, "__dict__", None) is function.__globals__ else ""
+
+
+def _library(module: str) -> tuple[str, ...] | None:
     """Name and version of the installed package, or of Python, that a module is of; None for one of the user's own."""
-    found = _version(str(module or "builtins").partition(".")[0])
-    return None if found is None else ("library", str(module), found)
+    found = _version(module.partition(".")[0])
+    return None if found is None else ("library", module, found)
 
 
 @functools.cache

@@ -208,3 +208,21 @@ def test_a_fingerprint_of_its_own_speaks_for_a_function() -> None:
     one.fingerprint = "2"  # type: ignore[attr-defined]
     assert first != identity_of(one)
     assert unidentified(first) == ""
+
+
+@pytest.mark.parametrize("module_name", [None, "builtins", "numpy"])
+def test_names_of_executed_text_are_no_librarys(module_name: str | None) -> None:
+    names: dict[str, Any] = {"factor": 1} if module_name is None else {"factor": 1, "__name__": module_name}
+    types.FunctionType(compile("def f(value):\n    return factor * value", "cell.py", "exec"), names)()
+    first = identity_of(names["f"])
+    assert identity_of(names["f"]) == first
+    names["factor"] = 2
+    assert identity_of(names["f"]) != first
+
+
+def test_a_function_that_draws_is_identified_by_the_state_of_its_generator() -> None:
+    first, second = np.random.default_rng(0), np.random.default_rng(0)
+    assert identity_of(closing(first)) == identity_of(closing(second))
+    second.random()
+    assert identity_of(closing(first)) != identity_of(closing(second))
+    assert unidentified(identity_of(closing(first))) == ""
