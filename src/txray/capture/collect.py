@@ -17,7 +17,7 @@ from txray.errors import DominanceWarning, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
-from txray.preferences.stage_warnings import reading_warnings
+from txray.preferences.stage_warnings import empty_layers, reading_warnings
 
 
 def collect(
@@ -90,6 +90,7 @@ def collect(
         DuplicateWarning: more than 1% of the words are in documents that repeat the words of another.
         RepeatedCallWarning: a layer runs several times in a forward pass, and nobody said which call counts.
         RandomPassWarning: a layer gives different activations for the same input.
+        EmptyLayerWarning: no word of a layer was counted.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
@@ -116,8 +117,12 @@ def collect(
     )
     stage = (engine or SinglePass()).collect(request)
     manifest = stage.manifest
-    of_reading = reading_warnings(manifest["layers"], manifest["corpus"], manifest["words"])
-    category = {str(warning): type(warning) for warning in of_reading}
+    layers_read = manifest["layers"]
+    known = (
+        *reading_warnings(layers_read, manifest["corpus"], manifest["words"]),
+        *empty_layers(layers_read),
+    )
+    category = {str(warning): type(warning) for warning in known}
     for line in manifest["warnings"]:
         warnings.warn(line, category.get(line, DominanceWarning), stacklevel=2)
     return stage
