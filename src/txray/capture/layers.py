@@ -77,7 +77,9 @@ class Layer:
             else:
                 return cls(text)
             if repeated:
-                raise UsageError(f"layer {text!r}: option {option!r} comes after another one of its kind; give one")
+                raise UsageError(
+                    f"layer {text!r}: option {option!r} comes after another one of its kind; give one"
+                )
         return layer
 
     @property

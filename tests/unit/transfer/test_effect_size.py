@@ -188,6 +188,9 @@ def test_neither_the_order_of_the_stages_nor_that_of_the_features_matters() -> N
         feature_id=np.argsort(order)[after.feature_id],
     )
     forward = effect_size(before, after, splits=4, draws=2)
-    for other in (effect_size(after, before, splits=4, draws=2), effect_size(before, reordered, splits=4, draws=2)):
+    for other in (
+        effect_size(after, before, splits=4, draws=2),
+        effect_size(before, reordered, splits=4, draws=2),
+    ):
         for name in ("signal", "distance", "low", "high", "layer", "layer_low", "layer_high"):
             np.testing.assert_allclose(getattr(forward, name), getattr(other, name), rtol=0, atol=1e-6)
