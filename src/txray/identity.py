@@ -19,6 +19,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from txray.errors import in_one_line
+
 UNIDENTIFIED = "unidentified: "
 """Begins a fingerprint that equals no other one, because something could not be told apart."""
 
@@ -56,6 +58,10 @@ def identity_of(*values: object) -> str:
         return unidentified_as(str(error), token_hex(16))
     except RecursionError:
         return unidentified_as("objects nested too deeply", token_hex(16))
+    except Exception as error:  # of methods of anybody's classes, and of tensors without numbers in a row
+        return unidentified_as(
+            f"something that cannot be described ({in_one_line(error, 80)})", token_hex(16)
+        )
 
 
 def unidentified_as(what: str, digits: str) -> str:
@@ -85,7 +91,8 @@ def derived(fingerprint: str, *steps: object) -> str:
 
 def tensor_bytes(tensor: Any) -> bytes:
     """Return number type, shape and values of a tensor of torch, of whatever type and on whatever device."""
-    values = tensor.detach().cpu().contiguous()
+    # As they are in memory, where conjugated and negated numbers are only marked as such.
+    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     head = repr((str(values.dtype), tuple(values.shape))).encode()
     if values.numel() == 0:  # no bytes, and torch cannot view them as such
         return head

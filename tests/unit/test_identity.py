@@ -226,3 +226,32 @@ def test_a_function_that_draws_is_identified_by_the_state_of_its_generator() -> 
     second.random()
     assert identity_of(closing(first)) != identity_of(closing(second))
     assert unidentified(identity_of(closing(first))) == ""
+
+
+class Unpicklable:
+    def __init__(self, reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(Unpicklable(reduced) for reduced in (5, (), (int, (1,), None, 5))),
+        torch.ones(2, device="meta"),
+        torch.eye(2).to_sparse(),
+    ],
+    ids=["no tuple", "empty", "no items", "meta tensor", "sparse tensor"],
+)
+def test_what_fails_when_it_is_described_equals_nothing(value: Any) -> None:
+    first, second = identity_of(closing(value)), identity_of(closing(value))
+    assert first != second
+    assert "described" in unidentified(first)
+
+
+def test_conjugated_and_negated_tensors_count_by_their_numbers() -> None:
+    values = torch.tensor([1 + 2j, 3 - 1j])
+    assert identity_of(values.conj()) == identity_of(values.conj().resolve_conj()) != identity_of(values)
+    assert identity_of(values.conj().imag) == identity_of(values.conj().imag.resolve_neg())
