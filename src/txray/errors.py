@@ -16,6 +16,7 @@
     ├── StageWarning            something to know about how a stage was collected
     │   ├── DominanceWarning    a result that one neuron dominates
     │   ├── DuplicateWarning    text that repeats itself
+    │   ├── EmptyLayerWarning   a layer of which no word was counted
     │   ├── PaddingWarning      a model said to ignore padding that does not
     │   ├── RandomPassWarning   a forward pass that is not the same twice
     │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was taken
@@ -112,6 +113,10 @@ class StageWarning(TxrayWarning):
 
 class DominanceWarning(StageWarning):
     """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
+
+
+class EmptyLayerWarning(StageWarning):
+    """A layer of which no word was counted; the text names it, and what the words were skipped for."""
 
 
 class DuplicateWarning(StageWarning):

@@ -19,6 +19,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from txray.errors import in_one_line
+
 UNIDENTIFIED = "unidentified: "
 """Begins a fingerprint that equals no other one, because something could not be told apart."""
 
@@ -56,6 +58,10 @@ def identity_of(*values: object) -> str:
         return _unidentified_as(str(error), token_hex(16))
     except RecursionError:
         return _unidentified_as("objects nested too deeply", token_hex(16))
+    except Exception as error:  # of methods of anybody's classes, and of tensors without numbers in a row
+        return _unidentified_as(
+            f"something that cannot be described ({in_one_line(error, 80)})", token_hex(16)
+        )
 
 
 def _unidentified_as(what: str, digits: str) -> str:
@@ -85,7 +91,8 @@ def derived(fingerprint: str, *steps: object) -> str:
 
 def tensor_bytes(tensor: Any) -> bytes:
     """Return number type, shape and values of a tensor of torch, of whatever type and on whatever device."""
-    values = tensor.detach().cpu().contiguous()
+    # As they are in memory, where conjugated and negated numbers are only marked as such.
+    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     head = repr((str(values.dtype), tuple(values.shape))).encode()
     if values.numel() == 0:  # no bytes, and torch cannot view them as such
         return head
@@ -159,7 +166,7 @@ class _Describer:
             owner = value.__self__
             yield from ("built in", value.__qualname__)
             if owner is None:
-                yield from _library(value.__module__) or ("",)
+                yield from _library(value.__module__ or "builtins") or ("",)
             else:
                 yield self.digest(owner)
         elif isinstance(value, _DESCRIPTORS):
@@ -180,13 +187,12 @@ class _Describer:
             yield from self._object(value)
 
     def _function(self, function: types.FunctionType) -> Iterator[str | bytes]:
-        module = str(function.__globals__.get("__name__", ""))
         yield from ("function", str(function.__module__), function.__qualname__)
         code = function.__code__
         yield self.digest(code)
         closure = zip(code.co_freevars, function.__closure__ or (), strict=True)
         yield from map(self.digest, (function.__defaults__, function.__kwdefaults__, tuple(closure)))
-        if (library := _library(module)) is not None:
+        if (library := _library(_module_of(function))) is not None:
             yield from library
             return
         yield self.digest(vars(function))
@@ -232,8 +238,10 @@ class _Describer:
         yield from (repr(counts), code.co_exceptiontable)
 
     def _class(self, value: type) -> Iterator[str | bytes]:
-        yield from ("class", value.__module__, value.__qualname__)
-        if (library := _library(value.__module__)) is not None:
+        # Types that Cython makes have a descriptor in place of the name of their module.
+        module = value.__module__ if isinstance(value.__module__, str) else ""
+        yield from ("class", module, value.__qualname__)
+        if (library := _library(module)) is not None:
             yield from library
             return
         yield from map(self.digest, (type(value), *value.__bases__))
@@ -255,7 +263,10 @@ class _Describer:
             raise _UnidentifiedError(f"{kind.__module__}.{kind.__qualname__}") from error
         yield from ("object", kind.__module__, kind.__qualname__)
         if isinstance(reduced, str):
-            yield from (reduced, self.digest(kind))
+            owner = str(getattr(value, "__module__", ""))
+            library = _library(owner) or ()
+            yield from (reduced, owner, *library)
+            yield self.digest(kind)
             return
         make, arguments, *more = reduced
         state, items, pairs = (*more, None, None, None)[:3]
@@ -325,10 +336,17 @@ def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
             loaded = [*loaded[-1:], step.argval]
 
 
-def _library(module: str | None) -> tuple[str, ...] | None:
+def _module_of(function: types.FunctionType) -> str:
+    """Return the name of the module whose names a function reads; empty where they are no module's, as in `exec`."""
+    name = function.__globals__.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return str(name) if getattr(module, "__dict__", None) is function.__globals__ else ""
+
+
+def _library(module: str) -> tuple[str, ...] | None:
     """Return name and version of the package, or of Python, that a module is of; None for one of the user's own."""
-    installed = _version(str(module or "builtins").partition(".")[0])
-    return None if installed is None else ("library", str(module), installed)
+    installed = _version(module.partition(".")[0])
+    return None if installed is None else ("library", module, installed)
 
 
 @functools.cache

@@ -208,3 +208,50 @@ def test_a_fingerprint_of_its_own_speaks_for_a_function() -> None:
     one.fingerprint = "2"  # type: ignore[attr-defined]
     assert first != identity_of(one)
     assert unidentified(first) == ""
+
+
+@pytest.mark.parametrize("module_name", [None, "builtins", "numpy"])
+def test_names_of_executed_text_are_no_librarys(module_name: str | None) -> None:
+    names: dict[str, Any] = {"factor": 1} if module_name is None else {"factor": 1, "__name__": module_name}
+    types.FunctionType(compile("def f(value):\n    return factor * value", "cell.py", "exec"), names)()
+    first = identity_of(names["f"])
+    assert identity_of(names["f"]) == first
+    names["factor"] = 2
+    assert identity_of(names["f"]) != first
+
+
+def test_a_function_that_draws_is_identified_by_the_state_of_its_generator() -> None:
+    first, second = np.random.default_rng(0), np.random.default_rng(0)
+    assert identity_of(closing(first)) == identity_of(closing(second))
+    second.random()
+    assert identity_of(closing(first)) != identity_of(closing(second))
+    assert unidentified(identity_of(closing(first))) == ""
+
+
+class Unpicklable:
+    def __init__(self, reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(Unpicklable(reduced) for reduced in (5, (), (int, (1,), None, 5))),
+        torch.ones(2, device="meta"),
+        torch.eye(2).to_sparse(),
+    ],
+    ids=["no tuple", "empty", "no items", "meta tensor", "sparse tensor"],
+)
+def test_what_fails_when_it_is_described_equals_nothing(value: Any) -> None:
+    first, second = identity_of(closing(value)), identity_of(closing(value))
+    assert first != second
+    assert "described" in unidentified(first)
+
+
+def test_conjugated_and_negated_tensors_count_by_their_numbers() -> None:
+    values = torch.tensor([1 + 2j, 3 - 1j])
+    assert identity_of(values.conj()) == identity_of(values.conj().resolve_conj()) != identity_of(values)
+    assert identity_of(values.conj().imag) == identity_of(values.conj().imag.resolve_neg())

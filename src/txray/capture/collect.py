@@ -92,6 +92,7 @@ def collect(
         PaddingWarning: the model's `reads_padding` is True, and padding changes a layer.
         RepeatedCallWarning: a layer runs several times in a forward pass, and no call was named.
         RandomPassWarning: a layer gives different activations for the same input.
+        EmptyLayerWarning: no word of a layer was counted.
 
     Source:
         Rethmeier et al. 2020, section 2.1.

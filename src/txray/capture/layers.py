@@ -15,6 +15,7 @@ from txray.capture.layout import Axes, Layout, layout_of
 from txray.capture.reading import Reader, reader_of
 from txray.capture.selection import Selection
 from txray.capture.site import Site
+from txray.checks import is_whole
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
@@ -49,10 +50,12 @@ class Layer:
     input: bool = False
 
     def __post_init__(self) -> None:
-        if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool)):
-            raise UsageError(
-                f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
-            )
+        if self.call is not None:
+            if not is_whole(self.call):
+                raise UsageError(
+                    f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
+                )
+            object.__setattr__(self, "call", int(self.call))  # of numpy's own kind, no JSON could hold it
         if not isinstance(self.input, bool):
             raise UsageError(f"layer {self.name!r}: input={self.input!r}; give True or False")
 
@@ -61,17 +64,24 @@ class Layer:
         """Return the layer that a text such as `encoder.act:call=1` or `mlp.down_proj:input` means.
 
         A text with anything else after a colon is the name of a layer as a whole.
+
+        Raises:
+            UsageError: an option twice.
         """
         name, *options = text.split(":")
         layer = cls(name)
         for option in options:
             number = option.removeprefix(_CALL)
             if option == _INPUT:
-                layer = replace(layer, input=True)
+                repeated, layer = layer.input, replace(layer, input=True)
             elif option.startswith(_CALL) and number.removeprefix("-").isdecimal():
-                layer = replace(layer, call=int(number))
+                repeated, layer = layer.call is not None, replace(layer, call=int(number))
             else:
                 return cls(text)
+            if repeated:
+                raise UsageError(
+                    f"layer {text!r}: option {option!r} comes after another one of its kind; give one"
+                )
         return layer
 
     @property

@@ -19,6 +19,10 @@ from txray.models.text_model import TextModel
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-8}
 """Share of a position's activations by which they may differ from batch to batch, by the number type."""
 
+_LONG = 1024
+"""Positions of the longest input that is tried, where the model can read so much: some attend to all positions of short
+inputs, and to blocks of long ones."""
+
 _CONTROL = 10
 """Times the difference that a batch without padding makes, beyond which padding is the cause."""
 
@@ -105,9 +109,14 @@ def _rows(site: Site, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Se
 
 def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | None = None) -> str | None:
     """Return the first layer that padding changes; None where it changes none, or where it cannot be tried out."""
-    lengths = _lengths(model)
-    if len(lengths) < 2:
-        return None
+    tried = (_changed_at(lengths, model, read, autocast) for lengths in _lengths(model))
+    return next((changed for changed in tried if changed is not None), None)
+
+
+def _changed_at(
+    lengths: Sequence[int], model: TextModel, read: Read, autocast: torch.dtype | None
+) -> str | None:
+    """Return the first layer that padding changes where inputs of these lengths, ascending, are read together."""
     text, device = text_ids(model), input_device(model.module)
     ids, mask = padded_input(model, text, lengths, device)
     twice, whole = padded_input(model, text, [lengths[0]] * 2, device)
@@ -135,11 +144,18 @@ def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | No
     return None
 
 
-def _lengths(model: TextModel) -> list[int]:
-    """Return lengths of inputs that the model reads, the longest much longer; one where it reads no two."""
-    least = shortest_input(model)
-    wanted = (least, least + 5, 3 * least + 18)
-    return sorted({min(length, model.limit or length) for length in wanted})
+def _lengths(model: TextModel) -> list[list[int]]:
+    """Return lengths of inputs to read together, the longest much longer: of short ones, then of long ones.
+
+    There are none where the model reads no two lengths, and no long ones where its limit is not known: a position too
+    much ends whatever else runs on a GPU.
+    """
+    least, longest = shortest_input(model), min(model.limit or 0, _LONG)
+    short = (least, least + 5, 3 * least + 18)
+    choices = [sorted({min(length, model.limit or length) for length in short})]
+    if longest > max(short):
+        choices.append(sorted({least, max(least, longest * 3 // 4), longest}))
+    return [lengths for lengths in choices if len(lengths) > 1]
 
 
 def _type_of(model: TextModel) -> torch.dtype | None:

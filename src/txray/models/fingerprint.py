@@ -24,7 +24,9 @@ def model_fingerprint(model: nn.Module) -> str:
 
     It covers name, number type, shape and values of all parameters and buffers; the class of every module and its plain
     attributes, such as the number of heads; and, instead of the attributes, the configuration where a module has one.
+    Wrappers that only say how a model runs do not count, such as `DataParallel`.
     """
+    model = unwrapped(model)
     digest = sha256()
     for part in _structure(model):
         digest.update(part.encode("utf-8", "surrogatepass"))

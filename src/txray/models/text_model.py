@@ -56,8 +56,9 @@ class TextModel:
         prefix, suffix: ids that stand before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
         padding: the id of padding.
         reads_padding: whether inputs of different length may be read together, padded on the right. By default that is
-            tried out where `forward` is given, because it gets the mask: if padding changes a layer, inputs are read
-            together with others of the same length only. A module that takes nothing but ids cannot tell padding from
+            tried out where `forward` is given, because it gets the mask, with inputs of some 20 positions and, where
+            `limit` is known, of as many as that, 1,024 at most: if padding changes a layer, inputs are read together
+            with others of the same length only. A module that takes nothing but ids cannot tell padding from
             text, so its inputs never share a batch with longer ones; say True of one that no later position can
             influence, such as a one-way recurrent layer. True is believed, with a `PaddingWarning` if it is wrong.
         limit: positions that the module can read at once, prefix and suffix included; longer documents are cut

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from txray.errors import (
     DominanceWarning,
     DuplicateWarning,
+    EmptyLayerWarning,
     RandomPassWarning,
     RepeatedCallWarning,
     StageWarning,
@@ -35,9 +36,22 @@ def stage_warnings(
     """
     return [
         *layer_warnings(accounts),
+        *empty_layers(accounts),
         *map(DuplicateWarning, duplication(corpus, words)),
         *map(DominanceWarning, dominance(wins, accounts)),
     ]
+
+
+def empty_layers(accounts: Accounts) -> Iterator[StageWarning]:
+    """Yield a warning for each layer that skipped all words, such as one whose neurons are all constant or silent."""
+    for layer, account in accounts.items():
+        skipped = {reason: number for reason, number in account.get("skipped", {}).items() if number}
+        if not account["counted"] and skipped:
+            reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.items())
+            yield EmptyLayerWarning(
+                f"layer {layer!r}: not one word was counted: {reasons}; choose another layer, or a selection that "
+                "counts its words"
+            )
 
 
 def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:

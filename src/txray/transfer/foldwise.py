@@ -39,8 +39,8 @@ class Foldwise:
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences) -> Foldwise:
-        """Both stages, features aligned by name."""
-        names = dict.fromkeys([*before.features.tolist(), *after.features.tolist()])
+        """Both stages, features aligned by name; in an order that is the same whichever of the two is called before."""
+        names = sorted({*before.features.tolist(), *after.features.tolist()})
         place = dict(zip(names, range(len(names)), strict=True))
         parts = []
         for side, preferences in enumerate((before, after)):
@@ -72,7 +72,8 @@ class Foldwise:
     def matched(self, random: np.random.Generator) -> Foldwise:
         """The same with the stage of more activations, neuron by neuron, thinned to as many as the other has.
 
-        A neuron that merely fires less often loses its rare features, and would look changed.
+        A neuron that merely fires less often loses its rare features, and would look changed. What is drawn does not
+        depend on which stage is called before.
 
         Args:
             random: draws which activations are kept.
@@ -81,15 +82,12 @@ class Foldwise:
         of_side = np.stack((wins[:, : self.folds].sum(axis=1), wins[:, self.folds :].sum(axis=1)), axis=1)
         fewer = of_side.min(axis=1)
         neuron = np.repeat(self.neuron, np.diff(self.count.indptr))
-        side = self.count.indices >= self.folds
-        group = neuron * 2 + side
-        order = np.argsort(group, kind="stable")
-        kept = np.empty(len(order))
-        kept[order] = thinned(
-            self.count.data[order].astype(np.int64),
-            group[order],
-            np.repeat(fewer, 2).astype(np.int64),
-            random,
+        side = (self.count.indices >= self.folds).astype(np.int64)
+        kept = self.count.data.copy()
+        # Of each neuron one stage at most; its cells ascend by feature, then by fold.
+        more = np.flatnonzero((of_side > fewer[:, None])[neuron, side])
+        kept[more] = thinned(
+            self.count.data[more].astype(np.int64), neuron[more], fewer.astype(np.int64), random
         )
         # What nothing is left of is not carried along; where all is, the pattern is shared, not copied.
         left = kept > 0

@@ -38,11 +38,14 @@ def rate_p_values(
         random: deals.
 
     Returns:
-        (n_neurons,) two-sided p-values in (0, 1]; NaN for neurons that never respond.
+        (n_neurons,) two-sided p-values in (0, 1]; NaN for neurons that never respond, and where a stage read no words.
 
     Source:
         Janssen 1997 (studentised permutation tests hold their level where variances differ).
     """
+    p_value = np.full(len(wins), np.nan)
+    if not np.reshape(words, (2, -1)).any(axis=1).all():
+        return p_value
     responding = wins.sum(axis=1) > 0
     test = _StudentisedDifference(wins[responding], words)
     actual = test.of(observed(len(words) // 2))
@@ -52,7 +55,6 @@ def rate_p_values(
         permuted = test.of(assignments(len(words) // 2, min(at_once, n - start), paired, random))
         # A side without words has no rate: as different as can be.
         extreme += (np.nan_to_num(permuted, nan=np.inf) >= actual * (1 - EQUAL)).sum(axis=1)
-    p_value = np.full(len(wins), np.nan)
     p_value[responding] = (extreme + 1) / (n + 1)
     return p_value
 

@@ -174,6 +174,18 @@ def test_a_call_that_there_is_not_names_how_many_there_are(call: int) -> None:
         stage_of(seeded(Repeated()), Layer("block", call=call))
 
 
+def test_numbers_of_numpy_and_pythons_own_mean_the_same_call() -> None:
+    layer = Layer("block", call=np.int64(1))  # type: ignore[arg-type]
+    assert layer == Layer("block", call=1)
+    assert type(layer.call) is int
+
+
+@pytest.mark.parametrize("text", ["block:call=0:call=1", "block:input:call=0:input"])
+def test_an_option_twice_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="another one of its kind"):
+        Layer.parse(text)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"call": 1.0}, {"call": "0"}, {"call": True}, {"input": "x"}, {"input": 1}]
 )

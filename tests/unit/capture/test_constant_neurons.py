@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.conftest import missing
 from tests.unit.capture.text_models import SIZE, word_ids
 from txray.capture import collect
 from txray.corpus import Corpus, Document, demo_corpus
+from txray.errors import EmptyLayerWarning
 from txray.models import TextModel, load_model
 from txray.preferences import Stage, load_stage, merge_stages
 
@@ -67,6 +69,17 @@ def test_dead_neurons_win_nothing_and_are_named(selection: str, tmp_path: Any) -
     assert (np.delete(wins, [3, 7, 11]) > 0).all()
     assert constant(load_stage(stage.save(tmp_path / "s"))) == [3, 7, 11]
     assert constant(stage_of(factors_with(n3=1e-32), selection)) == []
+
+
+def test_a_layer_without_any_counted_word_is_warned_of() -> None:
+    with pytest.warns(EmptyLayerWarning, match="'scaled'.*no positive activation"):
+        stage = stage_of([0.0] * NEURONS)
+    assert constant(stage) == list(range(NEURONS))
+    with pytest.warns(EmptyLayerWarning, match="'scaled'"):
+        stage_of([0.0] * NEURONS, "max-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EmptyLayerWarning)
+        stage_of([1.0, *[0.0] * (NEURONS - 1)])
 
 
 def test_the_measure_is_the_layers_own() -> None:

@@ -67,6 +67,18 @@ def read(module: nn.Module, layer: str = "rnn", **options: Any) -> Stage:
     )
 
 
+class InBlocks(TwoWay):
+    """Its last positions influence all others as soon as the input is longer than 30, as attention to blocks does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn: Any = nn.Linear(6, 5)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Any:
+        hidden = self.embedding(ids)
+        return self.rnn(hidden + hidden[:, -1:] if ids.shape[1] > 30 else hidden)
+
+
 def batches_of(stage: Stage) -> str:
     return str(stage.manifest["reading"]["batches"])
 
@@ -93,6 +105,13 @@ def test_models_that_ignore_padding_are_read_padded(module_of: Any, layer: str) 
         assert batches_of(read(seeded(module_of), layer, reads_padding=True)) == "padded"
         assert batches_of(read(seeded(module_of), layer)) == "padded"
     assert batches_of(read(seeded(module_of), layer, reads_padding=False)) == "equal lengths"
+
+
+def test_a_model_that_padding_changes_in_long_inputs_alone_is_read_in_equal_lengths() -> None:
+    stage = read(seeded(InBlocks), limit=50)
+    assert batches_of(stage) == "equal lengths"
+    same_preferences(stage, read(seeded(InBlocks), limit=50, batch_positions=1), rtol=1e-5)
+    assert batches_of(read(seeded(InBlocks), limit=30)) == "padded"
 
 
 def test_only_layers_that_are_read_are_asked() -> None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from txray.corpus import Corpus, Document, annotators, from_dataset, read_corpus
@@ -141,6 +142,11 @@ def test_grouping_by_another_function_gives_another_fingerprint() -> None:
     prints = [corpus.group_by(function).fingerprint for function in functions]
     assert len({corpus.fingerprint, *prints}) == 5
     assert corpus.group_by(Author("2")).fingerprint == prints[3]
+
+
+def test_whole_numbers_of_numpy_name_groups_as_pythons_own_do() -> None:
+    corpus = Corpus.from_documents("c", [Document("a1", WORDS)])
+    assert groups(corpus.group_by(lambda document: np.int64(3))) == ["3"]  # type: ignore[arg-type, return-value]
 
 
 def test_a_function_that_gives_no_group_is_refused() -> None:

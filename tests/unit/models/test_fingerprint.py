@@ -50,6 +50,12 @@ def test_other_models_have_other_fingerprints(pair: tuple[nn.Module, nn.Module])
     assert model_fingerprint(first) == model_fingerprint(first.train())
 
 
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: torch.compile(nn.DataParallel(model))])
+def test_what_only_says_how_a_model_runs_does_not_count(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    model = stacked(nn.ReLU())
+    assert model_fingerprint(wrap(model)) == model_fingerprint(model)
+
+
 def test_functions_and_code_of_modules_count_as_code() -> None:
     class Scaled(nn.Module):
         def forward(self, values: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -175,3 +177,21 @@ def test_neurons_that_share_nothing_may_have_been_missed_by_few_wins() -> None:
         assert (sizes.distance == 1).all()
         assert (sizes.high == 1).all()
         np.testing.assert_allclose(sizes.low, np.sqrt(0.025 ** (1 / wins)), atol=1e-9)
+
+
+def test_neither_the_order_of_the_stages_nor_that_of_the_features_matters() -> None:
+    before, after = pair()
+    order = np.random.default_rng(0).permutation(len(after.features))
+    reordered = replace(
+        after,
+        features=after.features[order],
+        corpus_counts=after.corpus_counts[:, order],
+        feature_id=np.argsort(order)[after.feature_id],
+    )
+    forward = effect_size(before, after, splits=4, draws=2)
+    for other in (
+        effect_size(after, before, splits=4, draws=2),
+        effect_size(before, reordered, splits=4, draws=2),
+    ):
+        for name in ("signal", "distance", "low", "high", "layer", "layer_low", "layer_high"):
+            np.testing.assert_allclose(getattr(forward, name), getattr(other, name), rtol=0, atol=1e-6)

@@ -78,3 +78,14 @@ def test_a_single_expected_win_that_is_missing_is_no_difference() -> None:
     words = np.concatenate((np.full(16, 1_000.0), np.full(16, 50.0)))
     wins = np.concatenate((random.poisson(1.25, (200, 16)), np.zeros((200, 16))), axis=1)
     assert (rate_p_values(wins, words, paired=False, n=500, random=random) < 0.05).mean() < 0.08
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_stage_that_read_no_words_has_no_rate_to_compare(paired: bool) -> None:
+    words = np.repeat([100.0, 0.0], FOLDS)
+    wins = np.array([[3.0] * FOLDS + [0.0] * FOLDS, [0.0] * 2 * FOLDS])
+    for side in (slice(None), slice(None, None, -1)):
+        p_values = rate_p_values(
+            wins[:, side], words[side], paired=paired, n=50, random=np.random.default_rng(0)
+        )
+        assert np.isnan(p_values).all()
