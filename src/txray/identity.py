@@ -264,7 +264,9 @@ class _Describer:
         yield from ("object", kind.__module__, kind.__qualname__)
         if isinstance(reduced, str):
             owner = str(getattr(value, "__module__", ""))
-            yield from (reduced, owner, *(_library(owner) or ()), self.digest(kind))
+            yield from (reduced, owner)
+            yield from _library(owner) or ()
+            yield self.digest(kind)
             return
         make, arguments, *more = reduced
         state, items, pairs = (*more, None, None, None)[:3]
