@@ -264,8 +264,8 @@ class _Describer:
         yield from ("object", kind.__module__, kind.__qualname__)
         if isinstance(reduced, str):
             owner = str(getattr(value, "__module__", ""))
-            library = _library(owner) or ()
-            yield from (reduced, owner, *library)
+            yield from (reduced, owner)
+            yield from _library(owner) or ()
             yield self.digest(kind)
             return
         make, arguments, *more = reduced

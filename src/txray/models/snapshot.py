@@ -70,6 +70,11 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
 
 def _require_own_weights(model: RecurrentModel, kind: str) -> None:
     """Refuse a model whose weights a new one of its kind would not have."""
+    absent = next((name for name, weight in model.state_dict().items() if weight.is_meta), None)
+    if absent is not None:
+        raise UsageError(
+            f"save_model: weight {absent} is on the device 'meta', without numbers; load the model's weights"
+        )
     pooling = model.pooling if isinstance(model, SentimentClassifier) else None
     with torch.device("meta"):
         plain = _new_model(kind, model.vocabulary, model.config, pooling)

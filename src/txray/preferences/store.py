@@ -34,7 +34,7 @@ from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage import Stage
 from txray.preferences.tags import TAG_SCHEMA
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.parquet"
 CHECKPOINT = "checkpoint.safetensors"
@@ -157,8 +157,6 @@ def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
         for name, schema in (("tags", TAG_SCHEMA), ("scales", SCALE_SCHEMA))
     )
     stage = Stage(manifest["name"], collected, exemplars, manifest, tags, scales)
-    if DOCUMENTS not in manifest["checksums"]:
-        return stage
     return replace(stage, documents=as_documents(pl.read_parquet(place / DOCUMENTS)))
 
 
@@ -282,7 +280,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise StageError(f"{file}: not a readable manifest ({error}); collect the stage again") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
-        raise StageError(f"{file}: format {found!r}, this version of txray reads format {FORMAT}")
+        raise StageError(
+            f"{file}: format {found!r}, this version of txray reads format {FORMAT}, with other folds; collect the stage "
+            "again"
+        )
     wrong = [name for name, fits in _FIELDS.items() if not fits(manifest.get(name))]
     if not wrong:
         tables = {

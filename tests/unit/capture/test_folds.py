@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import compare, planted, with_significance
 from txray.capture import collect
 from txray.corpus import Corpus, Document
-from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning
+from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning, StageError
 from txray.preferences import Stage, load_stage, merge_folders, merge_stages
 
 pytestmark = [
@@ -113,21 +114,19 @@ def test_shards_agree_on_folds_and_count_copies_across_them(tmp_path: Path) -> N
     assert any("repeat the words of another" in line for line in whole.manifest["warnings"])
 
 
-def test_a_folder_without_the_table_of_documents_still_loads(tmp_path: Path) -> None:
-    import json
+def test_a_folder_whose_folds_were_drawn_otherwise_is_refused(tmp_path: Path) -> None:
+    folder = collect(small_model(), corpus_of(documents(5)), name="s").save(tmp_path / "s")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(StageError, match="format 1, .* reads format 2"):
+        load_stage(folder)
 
+
+def test_a_folder_without_the_table_of_documents_is_refused(tmp_path: Path) -> None:
     folder = collect(small_model(), corpus_of(documents(5)), name="s").save(tmp_path / "s")
     (folder / "documents.parquet").unlink()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["checksums"]["documents.parquet"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    loaded = load_stage(folder)
-    assert len(loaded.documents) == 0
-    sources = documents(6, seed=1)
-    other = collect(small_model(), corpus_of([*sources, replace(sources[0], id="copy")]), name="s")
-    read = merge_stages([loaded, other]).manifest["corpus"]
-    assert (read["documents"], read["documents_repeated"]) == (12, 1)
-    assert read["words_repeated"] == len(sources[0].words)
+    with pytest.raises(StageError, match="documents.parquet"):
+        load_stage(folder)
 
 
 class Stopped(Exception):  # noqa: N818

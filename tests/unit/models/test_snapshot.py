@@ -220,9 +220,14 @@ def larger(model: RecurrentModel) -> None:
     model.embedding = nn.Embedding(len(model.vocabulary) + 1, model.config.embedding)
 
 
+def without_numbers(model: RecurrentModel) -> nn.Module:
+    return model.to("meta")
+
+
 @pytest.mark.parametrize(
     ("change", "remedy"),
     [
+        (without_numbers, "load the model's weights"),
         (pruned, "prune.remove"),
         (parametrized, "remove_parametrizations"),
         (normed, "remove_parametrizations"),
