@@ -281,8 +281,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise StageError(
-            f"{file}: format {found!r}, this version of txray reads format {FORMAT}, with other folds; collect the stage "
-            "again"
+            f"{file}: format {found!r}, this version of txray reads format {FORMAT}, with other folds; collect the "
+            "stage again"
         )
     wrong = [name for name, fits in _FIELDS.items() if not fits(manifest.get(name))]
     if not wrong:
