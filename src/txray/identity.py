@@ -371,7 +371,14 @@ def _is_below(file: str, names: Iterable[str]) -> bool:
     folders = [sysconfig.get_path(name) for name in names]
     if "purelib" in names:
         folders += [*site.getsitepackages(), site.getusersitepackages()]
-    return any(Path(file).resolve().is_relative_to(Path(folder).resolve()) for folder in folders)
+    # A package may be a link, and so may the folder that holds it: by either name it is installed.
+    paths = {Path(file).absolute(), Path(file).resolve()}
+    return any(
+        path.is_relative_to(root)
+        for path in paths
+        for folder in folders
+        for root in (Path(folder), Path(folder).resolve())
+    )
 
 
 def _file_hash(file: str | None) -> str:

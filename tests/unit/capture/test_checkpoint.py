@@ -90,7 +90,7 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
     model.module.register_forward_pre_hook(count)
     collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
     if "zscore" not in selection:  # there the interruptions were in the first of two passes
-        assert forwards <= 12 + 4, "the model reads again what was read before"  # 4: to try out padding
+        assert forwards <= 12 + 7, "the model reads again what was read before"  # 7: to try out padding
     assert_same_files(tmp_path / "whole", tmp_path / "cut")
 
 

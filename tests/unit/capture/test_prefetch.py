@@ -75,7 +75,7 @@ def test_collections_beside_another_device_are_the_same(monkeypatch: pytest.Monk
     corpus = corpus_of(documents())
     expected = collect(small_model(), corpus, features=["token", "pos"], name="s")
     loop = importlib.import_module("txray.capture.loop")
-    monkeypatch.setattr(loop, "device_of", lambda module: torch.device("meta"))
+    monkeypatch.setattr(loop, "input_device", lambda module: torch.device("meta"))
     threads = []
     original = loop.prefetched
     monkeypatch.setattr(loop, "prefetched", lambda made: threads.append(1) or original(made))

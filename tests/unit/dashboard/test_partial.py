@@ -24,7 +24,7 @@ from txray.dashboard.rows import neuron_rows
 from txray.dashboard.scene import Scene
 from txray.dashboard.stages import Library
 from txray.dashboard.view import View
-from txray.preferences import Stage
+from txray.preferences import Stage, load_stage
 from txray.transfer import compare, with_significance
 
 NAMES = ("young", "old")
@@ -53,14 +53,15 @@ def layered(name: str, number: int) -> Stage:
 
 
 @pytest.fixture(scope="module")
-def pair_of_stages() -> list[Stage]:
-    return [layered(name, number) for number, name in enumerate(NAMES)]
+def saved_pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("layered")
+    return [layered(name, number).save(folder / name) for number, name in enumerate(NAMES)]
 
 
 @pytest.fixture(scope="module")
-def saved_pair(pair_of_stages: list[Stage], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    place = tmp_path_factory.mktemp("layered")
-    return [stage.save(place / stage.name) for stage in pair_of_stages]
+def pair_of_stages(saved_pair: list[Path]) -> list[Stage]:
+    """The stages as they are on disk, where all layers share one vocabulary."""
+    return [load_stage(folder) for folder in saved_pair]
 
 
 @pytest.fixture(scope="module")
