@@ -280,10 +280,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise StageError(f"{file}: not a readable manifest ({error}); collect the stage again") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
-        raise StageError(
-            f"{file}: format {found!r}, this version of txray reads format {FORMAT}, with other folds; collect the "
-            "stage again"
-        )
+        raise StageError(f"{file}: format {found!r}, txray reads format {FORMAT}; collect the stage again")
     wrong = [name for name, fits in _FIELDS.items() if not fits(manifest.get(name))]
     if not wrong:
         tables = {
