@@ -302,7 +302,7 @@ class TextModelReader:
 def reader_of(
     model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None, corpus: Corpus | None = None
 ) -> Reader:
-    """How this model reads documents.
+    """Return what reads documents for this model.
 
     Args:
         model: a model of `txray.models`.

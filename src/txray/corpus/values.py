@@ -11,7 +11,7 @@ _WHOLE_FLOAT = re.compile(r"[-+]?[0-9]+\.0+")
 
 
 class BadValueError(Exception):
-    """What is wrong with a value; the caller adds where it is."""
+    """A value that cannot be used; the caller adds where it is."""
 
 
 def label_text(name: str, value: object) -> str | None:

@@ -21,7 +21,7 @@ SPLITS = {"train": "train", "test": "test"}
 
 
 def read_imdb(path: Path, split: str | None = None, *, group: str | None = None) -> Corpus:
-    """The Large Movie Review Dataset (Maas et al. 2011), or reviews in a table of your own.
+    """Read the Large Movie Review Dataset (Maas et al. 2011), or reviews in a table of your own.
 
     **The classes alternate**: positive, negative, positive, negative, ... and what is left over of one class
     comes last, so that the first so many words hold both. Each class keeps the order of its source: the
@@ -76,7 +76,7 @@ def _alternating(reviews: Reviews, skipped: Counter[str]) -> Iterator[tuple[str,
 
 
 def _find(path: Path, split: str | None, group: str | None) -> tuple[Reviews, str]:
-    """The collection, and what to call it."""
+    """Return the reviews, and the name of their corpus."""
     if kind_of(path) == "folder":
         wanted = known_split(path, split, SPLITS)
         if folder := ReviewFolder.find(path, wanted):
