@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, sync_playwright
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("patient", deadline=None)
+# How long an example takes says more about the machine than about the code. Under continuous integration the
+# examples are the same in every run, so that a change is never blamed for a fault that was there before it.
+settings.register_profile("patient", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("patient")
 
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -90,7 +90,7 @@ def test_there_are_no_splits(write):
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-_NAME = _TEXT.filter(lambda name: name not in ("id", "words", "text", "labels", "sentence_starts"))
+_NAME = _TEXT.filter(lambda name: name not in ("id", "words", "text", "labels", "sentence_starts", "group"))
 
 
 @st.composite
