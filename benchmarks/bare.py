@@ -9,7 +9,7 @@ from torch import nn
 from txray.capture.batching import batches
 from txray.capture.encoding import Encoded
 from txray.capture.hooks import evaluating
-from txray.capture.reading import Reader, reader_of
+from txray.capture.model_adapter import ModelAdapter, reader_of
 from txray.corpus import Document
 from txray.models import TextModel
 
@@ -20,7 +20,7 @@ class BareForward:
     def __init__(
         self, model: nn.Module | TextModel, documents: Iterable[Document], batch_positions: int
     ) -> None:
-        self._reader: Reader = reader_of(model, outputs=False)
+        self._reader: ModelAdapter = reader_of(model, outputs=False)
         encoded = (one for document in documents for one in self._reader.encode(document)[1])
         self._batches: list[list[Encoded]] = list(
             batches(encoded, batch_positions, padded=self._reader.padded)

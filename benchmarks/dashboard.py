@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import CollectRequest, urlopen
 
 from benchmarks.many_layers import LAYERS, NEURONS, STAGES, make_stages
 
@@ -106,7 +106,7 @@ def _get(url: str) -> bytes:
 
 
 def _post(url: str, body: Mapping[str, Any]) -> bytes:
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = CollectRequest(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 

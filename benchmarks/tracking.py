@@ -16,7 +16,7 @@ import torch
 
 import txray
 from txray.models import language_model
-from txray.tracking import Probe, Tracker
+from txray.tracking import CollectSpec, Tracker
 
 _ROUNDS = 3
 _CASES: tuple[tuple[str, int, float | None], ...] = (
@@ -32,7 +32,7 @@ class Training:
 
     def __init__(self) -> None:
         self.text = txray.demo_corpus("encyclopedia", words=100_000)
-        self.probe = Probe(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
+        self.probe = CollectSpec(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
 
     def run(self, steps: int, tracker: Tracker | None) -> tuple[float, float]:
         """Seconds of a training, and of the story that is told in the end."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import groups, matching, null, planted, pruning, rates, sizes
+from benchmarks.evidence import groups, matching, null, pruning, rates, sizes, synthetic_pair
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -17,9 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 TABLES: dict[str, Measured] = {
     "null": null.measured,
     "groups": groups.measured,
-    "planted": planted.ranking,
-    "strata": planted.strata,
-    "states": planted.states,
+    "planted": synthetic_pair.ranking,
+    "strata": synthetic_pair.strata,
+    "states": synthetic_pair.states,
     "sizes": sizes.measured,
     "layers": sizes.layers,
     "rates": rates.measured,

@@ -12,7 +12,16 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
-from txray import Corpus, Document, TextModel, collect, compare, demo_corpus, planted, with_significance
+from txray import (
+    Corpus,
+    Document,
+    TextModel,
+    collect,
+    compare,
+    demo_corpus,
+    synthetic_pair,
+    with_significance,
+)
 from txray.corpus import read_corpus
 
 RUNS = 20
@@ -115,7 +124,7 @@ def _halves(units: Sequence[Half], seed: int) -> list[list[Document]]:
 def _unchanged(units: Sequence[Half], seed: int) -> TextModel:
     """A module whose neurons prefer words of this text; both halves are read with it."""
     text = Corpus.from_documents("text", [document for unit in units for document in unit])
-    pair = planted(NEURONS, corpus=text, changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + seed)
+    pair = synthetic_pair(NEURONS, corpus=text, changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + seed)
     return pair.before
 
 

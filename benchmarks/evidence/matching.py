@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks.evidence.planted import stages
+from benchmarks.evidence.synthetic_pair import stages
 from benchmarks.evidence.tables import Table, percent, ratio
-from txray import Stage, compare, match, planted, with_significance
+from txray import Stage, compare, match, synthetic_pair, with_significance
 from txray.preferences.distributions import aligned
 
 WORDS = (100_000, 400_000)
@@ -42,7 +42,9 @@ def measured() -> Table:
 
 
 def _found(lengths: tuple[int, int], words: int) -> list[str]:
-    pair = planted(1500, lengths=lengths, changed=0, vanished=0, appeared=0, rarer=0, moved=1.0, seed=1)
+    pair = synthetic_pair(
+        1500, lengths=lengths, changed=0, vanished=0, appeared=0, rarer=0, moved=1.0, seed=1
+    )
     before, after = stages(pair, words, 1, same=True)
     matching = match(before, after, min_wins=_MIN_WINS)
     moved = pair.truth["neuron_after"].to_numpy()
@@ -81,7 +83,7 @@ def costs() -> Table:
     """Seconds of the statistics, from stages in memory."""
     rows = []
     for n_neurons in (300, 1500):
-        pair = planted(n_neurons, seed=1)
+        pair = synthetic_pair(n_neurons, seed=1)
         for words in WORDS:
             before, after = stages(pair, words, 1, same=True)
             rows.append(

@@ -154,9 +154,9 @@ def planted_sets() -> list[NeuronSet]:
 
 def coverage(repetitions: int = _REPETITIONS, documents: int = _DOCUMENTS) -> pl.DataFrame:
     """Whether intervals hold the truth, and what is said of each set: one row per repetition, set and metric."""
-    planted = PlantedClassifier.made()
+    synthetic_pair = PlantedClassifier.made()
     sets = planted_sets()
-    whole, *pruned = planted.truth([(), *(each.neurons for each in sets)])
+    whole, *pruned = synthetic_pair.truth([(), *(each.neurons for each in sets)])
     truth = {
         (each.name, metric): value - whole[metric]
         for each, found in zip(sets, pruned, strict=True)
@@ -164,8 +164,8 @@ def coverage(repetitions: int = _REPETITIONS, documents: int = _DOCUMENTS) -> pl
     }
     rows = []
     for repetition in range(repetitions):
-        corpus = planted.documents(documents, 1_000 + repetition)
-        found = prune(planted.model, sets, {"test": corpus}, seed=repetition)
+        corpus = synthetic_pair.documents(documents, 1_000 + repetition)
+        found = prune(synthetic_pair.model, sets, {"test": corpus}, seed=repetition)
         for row in found.effects.iter_rows(named=True):
             wanted = truth[row["set"], row["metric"]]
             inside = row["change_low"] <= wanted <= row["change_high"]
@@ -176,17 +176,17 @@ def coverage(repetitions: int = _REPETITIONS, documents: int = _DOCUMENTS) -> pl
 
 def calibration(repetitions: int = 400, documents: int = _DOCUMENTS) -> pl.DataFrame:
     """Random sets, each held against twenty others: how often they are called better or worse than random."""
-    planted = PlantedClassifier.made()
+    synthetic_pair = PlantedClassifier.made()
     rows = []
     for repetition in range(repetitions // 4):
-        corpus = planted.documents(documents, 5_000 + repetition)
+        corpus = synthetic_pair.documents(documents, 5_000 + repetition)
         random = np.random.default_rng([7, repetition])
         sets = [
             NeuronSet(f"{k} of {UNITS}, {i}", "rnn", tuple(int(j) for j in random.permutation(UNITS)[:k]))
             for k in (4, 12)
             for i in range(2)
         ]
-        found = prune(planted.model, sets, {"test": corpus}, seed=repetition)
+        found = prune(synthetic_pair.model, sets, {"test": corpus}, seed=repetition)
         for row in found.effects.iter_rows(named=True):
             # By rank, the farthest of 21 is one of 21: what so few random sets can say without any assumption.
             farthest = row["random_p_value"] < 0.05
@@ -205,9 +205,11 @@ def rankings() -> Table:
 
 def ranking_aucs() -> dict[str, tuple[float, float]]:
     """Ranking -> AUC of strong against nothing, and against weak."""
-    planted = PlantedClassifier.made()
-    corpus = planted.documents(2_000, 1)
-    evidence = Evidence(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
+    synthetic_pair = PlantedClassifier.made()
+    corpus = synthetic_pair.documents(2_000, 1)
+    evidence = Evidence(
+        synthetic_pair.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic_pair.model, corpus)
+    )
     return {
         name: strongest_last(evidence.scores(name)) for name in ("magnitude", "activation", "wanda", "taylor")
     }
@@ -215,14 +217,16 @@ def ranking_aucs() -> dict[str, tuple[float, float]]:
 
 def curves() -> pl.DataFrame:
     """Sparsity curves of the planted classifier by what is known, and by Taylor."""
-    planted = PlantedClassifier.made()
-    corpus = planted.documents(2_000, 1)
-    evidence = Evidence(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
+    synthetic_pair = PlantedClassifier.made()
+    corpus = synthetic_pair.documents(2_000, 1)
+    evidence = Evidence(
+        synthetic_pair.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic_pair.model, corpus)
+    )
     carried = np.concatenate(
         (np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.full(NOISE, -1.0), np.zeros(NOTHING))
     )
     sets = curve_sets({"carried": carried, "taylor": evidence.scores("taylor")}, "rnn")
-    return prune(planted.model, sets, {"test": planted.documents(2_000, 2)}).effects
+    return prune(synthetic_pair.model, sets, {"test": synthetic_pair.documents(2_000, 2)}).effects
 
 
 def measured_coverage() -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent
-from txray import Corpus, Document, Stage, collect, compare, demo_corpus, planted, with_significance
+from txray import Corpus, Document, Stage, collect, compare, demo_corpus, synthetic_pair, with_significance
 from txray.corpus import read_corpus
 from txray.models import load_snapshot
 
@@ -62,7 +62,7 @@ def _p_values(before: Stage, after: Stage, seed: int) -> pl.DataFrame:
 def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
     """The same module on two texts of the embedded corpus."""
     for run in range(RUNS):
-        pair = planted(changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + run)
+        pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + run)
         texts = [
             demo_corpus("encyclopedia", words=words, seed=_SEED + 100 * run + side)
             for side, words in enumerate((_LARGER, _LARGER // ratio))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evidence.tables import Table, percent
+from txray.analysis.effect_sizes import effect_size
 from txray.preferences import Preferences, Tally
 from txray.preferences.preferences import Weight
-from txray.transfer.effect_sizes import effect_size
 
 TRUTHS = (0.0, 0.3, 0.54, 0.8, 1.0)
 WINS = (30, 100, 300, 1_000, 3_000)

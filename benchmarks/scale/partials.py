@@ -15,7 +15,7 @@ import polars as pl
 
 from txray.preferences import Preferences, Stage, load_stage, merge_folders, merge_stages
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
-from txray.preferences.rows import Rows
+from txray.preferences.sparse_stats import Rows
 
 FOLDS = 16
 NEURONS = 11_008

@@ -9,21 +9,11 @@ guard_command()
 
 from typing import TYPE_CHECKING  # noqa: E402
 
-from txray.lazy import lazily  # noqa: E402
+from txray._lazy import lazily  # noqa: E402
 
 if TYPE_CHECKING:
     from txray import engines, errors, models, plots, tracking, training
-    from txray.capture import Layer, Selection, collect
-    from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
-    from txray.dashboard import Dashboard, serve
-    from txray.models import TextModel, load_model
-    from txray.planting import Planted, planted
-    from txray.preferences import Preferences, Stage, load_stage, token_tags
-    from txray.pruning import Mask, Pruning, masked, prune
-    from txray.reporting import report
-    from txray.similarity import layer_similarity
-    from txray.tracking import Probe, Tracker, replay
-    from txray.transfer import (
+    from txray.analysis import (
         Comparison,
         LayerSimilarity,
         Matching,
@@ -33,65 +23,73 @@ if TYPE_CHECKING:
         timeline,
         with_significance,
     )
+    from txray.capture import Layer, Selection, collect, layer_similarity
+    from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
+    from txray.models import TextModel, load_model
+    from txray.preferences import Preferences, Stage, load_stage, token_tags
+    from txray.pruning import Mask, Pruning, masked, prune
+    from txray.synthetic import SyntheticPair, synthetic_pair
+    from txray.tracking import CollectSpec, Tracker, replay
+    from txray.web.dashboard import Dashboard, serve
+    from txray.web.report import report
 
 # Looked up on first use, so that `import txray` brings in neither torch nor plotly.
 _HOMES = {
-    "Comparison": "transfer",
+    "Comparison": "analysis",
     "Corpus": "corpus",
-    "Dashboard": "dashboard",
+    "Dashboard": "web.dashboard",
     "Document": "corpus",
     "Layer": "capture",
     "Mask": "pruning",
     "Pruning": "pruning",
-    "LayerSimilarity": "transfer",
-    "Matching": "transfer",
-    "Planted": "planting",
+    "LayerSimilarity": "analysis",
+    "Matching": "analysis",
+    "SyntheticPair": "synthetic",
     "Preferences": "preferences",
-    "Probe": "tracking",
+    "CollectSpec": "tracking",
     "Selection": "capture",
     "Stage": "preferences",
     "Tagger": "corpus",
     "TextModel": "models",
-    "Timeline": "transfer",
+    "Timeline": "analysis",
     "Tracker": "tracking",
     "collect": "capture",
-    "compare": "transfer",
+    "compare": "analysis",
     "demo_corpus": "corpus",
-    "layer_similarity": "similarity",
+    "layer_similarity": "capture.layer_similarity",
     "load_model": "models",
     "load_stage": "preferences",
     "masked": "pruning",
-    "match": "transfer",
+    "match": "analysis",
     "prune": "pruning",
-    "planted": "planting",
+    "synthetic_pair": "synthetic",
     "replay": "tracking",
-    "report": "reporting",
-    "serve": "dashboard",
-    "timeline": "transfer",
+    "report": "web.report",
+    "serve": "web.dashboard",
+    "timeline": "analysis",
     "token_tags": "preferences",
     "read_corpus": "corpus",
-    "with_significance": "transfer",
+    "with_significance": "analysis",
 }
 _PACKAGES = (
+    "analysis",
     "capture",
     "corpus",
-    "dashboard",
     "engines",
     "errors",
     "experiment",
     "models",
-    "planting",
     "plots",
     "preferences",
     "pruning",
-    "reporting",
-    "similarity",
+    "synthetic",
     "tracking",
     "training",
-    "transfer",
+    "web",
 )
 
 __all__ = [
+    "CollectSpec",
     "Comparison",
     "Corpus",
     "Dashboard",
@@ -100,12 +98,11 @@ __all__ = [
     "LayerSimilarity",
     "Mask",
     "Matching",
-    "Planted",
     "Preferences",
-    "Probe",
     "Pruning",
     "Selection",
     "Stage",
+    "SyntheticPair",
     "Tagger",
     "TextModel",
     "Timeline",
@@ -121,13 +118,13 @@ __all__ = [
     "masked",
     "match",
     "models",
-    "planted",
     "plots",
     "prune",
     "read_corpus",
     "replay",
     "report",
     "serve",
+    "synthetic_pair",
     "timeline",
     "token_tags",
     "tracking",

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from txray.reporting.packing import look, static
+from txray.web.report.packing import look, static
 
 PARTS = ("parts.js", "table.js", "detail.js")
 PATIENCE = 120_000

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Request, Locator, Page, expect
 
-from tests.unit.reporting.builders import stage_of, vocabulary
+from tests.unit.web.report.builders import stage_of, vocabulary
+from txray.analysis import compare, with_significance
 from txray.preferences import Stage
-from txray.transfer import compare, with_significance
 
 PATIENCE = 60_000
 """Milliseconds: results are made by processes of their own, on machines that do other things as well."""

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, expect
 
 import txray
 from tests.browser.served import Visit, saved, warm
-from tests.unit.reporting.builders import stage_of, vocabulary
-from txray.dashboard import Dashboard
+from tests.unit.web.report.builders import stage_of, vocabulary
 from txray.preferences import Stage
+from txray.web.dashboard import Dashboard
 
 SOON = 10_000
 """Milliseconds in which a change is to be noticed."""

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Error, expect
 
 from tests.browser.conftest import Served
-from txray.dashboard.server import Dashboard
+from txray.web.dashboard.server import Dashboard
 
 
 @pytest.fixture

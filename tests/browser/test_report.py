@@ -16,10 +16,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import txray
-from tests.unit.reporting.builders import stage_of, story, vocabulary
+from tests.unit.web.report.builders import stage_of, story, vocabulary
+from txray.analysis import CONFIDENT_STATES, Comparison, compare, with_significance
 from txray.preferences import Stage
-from txray.reporting import Section
-from txray.transfer import CONFIDENT_STATES, Comparison, compare, with_significance
+from txray.web.report import Section
 
 READY = "html[data-ready]"
 PATIENCE = 120_000

@@ -9,7 +9,7 @@ import pytest
 
 import txray
 from tests.browser.served import HOSTILE, hostile_stages
-from tests.unit.reporting.builders import story
+from tests.unit.web.report.builders import story
 from txray import notebook
 
 

@@ -19,9 +19,9 @@ PUBLIC = {
     "LayerSimilarity",
     "Mask",
     "Matching",
-    "Planted",
+    "SyntheticPair",
     "Preferences",
-    "Probe",
+    "CollectSpec",
     "Pruning",
     "Selection",
     "Stage",
@@ -40,7 +40,7 @@ PUBLIC = {
     "masked",
     "match",
     "models",
-    "planted",
+    "synthetic_pair",
     "plots",
     "prune",
     "read_corpus",
@@ -119,7 +119,7 @@ def test_commands_are_listed_without_anything_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", ["import txray.reporting", "import txray.reporting.page", "import txray.cli.report", ""]
+    "first", ["import txray.web.report", "import txray.web.report.page", "import txray.cli.report", ""]
 )
 def test_report_is_a_function_in_every_order_of_imports(first: str) -> None:
     assert run_python(f"{first}\nimport txray\nprint(callable(txray.report))") == "True"

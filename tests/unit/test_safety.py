@@ -18,22 +18,20 @@ LOADERS = {"from_pretrained", "from_config", "load_dataset", "pipeline"}
 
 BELOW: dict[str, set[str]] = {
     "preferences": set(),
-    "transfer": {"preferences"},
-    "pruning": {"corpus", "models", "capture", "preferences", "transfer"},
-    # Of pruning, what it found, which needs no torch.
-    "plots": {"preferences", "transfer", "pruning"},
-    "reporting": {"preferences", "transfer", "plots"},
+    "analysis": {"preferences"},
+    "pruning": {"corpus", "models", "capture", "preferences", "analysis"},
+    # Of pruning, the results, which need no torch.
+    "plots": {"preferences", "analysis", "pruning"},
     # The experiment only for its demo, and only when nothing else is served.
-    "dashboard": {"preferences", "transfer", "pruning", "plots", "reporting", "experiment"},
+    "web": {"preferences", "analysis", "pruning", "plots", "experiment"},
     "corpus": set(),
     "models": {"corpus"},
     "training": {"corpus", "models"},
-    "capture": {"corpus", "models", "preferences"},
+    "capture": {"corpus", "models", "preferences", "analysis"},
     "engines": {"corpus", "models", "capture", "preferences"},
-    "planting": {"corpus", "models"},
-    # The training only to read what it left.
-    "tracking": {"corpus", "models", "training", "capture", "preferences", "transfer", "plots"},
-    "similarity": {"corpus", "models", "capture", "transfer"},
+    "synthetic": {"corpus", "models"},
+    # The training only to read its runs.
+    "tracking": {"corpus", "models", "training", "capture", "preferences", "analysis", "plots"},
 }
 """Package -> the packages that it may import."""
 
@@ -80,7 +78,9 @@ def test_code_that_comes_with_models_is_refused_wherever_one_is_loaded() -> None
         if (found := trusting(file.read_text(encoding="utf-8")))
     }
     assert offenders == {}
-    loaders = [(SOURCE / "models" / name).read_text(encoding="utf-8") for name in ("hub.py", "pieces.py")]
+    loaders = [
+        (SOURCE / "models" / name).read_text(encoding="utf-8") for name in ("huggingface.py", "pieces.py")
+    ]
     n = sum(source.count("trust_remote_code=False") for source in loaders)
     assert n >= 4
     for unsafe in ("**{}", "trust_remote_code=True"):

@@ -3,14 +3,14 @@
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers
 from txray.capture.layers import Layer, LayerShape, layer_shapes
-from txray.capture.request import Engine, Request
+from txray.capture.request import CollectRequest, Engine
 from txray.capture.selection import Selection
 
 __all__ = [
+    "CollectRequest",
     "Engine",
     "Layer",
     "LayerShape",
-    "Request",
     "Selection",
     "capturing",
     "collect",

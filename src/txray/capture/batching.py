@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from txray.capture.encoding import Encoded
+from txray.capture.encoding import ModelInput
 from txray.errors import UsageError
 
 _POOL_BATCHES = 32
 """Inputs of about this many batches are sorted by length at a time."""
 
 
-def batches(inputs: Iterable[Encoded], positions: int, *, padded: bool = True) -> Iterator[list[Encoded]]:
+def batches(
+    inputs: Iterable[ModelInput], positions: int, *, padded: bool = True
+) -> Iterator[list[ModelInput]]:
     """Group inputs so that padding is small and batches are full.
 
     Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most
@@ -30,7 +32,7 @@ def batches(inputs: Iterable[Encoded], positions: int, *, padded: bool = True) -
     """
     if positions < 1:
         raise UsageError(f"batch of {positions} positions: must be at least 1")
-    pool: list[Encoded] = []
+    pool: list[ModelInput] = []
     held = 0
     for encoded in inputs:
         pool.append(encoded)
@@ -41,8 +43,8 @@ def batches(inputs: Iterable[Encoded], positions: int, *, padded: bool = True) -
     yield from _by_length(pool, positions, padded)
 
 
-def _by_length(pool: list[Encoded], positions: int, padded: bool) -> Iterator[list[Encoded]]:
-    batch: list[Encoded] = []
+def _by_length(pool: list[ModelInput], positions: int, padded: bool) -> Iterator[list[ModelInput]]:
+    batch: list[ModelInput] = []
     for encoded in sorted(pool, key=lambda one: len(one.ids), reverse=True):
         longest = len(batch[0].ids) if batch else 0
         if batch and ((len(batch) + 1) * longest > positions or (not padded and len(encoded.ids) < longest)):

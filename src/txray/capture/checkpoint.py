@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from txray.errors import StageError, UsageError, in_one_line
 from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
-from txray.preferences.state import below
+from txray.preferences.serialization import below
 from txray.preferences.store import CHECKPOINT, MANIFEST
 
 _FORMAT = 4
@@ -36,7 +36,7 @@ class Stateful(Protocol):
         """Become what `state` was taken from."""
 
 
-class Pass(Protocol):
+class PassCheckpoint(Protocol):
     """The checkpoints of one pass over the documents."""
 
     def restore(self, consumers: Sequence[Stateful]) -> int:
@@ -52,14 +52,14 @@ class Pass(Protocol):
 class Checkpoints(Protocol):
     """The checkpoints of a collection, which may take several passes."""
 
-    def of(self, name: str) -> Pass:
+    def of(self, name: str) -> PassCheckpoint:
         """Those of a pass."""
 
 
 class NoCheckpoints:
     """For collections that start again when they are interrupted."""
 
-    def of(self, name: str) -> Pass:
+    def of(self, name: str) -> PassCheckpoint:
         """Nothing is kept."""
         return self
 
@@ -100,7 +100,7 @@ class FolderCheckpoints:
         if self._file.is_file():
             self._read()
 
-    def of(self, name: str) -> Pass:
+    def of(self, name: str) -> PassCheckpoint:
         """The checkpoints of a pass."""
         return self._passes.setdefault(name, _FolderPass(self))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from txray.capture.layers import Layer
-from txray.capture.request import Engine, Request
+from txray.capture.request import CollectRequest, Engine
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
@@ -100,7 +100,7 @@ def collect(
     for what, asked in (("layers", layers), ("features", features)):
         if isinstance(asked, str):  # a sequence, too, of its letters
             raise UsageError(f"collect: {what}={asked!r}; give a list of at least one name, each once")
-    request = Request(
+    request = CollectRequest(
         model=model,
         corpus=corpus,
         layers=tuple(layers),

@@ -11,7 +11,7 @@ from torch import Tensor
 from txray.capture.calls import Call, Trace, tracing
 from txray.capture.hooks import Of, evaluating
 from txray.capture.layout import DryRun
-from txray.capture.reading import Reader
+from txray.capture.model_adapter import ModelAdapter
 from txray.errors import CaptureError, UsageError, in_one_line
 from txray.models.base_model import input_device
 
@@ -37,7 +37,7 @@ class DryRuns:
     autocast: torch.dtype | None
 
     @classmethod
-    def of(cls, reader: Reader, watched: Collection[str]) -> DryRuns:
+    def of(cls, reader: ModelAdapter, watched: Collection[str]) -> DryRuns:
         """Run the model of a reader.
 
         Args:
@@ -98,7 +98,7 @@ def _alike(one: Tensor, two: Tensor, autocast: torch.dtype | None) -> bool:
     return torch.allclose(one, two, rtol=0, atol=precision**0.5 * size, equal_nan=True)
 
 
-def _dry_run(reader: Reader, watched: Collection[str], documents: int, steps: int) -> tuple[int, Trace]:
+def _dry_run(reader: ModelAdapter, watched: Collection[str], documents: int, steps: int) -> tuple[int, Trace]:
     """Return the steps that the model read, and what ran."""
     with tracing(reader.module, watched) as trace:
         try:

@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
+class EncodedDocument:
     """A document on its way through the model.
 
     Attributes:
@@ -40,13 +40,13 @@ class Text:
     skipped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def whole(cls, document: Document, forms: Sequence[str]) -> Text:
+    def whole(cls, document: Document, forms: Sequence[str]) -> EncodedDocument:
         """A document that the model reads word by word, all of it."""
         return cls(document, document_key(document.id), document.fold_key, forms, len(document.words))
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class ModelInput:
     """One input of a model: a document, or a part of a long one.
 
     Attributes:
@@ -58,7 +58,7 @@ class Encoded:
         pieces: (n_pieces,) what they are called; empty where the model does not say.
     """
 
-    text: Text
+    text: EncodedDocument
     ids: Sequence[int]
     words: Indices
     starts: Indices
@@ -66,13 +66,13 @@ class Encoded:
     pieces: Sequence[str] = ()
 
     @classmethod
-    def word_by_word(cls, text: Text, ids: Sequence[int], first: int) -> Encoded:
+    def word_by_word(cls, text: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
         """A whole document of one position per word, the first word at position `first`."""
         words = np.arange(len(text.forms))
         return cls(text, ids, words, words, words + first)
 
 
-def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Text, list[Encoded]]:
+def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[EncodedDocument, list[ModelInput]]:
     """What a document becomes: each readable word is counted in exactly one input.
 
     Inputs are cut between words. Of two that overlap, the former counts the first half of the words they
@@ -92,7 +92,7 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Text, 
         begin, end = int(bounds[first, 0]), int(bounds[last, 1])
         starts, steps = _places(bounds[counted], len(model.prefix) - begin)
         made.append(
-            Encoded(
+            ModelInput(
                 text,
                 [*model.prefix, *pieces.ids[begin:end], *model.suffix],
                 words[counted],
@@ -106,7 +106,9 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Text, 
     return text, made
 
 
-def _readable(document: Document, pieces: Pieces, room: int | None) -> tuple[Text, Indices, Indices]:
+def _readable(
+    document: Document, pieces: Pieces, room: int | None
+) -> tuple[EncodedDocument, Indices, Indices]:
     """The text, its readable words, and (n, 2) where the pieces of each begin and end."""
     owner = np.asarray(pieces.word, dtype=np.int64)
     first = np.flatnonzero(np.diff(owner, prepend=-1))
@@ -122,7 +124,7 @@ def _readable(document: Document, pieces: Pieces, room: int | None) -> tuple[Tex
             words, bounds = words[fits], bounds[fits]
     forms = [word.lower() for word in document.words]
     return (
-        Text(document, document_key(document.id), document.fold_key, forms, len(words), skipped),
+        EncodedDocument(document, document_key(document.id), document.fold_key, forms, len(words), skipped),
         words,
         bounds,
     )

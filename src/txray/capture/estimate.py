@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from txray.capture.features import OUTPUT, SUBWORD, features_of
-from txray.capture.reading import Reader
-from txray.capture.site import Site
+from txray.capture.hook_point import HookPoint
+from txray.capture.model_adapter import ModelAdapter
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
-from txray.preferences.grid import CELL_BYTES
+from txray.preferences.dense_stats import CELL_BYTES
 from txray.preferences.preferences import ROW_BYTES
 from txray.progress import progress
 
@@ -24,8 +24,8 @@ _SHARE = 0.8
 
 
 def require_memory(
-    sites: Sequence[Site],
-    reader: Reader,
+    sites: Sequence[HookPoint],
+    reader: ModelAdapter,
     corpus: Corpus,
     features: Sequence[str],
     folds: int,
@@ -91,7 +91,7 @@ def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
 
 
 def _counted(
-    reader: Reader, corpus: Corpus, kinds: Sequence[str], folds: int
+    reader: ModelAdapter, corpus: Corpus, kinds: Sequence[str], folds: int
 ) -> tuple[dict[str, int], dict[str, int]]:
     """(fold, feature) pairs of the text, and distinct features, by kind."""
     seen: dict[str, dict[str, int]] = {kind: {} for kind in kinds}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from txray.capture.encoding import Text
+from txray.capture.encoding import EncodedDocument
 from txray.errors import CorpusError, UnknownNameError
 
 OUTPUT = "output"
@@ -15,7 +15,7 @@ SUBWORD = "subword"
 """Pieces of words as the tokenizer cuts them; each piece is credited on its own."""
 
 
-def features_of(kind: str, text: Text) -> Sequence[str]:
+def features_of(kind: str, text: EncodedDocument) -> Sequence[str]:
     """The feature of one kind at each word.
 
     Args:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.context import around
-from txray.capture.encoding import Encoded, Indices, Text
+from txray.capture.encoding import EncodedDocument, Indices, ModelInput
 from txray.capture.features import SUBWORD, features_of
-from txray.capture.reading import Window
+from txray.capture.hook_point import HookPoint
+from txray.capture.model_adapter import ForwardChunk
 from txray.capture.responses import (
-    Responses,
-    Units,
+    SelectedActivations,
+    WordGroups,
     as_numpy,
     is_finite,
     pooled,
@@ -27,12 +28,11 @@ from txray.capture.responses import (
     selected,
     strongest_units,
 )
-from txray.capture.site import Site
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
-from txray.capture.words import Words, occurrence_of
+from txray.capture.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
-from txray.preferences.reduction import run_starts
-from txray.preferences.state import as_bytes, below, from_bytes
+from txray.preferences.grouped_stats import run_starts
+from txray.preferences.serialization import as_bytes, below, from_bytes
 
 NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
@@ -50,7 +50,7 @@ class LayerTally:
         exemplars_kept: strongest occurrences per neuron.
     """
 
-    def __init__(self, site: Site, features: Sequence[str], folds: int, exemplars: int) -> None:
+    def __init__(self, site: HookPoint, features: Sequence[str], folds: int, exemplars: int) -> None:
         """Start empty."""
         self.site = site
         self.counted = 0
@@ -63,7 +63,7 @@ class LayerTally:
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if site.selection.rule == "max-position" else None
 
-    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
         """Add one window.
 
         Args:
@@ -78,10 +78,10 @@ class LayerTally:
             return
         flat, steps = self.site.flat(output, len(batch), window.steps)
         inside, units = self.site.inside(window, steps)
-        words = Words.of(batch, window, np.ones(len(inside), np.bool_), self._folds)
+        words = ChunkWords.of(batch, window, np.ones(len(inside), np.bool_), self._folds)
         ids = self._count_features(words)
         if not inside.all():
-            words = Words.of(batch, window, inside, self._folds)
+            words = ChunkWords.of(batch, window, inside, self._folds)
             self.skipped[OUTSIDE] += int((~inside).sum())
             ids = {kind: feature_id[inside] for kind, feature_id in ids.items()}
         if not is_finite(flat):
@@ -94,7 +94,7 @@ class LayerTally:
                 self._finish(*complete)
             return
         found = selected(flat, units, self.site.selection, words.check(self.site.layer))
-        if isinstance(found, Responses):
+        if isinstance(found, SelectedActivations):
             self._account(len(run_starts(found.unit)), len(words))
             strong = found
         else:
@@ -145,7 +145,7 @@ class LayerTally:
         """The exemplar table of this layer."""
         return self._exemplars.table(self.site.layer)
 
-    def _count_features(self, read: Words) -> dict[str, Indices]:
+    def _count_features(self, read: ChunkWords) -> dict[str, Indices]:
         """Count the features of all words that the model read, whether or not the layer answers to them.
 
         Every layer of a stage then counts the same, and one table of the corpus holds for all.
@@ -160,21 +160,23 @@ class LayerTally:
                 tally.count_occurrences(read.fold, ids[kind])
         return ids
 
-    def _update_pieces(self, flat: Tensor, units: Units, words: Words) -> None:
+    def _update_pieces(self, flat: Tensor, units: WordGroups, words: ChunkWords) -> None:
         """Tally the pieces of words, each on its own."""
         tally = self._tallies[SUBWORD]
         names, owner = words.pieces()
         feature_id = tally.ids_of(names)
-        pieces = Units(units.place, np.arange(len(units.place)), units.pooling)
+        pieces = WordGroups(units.place, np.arange(len(units.place)), units.pooling)
         check = words.check(self.site.layer, owner)
         _add(tally, words.fold[owner], feature_id, selected(flat, pieces, self.site.selection, check))
 
-    def _pooled(self, flat: Tensor, units: Units, words: Words) -> NDArray[np.floating]:
+    def _pooled(self, flat: Tensor, units: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
         dense = pooled(flat, units)
         words.check(self.site.layer)(row_sums(dense))
         return as_numpy(dense)
 
-    def _finish(self, text: Text, answered: int, responses: Responses, surroundings: Surroundings) -> None:
+    def _finish(
+        self, text: EncodedDocument, answered: int, responses: SelectedActivations, surroundings: Surroundings
+    ) -> None:
         """Add a whole document, of which each neuron credits its strongest word."""
         self._account(len(np.unique(responses.unit)), answered)
         fold = np.full(len(responses.unit), text.fold_key % self._folds, np.int64)
@@ -203,9 +205,9 @@ class LayerTally:
         return NOT_ABOVE if self.site.selection.threshold else NOT_POSITIVE
 
 
-def _add(tally: Tally, fold: Indices, feature_id: Indices, found: Tensor | Responses) -> None:
+def _add(tally: Tally, fold: Indices, feature_id: Indices, found: Tensor | SelectedActivations) -> None:
     """Tally what was selected of units, given the fold and the feature of each."""
-    if isinstance(found, Responses):
+    if isinstance(found, SelectedActivations):
         tally.update(fold[found.unit], found.neuron, feature_id[found.unit], found.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(found))

@@ -10,11 +10,11 @@ from torch import nn
 
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns
+from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import Of, Tap, matching_layers, modules_by_name
 from txray.capture.layout import Axes, Layout, layout_of
-from txray.capture.reading import Reader, reader_of
+from txray.capture.model_adapter import ModelAdapter, reader_of
 from txray.capture.selection import Selection
-from txray.capture.site import Site
 from txray.checks import is_whole
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
@@ -156,7 +156,7 @@ def layer_shapes(model: nn.Module | TextModel, patterns: Sequence[str] = ("**",)
     return shapes
 
 
-def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection) -> list[Site]:
+def sites_of(reader: ModelAdapter, layers: Iterable[Layer | str], selection: Selection) -> list[HookPoint]:
     """Return one site per layer.
 
     Args:
@@ -193,7 +193,7 @@ def sites_of(reader: Reader, layers: Iterable[Layer | str], selection: Selection
     return sites
 
 
-def warn_of_reading(sites: Iterable[Site], *, stacklevel: int) -> None:
+def warn_of_reading(sites: Iterable[HookPoint], *, stacklevel: int) -> None:
     """Warn of calls that were not chosen and of random forward passes, where no stage is made that would."""
     for warning in layer_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
         warnings.warn(warning, stacklevel=stacklevel)
@@ -205,7 +205,7 @@ def _asked(layer: Layer | str, modules: Mapping[str, nn.Module]) -> Layer:
     return Layer(layer) if layer in modules else Layer.parse(layer)
 
 
-def _site(reader: Reader, runs: DryRuns, layer: Layer, selection: Selection) -> Site:
+def _site(reader: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
     """Return the site of one module."""
     name = layer.name
     call, calls = _call(runs, layer)
@@ -225,7 +225,7 @@ def _site(reader: Reader, runs: DryRuns, layer: Layer, selection: Selection) -> 
             "none"
         )
     chosen = layer.selection or selection
-    return Site(
+    return HookPoint(
         layer=label,
         tap=Tap(
             label=label,

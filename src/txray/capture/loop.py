@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.batching import batches
-from txray.capture.checkpoint import Pass
-from txray.capture.encoding import Encoded
+from txray.capture.checkpoint import PassCheckpoint
+from txray.capture.encoding import ModelInput
+from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
+from txray.capture.model_adapter import ForwardChunk, ModelAdapter
 from txray.capture.prefetch import prefetched
-from txray.capture.reading import Reader, Window
-from txray.capture.site import Site
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
 from txray.models.base_model import input_device
@@ -28,10 +28,10 @@ class Consumer(Protocol):
     """What takes the activations of one layer."""
 
     @property
-    def site(self) -> Site:
+    def site(self) -> HookPoint:
         """Where the activations come from."""
 
-    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
         """Take the output of the layer for one window."""
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -41,7 +41,7 @@ class Consumer(Protocol):
         """Become what `state` was taken from."""
 
 
-class Intake:
+class DocumentStream:
     """Documents on their way into the model, counted and hashed.
 
     Attributes:
@@ -51,7 +51,7 @@ class Intake:
         unread: words that the model does not read, by reason.
     """
 
-    def __init__(self, corpus: Corpus, reader: Reader, *, tagged: bool) -> None:
+    def __init__(self, corpus: Corpus, reader: ModelAdapter, *, tagged: bool) -> None:
         """Read `corpus` for `reader`; `tagged`: count the tags of tokens."""
         self.tags: Counter[tuple[str, str]] = Counter()
         self.documents = DocumentTally()
@@ -64,7 +64,7 @@ class Intake:
         self._corpus = corpus
         self._reader = reader
 
-    def inputs(self) -> Iterator[Encoded]:
+    def inputs(self) -> Iterator[ModelInput]:
         """What the documents become."""
         for document in self._corpus:
             text, inputs = self._reader.encode(document)
@@ -89,13 +89,13 @@ class Intake:
 
 
 def run(
-    reader: Reader,
-    intake: Intake,
+    reader: ModelAdapter,
+    intake: DocumentStream,
     consumers: Sequence[Consumer],
     batch_positions: int,
     description: str,
     max_words: int | None,
-    checkpoints: Pass,
+    checkpoints: PassCheckpoint,
 ) -> None:
     """Run the model over all documents, once.
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from txray.capture.dry_run_inputs import padded_input, shortest_input, text_ids
+from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
-from txray.capture.reading import Reader, TextModelReader
-from txray.capture.site import Site
+from txray.capture.model_adapter import ModelAdapter, TextModelReader
 from txray.errors import CaptureError, PaddingWarning
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
@@ -33,7 +33,7 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 """(ids, mask, lengths) -> outputs."""
 
 
-def settle_padding(reader: Reader, sites: Sequence[Site]) -> None:
+def settle_padding(reader: ModelAdapter, sites: Sequence[HookPoint]) -> None:
     """Let a reader read inputs of equal length only where padding changes the layers that are read.
 
     The same inputs are read alone and beside a longer one. They depend on the model alone, so that all processes that
@@ -99,7 +99,7 @@ def _warn(name: str, changed: str) -> None:
     )
 
 
-def _rows(site: Site, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Sequence[Tensor]:
+def _rows(site: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Sequence[Tensor]:
     """Return a layer's activations at the positions in use, input by input."""
     flat, steps = site.flat(output, *ids.shape)
     by_input = flat.reshape(len(lengths), steps, -1)

@@ -31,7 +31,7 @@ class Scales(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class CollectRequest:
     """Everything that `txray.collect` was asked for, checked as far as that needs neither model nor text.
 
     Attributes are the arguments of `txray.collect`.
@@ -74,7 +74,7 @@ class Request:
 class Engine(Protocol):
     """What carries out a collection: in this process, or in many."""
 
-    def collect(self, request: Request) -> Stage:
+    def collect(self, request: CollectRequest) -> Stage:
         """The stage that one pass over all documents gives.
 
         Counts must be exactly those of the single pass, sums equal up to the order of adding up.

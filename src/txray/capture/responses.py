@@ -21,7 +21,7 @@ Check = Callable[[NDArray[np.floating]], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
+class SelectedActivations:
     """Selected activations, all positive.
 
     Attributes:
@@ -35,7 +35,7 @@ class Responses:
     value: NDArray[np.floating]
 
     @classmethod
-    def of(cls, unit: Indices, neuron: Indices, value: NDArray[np.floating]) -> Responses:
+    def of(cls, unit: Indices, neuron: Indices, value: NDArray[np.floating]) -> SelectedActivations:
         """Those of positive value."""
         positive = value > 0
         if positive.all():
@@ -44,7 +44,7 @@ class Responses:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class WordGroups:
     """What is selected from: words with their pieces, or pieces on their own.
 
     Attributes:
@@ -70,15 +70,15 @@ class Units:
         """Whether every unit is one piece."""
         return len(self.place) == len(self.starts)
 
-    def edges(self) -> Units:
+    def edges(self) -> WordGroups:
         """The same units by their first or their last piece alone, where that is what pooling asks for."""
         if self.single or self.pooling not in ("first", "last"):
             return self
         place = self.place[self.starts if self.pooling == "first" else self.ends - 1]
-        return Units(place, np.arange(len(self)), self.pooling)
+        return WordGroups(place, np.arange(len(self)), self.pooling)
 
 
-def pooled(flat: Tensor, units: Units) -> Tensor:
+def pooled(flat: Tensor, units: WordGroups) -> Tensor:
     """Activations of units.
 
     Args:
@@ -105,7 +105,7 @@ def pooled(flat: Tensor, units: Units) -> Tensor:
         return result.index_reduce_(0, owner, values, "amax", include_self=False)
 
 
-def pooled_at(flat: Tensor, units: Units, unit: Indices, neuron: Indices) -> NDArray[np.floating]:
+def pooled_at(flat: Tensor, units: WordGroups, unit: Indices, neuron: Indices) -> NDArray[np.floating]:
     """Single activations out of those that `pooled` gives, without making the others.
 
     Args:
@@ -121,10 +121,10 @@ def pooled_at(flat: Tensor, units: Units, unit: Indices, neuron: Indices) -> NDA
     piece = np.repeat(units.starts[unit] - starts, sizes) + np.arange(sizes.sum())
     place = torch.from_numpy(units.place[piece]).to(flat.device)
     column = flat[place, torch.from_numpy(np.repeat(neuron, sizes)).to(flat.device)][:, None]
-    return as_numpy(pooled(column, Units(np.arange(len(piece)), starts, units.pooling)))[:, 0]
+    return as_numpy(pooled(column, WordGroups(np.arange(len(piece)), starts, units.pooling)))[:, 0]
 
 
-def strongest(flat: Tensor, units: Units) -> tuple[NDArray[np.floating], Indices]:
+def strongest(flat: Tensor, units: WordGroups) -> tuple[NDArray[np.floating], Indices]:
     """The largest activation of each unit, and the neuron that has it.
 
     Args:
@@ -150,7 +150,9 @@ def strongest(flat: Tensor, units: Units) -> tuple[NDArray[np.floating], Indices
     return largest, neuron[first]
 
 
-def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> Tensor | Responses:
+def selected(
+    flat: Tensor, units: WordGroups, selection: Selection, check: Check
+) -> Tensor | SelectedActivations:
     """The activations that count: all at once where most of them may, else one by one.
 
     Args:
@@ -165,17 +167,17 @@ def selected(flat: Tensor, units: Units, selection: Selection, check: Check) -> 
     if selection.k == 1:
         value, neuron = strongest(flat, units)
         check(value)
-        return Responses.of(np.arange(len(units)), neuron, value)
+        return SelectedActivations.of(np.arange(len(units)), neuron, value)
     dense = pooled(flat, units)
     check(row_sums(dense))
     if selection.threshold is not None:
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)
     unit = np.repeat(np.arange(len(units)), top.values.shape[1])
-    return Responses.of(unit, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
+    return SelectedActivations.of(unit, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
 
 
-def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
+def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
     """The `k` strongest units of each neuron; of equals, those of smaller ranks.
 
     Args:
@@ -185,17 +187,17 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
     """
     if k == 0 or len(dense) == 0:
         nothing = np.zeros(0, np.int64)
-        return Responses(nothing, nothing, np.zeros(0, np.float32))
+        return SelectedActivations(nothing, nothing, np.zeros(0, np.float32))
     # Some neurons at a time: where a layer saturates, nearly all of its activations are equal.
     at_once = max(1, _CELLS // len(dense))
     parts = []
     for start in range(0, dense.shape[1], at_once):
         part = _strongest_units(dense[:, start : start + at_once], k, *ranks)
         parts.append((part.unit, part.neuron + start, part.value))
-    return Responses(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return SelectedActivations(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
+def _strongest_units(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
     """The same for few enough neurons."""
     # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
     least = dense.topk(min(k, len(dense)), dim=0).values[-1]
@@ -207,7 +209,7 @@ def _strongest_units(dense: Tensor, k: int, *ranks: Indices) -> Responses:
     unit, neuron, value = unit[order], neuron[order], value[order]
     place = np.arange(len(neuron)) - np.searchsorted(neuron, neuron)
     kept = place < k
-    return Responses(unit[kept], neuron[kept], value[kept])
+    return SelectedActivations(unit[kept], neuron[kept], value[kept])
 
 
 def is_finite(values: Tensor) -> bool:

@@ -11,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.encoding import Encoded
-from txray.capture.reading import Window
+from txray.capture.encoding import ModelInput
+from txray.capture.hook_point import HookPoint
+from txray.capture.model_adapter import ForwardChunk
 from txray.capture.request import Scales
 from txray.capture.responses import as_numpy, pooled
-from txray.capture.site import Site
 from txray.errors import CaptureError, UsageError
 from txray.preferences.scales import SCALE_SCHEMA
 
@@ -23,7 +23,7 @@ from txray.preferences.scales import SCALE_SCHEMA
 class ScaleTally:
     """Sums and sums of squares of one layer's activations over all words."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HookPoint) -> None:
         """Start empty."""
         # Raw activations: neither standardized nor signed.
         self.site = replace(site, selection=replace(site.selection, sign="positive", standardize="none"))
@@ -31,7 +31,7 @@ class ScaleTally:
         self._sum = np.zeros(site.layout.neurons)
         self._sum_sq = np.zeros(site.layout.neurons)
 
-    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
         """Add one window."""
         if len(window.row) == 0:
             return
@@ -80,7 +80,7 @@ class ScaleTally:
         return np.stack((mean, np.sqrt(variance))).astype(np.float32)
 
 
-def wanting(sites: Iterable[Site]) -> list[Site]:
+def wanting(sites: Iterable[HookPoint]) -> list[HookPoint]:
     """Those whose selection standardizes."""
     return [site for site in sites if site.selection.standardize == "zscore"]
 
@@ -107,7 +107,7 @@ def found_scales(name: str, tallies: Iterable[ScaleTally]) -> FoundScales:
     return FoundScales(name, scale_table(replace(tally.site, scale=tally.scale()) for tally in tallies))
 
 
-def given_scales(sites: Sequence[Site], scales: Scales) -> list[Site]:
+def given_scales(sites: Sequence[HookPoint], scales: Scales) -> list[HookPoint]:
     """The sites, those that standardize with the scales of their neurons.
 
     Raises:
@@ -117,7 +117,7 @@ def given_scales(sites: Sequence[Site], scales: Scales) -> list[Site]:
     return [replace(site, scale=found.get(site.layer)) for site in sites]
 
 
-def _given(scales: Scales, site: Site) -> NDArray[np.float32]:
+def _given(scales: Scales, site: HookPoint) -> NDArray[np.float32]:
     rows = scales.scales.filter(pl.col("layer") == site.layer).sort("neuron")
     if len(rows) != site.layout.neurons:
         raise UsageError(
@@ -127,7 +127,7 @@ def _given(scales: Scales, site: Site) -> NDArray[np.float32]:
     return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
 
 
-def scale_table(sites: Iterable[Site]) -> pl.DataFrame:
+def scale_table(sites: Iterable[HookPoint]) -> pl.DataFrame:
     """The scales of all sites that have them: layer, neuron, mean, deviation."""
     tables = [
         pl.DataFrame(

@@ -15,10 +15,10 @@ from txray.capture.estimate import as_size, require_memory
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import sites_of
-from txray.capture.loop import Intake, run
+from txray.capture.loop import DocumentStream, run
+from txray.capture.model_adapter import reader_of
 from txray.capture.padding import settle_padding
-from txray.capture.reading import reader_of
-from txray.capture.request import Request, Scales
+from txray.capture.request import CollectRequest, Scales
 from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
@@ -32,7 +32,7 @@ from txray.preferences.tags import tag_table
 class SinglePass:
     """The engine of every collection that names no other."""
 
-    def collect(self, request: Request) -> Stage:
+    def collect(self, request: CollectRequest) -> Stage:
         """Read everything, here and now."""
         collection = Collection(request)
         source = request.source()
@@ -52,7 +52,7 @@ class SinglePass:
 class Collection:
     """A request whose model has been looked at: ready to read, all documents or part after part of them."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: CollectRequest) -> None:
         """Find the layers and how to read for the model.
 
         Raises:
@@ -116,7 +116,7 @@ class Collection:
     def measure(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
         """Add the activations at all words of these documents to `tallies`."""
         first = checkpoints.of("scales")
-        intake = Intake(corpus, self._reader, tagged=False)
+        intake = DocumentStream(corpus, self._reader, tagged=False)
         doing = f"scales of {self.request.name}"
         run(self._reader, intake, tallies, self.request.batch_positions, doing, None, first)
         first.complete(tallies)
@@ -140,7 +140,7 @@ class Collection:
         request = self.request
         sites = self._sites if scales is None else given_scales(self._sites, scales)
         tallies = [LayerTally(site, request.features, request.folds, request.exemplars) for site in sites]
-        intake = Intake(corpus, self._reader, tagged={"token", "pos"} <= set(request.features))
+        intake = DocumentStream(corpus, self._reader, tagged={"token", "pos"} <= set(request.features))
         doing = f"collecting {request.name}"
         if self._needed:
             doing += f" (tallies up to {as_size(self._needed)})"
@@ -148,7 +148,7 @@ class Collection:
         run(self._reader, intake, tallies, request.batch_positions, doing, max_words, passing)
         return self._stage(corpus, tallies, intake)
 
-    def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], intake: Intake) -> Stage:
+    def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], intake: DocumentStream) -> Stage:
         name = self.request.name
         collected: dict[tuple[str, str], Preferences] = {}
         accounts = {}

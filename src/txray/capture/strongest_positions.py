@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.context import around
-from txray.capture.encoding import Indices, Text
-from txray.capture.responses import Responses
-from txray.capture.words import Words
+from txray.capture.encoding import EncodedDocument, Indices
+from txray.capture.responses import SelectedActivations
+from txray.capture.words import ChunkWords
 from txray.errors import CorpusError
 from txray.preferences.exemplars import CONTEXT
 
@@ -34,7 +34,7 @@ class _Open:
             then they are looked up, for those few neurons whose exemplars they are.
     """
 
-    text: Text | None
+    text: EncodedDocument | None
     left: int
     answered: int
     value: NDArray[np.floating]
@@ -50,8 +50,8 @@ class StrongestPositions:
         self._open: dict[int, _Open] = {}
 
     def offer(
-        self, dense: NDArray[np.floating], words: Words
-    ) -> Iterator[tuple[Text, int, Responses, Surroundings]]:
+        self, dense: NDArray[np.floating], words: ChunkWords
+    ) -> Iterator[tuple[EncodedDocument, int, SelectedActivations, Surroundings]]:
         """Add words, and give what is complete.
 
         Args:
@@ -80,7 +80,7 @@ class StrongestPositions:
             document.left -= int(expected[row])
             if document.left == 0:
                 del self._open[encoded.text.key]
-                responses = Responses.of(document.word, np.arange(dense.shape[1]), document.value)
+                responses = SelectedActivations.of(document.word, np.arange(dense.shape[1]), document.value)
                 known = part if document.around is None else document.around.__getitem__
                 yield encoded.text, document.answered, responses, known
 
@@ -105,7 +105,7 @@ class StrongestPositions:
             )
         }
 
-    def _document(self, text: Text, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
+    def _document(self, text: EncodedDocument, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
         found = self._open.get(text.key)
         if found is None:
             found = _Open(text, text.readable, 0, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))

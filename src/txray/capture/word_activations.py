@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import Encoded, Indices
-from txray.capture.loop import Intake, run
-from txray.capture.reading import Reader, Window
+from txray.capture.encoding import Indices, ModelInput
+from txray.capture.hook_point import HookPoint
+from txray.capture.loop import DocumentStream, run
+from txray.capture.model_adapter import ForwardChunk, ModelAdapter
 from txray.capture.responses import as_numpy, pooled
-from txray.capture.site import Site
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class DocumentBlock:
     """Consecutive documents whose words are numbered through.
 
     Attributes:
@@ -38,7 +38,7 @@ class Block:
     words: int
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> Block:
+    def of(cls, documents: Sequence[Document]) -> DocumentBlock:
         """These documents."""
         ends = np.cumsum([len(document.words) for document in documents])
         return cls([copy.copy(each) for each in documents], np.append(0, ends[:-1]), int(ends[-1]))
@@ -50,7 +50,7 @@ class Block:
         return f"document {document.id!r}, word {position} ({document.words[position][:40]!r})"
 
 
-def blocks(documents: Iterable[Document], words: int) -> Iterator[Block]:
+def blocks(documents: Iterable[Document], words: int) -> Iterator[DocumentBlock]:
     """The documents in blocks, each ended by the document that brings it to so many words."""
     held: list[Document] = []
     size = 0
@@ -58,10 +58,10 @@ def blocks(documents: Iterable[Document], words: int) -> Iterator[Block]:
         held.append(document)
         size += len(document.words)
         if size >= words:
-            yield Block.of(held)
+            yield DocumentBlock.of(held)
             held, size = [], 0
     if held:
-        yield Block.of(held)
+        yield DocumentBlock.of(held)
 
 
 class WordActivations:
@@ -74,7 +74,7 @@ class WordActivations:
         answered: (n_words,) which of these the layer's output covers wholly.
     """
 
-    def __init__(self, site: Site, block: Block) -> None:
+    def __init__(self, site: HookPoint, block: DocumentBlock) -> None:
         """Start empty."""
         self.site = site
         self.read = np.zeros(block.words, np.bool_)
@@ -87,7 +87,7 @@ class WordActivations:
             for document, start in zip(block.documents, block.starts.tolist(), strict=True)
         }
 
-    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
         """Put one window in its places."""
         if len(window.row) == 0:
             return
@@ -104,7 +104,7 @@ class WordActivations:
         self.values[number[inside]] = found
         self.answered[number[inside]] = True
 
-    def finite(self, block: Block, words: Indices) -> NDArray[np.floating]:
+    def finite(self, block: DocumentBlock, words: Indices) -> NDArray[np.floating]:
         """The activations at some words.
 
         Args:
@@ -137,7 +137,7 @@ class WordActivations:
 
 
 def read_block(
-    reader: Reader, sites: Sequence[Site], block: Block, batch_positions: int
+    reader: ModelAdapter, sites: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
 ) -> tuple[list[WordActivations], Counter[str]]:
     """Run a model over a block of documents.
 
@@ -151,6 +151,6 @@ def read_block(
         One per site, and the words that the model does not read, by reason.
     """
     found = [WordActivations(site, block) for site in sites]
-    intake = Intake(Corpus.from_documents("block", block.documents), reader, tagged=False)
+    intake = DocumentStream(Corpus.from_documents("block", block.documents), reader, tagged=False)
     run(reader, intake, found, batch_positions, "reading", block.words, NoCheckpoints())
     return found, intake.unread

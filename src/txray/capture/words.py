@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.encoding import Encoded, Indices, Text
+from txray.capture.encoding import EncodedDocument, Indices, ModelInput
 from txray.capture.features import OUTPUT, features_of
-from txray.capture.reading import Window
+from txray.capture.model_adapter import ForwardChunk
 from txray.capture.responses import Check
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
@@ -21,7 +21,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class ChunkWords:
     """The words that a window covers and the layer answers to.
 
     Attributes:
@@ -34,16 +34,18 @@ class Words:
         window: that covers them.
     """
 
-    batch: list[Encoded]
+    batch: list[ModelInput]
     row: Indices
     word: Indices
     key: Indices
     fold: Indices
     kept: NDArray[np.bool_]
-    window: Window
+    window: ForwardChunk
 
     @classmethod
-    def of(cls, batch: list[Encoded], window: Window, kept: NDArray[np.bool_], folds: int) -> Words:
+    def of(
+        cls, batch: list[ModelInput], window: ForwardChunk, kept: NDArray[np.bool_], folds: int
+    ) -> ChunkWords:
         """The words of a window that are kept."""
         row, word = window.row[kept], window.word[kept]
         key = np.array([encoded.text.key for encoded in batch], dtype=np.int64)[row]
@@ -130,7 +132,7 @@ class Words:
 
 
 def occurrence_of(
-    text: Text, position: int, *, output: str | None = None, probability: float | None = None
+    text: EncodedDocument, position: int, *, output: str | None = None, probability: float | None = None
 ) -> Occurrence:
     """A word with the words around it, cut to a length that can be shown."""
     words = text.document.words

@@ -30,14 +30,14 @@ def compare(
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and which changes are significant."""
     import polars as pl
 
+    from txray.analysis import compare as compare_stages
+    from txray.analysis import with_significance
+    from txray.analysis.comparison import SUMMARY
+    from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
     from txray.preferences import load_stage
     from txray.printable import printable
-    from txray.transfer import compare as compare_stages
-    from txray.transfer import with_significance
-    from txray.transfer.comparison import SUMMARY
-    from txray.transfer.shown_distance import CORRECTED, corrected_words
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))

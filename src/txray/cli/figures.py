@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import polars as pl
 
+    from txray.analysis import Comparison, Matching, Timeline
     from txray.preferences import Preferences, Stage
     from txray.pruning import Pruning
-    from txray.transfer import Comparison, Matching, Timeline
 
 
 @dataclass(frozen=True)
-class Request:
+class PlotArgs:
     """What the user asked to draw.
 
     Attributes:
@@ -60,7 +60,7 @@ class Request:
 
     def pair(self, feature: str | None = None, *, tested: bool = False) -> Comparison:
         """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
-        from txray.transfer import compare, with_significance
+        from txray.analysis import compare, with_significance
 
         found = compare(*self.two(), feature or self.feature, self.layer)
         if not tested or not self.permutations:
@@ -69,7 +69,7 @@ class Request:
 
     def timeline(self, *, tested: bool = True) -> Timeline:
         """All stages in order."""
-        from txray.transfer import timeline
+        from txray.analysis import timeline
 
         return timeline(
             self.stages,
@@ -82,7 +82,7 @@ class Request:
 
     def matching(self) -> Matching:
         """Which neuron of the one stage is which of the other."""
-        from txray.transfer import match
+        from txray.analysis import match
 
         return match(*self.two(), self.feature, self.layer, self.layer_after, seed=self.seed)
 
@@ -93,17 +93,17 @@ class Request:
         return token_tags(self.stages)
 
 
-Draw = Callable[[Request], "go.Figure"]
+Draw = Callable[[PlotArgs], "go.Figure"]
 
 
-def _pos_frequency(request: Request) -> go.Figure:
+def _pos_frequency(request: PlotArgs) -> go.Figure:
     from txray.plots import pos_frequency
 
     pair = request.pair("pos")
     return pos_frequency(pair.before, pair.after)
 
 
-def _neuron(request: Request) -> go.Figure:
+def _neuron(request: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
     if request.neuron is None:
@@ -113,7 +113,7 @@ def _neuron(request: Request) -> go.Figure:
 
 
 def _changed(most: bool) -> Draw:
-    def draw(request: Request) -> go.Figure:
+    def draw(request: PlotArgs) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
         if request.feature != "token":
@@ -132,10 +132,10 @@ def _changed(most: bool) -> Draw:
     return draw
 
 
-def _of(name: str, source: Callable[[Request], Any]) -> Draw:
+def _of(name: str, source: Callable[[PlotArgs], Any]) -> Draw:
     """The figure of this name, of what `source` makes of a request."""
 
-    def draw(request: Request) -> go.Figure:
+    def draw(request: PlotArgs) -> go.Figure:
         from txray import plots
 
         figure: go.Figure = getattr(plots, name)(source(request))
@@ -144,27 +144,27 @@ def _of(name: str, source: Callable[[Request], Any]) -> Draw:
     return draw
 
 
-def _observed(request: Request) -> Comparison:
+def _observed(request: PlotArgs) -> Comparison:
     return request.pair()
 
 
-def _tested(request: Request) -> Comparison:
+def _tested(request: PlotArgs) -> Comparison:
     return request.pair(tested=True)
 
 
-def _untested_line(request: Request) -> Timeline:
+def _untested_line(request: PlotArgs) -> Timeline:
     return request.timeline(tested=False)
 
 
-def _gained(request: Request) -> go.Figure:
+def _gained(request: PlotArgs) -> go.Figure:
     from txray.plots import gained_table
 
     return gained_table(request.pair(tested=True), request.k)
 
 
-def _layer_affinity(request: Request) -> go.Figure:
+def _layer_affinity(request: PlotArgs) -> go.Figure:
+    from txray.analysis import layer_affinity as compare_layers
     from txray.plots import layer_affinity
-    from txray.transfer import layer_affinity as compare_layers
 
     if request.layer is not None or request.layer_after is not None:
         raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
@@ -173,7 +173,7 @@ def _layer_affinity(request: Request) -> go.Figure:
 
 
 FIGURES: Mapping[str, Draw] = {
-    "mass-activation": _of("mass_activation", Request.all),
+    "mass-activation": _of("mass_activation", PlotArgs.all),
     "pos-frequency": _pos_frequency,
     "hellinger-length": _of("hellinger_length", _tested),
     "volcano": _of("volcano", _tested),
@@ -183,12 +183,12 @@ FIGURES: Mapping[str, Draw] = {
     "least-changed": _changed(most=False),
     "gained": _gained,
     "neuron": _neuron,
-    "timeline": _of("timeline", Request.timeline),
-    "knowledge-flow": _of("knowledge_flow", Request.timeline),
+    "timeline": _of("timeline", PlotArgs.timeline),
+    "knowledge-flow": _of("knowledge_flow", PlotArgs.timeline),
     "stage-distances": _of("stage_distances", _untested_line),
     "pos-first": _of("pos_first", _untested_line),
-    "matching": _of("matching", Request.matching),
-    "matching-curve": _of("matching_curve", Request.matching),
+    "matching": _of("matching", PlotArgs.matching),
+    "matching-curve": _of("matching_curve", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
 }
 """Name -> what draws it from stages."""

@@ -32,9 +32,9 @@ def match(
     seed: options.Seed = 0,
 ) -> None:
     """Match the neurons of two stages by what they prefer: other seeds, sizes, layers and models."""
+    from txray.analysis import match as match_stages
     from txray.files import atomic_file
     from txray.preferences import load_stage
-    from txray.transfer import match as match_stages
 
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{out}: pairs are written as .parquet or .csv; name such a file")

@@ -23,7 +23,7 @@ def merge(
 ) -> None:
     """Join stages that were collected in the same way over different documents, such as shards of a corpus."""
     from txray.preferences import merge_folders
-    from txray.preferences.folders import stage_folders
+    from txray.preferences.discovery import stage_folders
     from txray.preferences.store import MANIFEST, read_manifest
 
     if (out / MANIFEST).exists():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from txray.cli import options
-from txray.cli.figures import FIGURES, PRUNING_FIGURES, Request
+from txray.cli.figures import FIGURES, PRUNING_FIGURES, PlotArgs
 from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def plot(
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
     elif figure in FIGURES:
         stages = [load_stage(folder) for folder in inputs]
-        request = Request(
+        request = PlotArgs(
             stages,
             feature,
             layer,

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from txray.analysis import Comparison
     from txray.corpus import Corpus
     from txray.pruning import Activity, Evaluator, Evidence, Mask, NeuronSet, Pruning
     from txray.pruning.evaluation import Model
-    from txray.transfer import Comparison
 
 
 WHOLE = "all"
@@ -46,7 +46,7 @@ class Request:
         html: bool,
     ) -> None:
         from txray.models import load_model
-        from txray.models.hub import CONFIG
+        from txray.models.huggingface import CONFIG
         from txray.models.load import HUB
         from txray.preferences import load_stage
         from txray.training import device_of
@@ -100,7 +100,7 @@ class Request:
 
     def comparison(self) -> Comparison | None:
         """Of the two stages, tested where that was asked for; None where there are no two."""
-        from txray.transfer import compare, with_significance
+        from txray.analysis import compare, with_significance
 
         if self.before is None or self.stage is None:
             return None

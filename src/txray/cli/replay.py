@@ -63,7 +63,7 @@ def replay(
     """
     from txray.cli.tables import print_timeline
     from txray.models import load_model
-    from txray.tracking import Probe
+    from txray.tracking import CollectSpec
     from txray.tracking import replay as replay_training
     from txray.training import device_of
 
@@ -71,7 +71,7 @@ def replay(
     corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     found = replay_training(
         checkpoints,
-        Probe(corpus, layer, feature, selection, max_words),
+        CollectSpec(corpus, layer, feature, selection, max_words),
         out,
         unit=unit,  # type: ignore[arg-type]  # the tracker checks it
         base=None if base is None else partial(load_model, base, head="saved"),

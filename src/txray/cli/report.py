@@ -24,8 +24,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about two or more stages."""
     from txray.preferences import load_stage
-    from txray.preferences.folders import stage_folders
-    from txray.reporting import report as write_report
+    from txray.preferences.discovery import stage_folders
+    from txray.web.report import report as write_report
 
     typer.echo(
         write_report(

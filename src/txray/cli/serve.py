@@ -44,10 +44,10 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ) -> None:
     """Look at stages in a browser: overview, single neurons, features, any pair. Ctrl-C ends it."""
-    from txray.dashboard import serve as serve_stages
-    from txray.dashboard.demo import demo_stages
-    from txray.dashboard.server import interrupt_this_thread_alone
-    from txray.preferences.folders import stage_folders
+    from txray.preferences.discovery import stage_folders
+    from txray.web.dashboard import serve as serve_stages
+    from txray.web.dashboard.demo import demo_stages
+    from txray.web.dashboard.server import interrupt_this_thread_alone
 
     folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
     interrupt_this_thread_alone()

@@ -55,16 +55,16 @@ def similarity(
     device: options.Device = "auto",
 ) -> None:
     """Hold the layers of two models against each other, by their activations of the same words."""
+    from txray.analysis import MEASURES
+    from txray.analysis.layers.result import SUMMARY
+    from txray.capture.layer_similarity import layer_similarity
     from txray.cli.tables import print_table
     from txray.errors import UnknownNameError, UsageError
     from txray.files import require_replaceable
     from txray.models import load_model
     from txray.plots import layer_similarity as draw
     from txray.plots import save_figure
-    from txray.similarity import layer_similarity
     from txray.training import device_of
-    from txray.transfer import MEASURES
-    from txray.transfer.layer_similarity import SUMMARY
 
     if measure not in MEASURES:
         raise UnknownNameError.of("measure", measure, MEASURES)

@@ -12,7 +12,7 @@ from txray.printable import printable
 if TYPE_CHECKING:
     import polars as pl
 
-    from txray.transfer import Timeline
+    from txray.analysis import Timeline
 
 _WHOLE = 10_000
 """Characters of a line that nobody looks at."""
@@ -61,8 +61,8 @@ def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
     import polars as pl
 
-    from txray.transfer.findings import significant_label
-    from txray.transfer.shown_distance import corrected_words
+    from txray.analysis.findings import significant_label
+    from txray.analysis.shown_distance import corrected_words
 
     stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores

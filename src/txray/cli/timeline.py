@@ -33,12 +33,12 @@ def timeline(
     seed: options.Seed = 0,
 ) -> None:
     """Follow neurons through stages: how far they move, how many change, come into use or fall out of it."""
+    from txray.analysis import timeline as follow
+    from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
     from txray.preferences import load_stage
-    from txray.preferences.folders import stage_folders
-    from txray.transfer import timeline as follow
-    from txray.transfer.timelines import SUMMARY
+    from txray.preferences.discovery import stage_folders
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))

@@ -48,10 +48,10 @@ def _callbacks(
             if value:
                 raise UsageError(f"train: {option} {value} without --track; add it")
         return []
-    from txray.tracking import LightningCallback, Probe
+    from txray.tracking import CollectSpec, LightningCallback
 
     loggers = options.open_loggers(logger, out)
-    return [LightningCallback(Probe(corpus, ["rnn"]), out / _TRACKING, budget=budget, loggers=loggers)]
+    return [LightningCallback(CollectSpec(corpus, ["rnn"]), out / _TRACKING, budget=budget, loggers=loggers)]
 
 
 def _say_where(track: bool, out: Path) -> None:

@@ -7,11 +7,11 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal
 
+from txray._optional import package
 from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
 from txray.errors import CorpusError, UsageError
-from txray.extras import package
 
 
 def from_dataset(

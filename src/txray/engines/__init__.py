@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray.lazy import lazily
+from txray._lazy import lazily
 
 if TYPE_CHECKING:
     from txray.engines.ray_engine import Ray

@@ -17,11 +17,11 @@ from typing import Any, Self
 
 import torch
 
-from txray.capture.request import Request
+from txray._optional import require
+from txray.capture.request import CollectRequest
 from txray.capture.scales import FoundScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
-from txray.extras import require
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 from txray.safe_path import imports_from, safe_environment
@@ -50,7 +50,7 @@ _MOST_HERE, _MOST_PER_CORE = 8, 4
 
 
 @dataclass(frozen=True)
-class Parts:
+class RemoteHandles:
     """What every worker needs, held by the cluster once: references of Ray."""
 
     model: Any
@@ -127,7 +127,7 @@ class Cluster:
             with _signals_kept():
                 self.ray.shutdown()
 
-    def sent(self, request: Request, source: Corpus) -> Parts:
+    def sent(self, request: CollectRequest, source: Corpus) -> RemoteHandles:
         """Put what the workers need into the cluster's memory, once for all of them.
 
         Args:
@@ -160,7 +160,7 @@ class Cluster:
             checkpoint=None,
             max_words=None,
         )
-        return Parts(model, corpus, self._put("request", rest, "give plain values"))
+        return RemoteHandles(model, corpus, self._put("request", rest, "give plain values"))
 
     def gpus(self, workers: int, asked: float | None) -> float:
         """GPUs of each worker, so that there is room for one worker at least.

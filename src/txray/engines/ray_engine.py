@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from txray.capture.request import Request
+from txray.capture.request import CollectRequest
 from txray.capture.scales import found_scales
 from txray.capture.single_pass import Collection, shard_of
 from txray.checks import is_number, is_whole
 from txray.corpus.corpus import Corpus
+from txray.engines.actor_pool import ActorPool
 from txray.engines.cluster import Cluster
-from txray.engines.finished import finished
-from txray.engines.pool import Pool
+from txray.engines.shard_store import finished
 from txray.errors import EngineError, UsageError
 from txray.preferences import Preferences, Stage
 
@@ -72,7 +72,7 @@ class Ray:
             number = "a number" if name == "gpus" else "a whole number"
             raise UsageError(f"engine ray: {name}={value!r}; give {number}, at least {at_least}")
 
-    def collect(self, request: Request) -> Stage:
+    def collect(self, request: CollectRequest) -> Stage:
         """Carry out a collection; called by `txray.collect`."""
         n_shards = self.shards or _SHARDS_PER_WORKER * self.workers
         # More workers than shards would have nothing to read.
@@ -87,7 +87,7 @@ class Ray:
             cluster.require_room(self.cpus)
             gpus = cluster.gpus(workers, self.gpus)
             parts = cluster.sent(request, source)
-            with Pool(cluster, parts, workers, n_shards, self.cpus, gpus, self.retries) as pool:
+            with ActorPool(cluster, parts, workers, n_shards, self.cpus, gpus, self.retries) as pool:
                 scales = None
                 if collection.needs_scales:
                     tallies = collection.scale_tallies()

@@ -9,13 +9,13 @@ from txray.errors import TxrayError
 from txray.preferences import Stage, merge_stages
 
 if TYPE_CHECKING:
-    from txray.capture.request import Request, Scales
+    from txray.capture.request import CollectRequest, Scales
     from txray.capture.single_pass import Collection
     from txray.corpus.corpus import Corpus
 
 
 @dataclass(frozen=True)
-class Note:
+class ShardStatus:
     """What a worker says of a shard; its result goes another way, because it may be large.
 
     Attributes:
@@ -42,7 +42,9 @@ class Worker:
         self._corpus: Corpus | None = None
         self._collection: Collection | None = None
 
-    def begin(self, model: Any, corpus: Corpus, request: Request, cpus: int, gpus: float) -> Note:
+    def begin(
+        self, model: Any, corpus: Corpus, request: CollectRequest, cpus: int, gpus: float
+    ) -> ShardStatus:
         """Take the model to this worker's device and look at it."""
         import torch
 
@@ -57,24 +59,24 @@ class Worker:
             self._corpus = corpus
             self._collection = Collection(replace(request, model=model, corpus=corpus))
         except TxrayError as error:
-            return Note(error=error)
-        return Note()
+            return ShardStatus(error=error)
+        return ShardStatus()
 
-    def measure(self, number: int) -> tuple[Note, list[dict[str, Any]] | None]:
+    def measure(self, number: int) -> tuple[ShardStatus, list[dict[str, Any]] | None]:
         """Sums of all activations of a shard, per layer that standardizes."""
         from txray.capture.checkpoint import NoCheckpoints
 
         collection, shard = self._shard(number)
         try:
             if shard.is_empty():
-                return Note(empty=True), None
+                return ShardStatus(empty=True), None
             tallies = collection.scale_tallies()
             collection.measure(shard, tallies, NoCheckpoints())
         except TxrayError as error:
-            return Note(error=error), None
-        return Note(), [tally.state() for tally in tallies]
+            return ShardStatus(error=error), None
+        return ShardStatus(), [tally.state() for tally in tallies]
 
-    def collect(self, number: int, scales: Scales | None) -> tuple[Note, Stage | None]:
+    def collect(self, number: int, scales: Scales | None) -> tuple[ShardStatus, Stage | None]:
         """The stage of a shard."""
         from txray.capture.checkpoint import NoCheckpoints
         from txray.capture.estimate import allowed_memory
@@ -82,12 +84,12 @@ class Worker:
         collection, shard = self._shard(number)
         try:
             if shard.is_empty():
-                return Note(empty=True), None
+                return ShardStatus(empty=True), None
             collection.require_memory(shard, allowed_memory() // self._sharing)
             stage = collection.stage(shard, scales or collection.request.scales, NoCheckpoints())
         except TxrayError as error:
-            return Note(error=error), None
-        return Note(), stage
+            return ShardStatus(error=error), None
+        return ShardStatus(), stage
 
     def _shard(self, number: int) -> tuple[Collection, Corpus]:
         if self._collection is None or self._corpus is None:
@@ -95,6 +97,6 @@ class Worker:
         return self._collection, self._corpus.shard(number, self._of)
 
 
-def merged(*stages: Stage) -> tuple[Note, Stage]:
+def merged(*stages: Stage) -> tuple[ShardStatus, Stage]:
     """What several shards, or results of merging some, are together; needs no model and no torch."""
-    return Note(), merge_stages(stages)
+    return ShardStatus(), merge_stages(stages)

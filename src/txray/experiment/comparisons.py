@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from txray.experiment.run import Outcome, stage_name
-from txray.transfer import Comparison, Timeline, compare, timeline, with_significance
+from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
+from txray.experiment.run import ExperimentResult, stage_name
 
 KINDS = ("token", "pos")
 
 
 @dataclass(frozen=True)
-class Questions:
+class PaperComparisons:
     """One comparison per question and feature kind.
 
     Attributes:
@@ -33,7 +33,7 @@ class Questions:
     supervision: Mapping[str, Comparison]
 
     @classmethod
-    def of(cls, outcome: Outcome) -> Questions:
+    def of(cls, outcome: ExperimentResult) -> PaperComparisons:
         """Compare the stages of an experiment, and test what changed."""
         best = outcome.pretraining.best_epoch
         stages = outcome.stages
@@ -66,7 +66,7 @@ class Questions:
         }
 
 
-def timeline_of(outcome: Outcome) -> Timeline:
+def timeline_of(outcome: ExperimentResult) -> Timeline:
     """The epochs of pretraining beside loss and perplexity on validation text."""
     curves = outcome.pretraining.curves.filter(pl.col("split") == "validation")
     names = {epoch: stage.name for epoch, stage in outcome.epochs.items()}

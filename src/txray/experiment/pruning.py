@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from txray.analysis import Comparison
 from txray.corpus import Corpus
-from txray.experiment.run import LAYER, Outcome, Say, first_reviews
+from txray.experiment.run import LAYER, ExperimentResult, Say, first_reviews
 from txray.experiment.sources import Sources
 from txray.files import remove_temporaries
 from txray.models import load_snapshot
-from txray.transfer import Comparison
 
 if TYPE_CHECKING:
     from txray.pruning import Evaluator, Pruning
@@ -32,7 +32,7 @@ _CHANGE = ("change", "change_low", "change_high")
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruningResults:
     """What pruning the fine-tuned classifier does.
 
     Attributes:
@@ -45,8 +45,8 @@ class Pruned:
 
 
 def prune_classifier(
-    outcome: Outcome, supervision: Comparison, sources: Sources, *, device: str = "auto", say: Say
-) -> Pruned:
+    outcome: ExperimentResult, supervision: Comparison, sources: Sources, *, device: str = "auto", say: Say
+) -> PruningResults:
     """Prune the fine-tuned classifier, or read what an interrupted run has done of it.
 
     Args:
@@ -90,10 +90,10 @@ def prune_classifier(
     shares = curve_sets({name: evidence.scores(name) for name in RANKINGS}, LAYER)
     curves = prune(model, shares, {"test": scored(test, settings.curve_reviews)}, **common)
     curves.save(place / "curves")
-    return Pruned(sets, curves)
+    return PruningResults(sets, curves)
 
 
-def pruning_table(pruned: Pruned, supervision: Comparison) -> str:
+def pruning_table(pruned: PruningResults, supervision: Comparison) -> str:
     """A Markdown table: the paper's figures, ours with intervals, and whether random sets do the same.
 
     Args:

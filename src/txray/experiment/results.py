@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from txray.analysis.findings import fdr_label
 from txray.errors import UsageError
-from txray.experiment.chance import chance_table
-from txray.experiment.comparisons import Questions, timeline_of
+from txray.experiment.comparisons import PaperComparisons, timeline_of
+from txray.experiment.paper_table import Row, markdown, rows
 from txray.experiment.pruning import prune_classifier, pruning_table
-from txray.experiment.run import Outcome, Say
+from txray.experiment.report_sections import sections
+from txray.experiment.run import ExperimentResult, Say
+from txray.experiment.significance_table import chance_table
 from txray.experiment.sources import Sources
-from txray.experiment.story import sections
-from txray.experiment.table import Row, markdown, rows
 from txray.files import write_text
 from txray.plots import save_figures
-from txray.reporting import Section, report
-from txray.transfer.findings import fdr_label
+from txray.web.report import Section, report
 
 
-def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", say: Say) -> Path:
+def write_results(outcome: ExperimentResult, sources: Sources, *, device: str = "auto", say: Say) -> Path:
     """Write comparisons, the timeline, pruning, figures, `results.md` and `report.html` into the experiment's folder.
 
     Args:
@@ -35,7 +35,7 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
         OutputError: the place cannot be written.
     """
     say("comparing")
-    questions = Questions.of(outcome)
+    questions = PaperComparisons.of(outcome)
     for name, pair in questions.by_name().items():
         for kind, comparison in pair.items():
             comparison.save(outcome.folder / "comparisons" / name / kind)
@@ -65,7 +65,7 @@ def write_results(outcome: Outcome, sources: Sources, *, device: str = "auto", s
     )
 
 
-def results_page(outcome: Outcome, table: list[Row], chance: str, pruning: str) -> str:
+def results_page(outcome: ExperimentResult, table: list[Row], chance: str, pruning: str) -> str:
     """Return `results.md`: our figures beside the paper's, what is significant, pruning, settings, and curves."""
     settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
     curves = "\n\n".join(

@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExperimentResult:
     """Everything an experiment made.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcome:
 
 def run_experiment(
     settings: Settings, sources: Sources, folder: Path | str, *, device: str = "auto", say: Say
-) -> Outcome:
+) -> ExperimentResult:
     """Run the paper's three research questions, or go on where an earlier run stopped.
 
     Args:
@@ -89,7 +89,9 @@ def run_experiment(
     stages["zero-shot"] = _collected("zero-shot", pretraining.snapshots[best], reviews, place, device, say)
     fine_tuned = fine_tuning.snapshots[fine_tuning.best_epoch]
     stages["sup"] = _collected("sup", fine_tuned, reviews, place, device, say)
-    return Outcome(place, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(place))
+    return ExperimentResult(
+        place, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(place)
+    )
 
 
 def _spread(epochs: list[int], most: int) -> set[int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray.lazy import lazily
+from txray._lazy import lazily
 
 if TYPE_CHECKING:
     from txray.models.adapter import from_transformers
-    from txray.models.hub import hugging_face
+    from txray.models.huggingface import hugging_face
     from txray.models.load import load_model
     from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
     from txray.models.sentiment import SentimentClassifier, classifier
@@ -28,7 +28,7 @@ _HOMES = {
     "classifier": "sentiment",
     "language_model": "recurrent",
     "from_transformers": "adapter",
-    "hugging_face": "hub",
+    "hugging_face": "huggingface",
     "load_model": "load",
     "load_snapshot": "snapshot",
     "save_model": "snapshot",

@@ -33,7 +33,7 @@ def load_model(
         SnapshotError: there is no model, or it is damaged.
         UsageError: a Hugging Face model, and transformers is not installed.
     """
-    from txray.models.hub import CONFIG, hugging_face
+    from txray.models.huggingface import CONFIG, hugging_face
 
     if str(name).startswith(HUB):
         return hugging_face(str(name).removeprefix(HUB), head=head, classes=classes)

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from txray._optional import require
 from txray.errors import SnapshotError, UsageError
-from txray.extras import require
 from txray.identity import identity_of
 from txray.models.text_model import Pieces
 

@@ -9,7 +9,7 @@ from txray.plots.gap import pruning_gap
 from txray.plots.layers import layer_affinity, layer_similarity
 from txray.plots.mass import mass_activation
 from txray.plots.matching import matching, matching_curve
-from txray.plots.neurons import least_changed_neurons, most_changed_neurons, neuron_detail
+from txray.plots.neuron_figures import least_changed_neurons, most_changed_neurons, neuron_detail
 from txray.plots.pos_first import pos_first
 from txray.plots.pruning import pruning_effects
 from txray.plots.scatter import hellinger_length

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
+from txray._optional import require
 from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
-from txray.extras import require
 from txray.files import atomic_file, write_text
 
 SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.frequency import lift
+from txray.preferences.lift import lift
 from txray.preferences.preferences import Totals
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
+from txray.analysis.findings import state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
-from txray.transfer.findings import state_label
 
 if TYPE_CHECKING:
-    from txray.transfer.timelines import Timeline
+    from txray.analysis.timelines import Timeline
 
 _MOST = 24
 """Stages side by side."""

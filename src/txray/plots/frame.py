@@ -16,8 +16,8 @@ from txray.plots import theme
 from txray.plots.text import count, markup, text_width, unmarked, visible, wrapped
 
 if TYPE_CHECKING:
+    from txray.analysis.comparison import Comparison
     from txray.preferences.preferences import Preferences
-    from txray.transfer.comparison import Comparison
 
 _EDGE = 14
 _TITLE_LINE = 1.3 * theme.TITLE_SIZE

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
 from txray.plots.frame import caption, dress, kind_noun, linear_axis, say
 from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
 from txray.plots.theme import PLOT_WIDTH, SIZE, StageStyle, styles_for
-from txray.transfer.pos_first import sampling_noise
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
+from txray.analysis.findings import changed_most_first, fdr_label, is_significant
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption_of, dress, kind_noun, say
 from txray.plots.text import count, figure_of, markup, percent, text_width, visible
-from txray.transfer.findings import changed_most_first, fdr_label, is_significant
 
 if TYPE_CHECKING:
-    from txray.transfer.comparison import Comparison
+    from txray.analysis.comparison import Comparison
 
 FEATURES = 10
 """Features listed per neuron."""

@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 import polars as pl
 from scipy.stats import norm
 
+from txray.analysis.findings import fdr_label
+from txray.analysis.significance.permutation import q_values
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import dress
@@ -25,8 +27,6 @@ from txray.plots.metrics import (
 from txray.plots.pruning import DOMAIN, name_row, row_axes, say_right, split_style
 from txray.plots.text import count, figure_of, hover, markup, plural, signed, visible
 from txray.pruning.bootstrap import bounds
-from txray.transfer.findings import fdr_label
-from txray.transfer.permutation import q_values
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning

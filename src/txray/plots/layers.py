@@ -16,8 +16,8 @@ from txray.plots.matrix import Side, matrix_figure, shortened
 from txray.plots.text import count, hover, percent, plural, visible
 
 if TYPE_CHECKING:
+    from txray.analysis.layers.result import LayerSimilarity
     from txray.preferences.stage import Stage
-    from txray.transfer.layer_similarity import LayerSimilarity
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "cka": ("CKA", "linear centred kernel alignment: whether words alike in one layer are so in the other"),
@@ -70,7 +70,7 @@ def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame, feature: st
 
     Args:
         before, after: the stages.
-        table: what `txray.transfer.layer_affinity` found for them.
+        table: what `txray.analysis.layer_affinity` found for them.
         feature: the feature kind that it was asked for.
     """
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]

@@ -9,12 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from txray.analysis.mass_inequality import half_mass
 from txray.errors import UsageError
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import caption, dress, even_sample, log_axis, say, whole_step
 from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
 from txray.plots.theme import MARKS, StageStyle, styles_for
-from txray.transfer.concentration import half_mass
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences

@@ -8,16 +8,16 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
+from txray.analysis.matching.affinity import Affinity
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import caption, dress, even_sample, kind_noun, say
 from txray.plots.matrix import shortened
 from txray.plots.text import count, figure_of, hover, listed, markup, percent, plural, visible
-from txray.transfer.affinity import Affinity
 
 if TYPE_CHECKING:
-    from txray.transfer.matching import Matching
+    from txray.analysis.matching.match import Matching
 
 _MATCHED, _UNMATCHED = 90, 30
 """Neurons drawn along each axis at most."""

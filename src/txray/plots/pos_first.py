@@ -8,15 +8,15 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
+from txray.analysis.tag_mass_test import stages_that_track_tags
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress, linear_axis
-from txray.plots.series import Series, add_band, add_series, stage_axis, under_stages
+from txray.plots.stage_lines import Series, add_band, add_series, stage_axis, under_stages
 from txray.plots.text import count, figure_of, plural, visible
-from txray.transfer.pos_first import stages_that_track_tags
 
 if TYPE_CHECKING:
-    from txray.transfer.timelines import Timeline
+    from txray.analysis.timelines import Timeline
 
 
 def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:

@@ -10,13 +10,8 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.errors import UsageError
-from txray.plots import theme
-from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
-from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
-from txray.transfer.findings import NOT_SIGNIFICANT, NOT_TESTED, is_significant
-from txray.transfer.shown_distance import (
+from txray.analysis.findings import NOT_SIGNIFICANT, NOT_TESTED, is_significant
+from txray.analysis.shown_distance import (
     CORRECTED,
     PLAIN,
     DistanceShown,
@@ -24,9 +19,14 @@ from txray.transfer.shown_distance import (
     corrected_words,
     shown_distance,
 )
+from txray.errors import UsageError
+from txray.plots import theme
+from txray.plots.features import distinctive, strongest
+from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
+from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
 
 if TYPE_CHECKING:
-    from txray.transfer.comparison import Comparison
+    from txray.analysis.comparison import Comparison
 
 _HOVER_FEATURES = 8
 _NOISE_POINTS, _NOISE_NEURONS = 24, 8

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengths
 from txray.plots import theme
 from txray.plots.frame import (
     caption_of,
@@ -23,10 +24,9 @@ from txray.plots.frame import (
 )
 from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
 from txray.plots.theme import StageStyle, styles_for
-from txray.transfer.lengths import LengthChange, rarefied_lengths
 
 if TYPE_CHECKING:
-    from txray.transfer.comparison import Comparison
+    from txray.analysis.comparison import Comparison
 
 _LINES = 300
 """Lines that can still be told apart."""

@@ -21,7 +21,7 @@ from txray.plots.metrics import (
     splits_of,
     story,
 )
-from txray.plots.series import add_band
+from txray.plots.stage_lines import add_band
 from txray.plots.text import count, figure_of, hover, markup, percent, visible
 from txray.pruning.multiplicity import verdict_counts
 

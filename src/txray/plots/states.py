@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
+from txray.analysis.findings import state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress
 from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
-from txray.transfer.findings import state_label
 
 if TYPE_CHECKING:
-    from txray.transfer.comparison import Comparison
+    from txray.analysis.comparison import Comparison
 
 _COLORS = {**theme.STATE_COLORS, "unsure": theme.UNSURE}
 _ROW = 74

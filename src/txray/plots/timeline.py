@@ -11,18 +11,18 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.findings import state_label
+from txray.analysis.shown_distance import CORRECTED, PLAIN
 from txray.errors import UnknownNameError
 from txray.plots import theme
 from txray.plots.frame import caption_of_steps, dress, kind_noun, linear_axis, log_axis, tiled
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
-from txray.plots.series import Series, add_series, stage_axis, under_stages
+from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
 from txray.plots.text import count, hover, plural, visible
-from txray.transfer.findings import state_label
-from txray.transfer.shown_distance import CORRECTED, PLAIN
 
 if TYPE_CHECKING:
-    from txray.transfer.timelines import Timeline
+    from txray.analysis.timelines import Timeline
 
 _ACROSS, _HEIGHT, _BETWEEN = 84, 190, 14
 """Pixels between panels side by side, of a panel, and between the names of stages and the panel below."""

@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant_label
+from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import caption_of, dress, even_sample, say
 from txray.plots.labels import Box, Label, Side, place
 from txray.plots.scatter import require_tested, stories
 from txray.plots.text import count, fitted, listed, markup, plural, visible
-from txray.transfer.findings import NOT_SIGNIFICANT, is_significant, significant_label
-from txray.transfer.shown_distance import CORRECTED, corrected_words
 
 if TYPE_CHECKING:
-    from txray.transfer.comparison import Comparison
+    from txray.analysis.comparison import Comparison
 
 X = "hellinger_corrected"
 """Column along the x axis."""

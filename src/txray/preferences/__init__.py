@@ -8,7 +8,7 @@ from txray.preferences.distributions import Distributions
 from txray.preferences.exemplars import ExemplarTally, Occurrence
 from txray.preferences.folder_merge import merge_folders
 from txray.preferences.folds import document_key, fold_of
-from txray.preferences.frequency import lift
+from txray.preferences.lift import lift
 from txray.preferences.merge import merge_stages
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.preferences.state import as_bytes, from_bytes
+from txray.preferences.serialization import as_bytes, from_bytes
 
 EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
     "layer": pl.String(),

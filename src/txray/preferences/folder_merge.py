@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from txray.files import atomic_folder
 from txray.preferences.merge import kept_exemplars, merge_stages, strongest
 from txray.preferences.preferences import Preferences
-from txray.preferences.rows import Rows
+from txray.preferences.sparse_stats import SparseStats
 from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.store import (
     CHECKPOINT,
@@ -91,7 +91,7 @@ def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:
     key = table["neuron"].to_numpy().astype(np.int64) * n_features
     key += feature_ids(table["feature"], empty.features)
     columns = {name: table[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")}
-    rows = Rows.combined([Rows(key, **columns)])
+    rows = SparseStats.combined([SparseStats(key, **columns)])
     neuron, feature_id = np.divmod(rows.key, n_features)
     statistics = {name: getattr(rows, name) for name in columns}
     return replace(empty, fold=np.full(len(rows), fold), neuron=neuron, feature_id=feature_id, **statistics)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences.distributions import Distributions
-from txray.preferences.frequency import lift
-from txray.preferences.reduction import run_starts
+from txray.preferences.grouped_stats import run_starts
+from txray.preferences.lift import lift
 
 Weight = Literal["mean", "mass", "count"]
 """What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
@@ -256,7 +256,7 @@ class Preferences:
         Raises:
             UsageError: pandas is not installed.
         """
-        from txray.preferences.exchange import as_pandas
+        from txray.preferences.export import as_pandas
 
         return as_pandas(self)
 
@@ -272,7 +272,7 @@ class Preferences:
         Raises:
             UsageError: pyarrow is not installed.
         """
-        from txray.preferences.exchange import as_arrow
+        from txray.preferences.export import as_arrow
 
         return as_arrow(self)
 
@@ -298,7 +298,7 @@ class Preferences:
         Source:
             OWASP, "CSV Injection".
         """
-        from txray.preferences.exchange import write_csv
+        from txray.preferences.export import write_csv
 
         return write_csv(self, path, spreadsheet=spreadsheet)
 

@@ -81,7 +81,7 @@ class Stage:
         return f"Stage({self.name!r}, layers={list(self.layers)}, features={list(self.features)})"
 
     def _repr_html_(self) -> str:
-        from txray.preferences.overview import stage_html
+        from txray.preferences.repr_html import stage_html
 
         return stage_html(self)
 
@@ -141,6 +141,6 @@ class Stage:
             UsageError: the package datasets is not installed.
             UnknownNameError: no such layer or feature.
         """
-        from txray.preferences.exchange import as_dataset
+        from txray.preferences.export import as_dataset
 
         return as_dataset(self, feature, layer)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UsageError
+from txray.preferences.dense_stats import DenseStats
 from txray.preferences.folds import DEFAULT_FOLDS, MOST_FOLDS
-from txray.preferences.grid import Grid
+from txray.preferences.grouped_stats import reduced
 from txray.preferences.preferences import Preferences
-from txray.preferences.reduction import reduced
-from txray.preferences.rows import Rows
-from txray.preferences.state import as_bytes, from_bytes
+from txray.preferences.serialization import as_bytes, from_bytes
+from txray.preferences.sparse_stats import SparseStats
 
 _DENSE_SHARE = 0.3
 """A sparse row takes half as much room again as a dense cell, and is sorted."""
@@ -53,11 +53,11 @@ class Tally:
         self.folds = folds
         self._ids = _numbered(())
         self._occurrences = np.zeros((folds, 1024), np.int64)
-        self._rows = Rows.empty()
-        self._pending: list[Rows] = []
+        self._rows = SparseStats.empty()
+        self._pending: list[SparseStats] = []
         self._n_pending = 0
         self._dense = dense
-        self._grid: Grid | None = None
+        self._grid: DenseStats | None = None
 
     @classmethod
     def of(cls, preferences: Preferences) -> Tally:
@@ -67,7 +67,7 @@ class Tally:
         tally._occurrences = preferences.corpus_counts.copy()
         key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
         tally._push(
-            Rows(key, preferences.count, preferences.sum, preferences.sum_sq, preferences.max),
+            SparseStats(key, preferences.count, preferences.sum, preferences.sum_sq, preferences.max),
         )
         return tally
 
@@ -119,7 +119,9 @@ class Tally:
             raise ShapeError(
                 f"tally of {self.n_neurons} neurons: got neuron indices {neuron.min()} to {neuron.max()}"
             )
-        self._push(Rows.combined([Rows.of_events(self._key(fold, neuron, feature_id), activation)]))
+        self._push(
+            SparseStats.combined([SparseStats.of_events(self._key(fold, neuron, feature_id), activation)])
+        )
 
     def update_dense(
         self,
@@ -145,10 +147,10 @@ class Tally:
             if self._dense is None:
                 self._dense = int(np.count_nonzero(part.count)) > _DENSE_SHARE * part.count.size
             if self._dense:
-                self._grid = self._grid or Grid(self.n_neurons)
+                self._grid = self._grid or DenseStats(self.n_neurons)
                 self._grid.add(part)
             else:
-                self._push(Rows.of_cells(part, self.n_neurons))
+                self._push(SparseStats.of_cells(part, self.n_neurons))
 
     def merge(self, other: Tally) -> None:
         """Add everything another tally has seen; the other stays as it is.
@@ -166,16 +168,16 @@ class Tally:
         self._occurrences[:, here] += other._occurrences[:, : len(here)]
         feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
         key = here[feature_id] * (self.folds * self.n_neurons) + place
-        self._push(Rows(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
+        self._push(SparseStats(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays; a tally restored from it goes on to the same bytes."""
         # What waits to be sorted in is kept as it is: sums depend on the order of adding up, in the last bits.
-        pending = self._pending or [Rows.empty()]
-        waiting = Rows(
-            *(np.concatenate([getattr(rows, name) for rows in pending]) for name in Rows.__slots__)
+        pending = self._pending or [SparseStats.empty()]
+        waiting = SparseStats(
+            *(np.concatenate([getattr(rows, name) for rows in pending]) for name in SparseStats.__slots__)
         )
-        grid = Rows.empty() if self._grid is None else self._grid.rows()
+        grid = SparseStats.empty() if self._grid is None else self._grid.rows()
         return {
             "dense": np.array([self._dense is not None, bool(self._dense)]),
             **grid.arrays("grid."),
@@ -189,14 +191,14 @@ class Tally:
         """Become what `state` was taken from."""
         self._ids = _numbered(from_bytes(state["features"]))
         self._occurrences = np.array(state["occurrences"])
-        self._rows = Rows.of_arrays(state, "rows.")
-        self._pending = [Rows.of_arrays(state, "pending.")]
+        self._rows = SparseStats.of_arrays(state, "rows.")
+        self._pending = [SparseStats.of_arrays(state, "pending.")]
         self._n_pending = len(self._pending[0])
         decided, dense = state["dense"]
         self._dense = bool(dense) if decided else None
         self._grid = None
         if self._dense:
-            self._grid = Grid.of(Rows.of_arrays(state, "grid."), self.n_neurons)
+            self._grid = DenseStats.of(SparseStats.of_arrays(state, "grid."), self.n_neurons)
 
     def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
         """The result so far, features in sorted order; the tally can go on counting.
@@ -242,7 +244,7 @@ class Tally:
         columns |= {name: getattr(rows, name) for name in ("count", "sum", "sum_sq", "max")}
         return {name: column[order] for name, column in columns.items()}
 
-    def _grid_columns(self, grid: Grid, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _grid_columns(self, grid: DenseStats, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The same where there is nothing but a grid: transposed fold by fold, nothing is sorted."""
         seen_id, fold = np.divmod(grid.groups, self.folds)
         feature_id = sorted_id[seen_id]
@@ -270,21 +272,21 @@ class Tally:
         # The feature is the most significant part: the only one whose range is not known beforehand.
         return (feature_id * self.folds + fold) * self.n_neurons + neuron
 
-    def _push(self, rows: Rows) -> None:
+    def _push(self, rows: SparseStats) -> None:
         self._pending.append(rows)
         self._n_pending += len(rows)
         # Waiting for as many rows as are held keeps the total sorting work linear in the events.
         if self._n_pending > max(_PENDING_ROWS, len(self._rows)):
             self._combined()
 
-    def _all_rows(self) -> Rows:
+    def _all_rows(self) -> SparseStats:
         if self._grid is None:
             return self._combined()
-        return Rows.combined([self._combined(), self._grid.rows()])
+        return SparseStats.combined([self._combined(), self._grid.rows()])
 
-    def _combined(self) -> Rows:
+    def _combined(self) -> SparseStats:
         if self._pending:
-            self._rows = Rows.combined([self._rows, *self._pending])
+            self._rows = SparseStats.combined([self._rows, *self._pending])
             self._pending, self._n_pending = [], 0
         return self._rows
 

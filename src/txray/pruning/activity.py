@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import Encoded
+from txray.capture.encoding import ModelInput
+from txray.capture.hook_point import HookPoint
 from txray.capture.layers import sites_of, warn_of_reading
-from txray.capture.loop import Intake, run
+from txray.capture.loop import DocumentStream, run
+from txray.capture.model_adapter import ForwardChunk, reader_of
 from txray.capture.padding import settle_padding
-from txray.capture.reading import Window, reader_of
 from txray.capture.responses import as_numpy, is_finite, pooled
 from txray.capture.selection import Selection
-from txray.capture.site import Site
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
@@ -108,7 +108,7 @@ class Activity:
         settle_padding(reader, [site])
         tally = _Tally(site, seed)
         source = corpus if max_words is None else corpus.take(max_words)
-        intake = Intake(source, reader, tagged=False)
+        intake = DocumentStream(source, reader, tagged=False)
         run(reader, intake, [tally], batch_positions, f"activity of {layer}", max_words, NoCheckpoints())
         return tally.activity(layer)
 
@@ -149,7 +149,7 @@ class Activity:
 class _Tally:
     """Sums over words, and the words of the smallest hashes."""
 
-    def __init__(self, site: Site, seed: int) -> None:
+    def __init__(self, site: HookPoint, seed: int) -> None:
         self.site = site
         self._seed = np.uint64(seed)
         self._words = 0
@@ -158,7 +158,7 @@ class _Tally:
         self._kept: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._number = count()  # arrays cannot be compared where documents of one id have the same hash
 
-    def update(self, output: Tensor, batch: list[Encoded], window: Window) -> None:
+    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
         """Add one window."""
         if len(window.row) == 0:
             return

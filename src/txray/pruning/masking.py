@@ -15,7 +15,7 @@ from txray.capture.dry_runs import DryRuns
 from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
 from txray.capture.layers import Layer, sites_of
 from txray.capture.layout import Layout
-from txray.capture.reading import reader_of
+from txray.capture.model_adapter import reader_of
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import base_prefix, unwrapped

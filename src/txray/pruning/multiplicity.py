@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from txray.analysis.findings import fdr_label, q_value_is_significant
+from txray.analysis.significance.permutation import q_values
 from txray.pruning.bootstrap import BETTER, INTERVAL, SAME, WORSE
-from txray.transfer.findings import fdr_label, q_value_is_significant
-from txray.transfer.permutation import q_values
 
 _FDR = 1 - INTERVAL
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.comparison import Comparison
 from txray.errors import UsageError
 from txray.pruning.sets import NeuronSet, in_state, pruning_order
-from txray.transfer.comparison import Comparison
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Shares of a layer that curves prune."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from txray.analysis.comparison import Comparison
 from txray.capture.hooks import evaluating, first_tensor, modules_by_name
 from txray.corpus.corpus import Corpus
 from txray.errors import ShapeError, UnknownNameError, UsageError
@@ -22,7 +23,6 @@ from txray.pruning.evaluation import Evaluator, Model
 from txray.pruning.masking import Target, resolved
 from txray.pruning.recurrent import last_layer, width_of
 from txray.pruning.taylor import taylor_scores
-from txray.transfer.comparison import Comparison
 
 Scores = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from txray.analysis.saving import save_tables
 from txray.errors import StageError, in_one_line
 from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
 from txray.pruning.sets import NeuronSet
-from txray.transfer.saving import save_tables
 
 SUMMARY = "pruning.json"
 """The file that tells a folder of pruning effects."""

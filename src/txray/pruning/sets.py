@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.comparison import Comparison
+from txray.analysis.findings import STATES
 from txray.errors import UnknownNameError, UsageError
-from txray.transfer.comparison import Comparison
-from txray.transfer.findings import STATES
 
 CONFIDENT = ("confident-avoided", "confident-gained", "unsure")
 """States that need significance: beyond chance, or not."""

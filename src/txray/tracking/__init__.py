@@ -4,38 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray.lazy import lazily
+from txray._lazy import lazily
 
 if TYPE_CHECKING:
+    from txray.tracking.checkpoint_replay import replay
     from txray.tracking.checkpoints import Checkpoint, find_checkpoints
+    from txray.tracking.collect_spec import CollectSpec
     from txray.tracking.hugging_face import HuggingFaceCallback
     from txray.tracking.lightning import LightningCallback
+    from txray.tracking.log_dispatch import FIGURES
     from txray.tracking.loggers import Logger
-    from txray.tracking.probe import Probe
-    from txray.tracking.replaying import replay
-    from txray.tracking.telling import FIGURES
     from txray.tracking.tracker import Tracker
 
 # Looked up on first use: each callback needs a library of its own.
 _HOMES = {
     "Checkpoint": "checkpoints",
-    "FIGURES": "telling",
+    "FIGURES": "log_dispatch",
     "HuggingFaceCallback": "hugging_face",
     "LightningCallback": "lightning",
     "Logger": "loggers",
-    "Probe": "probe",
+    "CollectSpec": "collect_spec",
     "Tracker": "tracker",
     "find_checkpoints": "checkpoints",
-    "replay": "replaying",
+    "replay": "checkpoint_replay",
 }
 
 __all__ = [
     "FIGURES",
     "Checkpoint",
+    "CollectSpec",
     "HuggingFaceCallback",
     "LightningCallback",
     "Logger",
-    "Probe",
     "Tracker",
     "find_checkpoints",
     "replay",

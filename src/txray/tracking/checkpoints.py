@@ -17,7 +17,7 @@ from torch import nn, serialization
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
-from txray.models.hub import CONFIG
+from txray.models.huggingface import CONFIG
 from txray.models.snapshot import MODEL
 from txray.tracking.tracker import UNITS, Unit
 from txray.tracking.trainer_state import checkpoint_state, logged_scores

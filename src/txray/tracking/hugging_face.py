@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from txray._optional import require
 from txray.errors import UsageError
-from txray.extras import require
 from txray.models import TextModel, from_transformers
-from txray.tracking.probe import Probe
+from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.tracker import Tracker, Unit
 from txray.tracking.trainer_state import logged_scores
 
@@ -38,7 +38,7 @@ class HuggingFaceCallback(TrainerCallback):
 
     def __init__(
         self,
-        probe: Probe,
+        probe: CollectSpec,
         folder: Path | str,
         *,
         every: int = 500,

@@ -9,11 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import nn
 
+from txray.analysis import Timeline
 from txray.models import TextModel
-from txray.tracking.probe import Probe
+from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.tracker import Tracker, Unit
 from txray.training.learner import Learner
-from txray.transfer import Timeline
 
 Progress = tuple[int, Mapping[str, float]]
 """Steps or epochs done, and the scores of the model."""
@@ -38,7 +38,7 @@ class LightningCallback(pl.Callback):
 
     def __init__(
         self,
-        probe: Probe,
+        probe: CollectSpec,
         folder: Path | str,
         *,
         every: int = 1,

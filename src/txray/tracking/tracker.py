@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from torch import nn
 
-from txray.capture.reading import reader_of
+from txray.analysis import Timeline
+from txray.capture.model_adapter import reader_of
 from txray.checks import is_whole
 from txray.errors import (
     PowerWarning,
@@ -30,13 +31,12 @@ from txray.models.text_model import TextModel
 from txray.preferences import Stage, load_stage
 from txray.preferences.preferences import Weight
 from txray.tracking.budget import Budget
-from txray.tracking.comparing import Comparing
+from txray.tracking.collect_spec import CollectSpec
+from txray.tracking.comparison_config import ComparisonConfig
+from txray.tracking.history import Measurement, TrackingHistory, numbers
+from txray.tracking.log_dispatch import LoggerGroup
 from txray.tracking.loggers import Logger
-from txray.tracking.probe import Probe
-from txray.tracking.record import Look, Record, numbers
-from txray.tracking.telling import Telling
-from txray.tracking.undisturbed import undisturbed
-from txray.transfer import Timeline
+from txray.tracking.rng_state import undisturbed
 
 Unit = Literal["step", "epoch"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -63,7 +63,7 @@ class Tracker:
 
     def __init__(
         self,
-        probe: Probe,
+        probe: CollectSpec,
         folder: Path | str,
         *,
         every: int = 1,
@@ -108,9 +108,9 @@ class Tracker:
         self.number = 0
         self._probe = probe
         self._every, self._unit = every, unit
-        self._comparing = Comparing(weight, permutations, level, seed)
-        self._telling = Telling(loggers, figures, seed=seed)
-        self._record = Record(self.folder, {"unit": unit, **probe.as_json()})
+        self._comparing = ComparisonConfig(weight, permutations, level, seed)
+        self._telling = LoggerGroup(loggers, figures, seed=seed)
+        self._record = TrackingHistory(self.folder, {"unit": unit, **probe.as_json()})
         self._budget = Budget(budget)
         self._first: Stage | None = None
         self._previous: Stage | None = None
@@ -341,7 +341,9 @@ class Tracker:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
         code = reader_of(model, outputs=False).fingerprint
-        look = Look(int(number), name, trained=trained, scores=numbers(scores), source=source, code=code)
+        look = Measurement(
+            int(number), name, trained=trained, scores=numbers(scores), source=source, code=code
+        )
         folder = self._record.stage(look)
         known = self._record.at(number)
         with undisturbed(), warnings.catch_warnings():
@@ -377,7 +379,7 @@ class Tracker:
                 "another folder"
             )
 
-    def _is_known(self, model: nn.Module | TextModel, look: Look) -> bool:
+    def _is_known(self, model: nn.Module | TextModel, look: Measurement) -> bool:
         """Whether the stage of a look is of exactly this model."""
         fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
         try:

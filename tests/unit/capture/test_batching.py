@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from txray.capture.batching import batches
-from txray.capture.encoding import Encoded, Text
+from txray.capture.encoding import EncodedDocument, ModelInput
 from txray.corpus import Document
 from txray.errors import UsageError
 
 
-def encoded(lengths: list[int]) -> list[Encoded]:
+def encoded(lengths: list[int]) -> list[ModelInput]:
     return [
-        Encoded.word_by_word(Text.whole(Document(str(i), ("w",)), ["w"]), [0] * length, first=0)
+        ModelInput.word_by_word(EncodedDocument.whole(Document(str(i), ("w",)), ["w"]), [0] * length, first=0)
         for i, length in enumerate(lengths)
     ]
 
@@ -47,7 +47,7 @@ def test_padding_stays_small_on_a_mixed_text() -> None:
 def test_documents_are_read_only_as_they_are_needed() -> None:
     read = []
 
-    def endless() -> Iterator[Encoded]:
+    def endless() -> Iterator[ModelInput]:
         for i in range(10_000):
             read.append(i)
             yield from encoded([10])

@@ -16,7 +16,7 @@ from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel, Ope
 from tests.unit.capture.text_models import SIZE, word_ids
 from txray.capture import Layer, Selection, capturing, collect, layer_names, layer_shapes
 from txray.capture.layers import sites_of
-from txray.capture.reading import reader_of
+from txray.capture.model_adapter import reader_of
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, RandomPassWarning, RepeatedCallWarning, UsageError
 from txray.models import TextModel

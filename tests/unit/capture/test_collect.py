@@ -127,7 +127,7 @@ def test_long_documents_carry_their_state_over_windows(monkeypatch: pytest.Monke
     long = Document("long", tuple(WORDS) * 20, {"pos": ("X",) * len(WORDS) * 20}, {"label": "pos"})
     model, made = small_model(), [long, *documents(4)]
     reference = collect(model, corpus_of(made), features=ALL_KINDS, name="s")
-    monkeypatch.setattr("txray.capture.reading._WINDOW", 7)
+    monkeypatch.setattr("txray.capture.model_adapter._WINDOW", 7)
     same_preferences(reference, collect(model, corpus_of(made), features=ALL_KINDS, name="s"))
 
 

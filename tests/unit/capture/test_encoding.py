@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from txray.capture.encoding import LONG_WORD, UNKNOWN_WORD, Encoded, inputs
+from txray.capture.encoding import LONG_WORD, UNKNOWN_WORD, ModelInput, inputs
 from txray.corpus import Document
 from txray.errors import UnknownNameError, UsageError
 from txray.models import Pieces, TextModel
@@ -25,7 +25,7 @@ def pieces_of(sizes: list[int]) -> Pieces:
     return Pieces(list(range(len(owner))), owner, [f"p{i}" for i in range(len(owner))])
 
 
-def counted(made: list[Encoded]) -> list[int]:
+def counted(made: list[ModelInput]) -> list[int]:
     return [word for encoded in made for word in encoded.words.tolist()]
 
 

@@ -13,7 +13,7 @@ from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import Layer, collect, estimate
 from txray.capture.estimate import bytes_of, free_memory, require_memory
 from txray.capture.layers import sites_of
-from txray.capture.reading import reader_of
+from txray.capture.model_adapter import reader_of
 from txray.capture.selection import Selection
 from txray.errors import UsageError
 from txray.preferences import fold_of

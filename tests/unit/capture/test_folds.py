@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.capture.test_collect import same_preferences
 from tests.unit.capture.texts import corpus_of, documents, small_model
-from txray import compare, planted, with_significance
+from txray import compare, synthetic_pair, with_significance
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning, StageError
@@ -199,7 +199,7 @@ def test_fewer_groups_than_folds_are_warned_of() -> None:
 def false_positives(units: list[list[Document]], seed: int) -> tuple[float, float]:
     """Share of p < 0.05 among neurons that did not change, with a fold for each id and with those of collect."""
     text = corpus_of([document for unit in units for document in unit])
-    model = planted(60, corpus=text, changed=0, vanished=0, appeared=0, rarer=0, seed=seed).before
+    model = synthetic_pair(60, corpus=text, changed=0, vanished=0, appeared=0, rarer=0, seed=seed).before
     shares = []
     for by_id in (True, False):
         halves = [

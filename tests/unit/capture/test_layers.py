@@ -17,7 +17,7 @@ from tests.unit.capture.texts import small_model
 from txray.capture import Layer, Selection, capturing, layer_names, layer_shapes, matching_layers
 from txray.capture.layers import sites_of
 from txray.capture.layout import DryRun, Layout, layout_of
-from txray.capture.reading import reader_of
+from txray.capture.model_adapter import reader_of
 from txray.errors import CaptureError, UnknownNameError, UsageError
 from txray.models import TextModel
 
@@ -111,14 +111,14 @@ def test_a_layer_may_have_its_own_selection_layout_and_shift() -> None:
 
 
 def test_only_what_is_collected_must_give_a_tensor() -> None:
-    class Text(nn.Module):
+    class EncodedDocument(nn.Module):
         def forward(self, ids: torch.Tensor) -> str:
             return "no tensor"
 
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embedding, self.text = nn.Embedding(40, 3), Text()
+            self.embedding, self.text = nn.Embedding(40, 3), EncodedDocument()
 
         def forward(self, ids: torch.Tensor) -> object:
             return self.text(self.embedding(ids))

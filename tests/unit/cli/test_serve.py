@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import txray.dashboard
-from tests.unit.dashboard.builders import stage_of
+import txray.web.dashboard
+from tests.unit.web.dashboard.builders import stage_of
 from txray.cli.main import _exit_code
 from txray.errors import ExposedWarning
 
@@ -45,7 +45,7 @@ class Served:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     made = Served()
-    monkeypatch.setattr(txray.dashboard, "serve", made.serve)
+    monkeypatch.setattr(txray.web.dashboard, "serve", made.serve)
     monkeypatch.setattr("typer.launch", made.launched.append)
     return made
 
@@ -91,7 +91,7 @@ def test_defaults_keep_it_on_this_machine_and_open_the_browser(served: Served, t
 def test_without_stages_there_is_a_demo(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.dashboard.demo.demo_stages", lambda say: [tmp_path / "demo"])
+    monkeypatch.setattr("txray.web.dashboard.demo.demo_stages", lambda say: [tmp_path / "demo"])
     assert run("--no-browser") == 0
     assert served.asked == (tmp_path / "demo",)
 
@@ -138,7 +138,7 @@ def test_an_exposed_dashboard_is_warned_of_in_one_line(
         warnings.warn("other machines can reach it", ExposedWarning, stacklevel=2)
         return served
 
-    monkeypatch.setattr(txray.dashboard, "serve", exposed)
+    monkeypatch.setattr(txray.web.dashboard, "serve", exposed)
     assert run(folder, "--no-browser") == 0
     told = capsys.readouterr().err
     assert "other machines can reach it" in told

@@ -15,12 +15,12 @@ import pytest
 from tests.unit.capture.texts import corpus_of, documents, small_model
 from tests.unit.preferences.builders import random_events, stage_of
 from txray import collect
-from txray.capture import Engine, Request, Selection
+from txray.capture import CollectRequest, Engine, Selection
 from txray.capture.single_pass import SinglePass
 from txray.engines import Ray
 from txray.engines.cluster import Cluster
-from txray.engines.finished import FinishedFolder
-from txray.engines.tree import Tree
+from txray.engines.merge_tree import MergeTree
+from txray.engines.shard_store import FolderShardStore
 from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
 from txray.preferences.store import CHECKPOINT
@@ -30,9 +30,9 @@ class Recording:
     """An engine that remembers what it was asked for, and has it done as ever."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[CollectRequest] = []
 
-    def collect(self, request: Request) -> Stage:
+    def collect(self, request: CollectRequest) -> Stage:
         self.requests.append(request)
         return SinglePass().collect(request)
 
@@ -133,7 +133,7 @@ def leaf(number: int, of: int) -> Stage:
 @pytest.mark.parametrize("of", [2, 8, 11, 32])
 def test_every_row_is_merged_a_few_times_only(of: int) -> None:
     ray = ImmediateRay()
-    tree = Tree(ray, of, most=2)
+    tree = MergeTree(ray, of, most=2)
     for number in range(1, of + 1):
         tree.add(number, Reference(leaf(number, of)))
         for reference in tree.merge_some():
@@ -154,7 +154,7 @@ def test_every_row_is_merged_a_few_times_only(of: int) -> None:
 def test_who_was_faster_leaves_no_trace(of: int) -> None:
     wholes = []
     for order in (range(1, of + 1), range(of, 0, -1), [*range(2, of + 1, 2), *range(1, of + 1, 2)]):
-        tree = Tree(ImmediateRay(), of, most=1 + len(wholes))
+        tree = MergeTree(ImmediateRay(), of, most=1 + len(wholes))
         for number in order:
             if number == 3:
                 tree.leave_out(number)
@@ -171,7 +171,7 @@ def test_who_was_faster_leaves_no_trace(of: int) -> None:
 
 
 def test_no_more_is_merged_at_once_than_allowed() -> None:
-    tree = Tree(ImmediateRay(), 8, most=2)
+    tree = MergeTree(ImmediateRay(), 8, most=2)
     for number in range(1, 9):
         tree.add(number, Reference(leaf(number, 8)))
     assert len(tree.merge_some()) == 2
@@ -179,7 +179,7 @@ def test_no_more_is_merged_at_once_than_allowed() -> None:
 
 def test_what_is_lost_says_which_shards_to_read_again() -> None:
     ray = ImmediateRay()
-    tree = Tree(ray, 4, most=4)
+    tree = MergeTree(ray, 4, most=4)
     for number in range(1, 5):
         tree.add(number, Reference(leaf(number, 4)))
     first, second = tree.merge_some()
@@ -201,12 +201,12 @@ def test_what_is_lost_says_which_shards_to_read_again() -> None:
 
 def test_one_shard_becomes_the_whole_and_none_nothing() -> None:
     ray = ImmediateRay()
-    nothing = Tree(ray, 3, most=1)
+    nothing = MergeTree(ray, 3, most=1)
     for number in (3, 1, 2):
         nothing.leave_out(number)
     assert nothing.merge_some() == []
     assert nothing.result() is None
-    tree = Tree(ray, 1, most=1)
+    tree = MergeTree(ray, 1, most=1)
     tree.add(1, Reference(leaf(1, 1)))
     assert tree.merge_some() == []
     whole = tree.result()
@@ -325,7 +325,7 @@ def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
     mine.parent.mkdir(parents=True)
     mine.write_text("of ice")
     with pytest.raises(OutputError, match="exists already"):
-        FinishedFolder(tmp_path / "stage", {}, 4)
+        FolderShardStore(tmp_path / "stage", {}, 4)
     assert mine.read_text() == "of ice"
 
 

@@ -11,17 +11,17 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from tests.unit.experiment.tiny import TINY
+from txray.analysis import Timeline
 from txray.errors import CorpusError, UsageError
-from txray.experiment import DemoSources, Outcome, run_experiment, write_results
-from txray.experiment.chance import chance_table
-from txray.experiment.comparisons import Questions, timeline_of
-from txray.experiment.pruning import Pruned, pruning_table
+from txray.experiment import DemoSources, ExperimentResult, run_experiment, write_results
+from txray.experiment.comparisons import PaperComparisons, timeline_of
+from txray.experiment.paper_table import Row, markdown, rows
+from txray.experiment.pruning import PruningResults, pruning_table
 from txray.experiment.run import _spread, stage_name
+from txray.experiment.significance_table import chance_table
 from txray.experiment.sources import RealSources, held_out
-from txray.experiment.table import Row, markdown, rows
 from txray.preferences import load_stage
 from txray.pruning import load_pruning
-from txray.transfer import Timeline
 
 
 def quiet(_: str) -> None:
@@ -29,22 +29,24 @@ def quiet(_: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
     folder = tmp_path_factory.mktemp("experiment") / "tiny"
     return run_experiment(TINY, DemoSources(), folder, device="cpu", say=quiet)
 
 
 @pytest.fixture(scope="module")
-def epochs(outcome: Outcome) -> Timeline:
+def epochs(outcome: ExperimentResult) -> Timeline:
     return timeline_of(outcome)
 
 
 @pytest.fixture(scope="module")
-def table(outcome: Outcome, epochs: Timeline) -> dict[str, Row]:
-    return {row.quantity: row for row in rows(outcome, Questions.of(outcome), epochs)}
+def table(outcome: ExperimentResult, epochs: Timeline) -> dict[str, Row]:
+    return {row.quantity: row for row in rows(outcome, PaperComparisons.of(outcome), epochs)}
 
 
-def test_the_epochs_are_followed_beside_the_validation_text(outcome: Outcome, epochs: Timeline) -> None:
+def test_the_epochs_are_followed_beside_the_validation_text(
+    outcome: ExperimentResult, epochs: Timeline
+) -> None:
     assert epochs.names == [stage.name for stage in outcome.epochs.values()]
     assert list(outcome.epochs) == [0, 1, 2, 3]
     curves = outcome.pretraining.curves.filter(pl.col("split") == "validation").sort("epoch")
@@ -71,8 +73,8 @@ def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row]
     assert table["neurons that changed, first / last epoch followed"].ours == wanted
 
 
-def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> None:
-    questions = Questions.of(outcome)
+def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: ExperimentResult) -> None:
+    questions = PaperComparisons.of(outcome)
     lines = chance_table(questions).splitlines()[2:]
     assert len(lines) == 8
     for line, (what, kind) in zip(
@@ -99,7 +101,7 @@ def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: Outcome) -> 
         assert cells[7] == ("not known" if value is None else f"{value:.2f} ({low:.2f} to {high:.2f})")
 
 
-def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:
+def test_stages_tell_the_story_in_order(outcome: ExperimentResult) -> None:
     best = outcome.pretraining.best_epoch
     names = list(outcome.stages)
     assert names[0] == "untrained"
@@ -110,14 +112,14 @@ def test_stages_tell_the_story_in_order(outcome: Outcome) -> None:
         assert stage.features == ("token", "pos")
 
 
-def test_zero_shot_is_the_same_model_on_the_text_of_sup(outcome: Outcome) -> None:
+def test_zero_shot_is_the_same_model_on_the_text_of_sup(outcome: ExperimentResult) -> None:
     unsup, zero, sup = (outcome.stages[name].manifest for name in ("unsup", "zero-shot", "sup"))
     assert unsup["model"]["fingerprint"] == zero["model"]["fingerprint"] != sup["model"]["fingerprint"]
     assert zero["corpus"]["documents_digest"] == sup["corpus"]["documents_digest"]
     assert unsup["corpus"]["documents_digest"] != zero["corpus"]["documents_digest"]
 
 
-def test_table_states_what_the_stages_hold(outcome: Outcome, table: dict[str, Row]) -> None:
+def test_table_states_what_the_stages_hold(outcome: ExperimentResult, table: dict[str, Row]) -> None:
     lengths = {name: outcome.stages[name].preferences().lengths() for name in outcome.stages}
     zero, sup = lengths["zero-shot"], lengths["sup"]
     shared = int(((zero > 0) & (sup > 0)).sum())
@@ -150,14 +152,14 @@ def test_table_has_the_figures_of_the_paper(table: dict[str, Row]) -> None:
     assert all(row.ours not in ("", "nan") for row in table.values())
 
 
-def test_f1_is_that_of_the_best_epoch(outcome: Outcome, table: dict[str, Row]) -> None:
+def test_f1_is_that_of_the_best_epoch(outcome: ExperimentResult, table: dict[str, Row]) -> None:
     run = outcome.fine_tuning
     best = run.curves.filter((pl.col("epoch") == run.best_epoch) & (pl.col("split") == "test"))["f1"].item()
     assert table["F1 of the classifier (test)"].ours == f"{best:.2%}".replace("%", " %")
 
 
 @pytest.fixture(scope="module")
-def written(outcome: Outcome, chromium: str) -> Path:
+def written(outcome: ExperimentResult, chromium: str) -> Path:
     """The folder with results, figures and pictures."""
     page = write_results(outcome, DemoSources(), say=quiet)
     assert page == outcome.folder / "report.html"
@@ -189,17 +191,19 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
         assert (written / name).read_bytes() == content, name
 
 
-def test_a_classifier_that_finds_nothing_has_no_share_to_lose(written: Path, outcome: Outcome) -> None:
+def test_a_classifier_that_finds_nothing_has_no_share_to_lose(
+    written: Path, outcome: ExperimentResult
+) -> None:
     sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
-    supervision = Questions.of(outcome).supervision["token"]
-    assert " % (" in pruning_table(Pruned(sets, curves), supervision)
+    supervision = PaperComparisons.of(outcome).supervision["token"]
+    assert " % (" in pruning_table(PruningResults(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))
-    told = pruning_table(Pruned(nothing, curves), supervision)
+    told = pruning_table(PruningResults(nothing, curves), supervision)
     assert "(whole model 0.00 %) | - | " in told
     assert "nan" not in told
 
 
-def test_finished_steps_are_not_done_again(outcome: Outcome) -> None:
+def test_finished_steps_are_not_done_again(outcome: ExperimentResult) -> None:
     said: list[str] = []
     folder = outcome.folder / "stages" / "zero-shot"
     before = folder.stat().st_mtime_ns
@@ -209,7 +213,7 @@ def test_finished_steps_are_not_done_again(outcome: Outcome) -> None:
     assert load_stage(folder).preferences().table().equals(outcome.stages["zero-shot"].preferences().table())
 
 
-def test_a_folder_of_another_experiment_is_refused(outcome: Outcome) -> None:
+def test_a_folder_of_another_experiment_is_refused(outcome: ExperimentResult) -> None:
     with pytest.raises(UsageError, match="experiment with hidden=20, asked for hidden=24"):
         run_experiment(replace(TINY, hidden=24), DemoSources(), outcome.folder, say=quiet)
     with pytest.raises(UsageError, match="seed='0', asked for seed='5'"):

@@ -14,10 +14,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray import plots
-from txray.preferences import Preferences, Stage, Tally
-from txray.preferences.exemplars import EXEMPLAR_SCHEMA
-from txray.preferences.tags import tag_table
-from txray.transfer import (
+from txray.analysis import (
     Comparison,
     Timeline,
     compare,
@@ -26,6 +23,9 @@ from txray.transfer import (
     timeline,
     with_significance,
 )
+from txray.preferences import Preferences, Stage, Tally
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.tags import tag_table
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -21,10 +21,10 @@ from tests.unit.plots.builders import (
     title_of,
 )
 from txray import plots
+from txray.analysis import compare
 from txray.plots.text import shown, visible
 from txray.plots.theme import MARKS
 from txray.preferences import Preferences
-from txray.transfer import compare
 
 HOSTILE_STAGES = ("<img src=x onerror=alert(1)>", "$a$ & %{y} \u202e" + "z" * 200)
 _WITHOUT_AXIS_TITLES = ("states", "length_shift", "length_shift_pos", "gained_table", "knowledge_flow")

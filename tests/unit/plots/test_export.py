@@ -17,9 +17,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.unit.plots.builders import Text
+from txray.analysis import compare
 from txray.errors import OutputError, UnknownNameError, UsageError
 from txray.plots import export, hellinger_length, mass_activation, save_figure, save_figures
-from txray.transfer import compare
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from playwright.sync_api import Page
 
 from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw
+from txray.analysis import MEASURES, LayerSimilarity
+from txray.analysis.layers.result import SIMILARITY_SCHEMA
 from txray.errors import UnknownNameError
 from txray.plots import layer_similarity
 from txray.plots.theme import MARKS
-from txray.transfer import MEASURES, LayerSimilarity
-from txray.transfer.layer_similarity import SIMILARITY_SCHEMA
 
 
 def similarity(

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.plots.builders import Text, distribution, numbers_in, stage_of, title_of
 from txray import plots
+from txray.analysis import Matching, layer_affinity, match
 from txray.errors import UsageError
-from txray.transfer import Matching, layer_affinity, match
 
 
 @pytest.fixture(scope="module")

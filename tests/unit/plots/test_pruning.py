@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw, overlapping
-from tests.unit.pruning.builders import planted, recurrent_classifier, recurrent_model, reviews
+from tests.unit.pruning.builders import recurrent_classifier, recurrent_model, reviews, synthetic_pair
 from txray import Pruning, plots, prune
 from txray.errors import ChanceWarning, UnknownNameError, UsageError
 from txray.plots.text import signed
@@ -29,7 +29,7 @@ HOSTILE = "<b>$a$</b>" + "w" * 90
 def sets() -> Pruning:
     from benchmarks.evidence.pruning import planted_sets
 
-    classifier = planted()
+    classifier = synthetic_pair()
     texts = {"train": classifier.documents(150, 1), "test": classifier.documents(150, 2)}
     return prune(
         classifier.model, [*planted_sets(), NeuronSet("empty", "rnn", ())], texts, random=5, resamples=100

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.plots.builders import Text, distribution, numbers_in, title_of
+from txray.analysis import Comparison, compare
 from txray.plots import hellinger_length
-from txray.transfer import Comparison, compare
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from tests.unit.plots.builders import (
     rarer,
     title_of,
 )
+from txray.analysis import Comparison, compare
 from txray.plots import length_shift, stage_styles
-from txray.transfer import Comparison, compare
 
 
 @pytest.fixture

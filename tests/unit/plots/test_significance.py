@@ -19,9 +19,9 @@ from tests.unit.plots.builders import (
     title_of,
 )
 from txray import plots
+from txray.analysis import Comparison, compare, with_significance
 from txray.errors import UnknownNameError
 from txray.plots import theme
-from txray.transfer import Comparison, compare, with_significance
 
 
 @pytest.fixture(scope="module")

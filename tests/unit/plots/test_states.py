@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.plots.builders import Text, numbers_in, title_of
+from txray.analysis import compare
 from txray.errors import UsageError
 from txray.plots import states
-from txray.transfer import compare
 
 
 def test_every_neuron_has_its_state(text: Text) -> None:

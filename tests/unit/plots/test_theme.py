@@ -5,10 +5,10 @@ import itertools
 import plotly.graph_objects as go
 import pytest
 
+from txray.analysis import STATES
 from txray.errors import UnknownNameError
 from txray.plots import stage_styles, theme
 from txray.plots.theme import STATE_COLORS, styles_for
-from txray.transfer import STATES
 
 GREY, VERMILLION, GREEN, BLUE = "#444444", "#D55E00", "#009E73", "#0072B2"
 

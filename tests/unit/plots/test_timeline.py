@@ -10,9 +10,9 @@ import pytest
 
 from tests.unit.plots.builders import Text, numbers_in, timeline_of, title_of
 from txray import plots
+from txray.analysis import Timeline
 from txray.errors import UnknownNameError, UsageError
 from txray.plots.flow import Flow, draw_flow
-from txray.transfer import Timeline
 
 NAMES = ["untrained", "epoch-01", "epoch-02", "epoch-03"]
 

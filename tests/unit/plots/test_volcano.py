@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from tests.unit.plots.builders import Text, caption_of, numbers_in, plain_words, significant, title_of
+from txray.analysis import Comparison, compare
 from txray.errors import UsageError
 from txray.plots import theme, volcano
 from txray.plots.features import distinctive
-from txray.transfer import Comparison, compare
 
 
 @pytest.fixture(scope="module")

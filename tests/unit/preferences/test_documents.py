@@ -9,10 +9,10 @@ import pytest
 from txray.preferences import documents
 from txray.preferences.documents import DocumentTally, as_documents, counts_of, duplication, merged_documents
 
-Rows = list[tuple[int, int, int | None]]
+SparseStats = list[tuple[int, int, int | None]]
 
 
-def drawn(n: int, texts: int, groups: int, seed: int = 0) -> Rows:
+def drawn(n: int, texts: int, groups: int, seed: int = 0) -> SparseStats:
     """(text, words, group) of documents; the length of a text follows from its hash."""
     random = np.random.default_rng(seed)
     known = random.integers(0, 1 << 63, texts)
@@ -23,7 +23,7 @@ def drawn(n: int, texts: int, groups: int, seed: int = 0) -> Rows:
     ]
 
 
-def tally(rows: Rows) -> DocumentTally:
+def tally(rows: SparseStats) -> DocumentTally:
     counted = DocumentTally()
     for row in rows:
         counted.add(*row)

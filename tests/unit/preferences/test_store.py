@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from tests.unit.preferences.builders import arrays, preferences_of, random_events, stage_of
+from txray.analysis import compare, hellinger
 from txray.errors import OutputError, ShapeError, StageError, UnknownNameError, UsageError
 from txray.files import sha256_of
 from txray.preferences import Stage, load_stage
-from txray.transfer import compare, hellinger
 
 HOSTILE = ["<script>alert(1)</script>", 'a,b\n"c"', "\x00", "é́", "אב", "w" * 100_000, " ", "👩‍🚀"]
 

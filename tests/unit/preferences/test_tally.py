@@ -168,7 +168,7 @@ def same(one: object, other: object) -> None:
 @pytest.fixture
 def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reduced eight words at a time, so that groups are divided between parts."""
-    monkeypatch.setattr("txray.preferences.reduction._CELLS", 1)
+    monkeypatch.setattr("txray.preferences.grouped_stats._CELLS", 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -199,7 +199,9 @@ def test_a_dense_tally_gives_the_same(tiny_parts: None, seed: int) -> None:
 
 
 def test_a_dense_tally_grows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("txray.preferences.grid._BLOCK_BYTES", 28 * 4 * 3)  # three rows of four neurons
+    monkeypatch.setattr(
+        "txray.preferences.dense_stats._BLOCK_BYTES", 28 * 4 * 3
+    )  # three rows of four neurons
     tally = Tally(4, 2, dense=True)
     ids = tally.ids_of([f"w{i}" for i in range(2_000)])
     fold = np.arange(2_000) % 2

@@ -78,5 +78,5 @@ def text_predictor(**options: object) -> TextModel:
     return TextModel(module, word_ids, with_mask, task="next-word", **options)  # type: ignore[arg-type]
 
 
-def planted() -> PlantedClassifier:
+def synthetic_pair() -> PlantedClassifier:
     return PlantedClassifier.made()

@@ -13,10 +13,10 @@ import torch
 from scipy.stats import t as student
 
 from tests.unit.pruning.builders import (
-    planted,
     recurrent_classifier,
     recurrent_model,
     reviews,
+    synthetic_pair,
     text_classifier,
     text_predictor,
 )
@@ -370,7 +370,7 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
 def test_planted_neurons_are_told_apart_from_random_ones() -> None:
     from benchmarks.evidence.pruning import planted_sets
 
-    classifier = planted()
+    classifier = synthetic_pair()
     sets = planted_sets()
     found = prune(classifier.model, sets, {"test": classifier.documents(1_000, 3)}).effects
     rows = {(row["set"], row["metric"]): row for row in found.iter_rows(named=True)}

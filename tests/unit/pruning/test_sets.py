@@ -9,21 +9,21 @@ import torch
 from torch import nn
 
 from tests.unit.pruning.builders import (
-    planted,
     recurrent_classifier,
     recurrent_model,
     reviews,
+    synthetic_pair,
     text_classifier,
     text_predictor,
 )
 from txray import Mask, TextModel, collect, compare, masked, with_significance
+from txray.analysis import Comparison
 from txray.errors import UnknownNameError, UsageError
 from txray.models import RecurrentModel
 from txray.pruning import RANKINGS, Activity, Evidence, curve_sets, evaluator, in_state, paper_sets, ranked
 from txray.pruning.held import Documents
 from txray.pruning.plans import shares_of_mass
 from txray.pruning.sets import listed, parsed, pruning_order, random_orders
-from txray.transfer import Comparison
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +382,7 @@ def test_planted_neurons_are_ranked_as_they_must_be() -> None:
 
 
 def test_planted_models_compute_what_is_known_of_them() -> None:
-    classifier = planted()
+    classifier = synthetic_pair()
     corpus = classifier.documents(300, 8)
     found = evaluator(classifier.model, corpus)
     with masked(classifier.model, Mask("rnn", [0, 20])):

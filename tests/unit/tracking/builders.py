@@ -11,15 +11,15 @@ import torch
 
 import txray
 from txray.models import RecurrentLanguageModel, language_model
-from txray.tracking import Probe
+from txray.tracking import CollectSpec
 
 TEXT = txray.demo_corpus("encyclopedia", words=3_000)
 FAST: dict[str, Any] = {"permutations": 60}
 """Options of trackers whose tests need not find much."""
 
 
-def probe(features: tuple[str, ...] = ("token",)) -> Probe:
-    return Probe(TEXT, ["rnn"], features, max_words=1_500)
+def probe(features: tuple[str, ...] = ("token",)) -> CollectSpec:
+    return CollectSpec(TEXT, ["rnn"], features, max_words=1_500)
 
 
 def untrained(seed: int = 0) -> RecurrentLanguageModel:

@@ -26,7 +26,7 @@ import txray
 from tests.unit.models.hub_folders import folder_of
 from tests.unit.tracking.builders import FAST, same
 from txray.errors import TrackingWarning, UsageError
-from txray.tracking import HuggingFaceCallback, Probe, replay
+from txray.tracking import CollectSpec, HuggingFaceCallback, replay
 from txray.tracking.trainer_state import logged_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
@@ -77,8 +77,8 @@ def trainer(folder: Path, model: Any, out: Path, *callbacks: Any, **options: Any
     )
 
 
-def probe() -> Probe:
-    return Probe(REVIEWS, ["bert.encoder.layer.*.intermediate"], ["token", "pos"], max_words=1_500)
+def probe() -> CollectSpec:
+    return CollectSpec(REVIEWS, ["bert.encoder.layer.*.intermediate"], ["token", "pos"], max_words=1_500)
 
 
 def history(trainer: Trainer) -> list[dict[str, Any]]:
@@ -238,7 +238,7 @@ def test_models_with_byte_level_tokenizers_are_watched_as_they_are(family: str, 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     layer = "transformer.h.1.mlp" if family == "gpt2" else "model.layers.1.mlp"
-    asked = Probe(REVIEWS, [layer], max_words=600)
+    asked = CollectSpec(REVIEWS, [layer], max_words=600)
     in_memory = asked.collect(txray.models.from_transformers(model, tokenizer), "a")
     on_disk = asked.collect(txray.models.hugging_face(folder, head="saved"), "a")
     one, other = (stage.preferences().table() for stage in (in_memory, on_disk))
@@ -265,7 +265,7 @@ def test_texts_longer_than_a_model_with_a_head_reads_do_not_end_its_training(tmp
     del described["model_max_length"]
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     model = RobertaForSequenceClassification(RobertaConfig.from_pretrained(folder))
-    asked = Probe(REVIEWS, ["roberta.encoder.layer.1.intermediate"], max_words=1_500)
+    asked = CollectSpec(REVIEWS, ["roberta.encoder.layer.1.intermediate"], max_words=1_500)
     callback = HuggingFaceCallback(asked, tmp_path / "live", every=1, **FAST)
     trainer(folder, model, tmp_path / "run", callback, max_steps=2).train()
     stage = callback.timelines["token"].names

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 import txray
 from tests.unit.tracking.builders import FAST, TEXT, probe, same, untrained
 from txray.models import classifier
-from txray.tracking import LightningCallback, Probe, replay
+from txray.tracking import CollectSpec, LightningCallback, replay
 from txray.training import train_classifier, train_language_model
 
 pytestmark = [
@@ -117,7 +117,7 @@ def test_a_training_that_goes_on_within_an_epoch_leaves_the_looks_before_it(at: 
 
 def test_trainings_of_txray_take_it(tmp_path: Path) -> None:
     heard = txray.demo_corpus("encyclopedia", words=1_500, split="validation")
-    asked = Probe(heard, ["rnn"], ["token", "pos"])
+    asked = CollectSpec(heard, ["rnn"], ["token", "pos"])
     settings: dict[str, Any] = {"batch_size": 8, "device": "cpu"}
     bare = train_language_model(untrained(), TEXT, heard, folder=tmp_path / "bare", epochs=2, **settings)
     callback = LightningCallback(asked, tmp_path / "live", **FAST)
@@ -143,7 +143,7 @@ def test_trainings_of_txray_take_it(tmp_path: Path) -> None:
 
 def test_so_does_the_training_of_classifiers(tmp_path: Path) -> None:
     reviews = txray.demo_corpus("reviews", words=2_000)
-    callback = LightningCallback(Probe(reviews, ["rnn"]), tmp_path / "live", **FAST)
+    callback = LightningCallback(CollectSpec(reviews, ["rnn"]), tmp_path / "live", **FAST)
     train_classifier(
         classifier(untrained(), "last", seed=0),
         reviews,

@@ -18,10 +18,10 @@ import torch
 
 import txray
 from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
+from txray.analysis import change_measures, stage_measures
 from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
 from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
-from txray.transfer import change_measures, stage_measures
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
@@ -85,7 +85,7 @@ def test_training_does_not_notice_models_that_draw_random_numbers_when_they_read
     expected = (random.random(), np.random.rand(), float(torch.rand(1)))
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(1)
-    tracker = Tracker(txray.Probe(probe().corpus, ["2"], max_words=500), tmp_path / "run", **FAST)
+    tracker = Tracker(txray.CollectSpec(probe().corpus, ["2"], max_words=500), tmp_path / "run", **FAST)
     tracker.begin(model)
     tracker.step(model)
     tracker.end(model)
@@ -195,9 +195,9 @@ def test_what_is_asked_wrongly_shows_at_the_beginning(tmp_path: Path) -> None:
             with pytest.raises(UsageError, match="tracker: "):
                 Tracker(probe(), tmp_path / "a", **{option: value})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="probe: a str is no corpus"):
-        txray.Probe("text.txt", ["rnn"])  # type: ignore[arg-type]
+        txray.CollectSpec("text.txt", ["rnn"])  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="unknown layer 'rn'"):
-        Tracker(txray.Probe(probe().corpus, ["rn"]), tmp_path / "a").begin(model)
+        Tracker(txray.CollectSpec(probe().corpus, ["rn"]), tmp_path / "a").begin(model)
     assert not (tmp_path / "a").exists()
 
 
@@ -284,7 +284,7 @@ def test_an_error_that_nobody_expects_does_not_end_a_training(
         raise ZeroDivisionError("by\nzero")
 
     with monkeypatch.context() as patched:
-        patched.setattr("txray.tracking.comparing.compare", broken)
+        patched.setattr("txray.tracking.comparison_config.compare", broken)
         with pytest.warns(
             TrackingWarning, match="no look at step 1: ZeroDivisionError: by zero; training goes on"
         ):
@@ -315,7 +315,7 @@ def test_the_story_of_many_looks_is_told_by_some_of_them(
 def test_a_training_that_was_killed_in_its_first_look_begins_again(at: str, tmp_path: Path) -> None:
     loop = Loop(untrained())
     folder = tmp_path / "run"
-    name = "txray.preferences.stage.Stage.save" if at == "stage" else "txray.tracking.record.Record.add"
+    name = "txray.preferences.stage.Stage.save" if at == "stage" else "txray.tracking.history.Record.add"
     with pytest.MonkeyPatch.context() as patched, pytest.raises(_KilledError):
         patched.setattr(name, _killed)
         Tracker(probe(), folder, **FAST).begin(loop.model)

@@ -6,10 +6,10 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+from txray._optional import package
 from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UsageError
-from txray.extras import package
 from txray.identity import derived, tensor_bytes
 
 _MOST_WORDS = 2_000

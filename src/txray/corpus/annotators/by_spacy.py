@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from txray._optional import package
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError, in_one_line
-from txray.extras import package
 from txray.identity import derived, identity_of
 
 _ATTRIBUTES = {

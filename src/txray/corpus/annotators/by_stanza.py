@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from txray._optional import package
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
-from txray.extras import package
 from txray.files import sha256_of
 from txray.identity import derived, identity_of
 

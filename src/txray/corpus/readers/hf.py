@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from txray._optional import require
 from txray.corpus.columns import Annotations
 from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
 from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
-from txray.extras import require
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
 """Files that tell a folder with several splits, and one with a single data set."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray.lazy import lazily
+from txray._lazy import lazily
 from txray.tracking.loggers.logger import Logger
 
 if TYPE_CHECKING:

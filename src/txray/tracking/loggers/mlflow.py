@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import require
 from txray.errors import UsageError, in_one_line
-from txray.extras import require
 from txray.plots.export import to_html
 from txray.tracking.loggers.facts import stage_facts
 from txray.tracking.loggers.failures import one_line

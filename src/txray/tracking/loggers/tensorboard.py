@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import require
 from txray.errors import OutputError, UsageError
-from txray.extras import require
 from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
 from txray.tracking.loggers.tables import markdown_table, markdown_text

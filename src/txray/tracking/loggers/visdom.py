@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import require
 from txray.errors import OutputError, UsageError, in_one_line
-from txray.extras import require
-from txray.plots.plain import plain_figure
+from txray.plots.plotly_json import plain_figure
 from txray.tracking.loggers.facts import facts_table, stage_facts
 from txray.tracking.loggers.failures import cause, one_line
 from txray.tracking.loggers.tables import html_table

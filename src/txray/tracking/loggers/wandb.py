@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import require
 from txray.errors import UsageError
-from txray.extras import require
-from txray.plots.plain import plain_figure
+from txray.plots.plotly_json import plain_figure
 from txray.tracking.loggers.facts import stage_facts
 from txray.tracking.loggers.failures import one_line
 from txray.tracking.loggers.tables import plain_rows

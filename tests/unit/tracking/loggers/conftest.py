@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from tests.unit.dashboard.builders import stage_of
+from tests.unit.web.dashboard.builders import stage_of
 
 HOSTILE = (
     "<script>alert(1)</script>",

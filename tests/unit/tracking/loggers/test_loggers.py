@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from txray._optional import require
 from txray.errors import UsageError
-from txray.extras import require
 from txray.tracking import loggers
 from txray.tracking.loggers import MLflowLogger, TensorBoardLogger, VisdomLogger, WandbLogger
 

@@ -19,7 +19,7 @@ import visdom
 
 from tests.unit.tracking.loggers.conftest import HOSTILE
 from txray.errors import OutputError, StageError, UsageError
-from txray.plots.plain import plain_figure
+from txray.plots.plotly_json import plain_figure
 from txray.plots.text import visible
 from txray.tracking.loggers import Logger, VisdomLogger
 

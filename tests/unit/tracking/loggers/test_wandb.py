@@ -15,7 +15,7 @@ import wandb
 from tests.unit.tracking.loggers.conftest import HOSTILE, SCALARS
 from tests.unit.tracking.loggers.wandb_file import history, records
 from txray.errors import OutputError, StageError, UsageError
-from txray.plots.plain import plain_figure
+from txray.plots.plotly_json import plain_figure
 from txray.tracking.loggers import Logger, WandbLogger
 
 

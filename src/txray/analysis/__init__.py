@@ -1,0 +1,63 @@
+"""What changed between two stages: distances, states, their summary, and which changes are more than chance.
+
+Everything here is computed from preferences, or from sums over activations, without the model or torch.
+"""
+
+from txray.analysis.comparison import Comparison, compare
+from txray.analysis.correlation import RankCorrelation, rank_correlation
+from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
+from txray.analysis.effect_sizes import EffectSize, effect_size
+from txray.analysis.findings import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
+from txray.analysis.layers.affinity import layer_affinity
+from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
+from txray.analysis.layers.moments import CrossMoments
+from txray.analysis.layers.result import MEASURES, LayerSimilarity
+from txray.analysis.mass_inequality import gini, half_mass, share_of_top
+from txray.analysis.matching.match import MATCH_STATES, Matching, match
+from txray.analysis.significance.rarefaction import rarefied_lengths
+from txray.analysis.significance.tests import with_significance
+from txray.analysis.summaries import change_measures, stage_measures
+from txray.analysis.tag_mass_test import MassMatch, mass_divergence, mass_match
+from txray.analysis.timelines import CHANGES, REFERENCES, Timeline, timeline
+
+__all__ = [
+    "CHANGES",
+    "CONFIDENT_STATES",
+    "DISTANCES",
+    "MATCH_STATES",
+    "MEASURES",
+    "REFERENCES",
+    "SHOWN_STATES",
+    "STATES",
+    "BestMatches",
+    "Comparison",
+    "CrossMoments",
+    "EffectSize",
+    "Findings",
+    "LayerSimilarity",
+    "MassMatch",
+    "Matching",
+    "RankCorrelation",
+    "Timeline",
+    "best_matches",
+    "change_measures",
+    "cka",
+    "cka_debiased",
+    "compare",
+    "effect_size",
+    "gini",
+    "half_mass",
+    "hellinger",
+    "hellinger_length",
+    "hellinger_published_code",
+    "layer_affinity",
+    "mass_divergence",
+    "mass_match",
+    "match",
+    "rank_correlation",
+    "rarefied_lengths",
+    "share_of_top",
+    "stage_measures",
+    "timeline",
+    "with_significance",
+]

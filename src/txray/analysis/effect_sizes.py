@@ -1,0 +1,214 @@
+"""How far neurons moved: Hellinger distances corrected for the size of the sample, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from txray.analysis.significance.fold_counts import FoldCounts
+from txray.analysis.significance.rng import stream
+from txray.analysis.significance.split_half import Halves, matched_draws, row_means, split_in_halves
+from txray.preferences.preferences import Preferences, Weight
+
+SMALLEST_OVERLAP = 0.05
+"""Halves of one stage that overlap less say next to nothing about its distribution: no distance is given."""
+
+_TAIL = 0.025
+"""Probability beyond each bound of an interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class EffectSize:
+    """Corrected Hellinger distances of the neurons of a layer, and of the layer as a whole.
+
+    Attributes:
+        signal: (n_neurons,) cross-validated H^2: see `Halves.signal`.
+        distance: (n_neurons,) in [0, 1]; NaN where it cannot be known.
+        low, high: (n_neurons,) bounds of its 95% interval; NaN where it cannot be known, or was not asked for.
+        layer: distance of the layer, in [0, 1]: of all neurons together, each weighted by how well it is known.
+        layer_low, layer_high: bounds of its 95% interval.
+    """
+
+    signal: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    layer: float
+    layer_low: float
+    layer_high: float
+
+    @classmethod
+    def of(
+        cls,
+        draws: Sequence[FoldCounts],
+        halves: Halves,
+        splits: tuple[NDArray[np.float64], NDArray[np.float64]],
+        weight: Weight,
+        *,
+        intervals: bool = True,
+    ) -> EffectSize:
+        """Correct the overlap of two stages by the overlaps of their own halves.
+
+        H^2 = 1 - between / sqrt(within_before * within_after). A half overlaps with another half of the *same* stage by
+        less than 1 because both are samples; the overlap with the other stage is attenuated by as much, and the ratio
+        is what is left without it. Intervals come from leaving out each fold in turn.
+
+        Args:
+            draws: the two stages at equal numbers of activations, differently thinned.
+            halves: their overlaps, averaged over the draws.
+            splits: (folds, n_splits) twice, the halves that `halves` was made with.
+            weight: what distributions normalise.
+            intervals: whether to compute them; they take most of the time.
+
+        Source:
+            Spearman 1904 (correction for attenuation); Quenouille 1956 and Tukey 1958 (leaving out one at a time).
+        """
+        overlaps = _mean_overlaps(halves)
+        squared, of_layer = _squared(*overlaps), _squared_of_layer(*overlaps)
+        if intervals:
+            half_width, layer_half_width = _half_widths(draws[0], splits, weight)
+        else:
+            half_width, layer_half_width = np.full(len(squared), np.nan), np.array(np.nan)
+        low, high = squared - half_width, squared + half_width
+        # Where nothing overlaps, leaving out folds changes nothing; but with so few wins something may be missed.
+        apart = overlaps[2] == 0
+        wins = draws[0].wins().sum(axis=1) / 2
+        low[apart] = np.minimum(low[apart], 1 - _largest_unseen_share(wins[apart]))
+        return cls(
+            halves.signal,
+            _root(squared),
+            _root(low),
+            _root(high),
+            float(_root(of_layer)),
+            float(_root(of_layer - layer_half_width)),
+            float(_root(of_layer + layer_half_width)),
+        )
+
+
+def effect_size(
+    before: Preferences,
+    after: Preferences,
+    weight: Weight = "mean",
+    *,
+    splits: int = 16,
+    draws: int = 10,
+    seed: int = 0,
+    intervals: bool = True,
+) -> EffectSize:
+    """Return how far neurons moved, at equal numbers of activations, without any test.
+
+    Args:
+        before, after: preferences of the same neurons, collected with the same number of folds, at least 2.
+        weight: what distributions normalise.
+        splits: of the folds into halves.
+        draws: of the activations that are kept where one stage has more, averaged over.
+        seed: of both.
+        intervals: whether to compute them; they take most of the time.
+
+    Example:
+        >>> sizes = effect_size(zero_shot.preferences("rnn"), sup.preferences("rnn"))
+        >>> sizes.distance[13], sizes.low[13], sizes.high[13]
+    """
+    folds = FoldCounts.of(before, after)
+    parts = split_in_halves(folds.folds, splits, stream(seed, "splits"))
+    thinned = matched_draws(folds, draws, seed)
+    return EffectSize.of(thinned, Halves.of(thinned, *parts, weight), parts, weight, intervals=intervals)
+
+
+def _mean_overlaps(halves: Halves) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (n_neurons,) three times: within_before, within_after and between, averaged over splits."""
+    return row_means(halves.within_before), row_means(halves.within_after), row_means(halves.between)
+
+
+def _squared(
+    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return corrected H^2 of each neuron, below 0 where chance makes it so; NaN where halves hardly overlap."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squared = 1 - between / np.sqrt(within_before * within_after)
+    return np.where(np.minimum(within_before, within_after) >= SMALLEST_OVERLAP, squared, np.nan)
+
+
+def _squared_of_layer(
+    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return corrected H^2 of all neurons together, over the first axis.
+
+    A ratio of sums, not a mean of ratios: neurons whose own halves hardly overlap would make that meaningless.
+    """
+    known = np.isfinite(between)
+    # Neurons that are not known add nothing to either sum.
+    overlap = np.where(known, between, 0).sum(axis=0)
+    attainable = np.where(known, np.sqrt(within_before * within_after), 0).sum(axis=0)
+    ratio = np.divide(overlap, attainable, out=np.full(overlap.shape, np.nan), where=attainable > 0)
+    return np.asarray(1 - ratio)
+
+
+def _half_widths(
+    draw: FoldCounts, splits: tuple[NDArray[np.float64], NDArray[np.float64]], weight: Weight
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
+
+    Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
+    same documents. The spread of the estimates tells their standard error. Their mean lies off the estimate from all
+    folds, which tells the bias that is left: it widens the intervals of neurons, which would miss the truth of neurons
+    with few wins too often, and not that of the layer, to which such neurons add little.
+    """
+    first, second = splits
+    n_splits = first.shape[1]
+    used = np.flatnonzero(_folds_with_wins(draw))
+    unknown = np.full(draw.n_neurons, np.nan), np.array(np.nan)
+    if len(used) < 3:
+        return unknown
+    # (folds, len(used) * n_splits): all splits without the first used fold, then without the second, ...
+    keep = np.repeat(np.arange(len(first))[:, None] != used, n_splits, axis=1)
+    halves = Halves.of([draw], np.tile(first, len(used)) * keep, np.tile(second, len(used)) * keep, weight)
+    without = [
+        np.stack([row_means(part) for part in np.split(overlaps, len(used), axis=1)], axis=1)
+        for overlaps in (halves.within_before, halves.within_after, halves.between)
+    ]
+    whole = _mean_overlaps(Halves.of([draw], first, second, weight))
+    return (
+        _half_width(_squared(*without), _squared(*whole)),
+        _half_width(_squared_of_layer(*without)),
+    )
+
+
+def _half_width(
+    without: NDArray[np.float64], whole: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return (...) half widths.
+
+    Args:
+        without: (..., n_folds) estimates of all folds but one.
+        whole: (...) of all folds, where the bias is to count as well.
+    """
+    n = without.shape[-1]
+    centre = without.mean(axis=-1)
+    # The jackknife: leaving out one of n shrinks deviations by n - 1.
+    variance = (n - 1) / n * np.square(without - centre[..., None]).sum(axis=-1)
+    bias = 0 if whole is None else (n - 1) * (centre - whole)
+    return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance + np.square(bias)))
+
+
+def _folds_with_wins(draw: FoldCounts) -> NDArray[np.bool_]:
+    """Return (folds,) whether any neuron has activations there, in either stage."""
+    return np.asarray((draw.wins() > 0).any(axis=0).reshape(2, draw.folds).any(axis=0))
+
+
+def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest share of a distribution that so many activations may all miss, with 97.5% confidence.
+
+    Source:
+        Clopper and Pearson 1934, for 0 successes.
+    """
+    return np.asarray(1 - _TAIL ** (1 / np.maximum(wins, 1)))
+
+
+def _root(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return H in [0, 1] from H^2 that may have left it by chance."""
+    return np.sqrt(np.clip(squared, 0, 1))

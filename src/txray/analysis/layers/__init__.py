@@ -1,0 +1,1 @@
+"""Similarity of whole layers: CKA, moments of activations, and affinity."""

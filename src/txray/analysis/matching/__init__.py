@@ -1,0 +1,1 @@
+"""Matching of neurons between stages, architectures and trainings."""

@@ -1,0 +1,83 @@
+"""How much the preference distributions of any two neurons overlap, and how much they would by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.analysis.matching.strata import exchanged_within_strata
+from txray.errors import ShapeError
+from txray.preferences.distributions import Distributions, aligned
+from txray.preferences.preferences import Preferences, Weight
+
+
+@dataclass(frozen=True, eq=False)
+class Affinity:
+    """Two layers, of whatever size, model or stage, over the union of their features.
+
+    The affinity of two neurons is sum_f sqrt(p_f q_f) = 1 - H^2, from 0 (disjoint) to 1 (the same).
+
+    Attributes:
+        before, after: (n_neurons, n_features) scipy CSR, square roots of the preference distributions.
+        frequency: (n_features,) how often each feature occurs in both corpora.
+        frequent_before, frequent_after: neurons with enough selected activations, ascending.
+    """
+
+    before: Any
+    after: Any
+    frequency: NDArray[np.int64]
+    frequent_before: NDArray[np.int64]
+    frequent_after: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, before: Preferences, after: Preferences, weight: Weight, min_wins: int) -> Affinity:
+        """Align two sides.
+
+        Args:
+            before, after: of the same kind of feature.
+            weight: what distributions normalise.
+            min_wins: selected activations of a frequent neuron.
+
+        Raises:
+            ShapeError: different kinds of feature.
+        """
+        if before.feature != after.feature:
+            raise ShapeError(
+                f"stage {before.stage!r} gives feature {before.feature!r}, stage {after.stage!r} gives "
+                f"{after.feature!r}; match the same kind"
+            )
+        p, q = _same_features(before.distributions(weight), after.distributions(weight))
+        return cls(
+            p.matrix.sqrt(),
+            q.matrix.sqrt(),
+            _frequency(p.features, before) + _frequency(p.features, after),
+            *(np.flatnonzero(side.wins() >= min_wins) for side in (before, after)),
+        )
+
+    def observed(self) -> NDArray[np.float64]:
+        """(n_neurons before, n_neurons after) affinities."""
+        return np.asarray((self.before @ self.after.T).toarray())
+
+    def by_chance(self, random: np.random.Generator) -> NDArray[np.float64]:
+        """The same when each feature of the later side is exchanged for another of about the same frequency."""
+        exchanged = self.after[:, exchanged_within_strata(self.frequency, random)]
+        return np.asarray((self.before @ exchanged.T).toarray())
+
+    def among_frequent(self, affinity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_frequent before, n_frequent after) the part of an affinity matrix that counts."""
+        return affinity[np.ix_(self.frequent_before, self.frequent_after)]
+
+
+def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
+    """Both over the union of their features, whatever their numbers of neurons."""
+    rows = max(p.matrix.shape[0], q.matrix.shape[0])
+    left, right = aligned(*(each.with_rows(rows) for each in (p, q)))
+    return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
+
+
+def _frequency(features: NDArray[np.object_], preferences: Preferences) -> NDArray[np.int64]:
+    counts = dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
+    return np.array([counts.get(name, 0) for name in features.tolist()], np.int64)

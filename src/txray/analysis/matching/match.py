@@ -1,0 +1,255 @@
+"""Which neuron of one model is which of another, where the index of a neuron means nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from txray.analysis.comparison import Comparison, compare
+from txray.analysis.matching.affinity import Affinity
+from txray.analysis.matching.thresholds import Thresholds
+from txray.errors import UsageError
+from txray.preferences.preferences import Preferences, Weight
+from txray.preferences.stage import Stage
+
+MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
+"""A pair of neurons that match, and neurons of either side that match none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """The neurons of two stages, one to one.
+
+    Attributes:
+        before, after: preferences; sizes, layers and models may differ.
+        pairs: polars, one row per neuron of either side with enough wins: state (`matched`,
+            `unmatched-before`, `unmatched-after`), before and after (indices, null where there is none), affinity
+            (overlap of the distributions, 0 to 1, 1 - H^2; of a neuron before without match, with the one that it
+            was assigned to), threshold (affinity that chance reaches for pairs of this length, and a match exceeds),
+            mutual (whether each is the nearest of the other).
+        thresholds: of affinity, by the number of features of the shorter neuron of a pair.
+        null: (n,) affinities of the pairs that are assigned where features are shuffled.
+        weight: what the preference distributions normalise.
+        min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
+        level: share of the chance pairs that may exceed the threshold.
+    """
+
+    before: Preferences
+    after: Preferences
+    pairs: pl.DataFrame
+    thresholds: Thresholds
+    null: NDArray[np.float64]
+    weight: Weight
+    min_wins: int
+    level: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: "
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {100 * self.level:g} % by chance)"
+        )
+
+    @property
+    def matched_share(self) -> float:
+        """Pairs that match, as a share of the neurons of the side that has fewer with enough wins; 0 if it has none."""
+        matched = int((self.pairs["state"] == "matched").sum())
+        return matched / self._candidates if self._candidates else 0.0
+
+    @property
+    def _candidates(self) -> int:
+        return min(int((side.wins() >= self.min_wins).sum()) for side in (self.before, self.after))
+
+    def curve(self, points: int = 101) -> pl.DataFrame:
+        """Share of the possible pairs at each distance or below, beside that of shuffled features.
+
+        Args:
+            points: of the curve, evenly spaced from 0 to 1.
+
+        Returns:
+            Columns distance (Hellinger), share, null_share.
+        """
+        distance = np.linspace(0, 1, points)
+        shares = []
+        for affinity in (self._assigned, self.null):
+            found = np.sort(np.sqrt(1 - affinity))
+            # A root loses half of the digits: 1e-7 is 0.
+            shares.append(np.searchsorted(found, distance + 1e-7, side="right") / max(1, len(found)))
+        return pl.DataFrame({"distance": distance, "share": shares[0], "null_share": shares[1]})
+
+    @property
+    def _assigned(self) -> NDArray[np.float64]:
+        """Affinities of all assigned pairs, matched or not."""
+        both = self.pairs.filter(pl.col("state") != "unmatched-after")
+        return both["affinity"].drop_nulls().to_numpy()
+
+    def comparison(self) -> Comparison:
+        """The comparison through the matching: matched neurons side by side, the others on their own.
+
+        Returns:
+            Its neurons have the columns of `compare`, and first `match_state`, `neuron_before` and `neuron_after`;
+            rows are numbered as in `pairs`.
+        """
+        rows = len(self.pairs)
+        before = _renumbered(self.before, self.pairs["before"].to_numpy(), rows)
+        after = _renumbered(self.after, self.pairs["after"].to_numpy(), rows)
+        # Both were selected from other layers, or in other ways: that is the point of matching.
+        found = compare(before, replace(after, selection=before.selection), weight=self.weight)
+        neurons = pl.concat(
+            [
+                self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
+                found.neurons,
+            ],
+            how="horizontal",
+        )
+        return replace(found, neurons=neurons)
+
+
+def match(
+    before: Stage | Preferences,
+    after: Stage | Preferences,
+    feature: str = "token",
+    layer: str | None = None,
+    layer_after: str | None = None,
+    weight: Weight = "mean",
+    *,
+    min_wins: int = 20,
+    level: float = 0.05,
+    shuffles: int = 5,
+    seed: int = 0,
+) -> Matching:
+    """Match neurons by what they prefer: across layers, sizes, seeds, architectures and tokenizers.
+
+    The affinity of two neurons is the overlap of their preference distributions. Neurons are assigned one to one so
+    that the sum of affinities is largest; a pair whose affinity chance would reach is no match. Chance is the same
+    assignment after features are exchanged for others of about the same frequency.
+
+    Args:
+        before: a stage, or its preferences.
+        after: another one, of the same kind of feature.
+        feature: the feature kind (for stages).
+        layer: of `before`; may be left out where the stage has one layer.
+        layer_after: of `after`; the same as `layer` by default.
+        weight: what the preference distributions normalise.
+        min_wins: selected activations that a neuron must have: what rarer ones prefer says too little, and by chance
+            two of them may prefer the same single word.
+        level: share of the chance pairs, among those of about the same length, that may pass for matches.
+        shuffles: of the features.
+        seed: of the shuffles.
+
+    Raises:
+        UnknownNameError: no such layer, feature or weight.
+        ShapeError: different kinds of feature.
+        UsageError: a level or number of shuffles that cannot be.
+    """
+    if not 0 < level < 1 or min(shuffles, min_wins) < 1 or seed < 0:
+        raise UsageError(
+            f"match: level={level}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; level must lie between 0 "
+            "and 1, shuffles and min_wins be at least 1, and the seed must not be negative"
+        )
+    first = before.preferences(layer, feature) if isinstance(before, Stage) else before
+    second = after.preferences(layer_after or layer, feature) if isinstance(after, Stage) else after
+    pair = Affinity.of(first, second, weight, min_wins)
+    sides = pair.frequent_before, pair.frequent_after
+    random = np.random.default_rng(seed)
+    lengths = first.lengths(), second.lengths()
+    length, null = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                (_shorter(lengths, i, j), value)
+                for i, j, value in (_assigned(pair.by_chance(random), *sides) for _ in range(shuffles))
+            ),
+            strict=True,
+        )
+    )
+    thresholds = Thresholds.of(length, null, level)
+    pairs = _pairs(pair.observed(), *sides, lengths, thresholds)
+    return Matching(first, second, pairs, thresholds, null, weight, min_wins, level)
+
+
+def _shorter(
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], before: NDArray[np.int64], after: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n_pairs,) features of the shorter neuron of each pair."""
+    return np.minimum(lengths[0][before], lengths[1][after])
+
+
+def _assigned(
+    affinity: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Neurons before and after that are assigned to one another, and their affinities."""
+    row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
+    first, second = rows[row], columns[column]
+    return first, second, np.clip(affinity[first, second], 0.0, 1.0)
+
+
+def _nearest(
+    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The nearest neuron after of each before, and the other way round, among those with enough wins."""
+    among = np.full_like(affinity, -1.0)
+    among[np.ix_(before, after)] = affinity[np.ix_(before, after)]
+    return (among.argmax(axis=1), among.argmax(axis=0)) if among.size else (before, after)
+
+
+def _pairs(
+    affinity: NDArray[np.float64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    thresholds: Thresholds,
+) -> pl.DataFrame:
+    first, second, value = _assigned(affinity, before, after)
+    threshold = thresholds.at(_shorter(lengths, first, second))
+    nearest_after, nearest_before = _nearest(affinity, before, after)
+    matched = value > threshold
+    mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
+    of_first = dict(zip(first.tolist(), zip(value.tolist(), threshold.tolist(), strict=True), strict=True))
+    left = sorted(set(before.tolist()) - set(first[matched].tolist()))
+    right = sorted(set(after.tolist()) - set(second[matched].tolist()))
+    rows: list[tuple[str, int | None, int | None, float | None, float | None, bool]] = [
+        *(
+            ("matched", int(i), int(j), *of_first[int(i)], bool(both))
+            for i, j, both in zip(first[matched], second[matched], mutual[matched], strict=True)
+        ),
+        *(("unmatched-before", i, None, *of_first.get(i, (None, None)), False) for i in left),
+        *(("unmatched-after", None, j, None, None, False) for j in right),
+    ]
+    return pl.DataFrame(rows, schema=_PAIR_SCHEMA, orient="row")
+
+
+_PAIR_SCHEMA: dict[str, pl.DataType] = {
+    "state": pl.Enum(MATCH_STATES),
+    "before": pl.Int64(),
+    "after": pl.Int64(),
+    "affinity": pl.Float64(),
+    "threshold": pl.Float64(),
+    "mutual": pl.Boolean(),
+}
+
+
+def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
+    """The same neurons under the numbers of the rows that they stand in; others are left out.
+
+    Args:
+        preferences: of one side.
+        neuron: (rows,) which neuron each row holds; NaN for none.
+        rows: neurons of the result.
+    """
+    number = np.full(preferences.n_neurons, -1, np.int64)
+    there = np.flatnonzero(np.isfinite(neuron))
+    number[neuron[there].astype(np.int64)] = there
+    renumbered = number[preferences.neuron]
+    kept = np.flatnonzero(renumbered >= 0)
+    order = kept[np.lexsort((preferences.feature_id[kept], renumbered[kept], preferences.fold[kept]))]
+    columns = ("fold", "feature_id", "count", "sum", "sum_sq", "max")
+    return replace(
+        preferences,
+        n_neurons=rows,
+        neuron=renumbered[order],
+        **{name: getattr(preferences, name)[order] for name in columns},
+    )

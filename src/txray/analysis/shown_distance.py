@@ -1,0 +1,122 @@
+"""Which distance of a comparison is shown to people, and the reference that was estimated in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from txray.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from txray.analysis.comparison import Comparison
+
+DistanceShown = Literal["matched", "plain"]
+"""`matched`: at equal numbers of wins, beside its permutation mean. `plain`: of all wins, as in the paper."""
+
+_SHOWN: tuple[DistanceShown, ...] = ("matched", "plain")
+_NAMES: Mapping[str, str] = {
+    "hellinger": "Hellinger distance",
+    "jensen-shannon": "Jensen-Shannon divergence",
+    "total-variation": "total variation distance",
+}
+
+
+@dataclass(frozen=True)
+class ShownDistance:
+    """A distance column with its name and its reference.
+
+    Attributes:
+        column: of `Comparison.neurons`.
+        name: plain text, for titles, axes and hover texts; it names the estimator.
+        null: column of the same distance where nothing changed; None where there is none.
+    """
+
+    column: str
+    name: str
+    null: str | None = None
+
+    @property
+    def axis(self) -> str:
+        """Return the title of an axis from 0 to 1."""
+        return f"{self.name} (0 same, 1 disjoint)"
+
+    def rows(self, neurons: pl.DataFrame) -> pl.DataFrame:
+        """Return the neurons that have this distance, and its reference where there is one."""
+        known = [pl.col(name).is_not_null() for name in (self.column, self.null) if name]
+        return neurons.filter(*known)
+
+    def medians(self, neurons: pl.DataFrame) -> str:
+        """Return the median distance in words, with that of the same neurons if nothing had changed.
+
+        Args:
+            neurons: rows of a comparison, at least one of which has the distance.
+        """
+        return self._summed_up("median", np.median, neurons)
+
+    def means(self, neurons: pl.DataFrame) -> str:
+        """Return the mean distance in words, with that of the same neurons if nothing had changed.
+
+        Args:
+            neurons: rows of a comparison, at least one of which has the distance.
+        """
+        return self._summed_up("mean", np.mean, neurons)
+
+    def _summed_up(self, what: str, measure: Callable[..., np.floating[Any]], neurons: pl.DataFrame) -> str:
+        rows = self.rows(neurons)
+        clause = f"{what} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
+        if self.null is None:
+            return clause
+        return f"{clause}, {measure(rows[self.null].to_numpy()):.2f} if nothing had changed"
+
+
+CORRECTED = "corrected Hellinger distance"
+"""What `hellinger_corrected` is called: how far a neuron or a layer moved, without what small samples add."""
+
+
+def corrected_words(row: Mapping[str, Any]) -> str:
+    """Return a corrected distance with its 95% interval, or that it is not known.
+
+    Args:
+        row: of a neuron, a step of a timeline, or a summary, with `hellinger_corrected` and, where intervals were
+            computed, its bounds.
+    """
+    value, low, high = (row.get(f"hellinger_corrected{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return "not known"
+    if low is None or high is None:
+        return f"{value:.2f}"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])
+"""The paper's distance, of all wins; biased upwards where neurons have few, so it stands alone."""
+
+
+def matched_distance(distance: str) -> ShownDistance:
+    """Return the tested distance, at equal numbers of wins.
+
+    Args:
+        distance: that was tested, such as `hellinger`.
+    """
+    return ShownDistance("distance_matched", f"{_NAMES[distance]} at equal numbers of wins", "distance_null")
+
+
+def shown_distance(comparison: Comparison, choice: DistanceShown = "matched") -> ShownDistance:
+    """Return the distance to show: of an untested comparison always the plain one.
+
+    Args:
+        comparison: of two stages.
+        choice: `matched` or `plain`.
+
+    Raises:
+        UnknownNameError: neither of these.
+    """
+    if choice not in _SHOWN:
+        raise UnknownNameError.of("distance of a figure", choice, _SHOWN)
+    if choice == "plain" or not comparison.tested:
+        return PLAIN
+    return matched_distance(str(comparison.summary["distance"]))

@@ -1,0 +1,1 @@
+"""Significance: permutation tests, split halves, equal-size downsampling, and rarefaction."""

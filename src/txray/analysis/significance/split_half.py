@@ -1,0 +1,116 @@
+"""Overlaps between halves of two stages, whose errors are independent and so do not add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.analysis.significance.fold_counts import FoldCounts
+from txray.analysis.significance.rng import stream
+from txray.preferences.preferences import Weight
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Overlaps (Bhattacharyya coefficients, 1 - H^2) between halves of the folds of two stages, split by split.
+
+    All are NaN where any of the four halves has no activations, so that the three can be compared.
+
+    Attributes:
+        within_before: (n_neurons, n_splits) overlap of the two halves of the stage before, in [0, 1].
+        within_after: the same for the stage after.
+        between: (n_neurons, n_splits) overlap of a half of one stage with the opposite half of the other, the mean of
+            both ways round. Opposite halves share no documents, even where the stages do.
+        noise_floor: (n_neurons,) mean distance H between halves of one stage: what a distance of samples of this size
+            is where nothing changed.
+        distance: (n_neurons,) mean distance H between opposite halves of the two stages, to compare with it.
+    """
+
+    within_before: NDArray[np.float64]
+    within_after: NDArray[np.float64]
+    between: NDArray[np.float64]
+    noise_floor: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        draws: Sequence[FoldCounts],
+        first: NDArray[np.float64],
+        second: NDArray[np.float64],
+        weight: Weight,
+    ) -> Halves:
+        """Split both stages in the same way.
+
+        Args:
+            draws: the same two stages, differently thinned; divergences are averaged over them.
+            first, second: (folds, n_splits) 1 where a fold belongs to the first, to the second half.
+            weight: what distributions normalise.
+        """
+        nothing = np.zeros_like(first)
+        # The two halves of the stage before, then of the stage after.
+        choices = [
+            np.concatenate(sides)
+            for sides in ((first, nothing), (second, nothing), (nothing, first), (nothing, second))
+        ]
+        pairs = ((0, 1), (2, 3), (0, 3), (2, 1))
+        squared = np.mean([draw.divergences(choices, pairs, weight) for draw in draws], axis=0)
+        noise_floor, distance = _mean_distance(squared[:2]), _mean_distance(squared[2:])
+        # Any missing half makes a sum over all four NaN: then the split counts for none of the overlaps.
+        squared = np.where(np.isfinite(squared.sum(axis=0)), squared, np.nan)
+        return cls(1 - squared[0], 1 - squared[1], 1 - squared[2:].mean(axis=0), noise_floor, distance)
+
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """Return (n_neurons,) cross-validated H^2, the mean over splits; NaN where every split has an empty half.
+
+        1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average, and as
+        often below, where nothing changed: made for ranking and testing. It is no size of a change, because overlaps
+        of samples are smaller than those of what was sampled.
+        """
+        # The product of differences, multiplied out into overlaps.
+        return row_means((self.within_before + self.within_after) / 2 - self.between)
+
+
+def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
+    """Return two stages at equal numbers of activations, thinned differently `draws` times.
+
+    Args:
+        folds: both stages.
+        draws: how many times.
+        seed: of the thinning.
+    """
+    random = stream(seed, "draws")
+    return [folds.matched(random) for _ in range(draws)]
+
+
+def split_in_halves(
+    folds: int, n: int, random: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (folds, n) twice: n ways to put the folds into two halves.
+
+    Args:
+        folds: of a stage, at least 2.
+        n: how many ways.
+        random: draws.
+    """
+    order = np.argsort(np.argsort(random.random((folds, n)), axis=0), axis=0)
+    first = (order < folds // 2).astype(np.float64)
+    return first, 1 - first
+
+
+def _mean_distance(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n_neurons,) mean H over both rows and all splits that have one, from (2, n_neurons, n_splits) of H^2."""
+    return row_means(np.sqrt(np.concatenate(list(squared), axis=1)))
+
+
+def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) means of the numbers in each row; NaN where there are none."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=1)
+    return np.asarray(
+        np.divide(total, known.sum(axis=1), out=np.full(len(total), np.nan), where=known.any(axis=1))
+    )

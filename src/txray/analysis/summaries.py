@@ -1,0 +1,107 @@
+"""Numbers that sum up a stage, or the change between two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from txray.analysis.comparison import Comparison
+from txray.analysis.effect_sizes import effect_size
+from txray.analysis.findings import STATES
+from txray.analysis.mass_inequality import gini, half_mass
+from txray.analysis.tag_mass_test import mass_match
+from txray.preferences.stage import Stage
+
+
+def stage_measures(
+    stage: Stage, feature: str = "token", layer: str | None = None, *, seed: int = 0
+) -> dict[str, Any]:
+    """What one stage tells of a layer as a whole: the numbers of a row of `Timeline.stages`, which explains them.
+
+    Args:
+        stage: that was collected.
+        feature: the feature kind.
+        layer: may be left out where the stage has one.
+        seed: of the shuffled tags.
+
+    Raises:
+        UsageError: several layers and none named.
+        UnknownNameError: no such layer or feature.
+    """
+    preferences = stage.preferences(layer, feature)
+    lengths, mass = preferences.lengths(), preferences.mass()
+    preferred = lengths > 0
+    row: dict[str, Any] = {
+        "words": preferences.words,
+        "neurons": preferences.n_neurons,
+        "preferred": int(preferred.sum()),
+        "length": float(lengths[preferred].mean()) if preferred.any() else None,
+        "mass": float(mass.sum()),
+        "mass_gini": finite(float(gini(mass))),
+        "half_mass": half_mass(mass),
+    }
+    if {"token", "pos"} <= set(stage.features) and len(stage.tags) and preferred.any():
+        match = mass_match(stage, preferences.layer, seed=seed)
+        low, middle, high = np.quantile(match.shuffled, [0.025, 0.5, 0.975]).tolist()
+        row |= {
+            "pos_divergence": match.divergence,
+            "pos_shuffled": middle,
+            "pos_shuffled_low": low,
+            "pos_shuffled_high": high,
+            "pos_noise": match.noise,
+            "pos_p_value": match.p_value,
+        }
+    return row
+
+
+def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
+    """What became of the neurons between two stages: the numbers of a row of `Timeline.changes`, which explains them.
+
+    Args:
+        comparison: of stages with the same number of folds; with `with_significance`, or without: then what the tests
+            tell is left out.
+        seed: of the splits of the folds into halves, where the tests have not made them.
+    """
+    summary = comparison.summary
+    if comparison.tested:
+        signal, of_layer = comparison.neurons["signal"], summary["hellinger_corrected"]
+    else:
+        sizes = effect_size(
+            comparison.before, comparison.after, comparison.weight, seed=seed, intervals=False
+        )
+        signal, of_layer = pl.Series(sizes.signal).fill_nan(None), finite(sizes.layer)
+    row: dict[str, Any] = {
+        "hellinger": summary["mean_hellinger"],
+        "hellinger_corrected": of_layer,
+        "signal": signal.mean(),
+        **{state: summary[state] for state in STATES},
+    }
+    if not comparison.tested:
+        return row
+    shared = comparison.neurons.filter(pl.col("state") == "shared")
+    row |= {
+        name: summary[name]
+        for name in (
+            "hellinger_corrected_low",
+            "hellinger_corrected_high",
+            "tested",
+            "changed",
+            "confident_avoided",
+            "confident_gained",
+            "unsure",
+        )
+    }
+    row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
+    # Each with the reference that was estimated in the same way.
+    for name in ("distance_matched", "distance_null", "distance_halves", "noise_floor"):
+        row[name] = summary[f"mean_{name}"]
+    for name in ("rarefied_length_before", "rarefied_length_after"):
+        row[name] = shared[name].mean()
+    return row
+
+
+def finite(value: float) -> float | None:
+    """The value; None where it is no number."""
+    return value if np.isfinite(value) else None

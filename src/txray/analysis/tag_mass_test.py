@@ -1,0 +1,138 @@
+"""Whether activation mass follows how often parts of speech occur, and whether any grouping of words would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from txray.analysis.matching.strata import exchanged_within_strata
+from txray.analysis.significance.permutation import q_values
+from txray.errors import UsageError
+from txray.preferences.preferences import Preferences
+from txray.preferences.stage import Stage
+
+
+def mass_divergence(preferences: Preferences) -> float:
+    """Total variation between the share of activation mass and the corpus share of each feature.
+
+    Args:
+        preferences: of one stage, usually of kind `pos`.
+
+    Returns:
+        0 where mass follows frequency exactly, at most 1; NaN where there is no mass.
+    """
+    return float(_total_variation(preferences.feature_mass(), preferences.feature_counts()))
+
+
+@dataclass(frozen=True, eq=False)
+class MassMatch:
+    """How closely activation mass follows the frequency of parts of speech, beside two controls.
+
+    Corpus frequency is the null model of "parts of speech are learned first": with one winner per word, mass follows
+    frequency whatever the model knows. So the match has to be better than that of groups of words which are no parts of
+    speech; and an untrained model is the other control, a stage of its own.
+
+    Attributes:
+        divergence: total variation between mass shares and corpus shares of the tags, 0 (follows exactly) to 1; like
+            `shuffled` from tokens, each with the tags that it carries.
+        shuffled: (draws,) the same when words exchange their tags with others of about the same frequency: groups as
+            large as the tags, of words that have nothing in common.
+        noise: expected divergence where tags are dealt out to the occurrences at random: what is left of mass that
+            follows frequency, in so many words.
+        p_value: share of the shuffled groupings that mass follows as closely as the tags, and the tags themselves.
+    """
+
+    divergence: float
+    shuffled: NDArray[np.float64]
+    noise: float
+    p_value: float
+
+
+def mass_match(stage: Stage, layer: str | None = None, *, draws: int = 200, seed: int = 0) -> MassMatch:
+    """How closely mass follows the frequency of the tags, and of shuffled ones.
+
+    Args:
+        stage: with the features `token` and `pos`.
+        layer: may be left out where the stage has one.
+        draws: shuffles.
+        seed: of the shuffles.
+
+    Raises:
+        UnknownNameError: the stage lacks the layer, or one of the features.
+        UsageError: no draws, or a stage without tagged words.
+    """
+    if draws < 1 or seed < 0:
+        raise UsageError(f"mass match: draws={draws}, seed={seed}; at least 1 draw, and no negative seed")
+    tokens, pos = stage.preferences(layer, "token"), stage.preferences(layer, "pos")
+    tags = _tags_of_tokens(stage, tokens)
+    if tags.nnz == 0 or not len(pos.sum):
+        raise UsageError(f"stage {stage.name!r}: no tagged word was counted; collect it with token and pos")
+    mass, count = tokens.feature_mass(), tokens.feature_counts().astype(np.float64)
+    random = np.random.default_rng(seed)
+
+    def divergence(owner: NDArray[np.int64]) -> float:
+        # Row `owner[i]` tells the tags that word i is given.
+        given = tags[owner]
+        return float(_total_variation(given.T @ mass, given.T @ count))
+
+    itself = divergence(np.arange(len(mass)))
+    shuffled = np.array([divergence(exchanged_within_strata(count, random)) for _ in range(draws)])
+    as_close = int((shuffled <= itself * (1 + 1e-12)).sum())
+    return MassMatch(itself, shuffled, sampling_noise(pos), (as_close + 1) / (draws + 1))
+
+
+def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[np.bool_]:
+    """Return whether the mass of each stage follows parts of speech significantly more closely than shuffled tags.
+
+    Args:
+        stages: rows of `Timeline.stages` of one layer, all that one statement is about.
+        fdr: false discovery rate over these stages (Benjamini-Hochberg).
+
+    Returns:
+        (n_stages,) False where there are no tags.
+    """
+    q_value = q_values(stages["pos_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    return np.asarray(q_value <= fdr)
+
+
+def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
+    """(n_tokens, n_tags) share of each tag among the occurrences of a token; empty rows where it is not known."""
+    place = dict(zip(tokens.features.tolist(), range(len(tokens.features)), strict=True))
+    known = stage.tags.filter(stage.tags["token"].is_in(list(place)))
+    row = np.array([place[token] for token in known["token"]], np.int64)
+    names, column = np.unique(np.array(known["pos"].to_list(), dtype=object), return_inverse=True)
+    count = known["count"].to_numpy().astype(np.float64)
+    total = np.bincount(row, count, len(place))
+    return sp.csr_array((count / total[row], (row, column)), shape=(len(place), len(names)))
+
+
+def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> np.float64:
+    total, occurrences = mass.sum(), count.sum()
+    if total <= 0 or occurrences <= 0:
+        return np.float64(np.nan)
+    return np.float64(np.abs(mass / total - count / occurrences).sum() / 2)
+
+
+def sampling_noise(pos: Preferences) -> float:
+    """Return the divergence that is expected where mass follows frequency: what is left in so many words.
+
+    It is half the mean absolute deviations of the mass shares of random samples of occurrences, as large as the tags.
+
+    Args:
+        pos: preferences of one stage, usually of kind `pos`.
+
+    Returns:
+        As `mass_divergence`; NaN with fewer than two wins.
+    """
+    wins = pos.count.sum()
+    if wins < 2:
+        return float("nan")
+    share = pos.feature_counts() / pos.words
+    # A sum of values drawn without replacement: the variance of the values, by what is left of it.
+    spread = (pos.sum_sq.sum() - pos.sum.sum() ** 2 / wins) / pos.sum.sum() ** 2 * wins / (wins - 1)
+    deviation = np.sqrt(np.maximum(spread, 0) * share * (1 - share))
+    return float(np.sqrt(2 / np.pi) * deviation.sum() / 2)

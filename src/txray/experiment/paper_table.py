@@ -1,0 +1,302 @@
+"""Our figures beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from txray.analysis import Timeline
+from txray.analysis.mass_inequality import gini, half_mass, share_of_top
+from txray.analysis.tag_mass_test import mass_divergence, stages_that_track_tags
+from txray.experiment.comparisons import PaperComparisons
+from txray.experiment.run import ExperimentResult
+from txray.preferences import Preferences
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity.
+
+    Attributes:
+        question: RQ1, RQ2, RQ3, or the part of the set-up.
+        quantity: what is measured.
+        paper: the published figure, or a dash.
+        ours: as measured.
+    """
+
+    question: str
+    quantity: str
+    paper: str
+    ours: str
+
+
+def rows(outcome: ExperimentResult, questions: PaperComparisons, epochs: Timeline) -> list[Row]:
+    """Every figure that the paper reports for its experiment, with ours."""
+    return [
+        *_models(outcome),
+        *_pretraining(outcome, questions),
+        *_epochs(epochs),
+        *_domain(outcome, questions),
+        *_supervision(outcome, questions),
+    ]
+
+
+def markdown(table: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| question | quantity | paper | ours |", "| --- | --- | --- | --- |"]
+    lines += [f"| {row.question} | {row.quantity} | {row.paper} | {row.ours} |" for row in table]
+    return "\n".join(lines) + "\n"
+
+
+def _models(outcome: ExperimentResult) -> list[Row]:
+    settings, best = outcome.settings, outcome.pretraining.best_epoch
+    curves = outcome.pretraining.curves
+
+    def perplexity(epoch: int, split: str) -> str:
+        return f"{_score(curves, epoch, split, 'perplexity'):.1f}"
+
+    tuned, tuned_best = outcome.fine_tuning.curves, outcome.fine_tuning.best_epoch
+    accuracy = outcome.tagger_accuracy
+    text, reviews = (outcome.stages[name].manifest for name in ("unsup", "zero-shot"))
+    return [
+        Row("set-up", "recurrent units", "1500 LSTM", f"{settings.hidden} {settings.cell.upper()}"),
+        Row("set-up", "epochs of pretraining (best)", "50", f"{max(outcome.pretraining.snapshots)} ({best})"),
+        Row("set-up", "words collected per stage", "400,000", f"{text['words']:,}"),
+        Row(
+            "set-up",
+            "share of `<unk>` among them, pretraining text / reviews",
+            "-",
+            f"{_percent(text['unknown_share'])} / {_percent(reviews['unknown_share'])}",
+        ),
+        Row(
+            "set-up",
+            "POS tags",
+            "Flair",
+            "gold" if accuracy is None else f"CRF, {_percent(accuracy)} right on held-out gold words",
+        ),
+        Row(
+            "set-up",
+            "perplexity untrained / epoch 1 / best (validation)",
+            "-",
+            " / ".join(perplexity(epoch, "validation") for epoch in (0, min(1, best), best)),
+        ),
+        Row("set-up", "perplexity best (test)", "-", perplexity(best, "test")),
+        Row(
+            "set-up",
+            "epochs of fine-tuning (best by validation loss)",
+            "-",
+            f"{max(outcome.fine_tuning.snapshots)} ({tuned_best})",
+        ),
+        Row(
+            "set-up",
+            "F1 of the classifier (test)",
+            "about 80 %",
+            _percent(_score(tuned, tuned_best, "test", "f1")),
+        ),
+    ]
+
+
+def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
+    first, last = questions.first["token"].summary, questions.last["token"].summary
+    late = questions.last["token"].neurons.filter(pl.col("state") == "shared")["hellinger_length"]
+    inside = float(((late >= 10) & (late <= 200)).to_numpy().mean()) if len(late) else 0.0
+    best = questions.last["token"].after.stage
+    pos = {name: outcome.stages[name].preferences(feature="pos") for name in outcome.stages}
+    early = questions.first["pos"].before.stage
+    divergences = " / ".join(
+        _percent(mass_divergence(pos[name])) for name in ("untrained", early, best) if name in pos
+    )
+    return [
+        Row("RQ1", "shared neurons, first epoch and best", "544 of 1500 (36.3 %)", _of(first, "shared")),
+        Row(
+            "RQ1",
+            "shared neurons, the epoch before the best and the best",
+            "1335 of 1500 (89.0 %)",
+            _of(last, "shared"),
+        ),
+        Row(
+            "RQ1",
+            "mean length of neurons shared by first and best epoch, in each",
+            "944.76 in the first; 519.34 in the last",
+            _lengths(first),
+        ),
+        Row(
+            "RQ1",
+            "mean length of neurons shared by the epoch before the best and the best, in each",
+            "524.55; 519.34",
+            _lengths(last),
+        ),
+        Row(
+            "RQ1",
+            "mean Hellinger distance (of all wins), first to best / before the best to best, over the neurons shared "
+            "by each two",
+            "-",
+            f"{_number(first['mean_hellinger'], 4)} / {_number(last['mean_hellinger'], 4)}",
+        ),
+        Row(
+            "RQ1",
+            "fall of the mean distance between the two, as defined in the paper (over other neurons in each)",
+            "-99.92 %",
+            _fall(first["mean_hellinger"], last["mean_hellinger"]),
+        ),
+        Row(
+            "RQ1",
+            "the same by the published code's quantity",
+            "-99.92 %",
+            _fall(first["mean_hellinger_published_code"], last["mean_hellinger_published_code"]),
+        ),
+        Row(
+            "RQ1",
+            "shared neurons with a Hellinger length of 10 to 200 (the epoch before the best and the best)",
+            "most",
+            _percent(inside),
+        ),
+        Row(
+            "RQ1",
+            "POS: activation mass against corpus share (total variation), untrained / first / best epoch",
+            "matches already after epoch 1",
+            divergences,
+        ),
+    ]
+
+
+def _epochs(epochs: Timeline) -> list[Row]:
+    """What the epochs of pretraining, one after the other, say of the paper's first question."""
+    found = epochs.correlation("perplexity")
+    stages = epochs.stages.filter(pl.col("pos_divergence").is_not_null())
+    closer = int(stages_that_track_tags(stages).sum())
+    steps = epochs.changes.filter(pl.col("reference") == "previous")
+    return [
+        Row(
+            "RQ1",
+            "rank correlation of neuron change and perplexity change, by epoch",
+            "change of preferences follows perplexity",
+            found.finding("neuron change", "perplexity change"),
+        ),
+        Row(
+            "RQ1",
+            "neurons that changed, first / last epoch followed",
+            "-",
+            " / ".join(
+                f"{step['changed']} of {step['tested']}"
+                for step in (steps.row(i, named=True) for i in (0, -1))
+            ),
+        ),
+        Row(
+            "RQ1",
+            "POS: epochs in which mass tracks tags significantly better than shuffled tags (5% FDR)",
+            "matches already after epoch 1",
+            f"{closer} of {len(stages)}",
+        ),
+    ]
+
+
+def _domain(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
+    summary = questions.domain["token"].summary
+    unsup, zero = (outcome.stages[name].preferences() for name in ("unsup", "zero-shot"))
+    return [
+        Row(
+            "RQ2",
+            "shared neurons, pretraining text and reviews",
+            "1323 of 1500 (88.2 %)",
+            _of(summary, "shared"),
+        ),
+        Row(
+            "RQ2",
+            "mean Hellinger distance (token, of all wins)",
+            "-",
+            _number(summary["mean_hellinger"], 4),
+        ),
+        Row(
+            "RQ2",
+            "activation mass, reviews against pretraining text",
+            "weaker",
+            _signed(zero.mass().sum() / unsup.mass().sum() - 1),
+        ),
+        Row(
+            "RQ2",
+            "neurons that hold half of the mass, pretraining text / reviews",
+            "broadest on pretraining text",
+            f"{_half(unsup)} / {_half(zero)}",
+        ),
+    ]
+
+
+def _supervision(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
+    token, pos = questions.supervision["token"].summary, questions.supervision["pos"].summary
+    zero, sup = (outcome.stages[name].preferences() for name in ("zero-shot", "sup"))
+    return [
+        Row("RQ3", "shared neurons", "675 of 1500 (45.0 %)", _of(token, "shared")),
+        Row("RQ3", "avoided neurons", "740 (49.3 %)", _of(token, "avoided")),
+        Row("RQ3", "gained neurons", "85 (5.7 %)", _of(token, "gained")),
+        Row("RQ3", "token length of shared neurons", "+4.62 %", _signed(token["length_change_shared"])),
+        Row("RQ3", "token length of all neurons", "-42.53 %", _signed(token["length_change"])),
+        Row(
+            "RQ3",
+            "POS length of shared / all neurons",
+            "-32.83 %",
+            " / ".join(_signed(pos[n]) for n in _LENGTHS),
+        ),
+        Row(
+            "RQ3",
+            "neurons that hold half of the mass, before / after",
+            "much more peaked",
+            f"{_half(zero)} / {_half(sup)}",
+        ),
+        Row(
+            "RQ3",
+            "Gini coefficient of the mass, pretraining text / reviews / supervised",
+            "-",
+            " / ".join(
+                f"{gini(outcome.stages[name].preferences().mass()):.3f}"
+                for name in ("unsup", "zero-shot", "sup")
+            ),
+        ),
+        Row(
+            "RQ3",
+            "share of the mass in the 20 most preferred neurons, supervised",
+            "83.12 %",
+            _percent(float(share_of_top(sup.mass(), 20))),
+        ),
+    ]
+
+
+_LENGTHS = ("length_change_shared", "length_change")
+
+
+def _half(preferences: Preferences) -> int:
+    return half_mass(preferences.mass())
+
+
+def _score(curves: pl.DataFrame, epoch: int, split: str, metric: str) -> float:
+    row = curves.filter((pl.col("epoch") == epoch) & (pl.col("split") == split))
+    return float(row[metric].item())
+
+
+def _of(summary: Mapping[str, Any], state: str) -> str:
+    count, n_neurons = summary[state], summary["neurons"]
+    return f"{count} of {n_neurons} ({_percent(count / n_neurons, 1)})"
+
+
+def _percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _signed(change: float | None) -> str:
+    return "-" if change is None else f"{100 * change:+.2f} %"
+
+
+def _lengths(summary: Mapping[str, Any]) -> str:
+    sides = ("mean_length_shared_before", "mean_length_shared_after")
+    return "; ".join(_number(summary[side]) for side in sides)
+
+
+def _fall(before: float | None, after: float | None) -> str:
+    return "-" if not before or after is None else _signed(after / before - 1)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

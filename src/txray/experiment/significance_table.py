@@ -1,0 +1,61 @@
+"""What is more than chance: one row per comparison and kind of feature, with what the observed numbers hide."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from txray.analysis import Comparison
+from txray.analysis.shown_distance import corrected_words
+from txray.experiment.comparisons import PaperComparisons
+
+_PAIRS = {
+    "first → best epoch": "first",
+    "the epoch before the best → best": "last",
+    "pretraining text → reviews": "domain",
+    "before → after supervision": "supervision",
+}
+
+
+def chance_table(questions: PaperComparisons) -> str:
+    """Return a Markdown table: changed neurons, confident states, distances beside their null, lengths at equal wins.
+
+    All means of a row are over the same neurons: those that were tested.
+
+    Args:
+        questions: whose comparisons were tested.
+    """
+    lines = [
+        "| stages | features | neurons that changed | avoided with confidence | gained with confidence "
+        "| distance at equal numbers of wins | the same if nothing had changed "
+        "| corrected distance of the layer (95% interval) | length at equal numbers of wins | length, of all wins "
+        "| distance, of all wins |",
+        "|" + " --- |" * 11,
+    ]
+    for what, name in _PAIRS.items():
+        for kind, comparison in getattr(questions, name).items():
+            lines.append("| " + " | ".join((what, kind, *_cells(comparison))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(comparison: Comparison) -> tuple[str, ...]:
+    summary = comparison.summary
+    tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
+
+    def mean(column: str) -> float | None:
+        value = tested[column].mean()
+        return None if value is None else float(value)  # type: ignore[arg-type]  # columns of numbers
+
+    return (
+        f"{summary['changed']} of {summary['tested']}",
+        f"{summary['confident_avoided']} of {summary['avoided']}",
+        f"{summary['confident_gained']} of {summary['gained']}",
+        *(_number(mean(column), 2) for column in ("distance_matched", "distance_null")),
+        corrected_words(summary),
+        " → ".join(_number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
+        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        _number(mean("hellinger"), 2),
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,94 @@
+"""Sorted rows of statistics: one per key, merged by sorting and reducing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.preferences.grouped_stats import GroupedStats, run_starts
+
+_COLUMNS = ("key", "count", "sum", "sum_sq", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class SparseStats:
+    """Statistics of the selected activations, one row per key.
+
+    Attributes:
+        key: (n_rows,) int64; strictly ascending once `combined`.
+        count: (n_rows,) int64 number of activations.
+        sum: (n_rows,) float64 sum of activations.
+        sum_sq: (n_rows,) float64 sum of squared activations.
+        max: (n_rows,) float64 largest activation.
+    """
+
+    key: NDArray[np.int64]
+    count: NDArray[np.int64]
+    sum: NDArray[np.float64]
+    sum_sq: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def empty(cls) -> SparseStats:
+        """No rows."""
+        nothing = np.zeros(0)
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing, nothing, nothing)
+
+    @classmethod
+    def of_events(cls, key: NDArray[np.int64], value: NDArray[np.floating]) -> SparseStats:
+        """One row per event: not combined yet."""
+        activation = value.astype(np.float64)
+        return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)
+
+    @classmethod
+    def of_cells(cls, part: GroupedStats, n_neurons: int) -> SparseStats:
+        """One row per group and neuron with a positive activation, with the key `group * n_neurons + neuron`."""
+        row, neuron = np.nonzero(part.count)
+        return cls(
+            part.group[row] * n_neurons + neuron,
+            part.count[row, neuron].astype(np.int64),
+            *(getattr(part, name)[row, neuron] for name in ("sum", "sum_sq", "max")),
+        )
+
+    @classmethod
+    def combined(cls, parts: Sequence[SparseStats]) -> SparseStats:
+        """All parts in one, rows of the same key merged, keys ascending."""
+        key = np.concatenate([part.key for part in parts])
+        if len(key) == 0:
+            return cls.empty()
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        starts = run_starts(key)
+        count, total, total_sq, largest = (
+            np.concatenate([getattr(part, name) for part in parts])[order]
+            for name in ("count", "sum", "sum_sq", "max")
+        )
+        return cls(
+            key=key[starts],
+            count=np.add.reduceat(count, starts),
+            sum=np.add.reduceat(total, starts),
+            sum_sq=np.add.reduceat(total_sq, starts),
+            max=np.maximum.reduceat(largest, starts),
+        )
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """The columns by name, each name behind a prefix."""
+        return {prefix + name: getattr(self, name) for name in _COLUMNS}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> SparseStats:
+        """What `arrays` gave."""
+        return cls(**{name: arrays[prefix + name] for name in _COLUMNS})
+
+    def take(self, index: NDArray[np.int64]) -> SparseStats:
+        """The rows at these positions, in this order."""
+        return SparseStats(
+            self.key[index], self.count[index], self.sum[index], self.sum_sq[index], self.max[index]
+        )

@@ -1,0 +1,77 @@
+"""The pictures of the dashboard: on which page each stands, how it is drawn, and what a region in it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from txray.web.dashboard.figures import (
+    features,
+    flow,
+    layers,
+    mass,
+    matching,
+    neuron,
+    scatter,
+    shift,
+    tags,
+    timeline,
+    volcano,
+)
+from txray.web.dashboard.figures.figure_card import FigureCard, Picture
+from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.url_state import UrlState
+
+__all__ = ["FIGURES", "Figure", "Picture"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A place for a picture.
+
+    Attributes:
+        page: that it stands on.
+        title: what it is called.
+        draw: draws a view.
+        brush: columns along the x and y axis that a region bounds; empty ones are not bounded.
+        wide: whether it needs the whole width of the page.
+        wanted: whether it shows anything for these stages.
+    """
+
+    page: str
+    title: str
+    draw: Callable[[UrlState, ResultStore], Picture]
+    brush: tuple[str, str] = ("", "")
+    wide: bool = False
+    wanted: Callable[[ResultStore], bool] = lambda _: True
+
+
+def _of_scene(draw: Callable[[FilteredComparison], FigureCard]) -> Callable[[UrlState, ResultStore], Picture]:
+    def picture(view: UrlState, desk: ResultStore) -> Picture:
+        scene = FilteredComparison.of(view, desk)
+        return replace(draw(scene), caption=scene.caption)
+
+    return picture
+
+
+FIGURES: Mapping[str, Figure] = {
+    "scatter": Figure("overview", "Distance", _of_scene(scatter.draw), scatter.BRUSH),
+    "volcano": Figure("overview", "Significance", _of_scene(volcano.draw), volcano.BRUSH),
+    "shift": Figure("overview", "Length", _of_scene(shift.draw), shift.BRUSH),
+    "mass": Figure("overview", "Activation mass", _of_scene(mass.draw), mass.BRUSH),
+    "tags": Figure("overview", "Parts of speech", _of_scene(tags.draw)),
+    "flow": Figure("overview", "Knowledge flow", _of_scene(flow.draw)),
+    "layers": Figure(
+        "overview",
+        "Layers and stages",
+        _of_scene(layers.draw),
+        wide=True,
+        wanted=lambda desk: len(desk.library.layers) > 1,
+    ),
+    "neuron": Figure("neuron", "Preferences", neuron.draw, wide=True),
+    "timeline": Figure("neuron", "Over the stages", timeline.draw, wide=True),
+    "features": Figure("feature", "Over the stages", features.draw, wide=True),
+    "matching": Figure("matching", "Pairs", matching.draw, wide=True),
+}
+"""Name, as in ids and file names -> figure, in their order on the pages."""

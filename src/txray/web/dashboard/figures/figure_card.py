@@ -1,0 +1,107 @@
+"""A picture with its words: what a page shows, what is exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.plots.frame import dress, fit
+from txray.plots.theme import darkened
+from txray.web.report.story import heading_height, headings
+
+HEIGHT = 330
+"""Pixels of a panel's figure."""
+NARROW = 560
+"""Pixels that a panel has at least on a screen with room for two."""
+
+
+@dataclass(frozen=True, eq=False)
+class FigureCard:
+    """A picture with its words.
+
+    Attributes:
+        figure: traces and axes, without a frame.
+        finding: what it shows, with its number, as plain text.
+        note: how to read it, as plain text.
+        data: what is drawn, as a table.
+        caption: where the numbers come from, as plain text.
+        left, below: pixels that tick labels need left of and under the plotting area.
+        height: of the figure on the screen.
+    """
+
+    figure: go.Figure
+    finding: str
+    note: str
+    data: pl.DataFrame
+    caption: str = ""
+    left: int = 64
+    below: int = 52
+    height: int = HEIGHT
+
+    def on_screen(self, *, dark: bool) -> go.Figure:
+        """The picture as the page shows it, as wide as there is room; its figure gets that size itself.
+
+        Args:
+            dark: for a dark ground.
+        """
+        figure = fit(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
+        # Zooming stays as long as the axes mean the same.
+        figure.update_layout(uirevision="same", hovermode="closest")
+        return darkened(figure) if dark else figure
+
+    def on_paper(self) -> go.Figure:
+        """The picture with title and caption, on white."""
+        return dress(
+            go.Figure(self.figure),
+            title=self.finding,
+            subtitle=self.note,
+            caption=self.caption,
+            left=max(self.left, 84),
+            below=self.below,
+            plot_height=max(428, self.height - 100),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StyledFigure:
+    """A picture that has its frame already, and a width of its own.
+
+    Attributes:
+        figure: from `txray.plots`.
+        data: what is drawn, as a table.
+    """
+
+    figure: go.Figure
+    data: pl.DataFrame
+
+    @property
+    def finding(self) -> str:
+        """The title of the figure, as plain text."""
+        return headings(self.figure.layout)[0]
+
+    @property
+    def note(self) -> str:
+        """Its subtitle, as plain text."""
+        return headings(self.figure.layout)[1]
+
+    def on_screen(self, *, dark: bool) -> go.Figure:
+        """The picture without its title, which stands above it.
+
+        Args:
+            dark: for a dark ground.
+        """
+        figure, cut = go.Figure(self.figure), heading_height(self.figure.layout)
+        top = figure.layout.margin.t - cut
+        figure.update_layout(
+            title=None, height=figure.layout.height - cut, margin={"t": top}, uirevision="same"
+        )
+        return darkened(figure) if dark else figure
+
+    def on_paper(self) -> go.Figure:
+        """The picture as it is."""
+        return self.figure
+
+
+Picture = FigureCard | StyledFigure

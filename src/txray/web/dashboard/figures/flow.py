@@ -1,0 +1,90 @@
+"""How the neurons that are picked out come into use and fall out of it, stage by stage."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.plots.flow import Flow, draw_flow
+from txray.plots.frame import even_sample, say
+from txray.web.dashboard.figures.figure_card import FigureCard
+from txray.web.dashboard.filtered_comparison import FilteredComparison, places
+from txray.web.dashboard.result_store import common_layers
+from txray.web.dashboard.stage_catalog import StageFolder
+
+_MOST = 10
+"""Stages side by side."""
+
+
+def draw(scene: FilteredComparison) -> FigureCard:
+    """Preferred and un-preferred neurons of every stage, and the streams between them.
+
+    Args:
+        scene: what is looked at.
+
+    Raises:
+        NotReady: the stages are being read.
+    """
+    stages = _along(scene)
+    if len(stages) < 2:
+        figure = go.Figure()
+        say(figure, "Only one stage has these layers and features. Serve several stages to see neurons move.")
+        return FigureCard(figure, "No flow between stages", "", pl.DataFrame())
+    # Stages of one model have the same layers: their neurons stand at the same places.
+    at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
+    preferred = []
+    for stage in stages:
+        layers = tuple(stage.layers.items())
+        if layers not in at:
+            at[layers] = places(stage, scene.picked)
+        length = scene.desk.digest(stage, scene.view.feature)["length"].to_numpy()
+        preferred.append(length[at[layers]] > 0)
+    links = []
+    for (first, before), (second, after) in pairwise(zip(stages, preferred, strict=True)):
+        for state, number in (
+            ("shared", before & after),
+            ("avoided", before & ~after),
+            ("gained", ~before & after),
+            ("unpreferred", ~before & ~after),
+        ):
+            if number.any():
+                links.append((first.name, second.name, state, state, int(number.sum())))
+    flow = Flow(
+        tuple(stage.name for stage in stages),
+        tuple(int(each.sum()) for each in preferred),
+        len(scene.picked),
+        tuple(links),
+        tested=False,
+    )
+    drawn = "" if len(stages) == len(scene.desk.library.names) else f" {len(stages)} stages are drawn."
+    return FigureCard(
+        draw_flow(flow)
+        if len(scene.picked)
+        else say(go.Figure(), "No neuron is picked out; take filters off."),
+        flow.finding,
+        "Observed, not tested: neurons with few activations can appear or disappear by chance. Dark bars: neurons in "
+        "use, their number below." + drawn,
+        pl.DataFrame(links, schema=["before", "after", "state", "observed", "neurons"], orient="row").drop(
+            "observed"
+        ),
+        left=24,
+        below=44,
+    )
+
+
+def _along(scene: FilteredComparison) -> list[StageFolder]:
+    """Stages that have all of these layers, an even sample of many."""
+    able = [
+        stage
+        for stage in scene.desk.library
+        if scene.view.feature in stage.features
+        and set(scene.layers) <= set(common_layers([scene.before, scene.after, stage]))
+    ]
+    chosen = set(even_sample(len(able), _MOST).tolist()) | {
+        index for index, stage in enumerate(able) if stage in (scene.before, scene.after)
+    }
+    return [able[index] for index in sorted(chosen)]

@@ -1,0 +1,121 @@
+"""Layers against stages: where in the model knowledge sits, and when it comes."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.plots import theme
+from txray.plots.frame import even_sample
+from txray.plots.text import fitted, hover, markup, percent, plural, text_width, visible
+from txray.web.dashboard.figures.figure_card import FigureCard
+from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.stage_catalog import StageFolder
+
+_ROWS, _COLUMNS = 48, 24
+_ROW = 12
+_LONGEST = 120
+
+
+def draw(scene: FilteredComparison) -> FigureCard:
+    """A cell per layer and stage, as dark as neurons are preferred there.
+
+    Args:
+        scene: what is looked at.
+
+    Raises:
+        NotReady: the stages are being read.
+    """
+    stages = [stage for stage in scene.desk.library if scene.view.feature in stage.features]
+    stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
+    shares = pl.concat(
+        [_summary(scene, stage).select(pl.lit(stage.name).alias("stage"), pl.all()) for stage in stages]
+    )
+    every = shares["layer"].unique(maintain_order=True).to_list()
+    layers = [every[index] for index in even_sample(len(every), _ROWS)]
+    held = {(row["layer"], row["stage"]): row for row in shares.iter_rows(named=True)}
+    names = [stage.name for stage in stages]
+    values = [
+        [held[layer, name]["share"] if (layer, name) in held else None for name in names] for layer in layers
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=list(range(len(names))),
+            y=list(range(len(layers))),
+            zmin=0,
+            zmax=1,
+            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            xgap=1,
+            ygap=1,
+            customdata=[[[layer, name] for name in names] for layer in layers],
+            hovertext=[
+                [_story(layer, name, held.get((layer, name)), scene.noun) for name in names]
+                for layer in layers
+            ],
+            hoverinfo="text",
+            colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".0%"},
+        )
+    )
+    labels = [fitted(visible(layer), _LONGEST, theme.CAPTION_SIZE) for layer in layers]
+    under = [fitted(visible(name), _LONGEST, theme.CAPTION_SIZE) for name in names]
+    step = max(1, len(layers) // 24)
+    figure.update_yaxes(
+        range=[len(layers) - 0.5, -0.5],
+        tickvals=list(range(0, len(layers), step)),
+        ticktext=[markup(label) for label in labels[::step]],
+        tickfont={"size": theme.CAPTION_SIZE},
+        showgrid=False,
+    )
+    figure.update_xaxes(
+        tickvals=list(range(len(names))),
+        ticktext=[markup(name) for name in under],
+        tickangle=-90 if len(names) > 4 else 0,
+        tickfont={"size": theme.CAPTION_SIZE},
+        showgrid=False,
+    )
+    figure.update_layout(dragmode=False)
+    # Of all layers, drawn or not: the finding counts them all.
+    low, high = (float(end) for end in np.quantile(shares["share"].to_numpy(), [0, 1]))
+    wide = max(text_width(name, theme.CAPTION_SIZE) for name in under)
+    return FigureCard(
+        figure,
+        f"{percent(low)} to {percent(high)} of a layer's neurons are preferred, over {plural(len(every), 'layer')} "
+        f"and {plural(len(names), 'stage')}",
+        "Share of preferred neurons. Click a cell to look at its layer, comparing its stage with the one before.",
+        shares,
+        left=round(max(text_width(label, theme.CAPTION_SIZE) for label in labels)) + 16,
+        below=round(wide) + 18 if len(names) > 4 else 36,
+        height=max(330, _ROW * len(layers) + 140),
+    )
+
+
+def _summary(scene: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
+    """One row per layer: share of preferred neurons, neurons, mean length of the preferred ones."""
+    kind = scene.view.feature
+    digest = scene.desk.digest(stage, kind)
+
+    def make() -> pl.DataFrame:
+        preferred = pl.col("length") > 0
+        # Stages of other models have other layers: as text they can stand in one table.
+        layer = pl.col("layer").cast(pl.String)
+        return digest.group_by(layer, maintain_order=True).agg(
+            share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()
+        )
+
+    return scene.desk.kept(
+        ("layers", stage.fingerprint, kind), make, lambda table: int(table.estimated_size())
+    )
+
+
+def _story(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
+    if row is None:
+        return hover(f"{visible(layer)} in {visible(stage)}", "not collected")
+    share, length = row["share"], row["length"]
+    assert isinstance(share, float)
+    return hover(
+        f"{visible(layer)} in {visible(stage)}",
+        f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are preferred",
+        f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
+    )

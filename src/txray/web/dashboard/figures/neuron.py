@@ -1,0 +1,49 @@
+"""The paper's figure of one neuron: tags as bars, tokens over their tag, before and after."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from txray.errors import UsageError
+from txray.plots import neuron_detail, stage_styles
+from txray.preferences.tags import usual_tags
+from txray.web.dashboard.figures.figure_card import StyledFigure
+from txray.web.dashboard.neuron_selection import NeuronSelection
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.url_state import UrlState
+
+
+def draw(view: UrlState, desk: ResultStore) -> StyledFigure:
+    """Preferences before and after, for stages that hold tokens and tags.
+
+    Args:
+        view: that names a neuron.
+        desk: for the stages.
+
+    Raises:
+        UsageError: no such neuron, or stages without tags.
+    """
+    look = NeuronSelection.of(view, desk)
+    able = [stage for stage in look.sides if {"token", "pos"} <= set(stage.features)]
+    if not able:
+        raise UsageError(
+            "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
+        )
+    tokens, tags = (
+        [stage.neuron(look.layer, kind, look.neuron) for stage in able] for kind in ("token", "pos")
+    )
+    figure = neuron_detail(
+        tokens,
+        look.neuron,
+        pos=tags,
+        token_tags=usual_tags(stage.tags() for stage in able),
+        weight=desk.choices.weight,
+        styles=stage_styles(desk.library.names),
+    )
+    tables = [
+        side.table(look.neuron).select(
+            pl.lit(side.stage).alias("stage"), pl.lit(side.feature).alias("kind"), pl.all()
+        )
+        for side in (*tokens, *tags)
+    ]
+    return StyledFigure(figure, pl.concat(tables))

@@ -1,0 +1,120 @@
+"""One neuron over all stages: how much it prefers, how much it fires, how far it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import plotly.graph_objects as go
+import polars as pl
+
+from txray.analysis.shown_distance import PLAIN
+from txray.plots import theme
+from txray.plots.frame import kind_noun
+from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.web.dashboard.figures.figure_card import FigureCard
+from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.url_state import UrlState
+
+_LONGEST = 110
+
+
+def draw(view: UrlState, desk: ResultStore) -> FigureCard:
+    """Length, share of the mass, and distance to the stage before, stage by stage.
+
+    Args:
+        view: that names a neuron.
+        desk: for the stages.
+
+    Raises:
+        UsageError: no such neuron.
+    """
+    look, noun = NeuronSelection.of(view, desk), kind_noun(view.feature)
+    styles = theme.stage_styles(desk.library.names)
+    sides = [look.preferred(stage, look.kind, desk.choices.weight) for stage in look.stages]
+    distances = [
+        None,
+        *(hellinger_of(first, second) for first, second in pairwise(sides)),
+    ]
+    shares = []
+    for stage, side in zip(look.stages, sides, strict=True):
+        mass = float(desk.digest_of(stage, look.kind, look.layer)["mass"].to_numpy().sum())
+        shares.append(float(side.mass.sum()) / mass if mass else 0.0)
+    names = [stage.name for stage in look.stages]
+    figure = go.Figure()
+    rows: tuple[tuple[str, Sequence[float | None], list[str], str], ...] = (
+        (f"{noun}s", [len(side) for side in sides], [f"{count(len(side))} {noun}s" for side in sides], ""),
+        (
+            "share of mass",
+            [100 * share for share in shares],
+            [f"{percent(s)} of the mass" for s in shares],
+            " %",
+        ),
+        (
+            "distance to previous",
+            distances,
+            [
+                "" if d is None else f"{PLAIN.name} {d:.3f} to the stage before (of all wins, not tested)"
+                for d in distances
+            ],
+            "",
+        ),
+    )
+    places = list(range(len(names)))
+    for number, (title, values, told, unit) in enumerate(rows, start=1):
+        axis = "" if number == 1 else str(number)
+        figure.add_scatter(
+            x=places,
+            y=values,
+            yaxis=f"y{axis}",
+            mode="lines+markers",
+            connectgaps=False,
+            showlegend=False,
+            line={"color": theme.FAINT, "width": 1.5},
+            marker={
+                "color": [styles[name].color for name in names],
+                "symbol": [styles[name].symbol for name in names],
+                "size": 10,
+            },
+            hovertext=[hover(visible(name), line) for name, line in zip(names, told, strict=True)],
+            hoverinfo="text",
+        )
+        top = max((value for value in values if value is not None), default=1) or 1
+        figure.update_layout(
+            {
+                f"yaxis{axis}": {
+                    "domain": [1 - number / 3 + 0.04, 1 - (number - 1) / 3 - 0.03],
+                    "range": [-0.08 * top, 1.12 * top],
+                    "title": {"text": markup(title)},
+                    "ticksuffix": unit,
+                    "nticks": 4,
+                    "anchor": "x",
+                }
+            }
+        )
+    figure.update_xaxes(
+        tickvals=places,
+        ticktext=[markup(fitted(visible(name), _LONGEST, theme.SIZE)) for name in names],
+        tickangle=-45 if len(names) > 3 else 0,
+        range=[-0.4, len(names) - 0.6],
+        anchor="y3",
+    )
+    figure.update_layout(dragmode=False)
+    longest = max(text_width(fitted(visible(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
+    held = [name for name, side in zip(names, sides, strict=True) if len(side)]
+    return FigureCard(
+        figure,
+        f"Neuron {look.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
+        + (f", first in {visible(held[0])}" if held else ""),
+        f"{noun.capitalize() if noun.islower() else noun}s that it prefers, its share of the layer's activation mass, "
+        "and the distance to the stage before, of all its wins: few wins make it large by chance.",
+        pl.DataFrame(
+            {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
+            strict=False,
+        ),
+        f"layer {visible(look.layer)} · feature {visible(look.kind)} · stages {', '.join(map(shown, names))}",
+        left=84,
+        below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
+        height=430,
+    )

@@ -1,0 +1,79 @@
+"""One neuron in the stages that have it: what is read for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txray.errors import UnknownNameError, UsageError
+from txray.plots.features import Preferred, preferred
+from txray.web.dashboard.jobs.tasks import shared_layers
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.stage_catalog import StageFolder
+from txray.web.dashboard.url_state import UrlState
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronSelection:
+    """Which neuron, and where it is to be found.
+
+    Attributes:
+        layer, neuron: which.
+        sides: the stages before and after that have it; the one after first where it has another layer.
+        stages: all stages with the same layer, in order.
+        kind: the feature kind.
+    """
+
+    layer: str
+    neuron: int
+    sides: tuple[StageFolder, ...]
+    stages: tuple[StageFolder, ...]
+    kind: str
+
+    @classmethod
+    def of(cls, view: UrlState, desk: ResultStore) -> NeuronSelection:
+        """Look up the neuron that a view names.
+
+        Raises:
+            UsageError: it names none, or one that does not exist.
+            UnknownNameError: no such layer.
+        """
+        library = desk.library
+        before, after = library[view.before], library[view.after]
+        layer = view.layer or next(iter(after.layers))
+        if layer not in after.layers and layer not in before.layers:
+            raise UnknownNameError.of("layer", layer, list(dict.fromkeys([*before.layers, *after.layers])))
+        if view.neuron is None:
+            raise UsageError("No neuron is named. Give its number above, or click one in the overview.")
+        reference = after if layer in after.layers else before
+        size = reference.layers[layer]
+        if view.neuron >= size:
+            raise UsageError(f"Layer {layer} has no neuron {view.neuron}; there are 0 to {size - 1}.")
+        stages = tuple(
+            stage
+            for stage in library
+            if view.feature in stage.features and layer in shared_layers(reference, stage)
+        )
+        sides = tuple(dict.fromkeys(stage for stage in (before, after) if stage in stages))
+        if not sides:
+            raise UsageError(f"Neither stage holds the feature kind {view.feature} for layer {layer}.")
+        return cls(layer, view.neuron, sides, stages, view.feature)
+
+    def preferred(self, stage: StageFolder, kind: str, weight: str) -> Preferred:
+        """What the neuron prefers in a stage."""
+        return preferred(stage.neuron(self.layer, kind, self.neuron), self.neuron, weight)  # type: ignore[arg-type]
+
+
+def hellinger_of(first: Preferred, second: Preferred) -> float | None:
+    """Hellinger distance of one neuron between two stages; None where it is un-preferred in either."""
+    if not len(first) or not len(second):
+        return None
+    p, q = (dict(zip(side.feature, side.probability.tolist(), strict=True)) for side in (first, second))
+    union: Sequence[str] = list({*p, *q})
+    gap: NDArray[np.float64] = np.sqrt([p.get(name, 0.0) for name in union]) - np.sqrt(
+        [q.get(name, 0.0) for name in union]
+    )
+    return float(np.sqrt(np.sum(np.square(gap)) / 2))

@@ -1,0 +1,230 @@
+"""What the detail explorer needs, as columns that turn into compact JSON.
+
+Words become indices into one table per feature kind, numbers keep four significant digits, and
+every neuron keeps only its strongest features and occurrences. Words pass through `visible`, so nothing
+in them is hidden or long; they are still plain text, and the page inserts them as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from txray.analysis import CONFIDENT_STATES, Comparison
+from txray.analysis.findings import changed_most_first, fdr_label, is_significant
+from txray.plots.features import distinctive
+from txray.plots.frame import kind_noun
+from txray.plots.text import visible
+from txray.plots.theme import StageStyle
+from txray.preferences import Distributions, Preferences, Stage
+from txray.preferences.distributions import aligned
+
+FEATURES = 25
+"""Features listed per neuron, feature kind and comparison."""
+BEYOND = 8
+"""Features listed per neuron and stage because they outdo their frequency."""
+EXEMPLARS = 6
+"""Occurrences listed per neuron and stage."""
+
+
+def explorer_data(
+    stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
+) -> dict[str, Any]:
+    """Everything the explorer shows, as plain JSON values.
+
+    Args:
+        stages: all stages of the report, with distinct names.
+        comparisons: of these stages; at least one.
+        styles: stage name -> colour.
+
+    Returns:
+        `stages`: name, colour, and per layer the length, mass and wins of every neuron and its exemplars;
+        `pairs`: one per comparison; `words`: per feature kind the table that feature ids point into.
+    """
+    words = _WordTables()
+    by_name = {stage.name: stage for stage in stages}
+    place = {name: index for index, name in enumerate(by_name)}
+    layers = dict.fromkeys(side.layer for pair in comparisons for side in (pair.before, pair.after))
+    kind = comparisons[0].before.feature
+    return {
+        "feature": kind,
+        "nouns": {name: kind_noun(name) for stage in stages for name in stage.features},
+        "stages": [
+            {
+                "name": visible(stage.name),
+                "color": styles[stage.name].color,
+                "layers": {
+                    layer: _layer(stage, layer, kind) for layer in layers if (layer, kind) in stage.collected
+                },
+            }
+            for stage in stages
+        ],
+        "pairs": [
+            _pair(pair, by_name, words)
+            | {"before": place[pair.before.stage], "after": place[pair.after.stage]}
+            for pair in comparisons
+        ],
+        "words": words.tables(),
+    }
+
+
+def _layer(stage: Stage, layer: str, kind: str) -> dict[str, Any]:
+    """Size and strongest occurrences of every neuron of one layer in one stage."""
+    preferences = stage.preferences(layer, kind)
+    return {
+        "words": preferences.words,
+        "length": preferences.lengths().tolist(),
+        "mass": _rounded(preferences.mass()),
+        "wins": preferences.wins().tolist(),
+        "exemplars": _exemplars(stage.exemplars.filter(pl.col("layer") == layer), preferences.n_neurons),
+    }
+
+
+def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
+    """Columns of the strongest occurrences; those of neuron n stand at start[n] .. start[n + 1] - 1."""
+    kept = table.filter(pl.col("rank") < EXEMPLARS).sort("neuron", "rank")
+    columns: dict[str, Any] = {
+        "start": np.searchsorted(kept["neuron"].to_numpy(), np.arange(n_neurons + 1)).tolist(),
+        "activation": _rounded(kept["activation"].to_numpy()),
+        "position": kept["position"].to_list(),
+    }
+    for name in ("document", "word", "before", "after", "output", "label"):
+        columns[name] = [None if text is None else _visible_line(text) for text in kept[name]]
+    columns["probability"] = [
+        None if probability is None else round(probability, 3) for probability in kept["probability"]
+    ]
+    columns["activations"] = [
+        None if around is None else _rounded(np.array(around, np.float64), digits=3)
+        for around in kept["activations"].to_list()
+    ]
+    return columns
+
+
+def _visible_line(text: str) -> str:
+    """Words joined by spaces, each made visible."""
+    return " ".join(visible(word) for word in text.split(" ")) if text else ""
+
+
+def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTables) -> dict[str, Any]:
+    """One row per neuron, and its strongest features of every kind that both stages hold."""
+    neurons = comparison.neurons
+    before, after = stages[comparison.before.stage], stages[comparison.after.stage]
+    kinds = [kind for kind in before.features if kind in after.features]
+    return {
+        "layers": [comparison.before.layer, comparison.after.layer],
+        "state": [
+            CONFIDENT_STATES.index(state)
+            for state in neurons["confident_state" if comparison.tested else "state"]
+        ],
+        "tests": _tests(comparison) if comparison.tested else None,
+        "beyond": [_beyond(side, words) for side in (comparison.before, comparison.after)],
+        "hellinger": _rounded(neurons["hellinger"].to_numpy()),
+        **{name: neurons[name].to_list() for name in ("length_before", "length_after", "hellinger_length")},
+        **{name: _rounded(neurons[name].to_numpy()) for name in ("mass_before", "mass_after")},
+        "features": {
+            kind: _features(
+                _distributions(before, comparison.before, kind, comparison),
+                _distributions(after, comparison.after, kind, comparison),
+                words,
+                kind,
+            )
+            for kind in kinds
+        },
+    }
+
+
+def _tests(comparison: Comparison) -> dict[str, Any]:
+    """Return the columns of the tests: whether each neuron is significant, its rank by "changed most", the values."""
+    neurons, fdr = comparison.neurons, float(comparison.summary["level"])
+    rank = np.empty(len(neurons), np.int64)
+    rank[changed_most_first(neurons, fdr).to_numpy()] = np.arange(len(neurons))
+    return {
+        "level": fdr,
+        "label": fdr_label(fdr),
+        "sure": neurons.select(significant=is_significant(fdr))["significant"].to_list(),
+        "rank": rank.tolist(),
+        **{
+            name: _rounded(neurons[column].cast(pl.Float64).fill_null(np.nan).to_numpy())
+            for name, column in (
+                ("corrected", "hellinger_corrected"),
+                ("low", "hellinger_corrected_low"),
+                ("high", "hellinger_corrected_high"),
+                ("z", "z_score"),
+                ("q", "q_value"),
+                ("matched", "distance_matched"),
+                ("chance", "distance_null"),
+            )
+        },
+    }
+
+
+def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
+    """Features that outdo their frequency, the first first; those of neuron n stand at start[n] .. start[n + 1] - 1."""
+    names = distinctive(side, BEYOND)
+    return {
+        "start": np.concatenate(([0], np.cumsum([len(each) for each in names]))).tolist(),
+        "id": words.ids(side.feature, [name for each in names for name in each]),
+    }
+
+
+def _distributions(stage: Stage, side: Preferences, kind: str, comparison: Comparison) -> Distributions:
+    preferences = side if kind == side.feature else stage.preferences(side.layer, kind)
+    return preferences.distributions(comparison.weight)
+
+
+def _features(before: Distributions, after: Distributions, words: _WordTables, kind: str) -> dict[str, Any]:
+    """The strongest features of every neuron by the larger of the two probabilities.
+
+    Those of neuron n stand at start[n] .. start[n + 1] - 1; `union` is how many there are in all.
+    """
+    before, after = aligned(before, after)
+    strongest = before.matrix.maximum(after.matrix).tocsr()
+    strongest.sort_indices()
+    n_neurons = strongest.shape[0]
+    union = np.diff(strongest.indptr)
+    row = np.repeat(np.arange(n_neurons), union)
+    order = np.lexsort((strongest.indices, -strongest.data, row))
+    rank = np.arange(len(row)) - strongest.indptr[row]
+    chosen = order[rank < FEATURES]
+    row, column = row[chosen], strongest.indices[chosen]
+    return {
+        "start": np.concatenate(([0], np.cumsum(np.minimum(union, FEATURES)))).tolist(),
+        "id": words.ids(kind, before.features[column].tolist()),
+        "before": _rounded(_entries(before.matrix, row, column)),
+        "after": _rounded(_entries(after.matrix, row, column)),
+        "union": union.tolist(),
+    }
+
+
+def _entries(matrix: Any, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) values of a CSR matrix at these places, 0 where nothing is stored."""
+    size = matrix.shape[1]
+    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * size + matrix.indices
+    if len(stored) == 0:
+        return np.zeros(len(row))
+    wanted = row * size + column
+    place = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    return np.where(stored[place] == wanted, matrix.data[place], 0.0)
+
+
+class _WordTables:
+    """Per feature kind, each feature once, numbered in order of first sight."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, dict[str, int]] = {}
+
+    def ids(self, kind: str, features: Sequence[str]) -> list[int]:
+        ids = self._ids.setdefault(kind, {})
+        return [ids.setdefault(feature, len(ids)) for feature in features]
+
+    def tables(self) -> dict[str, list[str]]:
+        return {kind: [visible(feature) for feature in ids] for kind, ids in self._ids.items()}
+
+
+def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
+    """So many significant digits; None where there is no number."""
+    return [None if value != value else float(f"{value:.{digits}g}") for value in values.tolist()]

@@ -1,0 +1,91 @@
+"""What goes into the page: compressed data blocks, figures as JSON, and the policy that guards them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from txray.plots.theme import STATE_COLORS, UNSURE
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SCRIPTS = (
+    "parts.js",
+    "table.js",
+    "detail.js",
+    "records.js",
+    "neurons.js",
+    "explorer.js",
+    "report.js",
+)
+"""In this order: classes before what uses them at once."""
+
+
+def packed(text: str) -> str:
+    """Text as gzip in base64: small, and without any character that means something in HTML."""
+    # Without a time stamp, so that the same input gives the same bytes.
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode("ascii")
+
+
+def packed_json(values: Any) -> str:
+    """Plain JSON values, packed; all characters beyond ASCII are escaped, unpaired surrogates too."""
+    return packed(json.dumps(values, separators=(",", ":"), ensure_ascii=True, allow_nan=False))
+
+
+def figures_json(figures: Iterable[go.Figure]) -> str:
+    """A JSON list of figures.
+
+    WebGL scatters become SVG ones: a page can hold only some sixteen WebGL scenes, they print as blurred
+    pixels, and plotly.js compiles them by `eval`, which the page forbids.
+    """
+    from plotly.io.json import to_json_plotly
+
+    return "[" + ",".join(to_json_plotly(_as_svg(figure.to_plotly_json())) for figure in figures) + "]"
+
+
+def _as_svg(figure: dict[str, Any]) -> dict[str, Any]:
+    traces = [
+        {**trace, "type": "scatter"} if trace.get("type") == "scattergl" else trace
+        for trace in figure["data"]
+    ]
+    return {"data": traces, "layout": figure["layout"]}
+
+
+def static(name: str) -> str:
+    """A text file of this package."""
+    return resources.files("txray.web.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def look() -> str:
+    """The style sheet of every page: the colours of the states, then what all pages share."""
+    colors = " ".join(f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items())
+    return f":root {{ {colors} }}\n{static('look.css')}"
+
+
+def script() -> str:
+    """All of the page's own JavaScript."""
+    return '"use strict";\n' + "\n".join(static(name) for name in SCRIPTS)
+
+
+def policy(*scripts: str) -> str:
+    """Content security policy: only these very scripts run, and nothing is fetched from anywhere.
+
+    Styles may be inline because plotly.js sets them; images may be data, for saving a figure as PNG.
+
+    Args:
+        scripts: JavaScript texts, exactly as they stand in the page or are inserted by it.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+        for text in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

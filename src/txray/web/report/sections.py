@@ -1,0 +1,184 @@
+"""Parts of the story: text with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from txray.analysis import Comparison, compare
+from txray.errors import UsageError
+from txray.plots.text import visible
+from txray.preferences import Preferences, Stage, token_tags
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from txray.plots.theme import StageStyle
+
+
+_MOST_STAGES = 8
+"""Lines that a figure of activation mass can hold and still be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        figure: plotly.
+        caption: what to see in it, plain text; the figure itself says where its data come from.
+        comparison: the one that it draws neurons of, if any: a click on a neuron then opens its details.
+    """
+
+    figure: go.Figure
+    caption: str = ""
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of the report's story.
+
+    Attributes:
+        title: plain text; the navigation shows it up to a colon.
+        text: plain text; blank lines part paragraphs.
+        figures: shown below the text, in order.
+
+    Raises:
+        UsageError: no title.
+    """
+
+    title: str
+    text: str = ""
+    figures: Sequence[Picture] = ()
+
+    def __post_init__(self) -> None:
+        if not self.title.strip():
+            raise UsageError(f"section {self.text[:40]!r}: no title; the navigation needs one")
+
+
+def comparison_section(
+    comparison: Comparison,
+    stages: Sequence[Stage],
+    *,
+    styles: Mapping[str, StageStyle] | None = None,
+    title: str | None = None,
+    text: str = "",
+) -> Section:
+    """The section that a report builds for a comparison when it is given none.
+
+    Args:
+        comparison: of two stages.
+        stages: the two stages are looked up here; where both hold POS tags, they are drawn too.
+        styles: of all stages of the report (`txray.plots.stage_styles`).
+        title: `before → after` by default, with the layer where stages have several.
+        text: plain text; blank lines part paragraphs.
+    """
+    from txray import plots
+
+    pictures = [
+        Picture(
+            plots.hellinger_length(comparison),
+            "Use it to find neurons worth a look: distances at very different lengths are not comparable. "
+            "Click a neuron to see what it prefers.",
+            comparison,
+        ),
+        *volcano_picture(comparison),
+        Picture(
+            plots.length_shift(comparison, styles=styles),
+            "A neuron that wins fewer words also has fewer features to show; compare its wins before calling it "
+            "specialised.",
+        ),
+    ]
+    tags = _tags(comparison, stages)
+    if tags is not None:
+        pictures.append(Picture(plots.length_shift(tags, styles=styles)))
+        tag_of = token_tags(stage for stage in stages if stage.name in (tags.before.stage, tags.after.stage))
+        if tag_of and comparison.before.feature == "token":
+            pictures += [
+                Picture(draw(comparison, pos=tags, token_tags=tag_of, styles=styles))
+                for draw in (plots.most_changed_neurons, plots.least_changed_neurons)
+            ]
+    pictures.append(
+        Picture(
+            plots.gained_table(comparison),
+            "Neurons that never won a word in the earlier stage and do in the later one. They may have been active "
+            "before without being the strongest.",
+        )
+    )
+    name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"
+    if any(len(stage.layers) > 1 for stage in stages):
+        name += f" ({visible(comparison.after.layer)})"
+    return Section(title or name, text, pictures)
+
+
+def volcano_picture(comparison: Comparison) -> list[Picture]:
+    """Return the figure of what is significant, if the comparison is tested."""
+    from txray import plots
+
+    if not comparison.tested:
+        return []
+    caption = "Further right: larger change. Higher: more certain. Click a neuron to see what it prefers."
+    return [Picture(plots.volcano(comparison), caption, comparison)]
+
+
+def overview_section(
+    stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
+) -> Section:
+    """Figures over all stages: states, activation mass, and POS tags against their frequency.
+
+    Args:
+        stages: of the report, in order.
+        comparisons: of these stages.
+        styles: of all stages.
+    """
+    from txray import plots
+
+    pictures = [Picture(plots.states(*comparisons))]
+    for layer in dict.fromkeys(comparison.after.layer for comparison in comparisons):
+        kind = comparisons[0].after.feature
+        held = [stage.collected[layer, kind] for stage in stages if (layer, kind) in stage.collected]
+        pictures.append(Picture(plots.mass_activation(_few(held), styles=styles)))
+        tagged = [stage.collected[layer, "pos"] for stage in stages if (layer, "pos") in stage.collected]
+        if len(tagged) > 1:
+            pictures.append(
+                Picture(
+                    plots.pos_frequency(tagged[0], _late(tagged), styles=styles),
+                    "Corpus frequency is the null model: mass that merely follows it says little.",
+                )
+            )
+    return Section("Overview", "", pictures)
+
+
+def _few(preferences: Sequence[Preferences]) -> Sequence[Preferences]:
+    """At most as many stages as a figure of activation mass can hold, the first and the last among them."""
+    from txray.plots.frame import even_sample
+
+    return [preferences[index] for index in even_sample(len(preferences), _MOST_STAGES)]
+
+
+def _late(preferences: Sequence[Preferences]) -> Preferences:
+    """The last stage that read the same text as the first; the last of all where none did."""
+    first = preferences[0]
+    same = [
+        p
+        for p in preferences[1:]
+        if np.array_equal(p.features, first.features) and np.array_equal(p.corpus_counts, first.corpus_counts)
+    ]
+    return (same or preferences)[-1]
+
+
+def _tags(comparison: Comparison, stages: Sequence[Stage]) -> Comparison | None:
+    """The same two stages compared by POS tag, where both hold them."""
+    collected = {stage.name: stage.collected for stage in stages}
+    sides = [
+        collected.get(side.stage, {}).get((side.layer, "pos"))
+        for side in (comparison.before, comparison.after)
+    ]
+    before, after = sides
+    if comparison.before.feature == "pos" or before is None or after is None:
+        return None
+    return compare(before, after, weight=comparison.weight)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.analysis.test_significance import text
+from tests.unit.preferences.builders import preferences_of, random_events, stage_of
+from txray.analysis import compare, with_significance
+from txray.analysis.matching.match import match
+from txray.analysis.matching.thresholds import Thresholds
+from txray.errors import ShapeError, UsageError
+from txray.preferences import Preferences
+
+
+def renamed(preferences: Preferences, number: np.ndarray, neurons: int) -> Preferences:
+    """The same neurons under other numbers, as a model from another seed would have them."""
+    events = [
+        (fold, int(number[neuron]), preferences.features[feature], total / count)
+        for fold, neuron, feature, count, total in zip(
+            preferences.fold,
+            preferences.neuron,
+            preferences.feature_id,
+            preferences.count,
+            preferences.sum,
+            strict=True,
+        )
+        for _ in range(count)
+    ]
+    return preferences_of(events, "other", n_neurons=neurons, folds=preferences.folds)
+
+
+def test_a_planted_permutation_is_recovered_across_sizes() -> None:
+    before, again = text(60, 60_000, 1), text(60, 60_000, 2)
+    number = np.random.default_rng(0).permutation(90)[:60]
+    found = match(before, renamed(again, number, 90), weight="mass")
+    matched = found.pairs.filter(found.pairs["state"] == "matched")
+    right = (number[matched["before"].to_numpy()] == matched["after"].to_numpy()).mean()
+    assert right >= 0.99
+    assert found.matched_share >= 0.9
+    assert matched.filter(matched["mutual"]).height >= 0.95 * matched.height
+    assert found.curve()["share"][60] > 0.8 > found.curve()["null_share"][60]
+
+
+def test_unrelated_neurons_match_no_more_often_than_chance() -> None:
+    before = text(60, 60_000, 1)
+    shuffled = np.random.default_rng(5)
+    names = {
+        name: f"w{number}" for name, number in zip(before.features, shuffled.permutation(80), strict=False)
+    }
+    unrelated = preferences_of(
+        [
+            (int(f), int(n), names[before.features[k]], 0.5)
+            for f, n, k, c in zip(before.fold, before.neuron, before.feature_id, before.count, strict=True)
+            for _ in range(c)
+        ],
+        n_neurons=60,
+        folds=16,
+    )
+    assert match(before, unrelated, weight="mass").matched_share < 0.2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 100_000))
+def test_no_other_assignment_has_a_larger_sum(seed: int) -> None:
+    before, after = (
+        preferences_of(random_events(60, n_neurons=4, n_features=9, seed=seed + side), n_neurons=4)
+        for side in (0, 1)
+    )
+    found = match(before, after, seed=1, level=0.99, min_wins=1)
+    p, q = before.distributions(), after.distributions()
+    overlap = np.zeros((4, 4))
+    for i in range(4):
+        for j in range(4):
+            left, right = (
+                dict(zip(d.features[d.matrix[[k]].indices], d.matrix[[k]].data, strict=True))
+                for d, k in ((p, i), (q, j))
+            )
+            overlap[i, j] = sum(np.sqrt(left[name] * right[name]) for name in left.keys() & right.keys())
+    best = max(sum(overlap[i, j] for i, j in enumerate(order)) for order in permutations(range(4)))
+    assert found._assigned.sum() == pytest.approx(best, abs=1e-9)
+    for state, i, j, affinity, threshold, mutual in found.pairs.iter_rows():
+        if state == "matched":
+            assert affinity == pytest.approx(overlap[i, j])
+            assert affinity > threshold
+            assert mutual == (overlap[i].argmax() == j and overlap[:, j].argmax() == i)
+    sides = [found.pairs[side].drop_nulls().to_list() for side in ("before", "after")]
+    assert [sorted(side) for side in sides] == [
+        np.flatnonzero(preferences.lengths()).tolist() for preferences in (before, after)
+    ]
+
+
+def test_the_comparison_goes_through_the_matching() -> None:
+    before, again = text(20, 20_000, 1), text(20, 20_000, 2)
+    number = np.arange(20)[::-1]
+    other = renamed(again, number, 20)
+    found = match(before, replace(other, layer="elsewhere", selection="max-2"), weight="mass")
+    through = found.comparison().neurons
+    direct = compare(before, again, weight="mass").neurons["hellinger"].to_numpy()
+    assert through.columns[:3] == ["match_state", "neuron_before", "neuron_after"]
+    states = {"matched": "shared", "unmatched-before": "avoided", "unmatched-after": "gained"}
+    matched = 0
+    for row in through.iter_rows(named=True):
+        assert row["state"] == states[row["match_state"]]
+        if row["match_state"] == "matched":
+            assert row["neuron_after"] == number[row["neuron_before"]]
+            assert row["hellinger"] == pytest.approx(direct[row["neuron_before"]], abs=1e-9)
+            matched += 1
+    assert matched >= 15
+    assert found.comparison().before.n_neurons == len(found.pairs)
+
+
+def test_the_curve_is_the_share_of_pairs_within_a_distance() -> None:
+    before = text(20, 20_000, 1)
+    found = match(before, text(20, 20_000, 2), weight="mass")
+    assigned = found.pairs.filter(found.pairs["state"] != "unmatched-after")
+    distances = np.sqrt(1 - assigned["affinity"].to_numpy())
+    curve = found.curve(11)
+    expected = [(distances <= limit + 1e-9).mean() for limit in curve["distance"]]
+    assert curve["share"].to_list() == pytest.approx(expected)
+    assert 0 < curve["share"][5] <= 1
+    assert curve["share"][-1] == curve["null_share"][-1] == 1
+    itself = match(before, before, weight="mass")
+    assert itself.curve()["share"][0] == 1
+    assert (itself.pairs["before"] == itself.pairs["after"]).all()
+
+
+def test_what_cannot_be_matched_is_told() -> None:
+    some, nothing = preferences_of(random_events(50)), preferences_of([])
+    empty = match(some, nothing)
+    assert empty.matched_share == 0
+    assert set(match(some, nothing, min_wins=1).pairs["state"]) == {"unmatched-before"}
+    assert "0%" in repr(empty)
+    assert empty.comparison().summary["avoided"] == len(empty.pairs)
+    rare = match(some, some, min_wins=10_000).comparison()
+    assert len(rare.neurons) == rare.before.n_neurons == 0
+    assert with_significance(rare, permutations=10).summary["tested"] == 0
+    with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
+        match(stage_of(random_events(50)), replace(some, feature="pos"))
+    for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
+        with pytest.raises(UsageError, match="match: level="):
+            match(some, some, **wrong)  # type: ignore[arg-type]
+
+
+def test_thresholds_are_quantiles_of_chance_pairs_of_about_the_same_length() -> None:
+    random = np.random.default_rng(0)
+    length = random.integers(1, 60, 3_000)
+    affinity = 1 / length + 0.1 * random.random(3_000)
+    found = Thresholds.of(length, affinity, 0.05)
+    bounds = [*found.length.tolist(), 1_000]
+    assert len(bounds) > 8
+    for number, (low, high) in enumerate(pairwise(bounds)):
+        inside = (length >= low) & (length < high)
+        assert inside.sum() >= 200
+        assert found.affinity[number] == pytest.approx(np.quantile(affinity[inside], 0.95))
+        assert (found.at(length[inside]) == found.affinity[number]).all()
+    assert found.at(np.array([10_000]))[0] == found.affinity[-1]
+    few = Thresholds.of(length[:50], affinity[:50], 0.05)
+    assert few.affinity.tolist() == [pytest.approx(np.quantile(affinity[:50], 0.95))]
+    assert Thresholds.of(length[:0], affinity[:0], 0.05).at(np.array([3])).tolist() == [1.0]
+
+
+def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
+    long = text(60, 60_000, 1)
+    events = [
+        (int(f), int(n), long.features[k], float(t / c))
+        for f, n, k, c, t in zip(long.fold, long.neuron, long.feature_id, long.count, long.sum, strict=True)
+        for _ in range(c)
+    ]
+    short = [(number % 16, 60 + number % 90, f"x{number % 90}", 0.5) for number in range(3_600)]
+    before = preferences_of([*events, *short], n_neurons=150, folds=16)
+    again = text(60, 60_000, 2)
+    after = preferences_of(
+        [
+            *(
+                (int(f), int(n), again.features[k], float(t / c))
+                for f, n, k, c, t in zip(
+                    again.fold, again.neuron, again.feature_id, again.count, again.sum, strict=True
+                )
+                for _ in range(c)
+            ),
+            *short,
+        ],
+        n_neurons=150,
+        folds=16,
+    )
+    found = match(before, after, weight="mass")
+    matched = found.pairs.filter(found.pairs["state"] == "matched")
+    long_ones = matched.filter(matched["before"] < 60)
+    # One word each: chance makes pairs of affinity 1, which say nothing.
+    assert matched.height == long_ones.height >= 54
+    assert (long_ones["before"] == long_ones["after"]).all()
+    assert found.thresholds.affinity[0] == 1 > found.thresholds.affinity[-1]
+
+
+def test_neurons_that_won_once_set_no_threshold() -> None:
+    rare = [(0, 20 + number, f"w{number % 5}", 1.0) for number in range(40)]
+    before = preferences_of([*random_events(4_000, n_neurons=20, folds=4), *rare], n_neurons=60)
+    assert match(before, before, min_wins=1).thresholds.affinity.max() == 1
+    found = match(before, before)
+    assert found.thresholds.affinity.max() < 0.95
+    assert found.matched_share == 1
+    assert sorted(found.pairs["before"].to_list()) == list(range(20))

@@ -1,0 +1,266 @@
+"""What is told of one neuron, beside what txray itself says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.web.dashboard.builders import (
+    AFTER,
+    BEFORE,
+    COME,
+    GONE,
+    HIGH,
+    LAYERS,
+    LOW,
+    RARE,
+    SILENT,
+    stage_of,
+)
+from tests.unit.web.dashboard.conftest import DeskMaker, all_tested, settled
+from txray.analysis import compare
+from txray.errors import TxrayError, UsageError
+from txray.plots.features import preferred
+from txray.plots.text import visible
+from txray.preferences import Stage
+from txray.web.dashboard.neuron_details import nearest, record
+from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.results import ComparisonConfig
+from txray.web.dashboard.url_state import UrlState
+
+NEURONS = [(LOW, 0), (LOW, 7), (HIGH, 3)]
+
+
+def of(view: UrlState, layer: str, neuron: int | None) -> UrlState:
+    return view.but(page="neuron", layer=layer, neuron=neuron)
+
+
+@pytest.mark.parametrize(("layer", "neuron"), NEURONS)
+@pytest.mark.parametrize("kind", ["token", "pos"])
+def test_probabilities_are_those_of_the_preferences(
+    layer: str, neuron: int, kind: str, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    table = _table(settled(record, of(view, layer, neuron), desk), kind)
+    sides = []
+    for name in (BEFORE, AFTER):
+        rows = stages[name].preferences(layer, kind).table(neuron)
+        sides.append(dict(zip(map(visible, rows["feature"]), rows["probability"], strict=True)))
+    assert {row[0] for row in table["rows"]} == set().union(*sides)
+    for name, before, after in table["rows"]:
+        assert before == pytest.approx(sides[0].get(name, 0), rel=1e-12)
+        assert after == pytest.approx(sides[1].get(name, 0), rel=1e-12)
+    largest = [max(row[1:]) for row in table["rows"]]
+    assert largest == sorted(largest, reverse=True)
+
+
+def _table(found: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(table for table in found["tables"] if table["kind"] == kind)
+
+
+@pytest.mark.parametrize(("layer", "neuron"), NEURONS)
+def test_lifts_are_those_of_the_preferences_where_above_one(
+    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    table = _table(settled(record, of(view, layer, neuron), desk), "token lift")
+    sides = []
+    for name in (BEFORE, AFTER):
+        rows = stages[name].preferences(layer).table(neuron)
+        sides.append(
+            {visible(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
+        )
+    assert table["rows"]
+    for name, *values in table["rows"]:
+        assert values == pytest.approx([side.get(name, 0) for side in sides], rel=1e-12)
+
+
+@pytest.mark.parametrize(("layer", "neuron"), NEURONS)
+def test_distances_are_those_of_a_comparison(
+    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    expected = compare(stages[BEFORE], stages[AFTER], "token", layer).neurons["hellinger"][neuron]
+    sides = [preferred(stages[name].preferences(layer), neuron) for name in (BEFORE, AFTER)]
+    assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
+    sentence = settled(record, of(view, layer, neuron), desk)["sentence"]
+    assert f"Hellinger distance {expected:.3f}." in sentence
+
+
+def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
+    nothing, something = (preferred(stages[BEFORE].preferences(LOW), each) for each in (SILENT, 0))
+    assert hellinger_of(nothing, something) is None
+    assert hellinger_of(something, nothing) is None
+    assert hellinger_of(something, something) == 0
+
+
+@pytest.mark.parametrize(
+    ("neuron", "state", "words"),
+    [
+        (GONE, "avoided", f"nothing in {visible(AFTER)}. Avoided: significant at 5% FDR"),
+        (COME, "gained", f"Prefers nothing in {BEFORE}"),
+        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {visible(AFTER)}."),
+        (RARE, "unsure", "Prefers 1 token"),
+        (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
+    ],
+)
+def test_the_sentence_tells_what_became_of_it(
+    neuron: int, state: str, words: str, desk: ResultStore, view: UrlState
+) -> None:
+    found = settled(record, of(view, LOW, neuron), desk)
+    assert found["state"] == state
+    assert words in found["sentence"]
+    assert "\n" not in found["sentence"]
+
+
+@pytest.mark.parametrize(("layer", "neuron"), [*NEURONS, (LOW, SILENT), (LOW, RARE)])
+def test_a_record_is_plain_json_without_anything_hidden(
+    layer: str, neuron: int, desk: ResultStore, view: UrlState
+) -> None:
+    found = settled(record, of(view, layer, neuron), desk)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    texts = [row[0] for table in found["tables"] for row in table["rows"]]
+    for side in found["exemplars"]:
+        for item in side["items"]:
+            texts += [item["word"], item["before"], item["after"]]
+    for text in texts:
+        assert not set(text) & set("\n\x00\x07\u202e")
+        assert all(len(word) <= 60 for word in text.split(" "))
+
+
+def test_exemplars_are_the_strongest_of_each_side(
+    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    found = settled(record, of(view, HIGH, 3), desk)["exemplars"]
+    assert [side["name"] for side in found] == [BEFORE, visible(AFTER)]
+    for side, name in zip(found, (BEFORE, AFTER), strict=True):
+        rows = stages[name].exemplars.filter(layer=HIGH, neuron=3).sort("rank")
+        assert [item["activation"] for item in side["items"]] == rows["activation"].to_list()
+        assert [item["word"] for item in side["items"]] == list(map(visible, rows["word"]))
+        for item in side["items"]:
+            words = sum(len(item[part].split(" ")) for part in ("before", "after") if item[part])
+            assert len(item["activations"]) == words + 1
+
+
+def test_links_lead_to_the_feature_they_name(desk: ResultStore, view: UrlState) -> None:
+    table = _table(settled(record, of(view, LOW, 0), desk), "token")
+    for (name, *_), link in zip(table["rows"], table["links"], strict=True):
+        path, _, search = link.partition("?")
+        target = UrlState.read(path, search)
+        assert (target.page, target.feature, target.neuron) == ("feature", "token", None)
+        assert visible(target.word) == name
+        assert (target.before, target.after) == (BEFORE, AFTER)
+
+
+def test_every_stage_with_the_layer_is_told_of(
+    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    found = settled(record, of(view, LOW, 0), desk)["stages"]
+    assert [each["name"] for each in found] == ["start", BEFORE, visible(AFTER)]
+    for each, name in zip(found, ("start", BEFORE, AFTER), strict=True):
+        whole = stages[name].preferences(LOW)
+        assert (each["length"], each["wins"]) == (whole.lengths()[0], whole.wins()[0])
+        assert each["share"] == pytest.approx(whole.mass()[0] / whole.mass().sum())
+
+
+def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(desk: ResultStore, view: UrlState) -> None:
+    alone = view.but(before=BEFORE, after="wide", page="neuron", layer="wide", neuron=2)
+    found = settled(record, alone, desk)
+    assert [side["name"] for side in found["sides"]] == ["wide"]
+    assert found["sentence"].startswith("Prefers ")
+    assert found["state"] == "shared"
+    other_size = alone.but(layer=HIGH)
+    assert [stage.name for stage in NeuronSelection.of(other_size, desk).sides] == ["wide"]
+    assert settled(record, other_size, desk)["sides"][0]["name"] == "wide"
+
+
+@pytest.mark.parametrize("function", [record, nearest])
+@pytest.mark.parametrize(
+    ("layer", "neuron", "told"),
+    [
+        (LOW, None, "No neuron is named"),
+        (LOW, LAYERS[LOW], "has no neuron 12; there are 0 to 11"),
+        (LOW, 999_999_999, "has no neuron 999999999"),
+        ("lwo", 0, "unknown layer 'lwo' .did you mean 'low'"),
+    ],
+)
+def test_a_neuron_that_is_not_there_is_a_wrong_request(
+    function: Any, layer: str, neuron: int | None, told: str, desk: ResultStore, view: UrlState
+) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        settled(function, of(view, layer, neuron), desk)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kind_that_neither_stage_holds_is_a_wrong_request(desk: ResultStore, view: UrlState) -> None:
+    alone = view.but(before="wide", after="wide", feature="pos", layer="wide", neuron=1)
+    with pytest.raises(UsageError, match="Neither stage holds the feature kind pos for layer wide"):
+        NeuronSelection.of(alone, desk)
+
+
+@pytest.mark.parametrize(("layer", "neuron"), NEURONS)
+def test_nearest_neurons_are_those_of_most_overlap(
+    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    found = settled(nearest, of(view, layer, neuron), desk)
+    own = preferred(stages[AFTER].preferences(layer), neuron)
+    assert [side["stage"] for side in found] == [BEFORE, visible(AFTER)]
+    for side, name in zip(found, (BEFORE, AFTER), strict=True):
+        others = [n for n in range(LAYERS[layer]) if not (name == AFTER and n == neuron)]
+        affinity = {
+            n: 1 - (1 if distance is None else distance) ** 2
+            for n in others
+            for distance in [hellinger_of(own, preferred(stages[name].preferences(layer), n))]
+        }
+        expected = sorted(affinity, key=lambda n: -affinity[n])[:8]
+        assert [each["neuron"] for each in side["neurons"]] == [n for n in expected if affinity[n] > 1e-12]
+        values = [each["affinity"] for each in side["neurons"]]
+        assert values == pytest.approx([affinity[n] for n in expected][: len(values)], abs=1e-9)
+
+
+def test_a_neuron_that_is_gone_is_looked_up_where_it_was(desk: ResultStore, view: UrlState) -> None:
+    found = settled(nearest, of(view, LOW, GONE), desk)
+    assert [side["own"] for side in found] == [BEFORE, BEFORE]
+    assert GONE not in [each["neuron"] for each in found[0]["neurons"]]
+    with pytest.raises(UsageError, match="prefers nothing in either stage"):
+        settled(nearest, of(view, LOW, SILENT), desk)
+
+
+def test_nearest_does_not_grow_with_the_longest_word(
+    tmp_path: Path, desk_over: DeskMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stage_of("own").save(tmp_path / "own")
+    asked = desk_over([folder], tmp_path / "cache", ComparisonConfig(permutations=0))
+    view = UrlState(before="own", after="own", feature="token", layer=LOW, neuron=0)
+    searched: list[Sequence[str]] = []
+    plain = np.searchsorted
+    monkeypatch.setattr(
+        "txray.web.dashboard.neuron_details.np.searchsorted",
+        lambda array, values, *rest, **named: (
+            searched.append(values) or plain(array, values, *rest, **named)  # type: ignore[func-returns-value]
+        ),
+    )
+    settled(nearest, view, asked)
+    assert searched
+    assert all(np.asarray(values).dtype.itemsize <= 8 for values in searched)
+
+
+def test_a_level_that_was_chosen_decides_what_is_sure(
+    folders: list[Path], cache: Path, desk_over: DeskMaker, view: UrlState
+) -> None:
+    for level in (0.05, 0.001):
+        asked = desk_over(folders, cache, ComparisonConfig(level=level, permutations=200))
+        q_value = all_tested(asked).neurons["q_value"][0]
+        assert 0.001 < q_value < 0.05
+        sentence = settled(record, of(view, LOW, 0), asked)["sentence"]
+        assert ("not significant at" in sentence) == (q_value > level)
+
+
+def test_what_cannot_be_compared_is_still_told(desk: ResultStore, view: UrlState) -> None:
+    with pytest.raises(TxrayError, match="no layer of the same size"):
+        settled(desk.pair, desk.library[BEFORE], desk.library["wide"], "token")
+    found = settled(record, view.but(after="wide", layer=LOW, neuron=0), desk)
+    assert [side["name"] for side in found["sides"]] == [BEFORE]

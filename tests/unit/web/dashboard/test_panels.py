@@ -1,0 +1,197 @@
+"""Words and small tables that pages are filled with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from dash.development.base_component import Component
+from plotly.utils import PlotlyJSONEncoder
+
+from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, SILENT
+from tests.unit.web.dashboard.calls import Callbacks
+from tests.unit.web.dashboard.conftest import settled
+from txray.errors import UsageError
+from txray.plots.text import visible
+from txray.preferences import Stage
+from txray.pruning import Pruning
+from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
+from txray.web.dashboard.app import build
+from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.panels import feature_rows, nearest_rows, pruned_rows, sources
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.security import Guard
+from txray.web.dashboard.summary_card import headline
+from txray.web.dashboard.url_state import Range, UrlState
+
+
+def plain(parts: Any) -> str:
+    """All text of some components, in order."""
+    if isinstance(parts, str):
+        return parts
+    if isinstance(parts, list | tuple):
+        return " ".join(filter(None, map(plain, parts)))
+    return plain(getattr(parts, "children", None)) if isinstance(parts, Component) else ""
+
+
+def links(parts: Any) -> list[UrlState]:
+    """Where the links of some components lead."""
+    if isinstance(parts, list | tuple):
+        return [view for part in parts for view in links(part)]
+    if not isinstance(parts, Component):
+        return []
+    own = [UrlState.read(*parts.href.partition("?")[::2])] if hasattr(parts, "href") else []
+    return own + links(getattr(parts, "children", None))
+
+
+def test_the_headline_counts_states_whatever_the_filters(desk: ResultStore, view: UrlState) -> None:
+    scene = FilteredComparison.of(view.unfiltered(), desk)
+    rows = scene.pair.neurons
+    text = plain(headline(scene))
+    for state in ("shared", "avoided", "gained", "unsure", "unpreferred"):
+        label = f"{state}, significant" if state in ("avoided", "gained") else state
+        assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
+    changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
+    assert f"changed significantly, of {tested} {changed}" in text
+    assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
+    mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
+    assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
+    assert "are in use in both unsup and" in text
+    assert "not yet tested" not in text
+    assert f"layer {HIGH}" in plain(headline(FilteredComparison.of(view.but(layer=HIGH), desk)))
+
+
+def test_the_neurons_of_a_feature_are_kept_left_or_came(
+    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+) -> None:
+    for word in ("word3", HOSTILE[0]):
+        parts = feature_rows(view.but(page="feature", word=word), desk)
+        holders = [
+            {
+                (layer, neuron)
+                for layer in LAYERS
+                for neuron in stages[name].preferences(layer).table().filter(feature=word)["neuron"]
+            }
+            for name in (BEFORE, AFTER)
+        ]
+        kept, left, came = holders[0] & holders[1], holders[0] - holders[1], holders[1] - holders[0]
+        plural = "neuron" if len(kept) == 1 else "neurons"
+        text = plain(parts)
+        assert (
+            f"{len(kept)} {plural} kept preferring it, {len(left)} left it and {len(came)} came to it."
+            in text
+        )
+        assert {(each.layer, each.neuron) for each in links(parts)} == kept | left | came
+        assert {each.page for each in links(parts)} == {"neuron"}
+        assert text.split().count("came") - 1 == len(came)
+    alone = feature_rows(view.but(page="feature", word="word3", layer=HIGH), desk)
+    assert {each.layer for each in links(alone)} == {HIGH}
+
+
+def test_no_feature_is_a_request_to_type_one(desk: ResultStore, view: UrlState) -> None:
+    with pytest.raises(UsageError, match="Type a token above"):
+        feature_rows(view.but(page="feature", word=""), desk)
+
+
+def test_nearest_neurons_link_to_their_pages(desk: ResultStore, view: UrlState) -> None:
+    parts = settled(nearest_rows, view.but(page="neuron", layer=LOW, neuron=GONE), desk)
+    assert all((each.page, each.layer) == ("neuron", LOW) for each in links(parts))
+    assert GONE not in [each.neuron for each in links(parts)][:8]
+    assert SILENT not in [each.neuron for each in links(parts)]
+    assert len(links(parts)) > 8
+
+
+def test_sources_tell_the_choices_and_where_results_lie(
+    desk: ResultStore, folders: list[Path], cache: Path
+) -> None:
+    text = plain(sources(desk))
+    assert all(str(folder) in text for folder in folders)
+    assert f"Results are kept in {cache}." in text
+    assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
+    assert f"{visible(LOW)} and 1 more 21" in text
+
+
+def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
+    """Effects of some sets: name, layer, neurons, change; on two splits."""
+    effects = [
+        dict.fromkeys(EFFECTS)
+        | {"set": name, "layer": layer, "neurons": len(neurons.split()), "split": split, "metric": "<i>f1"}
+        | {"change": change, "change_low": None if change is None else change - 0.1}
+        | {
+            "change_high": None if change is None else change + 0.1,
+            "verdict": None if change is None else "worse",
+        }
+        for name, layer, neurons, change in sets
+        for split in ("train", "test")
+    ]
+    return Pruning(
+        pl.DataFrame(effects, schema=EFFECTS),
+        pl.DataFrame(schema=RANDOM),
+        pl.DataFrame(
+            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
+        ),
+        pl.DataFrame(schema=RESAMPLES),
+        {
+            "random": 1,
+            "texts": {
+                "test": {
+                    "chance": {
+                        "auroc": {"value": 0.52, "chance": 0.5, "low": -0.04, "high": 0.08, "above": False}
+                    }
+                }
+            },
+        },
+    )
+
+
+@pytest.mark.parametrize("layer", [LOW, HIGH, ""])
+def test_effects_of_pruning_are_those_of_the_neurons_own_sets(
+    layer: str, desk: ResultStore, view: UrlState
+) -> None:
+    pruning = pruning_of(
+        ("a<b>", LOW, "0 3", -0.25), ("b", LOW, "1 2", -0.5), ("c", HIGH, "3", 0.125), ("d", LOW, "3 4", None)
+    )
+    text = plain(pruned_rows(view.but(page="neuron", layer=layer, neuron=3), desk, [pruning]))
+    if layer == HIGH:
+        assert "c 1 <i>f1 +0.125 (+0.025 to +0.225) worse" in text
+        assert "-0.25" not in text
+    else:
+        # Without a layer the page is about the first.
+        assert "On test the whole model is not better than chance: AUROC 0.520, by chance 0.500" in text
+        assert "a<b> 2 <i>f1 -0.250 (-0.350 to -0.150) worse" in text
+        assert "d 2 <i>f1 – –" in text
+        assert "+0.125" not in text
+        assert text.count("<i>f1") == 2
+    assert "-0.5" not in text
+    assert pruned_rows(view.but(page="neuron", layer=LOW, neuron=9), desk, [pruning]) == []
+    assert pruned_rows(view.but(page="neuron", layer=LOW), desk, []) == []
+
+
+def test_the_page_of_a_neuron_is_told_of_its_pruning(desk: ResultStore, view: UrlState) -> None:
+    pruning = pruning_of(("set", LOW, "0", -0.5))
+    calls = Callbacks(build(desk, Guard(None), [pruning]).server.test_client())
+    found = calls.call("pruned.children", view.but(page="neuron", neuron=0))
+    assert found is not None
+    assert found["pruned"]["hidden"] is False
+    assert "-0.500" in json.dumps(found)
+    other = calls.call("pruned.children", view.but(page="neuron", neuron=1))
+    assert other is not None
+    assert other["pruned"] == {"children": [], "hidden": True}
+
+
+def test_words_stay_text_in_every_component(desk: ResultStore, view: UrlState) -> None:
+    for word in HOSTILE:
+        if word:
+            parts = feature_rows(view.but(page="feature", word=word), desk)
+            text = json.dumps(parts, cls=PlotlyJSONEncoder)
+            assert "dangerously" not in text
+            assert not set(plain(parts)) & set("\n\x00\x07\u202e")
+
+
+def test_a_filter_does_not_change_the_headline(desk: ResultStore, view: UrlState) -> None:
+    calls = Callbacks(build(desk, Guard(None)).server.test_client())
+    filtered = view.but(states=("gained",), ranges=(Range("hellinger", 0, 0.1),))
+    assert calls.call("headline.children", filtered) == calls.call("headline.children", view)

@@ -1,0 +1,252 @@
+"""Comparisons of which some layers are tested, none yet, or none ever: every part of a page tells them apart."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import pytest
+
+from tests.unit.web.dashboard.conftest import CHOICES, DeskMaker, all_tested, settled
+from tests.unit.web.dashboard.test_panels import plain
+from tests.unit.web.report.builders import stage_of, vocabulary
+from txray.analysis import compare, with_significance
+from txray.preferences import Stage, load_stage
+from txray.web.dashboard.cache import Cache
+from txray.web.dashboard.control_state import facts
+from txray.web.dashboard.figures import FIGURES
+from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.neuron_details import record
+from txray.web.dashboard.result_store import ResultStore
+from txray.web.dashboard.results import ComparisonConfig
+from txray.web.dashboard.stage_catalog import StageCatalog
+from txray.web.dashboard.summary_card import headline
+from txray.web.dashboard.table_api import neuron_rows
+from txray.web.dashboard.url_state import UrlState
+
+NAMES = ("young", "old")
+LAYERS = ("l1", "l2", "l3", "l4", "l5", "l6")
+DONE = "l2"
+SIZE = 16
+
+
+def layered(name: str, number: int) -> Stage:
+    """A stage of six layers, in each of which some neurons win nothing."""
+    parts = [
+        stage_of(
+            name,
+            vocabulary(60),
+            layer=layer,
+            n_neurons=SIZE,
+            silent=range(3) if number else range(2, 6),
+            rare=() if number else (0,),
+            seed=i if number == 0 or i % 2 else i + 100,
+        )
+        for i, layer in enumerate(LAYERS)
+    ]
+    collected = {key: value for part in parts for key, value in part.collected.items()}
+    exemplars = pl.concat([part.exemplars for part in parts])
+    return Stage(name, collected, exemplars, parts[0].manifest, parts[0].tags)
+
+
+@pytest.fixture(scope="module")
+def saved_pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("layered")
+    return [layered(name, number).save(folder / name) for number, name in enumerate(NAMES)]
+
+
+@pytest.fixture(scope="module")
+def pair_of_stages(saved_pair: list[Path]) -> list[Stage]:
+    """The stages as they are on disk, where all layers share one vocabulary."""
+    return [load_stage(folder) for folder in saved_pair]
+
+
+@pytest.fixture(scope="module")
+def view() -> UrlState:
+    return UrlState(before=NAMES[0], after=NAMES[1], feature="token")
+
+
+@pytest.fixture(scope="module")
+def complete(saved_pair: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of every test, made once."""
+    place = tmp_path_factory.mktemp("complete")
+    desk = ResultStore(StageCatalog(saved_pair), Cache(place), CHOICES)
+    for stage in desk.library:
+        settled(desk.digest, stage, "token")
+    all_tested(desk, *NAMES)
+    desk.close()
+    return place
+
+
+class DeskWith(Protocol):
+    """Makes a desk that has the tests of some layers, and whose process for tests has ended."""
+
+    def __call__(self, *done: str) -> ResultStore: ...
+
+
+@pytest.fixture
+def desk_with(saved_pair: list[Path], complete: Path, tmp_path: Path, desk_over: DeskMaker) -> DeskWith:
+    def make(*done: str) -> ResultStore:
+        shutil.copytree(complete, tmp_path / "results")
+        desk = desk_over(saved_pair, tmp_path / "results")
+        desk._slow.close()
+        for layer in set(LAYERS) - set(done):
+            desk._tests(*desk.library, "token", layer, urgent=False).out.unlink()
+        return desk
+
+    return make
+
+
+@pytest.fixture
+def partial(desk_with: DeskWith) -> ResultStore:
+    """A desk on which one of six layers is tested, and the tests of the others never begin."""
+    return desk_with(DONE)
+
+
+def expected(stages: list[Stage], layer: str) -> pl.DataFrame:
+    """One layer, compared and tested without the dashboard."""
+    return with_significance(compare(*stages, "token", layer), permutations=CHOICES.permutations).neurons
+
+
+def observed(stages: list[Stage]) -> Counter[str]:
+    """State -> neurons of all layers, counted on the lengths."""
+    counts: Counter[str] = Counter()
+    for layer in LAYERS:
+        before, after = (stage.preferences(layer).lengths() > 0 for stage in stages)
+        names = {(1, 1): "shared", (1, 0): "avoided", (0, 1): "gained", (0, 0): "unpreferred"}
+        counts.update(names[bool(b), bool(a)] for b, a in zip(before, after, strict=True))
+    return counts
+
+
+def test_a_partial_result_is_worded_as_one(
+    partial: ResultStore, view: UrlState, pair_of_stages: list[Stage]
+) -> None:
+    text = plain(headline(FilteredComparison.of(view, partial)))
+    rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
+    tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
+    assert (
+        f"1 of 6 layers tested so far: {changed} of {tested} tested shared neurons changed significantly"
+        in text
+    )
+    for state in ("avoided", "gained"):
+        sure = rows.filter(pl.col("confident_state").cast(pl.String) == state).height
+        seen = rows.filter(pl.col("state").cast(pl.String) == state).height
+        assert 0 < seen < every[state]
+        assert f"{seen} {state}, {sure or 'none'} of them significant" in text
+        assert f"{every[state]} {state}" not in text
+    assert f"{every['avoided']} only before (avoided), {every['gained']} only after (gained)" in text
+    assert f"{5 * SIZE} neurons of 5 layers are not yet tested" in text
+    assert f"not yet tested {5 * SIZE}" in text
+    matched, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
+    assert (
+        f"at equal numbers of wins, {tested} tested neurons {matched:.2f} "
+        f"the same if nothing had changed {null:.2f}"
+    ) in text
+
+
+def test_numbers_are_those_of_the_tested_layer(
+    partial: ResultStore, view: UrlState, pair_of_stages: list[Stage]
+) -> None:
+    told = facts(view, partial, [])
+    wanted = Counter(expected(pair_of_stages, DONE)["confident_state"].to_list()) + Counter(untested=5 * SIZE)
+    numbers = {each["name"]: each["number"] for each in told["states"]}
+    assert {state: number for state, number in numbers.items() if number} == dict(wanted)
+    labels = {each["name"]: each["label"] for each in told["states"]}
+    assert labels["untested"] == "not yet tested"
+    assert labels["avoided"] == "avoided, significant"
+    assert told["untested"]
+
+
+def test_untested_neurons_can_be_picked_out(partial: ResultStore, view: UrlState) -> None:
+    search = view.but(states=("untested",)).search
+    asked = UrlState.read("/", search)
+    assert asked.states == ("untested",)
+    rows = neuron_rows(asked, partial, 0, 500)["rows"]
+    assert len(rows) == 5 * SIZE
+    assert {row["layer"] for row in rows} == set(LAYERS) - {DONE}
+    assert all(row["label"].endswith(", not yet tested") and not row["faint"] for row in rows)
+    one = facts(view.but(layer="l1", states=("untested",)), partial, [])
+    assert [each["name"] for each in one["states"]] == ["untested"]
+
+
+def test_the_chip_of_a_picked_state_stays_when_tests_are_done(desk_with: DeskWith, view: UrlState) -> None:
+    whole = desk_with(*LAYERS)
+    names = [each["name"] for each in facts(view, whole, [])["states"]]
+    assert "untested" not in names
+    states = {
+        each["name"]: each["number"] for each in facts(view.but(states=("untested",)), whole, [])["states"]
+    }
+    assert states["untested"] == 0
+    text = plain(headline(FilteredComparison.of(view, whole)))
+    assert "tested so far" not in text
+    assert "yet" not in text
+    assert "Observed" not in text
+
+
+def test_figures_tell_untested_neurons_apart(
+    partial: ResultStore, view: UrlState, pair_of_stages: list[Stage]
+) -> None:
+    drawn: Any = FIGURES["scatter"].draw(view, partial)
+    every = {trace.name: len(trace.x) for trace in drawn.figure.data if trace.mode == "markers"}
+    shared = observed(pair_of_stages)["shared"]
+    rows = expected(pair_of_stages, DONE).filter(pl.col("state") == "shared")
+    waiting = shared - len(rows)
+    assert every[f"not yet tested ({waiting})"] == waiting
+    sure = rows.filter((pl.col("q_value") <= 0.05).fill_null(value=False)).height
+    assert sum(number for name, number in every.items() if "tokens after" in name) == sure
+    assert "1 of 6 layers tested so far" in drawn.finding
+    assert "1 of 6 layers tested so far" in FIGURES["volcano"].draw(view, partial).finding
+    assert "1 of 6 layers tested so far" in FilteredComparison.of(view, partial).caption
+
+
+def test_significant_neurons_come_before_untested_ones_and_those_before_the_rest(
+    partial: ResultStore, view: UrlState
+) -> None:
+    rows = neuron_rows(view, partial, 0, 500)["rows"]
+    kinds = ["untested" if row["shown"] == "untested" else "rest" if row["faint"] else "sure" for row in rows]
+    assert kinds == sorted(kinds, key=["sure", "untested", "rest"].index)
+    assert len(set(kinds)) == 3
+
+
+def test_a_neuron_that_waits_for_its_test_says_so(partial: ResultStore, view: UrlState) -> None:
+    found = settled(record, view.but(page="neuron", layer="l1", neuron=8), partial)
+    assert (found["state"], found["label"]) == ("untested", "shared, not yet tested")
+    assert found["sentence"].endswith("Not yet tested.")
+
+
+def test_before_the_first_test_nothing_is_called_significant(
+    desk_with: DeskWith, view: UrlState, pair_of_stages: list[Stage]
+) -> None:
+    waiting = desk_with()
+    text = plain(headline(FilteredComparison.of(view, waiting)))
+    every = observed(pair_of_stages)
+    assert f"Observed, not yet tested: {every['shared']} of {6 * SIZE} neurons" in text
+    assert "significant" not in text
+    assert [each["name"] for each in facts(view, waiting, [])["states"]] == ["untested"]
+    assert FIGURES["volcano"].draw(view, waiting).finding == "Not yet tested"
+    assert not any(row["faint"] for row in neuron_rows(view, waiting, 0, 500)["rows"])
+
+
+def test_without_tests_states_are_observed_ones(
+    saved_pair: list[Path], tmp_path: Path, desk_over: DeskMaker, view: UrlState, pair_of_stages: list[Stage]
+) -> None:
+    plain_desk = desk_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
+    for stage in plain_desk.library:
+        settled(plain_desk.digest, stage, "token")
+    settled(plain_desk.pair, *plain_desk.library, "token")
+    text = plain(headline(FilteredComparison.of(view, plain_desk)))
+    assert "Observed, not tested: " in text
+    assert "significant" not in text
+    assert "yet" not in text
+    every = observed(pair_of_stages)
+    states = facts(view, plain_desk, [])["states"]
+    assert {each["name"]: each["number"] for each in states} == {
+        state: every[state] for state in ("shared", "avoided", "gained", "unpreferred")
+    }
+    assert [each["label"] for each in states][1:3] == ["avoided, observed", "gained, observed"]
+    found = settled(record, view.but(page="neuron", layer="l1", neuron=8), plain_desk)
+    assert found["label"] == "shared, not tested"
+    assert found["sentence"].endswith("Observed, not tested.")
