@@ -119,7 +119,7 @@ def _published(hidden: int, target: str, *, outputs: bool, theirs: int = 600, ou
         file = Path(folder) / "rows.csv"
         found = ratio(
             lambda: collect_word_by_word(model, texts.documents(theirs), file, outputs=outputs),
-            lambda: collect(model, texts.corpus(ours), features=kinds, name="s"),
+            lambda: collect(model, texts.corpus(ours), feature_types=kinds, name="s"),
             rounds=3,
         )
     return Result(
@@ -220,7 +220,7 @@ def _stage_of(name: str, records: pd.DataFrame, neurons: int) -> Stage:
     fold = np.arange(len(records)) // 200 % tally.folds
     tally.count_occurrences(fold, feature)
     tally.update(fold, records["neuron"].to_numpy(), feature, records["activation"].to_numpy())
-    preferences = tally.freeze(stage=name, layer="rnn", feature="token", selection="max-1")
+    preferences = tally.freeze(stage=name, layer="rnn", feature_type="token", selection="max-1")
     return Stage(name, {("rnn", "token"): preferences}, ExemplarTally(neurons).table("rnn"))
 
 
@@ -233,7 +233,7 @@ words, times = int(sys.argv[1]), int(sys.argv[2])
 model = language_model("lstm", demo_corpus("reviews", words=20_000), embedding=32, hidden=64)
 text = demo_corpus("reviews", words=words)
 corpus = Corpus("text", lambda skipped: (d for _ in range(times) for d in text), fingerprint=lambda: "text")
-collect(model, corpus, features=["token", "pos"], name="s", batch_positions=4096)
+collect(model, corpus, feature_types=["token", "pos"], name="s", batch_positions=4096)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -283,7 +283,7 @@ def _tallying(neurons: int, vocabulary: int, folds: int, words: int = 200_000) -
             ids = tally.ids_of(names[part])
             tally.count_occurrences(fold[part], ids)
             tally.update(fold[part], neuron[part], ids, value[part])
-        tally.freeze(stage="s", layer="l", feature="token", selection="max-1")
+        tally.freeze(stage="s", layer="l", feature_type="token", selection="max-1")
 
     return ratio(work, lambda: sum(range(1_000_000)), rounds=3).first
 

@@ -109,7 +109,7 @@ def _preferences(
     return Preferences(
         stage=stage,
         layer=layer,
-        feature=kind,
+        feature_type=kind,
         selection="all",
         n_neurons=neurons,
         features=names.copy(),

@@ -112,7 +112,7 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
             Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
             for half in (order[::2], order[1::2])
         ]
-        before, after = (collect(model, half, features=KINDS, name="half") for half in halves)
+        before, after = (collect(model, half, feature_types=KINDS, name="half") for half in halves)
         yield before, after
 
 

@@ -98,7 +98,7 @@ def stage(
         ids = tally.ids_of([f"w{number}" for number in word.tolist()])
         tally.count_occurrences(fold, ids)
         tally.update(fold, np.full(len(fold), index), ids, activation)
-    return tally.freeze(stage=side, layer="synthetic", feature="token", selection="max-1")
+    return tally.freeze(stage=side, layer="synthetic", feature_type="token", selection="max-1")
 
 
 def layers() -> Table:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
-from playwright.sync_api import Browser, BrowserContext, Request, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
 from tests.unit.web.report.builders import stage_of, vocabulary
 from txray.analysis import compare, with_significance

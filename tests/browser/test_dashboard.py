@@ -315,7 +315,7 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
 
 def test_the_feature_kind_is_chosen(visit: Visit) -> None:
     page = visit.page
-    page.get_by_label("Feature kind").select_option("pos")
+    page.get_by_label("Feature type").select_option("pos")
     until(page, "location.search === '?feature=pos'")
     # Seven tags: no neuron can prefer more.
     expect(page.get_by_label("Prefers the POS tag")).to_be_visible()

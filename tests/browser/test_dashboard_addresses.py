@@ -45,7 +45,7 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
     ("address", "told"),
     [
         ("?before=nowhere", "There is no stage “nowhere” here; “zero-shot” is shown instead."),
-        ("?feature=nonsense", "There is no feature kind “nonsense” here; “token” is shown instead."),
+        ("?feature=nonsense", "There is no feature type “nonsense” here; “token” is shown instead."),
         ("neuron?neuron=999999", "has no neuron 999999; there are 0 to 59"),
         ("neuron?neuron=abc", "No neuron is named."),
         ("?layer=nonsense", "nonsense"),

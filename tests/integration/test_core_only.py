@@ -103,7 +103,7 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
     assert "replay" in txray(python, folder, "--help")
     text = ("-f", "demo", "-t", "reviews", "--max-words", "1500")
     one, two = "lm/tracking/stages/epoch-000", "lm/tracking/stages/epoch-002"
-    collected = ("--feature", "token", "--feature", "pos")
+    collected = ("--feature-type", "token", "--feature-type", "pos")
     assert "rnn" in txray(python, folder, "layers", "lm/epoch-002")
     txray(python, folder, "collect", "lm/epoch-002", *text, "-o", "whole", *collected)
     for part in ("1/2", "2/2"):

@@ -147,13 +147,13 @@ def kill_when_there(folder: Path) -> threading.Thread:
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_worker_is_killed_in_the_middle_of_a_shard(kept: bool, tmp_path: Path) -> None:
     corpus = WaitsOnce(tmp_path, at=30).corpus()
-    whole = collect(small_model(), corpus, features=["token", "pos"], name="s")
+    whole = collect(small_model(), corpus, feature_types=["token", "pos"], name="s")
     killer = kill_when_there(tmp_path)
     checkpoint = tmp_path / "stage" if kept else None
     found = collect(
         small_model(),
         corpus,
-        features=["token", "pos"],
+        feature_types=["token", "pos"],
         name="s",
         checkpoint=checkpoint,
         engine=ray_engine(workers=2, shards=4),

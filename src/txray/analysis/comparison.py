@@ -31,7 +31,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What changed between two stages of one layer, for one kind of feature.
+    """What changed between two stages of one layer, for one feature type.
 
     Attributes:
         before: the earlier preferences.
@@ -77,7 +77,7 @@ class Comparison:
             )
         else:
             counts += "; observed, not tested"
-        return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: {counts})"
+        return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: {counts})"
 
     def _repr_html_(self) -> str:
         from txray.analysis.overview import comparison_html
@@ -96,7 +96,7 @@ class Comparison:
 def compare(
     before: Stage | Preferences,
     after: Stage | Preferences,
-    feature: str = "token",
+    feature_type: str = "token",
     layer: str | None = None,
     weight: Weight = "mean",
 ) -> Comparison:
@@ -105,29 +105,29 @@ def compare(
     Args:
         before: the earlier stage, or its preferences.
         after: the later one; the same neurons.
-        feature: the feature kind (for stages).
+        feature: the feature type (for stages).
         layer: may be left out where stages have one layer.
         weight: what the preference distributions normalise; the paper: `mean`.
 
     Raises:
         UnknownNameError: no such layer, feature or weight.
-        ShapeError: the two do not hold the same neurons, kind of feature or selection.
+        ShapeError: the two do not hold the same neurons, feature type or selection.
 
     Source:
         Rethmeier et al. 2020, section 2.
     """
-    first = before.preferences(layer, feature) if isinstance(before, Stage) else before
-    second = after.preferences(layer, feature) if isinstance(after, Stage) else after
+    first = before.preferences(layer, feature_type) if isinstance(before, Stage) else before
+    second = after.preferences(layer, feature_type) if isinstance(after, Stage) else after
     if first.n_neurons != second.n_neurons:
         raise ShapeError(
             f"stage {second.stage!r}: layer {second.layer!r} has {second.n_neurons} neurons, stage "
             f"{first.stage!r}: layer {first.layer!r} has {first.n_neurons}; compare needs the same layer of "
             "the same model"
         )
-    if first.feature != second.feature:
+    if first.feature_type != second.feature_type:
         raise ShapeError(
-            f"stage {first.stage!r} gives feature {first.feature!r}, stage {second.stage!r} gives "
-            f"{second.feature!r}; compare the same kind"
+            f"stage {first.stage!r} gives feature {first.feature_type!r}, stage {second.stage!r} gives "
+            f"{second.feature_type!r}; compare the same kind"
         )
     if first.selection != second.selection:
         raise ShapeError(
@@ -191,7 +191,7 @@ def _summary(
         "before": before.stage,
         "after": after.stage,
         "layer": after.layer,
-        "feature": after.feature,
+        "feature": after.feature_type,
         "selection": after.selection,
         "weight": weight,
         "neurons": len(neurons),

@@ -61,7 +61,7 @@ def comparison_html(comparison: Comparison) -> str:
         rows,
     )
     title = f"{comparison.before.stage} → {comparison.after.stage}"
-    where = f"layer {comparison.after.layer}, {comparison.after.feature}"
+    where = f"layer {comparison.after.layer}, {comparison.after.feature_type}"
     return card(f"{title} ({where})", sentences, told if rows else "")
 
 
@@ -90,7 +90,7 @@ def timeline_html(timeline: Timeline) -> str:
     names = timeline.names
     tests = "observed, not tested" if timeline.fdr is None else significant_label(timeline.fdr)
     return card(
-        f"Timeline {names[0]} … {names[-1]} ({timeline.feature})",
+        f"Timeline {names[0]} … {names[-1]} ({timeline.feature_type})",
         [f"{len(names)} stages; changes are those since the stage before, {tests}."],
         table("Stages", headings, rows),
     )

@@ -16,13 +16,13 @@ from txray.preferences.stage import Stage
 
 
 def stage_measures(
-    stage: Stage, feature: str = "token", layer: str | None = None, *, seed: int = 0
+    stage: Stage, feature_type: str = "token", layer: str | None = None, *, seed: int = 0
 ) -> dict[str, Any]:
     """What one stage tells of a layer as a whole: the numbers of a row of `Timeline.stages`, which explains them.
 
     Args:
         stage: that was collected.
-        feature: the feature kind.
+        feature: the feature type.
         layer: may be left out where the stage has one.
         seed: of the shuffled tags.
 
@@ -30,7 +30,7 @@ def stage_measures(
         UsageError: several layers and none named.
         UnknownNameError: no such layer or feature.
     """
-    preferences = stage.preferences(layer, feature)
+    preferences = stage.preferences(layer, feature_type)
     lengths, mass = preferences.lengths(), preferences.mass()
     preferred = lengths > 0
     row: dict[str, Any] = {
@@ -42,7 +42,7 @@ def stage_measures(
         "mass_gini": finite(float(gini(mass))),
         "half_mass": half_mass(mass),
     }
-    if {"token", "pos"} <= set(stage.features) and len(stage.tags) and preferred.any():
+    if {"token", "pos"} <= set(stage.feature_types) and len(stage.tags) and preferred.any():
         match = mass_match(stage, preferences.layer, seed=seed)
         low, middle, high = np.quantile(match.shuffled, [0.025, 0.5, 0.975]).tolist()
         row |= {

@@ -57,7 +57,7 @@ class Timeline:
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
             over shared neurons), hellinger_corrected (of the layer), signal (mean over neurons).
         steps: layer -> the comparisons of each stage with the one before.
-        feature: kind of feature.
+        feature: feature type.
         scores: names of the columns of `stages` that were given as scores.
     """
 
@@ -66,14 +66,14 @@ class Timeline:
     flows: pl.DataFrame
     distances: pl.DataFrame
     steps: Mapping[str, tuple[Comparison, ...]]
-    feature: str
+    feature_type: str
     scores: tuple[str, ...]
 
     def __repr__(self) -> str:
         names = self.names
         return (
             f"Timeline({names[0]!r} .. {names[-1]!r}, {len(names)} stages, layers={list(self.steps)}, "
-            f"{self.feature!r})"
+            f"{self.feature_type!r})"
         )
 
     def _repr_html_(self) -> str:
@@ -162,7 +162,7 @@ class Timeline:
         summary = {
             "stages": self.names,
             "layers": list(self.steps),
-            "feature": self.feature,
+            "feature": self.feature_type,
             "scores": list(self.scores),
             "correlations": {
                 f"{layer}: {score}": vars(self.correlation(score, layer))
@@ -176,7 +176,7 @@ class Timeline:
 
 def timeline(
     stages: Sequence[Stage],
-    feature: str = "token",
+    feature_type: str = "token",
     layers: Sequence[str] | None = None,
     weight: Weight = "mean",
     *,
@@ -191,7 +191,7 @@ def timeline(
 
     Args:
         stages: at least two, with distinct names, of the same neurons.
-        feature: the feature kind.
+        feature: the feature type.
         layers: that are followed; by default all that every stage has.
         weight: what the preference distributions normalise.
         scores: one row per stage: `stage`, and any numbers, such as loss and perplexity; stages without a row get null.
@@ -212,7 +212,7 @@ def timeline(
     given = _scores(scores, names)
     pairs = [(layer, *pair) for layer in chosen for pair in _pairs(len(stages))]
     tables = [
-        {"layer": layer, "stage": stage.name, **stage_measures(stage, feature, layer, seed=seed)}
+        {"layer": layer, "stage": stage.name, **stage_measures(stage, feature_type, layer, seed=seed)}
         for layer in chosen
         for stage in stages
     ]
@@ -221,7 +221,7 @@ def timeline(
     steps: dict[str, list[Comparison]] = {layer: [] for layer in chosen}
     with progress(f"timeline of {len(stages)} stages", len(pairs), unit="pairs") as advance:
         for layer, i, j, references in pairs:
-            found = compare(stages[i], stages[j], feature, layer, weight)
+            found = compare(stages[i], stages[j], feature_type, layer, weight)
             require_folds(found)
             if references and permutations:
                 found = with_significance(found, permutations=permutations, level=level, seed=seed)
@@ -239,7 +239,7 @@ def timeline(
         flows=_table(_flows(steps), _FLOWS),
         distances=_table(distances, _DISTANCES),
         steps={layer: tuple(found) for layer, found in steps.items()},
-        feature=feature,
+        feature_type=feature_type,
         scores=tuple(given.columns[1:]),
     )
 

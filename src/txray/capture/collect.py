@@ -25,7 +25,7 @@ def collect(
     model: nn.Module | TextModel,
     corpus: Corpus,
     layers: Sequence[str | Layer] = ("rnn",),
-    features: Sequence[str] = ("token",),
+    feature_types: Sequence[str] = ("token",),
     selection: Selection | str = "max-1",
     *,
     name: str,
@@ -52,7 +52,7 @@ def collect(
             which also say how to read the output and what counts there. `act:call=0` is the first call of a layer that
             runs several times, `down_proj:input` what a layer is given. How an output lays out documents, time and
             neurons is found out by a dry run.
-        features: feature kinds: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
+        feature_types: feature types: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
             for models that read such), or the name of an annotation such as `pos`.
         selection: which activations count.
         name: of the stage, e.g. `unsup`.
@@ -97,14 +97,14 @@ def collect(
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
-    for what, asked in (("layers", layers), ("features", features)):
+    for what, asked in (("layers", layers), ("feature_types", feature_types)):
         if isinstance(asked, str):  # a sequence, too, of its letters
             raise UsageError(f"collect: {what}={asked!r}; give a list of at least one name, each once")
     request = CollectRequest(
         model=model,
         corpus=corpus,
         layers=tuple(layers),
-        features=tuple(features),
+        feature_types=tuple(feature_types),
         selection=Selection.parse(selection) if isinstance(selection, str) else selection,
         name=name,
         max_words=max_words,

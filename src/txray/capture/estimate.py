@@ -27,7 +27,7 @@ def require_memory(
     sites: Sequence[HookPoint],
     reader: ModelAdapter,
     corpus: Corpus,
-    features: Sequence[str],
+    feature_types: Sequence[str],
     folds: int,
     memory: int | None,
 ) -> int:
@@ -41,7 +41,7 @@ def require_memory(
         sites: of the collection.
         reader: of the model.
         corpus: to be read.
-        features: the feature kinds.
+        feature_types: the feature types.
         folds: disjoint groups of documents.
         memory: bytes that may be used; most of what is free by default.
 
@@ -53,11 +53,11 @@ def require_memory(
         UsageError: it does not fit.
     """
     neurons = [site.layout.neurons for site in sites if site.selection.threshold is not None]
-    kinds = [kind for kind in features if kind not in (OUTPUT, SUBWORD)]
-    if not neurons or not kinds:
+    feature_types = [feature_type for feature_type in feature_types if feature_type not in (OUTPUT, SUBWORD)]
+    if not neurons or not feature_types:
         return 0
     allowed = allowed_memory() if memory is None else memory
-    pairs, distinct = _counted(reader, corpus, kinds, folds)
+    pairs, distinct = _counted(reader, corpus, feature_types, folds)
     needed = bytes_of(neurons, pairs.values())
     if needed <= allowed:
         return needed
@@ -69,11 +69,11 @@ def require_memory(
     if (one_fold := bytes_of(neurons, distinct.values())) <= allowed:
         ways.append(f"folds=1 ({as_size(one_fold)})")
     ways += [
-        f"only the feature {kind!r} ({as_size(alone)})"
-        for kind in kinds
-        if len(kinds) > 1 and (alone := bytes_of(neurons, [pairs[kind]])) <= allowed
+        f"only the feature {feature_type!r} ({as_size(alone)})"
+        for feature_type in feature_types
+        if len(feature_types) > 1 and (alone := bytes_of(neurons, [pairs[feature_type]])) <= allowed
     ]
-    told = ", ".join(f"{pairs[kind]:,} (fold, {kind})" for kind in kinds)
+    told = ", ".join(f"{pairs[feature_type]:,} (fold, {feature_type})" for feature_type in feature_types)
     raise UsageError(
         f"collect: needs about {as_size(needed)} of memory for {told} pairs and {sum(neurons):,} neurons, "
         f"{as_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
@@ -85,27 +85,30 @@ def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
 
     Args:
         neurons: of each layer.
-        pairs: (fold, feature) pairs of each kind of feature.
+        pairs: (fold, feature) pairs of each feature type.
     """
     return ROW_BYTES * sum(neurons) * sum(pairs) + CELL_BYTES * max(neurons) * max(pairs)
 
 
 def _counted(
-    reader: ModelAdapter, corpus: Corpus, kinds: Sequence[str], folds: int
+    reader: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """(fold, feature) pairs of the text, and distinct features, by kind."""
-    seen: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+    """(fold, feature) pairs of the text, and distinct feature_types, by kind."""
+    seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}
     with progress("estimating memory") as advance:
         for document in corpus:
             text, _ = reader.encode(document)
             bit = 1 << (text.fold_key % folds)
-            for kind, found in seen.items():
-                for feature in set(features_of(kind, text)):
+            for feature_type, found in seen.items():
+                for feature in set(features_of(feature_type, text)):
                     found[feature] = found.get(feature, 0) | bit
             advance(len(document.words))
     return (
-        {kind: sum(bits.bit_count() for bits in found.values()) for kind, found in seen.items()},
-        {kind: len(found) for kind, found in seen.items()},
+        {
+            feature_type: sum(bits.bit_count() for bits in found.values())
+            for feature_type, found in seen.items()
+        },
+        {feature_type: len(found) for feature_type, found in seen.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The feature at each word of a document, for every feature kind."""
+"""The feature at each word of a document, for every feature type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUBWORD = "subword"
 """Pieces of words as the tokenizer cuts them; each piece is credited on its own."""
 
 
-def features_of(kind: str, text: EncodedDocument) -> Sequence[str]:
+def features_of(feature_type: str, text: EncodedDocument) -> Sequence[str]:
     """The feature of one kind at each word.
 
     Args:
@@ -30,16 +30,16 @@ def features_of(kind: str, text: EncodedDocument) -> Sequence[str]:
         CorpusError: kind `label`, and the document has none.
     """
     document = text.document
-    if kind == "token":
+    if feature_type == "token":
         return text.forms
-    if kind == "label":
+    if feature_type == "label":
         if "label" not in document.labels:
             raise CorpusError(f"document {document.id!r}: has no label; leave the feature 'label' out")
         return [document.labels["label"]] * len(document.words)
-    if kind not in document.annotations:
+    if feature_type not in document.annotations:
         known = ["token", OUTPUT, SUBWORD, "label", *sorted(document.annotations)]
-        error = UnknownNameError.of("feature", kind, known, where=f"document {document.id!r}")
-        if kind == "pos":
+        error = UnknownNameError.of("feature", feature_type, known, where=f"document {document.id!r}")
+        if feature_type == "pos":
             error = UnknownNameError(f"{error}; add tags with corpus.annotate(tagger), or --tagger")
         raise error
-    return document.annotations[kind]
+    return document.annotations[feature_type]

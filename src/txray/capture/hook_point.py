@@ -134,13 +134,13 @@ class HookPoint:
         least = _CONSTANT * np.quantile(moving, 0.9) if len(moving) else 0.0
         return np.asarray(deviation <= least)
 
-    def require(self, features: Sequence[str]) -> None:
-        """Refuse kinds of feature that the selection cannot give.
+    def require(self, feature_types: Sequence[str]) -> None:
+        """Refuse feature types that the selection cannot give.
 
         Raises:
             UsageError: `max-position` looks at whole words of whole documents.
         """
-        refused = [kind for kind in features if kind in (OUTPUT, SUBWORD)]
+        refused = [feature_type for feature_type in feature_types if feature_type in (OUTPUT, SUBWORD)]
         if self.selection.rule == "max-position" and refused:
             raise UsageError(
                 f"layer {self.layer!r}: selection 'max-position' gives no feature {refused[0]!r}; leave it out, or "

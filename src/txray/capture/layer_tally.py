@@ -1,4 +1,4 @@
-"""One layer's share of a collection: select activations, tally them per feature kind, keep exemplars."""
+"""One layer's share of a collection: select activations, tally them per feature type, keep exemplars."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class LayerTally:
         exemplars_kept: strongest occurrences per neuron.
     """
 
-    def __init__(self, site: HookPoint, features: Sequence[str], folds: int, exemplars: int) -> None:
+    def __init__(self, site: HookPoint, feature_types: Sequence[str], folds: int, exemplars: int) -> None:
         """Start empty."""
         self.site = site
         self.counted = 0
         self.skipped: Counter[str] = Counter()
-        self._features = tuple(features)
+        self._features = tuple(feature_types)
         self._folds = folds
         self.exemplars_kept = exemplars
         n_neurons = site.layout.neurons
-        self._tallies = {kind: Tally(n_neurons, folds) for kind in features}
+        self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if site.selection.rule == "max-position" else None
 
@@ -83,7 +83,7 @@ class LayerTally:
         if not inside.all():
             words = ChunkWords.of(batch, window, inside, self._folds)
             self.skipped[OUTSIDE] += int((~inside).sum())
-            ids = {kind: feature_id[inside] for kind, feature_id in ids.items()}
+            ids = {feature_type: feature_id[inside] for feature_type, feature_id in ids.items()}
         if not is_finite(flat):
             # The strongest of a word may be a number where others are not; of padding, nothing matters.
             words.check(self.site.layer)(row_sums(pooled(flat, units)))
@@ -100,8 +100,8 @@ class LayerTally:
         else:
             self._account(int((found > 0).any(dim=-1).sum()), len(words))
             strong = strongest_units(found, self.exemplars_kept, words.key, words.word)
-        for kind, feature_id in ids.items():
-            _add(self._tallies[kind], words.fold, feature_id, found)
+        for feature_type, feature_id in ids.items():
+            _add(self._tallies[feature_type], words.fold, feature_id, found)
         self._exemplars.update(
             strong.neuron,
             strong.value,
@@ -116,7 +116,7 @@ class LayerTally:
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
-            **{f"kind.{kind}": tally.state() for kind, tally in self._tallies.items()},
+            **{f"kind.{feature_type}": tally.state() for feature_type, tally in self._tallies.items()},
             "exemplars": self._exemplars.state(),
             "account": {"words": as_bytes([self.counted, self.skipped])},
         }
@@ -126,8 +126,8 @@ class LayerTally:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
-        for kind, tally in self._tallies.items():
-            tally.restore(below(f"kind.{kind}/", state))
+        for feature_type, tally in self._tallies.items():
+            tally.restore(below(f"kind.{feature_type}/", state))
         self._exemplars.restore(below("exemplars/", state))
         if self._positions is not None:
             self._positions.restore(below("positions/", state))
@@ -135,10 +135,13 @@ class LayerTally:
         self.skipped = Counter(skipped)
 
     def freeze(self, stage: str) -> Iterator[Preferences]:
-        """The preferences of each feature kind, whose tally is given up: both would take twice the memory."""
-        for kind in self._features:
-            yield self._tallies.pop(kind).freeze(
-                stage=stage, layer=self.site.layer, feature=kind, selection=str(self.site.selection)
+        """The preferences of each feature type, whose tally is given up: both would take twice the memory."""
+        for feature_type in self._features:
+            yield self._tallies.pop(feature_type).freeze(
+                stage=stage,
+                layer=self.site.layer,
+                feature_type=feature_type,
+                selection=str(self.site.selection),
             )
 
     def exemplars(self) -> pl.DataFrame:
@@ -151,13 +154,13 @@ class LayerTally:
         Every layer of a stage then counts the same, and one table of the corpus holds for all.
         """
         ids = {}
-        for kind, tally in self._tallies.items():
-            if kind == SUBWORD:
+        for feature_type, tally in self._tallies.items():
+            if feature_type == SUBWORD:
                 names, owner = read.pieces()
                 tally.count_occurrences(read.fold[owner], tally.ids_of(names))
             else:
-                ids[kind] = tally.ids_of(read.features(kind))
-                tally.count_occurrences(read.fold, ids[kind])
+                ids[feature_type] = tally.ids_of(read.features(feature_type))
+                tally.count_occurrences(read.fold, ids[feature_type])
         return ids
 
     def _update_pieces(self, flat: Tensor, units: WordGroups, words: ChunkWords) -> None:
@@ -181,10 +184,10 @@ class LayerTally:
         self._account(len(np.unique(responses.unit)), answered)
         fold = np.full(len(responses.unit), text.fold_key % self._folds, np.int64)
         chosen = responses.unit.tolist()
-        for kind in self._features:
-            names = features_of(kind, text)
-            feature_id = self._tallies[kind].ids_of([names[word] for word in chosen])
-            self._tallies[kind].update(fold, responses.neuron, feature_id, responses.value)
+        for feature_type in self._features:
+            names = features_of(feature_type, text)
+            feature_id = self._tallies[feature_type].ids_of([names[word] for word in chosen])
+            self._tallies[feature_type].update(fold, responses.neuron, feature_id, responses.value)
         self._exemplars.update(
             responses.neuron,
             responses.value,

@@ -43,7 +43,7 @@ class CollectRequest:
     model: nn.Module | TextModel
     corpus: Corpus
     layers: tuple[str | Layer, ...]
-    features: tuple[str, ...]
+    feature_types: tuple[str, ...]
     selection: Selection
     name: str
     max_words: int | None
@@ -57,12 +57,12 @@ class CollectRequest:
     autocast: str | None
 
     def __post_init__(self) -> None:
-        for what, asked in (("layers", self.layers), ("features", self.features)):
+        for what, asked in (("layers", self.layers), ("feature_types", self.feature_types)):
             if not asked or len(set(asked)) != len(asked):
                 raise UsageError(
                     f"collect: {what}={list(asked)!r}; give a list of at least one name, each once"
                 )
-        require_names(self.name, self.features)
+        require_names(self.name, self.feature_types)
         if self.exemplars < 0:
             raise UsageError(f"collect: exemplars={self.exemplars}; must not be negative")
 

@@ -61,14 +61,14 @@ class Collection:
         self.request = request
         self._reader = reader_of(
             request.model,
-            outputs=OUTPUT in request.features,
+            outputs=OUTPUT in request.feature_types,
             autocast=request.autocast,
             corpus=request.corpus,
         )
         self._sites = sites_of(self._reader, request.layers, request.selection)
         settle_padding(self._reader, self._sites)
         for site in self._sites:
-            site.require(request.features)
+            site.require(request.feature_types)
         self._fingerprint = model_fingerprint(self._reader.module)
         self._needed = 0
 
@@ -81,7 +81,7 @@ class Collection:
             "reading code": self._reader.fingerprint,
             "corpus": corpus.fingerprint,
             "layers": [[site.layer, *site.described().values()] for site in self._sites],
-            "features": list(request.features),
+            "feature_types": list(request.feature_types),
             "reading": self._reader.settings,
             "folds": request.folds,
             "exemplars": request.exemplars,
@@ -101,7 +101,7 @@ class Collection:
         """
         allowed = memory if self.request.memory is None else self.request.memory
         self._needed = require_memory(
-            self._sites, self._reader, corpus, self.request.features, self.request.folds, allowed
+            self._sites, self._reader, corpus, self.request.feature_types, self.request.folds, allowed
         )
 
     @property
@@ -139,8 +139,10 @@ class Collection:
         """
         request = self.request
         sites = self._sites if scales is None else given_scales(self._sites, scales)
-        tallies = [LayerTally(site, request.features, request.folds, request.exemplars) for site in sites]
-        intake = DocumentStream(corpus, self._reader, tagged={"token", "pos"} <= set(request.features))
+        tallies = [
+            LayerTally(site, request.feature_types, request.folds, request.exemplars) for site in sites
+        ]
+        intake = DocumentStream(corpus, self._reader, tagged={"token", "pos"} <= set(request.feature_types))
         doing = f"collecting {request.name}"
         if self._needed:
             doing += f" (tallies up to {as_size(self._needed)})"
@@ -160,7 +162,7 @@ class Collection:
                         f"layer {layer!r}: activations up to {preferences.max.max():.3g} are too large to be squared "
                         "and summed; the model's weights are broken, or its activations overflow"
                     )
-                collected[layer, preferences.feature] = preferences
+                collected[layer, preferences.feature_type] = preferences
             skipped = tally.skipped + intake.unread
             accounted = tally.counted + skipped.total()
             if accounted != intake.n_words:

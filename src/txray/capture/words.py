@@ -55,14 +55,14 @@ class ChunkWords:
     def __len__(self) -> int:
         return len(self.row)
 
-    def features(self, kind: str) -> list[str]:
+    def features(self, feature_type: str) -> list[str]:
         """(n,) the feature of one kind at each word."""
-        if kind == OUTPUT:
+        if feature_type == OUTPUT:
             outputs = self.window.outputs or []
             return outputs if self.kept.all() else [outputs[i] for i in np.flatnonzero(self.kept)]
         names: list[str] = []
         for row, words in self._by_input():
-            found = features_of(kind, self.batch[row].text)
+            found = features_of(feature_type, self.batch[row].text)
             # Mostly a run of words: cut out at once.
             if words[-1] - words[0] == len(words) - 1:
                 names += found[words[0] : words[-1] + 1]

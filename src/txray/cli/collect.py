@@ -26,7 +26,7 @@ def collect(
     ] = None,
     split: options.Split = None,
     layer: options.Layers = ["rnn"],  # noqa: B006
-    feature: options.Features = ["token"],  # noqa: B006
+    feature_type: options.Features = ["token"],  # noqa: B006
     selection: options.SelectionName = "max-1",
     tagger: options.TaggerFolder = None,
     lexicon: annotate.Lexicons = None,
@@ -118,7 +118,7 @@ def collect(
         load_model(model).to(rank_device(where, shard)),
         corpus,
         layers=layer,
-        features=feature,
+        feature_types=feature_type,
         selection=selection,
         name=name,
         folds=folds,
@@ -134,8 +134,8 @@ def collect(
     manifest = stage.manifest
     typer.echo(f"{manifest['words']:,} words, {manifest['unknown_share']:.1%} unknown to the model")
     for layer_name, account in manifest["layers"].items():
-        preferred = int((stage.preferences(layer_name, stage.features[0]).lengths() > 0).sum())
-        n_neurons = stage.preferences(layer_name, stage.features[0]).n_neurons
+        preferred = int((stage.preferences(layer_name, stage.feature_types[0]).lengths() > 0).sum())
+        n_neurons = stage.preferences(layer_name, stage.feature_types[0]).n_neurons
         skipped = ", ".join(f"{count:,} skipped: {reason}" for reason, count in account["skipped"].items())
         typer.echo(
             f"layer {layer_name}: {preferred} of {n_neurons} neurons preferred, {account['counted']:,} words "

@@ -17,7 +17,7 @@ def compare(
         Path | None,
         typer.Option("--out", "-o", help="Writes neurons.parquet, neurons.csv and summary.json there."),
     ] = None,
-    feature: options.Feature = "token",
+    feature_type: options.Feature = "token",
     layer: options.Layer = None,
     weight: options.Weight = "mean",
     distance: Annotated[
@@ -44,7 +44,7 @@ def compare(
     comparison = compare_stages(
         load_stage(before),
         load_stage(after),
-        feature=feature,
+        feature_type=feature_type,
         layer=layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
     )

@@ -31,7 +31,7 @@ class PlotArgs:
     """
 
     stages: list[Stage]
-    feature: str
+    feature_type: str
     layer: str | None
     layer_after: str | None
     neuron: int | None
@@ -41,9 +41,9 @@ class PlotArgs:
     scores: pl.DataFrame | None
     seed: int
 
-    def all(self, feature: str | None = None) -> list[Preferences]:
+    def all(self, feature_type: str | None = None) -> list[Preferences]:
         """The preferences of every stage."""
-        return [stage.preferences(self.layer, feature or self.feature) for stage in self.stages]
+        return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
 
     def two(self) -> tuple[Stage, Stage]:
         """The earlier and the later stage.
@@ -58,11 +58,11 @@ class PlotArgs:
         before, after = self.stages
         return before, after
 
-    def pair(self, feature: str | None = None, *, tested: bool = False) -> Comparison:
+    def pair(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
         """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
         from txray.analysis import compare, with_significance
 
-        found = compare(*self.two(), feature or self.feature, self.layer)
+        found = compare(*self.two(), feature_type or self.feature_type, self.layer)
         if not tested or not self.permutations:
             return found
         return with_significance(found, permutations=self.permutations, seed=self.seed)
@@ -73,7 +73,7 @@ class PlotArgs:
 
         return timeline(
             self.stages,
-            self.feature,
+            self.feature_type,
             None if self.layer is None else [self.layer],
             scores=self.scores,
             permutations=self.permutations if tested else 0,
@@ -84,7 +84,7 @@ class PlotArgs:
         """Which neuron of the one stage is which of the other."""
         from txray.analysis import match
 
-        return match(*self.two(), self.feature, self.layer, self.layer_after, seed=self.seed)
+        return match(*self.two(), self.feature_type, self.layer, self.layer_after, seed=self.seed)
 
     def token_tags(self) -> dict[str, str]:
         """Token -> its most frequent tag."""
@@ -116,9 +116,9 @@ def _changed(most: bool) -> Draw:
     def draw(request: PlotArgs) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
-        if request.feature != "token":
+        if request.feature_type != "token":
             raise UsageError(
-                f"figures of changed neurons show tokens with their tags, got --feature {request.feature}; leave it out"
+                f"figures of changed neurons show tokens with their tags, got --feature-type {request.feature_type}; leave it out"
             )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
@@ -168,8 +168,8 @@ def _layer_affinity(request: PlotArgs) -> go.Figure:
 
     if request.layer is not None or request.layer_after is not None:
         raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
-    found = compare_layers(*request.two(), request.feature, seed=request.seed)
-    return layer_affinity(*request.two(), found, request.feature)
+    found = compare_layers(*request.two(), request.feature_type, seed=request.seed)
+    return layer_affinity(*request.two(), found, request.feature_type)
 
 
 FIGURES: Mapping[str, Draw] = {

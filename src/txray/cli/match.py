@@ -17,7 +17,7 @@ def match(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Writes the pairs there, as Parquet or CSV.")
     ] = None,
-    feature: options.Feature = "token",
+    feature_type: options.Feature = "token",
     layer: options.Layer = None,
     layer_after: Annotated[
         str | None, typer.Option("--layer-after", help="Of the second stage; that of --layer by default.")
@@ -41,7 +41,7 @@ def match(
     matching = match_stages(
         load_stage(before),
         load_stage(after),
-        feature=feature,
+        feature_type=feature_type,
         layer=layer,
         layer_after=layer_after,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it

@@ -37,7 +37,9 @@ Html = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
-Feature = Annotated[str, typer.Option("--feature", help="The feature kind: token, pos, output, label, ...")]
+Feature = Annotated[
+    str, typer.Option("--feature-type", help="The feature type: token, pos, output, label, ...")
+]
 Layer = Annotated[str | None, typer.Option("--layer", help="May be left out where stages have one layer.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
 Layers = Annotated[
@@ -51,7 +53,7 @@ Layers = Annotated[
 Features = Annotated[
     list[str],
     typer.Option(
-        "--feature",
+        "--feature-type",
         help="token, subword, output (txray's models only), label, or an annotation such as pos; again for each.",
     ),
 ]

@@ -31,7 +31,7 @@ def plot(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A file: .html, .json, .png, .pdf or .svg.")],
-    feature: options.Feature = "token",
+    feature_type: options.Feature = "token",
     layer: options.Layer = None,
     neuron: Annotated[int | None, typer.Option("--neuron", help="For the figure neuron.")] = None,
     k: Annotated[int, typer.Option("-k", help="Neurons shown, where a figure ranks them.")] = 10,
@@ -61,7 +61,7 @@ def plot(
         stages = [load_stage(folder) for folder in inputs]
         request = PlotArgs(
             stages,
-            feature,
+            feature_type,
             layer,
             layer_after,
             neuron,

@@ -75,7 +75,7 @@ class Request:
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
             return None
-        return self.stage.preferences(None, self.stage.features[0]).layer
+        return self.stage.preferences(None, self.stage.feature_types[0]).layer
 
     def corpus(self, split: str) -> Corpus:
         """One split of the text; `all`: of a text without splits."""
@@ -104,7 +104,7 @@ class Request:
 
         if self.before is None or self.stage is None:
             return None
-        found = compare(self.before, self.stage, self.stage.features[0], self.layer)
+        found = compare(self.before, self.stage, self.stage.feature_types[0], self.layer)
         if not self._permutations:
             return found
         return with_significance(found, permutations=self._permutations, seed=self.seed)
@@ -130,7 +130,7 @@ class Request:
         return Evidence(
             self.model,
             self.layer,
-            None if self.stage is None else self.stage.preferences(self.layer, self.stage.features[0]),
+            None if self.stage is None else self.stage.preferences(self.layer, self.stage.feature_types[0]),
             self.comparison(),
             self.corpus(split) if self._scored else None,
             (lambda: self.evaluators([split], documents, max_length)[split]) if self._scored else None,

@@ -25,7 +25,7 @@ def replay(
     out: options.Out,
     split: options.Split = None,
     layer: options.Layers = ["rnn"],  # noqa: B006
-    feature: options.Features = ["token"],  # noqa: B006
+    feature_type: options.Features = ["token"],  # noqa: B006
     selection: options.SelectionName = "max-1",
     tagger: options.TaggerFolder = None,
     lexicon: annotate.Lexicons = None,
@@ -71,7 +71,7 @@ def replay(
     corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
     found = replay_training(
         checkpoints,
-        CollectSpec(corpus, layer, feature, selection, max_words),
+        CollectSpec(corpus, layer, feature_type, selection, max_words),
         out,
         unit=unit,  # type: ignore[arg-type]  # the tracker checks it
         base=None if base is None else partial(load_model, base, head="saved"),

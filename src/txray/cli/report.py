@@ -19,7 +19,7 @@ def report(
     ],
     out: options.Out = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
-    feature: options.Feature = "token",
+    feature_type: options.Feature = "token",
     permutations: options.Permutations = 10_000,
 ) -> None:
     """Write one self-contained HTML page about two or more stages."""
@@ -32,7 +32,7 @@ def report(
             [load_stage(folder) for folder in stage_folders(stages)],
             out,
             title=title,
-            feature=feature,
+            feature_type=feature_type,
             permutations=permutations,
         )
     )

@@ -21,7 +21,7 @@ def timeline(
             "--out", "-o", help="Writes stages, changes, flows and distances there, as Parquet and CSV."
         ),
     ] = None,
-    feature: options.Feature = "token",
+    feature_type: options.Feature = "token",
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", help="May be repeated; all that every stage has by default."),
@@ -44,7 +44,7 @@ def timeline(
         require_replaceable(out, (SUMMARY,))
     found = follow(
         [load_stage(folder) for folder in stage_folders(stages)],
-        feature,
+        feature_type,
         layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
         scores=options.read_scores(scores),

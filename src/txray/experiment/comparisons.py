@@ -10,15 +10,15 @@ import polars as pl
 from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
 from txray.experiment.run import ExperimentResult, stage_name
 
-KINDS = ("token", "pos")
+FEATURE_TYPES = ("token", "pos")
 
 
 @dataclass(frozen=True)
 class PaperComparisons:
-    """One comparison per question and feature kind.
+    """One comparison per question and feature type.
 
     Attributes:
-        first: feature kind -> first epoch against the best (pretraining builds knowledge up).
+        first: feature type -> first epoch against the best (pretraining builds knowledge up).
         last: the epoch before the best against the best (it settles).
         domain: the same model on pretraining text against reviews (zero-shot transfer).
         supervision: the model on reviews against the fine-tuned encoder on the same reviews.
@@ -41,12 +41,12 @@ class PaperComparisons:
 
         def pair(before: str, after: str) -> dict[str, Comparison]:
             return {
-                kind: with_significance(
-                    compare(stages[before], stages[after], kind),
+                feature_type: with_significance(
+                    compare(stages[before], stages[after], feature_type),
                     permutations=settings.permutations,
                     seed=settings.seed,
                 )
-                for kind in KINDS
+                for feature_type in FEATURE_TYPES
             }
 
         return cls(
@@ -57,7 +57,7 @@ class PaperComparisons:
         )
 
     def by_name(self) -> dict[str, Mapping[str, Comparison]]:
-        """Folder name -> comparisons by feature kind."""
+        """Folder name -> comparisons by feature type."""
         return {
             "rq1-first-to-best": self.first,
             "rq1-last-to-best": self.last,

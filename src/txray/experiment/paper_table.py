@@ -104,7 +104,7 @@ def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list
     late = questions.last["token"].neurons.filter(pl.col("state") == "shared")["hellinger_length"]
     inside = float(((late >= 10) & (late <= 200)).to_numpy().mean()) if len(late) else 0.0
     best = questions.last["token"].after.stage
-    pos = {name: outcome.stages[name].preferences(feature="pos") for name in outcome.stages}
+    pos = {name: outcome.stages[name].preferences(feature_type="pos") for name in outcome.stages}
     early = questions.first["pos"].before.stage
     divergences = " / ".join(
         _percent(mass_divergence(pos[name])) for name in ("untrained", early, best) if name in pos

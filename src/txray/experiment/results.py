@@ -37,8 +37,8 @@ def write_results(outcome: ExperimentResult, sources: Sources, *, device: str = 
     say("comparing")
     questions = PaperComparisons.of(outcome)
     for name, pair in questions.by_name().items():
-        for kind, comparison in pair.items():
-            comparison.save(outcome.folder / "comparisons" / name / kind)
+        for feature_type, comparison in pair.items():
+            comparison.save(outcome.folder / "comparisons" / name / feature_type)
     say(f"following {len(outcome.epochs)} epochs")
     epochs = timeline_of(outcome)
     epochs.save(outcome.folder / "timeline")

@@ -194,7 +194,9 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
         return load_stage(folder)
     say(f"collecting stage {name}")
     model = load_snapshot(snapshot).to(device_of(device))
-    stage = collect(model, corpus, layers=[LAYER], features=["token", "pos"], name=name, checkpoint=folder)
+    stage = collect(
+        model, corpus, layers=[LAYER], feature_types=["token", "pos"], name=name, checkpoint=folder
+    )
     stage.save(folder)
     return stage
 

@@ -1,4 +1,4 @@
-"""What is more than chance: one row per comparison and kind of feature, with what the observed numbers hide."""
+"""What is more than chance: one row per comparison and feature type, with what the observed numbers hide."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def chance_table(questions: PaperComparisons) -> str:
         "|" + " --- |" * 11,
     ]
     for what, name in _PAIRS.items():
-        for kind, comparison in getattr(questions, name).items():
-            lines.append("| " + " | ".join((what, kind, *_cells(comparison))) + " |")
+        for feature_type, comparison in getattr(questions, name).items():
+            lines.append("| " + " | ".join((what, feature_type, *_cells(comparison))) + " |")
     return "\n".join(lines) + "\n"
 
 

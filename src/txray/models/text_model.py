@@ -27,7 +27,7 @@ class Pieces:
         ids: (n_pieces,) input ids, without special ones.
         word: (n_pieces,) index of each piece's word, never falling. A word may have several pieces; one that
             the tokenizer does not know has none, and is counted as skipped.
-        texts: (n_pieces,) what the pieces are called, for the feature kind `subword`; empty where not offered.
+        texts: (n_pieces,) what the pieces are called, for the feature type `subword`; empty where not offered.
     """
 
     ids: Sequence[int]

@@ -171,7 +171,7 @@ def say(figure: go.Figure, words: str) -> go.Figure:
 
 
 def caption(*preferences: Preferences, note: str = "") -> str:
-    """Where a picture comes from: stages, layer, feature kind, selection, words, folds, as plain text.
+    """Where a picture comes from: stages, layer, feature type, selection, words, folds, as plain text.
 
     Args:
         preferences: everything drawn; what all have in common is said once.
@@ -185,7 +185,7 @@ def caption(*preferences: Preferences, note: str = "") -> str:
             [p.stage for p in preferences],
         ),
         ("layer ", [p.layer for p in preferences]),
-        ("feature ", [p.feature for p in preferences]),
+        ("feature ", [p.feature_type for p in preferences]),
         ("selection ", [p.selection for p in preferences]),
     )
     words = _distinct(count(p.words) for p in preferences)
@@ -222,9 +222,9 @@ def _few(values: Sequence[str], most: int = 8) -> list[str]:
     return [*values[: most - 1], f"... {len(values)} in all"]
 
 
-def kind_noun(feature: str) -> str:
+def feature_noun(feature_type: str) -> str:
     """What one feature of a kind is called in titles and on axes."""
-    return _NOUNS.get(feature, f"{visible(feature)} feature")
+    return _NOUNS.get(feature_type, f"{visible(feature_type)} feature")
 
 
 _NOUNS: Mapping[str, str] = {

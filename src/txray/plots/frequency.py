@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
-from txray.plots.frame import caption, dress, kind_noun, linear_axis, say
+from txray.plots.frame import caption, dress, feature_noun, linear_axis, say
 from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
 from txray.plots.theme import PLOT_WIDTH, SIZE, StageStyle, styles_for
 
@@ -42,22 +42,22 @@ def pos_frequency(
         styles: of all stages of a report (`stage_styles`).
 
     Raises:
-        ShapeError: two kinds of feature.
+        ShapeError: two feature types.
         UsageError: `top` below 1.
         UnknownNameError: `styles` lacks a stage.
 
     Source:
         Rethmeier et al. 2020, section 3 (frequency analysis).
     """
-    if early.feature != late.feature:
+    if early.feature_type != late.feature_type:
         raise ShapeError(
-            f"stage {early.stage!r} gives feature {early.feature!r}, stage {late.stage!r} gives "
-            f"{late.feature!r}; draw the same kind"
+            f"stage {early.stage!r} gives feature {early.feature_type!r}, stage {late.stage!r} gives "
+            f"{late.feature_type!r}; draw the same kind"
         )
     if top < 1:
         raise UsageError(f"frequency analysis: top={top}; draw at least 1 feature")
     look = styles_for([early.stage, late.stage], styles)
-    noun = kind_noun(early.feature)
+    noun = feature_noun(early.feature_type)
     names = np.array(sorted({*early.features, *late.features}), dtype=object)
     corpora = [_shares(p, p.feature_counts(), names) for p in (early, late)]
     masses = [_shares(p, p.feature_mass(), names) for p in (early, late)]

@@ -12,7 +12,7 @@ from txray.analysis.findings import changed_most_first, fdr_label, is_significan
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption_of, dress, kind_noun, say
+from txray.plots.frame import caption_of, dress, feature_noun, say
 from txray.plots.text import count, figure_of, markup, percent, text_width, visible
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     if k > _MOST:
         raise UsageError(f"gained table: k={k}; a table of more than {2 * _MOST} rows is for gained_neurons")
     rows = gained_neurons(comparison, k, features=features)
-    noun = kind_noun(comparison.after.feature)
+    noun = feature_noun(comparison.after.feature_type)
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
     gained = int(comparison.summary["gained"])
     figure = go.Figure()

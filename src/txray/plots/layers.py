@@ -65,13 +65,15 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     )
 
 
-def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame, feature: str = "token") -> go.Figure:
+def layer_affinity(
+    before: Stage, after: Stage, table: pl.DataFrame, feature_type: str = "token"
+) -> go.Figure:
     """Every layer of one stage against every layer of another, by what their neurons prefer.
 
     Args:
         before, after: the stages.
         table: what `txray.analysis.layer_affinity` found for them.
-        feature: the feature kind that it was asked for.
+        feature: the feature type that it was asked for.
     """
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
     shape = len(layers[0]), len(layers[1])
@@ -102,7 +104,7 @@ def layer_affinity(before: Stage, after: Stage, table: pl.DataFrame, feature: st
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
         caption=frame_caption(
-            *(stage.preferences(layer, feature) for stage in (before, after) for layer in stage.layers)
+            *(stage.preferences(layer, feature_type) for stage in (before, after) for layer in stage.layers)
         ),
         empty="No layer has neurons with enough wins.",
     )

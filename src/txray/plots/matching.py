@@ -12,7 +12,7 @@ from txray.analysis.matching.affinity import Affinity
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
-from txray.plots.frame import caption, dress, even_sample, kind_noun, say
+from txray.plots.frame import caption, dress, even_sample, feature_noun, say
 from txray.plots.matrix import shortened
 from txray.plots.text import count, figure_of, hover, listed, markup, percent, plural, visible
 
@@ -69,7 +69,7 @@ def matching_curve(*matchings: Matching) -> go.Figure:
         )
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
     figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
-    noun = kind_noun(matchings[0].before.feature)
+    noun = feature_noun(matchings[0].before.feature_type)
     told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}, {_by_chance(one)}" for one in matchings)
     return dress(
         figure,
@@ -103,7 +103,7 @@ def matching(matching: Matching) -> go.Figure:
         for side, others in zip(("before", "after"), alone, strict=True)
     )
     figure = go.Figure()
-    noun = kind_noun(matching.before.feature)
+    noun = feature_noun(matching.before.feature_type)
     drawn = len(rows) > 0 and len(columns) > 0
     if drawn:
         affinity = Affinity.of(matching.before, matching.after, matching.weight, matching.min_wins).observed()

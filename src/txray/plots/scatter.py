@@ -22,7 +22,7 @@ from txray.analysis.shown_distance import (
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption_of, dress, even_sample, kind_noun, log_axis, say
+from txray.plots.frame import caption_of, dress, even_sample, feature_noun, log_axis, say
 from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     shared = drawn_distance.rows(neurons.filter(pl.col("state") == "shared"))
     drawn = shared[even_sample(len(shared), theme.MARKS)]
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
-    noun = kind_noun(comparison.before.feature)
+    noun = feature_noun(comparison.before.feature_type)
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
     height = drawn[drawn_distance.column].to_numpy()
@@ -214,7 +214,7 @@ def _story(
 ) -> str:
     """Hover text of one neuron: `top` features are the strongest, those `beyond` outdo their frequency."""
     before, after = visible(comparison.before.stage), visible(comparison.after.stage)
-    noun = kind_noun(comparison.before.feature)
+    noun = feature_noun(comparison.before.feature_type)
     distance = row["hellinger"]
     lines = [
         ""

@@ -16,7 +16,7 @@ from txray.plots.frame import (
     caption_of,
     dress,
     even_sample,
-    kind_noun,
+    feature_noun,
     linear_axis,
     log_axis,
     say,
@@ -52,7 +52,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
     """
     sides = (comparison.before, comparison.after)
     look = styles_for([p.stage for p in sides], styles)
-    noun = kind_noun(comparison.before.feature)
+    noun = feature_noun(comparison.before.feature_type)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"length_{side}"].to_numpy().astype(np.int64) for side in ("before", "after")]
     figure = go.Figure()

@@ -15,7 +15,7 @@ from txray.analysis.findings import state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN
 from txray.errors import UnknownNameError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress, kind_noun, linear_axis, log_axis, tiled
+from txray.plots.frame import caption_of_steps, dress, feature_noun, linear_axis, log_axis, tiled
 from txray.plots.matrix import Side, matrix_figure
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
@@ -209,7 +209,7 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
         )
     yield _Panel("preferred neurons", line("preferred neurons", "preferred"))
     yield _Panel("neurons with half of the mass", line("neurons with half of the mass", "half_mass"))
-    noun = f"{kind_noun(timeline.feature)}s per preferred neuron"
+    noun = f"{feature_noun(timeline.feature_type)}s per preferred neuron"
     yield _Panel(noun, line(noun, "length"))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from txray.preferences.preferences import Preferences
 
 _PIECES = "subword"
-"""The kind of feature that counts more than once per word."""
+"""The feature type that counts more than once per word."""
 
 _ONE_WINNER = "max-1"
 
@@ -24,12 +24,12 @@ def wins_of(
     Of others they are not added up, because that takes memory in proportion to their many rows.
 
     Args:
-        collected: (layer, feature kind) -> preferences.
+        collected: (layer, feature type) -> preferences.
         accounts: per layer, the `selection`, as in the manifest of a stage.
     """
     found: dict[str, NDArray[np.int64]] = {}
-    for (layer, kind), preferences in collected.items():
-        if kind != _PIECES and layer not in found and _parts(accounts[layer])[0] == _ONE_WINNER:
+    for (layer, feature_type), preferences in collected.items():
+        if feature_type != _PIECES and layer not in found and _parts(accounts[layer])[0] == _ONE_WINNER:
             found[layer] = preferences.wins()
     return found
 

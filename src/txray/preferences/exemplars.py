@@ -216,10 +216,10 @@ def as_exemplars(table: pl.DataFrame) -> pl.DataFrame:
     """
     if "activations" not in table.columns:
         table = table.with_columns(activations=pl.lit(None, EXEMPLAR_SCHEMA["activations"]))
-    kind = table.schema["activations"]
+    dtype = table.schema["activations"]
     # A cast would make numbers of texts.
-    if not (isinstance(kind, pl.List) and kind.inner is not None and kind.inner.is_float()):
-        raise ValueError(f"exemplars.parquet: column 'activations' is of kind {kind}")
+    if not (isinstance(dtype, pl.List) and dtype.inner is not None and dtype.inner.is_float()):
+        raise ValueError(f"exemplars.parquet: column 'activations' is of kind {dtype}")
     table = table.cast(EXEMPLAR_SCHEMA)  # type: ignore[arg-type]
     if not table["activations"].explode().is_finite().all():
         raise ValueError("exemplars.parquet: column 'activations' holds what is no number")

@@ -43,7 +43,7 @@ def as_arrow(preferences: Preferences) -> Any:
 
 def origin(preferences: Preferences) -> Mapping[str, str]:
     """What a table of preferences is of."""
-    return {name: getattr(preferences, name) for name in ("stage", "layer", "feature", "selection")}
+    return {name: getattr(preferences, name) for name in ("stage", "layer", "feature_type", "selection")}
 
 
 def write_csv(preferences: Preferences, path: Path | str, *, spreadsheet: bool) -> Path:
@@ -61,16 +61,16 @@ def write_csv(preferences: Preferences, path: Path | str, *, spreadsheet: bool) 
     return target
 
 
-def as_dataset(stage: Stage, feature: str, layer: str | None) -> Any:
+def as_dataset(stage: Stage, feature_type: str, layer: str | None) -> Any:
     """See `Stage.to_dataset`."""
     datasets = package("datasets", "to_dataset")
     layers = stage.layers if layer is None else (layer,)
     tables = [
-        stage.preferences(name, feature).table().select(pl.lit(name).alias("layer"), pl.all())
+        stage.preferences(name, feature_type).table().select(pl.lit(name).alias("layer"), pl.all())
         for name in layers
     ]
     description = (
-        f"txray preferences of stage {stage.name!r} for the feature kind {feature!r}: one row per layer, neuron and "
+        f"txray preferences of stage {stage.name!r} for the feature type {feature_type!r}: one row per layer, neuron and "
         "feature that the neuron prefers"
     )
     return datasets.Dataset(pl.concat(tables).to_arrow(), info=datasets.DatasetInfo(description=description))

@@ -51,10 +51,13 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
     whole = merge_stages([load_outline(place) for place in places], name)
     wins: dict[str, NDArray[np.int64]] = {}
     with atomic_folder(Path(out), markers=(MANIFEST, CHECKPOINT)) as new:
-        for kind in whole.features:
+        for feature_type in whole.feature_types:
             counted: dict[str, NDArray[np.int64]] = {}
-            write_rows(_blocks(places, whole.collected, kind, counted), new / f"preferences.{kind}.parquet")
-            if kind != "subword":
+            write_rows(
+                _blocks(places, whole.collected, feature_type, counted),
+                new / f"preferences.{feature_type}.parquet",
+            )
+            if feature_type != "subword":
                 wins = wins or counted
         exemplars = whole.exemplars
         for place in places:
@@ -70,16 +73,16 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
 def _blocks(
     places: Sequence[Path],
     outline: Mapping[tuple[str, str], Preferences],
-    kind: str,
+    feature_type: str,
     wins: dict[str, NDArray[np.int64]],
 ) -> Iterator[Preferences]:
     """The merged rows of each fold of each layer, in the order of the file; their wins are added up on the way."""
     for (layer, of_kind), empty in outline.items():
-        if of_kind != kind:
+        if of_kind != feature_type:
             continue
         wins[layer] = np.zeros(empty.n_neurons, np.int64)
         for fold in range(empty.folds):
-            table = pl.concat([read_block(place, layer, kind, fold) for place in places])
+            table = pl.concat([read_block(place, layer, feature_type, fold) for place in places])
             block = _merged(table, fold, empty)
             np.add.at(wins[layer], block.neuron, block.count)
             yield block

@@ -94,8 +94,8 @@ def _require_same(first: Stage, other: Stage) -> None:
     for key in _SAME:
         if first.manifest.get(key) != other.manifest.get(key):
             differ(key, first.manifest.get(key), other.manifest.get(key))
-    for (layer, kind), one in first.collected.items():
-        two = other.collected[layer, kind]
+    for (layer, feature_type), one in first.collected.items():
+        two = other.collected[layer, feature_type]
         for what in ("n_neurons", "folds", "selection"):
             if getattr(one, what) != getattr(two, what):
                 differ(f"layer {layer!r} has {what}", getattr(one, what), getattr(two, what))
@@ -116,7 +116,7 @@ def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
     for part in parts:
         tally.merge(Tally.of(part))
     return tally.freeze(
-        stage=name, layer=parts[0].layer, feature=parts[0].feature, selection=parts[0].selection
+        stage=name, layer=parts[0].layer, feature_type=parts[0].feature_type, selection=parts[0].selection
     )
 
 
@@ -124,7 +124,7 @@ def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
     """The same, its vocabulary held once for all layers: with many layers that is most of what is no row."""
     for other in others:
         if (
-            other.feature == merged.feature
+            other.feature_type == merged.feature_type
             and np.array_equal(other.corpus_counts, merged.corpus_counts)
             and np.array_equal(other.features, merged.features)
         ):

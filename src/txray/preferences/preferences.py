@@ -1,4 +1,4 @@
-"""The frozen result for one stage, layer and feature kind."""
+"""The frozen result for one stage, layer and feature type."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Preferences:
     Attributes:
         stage: name of the stage.
         layer: name of the layer.
-        feature: the feature kind, e.g. `token`.
+        feature: the feature type, e.g. `token`.
         selection: how activations were selected, e.g. `max-1`.
         n_neurons: neurons of the layer, preferred or not.
         features: (n_features,) names, sorted, each occurs at least once in the corpus.
@@ -80,7 +80,7 @@ class Preferences:
 
     stage: str
     layer: str
-    feature: str
+    feature_type: str
     selection: str
     n_neurons: int
     features: NDArray[np.object_]
@@ -95,7 +95,7 @@ class Preferences:
 
     def __post_init__(self) -> None:
         columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
-        where = f"preferences of stage {self.stage!r}, layer {self.layer!r}, feature {self.feature!r}"
+        where = f"preferences of stage {self.stage!r}, layer {self.layer!r}, feature {self.feature_type!r}"
         if len({len(column) for column in columns}) != 1:
             raise ShapeError(f"{where}: columns of lengths {[len(column) for column in columns]}")
         if self.corpus_counts.ndim != 2 or self.corpus_counts.shape[1] != len(self.features):
@@ -114,7 +114,7 @@ class Preferences:
     def __repr__(self) -> str:
         preferred = int((self.lengths() > 0).sum())
         return (
-            f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature={self.feature!r}, "
+            f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature={self.feature_type!r}, "
             f"{preferred} of {self.n_neurons} neurons preferred, {len(self.features)} features)"
         )
 
@@ -248,7 +248,7 @@ class Preferences:
         """What `table` gives, as a pandas data frame.
 
         Rows, order, columns and values are those of `table`; nothing is rounded. `attrs` holds the names of stage,
-        layer, feature kind and selection.
+        layer, feature type and selection.
 
         Returns:
             `pandas.DataFrame`, with a plain index from 0.
@@ -264,7 +264,7 @@ class Preferences:
         """What `table` gives, as an Arrow table.
 
         Rows, order, columns and values are those of `table`; the metadata of the schema hold the names of stage,
-        layer, feature kind and selection.
+        layer, feature type and selection.
 
         Returns:
             `pyarrow.Table`.

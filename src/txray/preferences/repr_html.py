@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def stage_html(stage: Stage) -> str:
-    """What was read, and a row for each layer and feature kind."""
+    """What was read, and a row for each layer and feature type."""
     manifest = stage.manifest
     sentences = []
     if "words" in manifest:
@@ -22,12 +22,12 @@ def stage_html(stage: Stage) -> str:
         )
     sentences += [f"{warning}." for warning in manifest.get("warnings", [])]
     rows = []
-    for (layer, kind), preferences in stage.collected.items():
+    for (layer, feature_type), preferences in stage.collected.items():
         lengths = preferences.lengths()
         preferred = int((lengths > 0).sum())
         skipped = manifest.get("layers", {}).get(layer, {}).get("skipped", {})
         mean = float(lengths[lengths > 0].mean()) if preferred else None
-        row = (layer, kind, preferences.n_neurons, preferred, mean, len(preferences.features))
+        row = (layer, feature_type, preferences.n_neurons, preferred, mean, len(preferences.features))
         rows.append((*row, sum(skipped.values())))
     headings = ("layer", "feature", "neurons", "preferred", "mean length", "features", "words skipped")
     return card(f"Stage {stage.name}", sentences, table("What was collected", headings, rows))

@@ -21,31 +21,31 @@ _FILE_NAME = re.compile(r"[\w.-]{1,100}")
 _FILE_NAME_BYTES = 200
 
 
-def require_names(name: str, features: Iterable[str]) -> None:
+def require_names(name: str, feature_types: Iterable[str]) -> None:
     """Refuse names that no stage folder can hold: better before the work than after it.
 
     Raises:
-        UsageError: a name that is no text, or a feature kind that cannot be part of a file name.
+        UsageError: a name that is no text, or a feature type that cannot be part of a file name.
     """
     if any("\ud800" <= letter <= "\udfff" for letter in name):
         raise UsageError(
             f"stage {name!r}: its name holds half of a surrogate pair, which is no text; rename it"
         )
-    for kind in features:
-        if not _FILE_NAME.fullmatch(kind) or len(kind.encode()) > _FILE_NAME_BYTES:
+    for feature_type in feature_types:
+        if not _FILE_NAME.fullmatch(feature_type) or len(feature_type.encode()) > _FILE_NAME_BYTES:
             raise UsageError(
-                f"stage {name!r}: feature {kind!r} cannot be part of a file name; rename the annotation "
+                f"stage {name!r}: feature {feature_type!r} cannot be part of a file name; rename the annotation "
                 "to at most 100 letters, digits, '_', '-' and '.'"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Preferences per layer and feature kind, exemplars, and how they came about.
+    """Preferences per layer and feature type, exemplars, and how they came about.
 
     Attributes:
         name: e.g. `epoch-01`, `unsup`, `zero-shot`, `sup`.
-        collected: (layer, feature kind) -> preferences.
+        collected: (layer, feature type) -> preferences.
         exemplars: polars, columns as in `EXEMPLAR_SCHEMA`; rank 0 is the strongest.
         manifest: plain JSON values: model and corpus, layers, selection, seeds, versions, and the
             accounting of words: per layer, `words` = `counted` + the sum of `skipped` by reason.
@@ -72,13 +72,13 @@ class Stage:
     def __post_init__(self) -> None:
         if not self.collected:
             raise UsageError(f"stage {self.name!r}: no preferences; collect at least one layer and feature")
-        require_names(self.name, self.features)
+        require_names(self.name, self.feature_types)
         missing = set(EXEMPLAR_SCHEMA) - set(self.exemplars.columns)
         if missing:
             raise ShapeError(f"stage {self.name!r}: exemplars lack the columns {sorted(missing)}")
 
     def __repr__(self) -> str:
-        return f"Stage({self.name!r}, layers={list(self.layers)}, features={list(self.features)})"
+        return f"Stage({self.name!r}, layers={list(self.layers)}, feature_types={list(self.feature_types)})"
 
     def _repr_html_(self) -> str:
         from txray.preferences.repr_html import stage_html
@@ -91,16 +91,16 @@ class Stage:
         return tuple(dict.fromkeys(layer for layer, _ in self.collected))
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """The feature kinds, in the order of collection."""
-        return tuple(dict.fromkeys(feature for _, feature in self.collected))
+    def feature_types(self) -> tuple[str, ...]:
+        """The feature types, in the order of collection."""
+        return tuple(dict.fromkeys(feature_type for _, feature_type in self.collected))
 
-    def preferences(self, layer: str | None = None, feature: str = "token") -> Preferences:
-        """The preferences of one layer for one kind of feature.
+    def preferences(self, layer: str | None = None, feature_type: str = "token") -> Preferences:
+        """The preferences of one layer for one feature type.
 
         Args:
             layer: may be left out where the stage has only one.
-            feature: the feature kind.
+            feature: the feature type.
 
         Raises:
             UsageError: several layers and none named.
@@ -112,9 +112,9 @@ class Stage:
             layer = self.layers[0]
         if layer not in self.layers:
             raise UnknownNameError.of(f"layer of stage {self.name!r}", layer, self.layers)
-        if feature not in self.features:
-            raise UnknownNameError.of(f"feature of stage {self.name!r}", feature, self.features)
-        return self.collected[layer, feature]
+        if feature_type not in self.feature_types:
+            raise UnknownNameError.of(f"feature of stage {self.name!r}", feature_type, self.feature_types)
+        return self.collected[layer, feature_type]
 
     def save(self, folder: Path | str) -> Path:
         """Write the stage folder, complete or not at all; returns its path.
@@ -126,11 +126,11 @@ class Stage:
 
         return save_stage(self, folder)
 
-    def to_dataset(self, feature: str = "token", layer: str | None = None) -> Any:
-        """The preferences for one kind of feature as a Hugging Face data set.
+    def to_dataset(self, feature_type: str = "token", layer: str | None = None) -> Any:
+        """The preferences for one feature type as a Hugging Face data set.
 
         Args:
-            feature: the feature kind.
+            feature: the feature type.
             layer: only this one; all by default.
 
         Returns:
@@ -143,4 +143,4 @@ class Stage:
         """
         from txray.preferences.export import as_dataset
 
-        return as_dataset(self, feature, layer)
+        return as_dataset(self, feature_type, layer)

@@ -56,16 +56,16 @@ def save_stage(stage: Stage, folder: Path | str) -> Path:
     """
     target = Path(folder)
     with atomic_folder(target, markers=(MANIFEST, CHECKPOINT)) as place:
-        for kind in stage.features:
-            write_rows(_of_kind(stage, kind), place / f"preferences.{kind}.parquet")
+        for feature_type in stage.feature_types:
+            write_rows(_of_kind(stage, feature_type), place / f"preferences.{feature_type}.parquet")
         write_others(stage, place)
     return target
 
 
 def write_others(stage: Stage, place: Path) -> None:
     """Write all of a stage but its rows, which lie in `place` already."""
-    for kind in stage.features:
-        _features(_of_kind(stage, kind)[0]).write_parquet(place / f"features.{kind}.parquet")
+    for feature_type in stage.feature_types:
+        _features(_of_kind(stage, feature_type)[0]).write_parquet(place / f"features.{feature_type}.parquet")
     stage.exemplars.select(*EXEMPLAR_SCHEMA).write_parquet(place / "exemplars.parquet")
     stage.tags.select(*TAG_SCHEMA).write_parquet(place / "tags.parquet")
     stage.scales.select(*SCALE_SCHEMA).write_parquet(place / "scales.parquet")
@@ -73,17 +73,21 @@ def write_others(stage: Stage, place: Path) -> None:
     _write_manifest(stage, place)
 
 
-def _of_kind(stage: Stage, kind: str) -> list[Preferences]:
-    return [stage.collected[layer, kind] for layer in stage.layers if (layer, kind) in stage.collected]
+def _of_kind(stage: Stage, feature_type: str) -> list[Preferences]:
+    return [
+        stage.collected[layer, feature_type]
+        for layer in stage.layers
+        if (layer, feature_type) in stage.collected
+    ]
 
 
 def _write_manifest(stage: Stage, place: Path) -> None:
-    first = {layer: stage.preferences(layer, stage.features[0]) for layer in stage.layers}
+    first = {layer: stage.preferences(layer, stage.feature_types[0]) for layer in stage.layers}
     manifest = {
         **stage.manifest,
         "format": FORMAT,
         "name": stage.name,
-        "features": list(stage.features),
+        "features": list(stage.feature_types),
         "neurons": {layer: preferences.n_neurons for layer, preferences in first.items()},
         "folds": first[stage.layers[0]].folds,
         "selections": {layer: preferences.selection for layer, preferences in first.items()},
@@ -143,13 +147,13 @@ def _loaded(place: Path, *, rows: bool) -> Stage:
 
 def _read(place: Path, manifest: dict[str, Any], *, rows: bool) -> Stage:
     collected: dict[tuple[str, str], Preferences] = {}
-    for kind in manifest["features"]:
-        vocabulary = read_vocabulary(place, manifest, kind)
-        file = place / f"preferences.{kind}.parquet"
+    for feature_type in manifest["features"]:
+        vocabulary = read_vocabulary(place, manifest, feature_type)
+        file = place / f"preferences.{feature_type}.parquet"
         of_kind = _table(file) if rows else pl.read_parquet(file, n_rows=0)
         for layer in manifest["neurons"]:
             of_layer = of_kind.filter(pl.col("layer") == layer)
-            collected[layer, kind] = _preferences(manifest, layer, kind, vocabulary, of_layer)
+            collected[layer, feature_type] = _preferences(manifest, layer, feature_type, vocabulary, of_layer)
     # Cast, so that columns of another kind are found now and not where they are used.
     exemplars = read_exemplars(place) if rows else pl.DataFrame(schema=EXEMPLAR_SCHEMA)
     tags, scales = (
@@ -165,14 +169,14 @@ def read_exemplars(place: Path) -> pl.DataFrame:
     return as_exemplars(pl.read_parquet(place / "exemplars.parquet"))
 
 
-def read_block(place: Path, layer: str, kind: str, fold: int) -> pl.DataFrame:
+def read_block(place: Path, layer: str, feature_type: str, fold: int) -> pl.DataFrame:
     """The rows of one fold of a layer, as they stand in the file, without reading those of the others.
 
     Args:
         place: the stage folder.
         layer, kind, fold: which.
     """
-    file = place / f"preferences.{kind}.parquet"
+    file = place / f"preferences.{feature_type}.parquet"
     wanted = pl.scan_parquet(file).filter(pl.col("layer") == layer, pl.col("fold") == fold)
     return _checked(file, wanted.collect())
 
@@ -187,22 +191,22 @@ Vocabulary = tuple[NDArray[np.object_], NDArray[np.int64]]
 """Features of one kind, sorted, and how often each occurs in the corpus, fold by fold."""
 
 
-def read_vocabulary(place: Path, manifest: Mapping[str, Any], kind: str) -> Vocabulary:
-    """What `read_layer` needs of a kind of feature, and all layers have in common.
+def read_vocabulary(place: Path, manifest: Mapping[str, Any], feature_type: str) -> Vocabulary:
+    """What `read_layer` needs of a feature type, and all layers have in common.
 
     Args:
         place: the stage folder.
         manifest: from `read_manifest`.
         kind: one of its features.
     """
-    return _read_features(place / f"features.{kind}.parquet", manifest["folds"])
+    return _read_features(place / f"features.{feature_type}.parquet", manifest["folds"])
 
 
 def read_layer(
     place: Path,
     manifest: Mapping[str, Any],
     layer: str,
-    kind: str,
+    feature_type: str,
     vocabulary: Vocabulary,
     neuron: int | None = None,
 ) -> Preferences:
@@ -215,24 +219,24 @@ def read_layer(
         vocabulary: from `read_vocabulary`.
         neuron: only this one of the layer is read; the others seem un-preferred.
     """
-    file = place / f"preferences.{kind}.parquet"
+    file = place / f"preferences.{feature_type}.parquet"
     wanted = pl.scan_parquet(file).filter(pl.col("layer") == layer)
     if neuron is not None:
         wanted = wanted.filter(pl.col("neuron") == neuron)
     rows = _checked(file, wanted.collect())
-    return _preferences(manifest, layer, kind, vocabulary, rows)
+    return _preferences(manifest, layer, feature_type, vocabulary, rows)
 
 
 def _preferences(
-    manifest: Mapping[str, Any], layer: str, kind: str, vocabulary: Vocabulary, rows: pl.DataFrame
+    manifest: Mapping[str, Any], layer: str, feature_type: str, vocabulary: Vocabulary, rows: pl.DataFrame
 ) -> Preferences:
     names, corpus_counts = vocabulary
     if (rows["count"] < 1).any() or (rows["sum"] < 0).any():
-        raise ValueError(f"preferences.{kind}.parquet: a count below 1 or a sum below 0")
+        raise ValueError(f"preferences.{feature_type}.parquet: a count below 1 or a sum below 0")
     return Preferences(
         stage=manifest["name"],
         layer=layer,
-        feature=kind,
+        feature_type=feature_type,
         selection=manifest["selections"][layer],
         n_neurons=manifest["neurons"][layer],
         features=names,
@@ -284,7 +288,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     wrong = [name for name, fits in _FIELDS.items() if not fits(manifest.get(name))]
     if not wrong:
         tables = {
-            f"{part}.{kind}.parquet" for kind in manifest["features"] for part in ("features", "preferences")
+            f"{part}.{feature_type}.parquet"
+            for feature_type in manifest["features"]
+            for part in ("features", "preferences")
         }
         if not {*tables, *_ALWAYS} <= manifest["checksums"].keys():
             wrong = ["checksums"]
@@ -371,13 +377,13 @@ def write_rows(of_kind: Iterable[Preferences], file: Path) -> None:
 
 
 def _rows(preferences: Preferences, part: slice) -> pl.DataFrame:
-    feature = _named(preferences.features, preferences.feature_id[part])
+    feature_type = _named(preferences.features, preferences.feature_id[part])
     return pl.DataFrame(
         {
-            "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, len(feature)),
+            "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, len(feature_type)),
             "fold": preferences.fold[part].astype(np.uint16),
             "neuron": preferences.neuron[part].astype(np.uint32),
-            "feature": feature,
+            "feature": feature_type,
             **{name: getattr(preferences, name)[part] for name in ("count", "sum", "sum_sq", "max")},
         },
         schema=_ROW_SCHEMA,

@@ -200,13 +200,13 @@ class Tally:
         if self._dense:
             self._grid = DenseStats.of(SparseStats.of_arrays(state, "grid."), self.n_neurons)
 
-    def freeze(self, *, stage: str, layer: str, feature: str, selection: str) -> Preferences:
+    def freeze(self, *, stage: str, layer: str, feature_type: str, selection: str) -> Preferences:
         """The result so far, features in sorted order; the tally can go on counting.
 
         Args:
             stage: name of the stage.
             layer: name of the layer.
-            feature: the feature kind, e.g. `token`.
+            feature: the feature type, e.g. `token`.
             selection: how activations were selected, e.g. `max-1`.
         """
         names = sorted(self._ids)
@@ -221,7 +221,7 @@ class Tally:
         return Preferences(
             stage=stage,
             layer=layer,
-            feature=feature,
+            feature_type=feature_type,
             selection=selection,
             n_neurons=self.n_neurons,
             features=np.array(names, dtype=object),

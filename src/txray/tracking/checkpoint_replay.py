@@ -44,7 +44,7 @@ def replay(
         options: see `Tracker`: loggers, figures, weight, permutations, level, seed.
 
     Returns:
-        Feature kind -> timeline.
+        Feature type -> timeline.
 
     Raises:
         UsageError: fewer than two checkpoints, or what `find_checkpoints` and `Tracker` refuse.

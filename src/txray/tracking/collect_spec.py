@@ -24,7 +24,7 @@ class CollectSpec:
 
     Attributes:
         corpus: the documents; they are kept in memory once they were read.
-        layers, features, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
+        layers, feature_types, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
 
     Raises:
         UsageError: what is given as corpus is none.
@@ -32,7 +32,7 @@ class CollectSpec:
 
     corpus: Corpus
     layers: Sequence[str | Layer]
-    features: Sequence[str] = ("token",)
+    feature_types: Sequence[str] = ("token",)
     selection: Selection | str = "max-1"
     max_words: int | None = None
     folds: int = DEFAULT_FOLDS
@@ -62,7 +62,7 @@ class CollectSpec:
             model,
             self.text,
             self.layers,
-            self.features,
+            self.feature_types,
             self.selection,
             name=name,
             folds=self.folds,
@@ -76,7 +76,7 @@ class CollectSpec:
         return {
             "corpus": self.text.fingerprint,
             "layers": [each if isinstance(each, str) else repr(each) for each in self.layers],
-            "features": list(self.features),
+            "feature_types": list(self.feature_types),
             "selection": str(self.selection),
             "folds": self.folds,
             "exemplars": self.exemplars,

@@ -59,8 +59,8 @@ class ComparisonConfig:
             if reference == "first" and other is previous:
                 found += [("first", comparison) for _, comparison in list(found)]
                 continue
-            for layer, kind in stage.collected:
-                comparison = compare(other, stage, kind, layer, self.weight)
+            for layer, feature_type in stage.collected:
+                comparison = compare(other, stage, feature_type, layer, self.weight)
                 if self.permutations:
                     comparison = with_significance(
                         comparison,
@@ -71,11 +71,11 @@ class ComparisonConfig:
                 found.append((reference, comparison))
         return found
 
-    def story(self, stages: Sequence[Stage], kind: str, scores: pl.DataFrame | None) -> Timeline:
-        """The timeline of one kind of feature; see `txray.timeline`."""
+    def story(self, stages: Sequence[Stage], feature_type: str, scores: pl.DataFrame | None) -> Timeline:
+        """The timeline of one feature type; see `txray.timeline`."""
         return timeline(
             stages,
-            kind,
+            feature_type,
             weight=self.weight,
             scores=scores,
             permutations=self.permutations,

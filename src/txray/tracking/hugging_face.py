@@ -33,7 +33,7 @@ class HuggingFaceCallback(TrainerCallback):
 
     Attributes:
         tracker: that does the work.
-        timelines: feature kind -> timeline, once training has ended.
+        timelines: feature type -> timeline, once training has ended.
     """
 
     def __init__(

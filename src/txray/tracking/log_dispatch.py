@@ -79,16 +79,18 @@ class LoggerGroup:
         Args:
             stage: of the look.
             folder: that holds it.
-            found: reference (`previous` or `first`) and the comparison with it, for every layer and feature kind.
+            found: reference (`previous` or `first`) and the comparison with it, for every layer and feature type.
             number: of the look.
         """
         if not self._loggers:
             return
         values: dict[str, float] = {}
-        for layer, kind in stage.collected:
-            values |= _named(stage_measures(stage, kind, layer, seed=self._seed), _TOP, layer, kind)
+        for layer, feature_type in stage.collected:
+            values |= _named(
+                stage_measures(stage, feature_type, layer, seed=self._seed), _TOP, layer, feature_type
+            )
         for reference, comparison in found:
-            place = (_TOP, comparison.after.layer, comparison.after.feature, reference)
+            place = (_TOP, comparison.after.layer, comparison.after.feature_type, reference)
             values |= _named(change_measures(comparison, seed=self._seed), *place)
         self._tell(lambda logger: logger.scalars(values, number))
         for reference, comparison in found:
@@ -105,17 +107,17 @@ class LoggerGroup:
             drawn["flow"] = knowledge_flow
         for layer in timeline.steps:
             for name, draw in drawn.items():
-                place = f"{_TOP}/{layer}/{timeline.feature}/{name}"
+                place = f"{_TOP}/{layer}/{timeline.feature_type}/{name}"
                 self._figure(place, partial(draw, timeline, layer), number)
         for name in ("stages", "changes"):
-            self._table(f"{_TOP}/{timeline.feature}/{name}", getattr(timeline, name), number)
+            self._table(f"{_TOP}/{timeline.feature_type}/{name}", getattr(timeline, name), number)
 
     def close(self) -> None:
         """Let every logger write down what it has."""
         self._tell(lambda logger: logger.close())
 
     def _comparison(self, comparison: Comparison, number: int) -> None:
-        place = f"{_TOP}/{comparison.after.layer}/{comparison.after.feature}"
+        place = f"{_TOP}/{comparison.after.layer}/{comparison.after.feature_type}"
         for name in self._figures:
             if name != "volcano" or comparison.tested:
                 self._figure(f"{place}/{name}", partial(FIGURES[name], comparison), number)

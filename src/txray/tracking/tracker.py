@@ -52,7 +52,7 @@ class Tracker:
     Training goes on as if nobody had looked: generators of random numbers, the mode of every module, gradients and
     weights are as before. Where a look fails, or a logger, a warning says so and training goes on.
 
-    A folder holds everything: `stages`, one folder each, `timeline`, one folder per feature kind, and
+    A folder holds everything: `stages`, one folder each, `timeline`, one folder per feature type, and
     `tracking.json`. A training that goes on from a checkpoint goes on with the same folder; looks at what is trained
     once more are taken again.
 
@@ -234,7 +234,7 @@ class Tracker:
             scores: of the model, for the timeline; those of its latest step by default.
 
         Returns:
-            Feature kind -> timeline; empty where there is only one stage, or where a warning says that it could not
+            Feature type -> timeline; empty where there is only one stage, or where a warning says that it could not
             be written.
         """
         self.last(model, scores)
@@ -302,7 +302,7 @@ class Tracker:
         """Write the timeline, tell it, and close the loggers.
 
         Returns:
-            Feature kind -> timeline; empty where there is only one stage.
+            Feature type -> timeline; empty where there is only one stage.
         """
         try:
             self._record.write()
@@ -322,7 +322,7 @@ class Tracker:
         return found
 
     def timelines(self) -> dict[str, Timeline]:
-        """The story so far, by feature kind; of at most 24 stages, evenly spread, the first and the last among them.
+        """The story so far, by feature type; of at most 24 stages, evenly spread, the first and the last among them.
 
         Raises:
             UsageError: fewer than two stages.
@@ -332,7 +332,8 @@ class Tracker:
         chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
         stages = [load_stage(self._record.stage(looks[place])) for place in chosen]
         return {
-            kind: self._comparing.story(stages, kind, self._record.scores()) for kind in self._probe.features
+            kind: self._comparing.story(stages, kind, self._record.scores())
+            for kind in self._probe.feature_types
         }
 
     def _look(

@@ -65,13 +65,13 @@ def test_different_layers_kinds_and_weights_are_refused() -> None:
     with pytest.raises(ShapeError, match="has 5 neurons, stage 's'.*has 4"):
         compare(preferences, preferences_of(AFTER, n_neurons=5))
     with pytest.raises(ShapeError, match="'token'.*'pos'; compare the same kind"):
-        compare(preferences, replace(preferences, feature="pos"))
+        compare(preferences, replace(preferences, feature_type="pos"))
     with pytest.raises(ShapeError, match="selection 'max-1'.*'all'; collect both in the same way"):
         compare(preferences, replace(preferences, selection="all"))
     with pytest.raises(UnknownNameError, match="weight 'sum'"):
         compare(preferences, preferences, weight="sum")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="feature of stage 's' 'pos'"):
-        compare(stage_of(BEFORE), stage_of(AFTER), feature="pos")
+        compare(stage_of(BEFORE), stage_of(AFTER), feature_type="pos")
 
 
 def test_saved_comparison_can_be_read_with_any_tool(tmp_path: Path) -> None:

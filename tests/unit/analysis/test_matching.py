@@ -140,7 +140,7 @@ def test_what_cannot_be_matched_is_told() -> None:
     assert len(rare.neurons) == rare.before.n_neurons == 0
     assert with_significance(rare, permutations=10).summary["tested"] == 0
     with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
-        match(stage_of(random_events(50)), replace(some, feature="pos"))
+        match(stage_of(random_events(50)), replace(some, feature_type="pos"))
     for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
         with pytest.raises(UsageError, match="match: level="):
             match(some, some, **wrong)  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
     after = preferences_of(
         [
             *(
-                (int(f), int(n), again.features[k], float(t / c))
+                (int(f), int(n), again.feature_types[k], float(t / c))
                 for f, n, k, c, t in zip(
                     again.fold, again.neuron, again.feature_id, again.count, again.sum, strict=True
                 )

@@ -46,7 +46,7 @@ def made_of(tokens: Events, pos: Events) -> Stage:
 
 
 def test_divergence_is_the_total_variation() -> None:
-    pos = stage(follows="tag").preferences(feature="pos")
+    pos = stage(follows="tag").preferences(feature_type="pos")
     mass = dict(pos.table().group_by("feature").agg(pl.col("sum").sum()).iter_rows())
     counts = dict(zip(pos.features, pos.corpus_counts.sum(axis=0), strict=True))
     total, words = sum(mass.values()), sum(counts.values())
@@ -68,7 +68,7 @@ def test_the_divergence_is_estimated_as_the_shuffled_ones_are() -> None:
     found = mass_match(made_of(tokens, pos), draws=99)
     as_close = (found.shuffled <= found.divergence).sum()
     assert found.p_value == (1 + as_close) / 100
-    assert found.divergence < 0.05 < mass_divergence(made_of(tokens, pos).preferences(feature="pos"))
+    assert found.divergence < 0.05 < mass_divergence(made_of(tokens, pos).preferences(feature_type="pos"))
 
 
 def test_mass_that_follows_the_tags_departs_more_than_shuffled_ones() -> None:
@@ -96,7 +96,7 @@ def test_mass_that_follows_tags_alone_is_closer_than_every_shuffle() -> None:
 
 def test_noise_is_the_mean_over_tags_dealt_out_at_random() -> None:
     made = stage(follows="word")
-    pos = made.preferences(feature="pos")
+    pos = made.preferences(feature_type="pos")
     rng = np.random.default_rng(1)
     values = 0.2 + rng.random(4000)
     tags = np.repeat(np.arange(4), pos.feature_counts())

@@ -116,7 +116,7 @@ def test_checkpoints_are_made_when_they_are_due(tmp_path: Path, monkeypatch: pyt
     ("change", "says"),
     [
         ({"selection": "all"}, "with layers="),
-        ({"features": ["token"]}, r"with features=\['token', 'pos'\], asked for is features=\['token'\]"),
+        ({"features": ["token"]}, r"with feature_types=\['token', 'pos'\], asked for is feature_types=\['token'\]"),
         ({"exemplars": 3}, "with exemplars=8, asked for is exemplars=3"),
         ({"folds": 4}, "with folds=16"),
         ({"batch_positions": 50}, "with batch_positions=100"),
@@ -174,9 +174,9 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(selection: str, tmp_p
     def command(out: Path) -> list[str]:
         arguments = ("collect", tmp_path / "model", "-f", "demo", "-t", "reviews", "--max-words", 80_000)
         kinds = (
-            "--feature",
+            "--feature-type",
             "token",
-            "--feature",
+            "--feature-type",
             "pos",
             "--selection",
             selection,

@@ -27,9 +27,9 @@ def table_of(preferences: Preferences) -> dict[tuple[int, int, str], tuple[int, 
 
 
 def same_preferences(one: Stage, other: Stage, rtol: float = 1e-5, atol: float = 0) -> None:
-    assert one.features == other.features
-    for kind in one.features:
-        left, right = one.preferences(feature=kind), other.preferences(feature=kind)
+    assert one.feature_types == other.features
+    for kind in one.feature_types:
+        left, right = one.preferences(feature_type=kind), other.preferences(feature_type=kind)
         for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count"):
             np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=f"{kind} {name}")
         for name in ("sum", "sum_sq", "max"):
@@ -86,9 +86,9 @@ def test_model_is_left_as_it_was() -> None:
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_batch_size_does_not_change_preferences(positions: int, selection: str) -> None:
     model, corpus = small_model(), corpus_of(documents())
-    reference = collect(model, corpus, features=ALL_KINDS, selection=selection, name="s")
+    reference = collect(model, corpus, feature_types=ALL_KINDS, selection=selection, name="s")
     other = collect(
-        model, corpus, features=ALL_KINDS, selection=selection, name="s", batch_positions=positions
+        model, corpus, feature_types=ALL_KINDS, selection=selection, name="s", batch_positions=positions
     )
     same_preferences(reference, other)
     # Equal contexts give activations that are equal but for the last bits, so ranks may swap among them.
@@ -100,17 +100,17 @@ def test_batch_size_does_not_change_preferences(positions: int, selection: str) 
 
 def test_order_of_documents_does_not_change_preferences() -> None:
     model, made = small_model(), documents()
-    reference = collect(model, corpus_of(made), features=ALL_KINDS, name="s")
+    reference = collect(model, corpus_of(made), feature_types=ALL_KINDS, name="s")
     shuffled = made.copy()
     random.Random(1).shuffle(shuffled)
-    other = collect(model, corpus_of(shuffled), features=ALL_KINDS, name="s")
+    other = collect(model, corpus_of(shuffled), feature_types=ALL_KINDS, name="s")
     same_preferences(reference, other)
     assert reference.manifest["corpus"]["documents_digest"] == other.manifest["corpus"]["documents_digest"]
 
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        collect(small_model(), corpus_of(documents()), features=ALL_KINDS, name="s").save(tmp_path / folder)
+        collect(small_model(), corpus_of(documents()), feature_types=ALL_KINDS, name="s").save(tmp_path / folder)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
 
@@ -126,9 +126,9 @@ def test_padding_never_counts() -> None:
 def test_long_documents_carry_their_state_over_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     long = Document("long", tuple(WORDS) * 20, {"pos": ("X",) * len(WORDS) * 20}, {"label": "pos"})
     model, made = small_model(), [long, *documents(4)]
-    reference = collect(model, corpus_of(made), features=ALL_KINDS, name="s")
+    reference = collect(model, corpus_of(made), feature_types=ALL_KINDS, name="s")
     monkeypatch.setattr("txray.capture.model_adapter._WINDOW", 7)
-    same_preferences(reference, collect(model, corpus_of(made), features=ALL_KINDS, name="s"))
+    same_preferences(reference, collect(model, corpus_of(made), feature_types=ALL_KINDS, name="s"))
 
 
 def test_every_word_is_accounted_for() -> None:
@@ -165,7 +165,7 @@ def test_unknown_words_are_counted_as_the_model_sees_them() -> None:
 
 def test_outputs_are_the_predicted_next_words() -> None:
     model, made = small_model(), documents(6)
-    preferences = collect(model, corpus_of(made), features=["output"], name="s").preferences(feature="output")
+    preferences = collect(model, corpus_of(made), feature_types=["output"], name="s").preferences(feature_type="output")
     predicted: list[str] = []
     for document in made:
         logits, _ = model(torch.tensor([model.encode(document.words)]))
@@ -180,7 +180,7 @@ def test_classifier_outputs_and_probabilities(pooling: str) -> None:
     model, made = classifier(small_model(), pooling, seed=3), documents(9)  # type: ignore[arg-type]
     with torch.no_grad():
         model.head.weight.mul_(10)
-    stage = collect(model, corpus_of(made), features=["token", "output", "label"], name="s", exemplars=3)
+    stage = collect(model, corpus_of(made), feature_types=["token", "output", "label"], name="s", exemplars=3)
     probability = {}
     for document in made:
         ids = torch.tensor([model.encode(document.words)])
@@ -195,7 +195,7 @@ def test_classifier_outputs_and_probabilities(pooling: str) -> None:
         assert label == labels[document]
     words = {document.id: len(document.words) for document in made}
     says_pos = sum(n for document, n in words.items() if probability[document] >= 0.5)
-    outputs = stage.preferences(feature="output")
+    outputs = stage.preferences(feature_type="output")
     assert (
         dict(zip(outputs.features, outputs.feature_counts().tolist(), strict=True)).get("pos", 0) == says_pos
     )
@@ -234,7 +234,7 @@ def test_a_megabyte_that_passes_for_a_word_is_cut_in_exemplars_only() -> None:
 
 def test_tokens_know_their_tags() -> None:
     made = [Document("d", ("the", "mill", "mill", "mill"), {"pos": ("DT", "VB", "NN", "NN")})]
-    stage = collect(small_model(), corpus_of(made), features=["token", "pos"], name="s")
+    stage = collect(small_model(), corpus_of(made), feature_types=["token", "pos"], name="s")
     assert stage.tags.rows() == [("mill", "NN", 2), ("mill", "VB", 1), ("the", "DT", 1)]
     assert token_tags([stage, stage]) == {"mill": "NN", "the": "DT"}
     assert token_tags([collect(small_model(), corpus_of(made), name="s")]) == {}
@@ -273,7 +273,7 @@ def test_max_words_cuts_the_corpus() -> None:
 
 def test_a_document_of_a_hundred_thousand_words() -> None:
     made = [Document("huge", tuple(WORDS) * 6_250)]
-    stage = collect(small_model(), corpus_of(made), features=["token", "output"], name="s")
+    stage = collect(small_model(), corpus_of(made), feature_types=["token", "output"], name="s")
     assert stage.preferences().wins().sum() == len(WORDS) * 6_250 == stage.manifest["words"]
 
 
@@ -297,11 +297,11 @@ def test_wrong_requests_name_what_there_is() -> None:
         UnknownNameError,
         match=r"'upos'.*\(did you mean 'pos'\?\); there are: token, output, subword, label, pos",
     ):
-        collect(model, corpus, features=["upos"], name="s")
+        collect(model, corpus, feature_types=["upos"], name="s")
     with pytest.raises(UnknownNameError, match="selection 'max1'.*did you mean 'max-1'"):
         collect(model, corpus, selection="max1", name="s")
-    with pytest.raises(UsageError, match="features="):
-        collect(model, corpus, features=[], name="s")
+    with pytest.raises(UsageError, match="feature_types="):
+        collect(model, corpus, feature_types=[], name="s")
     with pytest.raises(UsageError, match="layers='rnn'; give a list"):
         collect(model, corpus, layers="rnn", name="s")
     with pytest.raises(UsageError, match="Linear"):
@@ -309,7 +309,7 @@ def test_wrong_requests_name_what_there_is() -> None:
     with pytest.raises(CaptureError, match="'decoder': did not run"):
         collect(model, corpus, layers=["decoder"], name="s")
     with pytest.raises(CorpusError, match="document 'd': has no label"):
-        collect(model, corpus_of([Document("d", ("the",))]), features=["label"], name="s")
+        collect(model, corpus_of([Document("d", ("the",))]), feature_types=["label"], name="s")
 
 
 def test_an_empty_corpus_is_refused() -> None:
@@ -322,7 +322,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         model.decoder.weight[5, 0] = float("nan")
     with pytest.raises(CaptureError, match="score of a predicted word is no number"):
-        collect(model, corpus_of(documents(4)), features=["output"], name="s")
+        collect(model, corpus_of(documents(4)), feature_types=["output"], name="s")
     judge = classifier(small_model(), "last", seed=3)
     with torch.no_grad():
         judge.head.weight[0, 0] = float("inf")
@@ -360,14 +360,14 @@ def test_names_that_cannot_be_saved_are_refused_before_the_model_runs() -> None:
     made = [Document("d", ("the",), {"a/b": ("X",)})]
     for name, kinds in (("n\udcff", ["token"]), ("s", ["a/b"])):
         with pytest.raises(UsageError):
-            collect(model, corpus_of(made), features=kinds, name=name)
+            collect(model, corpus_of(made), feature_types=kinds, name=name)
 
 
 def test_autocast_is_near_and_recorded() -> None:
     model, corpus = small_model(), corpus_of(documents())
-    exact = collect(model, corpus, features=["token", "output"], selection="all", name="s")
+    exact = collect(model, corpus, feature_types=["token", "output"], selection="all", name="s")
     near = collect(
-        model, corpus, features=["token", "output"], selection="all", name="s", autocast="bfloat16"
+        model, corpus, feature_types=["token", "output"], selection="all", name="s", autocast="bfloat16"
     )
     assert near.manifest["reading"] == {**exact.manifest["reading"], "autocast": "bfloat16"}
     assert near.preferences().mass() == pytest.approx(exact.preferences().mass(), rel=0.02, abs=0.05)

@@ -79,7 +79,7 @@ def test_each_way_out_that_is_named_works() -> None:
     with pytest.raises(UsageError, match="what would fit"):
         tried()
     tried(folds=1)
-    tried(features=["pos"])
+    tried(feature_types=["pos"])
     tried(selection="max-5")
 
 

@@ -251,7 +251,7 @@ def test_pieces_may_be_arrays() -> None:
     stage = collect(
         TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], "all/absolute", name="s"
     )
-    assert stage.preferences(feature="subword").wins().sum() == stage.preferences().wins().sum() > 0
+    assert stage.preferences(feature_type="subword").wins().sum() == stage.preferences().wins().sum() > 0
 
 
 def test_a_dry_run_that_fails_says_so() -> None:

@@ -164,7 +164,7 @@ def test_batches_order_and_windows_change_nothing(selection: str, positions: int
 
 def test_pieces_are_credited_on_their_own() -> None:
     model, made = transformer(), documents(9)
-    stage = collect(model, corpus_of(made), layers=[LINEAR], features=["subword"], name="s")
+    stage = collect(model, corpus_of(made), layers=[LINEAR], feature_types=["subword"], name="s")
     expected: Rows = defaultdict(list)
     for document in made:
         rows, _ = activations(model, LINEAR, document.words)

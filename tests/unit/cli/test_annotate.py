@@ -44,7 +44,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def counts(stage: Path, kind: str) -> dict[str, int]:
-    preferences = load_stage(stage).preferences(feature=kind)
+    preferences = load_stage(stage).preferences(feature_type=kind)
     return dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
 
 
@@ -56,7 +56,7 @@ def test_annotations_become_kinds_of_feature(
         *("collect", model, "-f", "parquet", "-t", texts / "some.parquet", "-o", texts / "stage"),
         *("--lexicon", texts / "moods.tsv", "--lexicon", f"{texts / 'moods.tsv'}:feeling"),
         *("--spacy", f"{texts / 'cities'}:ent"),
-        *(part for kind in kinds for part in ("--feature", kind)),
+        *(part for kind in kinds for part in ("--feature-type", kind)),
     )
     assert code == 0, capsys.readouterr().err
     assert counts(texts / "stage", "moods") == {"O": 6, "art": 2, "calm": 1}
@@ -71,7 +71,7 @@ def test_a_saved_data_set_is_a_text(model: Path, texts: Path, capsys: pytest.Cap
     dataset = dataset.cast_column("label", datasets.ClassLabel(names=["neg", "pos"]))
     datasets.DatasetDict({"test": dataset}).save_to_disk(str(texts / "saved"))
     stage = texts / "stage"
-    asked = ("-f", "hf", "-t", texts / "saved", "--split", "test", "--feature", "label", "-o", stage)
+    asked = ("-f", "hf", "-t", texts / "saved", "--split", "test", "--feature-type", "label", "-o", stage)
     assert txray("collect", model, *asked) == 0, capsys.readouterr().err
     assert counts(stage, "label") == {"pos": 4}
     assert load_stage(stage).manifest["corpus"]["documents_skipped"] == {"no text": 1}
@@ -87,8 +87,8 @@ def test_a_saved_data_set_is_a_text(model: Path, texts: Path, capsys: pytest.Cap
         (("--lexicon", "absent.tsv"), 1, "absent.tsv: no such file"),
         (("--lexicon", "{broken}"), 1, "broken.tsv, line 1: 'word' is not a word and its categories"),
         (("--lexicon", "{moods}", "--lexicon", "{moods}"), 2, "two annotations named 'moods'"),
-        (("--lexicon", "{moods}:token"), 2, "annotation 'token' is a kind of feature of its own"),
-        (("--lexicon", "{moods}", "--feature", "mood"), 2, "did you mean 'moods'"),
+        (("--lexicon", "{moods}:token"), 2, "annotation 'token' is a feature type of its own"),
+        (("--lexicon", "{moods}", "--feature-type", "mood"), 2, "did you mean 'moods'"),
     ],
 )
 def test_a_mistake_is_one_line(

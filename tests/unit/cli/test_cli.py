@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         == 0
     )
-    kinds = ("--feature", "token", "--feature", "pos", "--max-words", 3_000)
+    kinds = ("--feature-type", "token", "--feature-type", "pos", "--max-words", 3_000)
     for name, model, text in (
         ("untrained", "lm/epoch-000", articles),
         ("early", "lm/epoch-001", articles),
@@ -64,7 +64,10 @@ def test_collect_names_the_stage_after_its_folder(made: Path, capsys: pytest.Cap
 def test_compare_writes_table_and_summary(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert txray("compare", made / "early", made / "unsup", "--out", tmp_path / "c", "--feature", "pos") == 0
+    assert (
+        txray("compare", made / "early", made / "unsup", "--out", tmp_path / "c", "--feature-type", "pos")
+        == 0
+    )
     summary = json.loads((tmp_path / "c" / "summary.json").read_text())
     table = pl.read_parquet(tmp_path / "c" / "neurons.parquet")
     assert summary["feature"] == "pos"
@@ -138,7 +141,7 @@ def test_a_folder_of_stages_stands_for_them(
         ("mass-activation", ("early", "unsup", "sup"), ()),
         ("pos-frequency", ("early", "unsup"), ()),
         ("hellinger-length", ("early", "unsup"), ()),
-        ("length-shift", ("early", "unsup"), ("--feature", "pos")),
+        ("length-shift", ("early", "unsup"), ("--feature-type", "pos")),
         ("states", ("early", "unsup"), ()),
         ("volcano", ("early", "unsup"), ("--permutations", 200)),
         ("timeline", ("untrained", "early", "unsup"), ("--permutations", 200, "--scores", "{scores}")),
@@ -240,7 +243,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             "embedding, rnn",
         ),
         (
-            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--feature", "ner"),
+            ("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--feature-type", "ner"),
             2,
             "token, output, subword, label, pos",
         ),
@@ -258,7 +261,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("plot", "neuron", "{early}", "-o", "f.json", "--neuron", "20"), 2, "no neuron 20"),
         (("plot", "states", "{early}", "{unsup}", "-o", "f.tiff"), 2, ".tiff"),
         (("plot", "curves", "{early}", "-o", "f.json"), 1, "training run"),
-        (("compare", "{early}", "{unsup}", "--feature", "output"), 2, "there are: token, pos"),
+        (("compare", "{early}", "{unsup}", "--feature-type", "output"), 2, "there are: token, pos"),
         (("compare", "{early}", "{unsup}", "--layer", "decoder"), 2, "there are: rnn"),
         (("compare", "{early}", "{unsup}", "--weight", "sum"), 2, "mean, mass, count"),
         (("compare", "{early}", "{unsup}", "--distance", "cosine"), 2, "hellinger, jensen-shannon"),
@@ -282,9 +285,9 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (("plot", "timeline", "{early}", "-o", "f.json"), 2, "at least two"),
         (
-            ("plot", "most-changed", "{early}", "{unsup}", "--feature", "pos", "-o", "f.json"),
+            ("plot", "most-changed", "{early}", "{unsup}", "--feature-type", "pos", "-o", "f.json"),
             2,
-            "--feature pos",
+            "--feature-type pos",
         ),
         (
             ("plot", "layer-affinity", "{early}", "{unsup}", "--layer", "rnn", "-o", "f.json"),
@@ -368,7 +371,7 @@ def test_nothing_steers_the_terminal(made: Path, tmp_path: Path, capsys: pytest.
     text = tmp_path / "a.jsonl"
     text.write_text('{"words": ["a"], "\\u001b[31mRED\\u001b]0;own\\u0007": ["x"]}\n')
     where = ("-f", "jsonl", "-t", text, "-o", tmp_path / "x")
-    assert txray("collect", made / "lm/epoch-001", *where, "--feature", "foo") == 2
+    assert txray("collect", made / "lm/epoch-001", *where, "--feature-type", "foo") == 2
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err
     assert r"\x1b[31mRED" in told.err

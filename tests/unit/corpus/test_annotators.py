@@ -101,9 +101,7 @@ class TestRules:
     @pytest.mark.parametrize("name", ["token", "subword", "output", "label"])
     def test_a_name_that_would_be_hidden_is_refused(self, name: str) -> None:
         corpus = Corpus.from_documents("c", [document("a")])
-        with pytest.raises(
-            UsageError, match=f"corpus 'c': annotation '{name}' is a kind of feature of its own"
-        ):
+        with pytest.raises(UsageError, match=f"corpus 'c': annotation '{name}' is a feature type of its own"):
             corpus.annotate(annotators.words(str.upper, name))
 
     @pytest.mark.parametrize(

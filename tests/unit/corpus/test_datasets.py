@@ -241,7 +241,7 @@ class TestRefused:
             ({"annotations": ["nested"]}, UsageError, "annotation 'nested' holds lists of something else"),
             ({"annotations": ["tags"]}, UnknownNameError, "unknown column 'tags'"),
             ({"annotations": [5]}, UsageError, "annotations=5; give the name of a column"),
-            ({"annotations": {"token": "pos_tags"}}, UsageError, "'token' is a kind of feature of its own"),
+            ({"annotations": {"token": "pos_tags"}}, UsageError, "'token' is a feature type of its own"),
             ({"text": "text", "annotations": ["pos_tags"]}, UsageError, "text='text' has no words yet"),
         ],
     )

@@ -109,7 +109,7 @@ def test_stages_tell_the_story_in_order(outcome: ExperimentResult) -> None:
     assert stage_name(best, best) == "unsup"
     for stage in outcome.stages.values():
         assert stage.manifest["words"] == TINY.collection_words
-        assert stage.features == ("token", "pos")
+        assert stage.feature_types == ("token", "pos")
 
 
 def test_zero_shot_is_the_same_model_on_the_text_of_sup(outcome: ExperimentResult) -> None:

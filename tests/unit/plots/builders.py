@@ -89,7 +89,7 @@ class Text:
         tally.count_occurrences(self.fold, ids)
         if wins:
             tally.update(self.fold, winner, ids, activation)
-        return tally.freeze(stage=name, layer="rnn", feature=kind, selection="max-1")
+        return tally.freeze(stage=name, layer="rnn", feature_type=kind, selection="max-1")
 
 
 def plain_words(n: int) -> list[str]:

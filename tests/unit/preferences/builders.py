@@ -48,7 +48,7 @@ def add(tally: Tally, events: Events) -> None:
 
 def frozen(tally: Tally, stage: str = "s", feature: str = "token") -> Preferences:
     """The preferences of a tally."""
-    return tally.freeze(stage=stage, layer="rnn", feature=feature, selection="max-1")
+    return tally.freeze(stage=stage, layer="rnn", feature_type=feature, selection="max-1")
 
 
 def preferences_of(events: Events, stage: str = "s", *, n_neurons: int = 12, folds: int = 4) -> Preferences:

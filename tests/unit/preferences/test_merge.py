@@ -69,9 +69,9 @@ def test_shards_of_one_word_and_merging_in_steps() -> None:
         for i, word in enumerate(("mill", "river", "mill", "old"))
     ]
     corpus, model = corpus_of(made), small_model()
-    whole = collect(model, corpus, features=["token", "pos"], name="s")
+    whole = collect(model, corpus, feature_types=["token", "pos"], name="s")
     shards = [
-        collect(model, corpus.shard(number, 4), features=["token", "pos"], name="s")
+        collect(model, corpus.shard(number, 4), feature_types=["token", "pos"], name="s")
         for number in (1, 2, 3, 4)
     ]
     same_preferences(whole, merge_stages(shards))

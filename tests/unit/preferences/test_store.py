@@ -22,7 +22,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     loaded = load_stage(stage.save(tmp_path / "s"))
     assert loaded.name == "s"
     assert loaded.layers == ("rnn",)
-    assert loaded.features == ("token",)
+    assert loaded.feature_types == ("token",)
     for name, column in arrays(stage.preferences()).items():
         np.testing.assert_array_equal(arrays(loaded.preferences())[name], column)
     assert loaded.exemplars.equals(stage.exemplars)
@@ -55,7 +55,7 @@ def test_hostile_words_survive(tmp_path: Path) -> None:
 def test_several_layers_and_kinds(tmp_path: Path) -> None:
     collected = {}
     for seed, kind in enumerate(("token", "pos")):
-        collected["rnn", kind] = replace(preferences_of(random_events(80, seed=seed)), feature=kind)
+        collected["rnn", kind] = replace(preferences_of(random_events(80, seed=seed)), feature_type=kind)
         # The corpus side is the same for all layers of one kind.
         collected["embedding", kind] = replace(collected["rnn", kind], layer="embedding", n_neurons=13)
     stage = Stage("s", collected, stage_of(random_events(10)).exemplars)
@@ -72,7 +72,7 @@ def test_unknown_layer_and_feature_list_what_there_is() -> None:
     with pytest.raises(UnknownNameError, match="'lstm'.*there are: rnn"):
         stage.preferences("lstm")
     with pytest.raises(UnknownNameError, match="'pos'.*there are: token"):
-        stage.preferences(feature="pos")
+        stage.preferences(feature_type="pos")
 
 
 def test_numbers_recomputed_from_the_parquet_files_with_plain_numpy(tmp_path: Path) -> None:

@@ -189,9 +189,9 @@ def test_a_dense_tally_gives_the_same(tiny_parts: None, seed: int) -> None:
     restored.restore(dense.state())
     merged = Tally(5, 3)
     merged.merge(dense)
-    one = sparse.freeze(stage="s", layer="l", feature="token", selection="all")
+    one = sparse.freeze(stage="s", layer="l", feature_type="token", selection="all")
     for tally in (dense, restored, merged):
-        other = tally.freeze(stage="s", layer="l", feature="token", selection="all")
+        other = tally.freeze(stage="s", layer="l", feature_type="token", selection="all")
         for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count", "max"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
         for name in ("sum", "sum_sq"):
@@ -208,7 +208,7 @@ def test_a_dense_tally_grows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     activations = np.arange(8_000, dtype=np.float64).reshape(2_000, 4)
     for part in (slice(0, 900), slice(600, 2_000)):
         tally.update_dense(fold[part], ids[part], activations[part])
-    preferences = tally.freeze(stage="s", layer="l", feature="token", selection="all")
+    preferences = tally.freeze(stage="s", layer="l", feature_type="token", selection="all")
     twice = np.ones(2_000)
     twice[600:900] = 2
     np.testing.assert_allclose(preferences.mass(), (activations * twice[:, None]).sum(axis=0))

@@ -18,7 +18,7 @@ from txray.progress import progress
 def layer_affinity(
     before: Stage,
     after: Stage,
-    feature: str = "token",
+    feature_type: str = "token",
     weight: Weight = "mean",
     *,
     min_wins: int = 20,
@@ -31,7 +31,7 @@ def layer_affinity(
 
     Args:
         before, after: stages of any models; the same one for its layers among themselves.
-        feature: the feature kind.
+        feature: the feature type.
         weight: what distributions normalise.
         min_wins: selected activations that a neuron must have.
         seed: of the shuffled features.
@@ -54,7 +54,7 @@ def layer_affinity(
     pairs = [(first, second) for first in before.layers for second in after.layers]
     with progress(f"layers of {before.name} and {after.name}", len(pairs), unit="pairs") as advance:
         for first, second in pairs:
-            sides = before.preferences(first, feature), after.preferences(second, feature)
+            sides = before.preferences(first, feature_type), after.preferences(second, feature_type)
             rows.append((first, second, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
             advance()
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")

@@ -37,17 +37,17 @@ class Affinity:
         """Align two sides.
 
         Args:
-            before, after: of the same kind of feature.
+            before, after: of the same feature type.
             weight: what distributions normalise.
             min_wins: selected activations of a frequent neuron.
 
         Raises:
-            ShapeError: different kinds of feature.
+            ShapeError: different feature types.
         """
-        if before.feature != after.feature:
+        if before.feature_type != after.feature_type:
             raise ShapeError(
-                f"stage {before.stage!r} gives feature {before.feature!r}, stage {after.stage!r} gives "
-                f"{after.feature!r}; match the same kind"
+                f"stage {before.stage!r} gives feature {before.feature_type!r}, stage {after.stage!r} gives "
+                f"{after.feature_type!r}; match the same kind"
             )
         p, q = _same_features(before.distributions(weight), after.distributions(weight))
         return cls(

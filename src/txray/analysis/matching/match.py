@@ -49,7 +49,7 @@ class Matching:
 
     def __repr__(self) -> str:
         return (
-            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature!r}: "
+            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: "
             f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {100 * self.level:g} % by chance)"
         )
 
@@ -111,7 +111,7 @@ class Matching:
 def match(
     before: Stage | Preferences,
     after: Stage | Preferences,
-    feature: str = "token",
+    feature_type: str = "token",
     layer: str | None = None,
     layer_after: str | None = None,
     weight: Weight = "mean",
@@ -129,8 +129,8 @@ def match(
 
     Args:
         before: a stage, or its preferences.
-        after: another one, of the same kind of feature.
-        feature: the feature kind (for stages).
+        after: another one, of the same feature type.
+        feature: the feature type (for stages).
         layer: of `before`; may be left out where the stage has one layer.
         layer_after: of `after`; the same as `layer` by default.
         weight: what the preference distributions normalise.
@@ -142,7 +142,7 @@ def match(
 
     Raises:
         UnknownNameError: no such layer, feature or weight.
-        ShapeError: different kinds of feature.
+        ShapeError: different feature types.
         UsageError: a level or number of shuffles that cannot be.
     """
     if not 0 < level < 1 or min(shuffles, min_wins) < 1 or seed < 0:
@@ -150,8 +150,8 @@ def match(
             f"match: level={level}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; level must lie between 0 "
             "and 1, shuffles and min_wins be at least 1, and the seed must not be negative"
         )
-    first = before.preferences(layer, feature) if isinstance(before, Stage) else before
-    second = after.preferences(layer_after or layer, feature) if isinstance(after, Stage) else after
+    first = before.preferences(layer, feature_type) if isinstance(before, Stage) else before
+    second = after.preferences(layer_after or layer, feature_type) if isinstance(after, Stage) else after
     pair = Affinity.of(first, second, weight, min_wins)
     sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)

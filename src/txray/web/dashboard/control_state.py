@@ -10,7 +10,7 @@ import numpy as np
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import UNTESTED, state_label
 from txray.errors import TxrayError
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import visible
 from txray.plots.theme import stage_styles
 from txray.web.dashboard.filtered_comparison import FilteredComparison
@@ -36,14 +36,14 @@ def facts(view: UrlState, desk: ResultStore, remarks: list[str]) -> dict[str, An
     common = shared_layers(before, after)
     told: dict[str, Any] = {
         "stages": [{"name": name, "color": styles[name].color} for name in library.names],
-        "features": library.features,
+        "features": library.feature_types,
         "layers": common,
         "layersBefore": list(before.layers),
         "layersAfter": list(after.layers),
         "before": view.before,
         "after": view.after,
         "feature": view.feature,
-        "noun": kind_noun(view.feature),
+        "noun": feature_noun(view.feature),
         "ranges": [
             {"column": each.column, "told": _told(each.column, each.low, each.high)} for each in view.ranges
         ],
@@ -121,7 +121,7 @@ def _tags(view: UrlState, desk: ResultStore) -> list[str]:
     """Tags that a neuron's mass can fall on."""
     sides = [desk.library[name] for name in (view.before, view.after)]
     try:
-        names = {tag for stage in sides if "pos" in stage.features for tag in stage.vocabulary("pos")[0]}
+        names = {tag for stage in sides if "pos" in stage.feature_types for tag in stage.vocabulary("pos")[0]}
     except TxrayError:
         return []
     return sorted(names)[:_MOST_TAGS]

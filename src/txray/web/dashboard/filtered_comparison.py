@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from txray.analysis import Findings
 from txray.analysis.shown_distance import PLAIN, ShownDistance, matched_distance
 from txray.errors import UnknownNameError
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
 from txray.web.dashboard.result_store import ResultStore
@@ -27,7 +27,7 @@ class FilteredComparison:
     """A view of a pair of stages.
 
     Attributes:
-        view: what is looked at, whatever the page and the order of its table; stages and feature kind exist.
+        view: what is looked at, whatever the page and the order of its table; stages and feature type exist.
         desk: for everything else that panels need.
         before, after: the stages.
         pair: compared, and tested as far as that is done.
@@ -68,7 +68,7 @@ class FilteredComparison:
     @property
     def noun(self) -> str:
         """What one feature is called."""
-        return kind_noun(self.view.feature)
+        return feature_noun(self.view.feature)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -134,10 +134,10 @@ class FilteredComparison:
         return pl.Series(mask)
 
     def _prefers(self, rows: pl.DataFrame, feature: str) -> NDArray[np.bool_]:
-        kind = self.view.feature
+        feature_type = self.view.feature
         return np.logical_or(
             *(
-                self.desk.preferred(stage, kind, feature)[places(stage, rows)]
+                self.desk.preferred(stage, feature_type, feature)[places(stage, rows)]
                 for stage in (self.before, self.after)
             )
         )

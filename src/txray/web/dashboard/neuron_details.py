@@ -12,7 +12,7 @@ from txray.analysis.findings import fdr_label, is_significant, state_in_words
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, figure_of, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
 from txray.web.dashboard.jobs.worker import JobPending
@@ -41,7 +41,7 @@ def record(view: UrlState, desk: ResultStore) -> dict[str, Any]:
     look = NeuronSelection.of(view, desk)
     styles = stage_styles(desk.library.names)
     weight = desk.choices.weight
-    own = [look.preferred(stage, look.kind, weight) for stage in look.sides]
+    own = [look.preferred(stage, look.feature_type, weight) for stage in look.sides]
     row, pair = _row(view, desk, look)
     state = str(row["shown"]) if row else "shared" if len(own) == 1 and len(own[0]) else "unpreferred"
     return {
@@ -96,7 +96,7 @@ def _sentence(
     level: float,
 ) -> str:
     """What happened to the neuron, in words."""
-    noun = kind_noun(look.kind)
+    noun = feature_noun(look.feature_type)
     names = [visible(stage.name) for stage in look.sides]
     lengths = [plural(len(side), noun) if len(side) else "nothing" for side in own]
     if len(own) == 1:
@@ -130,11 +130,22 @@ def _tables(
 ) -> list[dict[str, Any]]:
     """Features by probability, kind by kind."""
     found = []
-    kinds = [look.kind, *(kind for kind in ("token", "pos", "output", "label") if kind != look.kind)]
-    for kind in kinds:
-        if not all(kind in stage.features for stage in look.sides):
+    feature_types = [
+        look.feature_type,
+        *(
+            feature_type
+            for feature_type in ("token", "pos", "output", "label")
+            if feature_type != look.feature_type
+        ),
+    ]
+    for feature_type in feature_types:
+        if not all(feature_type in stage.feature_types for stage in look.sides):
             continue
-        sides = own if kind == look.kind else [look.preferred(stage, kind, weight) for stage in look.sides]
+        sides = (
+            own
+            if feature_type == look.feature_type
+            else [look.preferred(stage, feature_type, weight) for stage in look.sides]
+        )
         shares = [dict(zip(s.feature, s.probability.tolist(), strict=True)) for s in sides]
         union = len({name for side in shares for name in side})
         if union:
@@ -145,11 +156,11 @@ def _tables(
             )
             found.append(
                 {
-                    "kind": kind,
-                    "title": f"Preferred {kind_noun(kind)}s",
+                    "kind": feature_type,
+                    "title": f"Preferred {feature_noun(feature_type)}s",
                     "note": told,
                     "unit": "percent",
-                    **_joined(view, kind, shares, _FEATURES),
+                    **_joined(view, feature_type, shares, _FEATURES),
                 }
             )
     return found
@@ -164,22 +175,24 @@ def _lifted(view: UrlState, look: NeuronSelection, own: Sequence[Preferred]) -> 
     if not any(lifts):
         return []
     table = {
-        "kind": f"{look.kind} lift",
+        "kind": f"{look.feature_type} lift",
         "title": "Beyond frequency",
         "note": "by lift: times as strongly as its frequency in the text would make it",
         "unit": "times",
-        **_joined(view, look.kind, lifts, _LIFTED),
+        **_joined(view, look.feature_type, lifts, _LIFTED),
     }
     return [table]
 
 
-def _joined(view: UrlState, kind: str, sides: Sequence[Mapping[str, float]], most: int) -> dict[str, Any]:
+def _joined(
+    view: UrlState, feature_type: str, sides: Sequence[Mapping[str, float]], most: int
+) -> dict[str, Any]:
     """`rows`: name and value of each side, the largest first; `links`: the page of each feature."""
     best = {
         name: max(side.get(name, 0.0) for side in sides) for name in {name for side in sides for name in side}
     }
     names = sorted(best, key=lambda name: (-best[name], name))[:most]
-    page = view.but(page="feature", feature=kind, neuron=None)
+    page = view.but(page="feature", feature=feature_type, neuron=None)
     return {
         "rows": [[visible(name), *(side.get(name, 0.0) for side in sides)] for name in names],
         "links": [page.but(word=name).address for name in names],
@@ -213,7 +226,7 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
 def _stage(
     stage: StageFolder, look: NeuronSelection, desk: ResultStore, styles: Mapping[str, StageStyle]
 ) -> dict[str, Any]:
-    of_layer = desk.digest_of(stage, look.kind, look.layer)
+    of_layer = desk.digest_of(stage, look.feature_type, look.layer)
     row = of_layer.row(look.neuron, named=True)
     mass = float(of_layer["mass"].to_numpy().sum())
     return {
@@ -242,14 +255,14 @@ def nearest(view: UrlState, desk: ResultStore, most: int = 8) -> list[dict[str, 
     """
     look = NeuronSelection.of(view, desk)
     weight, styles = desk.choices.weight, stage_styles(desk.library.names)
-    held = [(stage, look.preferred(stage, look.kind, weight)) for stage in look.sides]
+    held = [(stage, look.preferred(stage, look.feature_type, weight)) for stage in look.sides]
     preferred = [(stage, side) for stage, side in held if len(side)]
     if not preferred:
         raise UsageError("The neuron prefers nothing in either stage, so none is near it.")
     own_stage, own = preferred[-1]
     found = []
     for stage in look.sides:
-        layer = stage.preferences(look.layer, look.kind).distributions(weight)
+        layer = stage.preferences(look.layer, look.feature_type).distributions(weight)
         vector = np.zeros(len(layer.features))
         # As objects: as an array of text, every word would take as much memory as the longest.
         places = np.searchsorted(layer.features, np.array(own.feature, dtype=object))
@@ -259,7 +272,7 @@ def nearest(view: UrlState, desk: ResultStore, most: int = 8) -> list[dict[str, 
         affinity = np.sqrt(layer.matrix) @ vector
         if stage is own_stage:
             affinity[look.neuron] = -1
-        names = desk.names_of(stage, look.kind, look.layer)["beyond"]
+        names = desk.names_of(stage, look.feature_type, look.layer)["beyond"]
         order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
         found.append(
             {

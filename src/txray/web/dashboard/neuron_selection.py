@@ -24,14 +24,14 @@ class NeuronSelection:
         layer, neuron: which.
         sides: the stages before and after that have it; the one after first where it has another layer.
         stages: all stages with the same layer, in order.
-        kind: the feature kind.
+        kind: the feature type.
     """
 
     layer: str
     neuron: int
     sides: tuple[StageFolder, ...]
     stages: tuple[StageFolder, ...]
-    kind: str
+    feature_type: str
 
     @classmethod
     def of(cls, view: UrlState, desk: ResultStore) -> NeuronSelection:
@@ -55,16 +55,16 @@ class NeuronSelection:
         stages = tuple(
             stage
             for stage in library
-            if view.feature in stage.features and layer in shared_layers(reference, stage)
+            if view.feature in stage.feature_types and layer in shared_layers(reference, stage)
         )
         sides = tuple(dict.fromkeys(stage for stage in (before, after) if stage in stages))
         if not sides:
-            raise UsageError(f"Neither stage holds the feature kind {view.feature} for layer {layer}.")
+            raise UsageError(f"Neither stage holds the feature type {view.feature} for layer {layer}.")
         return cls(layer, view.neuron, sides, stages, view.feature)
 
-    def preferred(self, stage: StageFolder, kind: str, weight: str) -> Preferred:
+    def preferred(self, stage: StageFolder, feature_type: str, weight: str) -> Preferred:
         """What the neuron prefers in a stage."""
-        return preferred(stage.neuron(self.layer, kind, self.neuron), self.neuron, weight)  # type: ignore[arg-type]
+        return preferred(stage.neuron(self.layer, feature_type, self.neuron), self.neuron, weight)  # type: ignore[arg-type]
 
 
 def hellinger_of(first: Preferred, second: Preferred) -> float | None:

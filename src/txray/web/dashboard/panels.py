@@ -8,7 +8,7 @@ import polars as pl
 from dash import html
 
 from txray.analysis.findings import fdr_label
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, visible
 from txray.plots.theme import stage_styles
 from txray.pruning import Pruning
@@ -190,14 +190,14 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
     """Features that are spelled alike."""
     from difflib import get_close_matches
 
-    if view.feature not in stage.features:
+    if view.feature not in stage.feature_types:
         return ""
     names = stage.vocabulary(view.feature)[0]
     close = get_close_matches(view.word, names.tolist(), n=3)
     return (
         f" Did you mean {', '.join(f'“{visible(name)}”' for name in close)}?"
         if close
-        else f" Its {kind_noun(view.feature)} is not in the text."
+        else f" Its {feature_noun(view.feature)} is not in the text."
     )
 
 
@@ -221,7 +221,7 @@ def sources(desk: ResultStore) -> list[Any]:
                 if len(layers) > 1
                 else visible(next(iter(layers))),
                 count(sum(layers.values())),
-                ", ".join(map(visible, stage.features)),
+                ", ".join(map(visible, stage.feature_types)),
                 ", ".join(dict.fromkeys(map(visible, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",
                 percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",

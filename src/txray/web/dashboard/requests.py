@@ -14,7 +14,7 @@ logger = logging.getLogger("txray.web.dashboard")
 
 def read(desk: ResultStore, path: str | None, search: str | None) -> tuple[UrlState, list[str]]:
     """The view that an address names, completed, with remarks on what it names wrongly."""
-    view, remarks = completed(UrlState.read(path, search), desk.library.names, desk.library.features)
+    view, remarks = completed(UrlState.read(path, search), desk.library.names, desk.library.feature_types)
     return view, [*remarks, *misread(search)]
 
 

@@ -66,14 +66,14 @@ class ResultStore:
         """A value made from results, kept as long as there is room; see `LRUCache.get`."""
         return self._made.get(key, make, size)
 
-    def digest(self, stage: StageFolder, kind: str) -> pl.DataFrame:
+    def digest(self, stage: StageFolder, feature_type: str) -> pl.DataFrame:
         """The numbers of every neuron of a stage, layer by layer: layer, neuron, length, wins, mass.
 
         Raises:
             NotReady: it is being made.
             TxrayError: it cannot be made.
         """
-        file = self._ready(self._digest(stage, kind))
+        file = self._ready(self._digest(stage, feature_type))
         layers = pl.Enum(list(stage.layers))
 
         def read() -> pl.DataFrame:
@@ -82,13 +82,13 @@ class ResultStore:
 
         return self._held.get(("digest", file), read, lambda table: int(table.estimated_size()))
 
-    def digest_of(self, stage: StageFolder, kind: str, layer: str) -> pl.DataFrame:
+    def digest_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """The rows of one layer of `digest`: row n is neuron n."""
-        return self.digest(stage, kind).slice(stage.starts[layer], stage.layers[layer])
+        return self.digest(stage, feature_type).slice(stage.starts[layer], stage.layers[layer])
 
-    def names_of(self, stage: StageFolder, kind: str, layer: str) -> pl.DataFrame:
+    def names_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """What the neurons of one layer prefer, as words to show: `strongest` and `beyond`; row n is neuron n."""
-        file = self._ready(self._digest(stage, kind))
+        file = self._ready(self._digest(stage, feature_type))
         rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.layers[layer])
         try:
             return rows.select("strongest", "beyond").collect()
@@ -96,33 +96,35 @@ class ResultStore:
             # Reading all of it removes what is damaged, and says so.
             return read_result(file).slice(stage.starts[layer], stage.layers[layer])
 
-    def tops(self, stage: StageFolder, kind: str) -> pl.Series:
+    def tops(self, stage: StageFolder, feature_type: str) -> pl.Series:
         """(n_neurons of all layers,) the feature that most of each neuron's mass falls on."""
-        file = self._ready(self._digest(stage, kind))
+        file = self._ready(self._digest(stage, feature_type))
         return self._held.get(
             ("tops", file), lambda: read_result(file)["top"], lambda names: int(names.estimated_size())
         )
 
-    def postings(self, stage: StageFolder, kind: str, feature: str) -> pl.DataFrame:
+    def postings(self, stage: StageFolder, feature_type: str, feature: str) -> pl.DataFrame:
         """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
-        self.digest(stage, kind)
+        self.digest(stage, feature_type)
         wanted = pl.col("feature") == feature
 
         def find() -> pl.DataFrame:
             layers = pl.Series(list(stage.layers), dtype=pl.String)
             found = self._postings(
-                stage, kind, lambda file: pl.scan_parquet(file).filter(wanted).drop("feature").collect()
+                stage,
+                feature_type,
+                lambda file: pl.scan_parquet(file).filter(wanted).drop("feature").collect(),
             )
             return found.with_columns(layer=layers.gather(found["layer"]))
 
-        key = ("postings", stage.fingerprint, kind, feature)
+        key = ("postings", stage.fingerprint, feature_type, feature)
         return self._held.get(key, find, lambda table: int(table.estimated_size()))
 
-    def preferred(self, stage: StageFolder, kind: str, feature: str) -> NDArray[np.bool_]:
+    def preferred(self, stage: StageFolder, feature_type: str, feature: str) -> NDArray[np.bool_]:
         """(n_neurons of all layers,) whether each prefers a feature."""
 
         def mark() -> NDArray[np.bool_]:
-            found = self.postings(stage, kind, feature)
+            found = self.postings(stage, feature_type, feature)
             offsets = found["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
             place = offsets + found["neuron"].to_numpy()
             marked = np.zeros(sum(stage.layers.values()), np.bool_)
@@ -130,16 +132,16 @@ class ResultStore:
             return marked
 
         return self._held.get(
-            ("preferred", stage.fingerprint, kind, feature), mark, lambda marked: marked.nbytes
+            ("preferred", stage.fingerprint, feature_type, feature), mark, lambda marked: marked.nbytes
         )
 
-    def tag_mass(self, stage: StageFolder, kind: str = "pos") -> TagMass:
+    def tag_mass(self, stage: StageFolder, feature_type: str = "pos") -> TagMass:
         """Where the activation mass of every neuron falls, for a kind with few features."""
-        self.digest(stage, kind)
+        self.digest(stage, feature_type)
 
         def read() -> TagMass:
-            names, counts = stage.vocabulary(kind)
-            table = self._postings(stage, kind, read_result)
+            names, counts = stage.vocabulary(feature_type)
+            table = self._postings(stage, feature_type, read_result)
             starts = np.array(list(stage.starts.values()))
             feature = table["feature"].cast(pl.Enum(names.tolist())).to_physical().to_numpy()
             return TagMass(
@@ -150,30 +152,32 @@ class ResultStore:
                 counts.sum(axis=0),
             )
 
-        return self._held.get(("tags", stage.fingerprint, kind), read, lambda tags: 8 * len(tags.neuron))
+        return self._held.get(
+            ("tags", stage.fingerprint, feature_type), read, lambda tags: 8 * len(tags.neuron)
+        )
 
     def pair(
-        self, before: StageFolder, after: StageFolder, kind: str, layer: str | None = None
+        self, before: StageFolder, after: StageFolder, feature_type: str, layer: str | None = None
     ) -> TestedPair:
         """Two stages compared, and tested as far as that is done.
 
         Args:
             before, after: the stages.
-            kind: the feature kind.
+            kind: the feature type.
             layer: whose tests are wanted first.
 
         Raises:
             NotReady: it is being made.
             TxrayError: it cannot be made.
         """
-        table = self._table(self._pair(before, after, kind))
+        table = self._table(self._pair(before, after, feature_type))
         layers = tuple(table["layer"].unique(maintain_order=True))
         if not self.choices.permutations:
             return self._joined(table, layers, {}, "")
         first = [name for name in layers if name == layer]
         files, problem = {}, ""
         for name in (*first, *(other for other in layers if other != layer)):
-            request = self._tests(before, after, kind, name, urgent=name == layer)
+            request = self._tests(before, after, feature_type, name, urgent=name == layer)
             if request.out.is_file():
                 files[name] = request.out
             else:
@@ -216,7 +220,7 @@ class ResultStore:
         return held[1]
 
     def matching(
-        self, before: StageFolder, after: StageFolder, layer_before: str, layer_after: str, kind: str
+        self, before: StageFolder, after: StageFolder, layer_before: str, layer_after: str, feature_type: str
     ) -> MatchResult:
         """The neurons of one layer matched to those of another.
 
@@ -227,14 +231,14 @@ class ResultStore:
         for stage, layer in ((before, layer_before), (after, layer_after)):
             if layer not in stage.layers:
                 raise UnknownNameError.of(f"layer of stage {stage.name!r}", layer, stage.layers)
-        digests = [self._ready(self._digest(stage, kind)) for stage in (before, after)]
+        digests = [self._ready(self._digest(stage, feature_type)) for stage in (before, after)]
         name = f"{_index(before, layer_before)}-{_index(after, layer_after)}"
-        out = self.cache.place("matchings", self._of_pair(before, after, kind), name)
+        out = self.cache.place("matchings", self._of_pair(before, after, feature_type), name)
         request = Job(
             "matching",
             out,
             {
-                **self._compared(before, after, kind, out),
+                **self._compared(before, after, feature_type, out),
                 "layer_before": layer_before,
                 "layer_after": layer_after,
                 "digests": [str(file) for file in digests],
@@ -252,58 +256,62 @@ class ResultStore:
             raise
         return MatchResult(self._table(request), curve, float(read_note(file)))
 
-    def prepare(self, before: StageFolder, after: StageFolder, kind: str) -> None:
+    def prepare(self, before: StageFolder, after: StageFolder, feature_type: str) -> None:
         """Ask for what somebody will look at sooner or later: digests of all stages, those of the pair first."""
         for stage in self.library:
-            for each in dict.fromkeys((kind, "pos")):
-                if each in stage.features:
+            for each in dict.fromkeys((feature_type, "pos")):
+                if each in stage.feature_types:
                     self._quick.ask(self._digest(stage, each, urgent=stage in (before, after)))
 
-    def _digest(self, stage: StageFolder, kind: str, *, urgent: bool = True) -> Job:
-        if kind not in stage.features:
-            raise UnknownNameError.of(f"feature of stage {stage.name!r}", kind, stage.features)
-        out = self.cache.place("stages", stage.fingerprint, f"{kind}-{self.choices.weight}")
+    def _digest(self, stage: StageFolder, feature_type: str, *, urgent: bool = True) -> Job:
+        if feature_type not in stage.feature_types:
+            raise UnknownNameError.of(f"feature of stage {stage.name!r}", feature_type, stage.feature_types)
+        out = self.cache.place("stages", stage.fingerprint, f"{feature_type}-{self.choices.weight}")
         arguments = {
             "neurons": str(out),
-            "postings": str(self._postings_file(stage, kind)),
+            "postings": str(self._postings_file(stage, feature_type)),
             "stage": str(stage.path),
-            "kind": kind,
+            "kind": feature_type,
             "weight": self.choices.weight,
         }
-        return Job("digest", out, arguments, f"reading {stage.name} ({kind})", "layers", urgent)
+        return Job("digest", out, arguments, f"reading {stage.name} ({feature_type})", "layers", urgent)
 
-    def _postings_file(self, stage: StageFolder, kind: str) -> Path:
-        return self.cache.place("stages", stage.fingerprint, f"{kind}-{self.choices.weight}-postings")
+    def _postings_file(self, stage: StageFolder, feature_type: str) -> Path:
+        return self.cache.place("stages", stage.fingerprint, f"{feature_type}-{self.choices.weight}-postings")
 
-    def _postings(self, stage: StageFolder, kind: str, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
+    def _postings(
+        self, stage: StageFolder, feature_type: str, read: Callable[[Path], pl.DataFrame]
+    ) -> pl.DataFrame:
         """What is read of the postings; where they are damaged, they are made anew when they are asked for again."""
-        file = self._postings_file(stage, kind)
+        file = self._postings_file(stage, feature_type)
         try:
             return read(file)
         except (OSError, StageError, pl.exceptions.PolarsError) as error:
             # The digest tells that both are there.
-            for each in (file, self._digest(stage, kind).out):
+            for each in (file, self._digest(stage, feature_type).out):
                 with suppress(OSError):
                     each.unlink()
             raise StageError(
                 f"{file}: cannot be read ({in_one_line(error)}); reload to make it anew"
             ) from error
 
-    def _pair(self, before: StageFolder, after: StageFolder, kind: str) -> Job:
-        digests = [self._ready(self._digest(stage, kind)) for stage in (before, after)]
-        out = self.cache.place("pairs", self._of_pair(before, after, kind), "neurons")
+    def _pair(self, before: StageFolder, after: StageFolder, feature_type: str) -> Job:
+        digests = [self._ready(self._digest(stage, feature_type)) for stage in (before, after)]
+        out = self.cache.place("pairs", self._of_pair(before, after, feature_type), "neurons")
         arguments = {
-            **self._compared(before, after, kind, out),
+            **self._compared(before, after, feature_type, out),
             "digests": [str(file) for file in digests],
         }
         return Job("pair", out, arguments, f"comparing {before.name} with {after.name}", "layers")
 
-    def _tests(self, before: StageFolder, after: StageFolder, kind: str, layer: str, *, urgent: bool) -> Job:
+    def _tests(
+        self, before: StageFolder, after: StageFolder, feature_type: str, layer: str, *, urgent: bool
+    ) -> Job:
         level, permutations = self.choices.level, self.choices.permutations
         name = f"tests-{level:g}-{permutations}-{_index(before, layer)}"
-        out = self.cache.place("pairs", self._of_pair(before, after, kind), name)
+        out = self.cache.place("pairs", self._of_pair(before, after, feature_type), name)
         arguments = {
-            **self._compared(before, after, kind, out),
+            **self._compared(before, after, feature_type, out),
             "layer": layer,
             "level": level,
             "permutations": permutations,
@@ -311,18 +319,20 @@ class ResultStore:
         what = f"testing {before.name} against {after.name}, layer {layer}"
         return Job("tests", out, arguments, what, "layers", urgent)
 
-    def _compared(self, before: StageFolder, after: StageFolder, kind: str, out: Path) -> dict[str, Any]:
+    def _compared(
+        self, before: StageFolder, after: StageFolder, feature_type: str, out: Path
+    ) -> dict[str, Any]:
         """Arguments of everything that is done with two stages."""
         return {
             "out": str(out),
             "before": str(before.path),
             "after": str(after.path),
-            "kind": kind,
+            "kind": feature_type,
             "weight": self.choices.weight,
         }
 
-    def _of_pair(self, before: StageFolder, after: StageFolder, kind: str) -> str:
-        return f"{before.fingerprint}-{after.fingerprint}-{kind}-{self.choices.weight}"
+    def _of_pair(self, before: StageFolder, after: StageFolder, feature_type: str) -> str:
+        return f"{before.fingerprint}-{after.fingerprint}-{feature_type}-{self.choices.weight}"
 
     def _ready(self, request: Job) -> Path:
         """The file of a request; asked for where it is not there."""

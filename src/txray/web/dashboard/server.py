@@ -202,11 +202,11 @@ def _warm(desk: ResultStore) -> None:
     """Read, or have made, what is looked at first, while the browser still opens."""
     from txray.web.dashboard.control_state import facts
 
-    view, _ = completed(UrlState(), desk.library.names, desk.library.features)
+    view, _ = completed(UrlState(), desk.library.names, desk.library.feature_types)
     with suppress(JobPending, TxrayError):
         facts(view, desk, [])
         for stage in desk.library:
-            if view.feature in stage.features:
+            if view.feature in stage.feature_types:
                 desk.digest(stage, view.feature)
                 stage.vocabulary(view.feature)
 

@@ -144,8 +144,8 @@ class StageFolder:
         return dict(zip(self.layers, places, strict=False))
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """The feature kinds."""
+    def feature_types(self) -> tuple[str, ...]:
+        """The feature types."""
         return tuple(self.manifest["features"])
 
     @property
@@ -157,13 +157,15 @@ class StageFolder:
             return f"stage folder {self.path} is gone; put it back, or collect the stage again"
         return "" if now == self.seen else f"stage folder {self.path} has changed on disk"
 
-    def vocabulary(self, kind: str) -> Vocabulary:
+    def vocabulary(self, feature_type: str) -> Vocabulary:
         """Features of a kind and their counts in the corpus."""
-        if kind not in self._vocabularies:
-            self._vocabularies[kind] = self._read(lambda: read_vocabulary(self.path, self.manifest, kind))
-        return self._vocabularies[kind]
+        if feature_type not in self._vocabularies:
+            self._vocabularies[feature_type] = self._read(
+                lambda: read_vocabulary(self.path, self.manifest, feature_type)
+            )
+        return self._vocabularies[feature_type]
 
-    def preferences(self, layer: str, kind: str) -> Preferences:
+    def preferences(self, layer: str, feature_type: str) -> Preferences:
         """The preferences of one layer.
 
         Raises:
@@ -172,24 +174,26 @@ class StageFolder:
         """
         if layer not in self.layers:
             raise UnknownNameError.of(f"layer of stage {self.name!r}", layer, self.layers)
-        if kind not in self.features:
-            raise UnknownNameError.of(f"feature of stage {self.name!r}", kind, self.features)
-        vocabulary = self.vocabulary(kind)
+        if feature_type not in self.feature_types:
+            raise UnknownNameError.of(f"feature of stage {self.name!r}", feature_type, self.feature_types)
+        vocabulary = self.vocabulary(feature_type)
         return self.held.get(
-            (self.fingerprint, layer, kind),
-            lambda: self._read(lambda: read_layer(self.path, self.manifest, layer, kind, vocabulary)),
+            (self.fingerprint, layer, feature_type),
+            lambda: self._read(lambda: read_layer(self.path, self.manifest, layer, feature_type, vocabulary)),
             # Its totals are kept with it.
             lambda read: 2 * ROW_BYTES * len(read.fold),
         )
 
-    def neuron(self, layer: str, kind: str, neuron: int) -> Preferences:
+    def neuron(self, layer: str, feature_type: str, neuron: int) -> Preferences:
         """The preferences of one layer in which all other neurons seem un-preferred; much quicker than all of it.
 
         Raises:
             StageError: the folder has changed, is gone or damaged.
         """
-        vocabulary = self.vocabulary(kind)
-        return self._read(lambda: read_layer(self.path, self.manifest, layer, kind, vocabulary, neuron))
+        vocabulary = self.vocabulary(feature_type)
+        return self._read(
+            lambda: read_layer(self.path, self.manifest, layer, feature_type, vocabulary, neuron)
+        )
 
     def exemplars(self, layer: str, neuron: int) -> pl.DataFrame:
         """The strongest occurrences of one neuron, the strongest first; columns as in `EXEMPLAR_SCHEMA`."""
@@ -276,9 +280,11 @@ class StageCatalog:
         return [stage.name for stage in self._stages]
 
     @property
-    def features(self) -> list[str]:
-        """Every feature kind of any stage."""
-        return list(dict.fromkeys(kind for stage in self._stages for kind in stage.features))
+    def feature_types(self) -> list[str]:
+        """Every feature type of any stage."""
+        return list(
+            dict.fromkeys(feature_type for stage in self._stages for feature_type in stage.feature_types)
+        )
 
     @property
     def layers(self) -> list[str]:

@@ -76,7 +76,7 @@ class UrlState:
     Attributes:
         page: one of `PAGES`.
         before, after: names of stages.
-        feature: the feature kind.
+        feature: the feature type.
         layer: only neurons of this layer; empty for all.
         layer_after: of the stage after, for matching; empty for the same.
         states: only neurons in these; empty for all.
@@ -175,10 +175,10 @@ def completed(view: UrlState, stages: Sequence[str], features: Sequence[str]) ->
     Args:
         view: as read.
         stages: names of the stages, in order.
-        features: the feature kinds.
+        features: the feature types.
 
     Returns:
-        The view, whose stages and feature kind exist, and remarks on what was replaced.
+        The view, whose stages and feature type exist, and remarks on what was replaced.
     """
     usual = {
         "before": stages[-2] if len(stages) > 1 else stages[0],
@@ -194,7 +194,7 @@ def completed(view: UrlState, stages: Sequence[str], features: Sequence[str]) ->
             continue
         changes[name] = value
         if asked:
-            what = "feature kind" if name == "feature" else "stage"
+            what = "feature type" if name == "feature" else "stage"
             remarks.append(f"There is no {what} “{asked}” here; “{value}” is shown instead.")
     return replace(view, **changes), remarks
 

@@ -1,6 +1,6 @@
 """What the detail explorer needs, as columns that turn into compact JSON.
 
-Words become indices into one table per feature kind, numbers keep four significant digits, and
+Words become indices into one table per feature type, numbers keep four significant digits, and
 every neuron keeps only its strongest features and occurrences. Words pass through `visible`, so nothing
 in them is hidden or long; they are still plain text, and the page inserts them as text.
 """
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from txray.analysis import CONFIDENT_STATES, Comparison
 from txray.analysis.findings import changed_most_first, fdr_label, is_significant
 from txray.plots.features import distinctive
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import visible
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
 
 FEATURES = 25
-"""Features listed per neuron, feature kind and comparison."""
+"""Features listed per neuron, feature type and comparison."""
 BEYOND = 8
 """Features listed per neuron and stage because they outdo their frequency."""
 EXEMPLARS = 6
@@ -43,22 +43,24 @@ def explorer_data(
 
     Returns:
         `stages`: name, colour, and per layer the length, mass and wins of every neuron and its exemplars;
-        `pairs`: one per comparison; `words`: per feature kind the table that feature ids point into.
+        `pairs`: one per comparison; `words`: per feature type the table that feature ids point into.
     """
     words = _WordTables()
     by_name = {stage.name: stage for stage in stages}
     place = {name: index for index, name in enumerate(by_name)}
     layers = dict.fromkeys(side.layer for pair in comparisons for side in (pair.before, pair.after))
-    kind = comparisons[0].before.feature
+    feature_type = comparisons[0].before.feature_type
     return {
-        "feature": kind,
-        "nouns": {name: kind_noun(name) for stage in stages for name in stage.features},
+        "feature": feature_type,
+        "nouns": {name: feature_noun(name) for stage in stages for name in stage.feature_types},
         "stages": [
             {
                 "name": visible(stage.name),
                 "color": styles[stage.name].color,
                 "layers": {
-                    layer: _layer(stage, layer, kind) for layer in layers if (layer, kind) in stage.collected
+                    layer: _layer(stage, layer, feature_type)
+                    for layer in layers
+                    if (layer, feature_type) in stage.collected
                 },
             }
             for stage in stages
@@ -72,9 +74,9 @@ def explorer_data(
     }
 
 
-def _layer(stage: Stage, layer: str, kind: str) -> dict[str, Any]:
+def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
     """Size and strongest occurrences of every neuron of one layer in one stage."""
-    preferences = stage.preferences(layer, kind)
+    preferences = stage.preferences(layer, feature_type)
     return {
         "words": preferences.words,
         "length": preferences.lengths().tolist(),
@@ -113,7 +115,9 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
     """One row per neuron, and its strongest features of every kind that both stages hold."""
     neurons = comparison.neurons
     before, after = stages[comparison.before.stage], stages[comparison.after.stage]
-    kinds = [kind for kind in before.features if kind in after.features]
+    feature_types = [
+        feature_type for feature_type in before.feature_types if feature_type in after.feature_types
+    ]
     return {
         "layers": [comparison.before.layer, comparison.after.layer],
         "state": [
@@ -126,13 +130,13 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
         **{name: neurons[name].to_list() for name in ("length_before", "length_after", "hellinger_length")},
         **{name: _rounded(neurons[name].to_numpy()) for name in ("mass_before", "mass_after")},
         "features": {
-            kind: _features(
-                _distributions(before, comparison.before, kind, comparison),
-                _distributions(after, comparison.after, kind, comparison),
+            feature_type: _features(
+                _distributions(before, comparison.before, feature_type, comparison),
+                _distributions(after, comparison.after, feature_type, comparison),
                 words,
-                kind,
+                feature_type,
             )
-            for kind in kinds
+            for feature_type in feature_types
         },
     }
 
@@ -167,16 +171,20 @@ def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
     names = distinctive(side, BEYOND)
     return {
         "start": np.concatenate(([0], np.cumsum([len(each) for each in names]))).tolist(),
-        "id": words.ids(side.feature, [name for each in names for name in each]),
+        "id": words.ids(side.feature_type, [name for each in names for name in each]),
     }
 
 
-def _distributions(stage: Stage, side: Preferences, kind: str, comparison: Comparison) -> Distributions:
-    preferences = side if kind == side.feature else stage.preferences(side.layer, kind)
+def _distributions(
+    stage: Stage, side: Preferences, feature_type: str, comparison: Comparison
+) -> Distributions:
+    preferences = side if feature_type == side.feature_type else stage.preferences(side.layer, feature_type)
     return preferences.distributions(comparison.weight)
 
 
-def _features(before: Distributions, after: Distributions, words: _WordTables, kind: str) -> dict[str, Any]:
+def _features(
+    before: Distributions, after: Distributions, words: _WordTables, feature_type: str
+) -> dict[str, Any]:
     """The strongest features of every neuron by the larger of the two probabilities.
 
     Those of neuron n stand at start[n] .. start[n + 1] - 1; `union` is how many there are in all.
@@ -193,7 +201,7 @@ def _features(before: Distributions, after: Distributions, words: _WordTables, k
     row, column = row[chosen], strongest.indices[chosen]
     return {
         "start": np.concatenate(([0], np.cumsum(np.minimum(union, FEATURES)))).tolist(),
-        "id": words.ids(kind, before.features[column].tolist()),
+        "id": words.ids(feature_type, before.features[column].tolist()),
         "before": _rounded(_entries(before.matrix, row, column)),
         "after": _rounded(_entries(after.matrix, row, column)),
         "union": union.tolist(),
@@ -212,17 +220,20 @@ def _entries(matrix: Any, row: NDArray[np.int64], column: NDArray[np.int64]) -> 
 
 
 class _WordTables:
-    """Per feature kind, each feature once, numbered in order of first sight."""
+    """Per feature type, each feature once, numbered in order of first sight."""
 
     def __init__(self) -> None:
         self._ids: dict[str, dict[str, int]] = {}
 
-    def ids(self, kind: str, features: Sequence[str]) -> list[int]:
-        ids = self._ids.setdefault(kind, {})
-        return [ids.setdefault(feature, len(ids)) for feature in features]
+    def ids(self, feature_type: str, features: Sequence[str]) -> list[int]:
+        ids = self._ids.setdefault(feature_type, {})
+        return [ids.setdefault(feature_type, len(ids)) for feature_type in features]
 
     def tables(self) -> dict[str, list[str]]:
-        return {kind: [visible(feature) for feature in ids] for kind, ids in self._ids.items()}
+        return {
+            feature_type: [visible(feature_type) for feature_type in ids]
+            for feature_type, ids in self._ids.items()
+        }
 
 
 def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:

@@ -10,7 +10,7 @@ from txray.analysis import Comparison, Findings
 from txray.analysis.findings import state_label
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, visible
 
 _ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
@@ -24,7 +24,7 @@ def headline(comparison: Comparison) -> str:
     """
     before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
     layer = visible(comparison.after.layer)
-    noun = kind_noun(comparison.after.feature)
+    noun = feature_noun(comparison.after.feature_type)
     findings = comparison.findings
     numbers = "\n".join(
         f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"
@@ -85,7 +85,7 @@ def _states(findings: Findings) -> dict[str, int]:
 
 
 def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
-    summary, noun = comparison.summary, kind_noun(comparison.after.feature)
+    summary, noun = comparison.summary, feature_noun(comparison.after.feature_type)
     told = comparison.findings.sentences(before, after)
     if summary["shared"]:
         told.append(

@@ -34,7 +34,7 @@ def report(
     title: str = "What the neurons know",
     comparisons: Sequence[Comparison] | None = None,
     sections: Sequence[Section] = (),
-    feature: str = "token",
+    feature_type: str = "token",
     permutations: int = 10_000,
 ) -> Path:
     """Write the report: one HTML file that needs nothing else, neither files nor network.
@@ -48,7 +48,7 @@ def report(
         title: plain text.
         comparisons: what is compared; every two stages in a row, layer by layer, by default.
         sections: the story, in order; one section per comparison by default.
-        feature: the feature kind of the default comparisons.
+        feature: the feature type of the default comparisons.
         permutations: of a neuron at most, in the tests of the default comparisons; 0 leaves them out. Stages of one
             fold cannot be tested.
 
@@ -56,13 +56,13 @@ def report(
         The path.
 
     Raises:
-        UsageError: nothing to compare, two stages of one name, or comparisons of different kinds of feature.
+        UsageError: nothing to compare, two stages of one name, or comparisons of different feature types.
         UnknownNameError: no such feature, or a comparison of a stage that is not given.
         ShapeError: stages that cannot be compared.
         OutputError: the place cannot be written.
     """
     pairs = _checked(
-        stages, comparisons if comparisons is not None else _consecutive(stages, feature, permutations)
+        stages, comparisons if comparisons is not None else _consecutive(stages, feature_type, permutations)
     )
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
@@ -74,9 +74,9 @@ def report(
     return target
 
 
-def _consecutive(stages: Sequence[Stage], feature: str, permutations: int) -> list[Comparison]:
+def _consecutive(stages: Sequence[Stage], feature_type: str, permutations: int) -> list[Comparison]:
     pairs = [
-        compare(before, after, feature, layer)
+        compare(before, after, feature_type, layer)
         for before, after in pairwise(stages)
         for layer in before.layers
         if layer in after.layers
@@ -107,9 +107,9 @@ def _checked(stages: Sequence[Stage], comparisons: Sequence[Comparison]) -> Sequ
         for side in (comparison.before, comparison.after):
             if side.stage not in names:
                 raise UnknownNameError.of("stage of a comparison", side.stage, names)
-    kinds = list(dict.fromkeys(comparison.before.feature for comparison in comparisons))
-    if len(kinds) > 1:
-        raise ShapeError(f"report: comparisons of the features {kinds}; give comparisons of one kind")
+    feature_types = list(dict.fromkeys(comparison.before.feature_type for comparison in comparisons))
+    if len(feature_types) > 1:
+        raise ShapeError(f"report: comparisons of the features {feature_types}; give comparisons of one kind")
     return comparisons
 
 

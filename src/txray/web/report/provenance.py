@@ -36,7 +36,7 @@ def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) 
             facts = (
                 visible(layer),
                 count(of_layer[0].n_neurons),
-                ", ".join(visible(p.feature) for p in of_layer),
+                ", ".join(visible(p.feature_type) for p in of_layer),
                 visible(of_layer[0].selection),
                 # Pieces of words would count for more than the words are.
                 count(stage.manifest.get("words") or max(p.words for p in of_layer)),

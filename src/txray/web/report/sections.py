@@ -97,7 +97,7 @@ def comparison_section(
     if tags is not None:
         pictures.append(Picture(plots.length_shift(tags, styles=styles)))
         tag_of = token_tags(stage for stage in stages if stage.name in (tags.before.stage, tags.after.stage))
-        if tag_of and comparison.before.feature == "token":
+        if tag_of and comparison.before.feature_type == "token":
             pictures += [
                 Picture(draw(comparison, pos=tags, token_tags=tag_of, styles=styles))
                 for draw in (plots.most_changed_neurons, plots.least_changed_neurons)
@@ -139,8 +139,12 @@ def overview_section(
 
     pictures = [Picture(plots.states(*comparisons))]
     for layer in dict.fromkeys(comparison.after.layer for comparison in comparisons):
-        kind = comparisons[0].after.feature
-        held = [stage.collected[layer, kind] for stage in stages if (layer, kind) in stage.collected]
+        feature_type = comparisons[0].after.feature_type
+        held = [
+            stage.collected[layer, feature_type]
+            for stage in stages
+            if (layer, feature_type) in stage.collected
+        ]
         pictures.append(Picture(plots.mass_activation(_few(held), styles=styles)))
         tagged = [stage.collected[layer, "pos"] for stage in stages if (layer, "pos") in stage.collected]
         if len(tagged) > 1:
@@ -179,6 +183,6 @@ def _tags(comparison: Comparison, stages: Sequence[Stage]) -> Comparison | None:
         for side in (comparison.before, comparison.after)
     ]
     before, after = sides
-    if comparison.before.feature == "pos" or before is None or after is None:
+    if comparison.before.feature_type == "pos" or before is None or after is None:
         return None
     return compare(before, after, weight=comparison.weight)

@@ -63,7 +63,7 @@ def stage_of(
         rare: neurons of the first layer that win one word.
         seed: of which neurons win what.
         n_words: of the text.
-        kinds: feature kinds, of token and pos.
+        kinds: feature types, of token and pos.
         hostile: whether some frequent words are hostile.
         selection: by which it says it was collected.
     """
@@ -89,7 +89,7 @@ def stage_of(
             ids = tally.ids_of(values[kind])
             tally.count_occurrences(fold, ids)
             tally.update(fold, winner, ids, activation)
-            collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature=kind, selection=selection)
+            collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature_type=kind, selection=selection)
         exemplars.append(_exemplars(layer, size, text, document, winner, activation))
     manifest: dict[str, Any] = {
         "model": {"type": "Model"},

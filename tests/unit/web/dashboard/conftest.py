@@ -96,7 +96,7 @@ def desk(folders: list[Path], cache: Path) -> Iterator[ResultStore]:
     """A desk over the stages, all of them read, with the pair that is looked at most tested."""
     made = ResultStore(StageCatalog(folders), Cache(cache), CHOICES)
     for stage in made.library:
-        for kind in stage.features:
+        for kind in stage.feature_types:
             settled(made.digest, stage, kind)
     all_tested(made)
     yield made

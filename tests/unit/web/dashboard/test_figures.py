@@ -61,7 +61,7 @@ def test_mass_is_set_beside_the_text_that_its_own_stage_read(tmp_path: Path, des
     bars = [trace for trace in drawing.figure.data if trace.type == "bar"]
     assert [bar.name for bar in bars] == ["share of the words of a", "share of the words of b"]
     for stage in made:
-        pos = stage.preferences(feature="pos")
+        pos = stage.preferences(feature_type="pos")
         assert f"{mass_divergence(pos):.2f} in {stage.name}" in drawing.finding
     same = settled(FilteredComparison.of, UrlState(before="a", after="a", feature="token"), desk)
     assert [t.name for t in tags.draw(same).figure.data if t.type == "bar"] == ["share of the words"]

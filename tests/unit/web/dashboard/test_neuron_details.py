@@ -197,7 +197,7 @@ def test_a_neuron_that_is_not_there_is_a_wrong_request(
 
 def test_a_kind_that_neither_stage_holds_is_a_wrong_request(desk: ResultStore, view: UrlState) -> None:
     alone = view.but(before="wide", after="wide", feature="pos", layer="wide", neuron=1)
-    with pytest.raises(UsageError, match="Neither stage holds the feature kind pos for layer wide"):
+    with pytest.raises(UsageError, match="Neither stage holds the feature type pos for layer wide"):
         NeuronSelection.of(alone, desk)
 
 

@@ -31,7 +31,7 @@ def test_every_layer_reads_as_the_whole_stage_does(folders: list[Path]) -> None:
         whole, folder = load_stage(path), StageFolder.open(path)
         assert folder.name == whole.name
         assert tuple(folder.layers) == whole.layers
-        assert folder.features == whole.features
+        assert folder.features == whole.feature_types
         for (layer, kind), expected in whole.collected.items():
             read = folder.preferences(layer, kind)
             assert folder.layers[layer] == read.n_neurons == expected.n_neurons
@@ -52,7 +52,7 @@ def test_one_neuron_reads_as_its_rows_of_the_layer(folders: list[Path], neuron: 
     whole, alone = folder.preferences(LOW, "token"), folder.neuron(LOW, "token", neuron)
     mine = whole.neuron == neuron
     assert alone.n_neurons == whole.n_neurons
-    assert np.array_equal(alone.features, whole.features)
+    assert np.array_equal(alone.features, whole.feature_types)
     for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max"):
         assert np.array_equal(getattr(alone, name), getattr(whole, name)[mine])
     assert alone.table(neuron).equals(whole.table(neuron))

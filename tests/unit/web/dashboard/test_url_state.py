@@ -163,7 +163,7 @@ def test_completed_remarks_on_what_is_not_there() -> None:
     assert len(remarks) == 2
     assert "no stage “gone”" in remarks[0]
     assert "“b” is shown instead" in remarks[0]
-    assert "no feature kind “smell”" in remarks[1]
+    assert "no feature type “smell”" in remarks[1]
 
 
 def test_an_address_holds_each_field_once() -> None:

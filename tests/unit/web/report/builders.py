@@ -73,7 +73,7 @@ def stage_of(
         ids = tally.ids_of(features)
         tally.count_occurrences(fold, ids)
         tally.update(fold, neuron, ids, activation)
-        collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature=kind, selection="max-1")
+        collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature_type=kind, selection="max-1")
 
     def occurrence(i: int) -> Occurrence:
         return Occurrence(

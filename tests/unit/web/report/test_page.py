@@ -188,7 +188,7 @@ def test_comparisons_can_be_chosen(stages: list[Stage], tmp_path: Path) -> None:
 
 
 def test_tags_can_be_the_feature(stages: list[Stage], tmp_path: Path) -> None:
-    page = txray.report(stages[:2], tmp_path / "r.html", feature="pos").read_text(encoding="utf-8")
+    page = txray.report(stages[:2], tmp_path / "r.html", feature_type="pos").read_text(encoding="utf-8")
     assert "neuron number or preferred POS tag" in page
 
 
@@ -210,14 +210,14 @@ def test_refuses_a_comparison_of_a_stage_it_is_not_given(stages: list[Stage], tm
 
 
 def test_refuses_mixed_kinds(stages: list[Stage], tmp_path: Path) -> None:
-    pairs = [compare(stages[0], stages[1], feature=kind) for kind in ("token", "pos")]
+    pairs = [compare(stages[0], stages[1], feature_type=kind) for kind in ("token", "pos")]
     with pytest.raises(ShapeError, match=r"token.*pos"):
         txray.report(stages[:2], tmp_path / "r.html", comparisons=pairs)
 
 
 def test_refuses_an_unknown_feature(stages: list[Stage], tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="morph"):
-        txray.report(stages[:2], tmp_path / "r.html", feature="morph")
+        txray.report(stages[:2], tmp_path / "r.html", feature_type="morph")
 
 
 def test_leaves_the_old_page_when_the_new_one_fails(stages: list[Stage], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, fitted, hover, markup, plural, visible
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.result_store import ResultStore
@@ -27,11 +27,11 @@ def postings(view: UrlState, desk: ResultStore) -> dict[StageFolder, pl.DataFram
     """
     if not view.word:
         raise UsageError(
-            f"Type a {kind_noun(view.feature)} above to see which neurons prefer it, and where they went."
+            f"Type a {feature_noun(view.feature)} above to see which neurons prefer it, and where they went."
         )
     found = {}
     for stage in desk.library:
-        if view.feature in stage.features:
+        if view.feature in stage.feature_types:
             rows = desk.postings(stage, view.feature, view.word)
             found[stage] = rows.filter(pl.col("layer") == view.layer) if view.layer else rows
     return found

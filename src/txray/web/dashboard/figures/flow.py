@@ -81,7 +81,7 @@ def _along(scene: FilteredComparison) -> list[StageFolder]:
     able = [
         stage
         for stage in scene.desk.library
-        if scene.view.feature in stage.features
+        if scene.view.feature in stage.feature_types
         and set(scene.layers) <= set(common_layers([scene.before, scene.after, stage]))
     ]
     chosen = set(even_sample(len(able), _MOST).tolist()) | {

@@ -27,7 +27,7 @@ def draw(scene: FilteredComparison) -> FigureCard:
     Raises:
         NotReady: the stages are being read.
     """
-    stages = [stage for stage in scene.desk.library if scene.view.feature in stage.features]
+    stages = [stage for stage in scene.desk.library if scene.view.feature in stage.feature_types]
     stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
     shares = pl.concat(
         [_summary(scene, stage).select(pl.lit(stage.name).alias("stage"), pl.all()) for stage in stages]
@@ -93,8 +93,8 @@ def draw(scene: FilteredComparison) -> FigureCard:
 
 def _summary(scene: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
     """One row per layer: share of preferred neurons, neurons, mean length of the preferred ones."""
-    kind = scene.view.feature
-    digest = scene.desk.digest(stage, kind)
+    feature_type = scene.view.feature
+    digest = scene.desk.digest(stage, feature_type)
 
     def make() -> pl.DataFrame:
         preferred = pl.col("length") > 0
@@ -105,7 +105,7 @@ def _summary(scene: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
         )
 
     return scene.desk.kept(
-        ("layers", stage.fingerprint, kind), make, lambda table: int(table.estimated_size())
+        ("layers", stage.fingerprint, feature_type), make, lambda table: int(table.estimated_size())
     )
 
 

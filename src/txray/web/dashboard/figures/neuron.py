@@ -24,7 +24,7 @@ def draw(view: UrlState, desk: ResultStore) -> StyledFigure:
         UsageError: no such neuron, or stages without tags.
     """
     look = NeuronSelection.of(view, desk)
-    able = [stage for stage in look.sides if {"token", "pos"} <= set(stage.features)]
+    able = [stage for stage in look.sides if {"token", "pos"} <= set(stage.feature_types)]
     if not able:
         raise UsageError(
             "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
@@ -42,7 +42,7 @@ def draw(view: UrlState, desk: ResultStore) -> StyledFigure:
     )
     tables = [
         side.table(look.neuron).select(
-            pl.lit(side.stage).alias("stage"), pl.lit(side.feature).alias("kind"), pl.all()
+            pl.lit(side.stage).alias("stage"), pl.lit(side.feature_type).alias("kind"), pl.all()
         )
         for side in (*tokens, *tags)
     ]

@@ -29,7 +29,7 @@ def draw(scene: FilteredComparison) -> FigureCard:
     Raises:
         NotReady: the tags are being read.
     """
-    sides = [stage for stage in (scene.before, scene.after) if "pos" in stage.features]
+    sides = [stage for stage in (scene.before, scene.after) if "pos" in stage.feature_types]
     if not sides:
         return _none()
     masses = [scene.desk.tag_mass(stage) for stage in sides]

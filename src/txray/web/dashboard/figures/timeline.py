@@ -10,7 +10,7 @@ import polars as pl
 
 from txray.analysis.shown_distance import PLAIN
 from txray.plots import theme
-from txray.plots.frame import kind_noun
+from txray.plots.frame import feature_noun
 from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
@@ -30,16 +30,16 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
     Raises:
         UsageError: no such neuron.
     """
-    look, noun = NeuronSelection.of(view, desk), kind_noun(view.feature)
+    look, noun = NeuronSelection.of(view, desk), feature_noun(view.feature)
     styles = theme.stage_styles(desk.library.names)
-    sides = [look.preferred(stage, look.kind, desk.choices.weight) for stage in look.stages]
+    sides = [look.preferred(stage, look.feature_type, desk.choices.weight) for stage in look.stages]
     distances = [
         None,
         *(hellinger_of(first, second) for first, second in pairwise(sides)),
     ]
     shares = []
     for stage, side in zip(look.stages, sides, strict=True):
-        mass = float(desk.digest_of(stage, look.kind, look.layer)["mass"].to_numpy().sum())
+        mass = float(desk.digest_of(stage, look.feature_type, look.layer)["mass"].to_numpy().sum())
         shares.append(float(side.mass.sum()) / mass if mass else 0.0)
     names = [stage.name for stage in look.stages]
     figure = go.Figure()
@@ -113,7 +113,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
             {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
             strict=False,
         ),
-        f"layer {visible(look.layer)} · feature {visible(look.kind)} · stages {', '.join(map(shown, names))}",
+        f"layer {visible(look.layer)} · feature {visible(look.feature_type)} · stages {', '.join(map(shown, names))}",
         left=84,
         below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
         height=430,

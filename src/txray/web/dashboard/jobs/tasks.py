@@ -31,14 +31,16 @@ Advance = Callable[[int, int], None]
 """Told how many parts are done, of how many."""
 
 
-def digest(neurons: Path, postings: Path, stage: str, kind: str, weight: Weight, advance: Advance) -> None:
+def digest(
+    neurons: Path, postings: Path, stage: str, feature_type: str, weight: Weight, advance: Advance
+) -> None:
     """One row per neuron of a stage, and one per preferred feature of each neuron, to find neurons by feature.
 
     Args:
         neurons: the file of the first; written last, so that it tells that both are there.
         postings: the file of the second, sorted by feature.
         stage: its folder.
-        kind: the feature kind.
+        kind: the feature type.
         weight: what distributions normalise.
         advance: told of every layer.
 
@@ -46,12 +48,12 @@ def digest(neurons: Path, postings: Path, stage: str, kind: str, weight: Weight,
         StageError: a table of the stage is damaged.
     """
     folder = StageFolder.open(stage)
-    _check(folder, kind)
-    names = pl.Series(folder.vocabulary(kind)[0].tolist(), dtype=pl.String)
+    _check(folder, feature_type)
+    names = pl.Series(folder.vocabulary(feature_type)[0].tolist(), dtype=pl.String)
     shown = pl.Series(list(map(visible, names)), dtype=pl.String)
     rows, found = [], []
     for number, layer in enumerate(folder.layers):
-        preferences = folder.preferences(layer, kind)
+        preferences = folder.preferences(layer, feature_type)
         lifted = lift(preferences)
         rows.append(_neurons(preferences, weight, lifted, names, shown))
         found.append(_postings(preferences, weight, lifted, number))
@@ -64,8 +66,12 @@ def digest(neurons: Path, postings: Path, stage: str, kind: str, weight: Weight,
     write_result(neurons, pl.concat(rows))
 
 
-def _check(folder: StageFolder, kind: str) -> None:
-    for name in (f"preferences.{kind}.parquet", f"features.{kind}.parquet", "exemplars.parquet"):
+def _check(folder: StageFolder, feature_type: str) -> None:
+    for name in (
+        f"preferences.{feature_type}.parquet",
+        f"features.{feature_type}.parquet",
+        "exemplars.parquet",
+    ):
         file = folder.path / name
         if not file.is_file() or sha256_of(file) != folder.manifest["checksums"][name]:
             raise StageError(
@@ -140,7 +146,7 @@ def pair(
     out: Path,
     before: str,
     after: str,
-    kind: str,
+    feature_type: str,
     weight: Weight,
     digests: tuple[str, str],
     advance: Advance,
@@ -150,7 +156,7 @@ def pair(
     Args:
         out: the file.
         before, after: folders of the stages.
-        kind: the feature kind.
+        kind: the feature type.
         weight: what distributions normalise.
         digests: of the two stages, files of `digest`.
         advance: told of every layer.
@@ -164,7 +170,7 @@ def pair(
         )
     tables = []
     for number, layer in enumerate(layers):
-        first, second = (side.preferences(layer, kind) for side in sides)
+        first, second = (side.preferences(layer, feature_type) for side in sides)
         found = compare(first, second, weight=weight)
         tables.append(
             found.neurons.drop("hellinger_published_code").with_columns(
@@ -213,7 +219,7 @@ def tests(
     before: str,
     after: str,
     layer: str,
-    kind: str,
+    feature_type: str,
     weight: Weight,
     level: float,
     permutations: int,
@@ -225,14 +231,14 @@ def tests(
         out: the file; what the tests warn of is its note.
         before, after: folders of the stages.
         layer: which.
-        kind: the feature kind.
+        kind: the feature type.
         weight: what distributions normalise.
         level: false-discovery rate.
         permutations: of a neuron at most.
         advance: told when it is done.
     """
     sides = StageFolder.open(before), StageFolder.open(after)
-    first, second = (side.preferences(layer, kind) for side in sides)
+    first, second = (side.preferences(layer, feature_type) for side in sides)
     found = compare(first, second, weight=weight)
     found = replace(found, documents=same_documents(*(side.manifest for side in sides)))
     with warnings.catch_warnings(record=True) as warned:
@@ -249,7 +255,7 @@ def matching(
     after: str,
     layer_before: str,
     layer_after: str,
-    kind: str,
+    feature_type: str,
     weight: Weight,
     digests: tuple[str, str],
     advance: Advance,
@@ -260,15 +266,15 @@ def matching(
         out: the file.
         before, after: folders of the stages.
         layer_before, layer_after: which.
-        kind: the feature kind.
+        kind: the feature type.
         weight: what distributions normalise.
         digests: of the two stages, files of `digest`.
         advance: told when it is done.
     """
     sides = StageFolder.open(before), StageFolder.open(after)
     found = match(
-        sides[0].preferences(layer_before, kind),
-        sides[1].preferences(layer_after, kind),
+        sides[0].preferences(layer_before, feature_type),
+        sides[1].preferences(layer_after, feature_type),
         weight=weight,
         level=FALSE_MATCHES,
     )
