@@ -54,22 +54,20 @@ PUBLIC = {
     "with_significance",
 }
 PACKAGES = (
+    "analysis",
     "capture",
     "corpus",
-    "dashboard",
     "engines",
     "experiment",
     "models",
-    "planting",
     "plots",
     "preferences",
     "pruning",
-    "reporting",
-    "similarity",
+    "synthetic",
     "tracking",
-    "tracking.loggers",
     "training",
-    "transfer",
+    "web.dashboard",
+    "web.report",
 )
 
 
@@ -103,7 +101,7 @@ def test_importing_txray_brings_in_nothing_heavy() -> None:
     assert run_python(f"import sys, txray; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-@pytest.mark.parametrize("package", ["preferences", "transfer", "plots", "engines.worker"])
+@pytest.mark.parametrize("package", ["preferences", "analysis", "plots", "engines.worker"])
 def test_what_works_on_saved_stages_needs_no_torch(package: str) -> None:
     assert run_python(f"import sys, txray.{package}; print('torch' in sys.modules)") == "False"
 

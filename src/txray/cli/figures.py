@@ -118,7 +118,8 @@ def _changed(most: bool) -> Draw:
 
         if request.feature_type != "token":
             raise UsageError(
-                f"figures of changed neurons show tokens with their tags, got --feature-type {request.feature_type}; leave it out"
+                f"figures of changed neurons show tokens with their tags, got --feature-type {request.feature_type}; "
+                "leave it out"
             )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(

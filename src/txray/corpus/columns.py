@@ -181,7 +181,7 @@ def _annotations(
             )
         if name in KINDS:
             raise UsageError(
-                f"{where}: annotation {name!r} is a kind of feature of its own and would be hidden; name it "
+                f"{where}: annotation {name!r} is a feature type of its own and would be hidden; name it "
                 f"otherwise with annotations={{'...': {column!r}}}, or leave it out"
             )
     return chosen

@@ -255,14 +255,14 @@ class Corpus:
             cache: folder that keeps the values of a complete pass for the next one; none by default.
 
         Raises:
-            UsageError: the name is that of a kind of feature that is no annotation; a cache for values whose annotator,
+            UsageError: the name is that of a feature type that is no annotation; a cache for values whose annotator,
                 or corpus, cannot be told apart from another.
             CorpusError: while reading: not one value for each word, or a value that is empty or holds white space.
         """
         name = getattr(tagger, "name", "pos") if name is None else name
         if name in KINDS:
             raise UsageError(
-                f"corpus {self.name!r}: annotation {name!r} is a kind of feature of its own and would be hidden; name "
+                f"corpus {self.name!r}: annotation {name!r} is a feature type of its own and would be hidden; name "
                 "it otherwise"
             )
         from txray.corpus.annotated import annotated_documents

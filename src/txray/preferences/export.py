@@ -70,7 +70,7 @@ def as_dataset(stage: Stage, feature_type: str, layer: str | None) -> Any:
         for name in layers
     ]
     description = (
-        f"txray preferences of stage {stage.name!r} for the feature type {feature_type!r}: one row per layer, neuron and "
-        "feature that the neuron prefers"
+        f"txray preferences of stage {stage.name!r} for the feature type {feature_type!r}: one row per layer, neuron "
+        "and feature that the neuron prefers"
     )
     return datasets.Dataset(pl.concat(tables).to_arrow(), info=datasets.DatasetInfo(description=description))

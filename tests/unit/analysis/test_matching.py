@@ -177,7 +177,7 @@ def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
     after = preferences_of(
         [
             *(
-                (int(f), int(n), again.feature_types[k], float(t / c))
+                (int(f), int(n), again.features[k], float(t / c))
                 for f, n, k, c, t in zip(
                     again.fold, again.neuron, again.feature_id, again.count, again.sum, strict=True
                 )

@@ -41,7 +41,7 @@ def made_of(tokens: Events, pos: Events) -> Stage:
     """A stage of these events, word by word."""
     sides = [frozen(tally_of(events), "s", kind) for events, kind in ((tokens, "token"), (pos, "pos"))]
     tags = tag_table(Counter((token[2], tag[2]) for token, tag in zip(tokens, pos, strict=True)))
-    collected = {("rnn", side.feature): side for side in sides}
+    collected = {("rnn", side.feature_type): side for side in sides}
     return Stage("s", collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA), {}, tags)
 
 

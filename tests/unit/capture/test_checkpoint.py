@@ -65,7 +65,7 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
     kinds = ["token", "pos"] if selection == "max-position" else ["token", "pos", "subword"]
     asked: dict[str, Any] = {
         "layers": [LINEAR, "embedding"],
-        "features": kinds,
+        "feature_types": kinds,
         "selection": selection,
         "name": "s",
         "batch_positions": 100,
@@ -116,7 +116,10 @@ def test_checkpoints_are_made_when_they_are_due(tmp_path: Path, monkeypatch: pyt
     ("change", "says"),
     [
         ({"selection": "all"}, "with layers="),
-        ({"features": ["token"]}, r"with feature_types=\['token', 'pos'\], asked for is feature_types=\['token'\]"),
+        (
+            {"feature_types": ["token"]},
+            r"with feature_types=\['token', 'pos'\], asked for is feature_types=\['token'\]",
+        ),
         ({"exemplars": 3}, "with exemplars=8, asked for is exemplars=3"),
         ({"folds": 4}, "with folds=16"),
         ({"batch_positions": 50}, "with batch_positions=100"),
@@ -132,7 +135,7 @@ def test_another_request_is_refused_with_the_difference(
     made = documents(60)
     asked: dict[str, Any] = {
         "model": small_model(),
-        "features": ["token", "pos"],
+        "feature_types": ["token", "pos"],
         "name": "s",
         "batch_positions": 100,
         "checkpoint": tmp_path / "s",

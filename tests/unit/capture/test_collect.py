@@ -27,7 +27,7 @@ def table_of(preferences: Preferences) -> dict[tuple[int, int, str], tuple[int, 
 
 
 def same_preferences(one: Stage, other: Stage, rtol: float = 1e-5, atol: float = 0) -> None:
-    assert one.feature_types == other.features
+    assert one.feature_types == other.feature_types
     for kind in one.feature_types:
         left, right = one.preferences(feature_type=kind), other.preferences(feature_type=kind)
         for name in ("features", "corpus_counts", "fold", "neuron", "feature_id", "count"):
@@ -110,7 +110,9 @@ def test_order_of_documents_does_not_change_preferences() -> None:
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        collect(small_model(), corpus_of(documents()), feature_types=ALL_KINDS, name="s").save(tmp_path / folder)
+        collect(small_model(), corpus_of(documents()), feature_types=ALL_KINDS, name="s").save(
+            tmp_path / folder
+        )
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
 
@@ -165,7 +167,9 @@ def test_unknown_words_are_counted_as_the_model_sees_them() -> None:
 
 def test_outputs_are_the_predicted_next_words() -> None:
     model, made = small_model(), documents(6)
-    preferences = collect(model, corpus_of(made), feature_types=["output"], name="s").preferences(feature_type="output")
+    preferences = collect(model, corpus_of(made), feature_types=["output"], name="s").preferences(
+        feature_type="output"
+    )
     predicted: list[str] = []
     for document in made:
         logits, _ = model(torch.tensor([model.encode(document.words)]))

@@ -69,7 +69,7 @@ def test_each_way_out_that_is_named_works() -> None:
     def tried(**changes: Any) -> None:
         asked: dict[str, Any] = {
             "layers": ["rnn"],
-            "features": ["token", "pos"],
+            "feature_types": ["token", "pos"],
             "selection": "all",
             "name": "s",
             "memory": 40_000,
@@ -116,7 +116,7 @@ known = module.require_memory
 module.require_memory = lambda *asked: estimates.append(known(*asked)) or estimates[-1]
 corpus = Corpus.from_documents("c", tuple(demo_corpus("reviews", words=20_000)))
 model = language_model("lstm", corpus, embedding=600, hidden=600)
-asked = {"layers": ["rnn", "embedding"], "features": ["token", "pos"], "name": "s", "batch_positions": 2_048}
+asked = {"layers": ["rnn", "embedding"], "feature_types": ["token", "pos"], "name": "s", "batch_positions": 2_048}
 collect(model, corpus, **asked).save(sys.argv[2])
 before = peak()
 collect(model, corpus, selection=sys.argv[1], **asked).save(sys.argv[2])

@@ -31,7 +31,7 @@ def whole_and_shards(of: int, n: int = 40, **options: Any) -> tuple[Stage, list[
     corpus, model = corpus_of(documents(n)), transformer()
     asked = {
         "layers": [LINEAR, "embedding"],
-        "features": ["token", "pos"],
+        "feature_types": ["token", "pos"],
         "exemplars": 3,
         "name": "s",
         **options,
@@ -124,7 +124,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
         {"folds": 4},
         {"exemplars": 2},
         {"selection": "all"},
-        {"features": ["token"]},
+        {"feature_types": ["token"]},
         {"layers": [LINEAR]},
     ):
         _, (_, differs) = whole_and_shards(2, n=8, **change)

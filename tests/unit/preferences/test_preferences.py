@@ -104,7 +104,7 @@ def test_alignment_onto_a_smaller_set_is_refused() -> None:
     with pytest.raises(ShapeError, match="every feature"):
         one.onto(np.array(["bank"], dtype=object))
     with pytest.raises(ShapeError, match="columns"):
-        Distributions(one.matrix, one.feature_types[:1])
+        Distributions(one.matrix, one.features[:1])
 
 
 def test_keys_of_documents_never_change() -> None:

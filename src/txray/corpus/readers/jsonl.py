@@ -175,7 +175,7 @@ def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[
             continue
         if key in KINDS:
             raise BadValueError(
-                f"{key!r} is a kind of feature of its own and would be hidden; rename it, or leave it out with "
+                f"{key!r} is a feature type of its own and would be hidden; rename it, or leave it out with "
                 f"ignore=[{key!r}]"
             )
         found[key] = _strings(key, value)

@@ -39,7 +39,7 @@ class TestedPair:
     """Two stages compared, with as many tests as are done.
 
     Attributes:
-        neurons: one row per neuron of every layer that both have: the columns of `txray.web.dashboard.jobs.tasks.pair`, those of
+        neurons: one row per neuron of every layer that both have: the columns of `jobs.tasks.pair`, those of
             the tests (null where they are not done), `shown` (the tested state, `untested` where tests are not done;
             the observed state if nothing is or will be tested), `place` (row).
         layers: in order.

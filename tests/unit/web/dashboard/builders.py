@@ -89,7 +89,9 @@ def stage_of(
             ids = tally.ids_of(values[kind])
             tally.count_occurrences(fold, ids)
             tally.update(fold, winner, ids, activation)
-            collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature_type=kind, selection=selection)
+            collected[layer, kind] = tally.freeze(
+                stage=name, layer=layer, feature_type=kind, selection=selection
+            )
         exemplars.append(_exemplars(layer, size, text, document, winner, activation))
     manifest: dict[str, Any] = {
         "model": {"type": "Model"},

@@ -55,6 +55,7 @@ class JobQueue:
     closed: bool = False
 
     def next(self) -> Job | None:
+        """Remove and return the next job: urgent ones first."""
         for waiting in (self.urgent, self.later):
             if waiting:
                 return waiting.pop(next(iter(waiting)))
