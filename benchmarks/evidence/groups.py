@@ -20,7 +20,6 @@ from txray import (
     compare,
     demo_corpus,
     synthetic_pair,
-    with_significance,
 )
 from txray.corpus import read_corpus
 
@@ -54,7 +53,7 @@ class Counted:
         before, after = (
             collect(model, Corpus.from_documents("half", half), [layer], name="half") for half in halves
         )
-        neurons = with_significance(compare(before, after), seed=seed).neurons
+        neurons = compare(before, after, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null())
         small = pl.col("p_value") < 0.05
         self.often += tested.filter(fewer_wins() >= _OFTEN).select(small).to_series().to_list()

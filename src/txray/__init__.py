@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         compare,
         match,
         timeline,
-        with_significance,
     )
     from txray.capture import Layer, Selection, collect, layer_similarity
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
@@ -69,7 +68,6 @@ _HOMES = {
     "timeline": "analysis",
     "token_tags": "preferences",
     "read_corpus": "corpus",
-    "with_significance": "analysis",
 }
 _PACKAGES = (
     "analysis",
@@ -129,7 +127,6 @@ __all__ = [
     "token_tags",
     "tracking",
     "training",
-    "with_significance",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES, __all__, _PACKAGES)

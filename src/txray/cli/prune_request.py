@@ -100,14 +100,18 @@ class Request:
 
     def comparison(self) -> Comparison | None:
         """Of the two stages, tested where that was asked for; None where there are no two."""
-        from txray.analysis import compare, with_significance
+        from txray.analysis import compare
 
         if self.before is None or self.stage is None:
             return None
-        found = compare(self.before, self.stage, self.stage.feature_types[0], self.layer)
-        if not self._permutations:
-            return found
-        return with_significance(found, permutations=self._permutations, seed=self.seed)
+        return compare(
+            self.before,
+            self.stage,
+            layer=self.layer,
+            feature_type=self.stage.feature_types[0],
+            permutations=self._permutations,
+            seed=self.seed,
+        )
 
     def rankings(self) -> list[str]:
         """All that the stages allow."""

@@ -120,7 +120,7 @@ class Evidence:
         if column not in self.comparison.neurons.columns:
             raise UsageError(
                 f"ranking {ranking!r}: needs to know what is more than chance; give a tested comparison "
-                "(txray.with_significance)"
+                "(comparison.test())"
             )
         return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()
 

@@ -14,7 +14,7 @@ from txray.analysis.comparison import Comparison
 from txray.analysis.findings import STATES
 from txray.errors import UnknownNameError, UsageError
 
-CONFIDENT = ("confident-avoided", "confident-gained", "unsure")
+CONFIDENT = ("confident-avoided", "confident-gained", "undecided")
 """States that need significance: beyond chance, or not."""
 
 SET_STATES = (*STATES, *CONFIDENT)
@@ -58,7 +58,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     Args:
         comparison: of the stages.
         state: `shared`, `avoided`, `gained`, `unpreferred`; of tested comparisons also `confident-avoided`,
-            `confident-gained` and `unsure`.
+            `confident-gained` and `undecided`.
         name: of the set; that of the state by default.
 
     Raises:
@@ -72,7 +72,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     )
     if column not in comparison.neurons.columns:
         raise UsageError(
-            f"state {state!r} needs to know what is more than chance: give txray.with_significance(comparison)"
+            f"state {state!r} needs to know what is significant: give a tested comparison, such as comparison.test()"
         )
     found = comparison.neurons.filter(pl.col(column) == value)["neuron"].to_list()
     return NeuronSet(name or state, comparison.after.layer, tuple(found))

@@ -41,7 +41,7 @@ def replay(
         unit: what numbers the stages; by default epochs for trainings by txray, steps for others.
         base, prefix: for checkpoints of Lightning, see `txray.tracking.find_checkpoints`.
         device: that models run on.
-        options: see `Tracker`: loggers, figures, weight, permutations, level, seed.
+        options: see `Tracker`: loggers, figures, weight, permutations, fdr, seed.
 
     Returns:
         Feature type -> timeline.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
+from txray.analysis import Comparison, Timeline, compare, timeline
 from txray.checks import is_whole
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage
@@ -21,7 +21,7 @@ class ComparisonConfig:
     Attributes:
         weight: what preference distributions normalise.
         permutations: of a neuron at most; 0 leaves the tests out.
-        level: false-discovery rate at which a change is called one.
+        fdr: false discovery rate of the tests.
         seed: of everything random.
 
     Raises:
@@ -31,16 +31,16 @@ class ComparisonConfig:
 
     weight: Weight
     permutations: int
-    level: float
+    fdr: float
     seed: int
 
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
-        if not is_whole(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
+        if not is_whole(self.permutations) or self.permutations < 0 or not 0 < self.fdr < 1:
             raise UsageError(
-                f"tracker: permutations={self.permutations!r}, level={self.level!r}; permutations must be a whole "
-                "number, not negative, level between 0 and 1"
+                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be a whole "
+                "number, not negative, fdr between 0 and 1"
             )
 
     def look(
@@ -60,14 +60,16 @@ class ComparisonConfig:
                 found += [("first", comparison) for _, comparison in list(found)]
                 continue
             for layer, feature_type in stage.collected:
-                comparison = compare(other, stage, feature_type, layer, self.weight)
-                if self.permutations:
-                    comparison = with_significance(
-                        comparison,
-                        permutations=self.permutations,
-                        level=self.level,
-                        seed=self.seed,
-                    )
+                comparison = compare(
+                    other,
+                    stage,
+                    layer=layer,
+                    feature_type=feature_type,
+                    weight=self.weight,
+                    permutations=self.permutations,
+                    fdr=self.fdr,
+                    seed=self.seed,
+                )
                 found.append((reference, comparison))
         return found
 
@@ -75,10 +77,10 @@ class ComparisonConfig:
         """The timeline of one feature type; see `txray.timeline`."""
         return timeline(
             stages,
-            feature_type,
+            feature_type=feature_type,
             weight=self.weight,
             scores=scores,
             permutations=self.permutations,
-            level=self.level,
+            fdr=self.fdr,
             seed=self.seed,
         )

@@ -54,7 +54,7 @@ class HuggingFaceCallback(TrainerCallback):
             every, unit: so many steps, or epochs, from one look to the next.
             as_model: (model, processing class of the trainer) -> what `txray.collect` takes;
                 `txray.models.from_transformers` by default.
-            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, fdr, seed.
         """
         self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=self._of, **options)
         self.timelines: Mapping[str, Any] = {}

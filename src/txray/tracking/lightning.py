@@ -56,7 +56,7 @@ class LightningCallback(pl.Callback):
             as_model: the Lightning module -> what `txray.collect` takes; by default its attribute `model`.
             progress: what is done, and the scores; by default the trainer's count, and the metrics that callbacks
                 can see.
-            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, fdr, seed.
         """
         self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=as_model or _inner, **options)
         self.timelines: Mapping[str, Timeline] = {}

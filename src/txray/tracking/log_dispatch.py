@@ -87,7 +87,10 @@ class LoggerGroup:
         values: dict[str, float] = {}
         for layer, feature_type in stage.collected:
             values |= _named(
-                stage_measures(stage, feature_type, layer, seed=self._seed), _TOP, layer, feature_type
+                stage_measures(stage, layer=layer, feature_type=feature_type, seed=self._seed),
+                _TOP,
+                layer,
+                feature_type,
             )
         for reference, comparison in found:
             place = (_TOP, comparison.after.layer, comparison.after.feature_type, reference)

@@ -73,7 +73,7 @@ class Tracker:
         figures: Sequence[str] = ("hellinger_length",),
         weight: Weight = "mean",
         permutations: int = 2_000,
-        level: float = 0.05,
+        fdr: float = 0.05,
         seed: int = 0,
         as_model: Callable[[Any], nn.Module | TextModel] | None = None,
     ) -> None:
@@ -90,7 +90,7 @@ class Tracker:
             figures: drawn of each look and the one before, names of `txray.tracking.FIGURES`.
             weight: what preference distributions normalise.
             permutations: of a neuron at most; 0 leaves the tests out.
-            level: false-discovery rate at which a change is called one.
+            fdr: false discovery rate of the tests.
             seed: of everything random in the comparisons.
             as_model: what is given to `begin`, `step` and the others -> what `txray.collect` takes; called where a look
                 is taken, and part of its time. By default the same.
@@ -108,7 +108,7 @@ class Tracker:
         self.number = 0
         self._probe = probe
         self._every, self._unit = every, unit
-        self._comparing = ComparisonConfig(weight, permutations, level, seed)
+        self._comparing = ComparisonConfig(weight, permutations, fdr, seed)
         self._telling = LoggerGroup(loggers, figures, seed=seed)
         self._record = TrackingHistory(self.folder, {"unit": unit, **probe.as_json()})
         self._budget = Budget(budget)

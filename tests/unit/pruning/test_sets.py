@@ -16,7 +16,7 @@ from tests.unit.pruning.builders import (
     text_classifier,
     text_predictor,
 )
-from txray import Mask, TextModel, collect, compare, masked, with_significance
+from txray import Mask, TextModel, collect, compare, masked
 from txray.analysis import Comparison
 from txray.errors import UnknownNameError, UsageError
 from txray.models import RecurrentModel
@@ -35,17 +35,17 @@ def comparison() -> Comparison:
     before = collect(model, corpus, selection="max-3", name="before")
     with torch.no_grad():
         model.embedding.weight.add_(torch.from_numpy(np.random.default_rng(0).normal(0, 4, (11, 6))))
-    return compare(before, collect(model, corpus, selection="max-3", name="after"))
+    return compare(before, collect(model, corpus, selection="max-3", name="after"), permutations=0)
 
 
 def test_states_are_those_of_the_comparison(comparison: Comparison) -> None:
-    tested = with_significance(comparison, permutations=200)
+    tested = comparison.test(permutations=200)
     for state in ("shared", "avoided", "gained", "unpreferred"):
         wanted = comparison.neurons.filter(pl.col("state") == state)["neuron"].to_list()
         assert list(in_state(comparison, state).neurons) == wanted
     confident = tested.neurons.filter(pl.col("confident_state") == "avoided")["neuron"].to_list()
     assert list(in_state(tested, "confident-avoided").neurons) == confident
-    with pytest.raises(UsageError, match="needs to know what is more than chance"):
+    with pytest.raises(UsageError, match="needs to know what is significant"):
         in_state(comparison, "confident-avoided")
     with pytest.raises(UnknownNameError, match="unknown state 'avoid'"):
         in_state(comparison, "avoid")
@@ -351,7 +351,7 @@ def test_rankings_of_stages_say_what_they_lack(comparison: Comparison) -> None:
     np.testing.assert_array_equal(found.scores("wins"), comparison.after.wins())
     distances = comparison.neurons["hellinger"]
     assert np.isnan(found.scores("hellinger")).sum() == distances.null_count() > 0
-    with pytest.raises(UsageError, match="needs to know what is more than chance"):
+    with pytest.raises(UsageError, match="needs to know what is significant"):
         found.scores("signal")
     bare = Evidence(model, "rnn")
     for name in ("mass", "length", "wins"):

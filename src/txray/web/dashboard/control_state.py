@@ -90,7 +90,7 @@ def _states(scene: FilteredComparison) -> list[str]:
     """Return the states that neurons can be in; one that is picked out stays, so that it can be taken off."""
     absent = set()
     if not scene.pair.tested:
-        absent.add("unsure")
+        absent.add("undecided")
     if scene.findings.untested == 0 or scene.observed:
         absent.add(UNTESTED)
     if not scene.findings.tested_layers and not scene.observed:

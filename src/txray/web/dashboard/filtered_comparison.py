@@ -96,7 +96,7 @@ class FilteredComparison:
     @cached_property
     def findings(self) -> Findings:
         """Counts of all neurons of these layers, whatever the other filters leave."""
-        return Findings.of(self.neurons, self.desk.choices.fdr, pending=self.pair.pending)
+        return Findings.of(self.neurons, self.desk.choices.tested_fdr, pending=self.pair.pending)
 
     @property
     def observed(self) -> bool:

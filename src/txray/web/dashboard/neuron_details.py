@@ -49,7 +49,7 @@ def record(view: UrlState, desk: ResultStore) -> dict[str, Any]:
         "href": None,
         "state": state,
         "label": str(row["label"]) if row else state,
-        "sentence": _sentence(look, own, row, pair, desk.choices.level),
+        "sentence": _sentence(look, own, row, pair, desk.choices.fdr),
         "sides": [_side(stage, styles) for stage in look.sides],
         "beyond": [],
         "tables": [*_tables(view, look, own, weight), *_lifted(view, look, own)],
@@ -83,7 +83,7 @@ def _row(
     found = pair.neurons.filter((pl.col("layer") == look.layer) & (pl.col("neuron") == look.neuron))
     words = {
         "label": state_in_words(pending=pair.pending),
-        "significant": is_significant(desk.choices.level),
+        "significant": is_significant(desk.choices.fdr),
     }
     return found.with_columns(**words).row(0, named=True), pair
 
@@ -93,7 +93,7 @@ def _sentence(
     own: Sequence[Preferred],
     row: Mapping[str, Any] | None,
     pair: TestedPair | None,
-    level: float,
+    fdr: float,
 ) -> str:
     """What happened to the neuron, in words."""
     noun = feature_noun(look.feature_type)
@@ -109,14 +109,14 @@ def _sentence(
         return told
     if look.layer not in pair.tested:
         return f"{told} {pair.problem or ('Not yet tested.' if pair.pending else 'Observed, not tested.')}"
-    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(level)}"
+    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(fdr)}"
     if row["q_value"] is not None:
         told += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
             f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
         )
         told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
-    elif row["shown"] == "unsure":
+    elif row["shown"] == "undecided":
         told += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
         told += f" {str(row['state']).capitalize()}: {verdict} (q = {figure_of(row['rate_q_value'])})."

@@ -252,8 +252,9 @@ def sources(desk: ResultStore) -> list[Any]:
             f"Weight {choices.weight}; "
             + (
                 "observed, not tested."
-                if choices.fdr is None
-                else f"tested at {fdr_label(choices.fdr)}, with up to {count(choices.permutations)} permutations."
+                if choices.tested_fdr is None
+                else f"tested at {fdr_label(choices.tested_fdr)}, "
+                f"with up to {count(choices.permutations)} permutations."
             ),
             className="note",
         ),

@@ -307,13 +307,13 @@ class ResultStore:
     def _tests(
         self, before: StageFolder, after: StageFolder, feature_type: str, layer: str, *, urgent: bool
     ) -> Job:
-        level, permutations = self.choices.level, self.choices.permutations
-        name = f"tests-{level:g}-{permutations}-{_index(before, layer)}"
+        fdr, permutations = self.choices.fdr, self.choices.permutations
+        name = f"tests-{fdr:g}-{permutations}-{_index(before, layer)}"
         out = self.cache.place("pairs", self._of_pair(before, after, feature_type), name)
         arguments = {
             **self._compared(before, after, feature_type, out),
             "layer": layer,
-            "level": level,
+            "fdr": fdr,
             "permutations": permutations,
         }
         what = f"testing {before.name} against {after.name}, layer {layer}"

@@ -20,18 +20,18 @@ class ComparisonConfig:
 
     Attributes:
         weight: what distributions normalise.
-        level: false-discovery rate at which a change is called one.
+        fdr: false discovery rate of the tests.
         permutations: of a neuron at most; 0 leaves tests out.
     """
 
     weight: Weight = "mean"
-    level: float = 0.05
+    fdr: float = 0.05
     permutations: int = 10_000
 
     @property
-    def fdr(self) -> float | None:
-        """False discovery rate of the tests; None if there are none."""
-        return self.level if self.permutations else None
+    def tested_fdr(self) -> float | None:
+        """Return the false discovery rate of the tests; None if there are none."""
+        return self.fdr if self.permutations else None
 
 
 @dataclass(frozen=True, eq=False)

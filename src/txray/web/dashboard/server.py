@@ -115,7 +115,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = None,
     weight: Weight = "mean",
-    level: float = 0.05,
+    fdr: float = 0.05,
     permutations: int = 10_000,
     prunings: Sequence[Pruning | Path | str] = (),
     cache: Path | str | None = None,
@@ -132,7 +132,7 @@ def serve(
         host: address to listen at.
         port: to listen at; 8050, or a later one where that is taken.
         weight: what preference distributions normalise.
-        level: false-discovery rate at which a change is called one.
+        fdr: false discovery rate of the tests.
         permutations: of a neuron at most, in tests; 0 leaves them out.
         prunings: or folders of `txray prune`, whose effects are told on the page of a neuron.
         cache: folder of results; the user's cache folder by default.
@@ -150,9 +150,9 @@ def serve(
     """
     if weight not in WEIGHTS:
         raise UsageError(f"dashboard: weight {weight!r}; it must be one of {', '.join(WEIGHTS)}")
-    if not 0 < level < 1 or permutations < 0:
+    if not 0 < fdr < 1 or permutations < 0:
         raise UsageError(
-            f"dashboard: level={level}, permutations={permutations}; level must lie between 0 and 1, permutations "
+            f"dashboard: fdr={fdr}, permutations={permutations}; fdr must lie between 0 and 1, permutations "
             "not be negative"
         )
     folders, temporary = _folders(stages)
@@ -160,7 +160,7 @@ def serve(
     read = [each if isinstance(each, Pruning) else load_pruning(each) for each in prunings]
     place = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     place.tidy()
-    desk = ResultStore(library, place, ComparisonConfig(weight, level, permutations))
+    desk = ResultStore(library, place, ComparisonConfig(weight, fdr, permutations))
     host = host.strip("[]")
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
 

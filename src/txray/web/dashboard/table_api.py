@@ -54,7 +54,7 @@ def neuron_rows(view: UrlState, desk: ResultStore, start: int, number: int) -> d
     rows = scene.picked[order_of(scene, view)[start : start + min(number, MOST)]]
     words = rows.select(
         label=state_in_words(pending=scene.pair.pending),
-        faint=is_tested() & ~is_significant(desk.choices.level),
+        faint=is_tested() & ~is_significant(desk.choices.fdr),
     )
     return {
         "total": len(scene.picked),
@@ -89,7 +89,7 @@ def order_of(scene: FilteredComparison, view: UrlState) -> pl.Series:
 
     def sort() -> pl.Series:
         if view.sort == "change":
-            return changed_most_first(picked, scene.desk.choices.fdr, descending=falling)
+            return changed_most_first(picked, scene.desk.choices.tested_fdr, descending=falling)
         key = pl.col(view.sort).list.first() if view.sort.startswith("beyond_") else pl.col(view.sort)
         order = pl.arg_sort_by([key, pl.col("place")], descending=[falling, False], nulls_last=True)
         return picked.select(order.alias("order"))["order"]

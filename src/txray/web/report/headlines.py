@@ -13,7 +13,7 @@ from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_dist
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, visible
 
-_ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
+_ORDER = ("shared", "avoided", "gained", "undecided", "unpreferred")
 
 
 def headline(comparison: Comparison) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from txray.plots.theme import STATE_COLORS, UNSURE
+from txray.plots.theme import STATE_COLORS, UNDECIDED
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -64,7 +64,9 @@ def static(name: str) -> str:
 
 def look() -> str:
     """The style sheet of every page: the colours of the states, then what all pages share."""
-    colors = " ".join(f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items())
+    colors = " ".join(
+        f"--{state}: {color};" for state, color in {**STATE_COLORS, "undecided": UNDECIDED}.items()
+    )
     return f":root {{ {colors} }}\n{static('look.css')}"
 
 

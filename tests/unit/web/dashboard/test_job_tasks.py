@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 import txray
 from tests.unit.web.dashboard.builders import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
-from txray.analysis import compare, match, with_significance
+from txray.analysis import compare, match
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.plots.features import distinctive, preferred, strongest
 from txray.plots.text import visible
@@ -160,7 +160,9 @@ def test_a_pair_equals_the_comparison_of_every_layer(
     found = pair(folders[1:3], tmp_path, weight, kind)
     assert found["layer"].unique(maintain_order=True).to_list() == list(LAYERS)
     for layer in LAYERS:
-        whole = txray.compare(stages[BEFORE], stages[AFTER], kind, layer, weight=weight).neurons
+        whole = txray.compare(
+            stages[BEFORE], stages[AFTER], layer=layer, feature_type=kind, weight=weight, permutations=0
+        ).neurons
         mine = found.filter(layer=layer)
         common = [name for name in whole.columns if name != "hellinger_published_code"]
         assert_frame_equal(
@@ -190,17 +192,17 @@ def test_stages_without_common_layers_cannot_be_a_pair(folders: list[Path], tmp_
     assert "\n" not in str(e.value)
 
 
-# At the last level nothing can be sure.
-@pytest.mark.parametrize(("layer", "level"), [(LOW, 0.1), (HIGH, 0.1), (LOW, 1e-12)])
+# At the last rate nothing can be sure.
+@pytest.mark.parametrize(("layer", "fdr"), [(LOW, 0.1), (HIGH, 0.1), (LOW, 1e-12)])
 def test_tests_equal_those_of_a_comparison(
-    layer: str, level: float, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    layer: str, fdr: float, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
     out, told = tmp_path / "tests.parquet", Told()
     sides = str(folders[1]), str(folders[2])
-    tasks.tests(out, *sides, layer, "token", "mean", level, 150, told)
-    found = compare(stages[BEFORE], stages[AFTER], "token", layer)
+    tasks.tests(out, *sides, layer, "token", "mean", fdr, 150, told)
+    found = compare(stages[BEFORE], stages[AFTER], layer=layer, feature_type="token", permutations=0)
     with warnings.catch_warnings(action="ignore", category=PowerWarning):
-        expected = with_significance(replace(found, documents=True), level=level, permutations=150)
+        expected = replace(found, same_documents=True).test(fdr=fdr, permutations=150)
     assert_frame_equal(read_result(out), expected.neurons.select(tasks.TESTED), rel_tol=0, abs_tol=0)
     assert told == [(1, 1)]
 
@@ -222,7 +224,7 @@ def test_a_matching_equals_that_of_txray(
     digests = tuple(str(digest(folders[i], tmp_path)[0]) for i in (1, 3))
     out = tmp_path / "m.parquet"
     tasks.matching(out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", digests, Told())  # type: ignore[arg-type]
-    expected = match(stages[BEFORE], stages["wide"], "token", LOW, "wide")
+    expected = match(stages[BEFORE], stages["wide"], layer=LOW, layer_after="wide", feature_type="token")
     pairs = read_result(out)
     assert_frame_equal(
         pairs.select(expected.pairs.columns), expected.pairs, check_dtypes=False, rel_tol=0, abs_tol=0

@@ -86,7 +86,7 @@ def test_what_is_tested_joins_what_is_compared(desk: ResultStore) -> None:
     for row in found.iter_rows(named=True):
         assert row["shown"] == row["confident_state"]
         assert (row["q_value"] is not None) <= (row["state"] == "shared")
-    assert "unsure" in found["shown"].to_list()
+    assert "undecided" in found["shown"].to_list()
 
 
 def test_without_permutations_nothing_is_tested(
@@ -113,7 +113,7 @@ def test_other_choices_have_results_of_their_own(
         for each in (mass, plain)
     ]
     assert distances[0] != distances[1]
-    strict = desk_over(folders, cache, ComparisonConfig(level=0.01, permutations=200))
+    strict = desk_over(folders, cache, ComparisonConfig(fdr=0.01, permutations=200))
     assert (
         strict._tests(*sides, "token", LOW, urgent=True).out
         != plain._tests(*sides, "token", LOW, urgent=True).out

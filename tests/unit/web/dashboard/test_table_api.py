@@ -63,7 +63,7 @@ def test_states_sort_in_their_own_order(falling: bool, desk: ResultStore, view: 
 
 @pytest.mark.parametrize("falling", [True, False])
 def test_by_change_what_is_sure_comes_first(falling: bool, desk: ResultStore, view: UrlState) -> None:
-    level = desk.choices.level
+    level = desk.choices.fdr
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         sure = (row["q_value"] or 9) <= level if row["q_value"] is not None else False
@@ -106,7 +106,7 @@ def test_faint_rows_are_those_of_which_nothing_is_sure(desk: ResultStore, view: 
     faint = {row["id"]: row["faint"] for row in neuron_rows(view, desk, 0, EVERY)["rows"]}
     for row in ordered(view, desk):
         sure = row["confident_state"] in ("avoided", "gained") or (
-            row["q_value"] is not None and row["q_value"] <= desk.choices.level
+            row["q_value"] is not None and row["q_value"] <= desk.choices.fdr
         )
         assert faint[f"{row['layer']}/{row['neuron']}"] == (not sure)
     assert faint[f"{LOW}/{SILENT}"]

@@ -39,7 +39,7 @@ def draw(scene: FilteredComparison) -> FigureCard:
     )
     numbers = dict(rows.select(group(scene))["group"].value_counts().iter_rows())
     untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
-    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNSURE, "circle", 5)} | {
+    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNDECIDED, "circle", 5)} | {
         name: (color, symbol, 8) for name, (color, symbol) in CHANGES.items()
     }
     for name, (color, symbol, size) in looks.items():
@@ -98,7 +98,7 @@ def group(scene: FilteredComparison) -> pl.Expr:
     if scene.observed:
         return way.alias("group")
     untested = state_label(UNTESTED, tested=True, pending=scene.pair.pending)
-    significant = is_significant(scene.desk.choices.level)
+    significant = is_significant(scene.desk.choices.fdr)
     tested = pl.when(significant).then(way).otherwise(pl.lit(NOT_SIGNIFICANT))
     return pl.when(is_tested()).then(tested).otherwise(pl.lit(untested)).alias("group")
 

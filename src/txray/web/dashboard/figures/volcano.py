@@ -32,13 +32,13 @@ def draw(scene: FilteredComparison) -> FigureCard:
     Args:
         scene: what is looked at.
     """
-    fdr = scene.desk.choices.level
+    fdr = scene.desk.choices.fdr
     rows = scene.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
     drawn = sample(rows)
     figure = go.Figure()
     spans = [DISTANCE_SPAN, span(drawn[BRUSH[1]].to_numpy())]
     for sure, name, color, size in (
-        (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
+        (False, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
         (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
         mine = drawn.filter(is_significant(fdr) == sure)

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis import compare, match, with_significance
-from txray.analysis.comparison import same_documents
+from txray.analysis import compare, match
+from txray.analysis.subjects import same_documents_of
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.text import visible
@@ -171,7 +171,7 @@ def pair(
     tables = []
     for number, layer in enumerate(layers):
         first, second = (side.preferences(layer, feature_type) for side in sides)
-        found = compare(first, second, weight=weight)
+        found = compare(first, second, weight=weight, permutations=0)
         tables.append(
             found.neurons.drop("hellinger_published_code").with_columns(
                 pl.lit(layer).alias("layer"), pl.col("neuron").cast(pl.UInt32)
@@ -221,7 +221,7 @@ def tests(
     layer: str,
     feature_type: str,
     weight: Weight,
-    level: float,
+    fdr: float,
     permutations: int,
     advance: Advance,
 ) -> None:
@@ -233,17 +233,17 @@ def tests(
         layer: which.
         kind: the feature type.
         weight: what distributions normalise.
-        level: false-discovery rate.
+        fdr: false discovery rate of the tests.
         permutations: of a neuron at most.
         advance: told when it is done.
     """
     sides = StageFolder.open(before), StageFolder.open(after)
     first, second = (side.preferences(layer, feature_type) for side in sides)
-    found = compare(first, second, weight=weight)
-    found = replace(found, documents=same_documents(*(side.manifest for side in sides)))
+    found = compare(first, second, weight=weight, permutations=0)
+    found = replace(found, same_documents=same_documents_of(*(side.manifest for side in sides)))
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", PowerWarning)
-        tested = with_significance(found, level=level, permutations=permutations)
+        tested = found.test(fdr=fdr, permutations=permutations)
     note = "; ".join(str(one.message) for one in warned if issubclass(one.category, PowerWarning))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
@@ -276,7 +276,7 @@ def matching(
         sides[0].preferences(layer_before, feature_type),
         sides[1].preferences(layer_after, feature_type),
         weight=weight,
-        level=FALSE_MATCHES,
+        false_match_rate=FALSE_MATCHES,
     )
     table = found.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
     for side, layer, file in zip(("before", "after"), (layer_before, layer_after), digests, strict=True):
