@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.integration.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import collect, engines
 from txray.corpus import Corpus, Document
 from txray.engines.cluster import Cluster
@@ -34,8 +34,6 @@ from txray.preferences import Stage, load_stage
 from txray.preferences.store import CHECKPOINT, OF_FOLDERS
 
 LINEAR = "encoder.layers.0.linear1"
-
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")]
 
 
 @pytest.fixture(scope="module", autouse=True)

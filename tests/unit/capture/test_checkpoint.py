@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from txray.capture import collect
 from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
 from txray.corpus import Corpus, Document
@@ -27,8 +27,6 @@ from txray.preferences import load_stage
 from txray.preferences.store import CHECKPOINT
 
 LINEAR = "encoder.layers.0.linear1"
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 class StopError(Exception):

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
 
-from tests.unit.experiment.tiny import TINY
+from tests.builders.tiny_experiment import TINY
 from txray.analysis import Timeline
 from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, ExperimentResult, run_experiment, write_results

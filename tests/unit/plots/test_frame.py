@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import Page
 
-from tests.unit.plots.builders import Text, caption_of
+from tests.builders.figures import Text, caption_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.plots import theme
 from txray.plots.frame import (

@@ -17,13 +17,11 @@ import pytest
 import torch
 
 import txray
-from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
+from tests.builders.tracking import FAST, Loop, Remembering, probe, same, untrained
 from txray.analysis import change_measures, stage_measures
 from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
 from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tuple[Loop, Tracker, Any]:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from tests.unit.training.texts import RING, VOCABULARY, bytes_of, model, reviews
+from tests.builders.training_texts import RING, VOCABULARY, bytes_of, model, reviews
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError, UsageError

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tests.unit.training.texts import RING, VOCABULARY, bytes_of, model, ring
+from tests.builders.training_texts import RING, VOCABULARY, bytes_of, model, ring
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import SnapshotError, TxrayError, UnknownNameError, UsageError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.training_texts import bytes_of
 from tests.unit.training.killed import EPOCHS, train
-from tests.unit.training.texts import bytes_of
 from txray.errors import SnapshotError
 from txray.models import load_model
 from txray.training import TrainingRun, load_run

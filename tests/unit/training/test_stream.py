@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.training.texts import RING, VOCABULARY
+from tests.builders.training_texts import RING, VOCABULARY
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError

@@ -9,25 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tests.builders.hostile import IN_CORPORA
 from txray.preferences import ExemplarTally, Occurrence, Preferences, Stage, Tally
 from txray.preferences.exemplars import CONTEXT
 from txray.preferences.tags import tag_table
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<b>bold</b>",
-    "a&lt;b",
-    "$x$",
-    '"quoted",;=1+1',
-    "line\nend",
-    "bell\x07null\x00",
-    "\u202ereversed",
-    "אבג",
-    "w" * 3_000,
-    "",
-    "日本語",
-)
-"""Words that a corpus may hold."""
 
 FOLDS = 16
 TAGS = ("NN", "IN", "DT", "VB", "<b>", "$")
@@ -67,7 +52,7 @@ def stage_of(
         hostile: whether some frequent words are hostile.
         selection: by which it says it was collected.
     """
-    words = [*(HOSTILE if hostile else ()), *(f"word{i}" for i in range(60))]
+    words = [*(IN_CORPORA if hostile else ()), *(f"word{i}" for i in range(60))]
     text_of = np.random.default_rng(0)
     rank = np.minimum(text_of.zipf(1.25, n_words) - 1, len(words) - 1)
     text = [words[i] for i in rank]

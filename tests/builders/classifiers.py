@@ -7,7 +7,7 @@ import torch
 from benchmarks.evidence.pruning import PlantedClassifier
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, letter_pieces, seeded, word_ids
+from tests.builders.text_models import SIZE, letter_pieces, seeded, word_ids
 from txray import Corpus, Document, TextModel
 from txray.models import RecurrentLanguageModel, SentimentClassifier, classifier, language_model
 from txray.models.vocabulary import Vocabulary

@@ -27,25 +27,6 @@ from txray.preferences import Preferences, Stage, Tally
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.tags import tag_table
 
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<b>bold</b>",
-    "a&lt;b",
-    "$x$ and $y$",
-    "%{x}",
-    "line\nend",
-    "tab\tbell\x07null\x00",
-    "\u202ereversed",
-    "אבג",
-    "w" * 1_000_000,
-    "",
-    "日本語",
-    "👩\u200d🚀",
-    "javascript:alert(1)",
-    "[U+202E]",
-)
-"""Words that a corpus may hold."""
-
 TAGS = ("NN", "IN", "DT", "JJ", "VBD", "PRP$", ".", "<b>")
 
 
