@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import Served
 from tests.browser.served import HOSTILE, Visit, drawn, exported, listed, point_at, ready, shows_neuron
 from tests.browser.test_dashboard_saved import saved, saves
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 
-SEEN = [visible(word) for word in HOSTILE]
+SEEN = [sanitize(word) for word in HOSTILE]
 """The words as they are to be read."""
 
 
@@ -44,7 +44,7 @@ def missing(text: str, words: list[str] = SEEN) -> list[str]:
 
 
 def names(hostile: Served) -> list[str]:
-    return [visible(stage.name) for stage in hostile.stages]
+    return [sanitize(stage.name) for stage in hostile.stages]
 
 
 def layer_of(stage: Stage) -> str:
@@ -60,7 +60,7 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
     assert (
         missing(
             page.inner_text("#headline"),
-            [names(hostile)[1], names(hostile)[2], visible(layer_of(hostile.stages[0]))],
+            [names(hostile)[1], names(hostile)[2], sanitize(layer_of(hostile.stages[0]))],
         )
         == []
     )
@@ -138,7 +138,7 @@ def test_the_page_of_a_matching_and_of_the_sources_show_hostile_words_as_text(
     page.get_by_role("link", name="Sources", exact=True).click()
     expect(page.locator("#sources tbody tr")).to_have_count(3)
     text = page.inner_text("#sources")
-    assert missing(text, [*names(hostile), visible(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
+    assert missing(text, [*names(hostile), sanitize(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
     harmless(page)
 
 
@@ -146,7 +146,7 @@ def test_an_address_made_of_hostile_names_is_followed(context: BrowserContext, h
     visit = Visit.within(context, hostile.url)
     page = visit.page
     page.get_by_role("combobox", name="Before", exact=True).select_option(HOSTILE[1])
-    expect(page.locator("#headline h2")).to_contain_text(f"{visible(HOSTILE[1])} → ")
+    expect(page.locator("#headline h2")).to_contain_text(f"{sanitize(HOSTILE[1])} → ")
     page.get_by_label("Fires most on").select_option(HOSTILE[0])
     expect(page.locator("#tags-finding")).to_contain_text("picked out")
     page.reload()

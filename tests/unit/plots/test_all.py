@@ -22,7 +22,7 @@ from tests.unit.plots.builders import (
 )
 from txray import plots
 from txray.analysis import compare
-from txray.plots.text import shown, visible
+from txray.plots.text import escape_word, sanitize
 from txray.plots.theme import MARKS
 from txray.preferences import Preferences
 
@@ -65,7 +65,7 @@ def test_no_text_is_a_template(attacked: dict[str, go.Figure]) -> None:
 def test_hostile_words_are_shown_as_text(attacked: dict[str, go.Figure]) -> None:
     everything = " ".join(strings_in(attacked["token_frequency"].to_plotly_json())).replace("<br>", " ")
     for word in HOSTILE:
-        assert shown(word).split(" ")[0] in everything, visible(word)
+        assert escape_word(word).split(" ")[0] in everything, sanitize(word)
 
 
 def test_titles_state_a_number_and_captions_the_source(ordinary: dict[str, go.Figure]) -> None:

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW
 from tests.unit.web.dashboard.conftest import settled
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.result_store import ResultStore
@@ -190,8 +190,8 @@ def test_hostile_words_in_the_table_of_neurons_are_visible(client: FlaskClient, 
     ]
     assert not set("".join(shown)) & set("\x00\x07\u202e\n")
     words = " ".join(shown)
-    assert visible(HOSTILE[0]) in words
-    assert visible(HOSTILE[6]) in words
+    assert sanitize(HOSTILE[0]) in words
+    assert sanitize(HOSTILE[6]) in words
 
 
 def test_looks_are_served(client: FlaskClient) -> None:
