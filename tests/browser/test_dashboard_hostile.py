@@ -14,10 +14,10 @@ from tests.browser.conftest import Served
 from tests.browser.served import Visit, drawn, exported, listed, point_at, ready, shows_neuron
 from tests.browser.test_dashboard_saved import saved, saves
 from tests.builders.hostile import IN_PAGES
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 
-SEEN = [visible(word) for word in IN_PAGES]
+SEEN = [sanitize(word) for word in IN_PAGES]
 """The words as they are to be read."""
 
 
@@ -45,7 +45,7 @@ def missing(text: str, words: list[str] = SEEN) -> list[str]:
 
 
 def names(hostile: Served) -> list[str]:
-    return [visible(stage.name) for stage in hostile.stages]
+    return [sanitize(stage.name) for stage in hostile.stages]
 
 
 def layer_of(stage: Stage) -> str:
@@ -61,7 +61,7 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
     assert (
         missing(
             page.inner_text("#headline"),
-            [names(hostile)[1], names(hostile)[2], visible(layer_of(hostile.stages[0]))],
+            [names(hostile)[1], names(hostile)[2], sanitize(layer_of(hostile.stages[0]))],
         )
         == []
     )
@@ -139,7 +139,7 @@ def test_the_page_of_a_matching_and_of_the_sources_show_hostile_words_as_text(
     page.get_by_role("link", name="Sources", exact=True).click()
     expect(page.locator("#sources tbody tr")).to_have_count(3)
     text = page.inner_text("#sources")
-    assert missing(text, [*names(hostile), visible(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
+    assert missing(text, [*names(hostile), sanitize(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
     harmless(page)
 
 
@@ -147,7 +147,7 @@ def test_an_address_made_of_hostile_names_is_followed(context: BrowserContext, h
     visit = Visit.within(context, hostile.url)
     page = visit.page
     page.get_by_role("combobox", name="Before", exact=True).select_option(IN_PAGES[1])
-    expect(page.locator("#headline h2")).to_contain_text(f"{visible(IN_PAGES[1])} → ")
+    expect(page.locator("#headline h2")).to_contain_text(f"{sanitize(IN_PAGES[1])} → ")
     page.get_by_label("Fires most on").select_option(IN_PAGES[0])
     expect(page.locator("#tags-finding")).to_contain_text("picked out")
     page.reload()

@@ -182,7 +182,7 @@ def stage_of(sides: tuple[Preferences, Preferences]) -> Stage:
         pairs[token, TAGS[len(token) % len(TAGS)]] += count
     return Stage(
         tokens.stage,
-        {(tokens.layer, side.feature): side for side in (tokens, tags)},
+        {(tokens.layer, side.feature_type): side for side in (tokens, tags)},
         pl.DataFrame(schema=EXEMPLAR_SCHEMA),
         {},
         tag_table(pairs),

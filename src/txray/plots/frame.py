@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.text import count, markup, text_width, unmarked, visible, wrapped
+from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -28,7 +28,7 @@ _LEGEND_ENTRY = 50
 _LEGEND_ROW = 20
 
 
-def dress(
+def add_frame(
     figure: go.Figure,
     *,
     title: str,
@@ -70,8 +70,8 @@ def dress(
             # Not plotly's own subtitle: it keeps a wide gap, and pushes a title of two lines out.
             "text": "<br>".join(
                 (
-                    *(f"<b>{markup(line)}</b>" for line in titles),
-                    *(f'<span style="{small}">{markup(line)}</span>' for line in subtitles),
+                    *(f"<b>{escape(line)}</b>" for line in titles),
+                    *(f'<span style="{small}">{escape(line)}</span>' for line in subtitles),
                 )
             ),
             "font": {"size": theme.TITLE_SIZE, "color": theme.INK},
@@ -104,7 +104,9 @@ def dress(
     return figure
 
 
-def fit(figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS) -> go.Figure:
+def fit_panel(
+    figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS
+) -> go.Figure:
     """Give a figure without title and caption the size of a panel, in place; what is wider than that stretches it.
 
     Args:
@@ -140,7 +142,7 @@ _LEGEND = {
 
 
 def _joined(lines: Sequence[str]) -> str:
-    return "<br>".join(map(markup, lines))
+    return "<br>".join(map(escape, lines))
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
@@ -148,13 +150,13 @@ def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
-    widths = [text_width(unmarked(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
+    widths = [text_width(unescape(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
     if sum(widths) <= width:
         return 1
     return math.ceil(len(names) / max(1, int(width // max(widths))))
 
 
-def say(figure: go.Figure, words: str) -> go.Figure:
+def empty_figure(figure: go.Figure, words: str) -> go.Figure:
     """Say in words, in place, why there is nothing to draw."""
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     lines = wrapped(words, 0.8 * theme.PLOT_WIDTH, theme.TITLE_SIZE)
@@ -190,7 +192,7 @@ def caption(*preferences: Preferences, note: str = "") -> str:
     )
     words = _distinct(count(p.words) for p in preferences)
     folds = _distinct(str(p.folds) for p in preferences)
-    told = [head + ", ".join(visible(value) for value in _few(_distinct(values))) for head, values in parts]
+    told = [head + ", ".join(sanitize(value) for value in _few(_distinct(values))) for head, values in parts]
     told += [" / ".join(_few(words)) + " words", " / ".join(folds) + " folds"]
     return " · ".join([*told, note] if note else told)
 
@@ -224,7 +226,7 @@ def _few(values: Sequence[str], most: int = 8) -> list[str]:
 
 def feature_noun(feature_type: str) -> str:
     """What one feature of a kind is called in titles and on axes."""
-    return _NOUNS.get(feature_type, f"{visible(feature_type)} feature")
+    return _NOUNS.get(feature_type, f"{sanitize(feature_type)} feature")
 
 
 _NOUNS: Mapping[str, str] = {
@@ -248,7 +250,7 @@ def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
         "type": "log",
         "range": [low, high],
         **log_ticks(low, high),
-        "title": {"text": markup(f"{title}, log scale")},
+        "title": {"text": escape(f"{title}, log scale")},
     }
 
 
@@ -315,7 +317,7 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
         # Prefixes of units, such as 400µ, say nothing of a distance.
         "exponentformat": "B" if top >= 1 else "power",
         "rangemode": "tozero",
-        "title": {"text": markup(title)},
+        "title": {"text": escape(title)},
     }
 
 

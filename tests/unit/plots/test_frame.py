@@ -10,8 +10,8 @@ from tests.unit.plots.rendering import boxes, draw
 from txray.plots import theme
 from txray.plots.frame import (
     Panel,
+    add_frame,
     caption,
-    dress,
     even_sample,
     linear_axis,
     log_axis,
@@ -23,7 +23,7 @@ from txray.plots.frame import (
 
 def framed(title: str = "One of 2", *, traces: int = 1, name: str = "stage") -> go.Figure:
     figure = go.Figure([go.Scatter(x=[1], y=[1], name=f"{name}{i}") for i in range(traces)])
-    return dress(figure, title=title, subtitle="what", caption="from where")
+    return add_frame(figure, title=title, subtitle="what", caption="from where")
 
 
 def plot_area(figure: go.Figure) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from tests.builders.hostile import IN_CORPORA
 from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW
 from tests.unit.web.dashboard.conftest import settled
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.result_store import ResultStore
@@ -191,8 +191,8 @@ def test_hostile_words_in_the_table_of_neurons_are_visible(client: FlaskClient, 
     ]
     assert not set("".join(shown)) & set("\x00\x07\u202e\n")
     words = " ".join(shown)
-    assert visible(IN_CORPORA[0]) in words
-    assert visible(IN_CORPORA[6]) in words
+    assert sanitize(IN_CORPORA[0]) in words
+    assert sanitize(IN_CORPORA[6]) in words
 
 
 def test_looks_are_served(client: FlaskClient) -> None:

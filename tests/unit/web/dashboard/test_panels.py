@@ -16,7 +16,7 @@ from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
 from txray.errors import UsageError
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.pruning import Pruning
 from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
@@ -57,7 +57,7 @@ def test_the_headline_counts_states_whatever_the_filters(desk: ResultStore, view
         assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
     assert f"changed significantly, of {tested} {changed}" in text
-    assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
+    assert f"{BEFORE}  →  {sanitize(AFTER)}   2 layers" in text
     mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
     assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
     assert "are in use in both unsup and" in text
@@ -112,7 +112,7 @@ def test_sources_tell_the_choices_and_where_results_lie(
     assert all(str(folder) in text for folder in folders)
     assert f"Results are kept in {cache}." in text
     assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
-    assert f"{visible(LOW)} and 1 more 21" in text
+    assert f"{sanitize(LOW)} and 1 more 21" in text
 
 
 def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
