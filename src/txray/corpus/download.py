@@ -68,6 +68,7 @@ def _download(file: RemoteFile, folder: Path, timeout: float) -> Path:
     try:
         if target.is_file() and target.stat().st_size == file.size and sha256_of(target) == file.sha256:
             return target
+        require("downloading needs", "text", "pooch")
         folder.mkdir(parents=True, exist_ok=True)
         for address in file.addresses:
             if failure := _retrieve(file, address, folder, timeout):
@@ -84,7 +85,7 @@ def _download(file: RemoteFile, folder: Path, timeout: float) -> Path:
 
 def _retrieve(file: RemoteFile, address: str, folder: Path, timeout: float) -> str:
     """Download a file from one address; return why that failed, empty if it did not."""
-    pooch = require("downloading needs", "text", "pooch")
+    import pooch
     import requests
 
     with _without_messages(pooch), progress(f"Downloading {file.name}", file.size, unit="bytes") as advance:
