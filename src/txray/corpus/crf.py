@@ -114,8 +114,8 @@ class Crf:
         n_labels = len(self.labels)
         cell = np.repeat(word, counts) * n_labels + self.weighted_labels[index]
         # Adds one weight after the other, in the order of the attributes.
-        sums: NDArray[np.float64] = np.bincount(cell, self.weights[index], minlength=len(sentence) * n_labels)
-        return sums.reshape(len(sentence), n_labels)
+        sums = np.bincount(cell, self.weights[index], minlength=len(sentence) * n_labels)
+        return np.asarray(sums, dtype=np.float64).reshape(len(sentence), n_labels)
 
 
 def _features(
