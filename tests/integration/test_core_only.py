@@ -15,9 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from txray import Tagger, load_stage
+
 EXTRAS = (
     *("wandb", "tensorboard", "mlflow", "visdom", "ray", "transformers", "datasets", "dash", "waitress"),
-    *("kaleido", "pandas", "pyarrow", "pytest", "playwright", "sphinx", "accelerate"),
+    *(
+        "spacy",
+        "pycrfsuite",
+        "pooch",
+        "kaleido",
+        "pandas",
+        "pyarrow",
+        "pytest",
+        "playwright",
+        "sphinx",
+        "accelerate",
+    ),
 )
 
 
@@ -84,6 +97,9 @@ def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = ("--words", "3000", "--evaluation-words", "1200", "--epochs", "2", "--hidden", "12")
     text = ("-f", "demo", "-t", "encyclopedia")
     txray(python, place, "train", "lm", *text, "-o", "lm", *small, "--embedding", "8", "--track")
+    tags = {"The": "DT", "river": "NN", "flows": "VBZ", ".": "."}
+    words = [f"{i}\t{word}\t_\tX\t{tag}\t_\t0\troot\t_\t_" for i, (word, tag) in enumerate(tags.items(), 1)]
+    (place / "bank.conllu").write_text(("\n".join(words) + "\n\n") * 5)
     return place
 
 
@@ -122,9 +138,26 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
     assert json.loads((folder / "change" / "summary.json").read_text())["neurons"] == 12
 
 
+def test_running_text_is_read_and_tagged_by_the_core(python: Path, folder: Path) -> None:
+    (folder / "notes.txt").write_text("I can't swim (yet). The river flows.\n" * 30)
+    Tagger.train(folder / "bank.conllu", iterations=2).save(folder / "tagger")
+    text = ("-f", "text", "-t", "notes.txt", "--tagger", "tagger", "--feature", "token", "--feature", "pos")
+    txray(python, folder, "collect", "lm/epoch-002", *text, "-o", "tagged")
+    stage = load_stage(folder / "tagged")
+    assert {"(", ")", "the"} <= set(stage.preferences("rnn", "token").features)
+    assert set(stage.preferences("rnn", "pos").features) <= {"DT", "NN", "VBZ", "."}
+    assert "right" in txray(python, folder, "tagger", "evaluate", "tagger", "bank.conllu")
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
+        (("data", "fetch", "ud-ewt", "--to", "r-text"), "text"),
+        (("tagger", "train", "bank.conllu", "-o", "r-text"), "text"),
+        (
+            ("collect", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "r-text", "--spacy", "x:ent"),
+            "text",
+        ),
         (("serve", "lm/tracking/stages", "--no-browser"), "dashboard"),
         (("plot", "hellinger-length", "{one}", "{two}", "-o", "figure.png"), "export"),
         (("layers", "bert"), "hf"),

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from txray.errors import UsageError
 
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,22 +55,18 @@ class DataSet:
 
     Attributes:
         name: of the data set and of the folder it is put in.
-        files: what is downloaded.
-        unpack: whether the one file is an archive that is unpacked beside itself. Left packed where the
-            reader reads the archive as it is and the alternative would be a hundred thousand small files.
+        files: one or more.
+
+    Raises:
+        UsageError: no files.
     """
 
     name: str
     files: tuple[RemoteFile, ...]
-    unpack: bool = False
 
     def __post_init__(self) -> None:
-        if not self.files or (self.unpack and len(self.files) > 1):
-            raise UsageError(f"data set {self.name!r}: needs one file, or several that are not unpacked")
-        if self.unpack and not self.files[0].name.endswith(_ARCHIVES):
-            raise UsageError(
-                f"data set {self.name!r}: {self.files[0].name!r} must end in {', '.join(_ARCHIVES)}"
-            )
+        if not self.files:
+            raise UsageError(f"data set {self.name!r}: has no files; name at least one")
 
 
 _UD_EWT = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.16/"
@@ -82,7 +77,7 @@ def _treebank(part: str, size: int, sha256: str) -> RemoteFile:
     return RemoteFile(name, (_UD_EWT + name,), size, sha256)
 
 
-CATALOGUE: Mapping[str, DataSet] = MappingProxyType(
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType(
     {
         "wikitext-2": DataSet(
             "wikitext-2",
@@ -97,7 +92,6 @@ CATALOGUE: Mapping[str, DataSet] = MappingProxyType(
                     "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11",
                 ),
             ),
-            unpack=True,
         ),
         "imdb": DataSet(
             "imdb",
