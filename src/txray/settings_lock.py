@@ -68,7 +68,7 @@ class SettingsLock:
         difference = self._difference(stored, self.settings, "", ignore_unknown)
         if difference:
             raise UsageError(
-                f"{self.folder}: holds {self.content} with {difference}; "
+                f"{self.folder}: holds {self.content} {difference}; "
                 "use the same settings to resume, or another folder"
             )
 
@@ -85,7 +85,7 @@ class SettingsLock:
                 if difference := self._difference(old, new, f"{path}.", ignore_unknown):
                     return difference
             elif path.partition(".")[0] in self.opaque:
-                return f"another {path}"
+                return f"that differs in {path}"
             else:
-                return f"{path}={old!r} (requested: {new!r})"
+                return f"with {path}={old!r} (requested: {new!r})"
         return ""

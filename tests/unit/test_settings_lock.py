@@ -38,9 +38,9 @@ def test_the_same_settings_are_accepted_though_json_knows_no_tuples(tmp_path: Pa
         ({"model": {"cell": "gru", "sizes": [3, 4]}}, "model.cell='gru' (requested: 'lstm')"),
         ({"model": {"cell": "lstm", "sizes": [3]}}, "model.sizes=[3] (requested: [3, 4])"),
         ({"model": "lstm"}, "model='lstm' (requested: {'cell': 'lstm', 'sizes': [3, 4]})"),
-        ({"text": {"train": "ab", "test": "xy"}}, "holds a run with another text.test;"),
-        ({"text": {"train": "ab"}}, "holds a run with another text.test;"),
-        ({"weights": "0f"}, "holds a run with another weights;"),
+        ({"text": {"train": "ab", "test": "xy"}}, "holds a run that differs in text.test;"),
+        ({"text": {"train": "ab"}}, "holds a run that differs in text.test;"),
+        ({"weights": "0f"}, "holds a run that differs in weights;"),
         ({"depth": 3}, "depth=3 (requested: None)"),
     ],
 )

@@ -16,7 +16,7 @@ from txray.preferences import Stage, load_stage
 from txray.preferences.store import MANIFEST
 from txray.sampling import even_sample
 from txray.settings_lock import SettingsLock
-from txray.training import TrainingRun, train_classifier, train_language_model
+from txray.training.run import TrainingRun
 
 LAYER = "rnn"
 Say = Callable[[str], None]
@@ -119,6 +119,8 @@ def _claim(place: Path, settings: Settings, sources: Sources) -> None:
 
 
 def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
+    from txray.training import train_language_model
+
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
     known = train
     if settings.shared_vocabulary:
@@ -151,6 +153,8 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
 def _fine_tune(
     settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
 ) -> TrainingRun:
+    from txray.training import train_classifier
+
     encoder = load_snapshot(pretraining.snapshots[pretraining.best_epoch])
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),
