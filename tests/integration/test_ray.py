@@ -187,7 +187,7 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
     left = sorted(path.name for path in (tmp_path / "stage" / "shards").iterdir())
     assert left == [f"{number:05d}-of-00008" for number in range(1, 8)]
     assert (tmp_path / "stage" / CHECKPOINT).is_file()
-    with pytest.raises(UsageError, match="with shards=8, asked for is shards=4"):
+    with pytest.raises(UsageError, match=r"with shards=8 \(requested: 4\)"):
         collect(transformer(), script.corpus(), **{**asked, "engine": ray_engine(shards=4)})
     with pytest.raises(UsageError, match="holds an unfinished collection with shards=8"):
         collect(transformer(), script.corpus(), **{**asked, "engine": None})

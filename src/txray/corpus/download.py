@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from txray._optional import require
 from txray.corpus.datasets_index import DATA_SETS, DataSet, RemoteFile
 from txray.errors import DownloadError, OutputError, UnknownNameError, in_one_line
-from txray.extras import require
 from txray.files import cache_folder, sha256_of
 from txray.progress import Advance, progress
 

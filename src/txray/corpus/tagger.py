@@ -15,13 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import require
 from txray.corpus.corpus import Corpus
 from txray.corpus.crf import Crf
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
 from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError, in_one_line
-from txray.extras import require
 from txray.files import atomic_folder
 from txray.identity import derived
 from txray.progress import progress
