@@ -20,7 +20,7 @@ from benchmarks.evidence.tables import Table, number, percent
 from txray.corpus import Corpus, Document
 from txray.models import SentimentClassifier, Vocabulary
 from txray.models.recurrent import RecurrentConfig
-from txray.pruning import Evidence, NeuronSet, curve_sets, evaluator, prune
+from txray.pruning import NeuronSet, RankingInputs, curve_sets, evaluator, prune
 from txray.pruning.bootstrap import SAME
 from txray.pruning.rankings import Scores
 
@@ -207,9 +207,10 @@ def ranking_aucs() -> dict[str, tuple[float, float]]:
     """Ranking -> AUC of strong against nothing, and against weak."""
     planted = PlantedClassifier.made()
     corpus = planted.documents(2_000, 1)
-    evidence = Evidence(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
+    evidence = RankingInputs(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
     return {
-        name: strongest_last(evidence.scores(name)) for name in ("magnitude", "activation", "wanda", "taylor")
+        name: strongest_last(evidence.importance(name))
+        for name in ("magnitude", "activation", "wanda", "taylor")
     }
 
 
@@ -217,11 +218,11 @@ def curves() -> pl.DataFrame:
     """Sparsity curves of the planted classifier by what is known, and by Taylor."""
     planted = PlantedClassifier.made()
     corpus = planted.documents(2_000, 1)
-    evidence = Evidence(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
+    evidence = RankingInputs(planted.model, "rnn", corpus=corpus, evaluator=evaluator(planted.model, corpus))
     carried = np.concatenate(
         (np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.full(NOISE, -1.0), np.zeros(NOTHING))
     )
-    sets = curve_sets({"carried": carried, "taylor": evidence.scores("taylor")}, "rnn")
+    sets = curve_sets({"carried": carried, "taylor": evidence.importance("taylor")}, "rnn")
     return prune(planted.model, sets, {"test": planted.documents(2_000, 2)}).effects
 
 

@@ -27,7 +27,7 @@ from txray.errors import ExposedWarning, TxrayError, UsageError
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
-from txray.pruning import Pruning, load_pruning
+from txray.pruning import Pruning
 
 if TYPE_CHECKING:
     from waitress.server import BaseWSGIServer
@@ -155,7 +155,7 @@ def serve(
         )
     folders, temporary = _folders(stages)
     library = Library(folders)
-    read = [each if isinstance(each, Pruning) else load_pruning(each) for each in prunings]
+    read = [each if isinstance(each, Pruning) else Pruning.load(each) for each in prunings]
     place = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     place.tidy()
     desk = Desk(library, place, Choices(weight, level, permutations))

@@ -25,7 +25,7 @@ from txray.errors import UsageError
 from txray.plots.text import visible
 from txray.preferences import Stage
 from txray.pruning import Pruning
-from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
+from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, RESAMPLE_SCHEMA, SET_SCHEMA
 
 
 def plain(parts: Any) -> str:
@@ -115,7 +115,7 @@ def test_sources_tell_the_choices_and_where_results_lie(desk: Desk, folders: lis
 def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
     """Effects of some sets: name, layer, neurons, change; on two splits."""
     effects = [
-        dict.fromkeys(EFFECTS)
+        dict.fromkeys(EFFECT_SCHEMA)
         | {"set": name, "layer": layer, "neurons": len(neurons.split()), "split": split, "metric": "<i>f1"}
         | {"change": change, "change_low": None if change is None else change - 0.1}
         | {
@@ -126,12 +126,12 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
         for split in ("train", "test")
     ]
     return Pruning(
-        pl.DataFrame(effects, schema=EFFECTS),
-        pl.DataFrame(schema=RANDOM),
+        pl.DataFrame(effects, schema=EFFECT_SCHEMA),
+        pl.DataFrame(schema=RANDOM_SCHEMA),
         pl.DataFrame(
-            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
+            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SET_SCHEMA, orient="row"
         ),
-        pl.DataFrame(schema=RESAMPLES),
+        pl.DataFrame(schema=RESAMPLE_SCHEMA),
         {
             "random": 1,
             "texts": {

@@ -20,7 +20,7 @@ from txray.experiment.run import stage_name
 from txray.experiment.sources import RealSources, held_out
 from txray.experiment.table import Row, markdown, rows
 from txray.preferences import load_stage
-from txray.pruning import load_pruning
+from txray.pruning import Pruning
 from txray.transfer import Timeline
 
 
@@ -184,7 +184,7 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
 
 
 def test_a_classifier_that_finds_nothing_has_no_share_to_lose(written: Path, outcome: Outcome) -> None:
-    sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
+    sets, curves = (Pruning.load(written / "pruning" / name) for name in ("sets", "curves"))
     supervision = Questions.of(outcome).supervision["token"]
     assert " % (" in pruning_table(Pruned(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))

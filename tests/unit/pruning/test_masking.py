@@ -25,8 +25,8 @@ from txray import Mask, TextModel, collect, demo_corpus, masked
 from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError
 from txray.models import RecurrentModel, classifier
 from txray.models.recurrent import Cell
-from txray.pruning import compact
-from txray.pruning.masking import Target
+from txray.pruning import compact_model
+from txray.pruning.masking import MaskTarget
 
 NEURONS = [5, 1]
 IDS = torch.from_numpy(np.random.default_rng(3).integers(0, 11, (4, 12)))
@@ -126,10 +126,10 @@ def test_documents_that_were_not_announced_are_refused() -> None:
 def test_a_mask_of_the_final_state_leaves_the_recurrence_alone(cell: Cell) -> None:
     for pooling in ("last", "last+avg+max"):
         model = classifier(lively(cell, 1), pooling)  # type: ignore[arg-type]
-        features = model.pool(model.hidden_states(IDS)[0], LENGTHS)
+        features = model.pool_runs(model.hidden_states(IDS)[0], LENGTHS)
         features[:, NEURONS] = 0
         wanted = model.head(features).squeeze(1)
-        with masked(model, Mask("rnn", NEURONS, when="final-state")):
+        with masked(model, Mask("rnn", NEURONS, scope="final-state")):
             outputs, _ = model.hidden_states(IDS)
             found = model(IDS, LENGTHS)
         torch.testing.assert_close(found, wanted)
@@ -389,13 +389,13 @@ def test_layers_and_neurons_that_do_not_exist_and_impossible_masks_are_told_in_o
         (lambda: Mask("rnn", [True, False]), UsageError, "not a mask of booleans"),
         (lambda: Mask("rnn", [0.5]), UsageError, "neuron 0.5; give whole numbers"),  # type: ignore[list-item]
         (lambda: Mask("rnn", [1], "median"), UnknownNameError, "unknown ablation 'median'"),  # type: ignore[arg-type]
-        (lambda: Mask("rnn", [1], when="once"), UnknownNameError, "unknown time of a mask 'once'"),  # type: ignore[arg-type]
+        (lambda: Mask("rnn", [1], scope="once"), UnknownNameError, "unknown time of a mask 'once'"),  # type: ignore[arg-type]
         (lambda: Mask("rnn", [1], "mean"), UsageError, "ablation 'mean' needs values"),
         (lambda: Mask("rnn", [1], "mean", values=np.ones(2)), ShapeError, "values of shape (2,)"),
         (lambda: Mask("rnn", [1], "mean", values=np.array([np.nan])), ShapeError, "finite numbers"),
         (lambda: Mask("rnn", [1], "resample", values=np.ones((0, 1))), ShapeError, "values of shape (0, 1)"),
         (
-            lambda: Mask("rnn", [1], when="final-state"),
+            lambda: Mask("rnn", [1], scope="final-state"),
             UsageError,
             "for the recurrent layer of txray's classifiers",
         ),
@@ -416,7 +416,7 @@ def test_layers_that_cannot_be_masked_inside_are_refused() -> None:
     nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
     with pytest.raises(UsageError, match="its weights are parametrized"), masked(model, Mask("rnn", [1])):
         pass
-    stack = compact(small(layers=2), Mask("rnn", [1]))
+    stack = compact_model(small(layers=2), Mask("rnn", [1]))
     with pytest.raises(UsageError, match="name it 'rnn'"), masked(stack, Mask("rnn.layers.0", [1])):
         pass
 
@@ -434,9 +434,9 @@ def test_a_bare_module_is_masked_where_its_neurons_are_known() -> None:
 
 def test_words_in_pieces_change_nothing_about_masks() -> None:
     model = TextModel(seeded(TextCnn), letter_pieces, shortest=3)
-    assert Target.of(model, "conv").n_neurons == 7
+    assert MaskTarget.of(model, "conv").n_neurons == 7
     with pytest.raises(UnknownNameError, match="unknown layer ''"):
-        Target.of(model, "")
+        MaskTarget.of(model, "")
 
 
 class SharedLayers(nn.Module):

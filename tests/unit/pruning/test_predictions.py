@@ -14,23 +14,30 @@ from torchmetrics.functional.classification import (
 )
 
 from txray.errors import ShapeError
-from txray.pruning.bootstrap import BETTER, SAME, WORSE, against_random, bounds, resampled
-from txray.pruning.outcomes import Classified, Measured, Predicted
+from txray.pruning.bootstrap import (
+    BETTER,
+    SAME,
+    WORSE,
+    bootstrap_counts,
+    compare_with_random,
+    percentile_interval,
+)
+from txray.pruning.predictions import ClassPredictions, UserMetrics, WordPredictions
 
 
-def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> Classified:
+def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> ClassPredictions:
     random = np.random.default_rng(seed)
     logits = random.normal(size=(n, classes))
     if ties:
         logits = logits.round(0)
     target = random.integers(0, classes, n)
-    return Classified(torch.from_numpy(logits).log_softmax(dim=1).numpy(), target)
+    return ClassPredictions(torch.from_numpy(logits).log_softmax(dim=1).numpy(), target)
 
 
 @pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True), (2, True)])
 def test_metrics_of_two_classes_agree_with_torchmetrics_in_every_sample(seed: int, ties: bool) -> None:
     found = classified(60, 2, seed, ties=ties)
-    weights = resampled(np.arange(60), 30, "text")
+    weights = bootstrap_counts(np.arange(60), 30, "text")
     metrics = found.metrics(weights)
     for sample in range(30):
         chosen = np.repeat(np.arange(60), weights[sample].astype(int))
@@ -59,45 +66,49 @@ def test_metrics_of_several_classes_agree_with_torchmetrics() -> None:
 
 
 def test_auroc_of_one_class_is_no_number_and_f1_of_nothing_is_zero() -> None:
-    one = Classified(np.log(np.array([[0.6, 0.4], [0.7, 0.3]])), np.array([0, 0]))
+    one = ClassPredictions(np.log(np.array([[0.6, 0.4], [0.7, 0.3]])), np.array([0, 0]))
     metrics = one.metrics(np.ones((1, 2)))
     assert np.isnan(metrics["auroc"][0])
     assert metrics["f1"][0] == 0
 
 
 def test_perplexity_is_over_words_and_not_over_documents() -> None:
-    found = Predicted(np.array([2.0, 30.0]), np.array([1.0, 9.0]))
+    found = WordPredictions(np.array([2.0, 30.0]), np.array([1.0, 9.0]))
     metrics = found.metrics(np.array([[1.0, 1.0], [2.0, 0.0]]))
     np.testing.assert_allclose(metrics["loss"], [3.2, 2.0])
     np.testing.assert_allclose(metrics["perplexity"], np.exp([3.2, 2.0]))
 
 
 def test_metrics_of_the_user_are_means_or_numbers() -> None:
-    found = Measured({"each": np.array([1.0, 3.0]), "all": np.array([7.0])})
-    assert found.documents == 2
+    found = UserMetrics({"each": np.array([1.0, 3.0]), "all": np.array([7.0])})
+    assert found.n_documents == 2
     metrics = found.metrics(np.array([[1.0, 1.0], [0.0, 2.0]]))
     np.testing.assert_allclose(metrics["each"], [2, 3])
     assert np.isnan(metrics["all"]).all()  # it has no documents to resample
     np.testing.assert_allclose(found.metrics(np.ones((1, 2)))["all"], [7])
-    assert Measured({"all": np.array([7.0])}).documents == 0
+    assert UserMetrics({"all": np.array([7.0])}).n_documents == 0
     with pytest.raises(ShapeError, match=r"\[2, 3\] numbers"):
-        Measured({"a": np.ones(2), "b": np.ones(3)})
+        UserMetrics({"a": np.ones(2), "b": np.ones(3)})
 
 
 def test_the_same_documents_are_resampled_in_the_same_way() -> None:
-    np.testing.assert_array_equal(resampled(np.arange(20), 5, "a"), resampled(np.arange(20), 5, "a"))
-    assert not np.array_equal(resampled(np.arange(20), 5, "a"), resampled(np.arange(20), 5, "b"))
-    assert (resampled(np.arange(20), 5, "a").sum(axis=1) == 20).all()
+    np.testing.assert_array_equal(
+        bootstrap_counts(np.arange(20), 5, "a"), bootstrap_counts(np.arange(20), 5, "a")
+    )
+    assert not np.array_equal(
+        bootstrap_counts(np.arange(20), 5, "a"), bootstrap_counts(np.arange(20), 5, "b")
+    )
+    assert (bootstrap_counts(np.arange(20), 5, "a").sum(axis=1) == 20).all()
 
 
 def test_bounds_are_percentiles_of_what_is_known() -> None:
-    assert bounds(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
-    assert np.isnan(bounds(np.array([np.nan]))).all()
+    assert percentile_interval(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
+    assert np.isnan(percentile_interval(np.array([np.nan]))).all()
 
 
 def test_a_value_is_held_against_one_more_random_set() -> None:
     random = [1.0, 2.0, 3.0, 4.0, 5.0]
-    found = against_random(9.0, random, None)
+    found = compare_with_random(9.0, random, None)
     spread = np.std(random, ddof=1) * np.sqrt(1.2)
     assert found.difference == 6
     assert found.high - found.difference == pytest.approx(
@@ -106,11 +117,11 @@ def test_a_value_is_held_against_one_more_random_set() -> None:
     assert found.verdict(1) == BETTER
     assert found.verdict(-1) == WORSE
     assert found.p_value == pytest.approx(1 / 6)
-    assert against_random(6.0, random, None).verdict(1) == SAME
+    assert compare_with_random(6.0, random, None).verdict(1) == SAME
     # Few random sets that all do the same say nothing of how others scatter.
-    assert against_random(6.0, [3.0] * 3, None).verdict(1) == SAME
-    assert against_random(6.0, [3.0] * 20, None).verdict(1) == BETTER
-    assert against_random(6.0, [3.0], None).verdict(1) == SAME
+    assert compare_with_random(6.0, [3.0] * 3, None).verdict(1) == SAME
+    assert compare_with_random(6.0, [3.0] * 20, None).verdict(1) == BETTER
+    assert compare_with_random(6.0, [3.0], None).verdict(1) == SAME
     # What documents are unsure about widens the interval.
     documents = np.random.default_rng(0).normal(scale=4, size=1000)
-    assert against_random(9.0, random, documents).verdict(1) == SAME
+    assert compare_with_random(9.0, random, documents).verdict(1) == SAME
