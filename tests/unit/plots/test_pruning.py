@@ -27,13 +27,13 @@ HOSTILE = "<b>$a$</b>" + "w" * 90
 
 @pytest.fixture(scope="module")
 def sets() -> Pruning:
-    from benchmarks.evidence.pruning import planted_sets
+    from benchmarks.evidence.pruning import known_sets
 
     classifier = planted()
     texts = {"train": classifier.documents(150, 1), "test": classifier.documents(150, 2)}
     return prune(
         classifier.model,
-        [*planted_sets(), NeuronSet("empty", "rnn", ())],
+        [*known_sets(), NeuronSet("empty", "rnn", ())],
         texts,
         n_random_sets=5,
         resamples=100,
@@ -170,7 +170,7 @@ def test_one_unlikely_set_among_many_is_called_better_only_if_that_is_unlikely(
 def test_a_model_that_knows_nothing_is_named_in_every_title() -> None:
     texts = {"train": reviews(40, 1), "test": reviews(40, 2)}
     chosen = curve_sets({"mass": np.arange(12.0)}, "rnn", (0.1, 0.5))
-    with pytest.warns(ChanceWarning, match="'test' the whole model is not better than chance"):
+    with pytest.warns(ChanceWarning, match="'test' the unpruned model is not better than chance"):
         found = prune(recurrent_classifier(), chosen, texts, n_random_sets=2, resamples=50)
     for figure_of in (plots.pruning_effects, plots.pruning_gap, plots.sparsity_curves):
         for metric in ("auroc", "accuracy", "f1"):

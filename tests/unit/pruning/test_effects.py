@@ -128,8 +128,9 @@ def test_what_is_saved_comes_back(found: Pruning, tmp_path: Path) -> None:
         assert getattr(loaded, name).equals(getattr(found, name))
     assert loaded.summary == found.summary
     assert loaded.neuron_sets() == SETS
+    assert loaded.layer == "rnn"
     assert "3 sets, 16 verdicts, 6 random sets" in repr(loaded)
-    with pytest.raises(StageError, match=r"holds no pruning\.json"):
+    with pytest.raises(StageError, match=r"has no pruning\.json"):
         Pruning.load(tmp_path)
     summary = (tmp_path / "out" / "pruning.json").read_text()
     for content in ("{", "[]", "{}", "[" * 100_000, summary.replace('"texts"', '"tests"')):
@@ -150,7 +151,7 @@ def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
 ) -> None:
     wanted = prune(recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20)
     runs: list[int] = []
-    real = Evaluator.outcomes
+    real = Evaluator.predict
 
     def counted(self: Evaluator, *arguments: object) -> object:
         if len(runs) == 4:
@@ -158,12 +159,12 @@ def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
         runs.append(1)
         return real(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Evaluator, "outcomes", counted)
+    monkeypatch.setattr(Evaluator, "predict", counted)
     with pytest.raises(KeyboardInterrupt):
         prune(
             recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
         )
-    monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    monkeypatch.setattr(Evaluator, "predict", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
     found = prune(
         recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
     )
@@ -179,7 +180,7 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
         {"ablation": "mean"},
         {"ablation": "resample"},
         {"ablation": "resample", "seed": 1},
-        {"when": "final-state"},
+        {"scope": "final-state"},
     ):
         fresh = prune(model, few, {"test": reviews()}, n_random_sets=2, resamples=5, **options)  # type: ignore[arg-type]
         kept = prune(
@@ -191,7 +192,7 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
     for pruned, text, options in (
         (recurrent_classifier(seed=1), reviews(), {}),
         (model, reviews(40, 3), {}),
-        (model, reviews(), {"ablation": "mean", "activity": other}),
+        (model, reviews(), {"ablation": "mean", "activation_stats": other}),
     ):
         fresh = prune(pruned, few, {"test": text}, n_random_sets=2, resamples=5, **options)  # type: ignore[arg-type]
         kept = prune(pruned, few, {"test": text}, n_random_sets=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
@@ -282,12 +283,12 @@ def test_metrics_that_fail_are_told_in_one_line() -> None:
     names = iter([{"a": 1.0}, {"b": 1.0}])
     for metric, text in (
         (broken, "metric: failed with nothing pruned: RuntimeError: no luck"),
-        (lambda: float("nan"), "no finite number"),
+        (lambda: float("nan"), "a number that is not finite"),
         (lambda: "high", "could not convert string"),
-        (list, "it gives no number"),
-        (dict, "it gives no number"),
-        (lambda: [1.0] * next(counts), "gave 2 numbers where it gave 3 of the unpruned model"),
-        (lambda: next(names), "gave b where it gave a of the unpruned model"),
+        (list, "it returns no number"),
+        (dict, "it returns no number"),
+        (lambda: [1.0] * next(counts), "returned 2 numbers, but 3 for the unpruned model"),
+        (lambda: next(names), "returned b, but a for the unpruned model"),
     ):
         with pytest.raises(UsageError) as raised:
             prune(model, sets, metric=metric, n_random_sets=2)  # type: ignore[arg-type]
@@ -304,7 +305,7 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
 
     for make, error, told in (
         (lambda: prune(model, [], text), UsageError, "nothing to prune: no sets"),
-        (lambda: prune(model, SETS[2:], text), UsageError, "nothing to prune: 'none' hold no neuron"),
+        (lambda: prune(model, SETS[2:], text), UsageError, "nothing to prune: 'none' have no neurons"),
         (
             lambda: prune(model, named(range(12)), text),
             UsageError,
@@ -318,32 +319,32 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
         (lambda: prune(model, named(range(10, 14)), text), UsageError, "no neuron 12"),
         (lambda: prune(model, named(range(2), "rn"), text), UnknownNameError, "unknown layer 'rn'"),
         (lambda: prune(model, [*few, *few], text), UsageError, "several sets are named 'few'"),
-        (lambda: prune(model, few), UsageError, "give either texts"),
-        (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "give either texts"),
+        (lambda: prune(model, few), UsageError, "pass either texts"),
+        (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "pass either texts"),
         (
             lambda: prune(model, few, text, n_random_sets=1),
             UsageError,
-            "n_random_sets=1; one random set tells nothing",
+            "n_random_sets=1; one random set does not show",
         ),
         (lambda: prune(model, few, text, n_random_sets=-3), UsageError, "n_random_sets=-3"),
         (
             lambda: prune(model, few, text, resamples=1),
             UsageError,
-            "resamples=1; give a whole number from 2 to 1,000,000",
+            "resamples=1; pass an integer from 2 to 1,000,000",
         ),
         (lambda: prune(model, few, text, seed=-1), UsageError, "seed=-1"),
-        (lambda: prune(model, few, text, seed=1.5), UsageError, "seed=1.5; give a whole number"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, seed=1.5), UsageError, "seed=1.5; pass an integer"),  # type: ignore[arg-type]
         (lambda: prune(model, few, text, n_random_sets=10**8), UsageError, "n_random_sets=100000000"),
-        (lambda: prune(model, few, reviews()), UsageError, "texts of kind Corpus; give them by name"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, reviews()), UsageError, "texts of type Corpus; pass them by name"),  # type: ignore[arg-type]
         (
             lambda: prune(model, few, {"test": evaluator(recurrent_classifier(), reviews())}),
             UsageError,
-            "text 'test' scores another model",
+            "text 'test' is an evaluator of another model",
         ),
         (
             lambda: prune(model, few, {"test": evaluator(model, reviews())}, max_documents=3),
             UsageError,
-            "has chosen its documents",
+            "has selected its documents",
         ),
         (
             lambda: prune(
@@ -354,14 +355,14 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
                 activation_stats=ActivationStats("rnn", 1, np.ones(9), None, np.ones(9), None),
             ),
             ShapeError,
-            "activity of 9 neurons of layer 'rnn', the model has 12",
+            "activation statistics of 9 neurons of layer 'rnn', the model has 12",
         ),
         (lambda: prune(model, few, text, ablation="one"), UnknownNameError, "unknown ablation 'one'"),  # type: ignore[arg-type]
-        (lambda: prune(model, few, text, scope="never"), UnknownNameError, "unknown time of a mask"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, scope="never"), UnknownNameError, "unknown scope"),  # type: ignore[arg-type]
         (
             lambda: prune(model, few, {"test": evaluator(model, reviews())}, ablation="mean"),
             UsageError,
-            "give activity of the layer",
+            "pass activation_stats of the layer",
         ),
         (
             lambda: prune(
@@ -372,7 +373,7 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
                 activation_stats=ActivationStats("other", 1, np.ones(12), None, np.ones(12), None),
             ),
             UsageError,
-            "activity is of layer 'other'",
+            "activation statistics of layer 'other'",
         ),
     ):
         with pytest.raises(error) as raised:
@@ -382,10 +383,10 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
 
 
 def test_planted_neurons_are_told_apart_from_random_ones() -> None:
-    from benchmarks.evidence.pruning import planted_sets
+    from benchmarks.evidence.pruning import known_sets
 
     classifier = planted()
-    sets = planted_sets()
+    sets = known_sets()
     found = prune(classifier.model, sets, {"test": classifier.documents(1_000, 3)}).effects
     rows = {(row["set"], row["metric"]): row for row in found.iter_rows(named=True)}
     whole, *truth = classifier.truth([(), *(each.neurons for each in sets)])
@@ -416,7 +417,7 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
         ]
         for name in ("unpruned", "change", "versus_random"):
             assert row[name] == pytest.approx(np.mean([one[name] for one in ones]))
-        # The same documents: bootstrap_counts together, so the mean of the resamples is that of pairs.
+        # The same documents: resampled together, so the mean of the resamples is that of pairs.
         drawn = np.mean(
             [
                 each.resamples.filter(*(pl.col(name) == row[name] for name in ("set", "split", "metric")))[
@@ -451,13 +452,13 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
     third = recurrent_classifier(seed=6)
     other = [NeuronSet("other", "rnn", (1,))]
     for others, text in (
-        ([found], "1 pruning; give those of at least 2"),
+        ([found], "1 pruning; pass those of at least 2"),
         ([found, second, found], "two of the prunings are of the same model"),
         ([found, prune(third, SETS, texts, n_random_sets=0, resamples=200)], "without random sets"),
         ([found, prune(third, SETS, texts, n_random_sets=2, resamples=50)], r"with resamples \[200, 50\]"),
         (
             [found, prune(third, SETS, texts, n_random_sets=2, resamples=200, scope="final-state")],
-            "with when",
+            "with scope",
         ),
         ([found, prune(recurrent_model(), SETS, texts, n_random_sets=2, resamples=200)], "with better"),
         (
@@ -483,3 +484,19 @@ def test_numbers_without_documents_or_scatter_are_not_pooled() -> None:
     first, second = measured(0), measured(1)
     second = replace(second, summary={**second.summary, "model": "other"})
     assert pool_runs([first, second])["metric"].to_list() == ["each"]
+
+
+def test_a_pruning_shows_itself_in_a_notebook_and_as_a_figure(found: Pruning) -> None:
+    hostile = replace(found, effects=found.effects.with_columns(set=pl.lit("<script>")))
+    html = hostile._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    for text in (
+        "Pruning of 3 sets",
+        "Ablation zero (every-step) in rnn",
+        "6 random sets",
+        "20 of 24 effects",
+    ):
+        assert text in html
+    assert "AUROC" in found.plot("auroc").layout.title.text
+    assert replace(found, summary={**found.summary, "layers": {"a": 3, "b": 4}}).layer is None

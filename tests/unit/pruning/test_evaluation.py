@@ -163,7 +163,7 @@ def test_what_cannot_be_scored_is_told_in_one_line() -> None:
         (
             lambda: evaluator(text_predictor(), short),
             CorpusError,
-            "no document of which the model predicts anything",
+            "the model predicts nothing of any document",
         ),
         (
             lambda: evaluator(model, reviews(), max_documents=0),
@@ -209,10 +209,10 @@ def test_models_that_give_something_else_than_scores_are_told_so() -> None:
     for forward, text in (
         (
             lambda module, ids, mask: torch.zeros(len(ids), 3),
-            r"gave \(\d+, 3\) for \d+ documents of 2 classes",
+            r"returned \(\d+, 3\) for \d+ documents of 2 classes",
         ),
-        (lambda module, ids, mask: "nothing", "returned str; with a task, 'forward' returns logits"),
-        (lambda module, ids, mask: torch.full((len(ids), 2), torch.nan), "scores are no numbers"),
+        (lambda module, ids, mask: "nothing", "returned str; with a task, 'forward' must return logits"),
+        (lambda module, ids, mask: torch.full((len(ids), 2), torch.nan), "scores are not finite"),
         (broken, "failed on .*: no such luck"),
     ):
         with pytest.raises(CaptureError, match=text):

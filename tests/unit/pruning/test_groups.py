@@ -197,13 +197,13 @@ def test_groups_do_not_depend_on_the_order_of_documents() -> None:
 
 
 def test_finished_runs_serve_other_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"random": 3, "resamples": 100}
+    options = {"n_random_sets": 3, "resamples": 100}
     prune(recurrent_classifier(), FEW, {"test": reviews()}, folder=tmp_path, **options)  # type: ignore[arg-type]
     books = {"test": in_books(reviews(), 5)}
     fresh = prune(recurrent_classifier(), FEW, books, **options)  # type: ignore[arg-type]
     runs: list[int] = []
-    real = Evaluator.outcomes
-    monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    real = Evaluator.predict
+    monkeypatch.setattr(Evaluator, "predict", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
     again = prune(recurrent_classifier(), FEW, books, folder=tmp_path, **options)  # type: ignore[arg-type]
     assert len(runs) == 1  # the whole model, which always runs
     assert again.effects.equals(fresh.effects)

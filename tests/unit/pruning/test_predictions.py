@@ -1,28 +1,15 @@
-"""Metrics of weighted documents against torchmetrics, and intervals against what they must be."""
+"""Metrics of weighted documents against hand-made numbers, and intervals against what they must be."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import (
-    binary_accuracy,
-    binary_auroc,
-    binary_f1_score,
-    multiclass_accuracy,
-    multiclass_f1_score,
-)
 
 from txray.errors import ShapeError
-from txray.pruning.bootstrap import (
-    BETTER,
-    SAME,
-    WORSE,
-    bootstrap_counts,
-    compare_with_random,
-    percentile_interval,
-)
+from txray.pruning.bootstrap import bootstrap_counts, percentile_interval
 from txray.pruning.predictions import ClassPredictions, UserMetrics, WordPredictions
+from txray.pruning.random_comparison import BETTER, SAME, WORSE, compare_with_random
 
 
 def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> ClassPredictions:
@@ -35,33 +22,35 @@ def classified(n: int, classes: int, seed: int, *, ties: bool = False) -> ClassP
 
 
 @pytest.mark.parametrize(("seed", "ties"), [(0, False), (1, True), (2, True)])
-def test_metrics_of_two_classes_agree_with_torchmetrics_in_every_sample(seed: int, ties: bool) -> None:
-    found = classified(60, 2, seed, ties=ties)
+def test_weights_are_repetitions_of_documents(seed: int, ties: bool) -> None:
+    predictions = classified(60, 2, seed, ties=ties)
     weights = bootstrap_counts(np.arange(60), 30, "text")
-    metrics = found.metrics(weights)
+    metrics = predictions.metrics(weights)
     for sample in range(30):
-        chosen = np.repeat(np.arange(60), weights[sample].astype(int))
-        log_probability = torch.from_numpy(found.log_probability[chosen])
-        target = torch.from_numpy(found.target[chosen])
-        predicted = log_probability.argmax(dim=1)
-        wanted = {
-            "accuracy": binary_accuracy(predicted, target).item(),
-            "f1": binary_f1_score(predicted, target).item(),
-            "auroc": binary_auroc(log_probability[:, 1].exp(), target).item(),
-            "loss": torch.nn.functional.nll_loss(log_probability, target).item(),
-        }
-        for name, value in wanted.items():
-            assert metrics[name][sample] == pytest.approx(value, abs=1e-6), (name, sample)
+        repeated = np.repeat(np.arange(60), weights[sample].astype(int))
+        log_probability, target = predictions.log_probability[repeated], predictions.target[repeated]
+        once = ClassPredictions(log_probability, target).metrics(np.ones((1, len(repeated))))
+        loss = torch.nn.functional.nll_loss(torch.from_numpy(log_probability), torch.from_numpy(target))
+        assert metrics["loss"][sample] == pytest.approx(loss.item(), abs=1e-9)
+        assert metrics["accuracy"][sample] == pytest.approx((log_probability.argmax(axis=1) == target).mean())
+        for name, values in once.items():
+            assert metrics[name][sample] == pytest.approx(values[0], abs=1e-9), (name, sample)
 
 
-def test_metrics_of_several_classes_agree_with_torchmetrics() -> None:
-    found = classified(90, 4, 3)
-    metrics = found.metrics(np.ones((1, 90)))
-    predicted, target = torch.from_numpy(found.log_probability).argmax(dim=1), torch.from_numpy(found.target)
-    assert metrics["f1"][0] == pytest.approx(multiclass_f1_score(predicted, target, 4).item(), abs=1e-6)
-    assert metrics["accuracy"][0] == pytest.approx(
-        multiclass_accuracy(predicted, target, 4, average="micro").item(), abs=1e-6
-    )
+def test_metrics_of_a_few_documents() -> None:
+    probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]])
+    metrics = ClassPredictions(np.log(probability), np.array([0, 0, 1, 1])).metrics(np.ones((1, 4)))
+    assert metrics["accuracy"][0] == 0.5  # of equal probabilities, the first class is predicted
+    assert metrics["f1"][0] == 0.5  # one hit, one false alarm, one miss
+    assert metrics["auroc"][0] == 0.75  # 0.5 is below 0.6; the other three pairs are in order
+    assert metrics["loss"][0] == pytest.approx(-np.log([0.9, 0.4, 0.5, 0.8]).mean())
+
+
+def test_f1_of_several_classes_is_their_mean() -> None:
+    probability = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+    metrics = ClassPredictions(np.log(probability), np.array([0, 1, 2, 2])).metrics(np.ones((1, 4)))
+    assert metrics["accuracy"][0] == 0.75
+    assert metrics["f1"][0] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
     assert "auroc" not in metrics
 
 
