@@ -1,4 +1,4 @@
-"""Silence neurons in the real forward pass, tell what that does, and whether random sets do the same."""
+"""Ablate neurons in the forward pass, and compare the effect with that of random sets of the same size."""
 
 from __future__ import annotations
 
@@ -7,62 +7,54 @@ from typing import TYPE_CHECKING
 from txray._lazy import lazily
 
 if TYPE_CHECKING:
-    from txray.pruning.activity import Activity
+    from txray.pruning.activation_stats import ActivationStats
+    from txray.pruning.compact import compact_model
     from txray.pruning.effects import prune
     from txray.pruning.evaluation import Evaluator, evaluator
-    from txray.pruning.files import load_masks, save_masks
     from txray.pruning.mask import Mask
     from txray.pruning.masking import masked
-    from txray.pruning.plans import curve_sets, paper_sets
-    from txray.pruning.pooling import pool
-    from txray.pruning.rankings import RANKINGS, Evidence
-    from txray.pruning.result import Pruning, load_pruning
-    from txray.pruning.sets import NeuronSet, in_state, ranked
-    from txray.pruning.smaller import compact
+    from txray.pruning.neuron_sets import NeuronSet, curve_sets, in_state, paper_sets, ranked
+    from txray.pruning.pooling import pool_runs
+    from txray.pruning.rankings import RANKINGS, RankingInputs
+    from txray.pruning.result import Pruning
 
-# Looked up on first use: what was found can be read without torch.
+# Imported on first use: results can be read without torch.
 _HOMES = {
-    "Activity": "activity",
+    "ActivationStats": "activation_stats",
     "Evaluator": "evaluation",
-    "Evidence": "rankings",
     "Mask": "mask",
-    "NeuronSet": "sets",
+    "NeuronSet": "neuron_sets",
     "Pruning": "result",
     "RANKINGS": "rankings",
-    "compact": "smaller",
-    "curve_sets": "plans",
+    "RankingInputs": "rankings",
+    "compact_model": "compact",
+    "curve_sets": "neuron_sets",
     "evaluator": "evaluation",
-    "in_state": "sets",
-    "load_masks": "files",
-    "load_pruning": "result",
+    "in_state": "neuron_sets",
     "masked": "masking",
-    "paper_sets": "plans",
-    "pool": "pooling",
+    "paper_sets": "neuron_sets",
+    "pool_runs": "pooling",
     "prune": "effects",
-    "ranked": "sets",
-    "save_masks": "files",
+    "ranked": "neuron_sets",
 }
 
 __all__ = [
     "RANKINGS",
-    "Activity",
+    "ActivationStats",
     "Evaluator",
-    "Evidence",
     "Mask",
     "NeuronSet",
     "Pruning",
-    "compact",
+    "RankingInputs",
+    "compact_model",
     "curve_sets",
     "evaluator",
     "in_state",
-    "load_masks",
-    "load_pruning",
     "masked",
     "paper_sets",
-    "pool",
+    "pool_runs",
     "prune",
     "ranked",
-    "save_masks",
 ]
 
 __getattr__, __dir__ = lazily(__name__, _HOMES, __all__)

@@ -18,7 +18,7 @@ from txray.capture import collect
 from txray.errors import PaddingWarning
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
-from txray.pruning import Activity
+from txray.pruning import ActivationStats
 
 
 class TwoWay(nn.Module):
@@ -170,7 +170,7 @@ def test_models_that_read_hardly_anything_are_tried_as_far_as_they_go(
 def test_activity_and_similarity_are_read_alike() -> None:
     module, corpus = seeded(TwoWay), corpus_of(documents(12))
     known, believed = (TextModel(module, word_ids, with_mask, reads_padding=reads) for reads in (False, None))
-    one, other = (Activity.over(model, corpus, "rnn") for model in (known, believed))
+    one, other = (ActivationStats.measure(model, corpus, "rnn") for model in (known, believed))
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
     same = layer_similarity(known, believed, corpus, ["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)

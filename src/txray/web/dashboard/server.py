@@ -20,7 +20,7 @@ from txray.errors import ExposedWarning, TxrayError, UsageError
 from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
-from txray.pruning import Pruning, load_pruning
+from txray.pruning import Pruning
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.jobs.worker import JobPending
 from txray.web.dashboard.result_store import ResultStore
@@ -157,7 +157,7 @@ def serve(
         )
     folders, temporary = _folders(stages)
     library = StageCatalog(folders)
-    read = [each if isinstance(each, Pruning) else load_pruning(each) for each in prunings]
+    read = [each if isinstance(each, Pruning) else Pruning.load(each) for each in prunings]
     place = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     place.tidy()
     desk = ResultStore(library, place, ComparisonConfig(weight, level, permutations))
