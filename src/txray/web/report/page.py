@@ -16,9 +16,10 @@ from txray.files import write_text
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import Stage
 from txray.progress import Advance, progress
+from txray.web.assets import read_asset
 from txray.web.report.explorer import FEATURES, explorer_data
 from txray.web.report.headlines import headline
-from txray.web.report.packing import figures_json, look, packed, packed_json, policy, script, static
+from txray.web.report.packing import figures_json, packed, packed_json, policy, script, style
 from txray.web.report.provenance import provenance_table, stage_label
 from txray.web.report.sections import Section, comparison_section, overview_section
 from txray.web.report.story import section_html
@@ -132,11 +133,11 @@ def _page(
         ("provenance", "Sources"),
     ]
     data = explorer_data(stages, comparisons, styles)
-    return Template(static("template.html")).substitute(
+    return Template(read_asset("template.html", "txray.web.report")).substitute(
         title=escape(title),
         version=escape(version("txray")),
         policy=escape(policy(plotly, own)),
-        css=look() + static("report.css"),
+        css=style(),
         navigation="\n".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links),
         stages=" → ".join(stage_label(stage.name, styles) for stage in stages),
         headlines="\n".join(headline(comparison) for comparison in comparisons),
