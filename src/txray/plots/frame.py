@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from txray.plots import theme
 from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
+from txray.sampling import even_sample as even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -325,13 +326,6 @@ def whole_step(last: float) -> int:
     """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
     steps = (step * int(10**decade) for decade in itertools.count() for step in (1, 2, 5))
     return next(step for step in steps if last / step <= 12)
-
-
-def even_sample(size: int, most: int) -> NDArray[np.int64]:
-    """At most `most` positions out of `size`, evenly spread, the first and the last among them."""
-    if size <= most:
-        return np.arange(size)
-    return np.unique(np.linspace(0, size - 1, most).round().astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)

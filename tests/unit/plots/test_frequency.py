@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.unit.plots.builders import Text, plain_words, rows_of, title_of
+from tests.builders.figures import Text, plain_words, rows_of, title_of
 from txray.errors import ShapeError, UsageError
 from txray.plots import pos_frequency
 from txray.plots.text import escape_word

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plots.builders import HOSTILE
+from tests.builders.hostile import IN_CORPORA
 from txray.plots.text import (
     LONGEST_WORD,
     escape,
@@ -77,7 +77,7 @@ def test_wrapping_loses_nothing_and_fits(words: list[str]) -> None:
 
 
 def test_hover_breaks_long_lines_and_escapes_every_one() -> None:
-    text = hover_text("<h>", join_words(HOSTILE), "", "tail")
+    text = hover_text("<h>", join_words(IN_CORPORA), "", "tail")
     assert "<h>" not in text
     assert text.startswith("<b>&lt;h&gt;</b><br>")
     assert all(tag in ("<b>", "</b>", "<br>") for tag in re.findall(r"<[^>]*>", text))

@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import txray
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
+from tests.builders.layered_stages import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
 from txray.analysis import compare, match, with_significance
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.plots.features import distinctive, preferred, strongest

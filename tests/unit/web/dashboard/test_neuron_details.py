@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.web.dashboard.builders import (
+from tests.builders.layered_stages import (
     AFTER,
     BEFORE,
     COME,

@@ -11,7 +11,8 @@ import pytest
 from dash.development.base_component import Component
 from plotly.utils import PlotlyJSONEncoder
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, SILENT
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, SILENT
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
 from txray.errors import UsageError
@@ -67,7 +68,7 @@ def test_the_headline_counts_states_whatever_the_filters(desk: ResultStore, view
 def test_the_neurons_of_a_feature_are_kept_left_or_came(
     desk: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    for word in ("word3", HOSTILE[0]):
+    for word in ("word3", IN_CORPORA[0]):
         parts = feature_rows(view.but(page="feature", word=word), desk)
         holders = [
             {
@@ -183,7 +184,7 @@ def test_the_page_of_a_neuron_is_told_of_its_pruning(desk: ResultStore, view: Ur
 
 
 def test_words_stay_text_in_every_component(desk: ResultStore, view: UrlState) -> None:
-    for word in HOSTILE:
+    for word in IN_CORPORA:
         if word:
             parts = feature_rows(view.but(page="feature", word=word), desk)
             text = json.dumps(parts, cls=PlotlyJSONEncoder)
