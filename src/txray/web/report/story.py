@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape, unescape
+from html import escape
 from typing import TYPE_CHECKING
 
 from txray.analysis import Comparison
+from txray.plots.frame import heading_height, headings
 from txray.plots.theme import WIDTH
 from txray.web.report.sections import Picture, Section
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_BREAK = r"<br\s*/?>"
 
 
 def section_html(
@@ -59,26 +58,3 @@ def _picture(index: int, picture: Picture, comparisons: Sequence[Comparison]) ->
         "</figure>",
     ]
     return "\n".join(line for line in lines if line)
-
-
-def headings(layout: go.Layout) -> tuple[str, str]:
-    """Title and subtitle as plain text: where lines of a title are bold, the others are its subtitle."""
-    lines = re.split(_BREAK, layout.title.text or "")
-    bold = [line for line in lines if line.startswith("<b>")] or lines
-    rest = [line for line in lines if line not in bold]
-    if layout.title.subtitle.text:
-        rest.append(layout.title.subtitle.text)
-    return _plain(" ".join(bold)), _plain(" ".join(rest))
-
-
-def heading_height(layout: go.Layout) -> int:
-    """Pixels that the figure spends on its own title; 0 where its frame leaves no choice."""
-    if layout.margin.t is None or layout.height is None or not layout.title.text:
-        return 0
-    lines = len(re.split(_BREAK, layout.title.text))
-    return int(min(1.3 * (layout.title.font.size or 17) * lines, layout.margin.t))
-
-
-def _plain(markup: str) -> str:
-    """Text of a plotly title without its markup."""
-    return unescape(re.sub(r"</?(b|i|sub|sup|span)( [^>]*)?>", "", re.sub(_BREAK, " ", markup)))
