@@ -355,7 +355,7 @@ def test_click_shows_what_the_neuron_prefers(explorer: Page, stages: list[Stage]
             if share is None:
                 assert shown == "–"
             else:
-                assert float(shown.removesuffix(" %")) == pytest.approx(100 * share, rel=0.06)
+                assert float(shown.removesuffix("%")) == pytest.approx(100 * share, rel=0.06)
     tags = explorer.locator("#detail .features.pos tbody th").all_inner_texts()
     assert set(tags) == set(probabilities(stages[0], 33, "pos")) | set(probabilities(stages[1], 33, "pos"))
 
@@ -408,7 +408,7 @@ def test_sizes_over_all_stages(explorer: Page, stages: list[Stage]) -> None:
         assert row.locator("th").inner_text() == stage.name
         assert shown[:2] == [str(preferences.lengths()[50]), str(preferences.wins()[50])]
         share = preferences.mass()[50] / preferences.mass().sum()
-        assert float(shown[3].removesuffix(" %")) == pytest.approx(100 * share, rel=0.05)
+        assert float(shown[3].removesuffix("%")) == pytest.approx(100 * share, rel=0.05)
 
 
 def test_unpreferred_neurons_have_no_features(explorer: Page, comparisons: list[Comparison]) -> None:

@@ -49,7 +49,7 @@ def splits_of(rows: pl.DataFrame) -> list[str]:
 
 def scale_of(metric: str) -> tuple[float, str]:
     """What values are multiplied by, and their unit."""
-    return (100.0, " %") if metric in _IN_PERCENT else (1.0, "")
+    return (100.0, "%") if metric in _IN_PERCENT else (1.0, "")
 
 
 def metric_name(metric: str) -> str:

@@ -19,9 +19,10 @@ from txray.analysis.findings import (
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import Panel, add_frame, caption, caption_of, empty_figure, tiled
+from txray.plots.frame import add_frame, caption, caption_of, empty_figure
 from txray.plots.neuron_data import Neuron, PanelCapacity, check_aligned
 from txray.plots.neuron_panel import draw_neuron
+from txray.plots.panels import Panel, tiled
 from txray.plots.text import count, escape, escape_word, join_words, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 

@@ -21,8 +21,9 @@ from txray.analysis.shown_distance import (
 )
 from txray.errors import UsageError
 from txray.plots import theme
+from txray.plots.axes import log_axis
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import add_frame, caption_of, empty_figure, even_sample, feature_noun, log_axis
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
 from txray.plots.text import (
     count,
     escape,
@@ -33,6 +34,7 @@ from txray.plots.text import (
     plural,
     sanitize,
 )
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison

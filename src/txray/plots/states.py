@@ -109,7 +109,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             hoverinfo="text",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", title_text="share of all neurons of the layer")
+    figure.update_xaxes(range=[0, 100], ticksuffix="%", title_text="share of all neurons of the layer")
     figure.update_yaxes(
         range=[len(comparisons) - 0.5, -0.5], tickvals=[], showline=False, showgrid=False, ticks=""
     )

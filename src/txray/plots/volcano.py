@@ -13,10 +13,11 @@ from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.plots import theme
 from txray.plots.features import distinctive
-from txray.plots.frame import add_frame, caption_of, empty_figure, even_sample
+from txray.plots.frame import add_frame, caption_of, empty_figure
 from txray.plots.labels import Box, Label, Side, place_labels
 from txray.plots.scatter import hover_texts, require_tested
 from txray.plots.text import count, escape, fitted, join_words, plural, sanitize
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any
 
 import polars as pl
@@ -11,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 
 from txray.errors import TxrayError
 from txray.plots import to_html
+from txray.web.assets import read_asset, shared_script, shared_style
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.jobs.worker import JobPending
@@ -19,11 +19,9 @@ from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.security import refused
 from txray.web.dashboard.table_api import neuron_rows, order_of, pair_rows
 from txray.web.dashboard.url_state import UrlState
-from txray.web.report.packing import look, static
 
-_SHARED = ("parts.js", "table.js", "detail.js")
-"""Scripts of the report that pages of the dashboard are made with, too."""
-_OWN = ("source.js", "controls.js", "dashboard.js")
+_PACKAGE = "txray.web.dashboard"
+_SCRIPTS = ("source.js", "controls.js", "dashboard.js")
 
 
 def add_addresses(server: Flask, desk: ResultStore) -> None:
@@ -33,20 +31,17 @@ def add_addresses(server: Flask, desk: ResultStore) -> None:
         server: of the dashboard.
         desk: that hands out results.
     """
-    own = resources.files("txray.web.dashboard").joinpath("static")
     figures = {name: {"brush": figure.brush, "page": figure.page} for name, figure in FIGURES.items()}
 
     @server.get("/look.js")
     def _script() -> Response:
-        parts = [static(name) for name in _SHARED]
-        parts += [own.joinpath(name).read_text(encoding="utf-8") for name in _OWN]
         known = f"const FIGURES = {json.dumps(figures)};"
-        return Response("\n".join(['"use strict";', known, *parts]), mimetype="text/javascript")
+        parts = [shared_script(), known, *(read_asset(name, _PACKAGE) for name in _SCRIPTS)]
+        return Response("\n".join(parts), mimetype="text/javascript")
 
     @server.get("/look.css")
     def _style() -> Response:
-        parts = (look(), own.joinpath("dashboard.css").read_text(encoding="utf-8"))
-        return Response("\n".join(parts), mimetype="text/css")
+        return Response(f"{shared_style()}\n{read_asset('dashboard.css', _PACKAGE)}", mimetype="text/css")
 
     @server.get("/rows/<table>")
     def _rows(table: str) -> Any:

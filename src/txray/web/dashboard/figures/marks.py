@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.findings import state_in_words
-from txray.plots.frame import even_sample
 from txray.plots.text import escape_word, sanitize
+from txray.sampling import even_sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 MARKS = 2_500

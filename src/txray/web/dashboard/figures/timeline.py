@@ -59,7 +59,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
             "share of mass",
             [100 * share for share in shares],
             [f"{percent(s)} of the mass" for s in shares],
-            " %",
+            "%",
         ),
         (
             "distance to previous",
