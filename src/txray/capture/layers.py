@@ -15,7 +15,7 @@ from txray.capture.hooks import Of, Tap, matching_layers, modules_by_name
 from txray.capture.layout import Axes, Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, reader_of
 from txray.capture.selection import Selection
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
@@ -51,7 +51,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         if self.call is not None:
-            if not is_whole(self.call):
+            if not is_integer(self.call):
                 raise UsageError(
                     f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
                 )

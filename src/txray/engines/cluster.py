@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.capture.request import CollectRequest
 from txray.capture.scales import FoundScales
 from txray.corpus.corpus import Corpus
@@ -219,7 +219,7 @@ def _require_answer(address: str) -> None:
 def _ray() -> Any:
     # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
     with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
-        return require("the engine for Ray needs", "ray", "ray")
+        return import_extra("the engine for Ray needs", "ray", "ray")
 
 
 class _ImportFolders(list[str]):

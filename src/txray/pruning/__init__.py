@@ -4,65 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.pruning.activity import Activity
-    from txray.pruning.effects import prune
-    from txray.pruning.evaluation import Evaluator, evaluator
-    from txray.pruning.files import load_masks, save_masks
-    from txray.pruning.mask import Mask
-    from txray.pruning.masking import masked
-    from txray.pruning.plans import curve_sets, paper_sets
-    from txray.pruning.pooling import pool
-    from txray.pruning.rankings import RANKINGS, Evidence
-    from txray.pruning.result import Pruning, load_pruning
-    from txray.pruning.sets import NeuronSet, in_state, ranked
-    from txray.pruning.smaller import compact
+    from txray.pruning.activity import Activity as Activity
+    from txray.pruning.effects import prune as prune
+    from txray.pruning.evaluation import Evaluator as Evaluator
+    from txray.pruning.evaluation import evaluator as evaluator
+    from txray.pruning.files import load_masks as load_masks
+    from txray.pruning.files import save_masks as save_masks
+    from txray.pruning.mask import Mask as Mask
+    from txray.pruning.masking import masked as masked
+    from txray.pruning.plans import curve_sets as curve_sets
+    from txray.pruning.plans import paper_sets as paper_sets
+    from txray.pruning.pooling import pool as pool
+    from txray.pruning.rankings import RANKINGS as RANKINGS
+    from txray.pruning.rankings import Evidence as Evidence
+    from txray.pruning.result import Pruning as Pruning
+    from txray.pruning.result import load_pruning as load_pruning
+    from txray.pruning.sets import NeuronSet as NeuronSet
+    from txray.pruning.sets import in_state as in_state
+    from txray.pruning.sets import ranked as ranked
+    from txray.pruning.smaller import compact as compact
 
-# Looked up on first use: what was found can be read without torch.
-_HOMES = {
-    "Activity": "activity",
-    "Evaluator": "evaluation",
-    "Evidence": "rankings",
-    "Mask": "mask",
-    "NeuronSet": "sets",
-    "Pruning": "result",
-    "RANKINGS": "rankings",
-    "compact": "smaller",
-    "curve_sets": "plans",
-    "evaluator": "evaluation",
-    "in_state": "sets",
-    "load_masks": "files",
-    "load_pruning": "result",
-    "masked": "masking",
-    "paper_sets": "plans",
-    "pool": "pooling",
-    "prune": "effects",
-    "ranked": "sets",
-    "save_masks": "files",
-}
-
-__all__ = [
-    "RANKINGS",
-    "Activity",
-    "Evaluator",
-    "Evidence",
-    "Mask",
-    "NeuronSet",
-    "Pruning",
-    "compact",
-    "curve_sets",
-    "evaluator",
-    "in_state",
-    "load_masks",
-    "load_pruning",
-    "masked",
-    "paper_sets",
-    "pool",
-    "prune",
-    "ranked",
-    "save_masks",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use: what was found can be read without torch.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "activity": "Activity",
+        "effects": "prune",
+        "evaluation": "Evaluator evaluator",
+        "files": "load_masks save_masks",
+        "mask": "Mask",
+        "masking": "masked",
+        "plans": "curve_sets paper_sets",
+        "pooling": "pool",
+        "rankings": "Evidence RANKINGS",
+        "result": "Pruning load_pruning",
+        "sets": "NeuronSet in_state ranked",
+        "smaller": "compact",
+    },
+)

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import TEMPORARY, remove_temporaries, write_text
+from txray.files import TEMP_PREFIX, remove_temporaries, write_text
 
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
@@ -186,7 +186,7 @@ class TrackingHistory:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a killed process was about to write this."""
-    return path.name.startswith(TEMPORARY)
+    return path.name.startswith(TEMP_PREFIX)
 
 
 def _checked(look: Measurement) -> Measurement:

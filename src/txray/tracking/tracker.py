@@ -14,7 +14,7 @@ from torch import nn
 
 from txray.analysis import Timeline
 from txray.capture.model_adapter import reader_of
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import (
     PowerWarning,
     StageError,
@@ -102,7 +102,7 @@ class Tracker:
         """
         if unit not in UNITS:
             raise UnknownNameError.of("unit", unit, UNITS)
-        if not is_whole(every) or every < 1:
+        if not is_integer(every) or every < 1:
             raise UsageError(f"tracker: every={every!r}; give a whole number of {unit}s, at least 1")
         self.folder = Path(folder)
         self.number = 0
