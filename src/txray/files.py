@@ -100,7 +100,12 @@ def _as_output_error(target: Path, error: Exception) -> Exception:
     if isinstance(error, OSError):
         return OutputError(f"{target}: cannot be written: {error.strerror or error}")
     # Libraries that write files themselves report disk failures only in their message.
-    for reason in ("No space left on device", "Disk quota exceeded", "Read-only file system", "File too large"):
+    for reason in (
+        "No space left on device",
+        "Disk quota exceeded",
+        "Read-only file system",
+        "File too large",
+    ):
         if reason in str(error) and not isinstance(error, OutputError):
             return OutputError(f"{target}: cannot be written: {reason}")
     return error

@@ -110,7 +110,9 @@ class _Describer:
     """Computes digests of values, each one once."""
 
     def __init__(self) -> None:
-        self._finished: dict[int, tuple[bytes, object]] = {}  # keeps the object alive, so that its id stays unique
+        self._finished: dict[
+            int, tuple[bytes, object]
+        ] = {}  # keeps the object alive, so that its id stays unique
         self._open: dict[int, int] = {}
 
     def digest(self, value: object) -> bytes:

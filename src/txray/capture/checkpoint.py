@@ -207,7 +207,7 @@ def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
             told = (
                 f"another {name}"
                 if name in ("model", "reading code", "corpus")
-                else f"{name}={old!r}, asked for is {name}={new!r}"
+                else f"{name}={old!r}, requested for is {name}={new!r}"
             )
             raise UsageError(
                 f"{folder}: holds an unfinished collection with {told}; use the same to go on, or another folder"

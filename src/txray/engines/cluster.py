@@ -19,7 +19,7 @@ import torch
 
 from txray._optional import import_extra
 from txray.capture.request import CollectRequest
-from txray.capture.scales import FoundScales
+from txray.capture.scales import MeasuredScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.models.base_model import input_device
@@ -156,7 +156,7 @@ class Cluster:
             request,
             model=None,  # type: ignore[arg-type]
             corpus=None,  # type: ignore[arg-type]
-            scales=None if given is None else FoundScales(given.name, given.scales),
+            scales=None if given is None else MeasuredScales(given.name, given.scales),
             checkpoint=None,
             max_words=None,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from txray.capture.request import CollectRequest
-from txray.capture.scales import found_scales
+from txray.capture.scales import measured_scales
 from txray.capture.single_pass import Collection, shard_of
 from txray.checks import is_integer, is_number
 from txray.corpus.corpus import Corpus
@@ -94,7 +94,7 @@ class Ray:
                     if not kept.scales(tallies):
                         pool.measure(tallies, f"scales of {request.name}")
                         kept.keep_scales(tallies)
-                    scales = found_scales(request.name, tallies)
+                    scales = measured_scales(request.name, tallies)
                 whole, empty = pool.collect(scales, kept, f"collecting {request.name}")
             if whole is None:
                 # All shards are empty: an empty corpus says so itself.

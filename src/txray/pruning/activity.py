@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import sites_of, warn_of_reading
+from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, reader_of
+from txray.capture.model_adapter import ForwardChunk, adapter_for
 from txray.capture.padding import settle_padding
-from txray.capture.responses import as_numpy, is_finite, pooled
+from txray.capture.activations import as_numpy, is_finite, pooled
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError
@@ -102,14 +102,14 @@ class Activity:
             CorpusError: the corpus is empty.
             CaptureError: activations that are no numbers.
         """
-        reader = reader_of(model, outputs=False, corpus=corpus)
-        (site,) = sites_of(reader, [resolved(reader.module, layer)], Selection("all"))
-        warn_of_reading([site], stacklevel=3)
-        settle_padding(reader, [site])
-        tally = _Tally(site, seed)
+        adapter = adapter_for(model, outputs=False, corpus=corpus)
+        (hook_point,) = hook_points_for(adapter, [resolved(adapter.module, layer)], Selection("all"))
+        warn_of_reading([hook_point], stacklevel=3)
+        settle_padding(adapter, [hook_point])
+        tally = _Tally(hook_point, seed)
         source = corpus if max_words is None else corpus.take(max_words)
-        intake = DocumentStream(source, reader, tagged=False)
-        run(reader, intake, [tally], batch_positions, f"activity of {layer}", max_words, NoCheckpoints())
+        stream = DocumentStream(source, adapter, tagged=False)
+        run(adapter, stream, [tally], batch_positions, f"activity of {layer}", max_words, NoCheckpoints())
         return tally.activity(layer)
 
     def mask(
@@ -149,27 +149,27 @@ class Activity:
 class _Tally:
     """Sums over words, and the words of the smallest hashes."""
 
-    def __init__(self, site: HookPoint, seed: int) -> None:
-        self.site = site
+    def __init__(self, hook_point: HookPoint, seed: int) -> None:
+        self.hook_point = hook_point
         self._seed = np.uint64(seed)
         self._words = 0
-        n = site.layout.neurons
+        n = hook_point.layout.neurons
         self._sum, self._absolute, self._square = np.zeros(n), np.zeros(n), np.zeros(n)
         self._kept: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._number = count()  # arrays cannot be compared where documents of one id have the same hash
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Add one window."""
-        if len(window.row) == 0:
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Add one chunk."""
+        if len(chunk.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch), window.steps)
-        inside, units = self.site.inside(window, steps)
-        if not len(units):
+        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
+        covered, groups = self.hook_point.covered_words(chunk, steps)
+        if not len(groups):
             return
-        dense = pooled(flat, units)
+        dense = pooled(flat, groups)
         if not is_finite(dense):
             raise CaptureError(
-                f"layer {self.site.layer!r}: activations that are no numbers; the model's weights are broken, or its "
+                f"layer {self.hook_point.layer!r}: activations that are no numbers; the model's weights are broken, or its "
                 "activations overflow"
             )
         values = as_numpy(dense).astype(np.float64)
@@ -177,15 +177,15 @@ class _Tally:
         self._sum += values.sum(axis=0)
         self._absolute += np.abs(values).sum(axis=0)
         self._square += np.square(values).sum(axis=0)
-        keys = np.array([encoded.text.key for encoded in batch], np.uint64)[window.row[inside]]
+        keys = np.array([model_input.encoded.key for model_input in batch], np.uint64)[chunk.row[covered]]
         with np.errstate(over="ignore"):
-            mixed = (keys ^ self._seed) * np.uint64(0x9E3779B97F4A7C15) + window.word[inside].astype(
+            mixed = (keys ^ self._seed) * np.uint64(0x9E3779B97F4A7C15) + chunk.word[covered].astype(
                 np.uint64
             )
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed ^= mixed >> np.uint64(32)
         for i in np.argsort(mixed, kind="stable")[:SAMPLES].tolist():
-            word = int(window.word[inside][i])
+            word = int(chunk.word[covered][i])
             entry = (-int(mixed[i]), word, next(self._number), values[i].astype(np.float32))
             if len(self._kept) < SAMPLES:
                 heapq.heappush(self._kept, entry)

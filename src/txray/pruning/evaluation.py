@@ -250,7 +250,7 @@ def evaluator(
 
 def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -> Tensor:
     """What the model's forward pass returns, as logits."""
-    ids, lengths = inputs.padded(numbers, model.padding, model.shortest)
+    ids, lengths = inputs.padded(numbers, model.padding, model.min_length)
     device = input_device(model.module)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
     try:

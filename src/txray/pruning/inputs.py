@@ -97,10 +97,10 @@ class Inputs:
         if batch:
             yield np.array(batch)
 
-    def padded(self, numbers: NDArray[np.int64], padding: int, shortest: int = 1) -> tuple[Tensor, Tensor]:
+    def padded(self, numbers: NDArray[np.int64], padding: int, min_length: int = 1) -> tuple[Tensor, Tensor]:
         """(n, longest) int64 ids and (n,) lengths of some inputs."""
         lengths = [len(self.ids[number]) for number in numbers]
-        ids = torch.full((len(numbers), max(shortest, *lengths)), padding, dtype=torch.int64)
+        ids = torch.full((len(numbers), max(min_length, *lengths)), padding, dtype=torch.int64)
         for row, number in enumerate(numbers):
             ids[row, : lengths[row]] = torch.from_numpy(self.ids[number])
         return ids, torch.tensor(lengths)
@@ -136,7 +136,7 @@ def by_pieces(model: TextModel, max_length: int | None) -> Encode:
     def encode(document: Document) -> tuple[list[int], bool]:
         words = document.words if max_length is None else document.words[:max_length]
         ids = list(model.pieces(words).ids)
-        kept = ids if model.room is None else ids[: model.room]
+        kept = ids if model.max_pieces is None else ids[: model.max_pieces]
         cut = len(kept) < len(ids) or len(words) < len(document.words)
         return [*model.prefix, *kept, *model.suffix] if kept else [], cut
 

@@ -62,8 +62,8 @@ def compact(model: Model, mask: Mask) -> Model:
 def _empty(model: RecurrentModel, hidden: int) -> RecurrentModel:
     """A model of the same kind with a smaller last layer; its weights mean nothing."""
     config = model.config
-    below = config.below or (config.hidden,) * (config.layers - 1) or None
-    smaller = replace(config, hidden=hidden, below=below, tied=False)
+    lower_sizes = config.lower_sizes or (config.hidden,) * (config.layers - 1) or None
+    smaller = replace(config, hidden=hidden, lower_sizes=lower_sizes, tied=False)
     with seeded_weights(0):
         if isinstance(model, SentimentClassifier):
             return SentimentClassifier(model.vocabulary, smaller, model.pooling)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from txray.analysis import Timeline
-from txray.capture.model_adapter import reader_of
+from txray.capture.model_adapter import adapter_for
 from txray.checks import is_integer
 from txray.errors import (
     PowerWarning,
@@ -341,7 +341,7 @@ class Tracker:
     ) -> None:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         look = Measurement(
             int(number), name, trained=trained, scores=numbers(scores), source=source, code=code
         )
@@ -372,7 +372,7 @@ class Tracker:
 
     def _require_same_code(self, model: nn.Module | TextModel) -> None:
         """Refuse a model that reads text otherwise than the one that was measured last."""
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         former = self._record.looks[-1].code if self._record.looks else code
         if former != code and not (unidentified(former) or unidentified(code)):
             raise UsageError(
@@ -382,7 +382,7 @@ class Tracker:
 
     def _is_known(self, model: nn.Module | TextModel, look: Measurement) -> bool:
         """Whether the stage of a look is of exactly this model."""
-        fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
+        fingerprint = model_fingerprint(adapter_for(model, outputs=False).module)
         try:
             return bool(load_stage(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
         except StageError:

@@ -14,7 +14,7 @@ from torch import Tensor
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.fingerprint import model_fingerprint
-from txray.models.recurrent import RecurrentLanguageModel, State, detached
+from txray.models.recurrent import HiddenState, RecurrentLanguageModel, detached
 from txray.training.cross_entropy import next_word_loss
 from txray.training.learner import Learner, Schedule, Scores
 from txray.training.loop import run_training
@@ -159,7 +159,7 @@ class _LanguageModelLearner(Learner):
         self._bptt = bptt
         self._scored = {split: stream.ids for split, stream in streams.items()}
         self._scored["train"] = streams["train"].ids[: len(streams["validation"].ids)]
-        self._state: State | None = None
+        self._state: HiddenState | None = None
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         return self._lanes.windows(self._bptt)
@@ -189,8 +189,8 @@ class _LanguageModelLearner(Learner):
 
 
 def _window_loss(
-    model: RecurrentLanguageModel, window: tuple[Tensor, Tensor], state: State | None
-) -> tuple[Tensor, State, int]:
+    model: RecurrentLanguageModel, window: tuple[Tensor, Tensor], state: HiddenState | None
+) -> tuple[Tensor, HiddenState, int]:
     """Mean nats per word of one window, the state after it, and the number of words."""
     inputs, targets = window
     outputs, state = model.hidden_states(inputs, state)
@@ -205,7 +205,7 @@ def _stream_loss(model: RecurrentLanguageModel, ids: Tensor) -> float:
     """Mean nats per word of a stream; each of its positions but the first is predicted once."""
     device = model.embedding.weight.device
     lanes = Lanes.of(ids, min(_MOST_LANES, max(1, len(ids) // _WORDS_PER_LANE)))
-    state: State | None = None
+    state: HiddenState | None = None
     total, words = 0.0, 0
     for inputs, targets in lanes.windows(_WINDOW):
         loss, state, count = _window_loss(model, (inputs.to(device), targets.to(device)), state)
