@@ -4,57 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.pruning.activation_stats import ActivationStats
-    from txray.pruning.compact import compact_model
-    from txray.pruning.effects import prune
-    from txray.pruning.evaluation import Evaluator, evaluator
-    from txray.pruning.mask import Mask
-    from txray.pruning.masking import masked
-    from txray.pruning.neuron_sets import NeuronSet, curve_sets, in_state, paper_sets, ranked
-    from txray.pruning.pooling import pool_runs
-    from txray.pruning.rankings import RANKINGS, RankingInputs
-    from txray.pruning.result import Pruning
+    from txray.pruning.activation_stats import ActivationStats as ActivationStats
+    from txray.pruning.compact import compact_model as compact_model
+    from txray.pruning.effects import prune as prune
+    from txray.pruning.evaluation import Evaluator as Evaluator
+    from txray.pruning.evaluation import evaluator as evaluator
+    from txray.pruning.mask import Mask as Mask
+    from txray.pruning.masking import masked as masked
+    from txray.pruning.neuron_sets import NeuronSet as NeuronSet
+    from txray.pruning.neuron_sets import curve_sets as curve_sets
+    from txray.pruning.neuron_sets import in_state as in_state
+    from txray.pruning.neuron_sets import paper_sets as paper_sets
+    from txray.pruning.neuron_sets import ranked as ranked
+    from txray.pruning.pooling import pool_runs as pool_runs
+    from txray.pruning.rankings import RANKINGS as RANKINGS
+    from txray.pruning.rankings import RankingInputs as RankingInputs
+    from txray.pruning.result import Pruning as Pruning
 
 # Imported on first use: results can be read without torch.
-_HOMES = {
-    "ActivationStats": "activation_stats",
-    "Evaluator": "evaluation",
-    "Mask": "mask",
-    "NeuronSet": "neuron_sets",
-    "Pruning": "result",
-    "RANKINGS": "rankings",
-    "RankingInputs": "rankings",
-    "compact_model": "compact",
-    "curve_sets": "neuron_sets",
-    "evaluator": "evaluation",
-    "in_state": "neuron_sets",
-    "masked": "masking",
-    "paper_sets": "neuron_sets",
-    "pool_runs": "pooling",
-    "prune": "effects",
-    "ranked": "neuron_sets",
-}
-
-__all__ = [
-    "RANKINGS",
-    "ActivationStats",
-    "Evaluator",
-    "Mask",
-    "NeuronSet",
-    "Pruning",
-    "RankingInputs",
-    "compact_model",
-    "curve_sets",
-    "evaluator",
-    "in_state",
-    "masked",
-    "paper_sets",
-    "pool_runs",
-    "prune",
-    "ranked",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "activation_stats": "ActivationStats",
+        "compact": "compact_model",
+        "effects": "prune",
+        "evaluation": "Evaluator evaluator",
+        "mask": "Mask",
+        "masking": "masked",
+        "neuron_sets": "NeuronSet curve_sets in_state paper_sets ranked",
+        "pooling": "pool_runs",
+        "rankings": "RANKINGS RankingInputs",
+        "result": "Pruning",
+    },
+)

@@ -13,14 +13,14 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from txray.capture.activations import as_numpy, is_finite, pooled
 from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import sites_of, warn_of_reading
+from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, reader_of
+from txray.capture.model_adapter import ForwardChunk, adapter_for
 from txray.capture.padding import settle_padding
-from txray.capture.responses import as_numpy, is_finite, pooled
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError
@@ -105,15 +105,17 @@ class ActivationStats:
             CorpusError: the corpus is empty.
             CaptureError: an activation is not finite.
         """
-        reader = reader_of(model, outputs=False, corpus=corpus)
-        (site,) = sites_of(reader, [resolve_layer_name(reader.module, layer)], Selection("all"))
-        warn_of_reading([site], stacklevel=3)
-        settle_padding(reader, [site])
-        tally = _ActivationTally(site, seed)
+        adapter = adapter_for(model, outputs=False, corpus=corpus)
+        (hook_point,) = hook_points_for(
+            adapter, [resolve_layer_name(adapter.module, layer)], Selection("all")
+        )
+        warn_of_reading([hook_point], stacklevel=3)
+        settle_padding(adapter, [hook_point])
+        tally = _ActivationTally(hook_point, seed)
         source = corpus if max_words is None else corpus.take(max_words)
-        intake = DocumentStream(source, reader, tagged=False)
+        stream = DocumentStream(source, adapter, tagged=False)
         title = f"activations of {layer}"
-        run(reader, intake, [tally], batch_positions, title, max_words, NoCheckpoints())
+        run(adapter, stream, [tally], batch_positions, title, max_words, NoCheckpoints())
         return tally.stats(layer)
 
     def mask(
@@ -153,27 +155,27 @@ class ActivationStats:
 class _ActivationTally:
     """Sums over words, and the words with the smallest hashes."""
 
-    def __init__(self, site: HookPoint, seed: int) -> None:
-        self.site = site
+    def __init__(self, hook_point: HookPoint, seed: int) -> None:
+        self.hook_point = hook_point
         self._seed = np.uint64(seed)
         self._words = 0
-        n = site.layout.neurons
+        n = hook_point.layout.neurons
         self._sum, self._absolute, self._square = np.zeros(n), np.zeros(n), np.zeros(n)
         self._samples: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._counter = count()  # breaks ties between documents of one id: arrays cannot be compared
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Add one window."""
-        if len(window.row) == 0:
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Add one chunk."""
+        if len(chunk.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch), window.steps)
-        inside, units = self.site.inside(window, steps)
-        if not len(units):
+        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
+        covered, groups = self.hook_point.covered_words(chunk, steps)
+        if not len(groups):
             return
-        dense = pooled(flat, units)
+        dense = pooled(flat, groups)
         if not is_finite(dense):
             raise CaptureError(
-                f"layer {self.site.layer!r}: an activation is not finite; the model's weights are broken, or its "
+                f"layer {self.hook_point.layer!r}: an activation is not finite; the model's weights are broken, or its "
                 "activations overflow"
             )
         values = as_numpy(dense).astype(np.float64)
@@ -181,8 +183,8 @@ class _ActivationTally:
         self._sum += values.sum(axis=0)
         self._absolute += np.abs(values).sum(axis=0)
         self._square += np.square(values).sum(axis=0)
-        keys = np.array([encoded.text.key for encoded in batch], np.uint64)[window.row[inside]]
-        words = window.word[inside]
+        keys = np.array([model_input.encoded.key for model_input in batch], np.uint64)[chunk.row[covered]]
+        words = chunk.word[covered]
         hashes = _sample_hash(keys ^ self._seed, words.astype(np.uint64))
         for i in np.argsort(hashes, kind="stable")[:N_SAMPLES].tolist():
             entry = (-int(hashes[i]), int(words[i]), next(self._counter), values[i].astype(np.float32))

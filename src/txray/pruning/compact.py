@@ -64,8 +64,8 @@ def compact_model(model: Model, mask: Mask) -> Model:
 def _uninitialized(model: RecurrentModel, hidden: int) -> RecurrentModel:
     """Return a model of the same kind with a smaller last layer, whose weights are to be filled in."""
     config = model.config
-    below = config.below or (config.hidden,) * (config.layers - 1) or None
-    smaller = replace(config, hidden=hidden, below=below, tied=False)
+    lower_sizes = config.lower_sizes or (config.hidden,) * (config.layers - 1) or None
+    smaller = replace(config, hidden=hidden, lower_sizes=lower_sizes, tied=False)
     with seeded_weights(0):
         if isinstance(model, SentimentClassifier):
             return SentimentClassifier(model.vocabulary, smaller, model.pooling)

@@ -249,7 +249,7 @@ def evaluator(
 
 def _text_logits(model: TextModel, inputs: Inputs, indices: NDArray[np.int64]) -> Tensor:
     """Return the logits of the model's forward pass."""
-    ids, lengths = inputs.padded(indices, model.padding, model.shortest)
+    ids, lengths = inputs.padded(indices, model.padding, model.min_length)
     device = input_device(model.module)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
     try:

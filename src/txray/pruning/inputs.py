@@ -147,7 +147,7 @@ def piece_encoder(model: TextModel, max_length: int | None) -> Encode:
     def encode(document: Document) -> tuple[list[int], bool]:
         words = document.words if max_length is None else document.words[:max_length]
         ids = list(model.pieces(words).ids)
-        fitting = ids if model.room is None else ids[: model.room]
+        fitting = ids if model.max_pieces is None else ids[: model.max_pieces]
         truncated = len(fitting) < len(ids) or len(words) < len(document.words)
         return [*model.prefix, *fitting, *model.suffix] if fitting else [], truncated
 

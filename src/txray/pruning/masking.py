@@ -13,9 +13,9 @@ from torch.nn.utils.parametrize import is_parametrized
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
-from txray.capture.layers import Layer, sites_of
+from txray.capture.layers import Layer, hook_points_for
 from txray.capture.layout import Layout
-from txray.capture.model_adapter import reader_of
+from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import base_prefix, unwrapped
@@ -120,14 +120,14 @@ class MaskTarget:
             )
         if isinstance(module, nn.RNNBase):
             if isinstance(model, TextModel):
-                trace = DryRuns.of(reader_of(model, outputs=False), []).first
+                trace = DryRuns.of(adapter_for(model, outputs=False), []).first
                 _require_single_call(layer, len(trace.all_calls(name)))
             head = whole.head if isinstance(whole, SentimentClassifier) else None
             return cls(layer, module, output_size(module), None, head)
         if isinstance(model, TextModel | RecurrentModel):
-            (site,) = sites_of(reader_of(model, outputs=False), [name], _OUTPUTS)
-            _require_single_call(layer, site.tap.calls)
-            return cls(layer, module, site.layout.neurons, site.layout)
+            (hook_point,) = hook_points_for(adapter_for(model, outputs=False), [name], _OUTPUTS)
+            _require_single_call(layer, hook_point.tap.calls)
+            return cls(layer, module, hook_point.layout.neurons, hook_point.layout)
         n_neurons = getattr(module, "out_features", None)
         if not isinstance(n_neurons, int):
             raise UsageError(

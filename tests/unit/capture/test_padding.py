@@ -106,10 +106,10 @@ def test_models_that_ignore_padding_are_read_padded(module_of: Any, layer: str) 
 
 
 def test_a_model_that_padding_changes_in_long_inputs_alone_is_read_in_equal_lengths() -> None:
-    stage = read(seeded(InBlocks), limit=50)
+    stage = read(seeded(InBlocks), max_length=50)
     assert batches_of(stage) == "equal lengths"
-    same_preferences(stage, read(seeded(InBlocks), limit=50, batch_positions=1), rtol=1e-5)
-    assert batches_of(read(seeded(InBlocks), limit=30)) == "padded"
+    same_preferences(stage, read(seeded(InBlocks), max_length=50, batch_positions=1), rtol=1e-5)
+    assert batches_of(read(seeded(InBlocks), max_length=30)) == "padded"
 
 
 def test_only_layers_that_are_read_are_asked() -> None:
@@ -162,7 +162,7 @@ def test_parts_of_a_corpus_agree_on_how_they_are_read() -> None:
 def test_models_that_read_hardly_anything_are_tried_as_far_as_they_go(
     limit: int, prefix: tuple[int, ...]
 ) -> None:
-    stage = read(seeded(TwoWay), limit=limit, prefix=prefix)
+    stage = read(seeded(TwoWay), max_length=limit, prefix=prefix)
     # Where all inputs have one length, there is no padding.
     assert batches_of(stage) == ("padded" if limit - len(prefix) == 1 else "equal lengths")
 

@@ -72,14 +72,16 @@ def test_a_smaller_model_of_unequal_layers_is_collected_and_trained(tmp_path: Pa
     run = train_language_model(smaller, corpus, corpus, folder=tmp_path, epochs=1, batch_size=2)
     losses = run.curves["loss"].to_list()
     assert losses[-1] < losses[0]
-    assert load_snapshot(run.snapshots[1]).config.below == (7,)
+    assert load_snapshot(run.snapshots[1]).config.lower_sizes == (7,)
 
 
 def test_models_of_equal_layers_are_described_as_before() -> None:
-    assert "below" not in small(layers=2).config.as_json()
-    assert "below" not in repr(small(layers=2).config)  # of which fingerprints are made
-    with pytest.raises(UsageError, match=r"below=\(3, 4\); give one whole number for each of the 1 layers"):
-        RecurrentConfig("lstm", layers=2, below=(3, 4))
+    assert "lower_sizes" not in small(layers=2).config.as_json()
+    assert "lower_sizes" not in repr(small(layers=2).config)  # of which fingerprints are made
+    with pytest.raises(
+        UsageError, match=r"lower_sizes=\(3, 4\); give one whole number for each of the 1 layers"
+    ):
+        RecurrentConfig("lstm", layers=2, lower_sizes=(3, 4))
 
 
 def test_what_cannot_be_made_smaller_is_told_in_one_line() -> None:

@@ -59,7 +59,7 @@ def test_a_language_model_is_scored_as_its_own_loss_says() -> None:
 
 
 def test_a_text_model_is_scored_on_the_pieces_that_it_reads() -> None:
-    model, corpus = text_classifier(prefix=(0,), suffix=(1,), limit=9), reviews(25)
+    model, corpus = text_classifier(prefix=(0,), suffix=(1,), max_length=9), reviews(25)
     found = evaluator(model, corpus)
     scored = outcomes(found)
     assert isinstance(scored, ClassPredictions)
@@ -75,7 +75,7 @@ def test_a_text_model_is_scored_on_the_pieces_that_it_reads() -> None:
 
 
 def test_long_documents_of_a_text_predictor_are_scored_window_by_window() -> None:
-    model, corpus = text_predictor(limit=6), reviews(20)
+    model, corpus = text_predictor(max_length=6), reviews(20)
     scored = outcomes(evaluator(model, corpus))
     assert isinstance(scored, WordPredictions)
     total = words = 0.0
@@ -99,7 +99,7 @@ def test_scores_depend_neither_on_batches_nor_on_the_order_of_documents(
         "classifier": recurrent_classifier(),
         "language": recurrent_model(),
         "text": text_classifier(),
-        "predictor": text_predictor(limit=6),
+        "predictor": text_predictor(max_length=6),
         # Padding that a module cannot see is never read beside text.
         "blind": TextModel(
             blind.module,

@@ -114,7 +114,7 @@ def test_a_text_that_is_there_four_times_has_the_intervals_of_the_text(kind: str
         "classifier": (recurrent_classifier(), FEW),
         "language": (recurrent_model(), FEW),
         "text": (text_classifier(), ACT),
-        "predictor": (text_predictor(limit=6), ACT),
+        "predictor": (text_predictor(max_length=6), ACT),
     }[kind]
     corpus = reviews(50, 2)
     once, four, apart = (
@@ -168,7 +168,7 @@ def test_cutting_leaves_groups_as_they_are() -> None:
             Document("also", ("plot", "was"), labels=labels[0], group="book"),
         ],
     )
-    for model in (recurrent_classifier(), recurrent_model(), text_classifier(), text_predictor(limit=2)):
+    for model in (recurrent_classifier(), recurrent_model(), text_classifier(), text_predictor(max_length=2)):
         for max_length in (None, 3, 2):
             inputs = evaluator(model, corpus, max_length=max_length).inputs
             keys = dict(zip(inputs.keys.tolist(), inputs.groups.tolist(), strict=True))

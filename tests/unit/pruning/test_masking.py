@@ -340,7 +340,7 @@ def test_packed_and_time_first_layers_are_masked_inside(model: TextModel) -> Non
 
 
 def test_layers_of_every_layout_are_masked_at_their_neurons() -> None:
-    cnn = TextModel(seeded(TextCnn), word_ids, shortest=3)
+    cnn = TextModel(seeded(TextCnn), word_ids, min_length=3)
     ids = torch.arange(20).reshape(2, 10)
     for model, layer, axis in (
         (cnn, "act", 1),
@@ -433,7 +433,7 @@ def test_a_bare_module_is_masked_where_its_neurons_are_known() -> None:
 
 
 def test_words_in_pieces_change_nothing_about_masks() -> None:
-    model = TextModel(seeded(TextCnn), letter_pieces, shortest=3)
+    model = TextModel(seeded(TextCnn), letter_pieces, min_length=3)
     assert MaskTarget.of(model, "conv").n_neurons == 7
     with pytest.raises(UnknownNameError, match="unknown layer ''"):
         MaskTarget.of(model, "")
