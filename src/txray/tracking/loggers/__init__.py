@@ -1,4 +1,4 @@
-"""Places that keep measurements; the library of each is imported when its logger is made."""
+"""Loggers for W&B, TensorBoard, MLflow and Visdom; each imports its library when it is created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from txray.tracking.loggers.visdom import VisdomLogger
     from txray.tracking.loggers.wandb import WandbLogger
 
-# Looked up on first use: what writes figures and tables costs plotly and polars.
+# Looked up on first use: figures and tables need plotly and polars.
 _HOMES = {
     "MLflowLogger": "mlflow",
     "TensorBoardLogger": "tensorboard",
