@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import TEMPORARY, remove_temporaries, write_text
+from txray.files import remove_temporaries, write_text
 from txray.preferences import Stage, load_stage
+from txray.settings_lock import SettingsLock
 
 Unit = Literal["step", "epoch"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -100,12 +101,9 @@ class TrackingHistory:
         self.measurements: list[Measurement] = []
         self.postponed = 0
         self.failed: dict[int, str] = {}
-        self._settings = json.loads(json.dumps(settings))
-        file = folder / TRACKING_FILE
-        if file.is_file():
-            self._read(file)
-        elif folder.exists() and (not folder.is_dir() or not all(map(_is_temporary, folder.iterdir()))):
-            raise UsageError(f"{folder}: is not a folder of a tracker; give a new or empty folder")
+        self._lock = SettingsLock(folder, TRACKING_FILE, settings, "a tracking")
+        if self._lock.is_stored():
+            self._read(self._lock.path)
 
     def stage_folder(self, measurement: Measurement) -> Path:
         """Return the stage folder of a measurement."""
@@ -118,6 +116,13 @@ class TrackingHistory:
             StageError: it is missing or damaged.
         """
         return load_stage(self.stage_folder(measurement))
+
+    def fingerprint_of_model(self, measurement: Measurement) -> str | None:
+        """Return the fingerprint of the measured model; None if its stage is missing or damaged."""
+        try:
+            return str(self.load_stage(measurement).manifest["model"]["fingerprint"])
+        except StageError:
+            return None
 
     def begin(self) -> None:
         """Write the file before the first measurement, so that the folder of an interrupted one is recognized."""
@@ -161,7 +166,7 @@ class TrackingHistory:
         """Write the file."""
         content = {
             "format": FORMAT,
-            "settings": self._settings,
+            "settings": self._lock.settings,
             "measurements": [asdict(known) for known in self.measurements],
             "postponed": self.postponed,
             "failed": {str(number): message for number, message in self.failed.items()},
@@ -192,20 +197,8 @@ class TrackingHistory:
             UsageError,
         ) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
-        if not self.measurements:
-            return  # interrupted or refused before the first measurement
-        for name in sorted(former.keys() | self._settings.keys()):
-            old, new = former.get(name), self._settings.get(name)
-            if old != new:
-                raise UsageError(
-                    f"{self.folder}: was tracked with {name}={old!r}, requested: {name}={new!r}; request the same to "
-                    "resume, or give another folder"
-                )
-
-
-def _is_temporary(path: Path) -> bool:
-    """Return True for a file that a killed process left behind."""
-    return path.name.startswith(TEMPORARY)
+        if self.measurements:  # otherwise interrupted or refused before the first one
+            self._lock.require_same(former)
 
 
 def _checked(measurement: Measurement) -> Measurement:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from txray.analysis import Timeline
@@ -30,6 +29,7 @@ from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.preferences import Weight
+from txray.sampling import even_sample
 from txray.tracking.budget import Budget
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.comparison_config import ComparisonConfig
@@ -48,9 +48,8 @@ class Tracker:
     Training is unaffected: random number generators, the mode of every module, gradients and weights stay as they
     are. If a measurement or a logger fails, a warning says so and training continues.
 
-    The folder holds `stages`, one folder each, `timeline`, one folder per feature type, and `tracking.json`. A
-    training that resumes from a checkpoint resumes in the same folder; measurements of steps that are trained again
-    are repeated.
+    The folder holds `stages`, `timeline` with a folder per feature type, and `tracking.json`. A training that resumes
+    from a checkpoint resumes in the same folder; measurements of steps that are trained again are repeated.
 
     ```python
     tracker = txray.Tracker(txray.CollectSpec(text, ["rnn"]), "tracking", every=500)
@@ -121,7 +120,7 @@ class Tracker:
         self._previous: Stage | None = None
         self._metrics: dict[str, float] = {}
         self._postponed: int | None = None
-        self._as_model = as_model or _unchanged
+        self._as_model = as_model or (lambda model: model)
 
     def __repr__(self) -> str:
         n_stages = len(self._history.measurements)
@@ -157,19 +156,18 @@ class Tracker:
             start, current = self._history.at(0), self._as_model(model)
             if number == 0 and start is not None and not self._is_stage_of(current, start):
                 raise UsageError(
-                    f"{self.folder}: holds the tracking of a training that began with other weights; give another "
-                    "folder"
+                    f"{self.folder}: holds a tracking that began with other weights; give another folder"
                 )
             self._require_same_code(current)
-            earlier = {known.number for known in self._history.measurements if known.number <= number}
-            self._history.drop_other(earlier)
+            self._history.drop_other(
+                {known.number for known in self._history.measurements if known.number <= number}
+            )
             measurements = self._history.measurements
             if not measurements or measurements[-1].number == number:
                 self._measure(current, number, metrics or {})
             else:
-                self._first, self._previous = (
-                    self._history.load_stage(known) for known in (measurements[0], measurements[-1])
-                )
+                self._first = self._history.load_stage(measurements[0])
+                self._previous = self._history.load_stage(measurements[-1])
 
     def step(self, model: nn.Module | TextModel, **metrics: float) -> None:
         """Count one more step or epoch, and take a measurement if one is due.
@@ -338,8 +336,7 @@ class Tracker:
             StageError: a stage that is damaged.
         """
         measurements = self._history.measurements
-        n_sampled = min(_MAX_STAGES, len(measurements))
-        sampled = np.unique(np.linspace(0, len(measurements) - 1, n_sampled).round().astype(int))
+        sampled = even_sample(len(measurements), _MAX_STAGES)
         stages = [self._history.load_stage(measurements[index]) for index in sampled]
         return {
             feature_type: self._comparisons.timeline(stages, feature_type, self._history.metrics())
@@ -387,22 +384,14 @@ class Tracker:
         former = self._history.measurements[-1].code if self._history.measurements else code
         if former != code and not (unidentified(former) or unidentified(code)):
             raise UsageError(
-                f"{self.folder}: holds a tracking whose model read text by other code, such as another encode; give "
-                "another folder"
+                f"{self.folder}: holds a tracking whose model read text by other code, such as another encode; "
+                "give another folder"
             )
 
     def _is_stage_of(self, model: nn.Module | TextModel, measurement: Measurement) -> bool:
         """Return True if the stage of a measurement was collected from exactly this model."""
         fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
-        try:
-            manifest = self._history.load_stage(measurement).manifest
-        except StageError:
-            return False
-        return bool(manifest["model"]["fingerprint"] == fingerprint)
-
-
-def _unchanged(model: Any) -> Any:
-    return model
+        return self._history.fingerprint_of_model(measurement) == fingerprint
 
 
 def _error_message(error: Exception) -> str:

@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.models.hub_folders import folder_of
-from tests.unit.tracking.builders import FAST, RecordingLogger, spec, same, untrained
+from tests.builders.hub_folders import folder_of
+from tests.builders.tracking import FAST, RecordingLogger, same, spec, untrained
 from txray.capture import Selection, collect
 from txray.errors import SnapshotError, UnknownNameError, UsageError
 from txray.models import TextModel, save_model
 from txray.preferences import load_stage
 from txray.tracking import CollectSpec, find_checkpoints, replay
 from txray.tracking import collect_spec as probes
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 @pytest.fixture
@@ -184,7 +182,9 @@ def test_what_cannot_be_passed_over_is_named_and_the_advice_helps(tmp_path: Path
     options["table"]["a"] = 1
     of_lightning(tmp_path / "1.ckpt", 1, hyper_parameters=options)
     Table.ran = False
-    with pytest.raises(SnapshotError, match=r"test_checkpoint_replay\.Table.*state_dict, global_step and epoch"):
+    with pytest.raises(
+        SnapshotError, match=r"test_checkpoint_replay\.Table.*state_dict, global_step and epoch"
+    ):
         find_checkpoints([tmp_path], base=untrained)
     assert not Table.ran
     content = torch.load(tmp_path / "1.ckpt", weights_only=False)

@@ -107,7 +107,7 @@ def _figures(app: Dash, desk: ResultStore) -> None:
                 return BLANK, _FLAT, "", "", "", "", True
             try:
                 picture = FIGURES[name].draw(view, desk)
-                shown = picture.on_screen(dark=theme == "dark")
+                shown = picture.for_web(dark=theme == "dark")
             except Exception as error:
                 kind = "empty" if isinstance(error, JobPending) else "notice"
                 return BLANK, _FLAT, FIGURES[name].title, "", told(error), kind, False

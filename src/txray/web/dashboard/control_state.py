@@ -11,7 +11,7 @@ from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import UNTESTED, state_label
 from txray.errors import TxrayError
 from txray.plots.frame import feature_noun
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.plots.theme import stage_styles
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.jobs.tasks import shared_layers
@@ -128,7 +128,7 @@ def _tags(view: UrlState, desk: ResultStore) -> list[str]:
 
 
 def _told(column: str, low: float | None, high: float | None) -> str:
-    ends = [visible(f"{end:.3g}") for end in (low, high) if end is not None]
+    ends = [sanitize(f"{end:.3g}") for end in (low, high) if end is not None]
     if len(ends) == 2:
         return f"{RANGES[column]} {ends[0]} to {ends[1]}"
     return f"{RANGES[column]} {'at least' if low is not None else 'at most'} {ends[0]}"

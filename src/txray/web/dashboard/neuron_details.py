@@ -13,7 +13,7 @@ from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, figure_of, plural, visible
+from txray.plots.text import count, format_number, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.web.dashboard.jobs.worker import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
@@ -62,7 +62,7 @@ def record(view: UrlState, desk: ResultStore) -> dict[str, Any]:
 
 
 def _side(stage: StageFolder, styles: Mapping[str, StageStyle]) -> dict[str, str]:
-    return {"name": visible(stage.name), "color": styles[stage.name].color}
+    return {"name": sanitize(stage.name), "color": styles[stage.name].color}
 
 
 def _row(
@@ -97,7 +97,7 @@ def _sentence(
 ) -> str:
     """What happened to the neuron, in words."""
     noun = feature_noun(look.feature_type)
-    names = [visible(stage.name) for stage in look.sides]
+    names = [sanitize(stage.name) for stage in look.sides]
     lengths = [plural(len(side), noun) if len(side) else "nothing" for side in own]
     if len(own) == 1:
         return f"Prefers {lengths[0]} in {names[0]}."
@@ -113,13 +113,13 @@ def _sentence(
     if row["q_value"] is not None:
         told += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
-            f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
+            f"{row['distance_null']:.3f}: {verdict} (q = {format_number(row['q_value'])})."
         )
         told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
         told += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
-        told += f" {str(row['state']).capitalize()}: {verdict} (q = {figure_of(row['rate_q_value'])})."
+        told += f" {str(row['state']).capitalize()}: {verdict} (q = {format_number(row['rate_q_value'])})."
     elif row["state"] == "shared":
         told += " Too rarely active to be tested."
     return told
@@ -194,7 +194,7 @@ def _joined(
     names = sorted(best, key=lambda name: (-best[name], name))[:most]
     page = view.but(page="feature", feature=feature_type, neuron=None)
     return {
-        "rows": [[visible(name), *(side.get(name, 0.0) for side in sides)] for name in names],
+        "rows": [[sanitize(name), *(side.get(name, 0.0) for side in sides)] for name in names],
         "links": [page.but(word=name).address for name in names],
     }
 
@@ -207,7 +207,7 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
             item[name] = (
                 None
                 if row[name] is None
-                else " ".join(map(visible, row[name].split(" ")))
+                else " ".join(map(sanitize, row[name].split(" ")))
                 if row[name]
                 else ""
             )
@@ -276,9 +276,9 @@ def nearest(view: UrlState, desk: ResultStore, most: int = 8) -> list[dict[str, 
         order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
         found.append(
             {
-                "stage": visible(stage.name),
+                "stage": sanitize(stage.name),
                 "color": styles[stage.name].color,
-                "own": visible(own_stage.name),
+                "own": sanitize(own_stage.name),
                 "layer": look.layer,
                 "neurons": [
                     {"neuron": i, "affinity": float(min(affinity[i], 1)), "words": names[i].to_list()}

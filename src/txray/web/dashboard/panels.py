@@ -9,7 +9,7 @@ from dash import html
 
 from txray.analysis.findings import fdr_label
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
@@ -73,8 +73,8 @@ def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> l
             clause = chance_note(levels_of(pruning.summary["texts"].get(split, {})))
             if clause:
                 chance.append(
-                    f"On {visible(split)} the whole model is not better than chance: {clause}; changes of such metrics "
-                    "mean nothing."
+                    f"On {sanitize(split)} the whole model is not better than chance: {clause}; "
+                    "changes of such metrics mean nothing."
                 )
         for row in effects.iter_rows(named=True):
             interval = (
@@ -84,9 +84,9 @@ def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> l
             )
             rows.append(
                 [
-                    visible(row["set"]),
+                    sanitize(row["set"]),
                     count(row["neurons"]),
-                    visible(row["metric"]),
+                    sanitize(row["metric"]),
                     # A score may be undefined, as the AUROC of texts of one class is.
                     "–" if row["change"] is None else f"{row['change']:+.3f}{interval}",
                     row["verdict"] or "–",
@@ -140,11 +140,11 @@ def feature_rows(view: UrlState, desk: ResultStore) -> list[Any]:
     )
     kept = both.filter(pl.col("before").is_not_null() & pl.col("after").is_not_null()).height
     left = both.filter(pl.col("after").is_null()).height
-    names = [visible(stage.name) for stage in (before, after)]
+    names = [sanitize(stage.name) for stage in (before, after)]
     if not len(both):
         return [
             html.P(
-                f"No neuron prefers “{visible(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
+                f"No neuron prefers “{sanitize(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
                 className="empty",
             )
         ]
@@ -177,7 +177,7 @@ def feature_rows(view: UrlState, desk: ResultStore) -> list[Any]:
     return [
         html.H2("Where they went"),
         html.P(sentence + shown, className="lead"),
-        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that prefer {visible(view.word)}"),
+        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that prefer {sanitize(view.word)}"),
         html.P(
             "Probability in the neuron's distribution, times its frequency would give (lift), and words won. "
             "The most beyond frequency first.",
@@ -195,7 +195,7 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
     names = stage.vocabulary(view.feature)[0]
     close = get_close_matches(view.word, names.tolist(), n=3)
     return (
-        f" Did you mean {', '.join(f'“{visible(name)}”' for name in close)}?"
+        f" Did you mean {', '.join(f'“{sanitize(name)}”' for name in close)}?"
         if close
         else f" Its {feature_noun(view.feature)} is not in the text."
     )
@@ -203,7 +203,9 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
 
 def whole(path: str) -> str:
     """A path as one line, never cut; part by part where something in it could not be seen."""
-    return path if path.isprintable() else "/".join(visible(part) if part else "" for part in path.split("/"))
+    return (
+        path if path.isprintable() else "/".join(sanitize(part) if part else "" for part in path.split("/"))
+    )
 
 
 def sources(desk: ResultStore) -> list[Any]:
@@ -216,18 +218,18 @@ def sources(desk: ResultStore) -> list[Any]:
         layers = stage.layers
         rows.append(
             [
-                stage_label(visible(stage.name), styles[stage.name].color),
-                f"{visible(next(iter(layers)))} and {len(layers) - 1} more"
+                stage_label(sanitize(stage.name), styles[stage.name].color),
+                f"{sanitize(next(iter(layers)))} and {len(layers) - 1} more"
                 if len(layers) > 1
-                else visible(next(iter(layers))),
+                else sanitize(next(iter(layers))),
                 count(sum(layers.values())),
-                ", ".join(map(visible, stage.feature_types)),
-                ", ".join(dict.fromkeys(map(visible, manifest["selections"].values()))),
+                ", ".join(map(sanitize, stage.feature_types)),
+                ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",
                 percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",
                 count(manifest["folds"]),
-                visible(str(corpus.get("name", "–"))),
-                visible(str(model.get("type", "–"))),
+                sanitize(str(corpus.get("name", "–"))),
+                sanitize(str(model.get("type", "–"))),
                 # Whole: a path that is cut off leads nowhere.
                 whole(str(stage.path)),
             ]

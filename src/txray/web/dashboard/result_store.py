@@ -271,7 +271,7 @@ class ResultStore:
             "neurons": str(out),
             "postings": str(self._postings_file(stage, feature_type)),
             "stage": str(stage.path),
-            "kind": feature_type,
+            "feature_type": feature_type,
             "weight": self.choices.weight,
         }
         return Job("digest", out, arguments, f"reading {stage.name} ({feature_type})", "layers", urgent)
@@ -327,7 +327,7 @@ class ResultStore:
             "out": str(out),
             "before": str(before.path),
             "after": str(after.path),
-            "kind": feature_type,
+            "feature_type": feature_type,
             "weight": self.choices.weight,
         }
 

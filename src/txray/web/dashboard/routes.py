@@ -83,7 +83,7 @@ def add_addresses(server: Flask, desk: ResultStore) -> None:
             picture = FIGURES[name].draw(view, desk)
             if kind == "csv":
                 return _csv(picture.data, name)
-            figure = picture.on_paper()
+            figure = picture.for_export()
         except (JobPending, TxrayError) as error:
             return refused(409, told(error))
         if kind == "json":

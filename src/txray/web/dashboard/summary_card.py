@@ -9,7 +9,7 @@ from dash import html
 
 from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
-from txray.plots.text import count, plural, visible
+from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 _STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
@@ -45,9 +45,9 @@ def headline(scene: FilteredComparison) -> list[Any]:
     return [
         html.H2(
             [
-                html.Bdi(visible(scene.before.name)),
+                html.Bdi(sanitize(scene.before.name)),
                 " → ",
-                html.Bdi(visible(scene.after.name)),
+                html.Bdi(sanitize(scene.after.name)),
                 " ",
                 html.Small(_where(scene)),
             ],
@@ -83,11 +83,11 @@ def _distances(scene: FilteredComparison) -> list[tuple[str, str]]:
 
 
 def _where(scene: FilteredComparison) -> str:
-    return f"layer {visible(scene.layers[0])}" if len(scene.layers) == 1 else f"{len(scene.layers)} layers"
+    return f"layer {sanitize(scene.layers[0])}" if len(scene.layers) == 1 else f"{len(scene.layers)} layers"
 
 
 def _sentences(scene: FilteredComparison) -> list[str]:
-    sentences = scene.findings.sentences(visible(scene.before.name), visible(scene.after.name))
+    sentences = scene.findings.sentences(sanitize(scene.before.name), sanitize(scene.after.name))
     if scene.pair.problem and not scene.tested:
         sentences.append(f"No tests: {scene.pair.problem}")
     return sentences

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from txray.analysis import SHOWN_STATES
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 
 PAGES: Mapping[str, str] = {
     "overview": "Overview",
@@ -207,7 +207,7 @@ def misread(search: str | None) -> list[str]:
     """
     said = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
     return [
-        f"{name}={visible(said[name])} are no bounds of the {told}; write {name}=0.2..0.8, or one end only."
+        f"{name}={sanitize(said[name])} are no bounds of the {told}; write {name}=0.2..0.8, or one end only."
         for name, told in RANGES.items()
         if said.get(name) and Range.read(name, said[name]) is None
     ]

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.plots.builders import strings_in
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LOW, SILENT, stage_of
+from tests.builders.figures import strings_in
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LOW, SILENT, stage_of
 from tests.unit.web.dashboard.calls import Callbacks, figure
 from tests.unit.web.dashboard.conftest import DeskMaker, all_tested, settled, until
 from txray.errors import TxrayError
@@ -57,7 +58,7 @@ def test_every_picture_is_drawn_with_its_finding(
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_picture_says_anything_as_markup(name: str, callbacks: Callbacks, view: UrlState) -> None:
     layer = LOW if FIGURES[name].page in ("neuron", "matching") else ""
-    for word in ("word3", HOSTILE[0]):
+    for word in ("word3", IN_CORPORA[0]):
         asked = page_of(name, view).but(layer=layer, word=word, prefers=word if layer == "" else "")
         found = figure(callbacks, name, asked)
         shown = {key: value for key, value in found["figure"].items() if key != "frames"}
@@ -199,7 +200,7 @@ def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: 
         ("word3", "kept preferring it"),
         ("wrod3", "Did you mean"),
         ("zzzzzzzzzzzz", "is not in the text"),
-        (HOSTILE[0], "kept preferring it"),
+        (IN_CORPORA[0], "kept preferring it"),
         ("", None),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, LAYERS, LOW, TAGS
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, TAGS
 from tests.unit.web.dashboard.conftest import DeskMaker
 from txray.web.dashboard.control_state import facts
 from txray.web.dashboard.filtered_comparison import FilteredComparison

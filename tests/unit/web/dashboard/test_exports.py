@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW
 from tests.unit.web.dashboard.conftest import settled
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.result_store import ResultStore
@@ -24,7 +25,7 @@ from txray.web.dashboard.url_state import UrlState
 def search_of(name: str, view: UrlState, desk: ResultStore) -> str:
     """The address's search for which a picture can be drawn; what it needs is there."""
     layer = LOW if FIGURES[name].page in ("neuron", "matching") else ""
-    asked = view.but(page=FIGURES[name].page, layer=layer, neuron=0, word=HOSTILE[0])
+    asked = view.but(page=FIGURES[name].page, layer=layer, neuron=0, word=IN_CORPORA[0])
     settled(FIGURES[name].draw, asked, desk)
     return asked.search
 
@@ -190,8 +191,8 @@ def test_hostile_words_in_the_table_of_neurons_are_visible(client: FlaskClient, 
     ]
     assert not set("".join(shown)) & set("\x00\x07\u202e\n")
     words = " ".join(shown)
-    assert visible(HOSTILE[0]) in words
-    assert visible(HOSTILE[6]) in words
+    assert sanitize(IN_CORPORA[0]) in words
+    assert sanitize(IN_CORPORA[6]) in words
 
 
 def test_looks_are_served(client: FlaskClient) -> None:

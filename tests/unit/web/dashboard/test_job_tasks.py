@@ -12,11 +12,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import txray
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
+from tests.builders.layered_stages import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
 from txray.analysis import compare, match, with_significance
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.plots.features import distinctive, preferred, strongest
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, Stage
 from txray.preferences.preferences import WEIGHTS, Weight
 from txray.web.dashboard.cache import read_note, read_result
@@ -60,7 +60,7 @@ def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
             ("strongest", strongest(whole, 5, weight)),
             ("beyond", distinctive(whole, 5)),
         ):
-            assert mine[column].to_list() == [list(map(visible, names)) for names in expected]
+            assert mine[column].to_list() == [list(map(sanitize, names)) for names in expected]
     assert rows.filter(layer=LOW, neuron=SILENT)["strongest"].to_list() == [[]]
 
 
@@ -235,7 +235,7 @@ def test_a_matching_equals_that_of_txray(
         beyond = distinctive(stages[stage].preferences(layer), 5)
         for row in pairs.filter(pl.col(side).is_not_null()).iter_rows(named=True):
             assert row[f"wins_{side}"] == wins[row[side]]
-            assert row[f"beyond_{side}"] == [visible(name) for name in beyond[row[side]]]
+            assert row[f"beyond_{side}"] == [sanitize(name) for name in beyond[row[side]]]
 
 
 def test_a_damaged_digest_is_removed_so_that_it_is_made_anew(folders: list[Path], tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import polars as pl
 import pytest
 
+from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CHOICES, DeskMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
-from tests.unit.web.report.builders import stage_of, vocabulary
 from txray.analysis import compare, with_significance
 from txray.preferences import Stage, load_stage
 from txray.web.dashboard.cache import Cache

@@ -12,17 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.web.dashboard.builders import (
-    AFTER,
-    BEFORE,
-    HIGH,
-    HOSTILE,
-    LAYERS,
-    LOW,
-    SILENT,
-    TAGS,
-    stage_of,
-)
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILENT, TAGS, stage_of
 from tests.unit.web.dashboard.conftest import DeskMaker, all_tested, settled, until
 from txray.errors import StageError, TxrayError, UnknownNameError
 from txray.preferences import Stage
@@ -287,7 +278,7 @@ def test_closing_leaves_no_process(folders: list[Path], tmp_path: Path, desk_ove
     assert asked.doing() == []
 
 
-@pytest.mark.parametrize("feature", ["word3", HOSTILE[0], HOSTILE[6], "", "w" * 3_000, "not there"])
+@pytest.mark.parametrize("feature", ["word3", IN_CORPORA[0], IN_CORPORA[6], "", "w" * 3_000, "not there"])
 def test_postings_and_marks_tell_who_prefers_a_feature(
     feature: str, desk: ResultStore, stages: dict[str, Stage]
 ) -> None:
