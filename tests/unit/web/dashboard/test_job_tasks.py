@@ -31,21 +31,23 @@ class Told(list[tuple[int, int]]):
         self.append((done, of))
 
 
-def digest(folder: Path, place: Path, kind: str = "token", weight: Weight = "mean") -> tuple[Path, Path]:
+def neuron_table(
+    folder: Path, place: Path, kind: str = "token", weight: Weight = "mean"
+) -> tuple[Path, Path]:
     """The two files of a digest."""
     files = place / f"{folder.name}-{kind}.parquet", place / f"{folder.name}-{kind}-postings.parquet"
-    tasks.digest(*files, str(folder), kind, weight, Told())
+    tasks.neuron_table(*files, str(folder), kind, weight, Told())
     return files
 
 
-@pytest.mark.parametrize("kind", ["token", "pos"])
+@pytest.mark.parametrize("feature_type", ["token", "pos"])
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
-    kind: str, weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    feature_type: str, weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
     told = Told()
     file = tmp_path / "n.parquet"
-    tasks.digest(file, tmp_path / "p.parquet", str(folders[1]), kind, weight, told)
+    tasks.neuron_table(file, tmp_path / "p.parquet", str(folders[1]), kind, weight, told)
     assert told == [(1, 2), (2, 2)]
     rows = read_result(file)
     assert len(rows) == sum(LAYERS.values())
@@ -70,12 +72,12 @@ def _heaviest(preferences: Preferences, neuron: int) -> str | None:
     return order[0][1] if order else None
 
 
-@pytest.mark.parametrize("kind", ["token", "pos"])
+@pytest.mark.parametrize("feature_type", ["token", "pos"])
 def test_postings_hold_every_preference_with_its_numbers(
-    kind: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    feature_type: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    postings = read_result(digest(folders[1], tmp_path, kind)[1])
-    assert postings["feature"].is_sorted()
+    feature_index = read_result(neuron_table(folders[1], tmp_path, kind)[1])
+    assert feature_index["feature"].is_sorted()
     keys = ["feature", "neuron"]
     for number, layer in enumerate(LAYERS):
         expected = stages[BEFORE].preferences(layer, kind).table()
@@ -87,7 +89,7 @@ def test_postings_hold_every_preference_with_its_numbers(
             pl.col("probability").cast(pl.Float32),
             pl.col("lift").cast(pl.Float32),
         ]
-        mine = postings.filter(layer=number).drop("layer")
+        mine = feature_index.filter(layer=number).drop("layer")
         assert mine.select(pl.struct(keys).is_sorted()).item()
         assert_frame_equal(
             mine.sort(keys),
@@ -101,9 +103,9 @@ def test_postings_hold_every_preference_with_its_numbers(
 def test_postings_hold_the_probability_of_their_weight(
     weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    postings = read_result(digest(folders[1], tmp_path, weight=weight)[1])
+    feature_index = read_result(neuron_table(folders[1], tmp_path, weight=weight)[1])
     found = preferred(stages[BEFORE].preferences(HIGH), 3, weight)
-    mine = postings.filter(layer=1, neuron=3)
+    mine = feature_index.filter(layer=1, neuron=3)
     shares = dict(zip(mine["feature"], mine["probability"], strict=True))
     assert shares == dict(zip(found.feature, found.probability.astype(np.float32).tolist(), strict=True))
 
@@ -121,11 +123,11 @@ def test_a_stage_in_which_nothing_fires_has_a_digest(tmp_path: Path) -> None:
         for key, each in stage.collected.items()
     }
     folder = replace(stage, collected=quiet).save(tmp_path / "quiet")
-    neurons, postings = (read_result(file) for file in digest(folder, tmp_path))
+    neurons, feature_index = (read_result(file) for file in neuron_table(folder, tmp_path))
     assert neurons["length"].to_list() == [0] * 5
     assert neurons["top"].to_list() == [None] * 5
     assert neurons["beyond"].to_list() == [[]] * 5
-    assert len(postings) == 0
+    assert len(feature_index) == 0
     files = str(tmp_path / "quiet-token.parquet")
     tasks.pair(tmp_path / "pair.parquet", str(folder), str(folder), "token", "mean", (files, files), Told())
     assert set(read_result(tmp_path / "pair.parquet")["state"]) == {"unpreferred"}
@@ -138,22 +140,22 @@ def test_a_damaged_table_is_an_error_before_anything_is_written(name: str, tmp_p
         file.seek(100)
         file.write(b"\xff\x00\xff")
     with pytest.raises(StageError, match=rf"{name} is missing or damaged .*; collect the stage again"):
-        digest(folder, tmp_path)
+        neuron_table(folder, tmp_path)
     (folder / name).unlink()
     with pytest.raises(StageError, match=f"{name} is missing or damaged") as caught:
-        digest(folder, tmp_path)
+        neuron_table(folder, tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.parquet"))
 
 
 def pair(folders: list[Path], place: Path, weight: Weight = "mean", kind: str = "token") -> pl.DataFrame:
-    digests = tuple(str(digest(folder, place, kind, weight)[0]) for folder in folders)
+    neuron_tables = tuple(str(neuron_table(folder, place, kind, weight)[0]) for folder in folders)
     out = place / "pair.parquet"
-    tasks.pair(out, str(folders[0]), str(folders[1]), kind, weight, digests, Told())  # type: ignore[arg-type]
+    tasks.pair(out, str(folders[0]), str(folders[1]), kind, weight, neuron_tables, Told())  # type: ignore[arg-type]
     return read_result(out)
 
 
-@pytest.mark.parametrize(("weight", "kind"), [("mean", "token"), ("mass", "pos")])
+@pytest.mark.parametrize(("weight", "feature_type"), [("mean", "token"), ("mass", "pos")])
 def test_a_pair_equals_the_comparison_of_every_layer(
     weight: Weight, kind: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
@@ -167,7 +169,7 @@ def test_a_pair_equals_the_comparison_of_every_layer(
             mine.select(common), whole.select(common), check_dtypes=False, rel_tol=0, abs_tol=0
         )
     for side, folder in zip(("before", "after"), folders[1:3], strict=True):
-        named = read_result(digest(folder, tmp_path, kind, weight)[0])
+        named = read_result(neuron_table(folder, tmp_path, kind, weight)[0])
         for column in ("strongest", "beyond"):
             assert found[f"{column}_{side}"].to_list() == named[column].to_list()
     states = found.filter(layer=LOW)["state"]
@@ -219,9 +221,9 @@ def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path)
 def test_a_matching_equals_that_of_txray(
     folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    digests = tuple(str(digest(folders[i], tmp_path)[0]) for i in (1, 3))
+    neuron_tables = tuple(str(neuron_table(folders[i], tmp_path)[0]) for i in (1, 3))
     out = tmp_path / "m.parquet"
-    tasks.matching(out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", digests, Told())  # type: ignore[arg-type]
+    tasks.matching(out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", neuron_tables, Told())  # type: ignore[arg-type]
     expected = match(stages[BEFORE], stages["wide"], "token", LOW, "wide")
     pairs = read_result(out)
     assert_frame_equal(
@@ -239,7 +241,7 @@ def test_a_matching_equals_that_of_txray(
 
 
 def test_a_damaged_digest_is_removed_so_that_it_is_made_anew(folders: list[Path], tmp_path: Path) -> None:
-    good = digest(folders[1], tmp_path)[0]
+    good = neuron_table(folders[1], tmp_path)[0]
     bad = tmp_path / "bad.parquet"
     for call in (
         lambda: tasks.pair(
