@@ -227,11 +227,12 @@ def _stage_of(name: str, records: pd.DataFrame, neurons: int) -> Stage:
 # The peak of the memory that the process itself has mapped: `ru_maxrss` begins with what its parent had.
 _MEMORY = """
 import sys
+from benchmarks.texts import resampled
 from txray import Corpus, collect, demo_corpus
 from txray.models import language_model
 words, times = int(sys.argv[1]), int(sys.argv[2])
 model = language_model("lstm", demo_corpus("reviews", words=20_000), embedding=32, hidden=64)
-text = demo_corpus("reviews", words=words)
+text = resampled("reviews", words, seed=0)
 corpus = Corpus("text", lambda skipped: (d for _ in range(times) for d in text), fingerprint=lambda: "text")
 collect(model, corpus, feature_types=["token", "pos"], name="s", batch_positions=4096)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

@@ -20,8 +20,8 @@ import typer.main
 from numpy.testing import assert_allclose
 
 import txray
+from tests.builders.hub_folders import folder_of
 from tests.unit.corpus.treebanks import write_conllu
-from tests.unit.models.hub_folders import folder_of
 from txray.cli import plot
 from txray.cli.main import app
 from txray.errors import TxrayError

@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.text import count, markup, text_width, unmarked, visible, wrapped
+from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
+from txray.sampling import even_sample as even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -28,7 +29,7 @@ _LEGEND_ENTRY = 50
 _LEGEND_ROW = 20
 
 
-def dress(
+def add_frame(
     figure: go.Figure,
     *,
     title: str,
@@ -70,8 +71,8 @@ def dress(
             # Not plotly's own subtitle: it keeps a wide gap, and pushes a title of two lines out.
             "text": "<br>".join(
                 (
-                    *(f"<b>{markup(line)}</b>" for line in titles),
-                    *(f'<span style="{small}">{markup(line)}</span>' for line in subtitles),
+                    *(f"<b>{escape(line)}</b>" for line in titles),
+                    *(f'<span style="{small}">{escape(line)}</span>' for line in subtitles),
                 )
             ),
             "font": {"size": theme.TITLE_SIZE, "color": theme.INK},
@@ -104,7 +105,9 @@ def dress(
     return figure
 
 
-def fit(figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS) -> go.Figure:
+def fit_panel(
+    figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS
+) -> go.Figure:
     """Give a figure without title and caption the size of a panel, in place; what is wider than that stretches it.
 
     Args:
@@ -140,7 +143,7 @@ _LEGEND = {
 
 
 def _joined(lines: Sequence[str]) -> str:
-    return "<br>".join(map(markup, lines))
+    return "<br>".join(map(escape, lines))
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
@@ -148,13 +151,13 @@ def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
-    widths = [text_width(unmarked(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
+    widths = [text_width(unescape(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
     if sum(widths) <= width:
         return 1
     return math.ceil(len(names) / max(1, int(width // max(widths))))
 
 
-def say(figure: go.Figure, words: str) -> go.Figure:
+def empty_figure(figure: go.Figure, words: str) -> go.Figure:
     """Say in words, in place, why there is nothing to draw."""
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     lines = wrapped(words, 0.8 * theme.PLOT_WIDTH, theme.TITLE_SIZE)
@@ -190,7 +193,7 @@ def caption(*preferences: Preferences, note: str = "") -> str:
     )
     words = _distinct(count(p.words) for p in preferences)
     folds = _distinct(str(p.folds) for p in preferences)
-    told = [head + ", ".join(visible(value) for value in _few(_distinct(values))) for head, values in parts]
+    told = [head + ", ".join(sanitize(value) for value in _few(_distinct(values))) for head, values in parts]
     told += [" / ".join(_few(words)) + " words", " / ".join(folds) + " folds"]
     return " · ".join([*told, note] if note else told)
 
@@ -224,7 +227,7 @@ def _few(values: Sequence[str], most: int = 8) -> list[str]:
 
 def feature_noun(feature_type: str) -> str:
     """What one feature of a kind is called in titles and on axes."""
-    return _NOUNS.get(feature_type, f"{visible(feature_type)} feature")
+    return _NOUNS.get(feature_type, f"{sanitize(feature_type)} feature")
 
 
 _NOUNS: Mapping[str, str] = {
@@ -248,7 +251,7 @@ def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
         "type": "log",
         "range": [low, high],
         **log_ticks(low, high),
-        "title": {"text": markup(f"{title}, log scale")},
+        "title": {"text": escape(f"{title}, log scale")},
     }
 
 
@@ -315,7 +318,7 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
         # Prefixes of units, such as 400µ, say nothing of a distance.
         "exponentformat": "B" if top >= 1 else "power",
         "rangemode": "tozero",
-        "title": {"text": markup(title)},
+        "title": {"text": escape(title)},
     }
 
 
@@ -323,13 +326,6 @@ def whole_step(last: float) -> int:
     """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
     steps = (step * int(10**decade) for decade in itertools.count() for step in (1, 2, 5))
     return next(step for step in steps if last / step <= 12)
-
-
-def even_sample(size: int, most: int) -> NDArray[np.int64]:
-    """At most `most` positions out of `size`, evenly spread, the first and the last among them."""
-    if size <= most:
-        return np.arange(size)
-    return np.unique(np.linspace(0, size - 1, most).round().astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import TEMPORARY, remove_temporaries, write_text
+from txray.files import remove_temporaries, write_text
+from txray.settings_lock import SettingsLock
 
 RECORD = "tracking.json"
 """The file that tells a folder of a tracking."""
@@ -90,12 +91,9 @@ class TrackingHistory:
         self.looks: list[Measurement] = []
         self.postponed = 0
         self.failed: dict[int, str] = {}
-        self._settings = json.loads(json.dumps(settings))
-        file = folder / RECORD
-        if file.is_file():
-            self._read(file)
-        elif folder.exists() and (not folder.is_dir() or not all(map(_is_left_over, folder.iterdir()))):
-            raise UsageError(f"{folder}: holds something that is no tracking; give a new or empty folder")
+        self._lock = SettingsLock(folder, RECORD, settings, "a tracking")
+        if self._lock.is_stored():
+            self._read(self._lock.path)
 
     def stage(self, look: Measurement) -> Path:
         """Folder of the stage of a look."""
@@ -142,7 +140,7 @@ class TrackingHistory:
         """Replace the file."""
         content = {
             "format": FORMAT,
-            "settings": self._settings,
+            "settings": self._lock.settings,
             "looks": [asdict(look) for look in self.looks],
             "postponed": self.postponed,
             "failed": {str(number): why for number, why in self.failed.items()},
@@ -173,20 +171,8 @@ class TrackingHistory:
             UsageError,
         ) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
-        if not self.looks:
-            return  # it was interrupted, or refused, before anything was kept
-        for name in sorted(former.keys() | self._settings.keys()):
-            old, new = former.get(name), self._settings.get(name)
-            if old != new:
-                raise UsageError(
-                    f"{self.folder}: holds a tracking with {name}={old!r}, asked for is {name}={new!r}; ask for the "
-                    "same to go on, or give another folder"
-                )
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether a killed process was about to write this."""
-    return path.name.startswith(TEMPORARY)
+        if self.looks:  # otherwise it was interrupted, or refused, before anything was kept
+            self._lock.require_same(former)
 
 
 def _checked(look: Measurement) -> Measurement:

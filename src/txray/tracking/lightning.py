@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 from torch import nn
 
 from txray.analysis import Timeline
 from txray.models import TextModel
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.tracker import Tracker, Unit
-from txray.training.learner import Learner
+from txray.training._lightning import pl
+from txray.training.module import TrainingModule
 
 Progress = tuple[int, Mapping[str, float]]
 """Steps or epochs done, and the scores of the model."""
@@ -93,8 +93,8 @@ class LightningCallback(pl.Callback):
     def _done(self, trainer: pl.Trainer, module: pl.LightningModule, epochs: int) -> Progress:
         if self._progress is not None:
             return self._progress(trainer, module)
-        if isinstance(module, Learner):
-            return module.complete
+        if isinstance(module, TrainingModule):
+            return module.last_epoch
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         return (trainer.global_step if self._unit == "step" else epochs), scores
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 from torch import nn
 
 from txray.analysis import Timeline
@@ -30,6 +29,7 @@ from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.preferences import Stage, load_stage
 from txray.preferences.preferences import Weight
+from txray.sampling import even_sample
 from txray.tracking.budget import Budget
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.comparison_config import ComparisonConfig
@@ -329,8 +329,9 @@ class Tracker:
             StageError: a stage that is damaged.
         """
         looks = self._record.looks
-        chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
-        stages = [load_stage(self._record.stage(looks[place])) for place in chosen]
+        stages = [
+            load_stage(self._record.stage(looks[index])) for index in even_sample(len(looks), _MOST_STAGES)
+        ]
         return {
             kind: self._comparing.story(stages, kind, self._record.scores())
             for kind in self._probe.feature_types

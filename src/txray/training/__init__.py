@@ -1,4 +1,4 @@
-"""Training of the built-in models: snapshots and curves, epoch by epoch, resumable."""
+"""Training of the built-in models: a snapshot and metrics after each epoch; interrupted runs resume."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from txray._lazy import lazily
 if TYPE_CHECKING:
     from txray.training.classifier import train_classifier
     from txray.training.device import device_of
-    from txray.training.language_model import language_model_loss, train_language_model
+    from txray.training.language_model import train_language_model
     from txray.training.run import TrainingRun, load_run
+    from txray.training.stream_loss import language_model_loss
 
-# Looked up on first use, so that reading a run costs neither torch nor lightning.
+# Imported on first use: reading a run needs neither torch nor Lightning.
 _HOMES = {
     "TrainingRun": "run",
     "device_of": "device",
-    "language_model_loss": "language_model",
+    "language_model_loss": "stream_loss",
     "load_run": "run",
     "train_classifier": "classifier",
     "train_language_model": "language_model",

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.builders.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.conftest import missing
 from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
-from tests.unit.capture.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer

@@ -10,17 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builders.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
+from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
-from tests.unit.capture.texts import corpus_of, documents
 from txray import layer_similarity
 from txray.capture import collect
 from txray.errors import PaddingWarning
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
 from txray.pruning import Activity
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 class TwoWay(nn.Module):

@@ -13,8 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.unit.capture.test_collect import same_preferences, table_of
-from tests.unit.capture.text_models import (
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -24,7 +23,8 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.capture.texts import corpus_of, documents
+from tests.builders.texts import corpus_of, documents
+from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import compare, report
 from txray.capture import Layer, Selection, capturing, collect
 from txray.corpus import Corpus, Document, demo_corpus
@@ -34,8 +34,6 @@ from txray.preferences import Stage, fold_of, load_stage
 
 LINEAR = "encoder.layers.0.linear1"
 Rows = dict[tuple[int, int, str], list[float]]
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def activations(

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from tests.unit.models.hub_folders import folder_of
+from tests.builders.hub_folders import folder_of
 from txray import Mask, collect, load_model, masked
 from txray.cli.main import _exit_code
 from txray.corpus import demo_corpus

@@ -17,10 +17,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from tests.builders.families import JOINED
+from tests.builders.hub_folders import FAMILIES, folder_of
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
-from tests.unit.models.families import JOINED
-from tests.unit.models.hub_folders import FAMILIES, folder_of
 from txray import report
 from txray.capture import capturing, collect, layer_shapes
 from txray.corpus import Corpus, Document, demo_corpus
@@ -35,8 +35,6 @@ LAYERS = {
     "llama": ["layers.0.mlp.act_fn", "layers.1"],
     "t5": ["encoder.block.0.layer.1.DenseReluDense.act", "decoder.block.1.layer.2.DenseReluDense.wo"],
 }
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 @pytest.fixture(scope="module")

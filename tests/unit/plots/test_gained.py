@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, mass_of, title_of
+from tests.builders.figures import Text, distribution, mass_of, title_of
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
 from txray.plots import gained_neurons, gained_table

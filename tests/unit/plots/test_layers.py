@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Page
 
-from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
+from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.analysis import MEASURES, LayerSimilarity
 from txray.analysis.layers.result import SIMILARITY_SCHEMA

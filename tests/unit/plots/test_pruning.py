@@ -13,9 +13,9 @@ from playwright.sync_api import Page
 from scipy.stats import false_discovery_control, norm
 from scipy.stats import t as student
 
-from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
+from tests.builders.classifiers import recurrent_classifier, recurrent_model, reviews, synthetic_pair
+from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw, overlapping
-from tests.unit.pruning.builders import recurrent_classifier, recurrent_model, reviews, synthetic_pair
 from txray import Pruning, plots, prune
 from txray.errors import ChanceWarning, UnknownNameError, UsageError
 from txray.plots.text import signed

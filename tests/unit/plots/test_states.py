@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plots.builders import Text, numbers_in, title_of
+from tests.builders.figures import Text, numbers_in, title_of
 from txray.analysis import compare
 from txray.errors import UsageError
 from txray.plots import states

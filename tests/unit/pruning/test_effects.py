@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,

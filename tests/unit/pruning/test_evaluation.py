@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     WORDS,
     Tagged,
     recurrent_classifier,

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,

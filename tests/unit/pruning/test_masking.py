@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import (
+from tests.builders.recurrent import CELLS, small
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -19,7 +20,6 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.models.builders import CELLS, small
 from tests.unit.pruning.oracle import unrolled
 from txray import Mask, TextModel, collect, demo_corpus, masked
 from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, seeded, word_ids
-from tests.unit.models.families import FAMILIES, WORDS, tokenizer
-from tests.unit.pruning.builders import reviews, with_mask
+from tests.builders.classifiers import reviews, with_mask
+from tests.builders.families import FAMILIES, WORDS, tokenizer
+from tests.builders.text_models import SIZE, seeded, word_ids
 from txray import Corpus, Document, TextModel, prune
 from txray.errors import PaddingWarning
 from txray.models import from_transformers

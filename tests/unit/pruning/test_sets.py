@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.models.builders import CELLS, small
+from tests.builders.recurrent import CELLS, small
 from tests.unit.pruning.test_masking import IDS, LENGTHS, NEURONS, lively
 from txray import Mask, collect, demo_corpus, masked
 from txray.errors import SnapshotError, UnknownNameError, UsageError

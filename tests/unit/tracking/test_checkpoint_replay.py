@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.models.hub_folders import folder_of
-from tests.unit.tracking.builders import FAST, Remembering, probe, same, untrained
+from tests.builders.hub_folders import folder_of
+from tests.builders.tracking import FAST, Remembering, probe, same, untrained
 from txray.capture import Selection, collect
 from txray.errors import SnapshotError, UnknownNameError, UsageError
 from txray.models import TextModel, save_model
 from txray.preferences import load_stage
 from txray.tracking import CollectSpec, find_checkpoints, replay
 from txray.tracking import collect_spec as probes
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 @pytest.fixture

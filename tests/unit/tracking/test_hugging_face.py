@@ -23,13 +23,11 @@ from transformers import (
 )
 
 import txray
-from tests.unit.models.hub_folders import folder_of
-from tests.unit.tracking.builders import FAST, same
+from tests.builders.hub_folders import folder_of
+from tests.builders.tracking import FAST, same
 from txray.errors import TrackingWarning, UsageError
 from txray.tracking import CollectSpec, HuggingFaceCallback, replay
 from txray.tracking.trainer_state import logged_scores
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 REVIEWS = txray.demo_corpus("reviews", words=3_000)
 

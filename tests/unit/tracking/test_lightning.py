@@ -11,15 +11,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import txray
-from tests.unit.tracking.builders import FAST, TEXT, probe, same, untrained
+from tests.builders.tracking import FAST, TEXT, probe, same, untrained
 from txray.models import classifier
 from txray.tracking import CollectSpec, LightningCallback, replay
 from txray.training import train_classifier, train_language_model
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning")
 
 
 class Learner(pl.LightningModule):

@@ -17,13 +17,11 @@ import pytest
 import torch
 
 import txray
-from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
+from tests.builders.tracking import FAST, Loop, Remembering, probe, same, untrained
 from txray.analysis import change_measures, stage_measures
 from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
 from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tuple[Loop, Tracker, Any]:
@@ -254,11 +252,11 @@ def test_another_training_does_not_mix_with_the_first(tmp_path: Path) -> None:
         Tracker(probe(("token", "pos")), tmp_path / "run", **FAST).begin(untrained(seed=1))
     with pytest.raises(UsageError, match="holds a tracking with features="):
         Tracker(probe(), tmp_path / "run", **FAST)
-    with pytest.raises(UsageError, match="unit='step', asked for is unit='epoch'"):
+    with pytest.raises(UsageError, match=r"unit='step' \(requested: 'epoch'\)"):
         Tracker(probe(("token", "pos")), tmp_path / "run", unit="epoch", **FAST)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match="holds something that is no tracking"):
+    with pytest.raises(UsageError, match="does not hold a tracking"):
         Tracker(probe(), tmp_path / "other")
 
 
@@ -473,5 +471,5 @@ def test_a_model_that_reads_otherwise_does_not_mix_with_the_first(tmp_path: Path
     Tracker(probe(), tmp_path / "run", **FAST).begin(reading(0))
     with pytest.raises(UsageError, match="other code, such as another encode"):
         Tracker(probe(), tmp_path / "run", **FAST).begin(reading(1))
-    with pytest.raises(UsageError, match="exemplars=8, asked for is exemplars=3"):
+    with pytest.raises(UsageError, match=r"exemplars=8 \(requested: 3\)"):
         Tracker(replace(probe(), exemplars=3), tmp_path / "run", **FAST)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 
 SHOWN_ROWS = 100
 """Rows of a table that is shown as text; the text says how many there are."""
@@ -45,7 +45,7 @@ def markdown_table(table: pl.DataFrame) -> str:
     """
     lines = [f"{_count(table)}"]
     if table.width:
-        titles = [markdown_text(visible(name)) for name in table.columns]
+        titles = [markdown_text(sanitize(name)) for name in table.columns]
         lines += ["", _line(titles), _line(["---"] * table.width)]
         lines += [_line([markdown_text(cell) for cell in row]) for row in _shown(table)]
     return "\n".join(lines)
@@ -65,7 +65,7 @@ def html_table(table: pl.DataFrame) -> str:
     Args:
         table: any; words that are markup are shown as text.
     """
-    titles = "".join(f"<th>{html.escape(visible(name))}</th>" for name in table.columns)
+    titles = "".join(f"<th>{html.escape(sanitize(name))}</th>" for name in table.columns)
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in _shown(table)
     )
@@ -85,7 +85,7 @@ def _shown(table: pl.DataFrame) -> list[list[str]]:
 
 
 def _short(cell: Any) -> str:
-    return f"{cell:.4g}" if isinstance(cell, float) else visible(_text(cell), _LONGEST_CELL)
+    return f"{cell:.4g}" if isinstance(cell, float) else sanitize(_text(cell), _LONGEST_CELL)
 
 
 def _line(cells: list[str]) -> str:

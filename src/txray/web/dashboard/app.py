@@ -107,7 +107,7 @@ def _figure_callbacks(app: Dash, store: ResultStore) -> None:
                 return BLANK, _FLAT, "", "", "", "", True
             try:
                 picture = FIGURES[name].draw(view, store)
-                figure = picture.on_screen(dark=theme == "dark")
+                figure = picture.for_web(dark=theme == "dark")
             except Exception as error:
                 class_name = "empty" if isinstance(error, JobPending) else "notice"
                 return BLANK, _FLAT, FIGURES[name].title, "", error_message(error), class_name, False

@@ -12,7 +12,7 @@ from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import UNTESTED, state_label
 from txray.errors import TxrayError
 from txray.plots.frame import feature_noun
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.plots.theme import stage_styles
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.jobs.tasks import shared_layers
@@ -124,7 +124,7 @@ def _tags(view: UrlState, store: ResultStore) -> list[str]:
 
 
 def _range_label(bounds: Range) -> str:
-    ends = [visible(f"{end:.3g}") for end in (bounds.low, bounds.high) if end is not None]
+    ends = [sanitize(f"{end:.3g}") for end in (bounds.low, bounds.high) if end is not None]
     if len(ends) == 2:
         return f"{RANGES[bounds.column]} {ends[0]} to {ends[1]}"
     return f"{RANGES[bounds.column]} {'at least' if bounds.low is not None else 'at most'} {ends[0]}"

@@ -14,7 +14,7 @@ from txray.analysis import Findings
 from txray.analysis.shown_distance import PLAIN, ShownDistance, matched_distance
 from txray.errors import UnknownNameError
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, plural, visible
+from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
@@ -154,11 +154,11 @@ class FilteredComparison:
     @property
     def caption(self) -> str:
         """The origin of the numbers, as plain text."""
-        layers = visible(self.layers[0]) if len(self.layers) == 1 else f"{count(len(self.layers))} layers"
+        layers = sanitize(self.layers[0]) if len(self.layers) == 1 else f"{count(len(self.layers))} layers"
         parts = [
-            f"stages {visible(self.before.name)}, {visible(self.after.name)}",
+            f"stages {sanitize(self.before.name)}, {sanitize(self.after.name)}",
             layers if len(self.layers) > 1 else f"layer {layers}",
-            f"feature type {visible(self.view.feature_type)}",
+            f"feature type {sanitize(self.view.feature_type)}",
             f"selection {self.after.manifest['selections'][self.layers[0]]}",
             f"weight {self.store.config.weight}",
         ]

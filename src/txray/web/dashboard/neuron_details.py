@@ -13,7 +13,7 @@ from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, figure_of, plural, visible
+from txray.plots.text import count, format_number, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
@@ -62,7 +62,7 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
 
 
 def _side(stage: StageFolder, styles: Mapping[str, StageStyle]) -> dict[str, str]:
-    return {"name": visible(stage.name), "color": styles[stage.name].color}
+    return {"name": sanitize(stage.name), "color": styles[stage.name].color}
 
 
 def _row(
@@ -97,7 +97,7 @@ def _sentence(
 ) -> str:
     """Return what the neuron prefers and how it changed, in words."""
     noun = feature_noun(selection.feature_type)
-    names = [visible(stage.name) for stage in selection.sides]
+    names = [sanitize(stage.name) for stage in selection.sides]
     lengths = [plural(len(side), noun) if len(side) else "nothing" for side in preferred]
     if len(preferred) == 1:
         return f"Prefers {lengths[0]} in {names[0]}."
@@ -113,13 +113,13 @@ def _sentence(
     if row["q_value"] is not None:
         text += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
-            f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
+            f"{row['distance_null']:.3f}: {verdict} (q = {format_number(row['q_value'])})."
         )
         text += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
         text += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
-        text += f" {str(row['state']).capitalize()}: {verdict} (q = {figure_of(row['rate_q_value'])})."
+        text += f" {str(row['state']).capitalize()}: {verdict} (q = {format_number(row['rate_q_value'])})."
     elif row["state"] == "shared":
         text += " Too rarely active to be tested."
     return text
@@ -184,7 +184,7 @@ def _joined(
     names = sorted(best, key=lambda name: (-best[name], name))[:limit]
     page = view.replace(page="feature", feature_type=feature_type, neuron=None)
     return {
-        "rows": [[visible(name), *(side.get(name, 0.0) for side in sides)] for name in names],
+        "rows": [[sanitize(name), *(side.get(name, 0.0) for side in sides)] for name in names],
         "links": [page.replace(word=name).address for name in names],
     }
 
@@ -197,7 +197,7 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
             item[name] = (
                 None
                 if row[name] is None
-                else " ".join(map(visible, row[name].split(" ")))
+                else " ".join(map(sanitize, row[name].split(" ")))
                 if row[name]
                 else ""
             )
@@ -262,7 +262,7 @@ def nearest(view: UrlState, store: ResultStore, limit: int = 8) -> list[dict[str
         order = [int(i) for i in np.argsort(-affinity, kind="stable")[:limit] if affinity[i] > 0]
         tables.append(
             {
-                "stage": visible(stage.name),
+                "stage": sanitize(stage.name),
                 "color": styles[stage.name].color,
                 "layer": selection.layer,
                 "neurons": [

@@ -9,7 +9,7 @@ from dash import html
 
 from txray.analysis.findings import fdr_label
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
@@ -75,7 +75,7 @@ def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> 
             clause = chance_note(levels_of(pruning.summary["texts"].get(split, {})))
             if clause:
                 warnings.append(
-                    f"On {visible(split)} the whole model is not better than chance ({clause}), so changes of these "
+                    f"On {sanitize(split)} the whole model is not better than chance ({clause}), so changes of these "
                     "metrics mean nothing."
                 )
         for row in effects.iter_rows(named=True):
@@ -86,9 +86,9 @@ def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> 
             )
             rows.append(
                 [
-                    visible(row["set"]),
+                    sanitize(row["set"]),
                     count(row["neurons"]),
-                    visible(row["metric"]),
+                    sanitize(row["metric"]),
                     # A metric may be undefined, such as the AUROC of texts of one class.
                     "–" if row["change"] is None else f"{row['change']:+.3f}{interval}",
                     row["verdict"] or "–",
@@ -146,11 +146,11 @@ def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
         )
         .sort(["lift", *keys], descending=[True, False, False])
     )
-    names = [visible(stage.name) for stage in (before, after)]
+    names = [sanitize(stage.name) for stage in (before, after)]
     if not len(neurons):
         return [
             html.P(
-                f"No neuron responds to “{visible(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
+                f"No neuron responds to “{sanitize(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
                 className="empty",
             )
         ]
@@ -182,7 +182,7 @@ def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
     return [
         html.H2("What became of them"),
         html.P(sentence + limit, className="lead"),
-        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that respond to {visible(view.word)}"),
+        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that respond to {sanitize(view.word)}"),
         html.P(
             "Probability in the neuron's distribution, lift (how many times more often than the frequency predicts), "
             "and number of wins; ranked by lift.",
@@ -200,7 +200,7 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
     names = stage.vocabulary(view.feature_type)[0]
     close = get_close_matches(view.word, names.tolist(), n=3)
     return (
-        f" Did you mean {', '.join(f'“{visible(name)}”' for name in close)}?"
+        f" Did you mean {', '.join(f'“{sanitize(name)}”' for name in close)}?"
         if close
         else f" This {feature_noun(view.feature_type)} does not occur in the text."
     )
@@ -208,7 +208,7 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
 
 def full_path(path: str) -> str:
     """Return a path as one line, not truncated, with invisible characters escaped."""
-    return path if path.isprintable() else "/".join(visible(part) if part else "" for part in path.split("/"))
+    return path if path.isprintable() else "/".join(sanitize(part) if part else "" for part in path.split("/"))
 
 
 def sources(store: ResultStore) -> list[Any]:
@@ -221,18 +221,18 @@ def sources(store: ResultStore) -> list[Any]:
         layers = stage.layers
         rows.append(
             [
-                stage_label(visible(stage.name), styles[stage.name].color),
-                f"{visible(next(iter(layers)))} and {count(len(layers) - 1)} more"
+                stage_label(sanitize(stage.name), styles[stage.name].color),
+                f"{sanitize(next(iter(layers)))} and {count(len(layers) - 1)} more"
                 if len(layers) > 1
-                else visible(next(iter(layers))),
+                else sanitize(next(iter(layers))),
                 count(sum(layers.values())),
-                ", ".join(map(visible, stage.feature_types)),
-                ", ".join(dict.fromkeys(map(visible, manifest["selections"].values()))),
+                ", ".join(map(sanitize, stage.feature_types)),
+                ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",
                 percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",
                 count(manifest["folds"]),
-                visible(str(corpus.get("name", "–"))),
-                visible(str(model.get("type", "–"))),
+                sanitize(str(corpus.get("name", "–"))),
+                sanitize(str(model.get("type", "–"))),
                 # In full: a truncated path cannot be opened.
                 full_path(str(stage.path)),
             ]

@@ -84,7 +84,7 @@ def add_routes(server: Flask, store: ResultStore) -> None:
             picture = FIGURES[name].draw(view, store)
             if file_format == "csv":
                 return _csv(picture.data, name)
-            figure = picture.on_paper()
+            figure = picture.for_export()
         except (JobPending, TxrayError) as error:
             return refused(409, error_message(error))
         if file_format == "json":

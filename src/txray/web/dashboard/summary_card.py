@@ -9,7 +9,7 @@ from dash import html
 
 from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
-from txray.plots.text import count, plural, visible
+from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 _STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
@@ -45,9 +45,9 @@ def summary_card(filtered: FilteredComparison) -> list[Any]:
     return [
         html.H2(
             [
-                html.Bdi(visible(filtered.before.name)),
+                html.Bdi(sanitize(filtered.before.name)),
                 " → ",
-                html.Bdi(visible(filtered.after.name)),
+                html.Bdi(sanitize(filtered.after.name)),
                 " ",
                 html.Small(_where(filtered)),
             ],
@@ -84,14 +84,14 @@ def _distances(filtered: FilteredComparison) -> list[tuple[str, str]]:
 
 def _where(filtered: FilteredComparison) -> str:
     return (
-        f"layer {visible(filtered.layers[0])}"
+        f"layer {sanitize(filtered.layers[0])}"
         if len(filtered.layers) == 1
         else f"{len(filtered.layers)} layers"
     )
 
 
 def _sentences(filtered: FilteredComparison) -> list[str]:
-    sentences = filtered.findings.sentences(visible(filtered.before.name), visible(filtered.after.name))
+    sentences = filtered.findings.sentences(sanitize(filtered.before.name), sanitize(filtered.after.name))
     if filtered.pair.problem and not filtered.tested:
         sentences.append(f"No tests: {filtered.pair.problem}")
     return sentences

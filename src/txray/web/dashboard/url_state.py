@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from txray.analysis import SHOWN_STATES
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 
 PAGES: Mapping[str, str] = {
     "overview": "Overview",
@@ -210,7 +210,7 @@ def parse_warnings(search: str | None) -> list[str]:
     """
     query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
     return [
-        f"{name}={visible(query[name])} is not a range of the {title}; write {name}=0.2..0.8, or one end only."
+        f"{name}={sanitize(query[name])} is not a range of the {title}; write {name}=0.2..0.8, or one end only."
         for name, title in RANGES.items()
         if query.get(name) and Range.parse(name, query[name]) is None
     ]

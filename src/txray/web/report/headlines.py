@@ -11,7 +11,7 @@ from txray.analysis.findings import state_label
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, percent, plural, sanitize
 
 _ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
 
@@ -22,8 +22,8 @@ def headline(comparison: Comparison) -> str:
     Args:
         comparison: of two stages.
     """
-    before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
-    layer = visible(comparison.after.layer)
+    before, after = (sanitize(side.stage) for side in (comparison.before, comparison.after))
+    layer = sanitize(comparison.after.layer)
     noun = feature_noun(comparison.after.feature_type)
     findings = comparison.findings
     numbers = "\n".join(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from txray.plots.text import count, percent, visible
+from txray.plots.text import count, percent, sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Stage
 
@@ -19,7 +19,7 @@ def stage_label(name: str, styles: Mapping[str, StageStyle]) -> str:
         styles: of all stages.
     """
     dot = f'<span class="dot" style="background:{styles[name].color}"></span>'
-    return f'<span class="stage">{dot}<bdi>{escape(visible(name))}</bdi></span>'
+    return f'<span class="stage">{dot}<bdi>{escape(sanitize(name))}</bdi></span>'
 
 
 def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) -> str:
@@ -34,10 +34,10 @@ def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) 
         for layer in stage.layers:
             of_layer = [p for (name, _), p in stage.collected.items() if name == layer]
             facts = (
-                visible(layer),
+                sanitize(layer),
                 count(of_layer[0].n_neurons),
-                ", ".join(visible(p.feature_type) for p in of_layer),
-                visible(of_layer[0].selection),
+                ", ".join(sanitize(p.feature_type) for p in of_layer),
+                sanitize(of_layer[0].selection),
                 # Pieces of words would count for more than the words are.
                 count(stage.manifest.get("words") or max(p.words for p in of_layer)),
                 _share(stage.manifest.get("unknown_share")),
@@ -73,7 +73,7 @@ def _share(value: Any) -> str:
 def _named(entry: Any, key: str) -> str:
     """What a manifest says, as one short word and the beginning of its fingerprint."""
     if not isinstance(entry, Mapping):
-        return visible(str(entry)) if entry else "–"
-    name = visible(str(entry.get(key, "–")))
+        return sanitize(str(entry)) if entry else "–"
+    name = sanitize(str(entry.get(key, "–")))
     fingerprint = str(entry.get("fingerprint", ""))[:8]
-    return f"{name} ({visible(fingerprint)})" if fingerprint else name
+    return f"{name} ({sanitize(fingerprint)})" if fingerprint else name

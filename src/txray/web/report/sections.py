@@ -10,7 +10,7 @@ import numpy as np
 
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, Stage, token_tags
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def comparison_section(
             "before without being the strongest.",
         )
     )
-    name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"
+    name = f"{sanitize(comparison.before.stage)} → {sanitize(comparison.after.stage)}"
     if any(len(stage.layers) > 1 for stage in stages):
-        name += f" ({visible(comparison.after.layer)})"
+        name += f" ({sanitize(comparison.after.layer)})"
     return Section(title or name, text, pictures)
 
 

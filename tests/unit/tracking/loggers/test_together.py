@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, untrained
+from tests.builders.tracking import FAST, Loop, Remembering, probe, untrained
 from tests.unit.tracking.loggers import test_tensorboard, test_wandb
 from tests.unit.tracking.loggers.test_mlflow import store
 from tests.unit.tracking.loggers.test_visdom import Server, server
@@ -22,7 +22,6 @@ from txray.tracking.loggers import MLflowLogger, TensorBoardLogger, VisdomLogger
 __all__ = ["place", "server", "store"]
 
 
-@pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 def test_every_tracker_holds_the_numbers_figures_tables_and_stages(
     tmp_path: Path, place: Path, store: Path, server: Server
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, story
+from tests.builders.layered_stages import AFTER, BEFORE, story
 from txray.preferences import Stage
 from txray.web.dashboard.app import build
 from txray.web.dashboard.cache import Cache

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.plots.builders import strings_in
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LOW, SILENT, stage_of
+from tests.builders.figures import strings_in
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LOW, SILENT, stage_of
 from tests.unit.web.dashboard.calls import Callbacks, figure
 from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled, until
 from txray.errors import TxrayError
@@ -57,7 +58,7 @@ def test_every_picture_is_drawn_with_its_finding(
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_picture_says_anything_as_markup(name: str, callbacks: Callbacks, view: UrlState) -> None:
     layer = LOW if FIGURES[name].page in ("neuron", "matching") else ""
-    for word in ("word3", HOSTILE[0]):
+    for word in ("word3", IN_CORPORA[0]):
         asked = page_of(name, view).replace(layer=layer, word=word, prefers=word if layer == "" else "")
         found = figure(callbacks, name, asked)
         shown = {key: value for key, value in found["figure"].items() if key != "frames"}
@@ -124,9 +125,7 @@ def test_bounds_of_a_view_are_drawn_on_their_axes(callbacks: Callbacks, view: Ur
 
 
 def test_filters_fade_the_other_marks(callbacks: Callbacks, view: UrlState) -> None:
-    data = figure(callbacks, "scatter", view.replace(ranges=(Range("hellinger", 0.8, None),)))["figure"][
-        "data"
-    ]
+    data = figure(callbacks, "scatter", view.replace(ranges=(Range("hellinger", 0.8, None),)))["figure"]["data"]
     chosen = [trace["selectedpoints"] for trace in data if "selectedpoints" in trace]
     assert chosen
     assert "selectedpoints" not in json.dumps(figure(callbacks, "scatter", view)["figure"]["data"])
@@ -201,7 +200,7 @@ def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: 
         ("word3", "kept preferring it"),
         ("wrod3", "Did you mean"),
         ("zzzzzzzzzzzz", "is not in the text"),
-        (HOSTILE[0], "kept preferring it"),
+        (IN_CORPORA[0], "kept preferring it"),
         ("", None),
     ],
 )
@@ -233,7 +232,7 @@ def test_the_page_is_told_what_changed_and_loads_it_again(tmp_path: Path, store_
     folder = stage_of("own").save(tmp_path / "own")
     asked = store_over([folder], tmp_path / "cache", ComparisonConfig(permutations=0))
     settled(asked.pair, asked.catalog["own"], asked.catalog["own"], "token")
-    until(lambda: not asked.doing(), "rest")
+    until(lambda: not any(status.current for status in asked.job_status()), "rest")
     calls = Callbacks(build(asked, Guard(None)).server.test_client())
 
     def tick(triggered: str) -> dict[str, dict[str, Any]]:
@@ -277,9 +276,10 @@ def test_a_killed_process_is_a_notice_in_every_panel(
     assert waiting is not None
     assert waiting["scatter-problem"]["className"] == "empty"
     assert waiting["scatter-problem"]["children"].startswith("reading")
-    until(lambda: asked._quick._child, "a process")
-    assert asked._quick._child is not None
-    os.kill(asked._quick._child.pid, signal.SIGKILL)
+    until(lambda: asked.job_status()[0].pid, "a process")
+    pid = asked.job_status()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
     found = figure(calls, "scatter", view)
     assert "ended (code -9" in found["problem"]
     asked.retry_failed()
@@ -294,7 +294,7 @@ def test_errors_are_one_line() -> None:
 
 
 def test_an_address_is_completed(store: ResultStore) -> None:
-    view, remarks = read(store, "/neuron", f"?before={BEFORE}&neuron=3")
+    view, remarks = parse_view(store, "/neuron", f"?before={BEFORE}&neuron=3")
     assert (view.page, view.before, view.after, view.feature_type, view.neuron) == (
         "neuron",
         BEFORE,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, LAYERS, LOW, TAGS
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, TAGS
 from tests.unit.web.dashboard.conftest import StoreMaker
 from txray.web.dashboard.control_state import control_state
 from txray.web.dashboard.filtered_comparison import FilteredComparison
@@ -56,9 +56,7 @@ def test_bounds_are_told_in_words(store: ResultStore, view: UrlState) -> None:
     ]
 
 
-def test_facts_do_not_wait(
-    folders: list[Path], tmp_path: Path, store_over: StoreMaker, view: UrlState
-) -> None:
+def test_facts_do_not_wait(folders: list[Path], tmp_path: Path, store_over: StoreMaker, view: UrlState) -> None:
     fresh = store_over(folders, tmp_path)
     told = control_state(view, fresh, [])
     assert told["waiting"].startswith("reading")

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW
 from tests.unit.web.dashboard.conftest import settled
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.result_store import ResultStore
@@ -24,7 +25,7 @@ from txray.web.dashboard.url_state import UrlState
 def search_of(name: str, view: UrlState, store: ResultStore) -> str:
     """The address's search for which a picture can be drawn; what it needs is there."""
     layer = LOW if FIGURES[name].page in ("neuron", "matching") else ""
-    asked = view.replace(page=FIGURES[name].page, layer=layer, neuron=0, word=HOSTILE[0])
+    asked = view.replace(page=FIGURES[name].page, layer=layer, neuron=0, word=IN_CORPORA[0])
     settled(FIGURES[name].draw, asked, store)
     return asked.search
 
@@ -89,7 +90,7 @@ def test_a_problem_comes_beside_no_rows(client: FlaskClient, view: UrlState) -> 
 def test_every_picture_is_saved_as_json(
     name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.json{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.json{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     figure = json.loads(answer.text)
     assert figure["data"]
@@ -101,7 +102,7 @@ def test_every_picture_is_saved_as_json(
 def test_every_picture_is_saved_as_a_page_in_which_words_stay_text(
     name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.html{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.html{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.html"'
     assert "<script>alert(1)" not in answer.text
@@ -113,7 +114,7 @@ def test_every_picture_is_saved_as_a_page_in_which_words_stay_text(
 def test_every_picture_is_saved_as_a_table(
     name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.csv{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.csv{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "text/csv")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -190,8 +191,8 @@ def test_hostile_words_in_the_table_of_neurons_are_visible(client: FlaskClient, 
     ]
     assert not set("".join(shown)) & set("\x00\x07\u202e\n")
     words = " ".join(shown)
-    assert visible(HOSTILE[0]) in words
-    assert visible(HOSTILE[6]) in words
+    assert sanitize(IN_CORPORA[0]) in words
+    assert sanitize(IN_CORPORA[6]) in words
 
 
 def test_looks_are_served(client: FlaskClient) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tests.unit.web.dashboard.builders import LOW, stage_of
+from tests.builders.layered_stages import LOW, stage_of
 from tests.unit.web.dashboard.conftest import StoreMaker, settled
 from txray.analysis import mass_divergence
 from txray.preferences import Stage

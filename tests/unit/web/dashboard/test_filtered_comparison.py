@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, TAGS, stage_of
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, TAGS, stage_of
 from tests.unit.web.dashboard.conftest import StoreMaker, settled
 from txray.analysis import CONFIDENT_STATES
 from txray.errors import UnknownNameError
@@ -107,7 +108,9 @@ def test_ranges_are_kept_with_their_ends(
     assert len(left(everything, store)) == len(values)
 
 
-@pytest.mark.parametrize("feature", ["word3", "not there", HOSTILE[0], HOSTILE[3], HOSTILE[6], "w" * 3_000])
+@pytest.mark.parametrize(
+    "feature", ["word3", "not there", IN_CORPORA[0], IN_CORPORA[3], IN_CORPORA[6], "w" * 3_000]
+)
 def test_neurons_that_prefer_a_feature_on_either_side_are_kept(
     feature: str, store: ResultStore, view: UrlState, filters: Wanted
 ) -> None:
@@ -137,7 +140,7 @@ def test_a_neuron_that_fires_no_more_counts_by_what_it_was(
     chosen=st.lists(
         st.tuples(st.sampled_from(list(RANGES)), st.floats(0, 60), st.floats(0, 300)), max_size=2
     ),
-    prefers=st.sampled_from(["", "word1", "word7", HOSTILE[1]]),
+    prefers=st.sampled_from(["", "word1", "word7", IN_CORPORA[1]]),
     top=st.sampled_from(["", *TAGS]),
 )
 @settings(max_examples=60)
@@ -189,9 +192,7 @@ def test_places_count_layer_by_layer(store: ResultStore, view: UrlState) -> None
     assert stage_rows(stage, rows.head(0)).tolist() == []
 
 
-def test_a_folder_that_was_only_touched_is_read_after_reloading(
-    tmp_path: Path, store_over: StoreMaker
-) -> None:
+def test_a_folder_that_was_only_touched_is_read_after_reloading(tmp_path: Path, store_over: StoreMaker) -> None:
     folders = [stage_of(name, seed=seed).save(tmp_path / name) for name, seed in (("a", 1), ("b", 2))]
     asked = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
     view = UrlState(before="a", after="b", feature_type="token")

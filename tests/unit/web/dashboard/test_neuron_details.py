@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.web.dashboard.builders import (
+from tests.builders.layered_stages import (
     AFTER,
     BEFORE,
     COME,
@@ -26,7 +26,7 @@ from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled
 from txray.analysis import compare
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import preferred
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.neuron_details import nearest, neuron_details
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
@@ -50,7 +50,7 @@ def test_probabilities_are_those_of_the_preferences(
     sides = []
     for name in (BEFORE, AFTER):
         rows = stages[name].preferences(layer, kind).table(neuron)
-        sides.append(dict(zip(map(visible, rows["feature"]), rows["probability"], strict=True)))
+        sides.append(dict(zip(map(sanitize, rows["feature"]), rows["probability"], strict=True)))
     assert {row[0] for row in table["rows"]} == set().union(*sides)
     for name, before, after in table["rows"]:
         assert before == pytest.approx(sides[0].get(name, 0), rel=1e-12)
@@ -72,7 +72,7 @@ def test_lifts_are_those_of_the_preferences_where_above_one(
     for name in (BEFORE, AFTER):
         rows = stages[name].preferences(layer).table(neuron)
         sides.append(
-            {visible(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
+            {sanitize(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
         )
     assert table["rows"]
     for name, *values in table["rows"]:
@@ -100,9 +100,9 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
 @pytest.mark.parametrize(
     ("neuron", "state", "words"),
     [
-        (GONE, "avoided", f"nothing in {visible(AFTER)}. Avoided: significant at 5% FDR"),
+        (GONE, "avoided", f"nothing in {sanitize(AFTER)}. Avoided: significant at 5% FDR"),
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
-        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {visible(AFTER)}."),
+        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {sanitize(AFTER)}."),
         (RARE, "unsure", "Prefers 1 token"),
         (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
     ],
@@ -135,11 +135,11 @@ def test_exemplars_are_the_strongest_of_each_side(
     store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     found = settled(neuron_details, of(view, HIGH, 3), store)["exemplars"]
-    assert [side["name"] for side in found] == [BEFORE, visible(AFTER)]
+    assert [side["name"] for side in found] == [BEFORE, sanitize(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         rows = stages[name].exemplars.filter(layer=HIGH, neuron=3).sort("rank")
         assert [item["activation"] for item in side["items"]] == rows["activation"].to_list()
-        assert [item["word"] for item in side["items"]] == list(map(visible, rows["word"]))
+        assert [item["word"] for item in side["items"]] == list(map(sanitize, rows["word"]))
         for item in side["items"]:
             words = sum(len(item[part].split(" ")) for part in ("before", "after") if item[part])
             assert len(item["activations"]) == words + 1
@@ -151,7 +151,7 @@ def test_links_lead_to_the_feature_they_name(store: ResultStore, view: UrlState)
         path, _, search = link.partition("?")
         target = UrlState.parse(path, search)
         assert (target.page, target.feature, target.neuron) == ("feature", "token", None)
-        assert visible(target.word) == name
+        assert sanitize(target.word) == name
         assert (target.before, target.after) == (BEFORE, AFTER)
 
 
@@ -159,7 +159,7 @@ def test_every_stage_with_the_layer_is_told_of(
     store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     found = settled(neuron_details, of(view, LOW, 0), store)["stages"]
-    assert [each["name"] for each in found] == ["start", BEFORE, visible(AFTER)]
+    assert [each["name"] for each in found] == ["start", BEFORE, sanitize(AFTER)]
     for each, name in zip(found, ("start", BEFORE, AFTER), strict=True):
         whole = stages[name].preferences(LOW)
         assert (each["length"], each["wins"]) == (whole.lengths()[0], whole.wins()[0])
@@ -177,7 +177,7 @@ def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(store: ResultS
     assert settled(neuron_details, other_size, store)["sides"][0]["name"] == "wide"
 
 
-@pytest.mark.parametrize("function", [record, nearest])
+@pytest.mark.parametrize("function", [neuron_details, nearest])
 @pytest.mark.parametrize(
     ("layer", "neuron", "told"),
     [
@@ -207,7 +207,7 @@ def test_nearest_neurons_are_those_of_most_overlap(
 ) -> None:
     found = settled(nearest, of(view, layer, neuron), store)
     own = preferred(stages[AFTER].preferences(layer), neuron)
-    assert [side["stage"] for side in found] == [BEFORE, visible(AFTER)]
+    assert [side["stage"] for side in found] == [BEFORE, sanitize(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         others = [n for n in range(LAYERS[layer]) if not (name == AFTER and n == neuron)]
         affinity = {

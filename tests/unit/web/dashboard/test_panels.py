@@ -11,11 +11,12 @@ import pytest
 from dash.development.base_component import Component
 from plotly.utils import PlotlyJSONEncoder
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, SILENT
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, SILENT
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
 from txray.errors import UsageError
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.pruning import Pruning
 from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
@@ -56,7 +57,7 @@ def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, vie
         assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
     assert f"changed significantly, of {tested} {changed}" in text
-    assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
+    assert f"{BEFORE}  →  {sanitize(AFTER)}   2 layers" in text
     mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
     assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
     assert "are in use in both unsup and" in text
@@ -67,7 +68,7 @@ def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, vie
 def test_the_neurons_of_a_feature_are_kept_left_or_came(
     store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    for word in ("word3", HOSTILE[0]):
+    for word in ("word3", IN_CORPORA[0]):
         parts = feature_rows(view.replace(page="feature", word=word), store)
         holders = [
             {
@@ -111,7 +112,7 @@ def test_sources_tell_the_choices_and_where_results_lie(
     assert all(str(folder) in text for folder in folders)
     assert f"Results are kept in {cache}." in text
     assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
-    assert f"{visible(LOW)} and 1 more 21" in text
+    assert f"{sanitize(LOW)} and 1 more 21" in text
 
 
 def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
@@ -183,7 +184,7 @@ def test_the_page_of_a_neuron_is_told_of_its_pruning(store: ResultStore, view: U
 
 
 def test_words_stay_text_in_every_component(store: ResultStore, view: UrlState) -> None:
-    for word in HOSTILE:
+    for word in IN_CORPORA:
         if word:
             parts = feature_rows(view.replace(page="feature", word=word), store)
             text = json.dumps(parts, cls=PlotlyJSONEncoder)

@@ -12,22 +12,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.web.dashboard.builders import (
-    AFTER,
-    BEFORE,
-    HIGH,
-    HOSTILE,
-    LAYERS,
-    LOW,
-    SILENT,
-    TAGS,
-    stage_of,
-)
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILENT, TAGS, stage_of
 from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled, until
 from txray.errors import StageError, TxrayError, UnknownNameError
 from txray.preferences import Stage
 from txray.web.dashboard.jobs.tasks import TESTED
-from txray.web.dashboard.jobs.queue import JobPending, JobQueue
+from txray.web.dashboard.jobs.queue import JobPending, JobStatus
 from txray.web.dashboard.result_store import ResultStore, common_layers
 from txray.web.dashboard.results import ComparisonConfig
 
@@ -41,9 +32,8 @@ def test_a_second_desk_on_the_same_cache_answers_at_once(
     assert found.tested == found.layers == tuple(LAYERS)
     assert found.neurons.equals(all_tested(store).neurons)
     assert again.neuron_table(sides[0], "token").equals(store.neuron_table(store.catalog[BEFORE], "token"))
-    assert again._quick._thread is again._slow._thread is None
     assert again.version == "0.0.0"
-    assert again.doing() == []
+    assert [status.pid for status in again.job_status()] == [None, None]
 
 
 def test_a_pair_waits_and_tells_what_for(folders: list[Path], tmp_path: Path, store_over: StoreMaker) -> None:
@@ -56,8 +46,8 @@ def test_a_pair_waits_and_tells_what_for(folders: list[Path], tmp_path: Path, st
         assert first.neurons["q_value"].is_null().all()
         assert set(first.neurons["shown"]) == {"untested"}
         assert first.pending
-        until(fresh.doing, "work")
-        assert fresh.doing()[0].startswith(f"testing start against {BEFORE}, layer {HIGH}")
+        current = fresh.job_status()[1].current
+        assert current is None or current.arguments["layer"] in LAYERS
     before = fresh.version
     until(lambda: fresh.pair(sides[0], sides[1], "token").tested == tuple(LAYERS), "tests")
     assert fresh.version != before
@@ -75,8 +65,8 @@ def test_the_layer_that_is_looked_at_is_tested_before_those_that_wait(
     sides = tuple(asked.catalog)
     settled(asked.pair, *sides, "token")
     asked.pair(*sides, "token", "d")
-    assert [request.arguments["layer"] for request in asked._slow._line.urgent.values()] == ["d"]
-    assert "c" in [request.arguments["layer"] for request in asked._slow._line.later.values()]
+    waiting = asked.job_status()[1].waiting
+    assert [(job.arguments["layer"], job.urgent) for job in waiting][::len(waiting) - 1] == [("d", True), ("c", False)]
 
 
 def test_what_is_tested_joins_what_is_compared(store: ResultStore) -> None:
@@ -99,7 +89,7 @@ def test_without_permutations_nothing_is_tested(
     assert (
         found.neurons["shown"].cast(pl.String).to_list() == found.neurons["state"].cast(pl.String).to_list()
     )
-    assert plain._slow._thread is None
+    assert plain.job_status()[1] == JobStatus(None, None, (), 0, None)
 
 
 def test_other_choices_have_results_of_their_own(
@@ -113,11 +103,13 @@ def test_other_choices_have_results_of_their_own(
         for each in (mass, plain)
     ]
     assert distances[0] != distances[1]
-    strict = store_over(folders, cache, ComparisonConfig(level=0.01, permutations=200))
-    assert (
-        strict._tests(*sides, "token", LOW, urgent=True).out
-        != plain._tests(*sides, "token", LOW, urgent=True).out
-    )
+    all_tested(plain)
+    for config in (
+        ComparisonConfig(fdr=0.01, permutations=200),
+        ComparisonConfig(permutations=201),
+        ComparisonConfig(permutations=200, seed=1),
+    ):
+        assert store_over(folders, cache, config).pair(*sides, "token").tested == ()
 
 
 def test_prepare_reads_every_stage_and_kind(
@@ -125,7 +117,7 @@ def test_prepare_reads_every_stage_and_kind(
 ) -> None:
     fresh = store_over(folders[1:], tmp_path)
     fresh.prepare(*list(fresh.catalog)[:2], "token")
-    until(lambda: fresh._quick.finished == 5, "all digests")
+    until(lambda: fresh.job_status()[0].n_finished == 5, "all neuron tables")
     assert len(fresh.neuron_table(fresh.catalog["wide"], "token")) == 21
     assert len(fresh.neuron_table(fresh.catalog[AFTER], "pos")) == 21
 
@@ -154,15 +146,15 @@ def test_a_damaged_digest_is_made_anew(
     shutil.copytree(cache, tmp_path / "cache")
     again = store_over(folders, tmp_path / "cache")
     stage = again.catalog[BEFORE]
-    file = again.cache.place("stages", stage.fingerprint, part)
+    file = again.cache.path("stages", stage.fingerprint, part)
     if harm == "damaged":
         file.write_bytes(b"PAR1 no table")
-        with pytest.raises(StageError, match="reload to make it anew") as caught:
+        with pytest.raises(StageError, match="reload to make it again") as caught:
             again.feature_index(stage, "token", "word1")
         assert "\n" not in str(caught.value)
     elif part.endswith("postings"):
         file.unlink()
-        with pytest.raises(StageError, match="reload to make it anew"):
+        with pytest.raises(StageError, match="reload to make it again"):
             again.feature_index(stage, "token", "word1")
     else:
         file.unlink()
@@ -183,7 +175,7 @@ def test_a_damaged_matching_is_made_anew(
     (file,) = tmp_path.rglob(name)
     file.write_bytes(b"nothing")
     again = store_over(folders[1:3], tmp_path)
-    with pytest.raises(StageError, match="reload to make it anew"):
+    with pytest.raises(StageError, match="reload to make it again"):
         again.matching(*sides, LOW, LOW, "token")
     found = settled(again.matching, *sides, LOW, LOW, "token")
     assert found.pairs.equals(expected.pairs)
@@ -198,18 +190,20 @@ def test_a_damaged_digest_does_not_stop_comparisons_for_good(
     sides = tuple(asked.catalog)
     settled(asked.neuron_table, sides[0], "token")
     settled(asked.neuron_table, sides[1], "token")
-    asked.cache.place("stages", sides[1].fingerprint, "token-mean").write_bytes(b"nothing")
-    with pytest.raises(TxrayError, match="reload to make it anew"):
+    asked.cache.path("stages", sides[1].fingerprint, "token-mean").write_bytes(b"nothing")
+    with pytest.raises(TxrayError, match="reload to make it again"):
         settled(asked.pair, *sides, "token")
     asked.retry_failed()
     assert len(settled(asked.pair, *sides, "token").neurons) == 21
 
 
-def stopped(process: JobWorker) -> int:
-    """Stop the process that works; its id."""
-    assert process._child is not None
-    os.kill(process._child.pid, signal.SIGSTOP)
-    return process._child.pid
+def stop(store: ResultStore, queue: int) -> int:
+    """Stop the worker of a queue; return its id."""
+    until(lambda: store.job_status()[queue].pid, "a process")
+    pid = store.job_status()[queue].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
 def test_a_killed_process_is_one_line_until_it_is_tried_again(
@@ -218,15 +212,15 @@ def test_a_killed_process_is_one_line_until_it_is_tried_again(
     asked = store_over(folders[:2], tmp_path)
     stage = asked.catalog["start"]
     settled(asked.neuron_table, stage, "pos")
-    pid = stopped(asked._quick)
+    pid = stop(asked, 0)
     with pytest.raises(JobPending):
         asked.neuron_table(stage, "token")
-    until(asked.doing, "the request")
+    until(lambda: asked.job_status()[0].current, "the job")
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(TxrayError, match="the process that does it ended") as caught:
+    with pytest.raises(TxrayError, match="its process ended") as caught:
         settled(asked.neuron_table, stage, "token")
     assert "\n" not in str(caught.value)
-    with pytest.raises(TxrayError, match="the process that does it ended"):
+    with pytest.raises(TxrayError, match="its process ended"):
         asked.neuron_table(stage, "token")
     assert asked.retry_failed() == []
     assert len(settled(asked.neuron_table, stage, "token")) == 21
@@ -239,13 +233,11 @@ def test_tests_that_failed_are_told_with_what_is_there(
     asked = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=201))
     sides = asked.catalog[BEFORE], asked.catalog[AFTER]
     asked.pair(*sides, "token")
-    until(lambda: asked._slow._child, "a process")
-    pid = stopped(asked._slow)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(stop(asked, 1), signal.SIGKILL)
     until(lambda: asked.pair(*sides, "token").problem, "a problem")
     found = asked.pair(*sides, "token")
     assert "testing" in found.problem
-    assert "the process that does it ended" in found.problem
+    assert "its process ended" in found.problem
     assert "\n" not in found.problem
     assert len(found.neurons) == 21
     asked.retry_failed()
@@ -274,20 +266,19 @@ def test_closing_leaves_no_process(folders: list[Path], tmp_path: Path, store_ov
     asked = store_over(folders[:2], tmp_path)
     sides = tuple(asked.catalog)
     settled(asked.pair, *sides, "token")
-    until(lambda: asked._slow._child, "the second process")
-    children = [process._child for process in (asked._quick, asked._slow)]
+    until(lambda: asked.job_status()[1].pid, "the second process")
+    pids = [status.pid for status in asked.job_status()]
     asked.close()
-    for child in children:
-        assert child is not None
-        assert child.poll() is not None
+    for pid in pids:
+        assert pid is not None
         with pytest.raises(ProcessLookupError):
-            os.kill(child.pid, 0)
+            os.kill(pid, 0)
     with pytest.raises(JobPending):
         asked.neuron_table(sides[0], "pos")
-    assert asked.doing() == []
+    assert [status.current for status in asked.job_status()] == [None, None]
 
 
-@pytest.mark.parametrize("feature", ["word3", HOSTILE[0], HOSTILE[6], "", "w" * 3_000, "not there"])
+@pytest.mark.parametrize("feature", ["word3", IN_CORPORA[0], IN_CORPORA[6], "", "w" * 3_000, "not there"])
 def test_postings_and_marks_tell_who_prefers_a_feature(
     feature: str, store: ResultStore, stages: dict[str, Stage]
 ) -> None:

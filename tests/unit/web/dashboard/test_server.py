@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import txray
-from tests.unit.web.dashboard.builders import stage_of
+from tests.builders.layered_stages import stage_of
 from tests.unit.web.dashboard.conftest import until
 from txray.errors import ExposedWarning, StageError, UsageError
 from txray.preferences import Stage

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.preferences.builders import arrays
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW, SILENT, stage_of
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILENT, stage_of
+from tests.builders.preferences import arrays
 from txray import load_stage
 from txray.errors import StageError, UnknownNameError, UsageError
 from txray.preferences import Stage
@@ -254,5 +255,5 @@ def test_recent_is_safe_to_use_from_several_threads() -> None:
 
 def test_hostile_words_are_read_as_they_were_written(stages: dict[str, Stage], folders: list[Path]) -> None:
     names, counts = StageFolder.open(folders[0]).vocabulary("token")
-    assert set(HOSTILE) <= set(names)
+    assert set(IN_CORPORA) <= set(names)
     assert counts.sum() == stages["start"].preferences(LOW).words

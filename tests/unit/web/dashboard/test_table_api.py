@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web.dashboard.builders import LAYERS, LOW, RARE, SILENT
+from tests.builders.layered_stages import LAYERS, LOW, RARE, SILENT
 from tests.unit.web.dashboard.conftest import settled
 from txray.errors import UnknownNameError
 from txray.web.dashboard.filtered_comparison import FilteredComparison

@@ -9,7 +9,7 @@ from html import unescape
 import numpy as np
 import polars as pl
 
-from tests.unit.web.report.builders import stage_of, vocabulary
+from tests.builders.stages import stage_of, vocabulary
 from txray.analysis import CONFIDENT_STATES, compare, with_significance
 from txray.preferences import Preferences
 from txray.web.report.headlines import headline

@@ -8,7 +8,7 @@ import polars as pl
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, fitted, hover, markup, plural, visible
+from txray.plots.text import count, escape, fitted, hover_text, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.stage_catalog import StageFolder
@@ -66,7 +66,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             width=width,
             marker={"color": color},
             hovertext=[
-                hover(visible(each), f"{plural(value, 'neuron')} {name}")
+                hover_text(sanitize(each), f"{plural(value, 'neuron')} {name}")
                 for each, value in zip(names, values, strict=True)
             ],
             hoverinfo="text",
@@ -74,26 +74,26 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     figure.update_layout(barmode="overlay", dragmode=False)
     figure.update_xaxes(
         tickvals=list(range(len(names))),
-        ticktext=[markup(fitted(visible(name), 110, theme.SIZE)) for name in names],
+        ticktext=[escape(fitted(sanitize(name), 110, theme.SIZE)) for name in names],
         tickangle=-45 if len(names) > 6 else 0,
         range=[-0.6, len(names) - 0.4],
         showgrid=False,
     )
     figure.update_yaxes(title_text="neurons", rangemode="tozero")
-    word = visible(view.word)
+    word = sanitize(view.word)
     ends = [0] if len(names) == 1 else [0, -1]
     of = [stage.layers.get(view.layer, 0) if view.layer else sum(stage.layers.values()) for stage in found]
     return FigureCard(
         figure,
         f"“{word}” is preferred "
         + ", ".join(
-            f"by {count(every[end])} of {plural(of[end], 'neuron')} in {visible(names[end])}, "
+            f"by {count(every[end])} of {plural(of[end], 'neuron')} in {sanitize(names[end])}, "
             f"by {count(lifted[end])} at least {_LIFTED:g} times as strongly as its frequency predicts"
             for end in ends
         ),
         "Wide bars: all neurons that responded to it. Narrow ones: those that respond to it beyond its frequency.",
         pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
-        f"feature {visible(view.feature_type)} · {f'layer {visible(view.layer)}' if view.layer else 'all layers'}",
+        f"feature {sanitize(view.feature_type)} · {f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
         below=80 if len(names) > 6 else 36,
         height=300,
     )

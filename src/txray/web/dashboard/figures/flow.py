@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.plots.flow import Flow, draw_flow
-from txray.plots.frame import even_sample, say
+from txray.plots.frame import empty_figure, even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import common_layers
@@ -32,9 +32,11 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     stages = _along(filtered)
     if len(stages) < 2:
         figure = go.Figure()
-        say(figure, "Only one stage has these layers and features. Serve several stages to see neurons move.")
+        empty_figure(
+            figure, "Only one stage has these layers and features. Serve several stages to see neurons move."
+        )
         return FigureCard(figure, "No flow between stages", "", pl.DataFrame())
-    # Stages of one model have the same layers: their neurons stand at the same stage_rows.
+    # Stages of one model have the same layers: their neurons stand at the same places.
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
     preferred = []
     for stage in stages:
@@ -64,7 +66,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     return FigureCard(
         draw_flow(flow)
         if len(filtered.picked)
-        else say(go.Figure(), "No neuron is picked out; take filters off."),
+        else empty_figure(go.Figure(), "No neuron is picked out; take filters off."),
         flow.finding,
         "Observed, not tested: neurons with few activations can appear or disappear by chance. Dark bars: neurons in "
         "use, their number below." + drawn,

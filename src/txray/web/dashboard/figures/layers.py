@@ -8,7 +8,7 @@ import polars as pl
 
 from txray.plots import theme
 from txray.plots.frame import even_sample
-from txray.plots.text import fitted, hover, markup, percent, plural, text_width, visible
+from txray.plots.text import escape, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.stage_catalog import StageFolder
@@ -58,19 +58,19 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".0%"},
         )
     )
-    labels = [fitted(visible(layer), _LONGEST, theme.CAPTION_SIZE) for layer in layers]
-    under = [fitted(visible(name), _LONGEST, theme.CAPTION_SIZE) for name in names]
+    labels = [fitted(sanitize(layer), _LONGEST, theme.CAPTION_SIZE) for layer in layers]
+    under = [fitted(sanitize(name), _LONGEST, theme.CAPTION_SIZE) for name in names]
     step = max(1, len(layers) // 24)
     figure.update_yaxes(
         range=[len(layers) - 0.5, -0.5],
         tickvals=list(range(0, len(layers), step)),
-        ticktext=[markup(label) for label in labels[::step]],
+        ticktext=[escape(label) for label in labels[::step]],
         tickfont={"size": theme.CAPTION_SIZE},
         showgrid=False,
     )
     figure.update_xaxes(
         tickvals=list(range(len(names))),
-        ticktext=[markup(name) for name in under],
+        ticktext=[escape(name) for name in under],
         tickangle=-90 if len(names) > 4 else 0,
         tickfont={"size": theme.CAPTION_SIZE},
         showgrid=False,
@@ -111,11 +111,11 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
 
 def _story(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
     if row is None:
-        return hover(f"{visible(layer)} in {visible(stage)}", "not collected")
+        return hover_text(f"{sanitize(layer)} in {sanitize(stage)}", "not collected")
     share, length = row["share"], row["length"]
     assert isinstance(share, float)
-    return hover(
-        f"{visible(layer)} in {visible(stage)}",
+    return hover_text(
+        f"{sanitize(layer)} in {sanitize(stage)}",
         f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are preferred",
         f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
     )

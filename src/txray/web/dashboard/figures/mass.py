@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.mass_inequality import half_mass
-from txray.plots.frame import even_sample, log_axis, say, whole_step
-from txray.plots.text import count, plural, shown, visible
+from txray.plots.frame import empty_figure, even_sample, log_axis, whole_step
+from txray.plots.text import count, escape_word, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import sample, stories
+from txray.web.dashboard.figures.marks import hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("", "mass_after")
@@ -33,7 +33,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         mass, style = np.sort(masses[side][masses[side] > 0])[::-1], filtered.styles[stage.name]
         at = even_sample(len(mass), _POINTS)
         figure.add_scatter(
-            name=f"{shown(stage.name)} ({count(len(mass))} neurons)",
+            name=f"{escape_word(stage.name)} ({count(len(mass))} neurons)",
             x=at + 1,
             y=mass[at],
             mode="lines+markers",
@@ -57,14 +57,14 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     figure.update_yaxes(log_axis(every, "activation mass"))
     figure.update_layout(dragmode="select", selectdirection="v")
     if most == 0:
-        say(figure, "No neuron has any activation mass.")
+        empty_figure(figure, "No neuron has any activation mass.")
     halves = [half_mass(masses[side]) for side in ("before", "after")]
     return FigureCard(
         figure,
-        f"Half of the activation mass is held by {plural(halves[0], 'neuron')} in {visible(filtered.before.name)}, "
-        f"{count(halves[1])} in {visible(filtered.after.name)}",
+        f"Half of the activation mass is held by {plural(halves[0], 'neuron')} in {sanitize(filtered.before.name)}, "
+        f"{count(halves[1])} in {sanitize(filtered.after.name)}",
         f"Where a line falls fast, few neurons win most words. A region picks neurons by their mass in "
-        f"{visible(filtered.after.name)}.",
+        f"{sanitize(filtered.after.name)}.",
         rows.select("layer", "neuron", "mass_before", "mass_after", "wins_before", "wins_after"),
     )
 
@@ -91,7 +91,7 @@ def _mark(
             "opacity": 0.8,
             "line": {"width": 2},
         },
-        hovertext=stories(
+        hovertext=hover_texts(
             filtered, drawn, pl.format("rank {}, mass {}", "rank", pl.col("mass_after").round(1))
         ),
         hoverinfo="text",

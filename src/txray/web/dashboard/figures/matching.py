@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from txray.plots import theme
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, visible
+from txray.plots.text import count, percent, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import FALSE_MATCH_RATE, MatchResult
@@ -66,10 +66,10 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     number = int((match.pairs["state"] == "matched").sum())
     return FigureCard(
         figure,
-        f"{count(number)} neurons of {visible(view.before)} have a counterpart in {visible(view.after)}: "
+        f"{count(number)} neurons of {sanitize(view.before)} have a counterpart in {sanitize(view.after)}: "
         f"{percent(match.share)} of the possible pairs, {100 * FALSE_MATCH_RATE:g}% by chance",
         f"Neurons are paired by the {feature_noun(view.feature_type)}s that they prefer; a match is nearer than "
         f"{100 * (1 - FALSE_MATCH_RATE):g}% of the pairs that chance makes.",
         match.pairs,
-        f"stages {visible(view.before)}, {visible(view.after)} · feature {visible(view.feature_type)}",
+        f"stages {sanitize(view.before)}, {sanitize(view.after)} · feature {sanitize(view.feature_type)}",
     )

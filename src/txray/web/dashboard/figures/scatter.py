@@ -9,11 +9,11 @@ import polars as pl
 from txray.analysis.findings import NOT_SIGNIFICANT, UNTESTED, is_significant, is_tested, state_label
 from txray.analysis.shown_distance import PLAIN, ShownDistance
 from txray.plots import theme
-from txray.plots.frame import log_axis, say
+from txray.plots.frame import empty_figure, log_axis
 from txray.plots.scatter import CHANGES, crowding, noise_line
-from txray.plots.text import count, markup, plural, visible
+from txray.plots.text import count, escape, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import fading, sample, stories
+from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("hellinger_length", "distance")
@@ -46,7 +46,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         mine = drawn.filter(pl.col("group") == name)
         if not len(mine):
             continue
-        told = f"{name} {markup(filtered.noun)}s after{observed}" if name in CHANGES else name
+        told = f"{name} {escape(filtered.noun)}s after{observed}" if name in CHANGES else name
         figure.add_scatter(
             name=f"{told} ({count(numbers[name])})",
             x=mine["hellinger_length"].to_numpy(),
@@ -54,18 +54,18 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": size, "opacity": mine["opacity"].to_numpy()},
-            hovertext=stories(
+            hovertext=hover_texts(
                 filtered,
                 mine,
                 pl.format(
-                    markup(PLAIN.name) + " {} over {} " + markup(filtered.noun) + "s",
+                    escape(PLAIN.name) + " {} over {} " + escape(filtered.noun) + "s",
                     pl.col("hellinger").round(3),
                     "hellinger_length",
                 ),
                 *tested_line(distance),
             ),
             hoverinfo="text",
-            **fading(mine),
+            **dim_unselected(mine),
         )
     if distance.null is not None and len(rows):
         figure.add_scatter(**{**noise_line(rows, distance), "name": "if nothing had changed"})
@@ -73,7 +73,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     figure.update_yaxes(range=[-0.03, 1.03], dtick=0.2, title_text=distance.name)
     figure.update_layout(dragmode="select")
     if not len(rows):
-        say(
+        empty_figure(
             figure,
             "No neuron is preferred in both stages, so there is no distance. Pick the gained ones instead.",
         )
@@ -105,7 +105,7 @@ def group(filtered: FilteredComparison) -> pl.Expr:
 
 def _finding(filtered: FilteredComparison, rows: pl.DataFrame) -> str:
     if not len(rows):
-        return f"No neuron is shared by {visible(filtered.before.name)} and {visible(filtered.after.name)}"
+        return f"No neuron is shared by {sanitize(filtered.before.name)} and {sanitize(filtered.after.name)}"
     title = f"{plural(len(rows), 'shared neuron')}, {filtered.distance.medians(rows)}"
     return title if filtered.tested else f"{title} ({filtered.findings.progress})"
 
@@ -114,7 +114,7 @@ def tested_line(distance: ShownDistance) -> list[pl.Expr]:
     """Return the hover line of the tested distance, beside its own reference; none where nothing was tested."""
     if distance.null is None:
         return []
-    line = markup(distance.name) + " {}, {} if nothing had changed; q-value {}"
+    line = escape(distance.name) + " {}, {} if nothing had changed; q-value {}"
     return [
         pl.format(
             line, pl.col(distance.column).round(3), pl.col(distance.null).round(3), pl.col("q_value").round(4)

@@ -8,10 +8,10 @@ import polars as pl
 
 from txray.analysis.significance.rarefaction import LengthChange
 from txray.plots import theme
-from txray.plots.frame import log_axis, say
-from txray.plots.text import figure_of, markup, percent, plural, visible
+from txray.plots.frame import empty_figure, log_axis
+from txray.plots.text import escape, format_number, percent, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import fading, sample, stories
+from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("length_before", "length_after")
@@ -33,7 +33,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     figure = go.Figure()
     lengths = rows.select(BRUSH).to_numpy().astype(np.float64)
     axes = [
-        log_axis(lengths.ravel(), f"{filtered.noun}s in {visible(stage.name)}")
+        log_axis(lengths.ravel(), f"{filtered.noun}s in {sanitize(stage.name)}")
         for stage in (filtered.before, filtered.after)
     ]
     ends = [10**end for end in axes[0]["range"]]
@@ -56,19 +56,17 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
-            hovertext=stories(
-                filtered,
-                mine,
-                pl.format("{} → {} " + markup(filtered.noun) + "s", "length_before", "length_after"),
+            hovertext=hover_texts(
+                filtered, mine, pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after")
             ),
             hoverinfo="text",
-            **fading(mine),
+            **dim_unselected(mine),
         )
     figure.update_xaxes(axes[0])
     figure.update_yaxes(axes[1])
     figure.update_layout(dragmode="select")
     if not len(rows):
-        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, "No neuron is preferred in both stages, so no length can shift.")
     return FigureCard(
         figure,
         _finding(filtered, rows),
@@ -87,13 +85,13 @@ def draw(filtered: FilteredComparison) -> FigureCard:
 
 def _finding(filtered: FilteredComparison, rows: pl.DataFrame) -> str:
     if not len(rows):
-        return f"No neuron is shared by {visible(filtered.before.name)} and {visible(filtered.after.name)}"
+        return f"No neuron is shared by {sanitize(filtered.before.name)} and {sanitize(filtered.after.name)}"
     before, after = (float(rows[name].to_numpy().mean()) for name in BRUSH)
     change = after / before - 1
     way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}" if change else "as many"
     finding = (
         f"{plural(len(rows), 'shared neuron')} on average prefer {way} {filtered.noun}s after "
-        f"({figure_of(before)} to {figure_of(after)})"
+        f"({format_number(before)} to {format_number(after)})"
     )
     if not filtered.tested:
         return finding

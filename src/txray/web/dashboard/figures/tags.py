@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.frame import linear_axis, say
-from txray.plots.text import fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.frame import empty_figure, linear_axis
+from txray.plots.text import escape, escape_word, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.plots.theme import SIZE
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
@@ -47,20 +47,22 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     ticks = [names[i] for i in order]
     figure = go.Figure()
     for (stage, corpus), color in list(zip(corpora.items(), _CORPORA, strict=False))[: 1 if same_text else 2]:
-        whose = "" if same_text else f" of {shown(stage)}"
+        whose = "" if same_text else f" of {escape_word(stage)}"
         figure.add_bar(
             name=f"share of the words{whose}",
             x=np.arange(len(order)),
             y=100 * corpus[order],
             marker={"color": color},
             customdata=ticks,
-            hovertext=[hover(visible(names[i]), f"{percent(corpus[i])} of the words{whose}") for i in order],
+            hovertext=[
+                hover_text(sanitize(names[i]), f"{percent(corpus[i])} of the words{whose}") for i in order
+            ],
             hoverinfo="text",
         )
     for (stage, share), shift in zip(shares.items(), (-0.16, 0.16), strict=False):
         style = filtered.styles[stage]
         figure.add_scatter(
-            name=f"of the mass, {shown(stage)}",
+            name=f"of the mass, {escape_word(stage)}",
             x=np.arange(len(order)) + shift,
             y=100 * share[order],
             customdata=ticks,
@@ -72,18 +74,19 @@ def draw(filtered: FilteredComparison) -> FigureCard:
                 "line": {"color": "white", "width": 1},
             },
             hovertext=[
-                hover(
-                    f"{visible(names[i])} in {visible(stage)}", f"{percent(share[i])} of the activation mass"
+                hover_text(
+                    f"{sanitize(names[i])} in {sanitize(stage)}",
+                    f"{percent(share[i])} of the activation mass",
                 )
                 for i in order
             ],
             hoverinfo="text",
         )
-    under = [fitted(visible(tick), _LONGEST, SIZE) for tick in ticks]
+    under = [fitted(sanitize(tick), _LONGEST, SIZE) for tick in ticks]
     figure.update_xaxes(
         tickmode="array",
         tickvals=np.arange(len(ticks)),
-        ticktext=[markup(tick) for tick in under],
+        ticktext=[escape(tick) for tick in under],
         tickangle=-90,
         range=[-0.6, len(ticks) - 0.4],
         showgrid=False,
@@ -97,7 +100,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         figure,
         f"Activation mass {whose}departs from tag frequency by "
         + ", ".join(
-            f"{np.abs(share - corpora[stage]).sum() / 2:.2f} in {visible(stage)}"
+            f"{np.abs(share - corpora[stage]).sum() / 2:.2f} in {sanitize(stage)}"
             for stage, share in shares.items()
         ),
         f"{plural(len(order), 'tag')}, the most frequent first (total variation over all {len(names)}). "
@@ -133,5 +136,7 @@ def _shares(
 
 def _none() -> FigureCard:
     figure = go.Figure()
-    say(figure, "These stages hold no POS tags. Collect them with '--features token,pos' to see this.")
+    empty_figure(
+        figure, "These stages hold no POS tags. Collect them with '--features token,pos' to see this."
+    )
     return FigureCard(figure, "No POS tags", "", pl.DataFrame())

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.analysis.shown_distance import CORRECTED
 from txray.plots import theme
-from txray.plots.frame import say
-from txray.plots.labels import Box, Label, Side, place
-from txray.plots.text import count, fitted, markup
+from txray.plots.frame import empty_figure
+from txray.plots.labels import Box, Label, Side, place_labels
+from txray.plots.text import count, escape, fitted
 from txray.plots.volcano import DISTANCE_AXIS, DISTANCE_SPAN, span
 from txray.web.dashboard.figures.figure_card import HEIGHT, NARROW, FigureCard
-from txray.web.dashboard.figures.marks import fading, label, sample, stories
+from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, label, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("hellinger_corrected", "z_score")
@@ -52,14 +52,14 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "size": size, "opacity": 0.7},
-            hovertext=stories(
+            hovertext=hover_texts(
                 filtered,
                 mine,
                 corrected_line(),
                 pl.format("q-value {}", pl.col("q_value").round(4)),
             ),
             hoverinfo="text",
-            **fading(mine),
+            **dim_unselected(mine),
         )
     changed = drawn.filter(is_significant(fdr) & pl.col("picked"))
     if len(changed):
@@ -71,7 +71,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
     figure.update_layout(dragmode="select")
     if not len(rows):
-        say(figure, _empty(filtered))
+        empty_figure(figure, _empty(filtered))
     return FigureCard(
         figure,
         _finding(filtered),
@@ -125,7 +125,7 @@ def _labels(
         Label(fitted(label(filtered, row, "beyond_after"), _LONGEST, _SIZE), float(x), float(y), _SIDES)
         for row, (x, y) in zip(chosen.iter_rows(named=True), pixels(chosen), strict=True)
     ]
-    placed = place(
+    placed = place_labels(
         labels,
         area=Box(0, 0, float(size[0]), float(size[1])),
         size=_SIZE,
@@ -140,7 +140,7 @@ def _labels(
         # Markers that are not seen keep the text away from those that are.
         mode="markers+text",
         marker={"size": 2 * _RADIUS, "opacity": 0},
-        text=[markup(labels[i].text) for i in found],
+        text=[escape(labels[i].text) for i in found],
         textposition=[placed[i] for i in found],
         textfont={"size": _SIZE, "color": theme.INK},
         showlegend=False,

@@ -15,7 +15,7 @@ from txray.analysis import compare, match, with_significance
 from txray.analysis.comparison import same_documents
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, lift
 from txray.preferences.preferences import Weight
 from txray.web.dashboard.cache import read_result, write_result
@@ -57,7 +57,7 @@ def neuron_table(out: Path, stage: str, feature_type: str, weight: Weight, advan
     folder = StageFolder.open(stage)
     _check(folder, feature_type)
     names = pl.Series(folder.vocabulary(feature_type)[0].tolist(), dtype=pl.String)
-    shown = pl.Series(list(map(visible, names)), dtype=pl.String)
+    shown = pl.Series(list(map(sanitize, names)), dtype=pl.String)
     rows, index = [], []
     for number, layer in enumerate(folder.layers):
         preferences = folder.preferences(layer, feature_type)
