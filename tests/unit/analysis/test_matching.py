@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.preferences import preferences_of, random_events, stage_of
 from tests.unit.analysis.test_significance import text
-from tests.unit.preferences.builders import preferences_of, random_events, stage_of
 from txray.analysis import compare
 from txray.analysis.matching.match import match
 from txray.analysis.matching.thresholds import Thresholds
@@ -141,8 +141,8 @@ def test_what_cannot_be_matched_is_told() -> None:
     assert rare.test(permutations=10).summary["tested"] == 0
     with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
         match(stage_of(random_events(50)), replace(some, feature_type="pos"))
-    for wrong in ({"false_match_rate": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
-        with pytest.raises(UsageError, match="match: false_match_rate="):
+    for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
+        with pytest.raises(UsageError, match="match: level="):
             match(some, some, **wrong)  # type: ignore[arg-type]
 
 
