@@ -107,7 +107,7 @@ class Activity:
         warn_of_reading([site], stacklevel=3)
         settle_padding(reader, [site])
         tally = _Tally(site, seed)
-        source = corpus if max_words is None else corpus.take(max_words)
+        source = corpus if max_words is None else corpus.take_words(max_words)
         intake = Intake(source, reader, tagged=False)
         run(reader, intake, [tally], batch_positions, f"activity of {layer}", max_words, NoCheckpoints())
         return tally.activity(layer)

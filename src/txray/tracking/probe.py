@@ -48,7 +48,7 @@ class Probe:
     @cached_property
     def text(self) -> Corpus:
         """What is read of the corpus, kept in memory: reading, and tagging, may take longer than the model does."""
-        return (self.corpus if self.max_words is None else self.corpus.take(self.max_words)).in_memory()
+        return (self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)).cache()
 
     def collect(self, model: nn.Module | TextModel, name: str, checkpoint: Path | None = None) -> Stage:
         """The stage of a model as it is now.

@@ -132,7 +132,7 @@ def test_any_document_written_as_json_is_read_back(write, held, ascii_only):
 @pytest.mark.parametrize("key", ["token", "output", "label", "subword"])
 def test_an_annotation_that_would_be_hidden_is_refused(write, key):
     file = write.plain("a.jsonl", f'{{"words": ["a"], "{key}": ["x"]}}\n'.encode())
-    with pytest.raises(CorpusError, match=rf"line 1: '{key}' is a kind of feature of its own"):
+    with pytest.raises(CorpusError, match=rf"line 1: '{key}' is a feature type of its own"):
         list(read_corpus("jsonl", file))
     (document,) = read_corpus("jsonl", file, ignore=[key])
     assert document.annotations == {}

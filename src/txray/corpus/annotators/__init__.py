@@ -1,6 +1,6 @@
-"""What gives every word of a document a value: functions, lexicons, and the pipelines of spaCy, Flair and Stanza.
+"""Annotators: functions, lexicons, and the pipelines of spaCy, Flair and Stanza, which give every word a value.
 
-Pass one to `Corpus.annotate`; the annotation is then a kind of feature for `txray.collect`.
+Pass one to `Corpus.annotate`; the annotation is then a feature type for `txray.collect`.
 """
 
 from txray.corpus.annotators.by_flair import flair
