@@ -110,7 +110,7 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
     for seed in range(RUNS):
         order = np.random.default_rng(seed).permutation(len(whole))
         halves = [
-            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
+            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take_words(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, feature_types=KINDS, name="half") for half in halves)
@@ -122,7 +122,9 @@ def _documents(data: Path) -> list[Document]:
     sources = RealSources(data / "wikitext-2", data / "imdb", data / "ud-ewt")
     with tempfile.TemporaryDirectory() as folder:
         text = (
-            sources.pretraining("train").take(2 * WORDS).followed_by(sources.reviews("train").take(2 * WORDS))
+            sources.pretraining("train")
+            .take_words(2 * WORDS)
+            .concat(sources.reviews("train").take_words(2 * WORDS))
         )
         return list(sources.tagged(text, Path(folder)))
 

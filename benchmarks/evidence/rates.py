@@ -81,7 +81,11 @@ def _reviews(ratio: int) -> Iterator[tuple[Stage, Stage]]:
     for run in range(RUNS):
         order = np.random.default_rng([_SEED, run]).permutation(len(reviews))
         before, after = (
-            collect(model, Corpus.from_documents("part", [reviews[i] for i in half]).take(words), name="part")
+            collect(
+                model,
+                Corpus.from_documents("part", [reviews[i] for i in half]).take_words(words),
+                name="part",
+            )
             for half, words in ((order[::2], _LARGER), (order[1::2], _LARGER // ratio))
         )
         yield before, after

@@ -237,7 +237,7 @@ class RecordsShards(Scripted):
                     yield document
 
             recording = Corpus(found.name, all_of_them, fingerprint=lambda: found.fingerprint)
-            recording.part = found.part
+            recording.shard_info = found.shard_info
             return recording
 
         whole.shard = recorded  # type: ignore[method-assign]

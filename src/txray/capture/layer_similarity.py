@@ -97,7 +97,7 @@ def layer_similarity(
     sides = _sides(first, second, layers, layers if layers_second is None else layers_second, corpus)
     _require_memory(sides, memory)
     called = names or _names(sides, same=first is second)
-    source = corpus if max_words is None else corpus.take(max_words)
+    source = corpus if max_words is None else corpus.take_words(max_words)
     sums = {pair: CrossMoments(*(sides.neurons[i] for i in pair)) for pair in sides.pairs()}
     skipped: Counter[str] = Counter()
     unread = [Counter[str]() for _ in sides.runs]

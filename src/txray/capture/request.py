@@ -68,7 +68,7 @@ class CollectRequest:
 
     def source(self) -> Corpus:
         """The documents to be read: the corpus, or as many of its words as were requested for."""
-        return self.corpus if self.max_words is None else self.corpus.take(self.max_words)
+        return self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)
 
 
 class Engine(Protocol):

@@ -215,8 +215,8 @@ class Collection:
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:
     """For the manifest: which part of which corpus this is, if it is one."""
-    part = corpus.part
-    if part is None:
+    info = corpus.shard_info
+    if info is None:
         return {}
-    whole = {"name": part.whole.name, "fingerprint": part.whole.fingerprint}
-    return {"shard": {"number": part.number, "of": part.of, **whole}}
+    whole = {"name": info.whole.name, "fingerprint": info.whole.fingerprint}
+    return {"shard": {"number": info.number, "of": info.n_shards, **whole}}

@@ -68,7 +68,7 @@ def replay(
     from txray.training import device_of
 
     corpus = options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
-    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
+    corpus = annotate.with_annotations(corpus, tagger, lexicon, spacy)
     found = replay_training(
         checkpoints,
         CollectSpec(corpus, layer, feature_type, selection, max_words),

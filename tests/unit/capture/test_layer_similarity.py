@@ -249,7 +249,7 @@ def test_a_document_may_come_twice() -> None:
 def test_max_words_reads_the_first() -> None:
     models, made = (small_model(), transformer()), documents()
     found = layer_similarity(*models, corpus_of(made), ["rnn"], ["encoder"], max_words=100)
-    other = layer_similarity(*models, corpus_of(made).take(100), ["rnn"], ["encoder"])
+    other = layer_similarity(*models, corpus_of(made).take_words(100), ["rnn"], ["encoder"])
     assert found.words == 100
     assert found.table.equals(other.table)
 

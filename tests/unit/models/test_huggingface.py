@@ -45,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def reviews(n: int = 12) -> list[Document]:
     """Short documents: read at once by every model here."""
-    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).first(n)]
+    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).head(n)]
 
 
 def corpus_of(made: list[Document]) -> Corpus:
