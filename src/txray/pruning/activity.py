@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from txray.capture.activations import as_numpy, is_finite, pooled
 from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import HookPoint
@@ -20,7 +21,6 @@ from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import ForwardChunk, adapter_for
 from txray.capture.padding import settle_padding
-from txray.capture.activations import as_numpy, is_finite, pooled
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError
@@ -169,7 +169,7 @@ class _Tally:
         dense = pooled(flat, groups)
         if not is_finite(dense):
             raise CaptureError(
-                f"layer {self.hook_point.layer!r}: activations that are no numbers; the model's weights are broken, or its "
+                f"layer {self.hook_point.layer!r}: activations are not finite; the model's weights are broken, or its "
                 "activations overflow"
             )
         values = as_numpy(dense).astype(np.float64)
