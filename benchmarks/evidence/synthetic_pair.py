@@ -50,7 +50,7 @@ def stages(pair: SyntheticPair, words: int, seed: int, *, same: bool) -> tuple[S
         demo_corpus("encyclopedia", words=words, seed=100 * seed + side) for side in (1, 1 if same else 2)
     ]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after

@@ -98,9 +98,9 @@ def layer_similarity(
         Kornblith et al. 2019, Similarity of neural network representations revisited.
     """
     layers_after = layers if layers_after is None else layers_after
-    for argument, names_of_layers in (("layers", layers), ("layers_after", layers_after)):
-        if not names_of_layers:
-            raise UsageError(f"similarity: {argument}={names_of_layers!r}; pass at least one name")
+    for argument, requested in (("layers", layers), ("layers_after", layers_after)):
+        if not requested:
+            raise UsageError(f"similarity: {argument}={requested!r}; pass at least one name")
     sides = _sides(before_model, after_model, layers, layers_after, corpus)
     _require_memory(sides, memory)
     model_names = names or _names(sides, same=before_model is after_model)

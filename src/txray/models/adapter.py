@@ -50,15 +50,16 @@ def from_transformers(
         task, classes: see `TextModel`; not needed for collection.
 
     Raises:
-        UsageError: there is no model of transformers, the tokenizer is not a fast one, or the model cannot read `window`
-            positions.
+        UsageError: there is no model of transformers, the tokenizer is not a fast one, or `window` is more than the
+            model can read.
         SnapshotError: the tokenizer knows no words.
     """
     module = unwrapped(module)
     pretrained = pretrained_in(module)
     if not hasattr(pretrained, "config"):
         raise UsageError(
-            f"from_transformers: a {type(module).__name__} contains no model of transformers; wrap it in a txray.TextModel"
+            f"from_transformers: a {type(module).__name__} contains no model of transformers; wrap it in a "
+            "txray.TextModel"
         )
     name = pretrained.config.name_or_path or type(pretrained).__name__
     require_fast(tokenizer, name)

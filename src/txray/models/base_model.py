@@ -69,8 +69,8 @@ def base_prefix(module: nn.Module) -> str:
 def input_device(module: nn.Module) -> torch.device:
     """Return the device of the inputs of a module; the CPU if it has no parameters.
 
-    Weights that accelerate stores elsewhere (on another device or on disk) are on the device `meta` until they are used;
-    their hook knows where the module computes.
+    Weights that accelerate stores elsewhere (on another device or on disk) are on the device `meta` until they are
+    used; their hook knows where the module computes.
     """
     for part in module.modules():
         for parameter in part.parameters(recurse=False):

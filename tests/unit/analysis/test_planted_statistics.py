@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {"permutations": 2_000}
 def stages(pair: SyntheticPair, *, same: bool = True, words: int = WORDS) -> tuple[Stage, Stage]:
     texts = [demo_corpus("encyclopedia", words=words, seed=1 if same else 1 + side) for side in (0, 1)]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after
