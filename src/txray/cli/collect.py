@@ -127,7 +127,7 @@ def collect(
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=None if memory is None else int(memory * 2**30),
-        autocast=autocast,
+        autocast=autocast,  # type: ignore[arg-type]  # collect checks it
         engine=carried_out,
     )
     stage.save(out)
