@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
@@ -31,6 +33,7 @@ from txray.pruning import (
     ranked,
 )
 from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.choices import Ranking
 from txray.pruning.neuron_sets import pruning_order, random_orders, shares_of_mass
 from txray.pruning.set_notation import parse_indices, parse_set
 
@@ -403,3 +406,7 @@ def test_planted_models_compute_what_is_known_of_them() -> None:
         counts = np.bincount([int(word[1:]) for word in document.words], minlength=60)[:40]
         row = scored.arrays()["log_probability"][places.index(document_key(document.id))]
         assert row[1] - row[0] == pytest.approx(counts @ head, abs=1e-4)
+
+
+def test_the_command_line_knows_every_ranking() -> None:
+    assert get_args(Ranking) == tuple(RANKINGS)
