@@ -163,7 +163,7 @@ def test_filters_combine(
 def test_nothing_may_be_left(store: ResultStore, view: UrlState) -> None:
     asked = view.replace(states=("avoided",), ranges=(Range("hellinger", 0, 1),))
     assert left(asked, store) == []
-    assert "0 of 21 neurons picked out" in FilteredComparison.of(asked, store).caption
+    assert "0 of 21 neurons selected" in FilteredComparison.of(asked, store).caption
 
 
 def test_a_layer_is_looked_at_alone(store: ResultStore, view: UrlState) -> None:
@@ -192,7 +192,9 @@ def test_places_count_layer_by_layer(store: ResultStore, view: UrlState) -> None
     assert stage_rows(stage, rows.head(0)).tolist() == []
 
 
-def test_a_folder_that_was_only_touched_is_read_after_reloading(tmp_path: Path, store_over: StoreMaker) -> None:
+def test_a_folder_that_was_only_touched_is_read_after_reloading(
+    tmp_path: Path, store_over: StoreMaker
+) -> None:
     folders = [stage_of(name, seed=seed).save(tmp_path / name) for name, seed in (("a", 1), ("b", 2))]
     asked = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
     view = UrlState(before="a", after="b", feature_type="token")

@@ -17,8 +17,8 @@ from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILE
 from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled, until
 from txray.errors import StageError, TxrayError, UnknownNameError
 from txray.preferences import Stage
-from txray.web.dashboard.jobs.tasks import TESTED
 from txray.web.dashboard.jobs.queue import JobPending, JobStatus
+from txray.web.dashboard.jobs.tasks import TESTED
 from txray.web.dashboard.result_store import ResultStore, common_layers
 from txray.web.dashboard.results import ComparisonConfig
 
@@ -66,7 +66,10 @@ def test_the_layer_that_is_looked_at_is_tested_before_those_that_wait(
     settled(asked.pair, *sides, "token")
     asked.pair(*sides, "token", "d")
     waiting = asked.job_status()[1].waiting
-    assert [(job.arguments["layer"], job.urgent) for job in waiting][::len(waiting) - 1] == [("d", True), ("c", False)]
+    assert [(job.arguments["layer"], job.urgent) for job in waiting][:: len(waiting) - 1] == [
+        ("d", True),
+        ("c", False),
+    ]
 
 
 def test_what_is_tested_joins_what_is_compared(store: ResultStore) -> None:
@@ -133,7 +136,7 @@ def test_two_desks_on_one_cache_do_not_break_each_other(
 
 
 @pytest.mark.parametrize("harm", ["damaged", "removed"])
-@pytest.mark.parametrize("part", ["token-mean", "token-mean-postings"])
+@pytest.mark.parametrize("part", ["token-mean", "token-mean-index"])
 def test_a_damaged_digest_is_made_anew(
     harm: str,
     part: str,
@@ -152,7 +155,7 @@ def test_a_damaged_digest_is_made_anew(
         with pytest.raises(StageError, match="reload to make it again") as caught:
             again.feature_index(stage, "token", "word1")
         assert "\n" not in str(caught.value)
-    elif part.endswith("postings"):
+    elif part.endswith("index"):
         file.unlink()
         with pytest.raises(StageError, match="reload to make it again"):
             again.feature_index(stage, "token", "word1")
@@ -313,7 +316,7 @@ def test_tag_mass_is_the_mass_on_every_tag(store: ResultStore, stages: dict[str,
 
 def test_what_does_not_exist_is_said_at_once(store: ResultStore) -> None:
     before, wide = store.catalog[BEFORE], store.catalog["wide"]
-    with pytest.raises(UnknownNameError, match="feature of stage 'wide' 'pos'"):
+    with pytest.raises(UnknownNameError, match="feature type of stage 'wide' 'pos'"):
         store.neuron_table(wide, "pos")
     with pytest.raises(UnknownNameError, match="layer of stage 'wide' 'lo'"):
         store.matching(before, wide, LOW, "lo", "token")

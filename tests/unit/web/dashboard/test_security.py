@@ -63,7 +63,7 @@ def test_names_of_this_machine_are_let_in(client: FlaskClient, host: str) -> Non
 def test_a_foreign_name_that_leads_here_is_refused(client: FlaskClient, path: str, host: str) -> None:
     answer = client.get(path, headers={"Host": host})
     assert answer.status_code == 403
-    assert answer.text.startswith("txray: answers to localhost only, not to ")
+    assert answer.text.startswith("txray: serves localhost only, not ")
     assert answer.mimetype == "text/plain"
 
 
