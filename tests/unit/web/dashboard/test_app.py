@@ -191,7 +191,7 @@ def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: 
     near = callbacks.call("nearest.children", asked)
     assert "Nearest neurons" in json.dumps(near)
     silent = callbacks.call("nearest.children", asked.replace(neuron=SILENT))
-    assert "prefers nothing in either stage" in json.dumps(silent)
+    assert "no word in either stage" in json.dumps(silent)
     pruned = callbacks.call("pruned.children", asked)
     assert pruned == {"pruned": {"children": [], "hidden": True}}
 

@@ -82,7 +82,7 @@ def test_a_foreign_name_cannot_call_back_either(client: FlaskClient) -> None:
 def test_without_the_token_nothing_is_answered(exposed: FlaskClient, path: str, said: str) -> None:
     answer = exposed.get(path + said, headers={"Host": "192.168.0.7:8050"})
     assert answer.status_code == 401
-    assert "open the address with its token" in answer.text
+    assert "open the URL with the token" in answer.text
     assert "Set-Cookie" not in answer.headers
 
 
