@@ -153,7 +153,7 @@ def test_a_bound_can_be_taken_off_by_itself(
 def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFrame) -> None:
     page = visit.page
     numbers = dict(neurons["shown"].value_counts().iter_rows())
-    for state in ("shared", "avoided", "gained", "unpreferred", "unsure"):
+    for state in ("shared", "avoided", "gained", "unpreferred", "undecided"):
         expect(page.locator(f".chip.{state} b")).to_have_text(str(numbers[state]))
     picked = []
     for state in ("gained", "avoided"):
@@ -285,7 +285,7 @@ def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame
     until(page, "document.querySelector('#neurons-body tr[data-index]')?.dataset.id !== undefined")
     ready(page)
     descending = sorted(lengths, key=lambda each: (-lengths[each], int(each.split("/")[1])))
-    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{falling[0]}'")
+    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{descending[0]}'")
     assert listed(page) == descending
     page.locator("#neurons-head th[data-key=length_after] button").click()
     rising = sorted(lengths, key=lambda each: (lengths[each], int(each.split("/")[1])))

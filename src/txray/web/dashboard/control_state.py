@@ -15,8 +15,8 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize
 from txray.plots.theme import stage_styles
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-from txray.web.dashboard.jobs.tasks import shared_layers
 from txray.web.dashboard.jobs.queue import JobPending
+from txray.web.dashboard.jobs.tasks import shared_layers
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import RANGES, Range, UrlState
 
@@ -88,7 +88,7 @@ def _states(filtered: FilteredComparison) -> list[str]:
     """Return the states that neurons can be in, and selected ones, so that they can be deselected."""
     absent = set()
     if not filtered.pair.tested:
-        absent.add("unsure")
+        absent.add("undecided")
     if filtered.findings.untested == 0 or filtered.observed:
         absent.add(UNTESTED)
     if not filtered.findings.tested_layers and not filtered.observed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any
 
 import polars as pl
@@ -11,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 
 from txray.errors import TxrayError
 from txray.plots import to_html
+from txray.web.assets import read_asset, shared_script, shared_style
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.jobs.queue import JobPending
@@ -19,9 +19,8 @@ from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.security import refused
 from txray.web.dashboard.table_api import neuron_rows, order_of, pair_rows
 from txray.web.dashboard.url_state import UrlState
-from txray.web.report.packing import look, static
 
-_SHARED = ("parts.js", "table.js", "detail.js")
+_PACKAGE = "txray.web.dashboard"
 _SCRIPTS = ("source.js", "controls.js", "dashboard.js")
 
 
@@ -32,20 +31,17 @@ def add_routes(server: Flask, store: ResultStore) -> None:
         server: of the dashboard.
         store: of the results.
     """
-    folder = resources.files("txray.web.dashboard").joinpath("static")
     figures = {name: {"brush": figure.brush, "page": figure.page} for name, figure in FIGURES.items()}
 
     @server.get("/dashboard.js")
     def _script() -> Response:
-        parts = [static(name) for name in _SHARED]
-        parts += [folder.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS]
-        constants = f"const FIGURES = {json.dumps(figures)};"
-        return Response("\n".join(['"use strict";', constants, *parts]), mimetype="text/javascript")
+        known = f"const FIGURES = {json.dumps(figures)};"
+        parts = [shared_script(), known, *(read_asset(name, _PACKAGE) for name in _SCRIPTS)]
+        return Response("\n".join(parts), mimetype="text/javascript")
 
     @server.get("/dashboard.css")
     def _style() -> Response:
-        parts = (look(), folder.joinpath("dashboard.css").read_text(encoding="utf-8"))
-        return Response("\n".join(parts), mimetype="text/css")
+        return Response(f"{shared_style()}\n{read_asset('dashboard.css', _PACKAGE)}", mimetype="text/css")
 
     @server.get("/rows/<table>")
     def _rows(table: str) -> Any:

@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.plots.flow import Flow, draw_flow
-from txray.plots.frame import empty_figure, even_sample
+from txray.plots.frame import empty_figure
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import common_layers

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.plots import theme
-from txray.plots.frame import even_sample
 from txray.plots.text import escape, fitted, hover_text, percent, plural, sanitize, text_width
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.stage_catalog import StageFolder

@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.mass_inequality import half_mass
-from txray.plots.frame import empty_figure, even_sample, log_axis, whole_step
+from txray.plots.axes import log_axis, whole_step
+from txray.plots.frame import empty_figure
 from txray.plots.text import count, escape_word, plural, sanitize
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.figures.marks import hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison

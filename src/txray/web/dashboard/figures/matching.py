@@ -49,7 +49,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             y=100 * match.curve[column].to_numpy(),
             mode="lines",
             line={"color": theme.LINES[1][0], "dash": dash, "width": width},
-            hovertemplate="%{y:.0f} % within %{x:.2f}<extra></extra>",
+            hovertemplate="%{y:.0f}% within %{x:.2f}<extra></extra>",
         )
     at = float(np.interp(match.share, match.curve["share"], match.curve["distance"]))
     figure.add_scatter(
@@ -61,7 +61,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
         hovertemplate=f"{percent(match.share)} of the pairs match<extra></extra>",
     )
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
-    figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
+    figure.update_yaxes(range=[0, 103], ticksuffix="%", title_text="share of the possible pairs")
     figure.update_layout(dragmode=False)
     number = int((match.pairs["state"] == "matched").sum())
     return FigureCard(

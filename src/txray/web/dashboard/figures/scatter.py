@@ -9,7 +9,8 @@ import polars as pl
 from txray.analysis.findings import NOT_SIGNIFICANT, UNTESTED, is_significant, is_tested, state_label
 from txray.analysis.shown_distance import PLAIN, ShownDistance
 from txray.plots import theme
-from txray.plots.frame import empty_figure, log_axis
+from txray.plots.axes import log_axis
+from txray.plots.frame import empty_figure
 from txray.plots.scatter import CHANGES, crowding, noise_line
 from txray.plots.text import count, escape, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
@@ -39,7 +40,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
     numbers = dict(rows.select(group(filtered))["group"].value_counts().iter_rows())
     untested = state_label(UNTESTED, tested=True, pending=filtered.pair.pending)
-    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNSURE, "circle", 5)} | {
+    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNDECIDED, "circle", 5)} | {
         name: (color, symbol, 8) for name, (color, symbol) in CHANGES.items()
     }
     for name, (color, symbol, size) in looks.items():

@@ -8,7 +8,8 @@ import polars as pl
 
 from txray.analysis.significance.rarefaction import LengthChange
 from txray.plots import theme
-from txray.plots.frame import empty_figure, log_axis
+from txray.plots.axes import log_axis
+from txray.plots.frame import empty_figure
 from txray.plots.text import escape, format_number, percent, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, sample
@@ -57,7 +58,9 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
             hovertext=hover_texts(
-                filtered, mine, pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after")
+                filtered,
+                mine,
+                pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after"),
             ),
             hoverinfo="text",
             **dim_unselected(mine),

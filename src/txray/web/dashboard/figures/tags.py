@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.frame import empty_figure, linear_axis
+from txray.plots.axes import linear_axis
+from txray.plots.frame import empty_figure
 from txray.plots.text import escape, escape_word, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.plots.theme import SIZE
 from txray.web.dashboard.figures.figure_card import FigureCard
@@ -92,7 +93,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         showgrid=False,
     )
     values = np.concatenate([share[order] for share in (*corpora.values(), *shares.values())])
-    figure.update_yaxes(linear_axis(100 * values, "share", unit=" %"))
+    figure.update_yaxes(linear_axis(100 * values, "share", unit="%"))
     figure.update_layout(dragmode=False)
     longest = max((text_width(tick, SIZE) for tick in under), default=0)
     whose = "of the neurons picked out " if filtered.view.is_filtered else ""

@@ -27,12 +27,12 @@ function spanned(number, low, high) {
   return low === null || high === null ? number.toFixed(2) : `${number.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
-/** A share in percent, never 0 % for what is more than nothing. */
+/** A share in percent, never 0% for what is more than nothing. */
 function percent(share) {
   const value = 100 * share;
-  if (value === 0) return "0 %";
+  if (value === 0) return "0%";
   const text = value.toFixed(value >= 10 ? 0 : value >= 1 ? 1 : 2);
-  return `${Number(text) ? text : value.toPrecision(1)} %`;
+  return `${Number(text) ? text : value.toPrecision(1)}%`;
 }
 
 /** How many times as much. */
