@@ -19,7 +19,7 @@ import txray
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import CONFIDENT_STATES, Comparison, compare, with_significance
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.report import Section
 
@@ -602,7 +602,7 @@ def test_words_of_the_corpus_never_run(browser: Browser, tmp_path: Path) -> None
         )
         seen += page.text_content("#detail") or ""
     seen += page.text_content("#rows") or ""
-    assert [word for word in map(visible, IN_PAGES) if word[:100].lower() not in seen.lower()] == []
+    assert [word for word in map(sanitize, IN_PAGES) if word[:100].lower() not in seen.lower()] == []
     assert IN_PAGES[8] == page.title() == page.inner_text("h1")
     assert page.inner_text("#section-0 .text") == IN_PAGES[0]
     assert (
