@@ -285,7 +285,7 @@ def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame
     until(page, "document.querySelector('#neurons-body tr[data-index]')?.dataset.id !== undefined")
     ready(page)
     descending = sorted(lengths, key=lambda each: (-lengths[each], int(each.split("/")[1])))
-    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{falling[0]}'")
+    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{descending[0]}'")
     assert listed(page) == descending
     page.locator("#neurons-head th[data-key=length_after] button").click()
     rising = sorted(lengths, key=lambda each: (lengths[each], int(each.split("/")[1])))

@@ -77,8 +77,8 @@ def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
     kinds = ["token", "pos", "subword"]
     asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
-    whole = collect(transformer(limit=30), corpus, name="s", **asked)
-    found = collect(transformer(limit=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
+    whole = collect(transformer(max_length=30), corpus, name="s", **asked)
+    found = collect(transformer(max_length=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
     assert found.scales.equals(whole.scales)
     same(whole, found)
     # In memory of its own: the cluster's may go.

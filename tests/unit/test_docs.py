@@ -227,7 +227,7 @@ def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None
         for name in re.findall(r"`(\w+)`", row[0])
     }
     beside = set(re.findall(r"`(\w+)`", text.partition("\n\n|")[0])) - {"effects"}
-    assert told | beside == set(names["found"].effects.columns)
+    assert told | beside == set(names["pruning"].effects.columns)
     rankings = {
         name
         for row in table("pruning.md", "## Rankings and curves")

@@ -16,7 +16,7 @@ from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
@@ -56,7 +56,7 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
         raise UnknownNameError.of("demo domain", domain, _DOMAINS)
     if split not in _SPLITS:
         raise UnknownNameError.of("split", split, _SPLITS)
-    if not is_whole(seed) or seed < 0:
+    if not is_integer(seed) or seed < 0:
         raise UsageError(f"demo_corpus: seed={seed!r}; give a whole number, 0 or larger")
     part = f"{domain}/{split}"
     text = _demo_text()

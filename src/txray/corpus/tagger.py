@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.corpus.corpus import Corpus
 from txray.corpus.crf import Crf
 from txray.corpus.document import Document
@@ -371,7 +371,7 @@ def _hidden(sentences: Sequence[Sentence]) -> Iterator[Sentence]:
 
 def _train_crf(sentences: Sequence[Sentence], features: FeatureMaker, iterations: int, seed: int) -> bytes:
     """Train by the passive-aggressive algorithm; the model file's bytes."""
-    pycrfsuite = require("training a tagger needs", "text", "pycrfsuite")
+    pycrfsuite = import_extra("training a tagger needs", "text", "pycrfsuite")
     trainer = pycrfsuite.Trainer(algorithm="pa", params={"max_iterations": iterations})
     with progress("read features", total=len(sentences), unit="sentences") as advance:
         for words, tags in sentences:

@@ -60,7 +60,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
             np.concatenate(([start], random[name].to_numpy()))
             for name, start in (("share", 0.0), ("mean", unpruned), ("low", unpruned), ("high", unpruned))
         )
-        name = f"random sets, lowest to highest of {count(pruning.summary['random'])}"
+        name = f"random sets, lowest to highest of {count(pruning.summary['n_random_sets'])}"
         add_band(figure, low, high, name, at=x)
         figure.add_scatter(
             name="random sets, mean",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -37,7 +37,7 @@ class ComparisonConfig:
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
-        if not is_whole(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
+        if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
             raise UsageError(
                 f"tracker: permutations={self.permutations!r}, level={self.level!r}; permutations must be a whole "
                 "number, not negative, level between 0 and 1"

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError
 from txray.models import TextModel, from_transformers
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.tracker import Tracker, Unit
 from txray.tracking.trainer_state import logged_scores
 
-require("the callback for transformers needs", "hf", "transformers")
+import_extra("the callback for transformers needs", "hf", "transformers")
 from transformers import TrainerCallback  # noqa: E402  # in one line where it is missing
 
 

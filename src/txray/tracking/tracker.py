@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from txray.analysis import Timeline
-from txray.capture.model_adapter import reader_of
-from txray.checks import is_whole
+from txray.capture.model_adapter import adapter_for
+from txray.checks import is_integer
 from txray.errors import (
     PowerWarning,
     StageError,
@@ -102,7 +102,7 @@ class Tracker:
         """
         if unit not in UNITS:
             raise UnknownNameError.of("unit", unit, UNITS)
-        if not is_whole(every) or every < 1:
+        if not is_integer(every) or every < 1:
             raise UsageError(f"tracker: every={every!r}; give a whole number of {unit}s, at least 1")
         self.folder = Path(folder)
         self.number = 0
@@ -342,7 +342,7 @@ class Tracker:
     ) -> None:
         trained, begun = self._budget.trained, self._budget.clock()
         name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         look = Measurement(
             int(number), name, trained=trained, scores=numbers(scores), source=source, code=code
         )
@@ -373,7 +373,7 @@ class Tracker:
 
     def _require_same_code(self, model: nn.Module | TextModel) -> None:
         """Refuse a model that reads text otherwise than the one that was measured last."""
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         former = self._record.looks[-1].code if self._record.looks else code
         if former != code and not (unidentified(former) or unidentified(code)):
             raise UsageError(
@@ -383,7 +383,7 @@ class Tracker:
 
     def _is_known(self, model: nn.Module | TextModel, look: Measurement) -> bool:
         """Whether the stage of a look is of exactly this model."""
-        fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
+        fingerprint = model_fingerprint(adapter_for(model, outputs=False).module)
         try:
             return bool(load_stage(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
         except StageError:

@@ -21,7 +21,7 @@ from txray.experiment.run import stage_name
 from txray.experiment.significance_table import chance_table
 from txray.experiment.sources import RealSources, held_out
 from txray.preferences import load_stage
-from txray.pruning import load_pruning
+from txray.pruning import Pruning
 
 
 def quiet(_: str) -> None:
@@ -188,7 +188,7 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
 def test_a_classifier_that_finds_nothing_has_no_share_to_lose(
     written: Path, outcome: ExperimentResult
 ) -> None:
-    sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
+    sets, curves = (Pruning.load(written / "pruning" / name) for name in ("sets", "curves"))
     supervision = PaperComparisons.of(outcome).supervision["token"]
     assert " % (" in pruning_table(PruningResults(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import OutputError, UsageError
 from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
@@ -40,10 +40,10 @@ class TensorBoardLogger:
         """
         # tensorboard itself first: where it is missing, torch's own error names none.
         who = "logging to TensorBoard needs"
-        require(who, "tensorboard", "tensorboard", "kaleido")
+        import_extra(who, "tensorboard", "tensorboard", "kaleido")
         self._own = isinstance(place, str | Path)
         if self._own:
-            place = require(who, "tensorboard", "torch.utils.tensorboard").SummaryWriter(str(place))
+            place = import_extra(who, "tensorboard", "torch.utils.tensorboard").SummaryWriter(str(place))
         self.writer = place
         self._told = False
         self._waiting: dict[str, go.Figure] = {}

@@ -155,7 +155,9 @@ def feature() -> html.Section:
     return html.Section(
         [
             html.H1("Which neurons respond to this word?", id="feature-heading"),
-            html.Form(id="feature-controls", className="controls", role="search", **{"aria-label": "Feature"}),
+            html.Form(
+                id="feature-controls", className="controls", role="search", **{"aria-label": "Feature"}
+            ),
             html.Div(slots("feature"), className="cards"),
             html.Div(id="feature-rows"),
         ],

@@ -208,7 +208,9 @@ def _hint(view: UrlState, stage: StageFolder) -> str:
 
 def full_path(path: str) -> str:
     """Return a path as one line, not truncated, with invisible characters escaped."""
-    return path if path.isprintable() else "/".join(sanitize(part) if part else "" for part in path.split("/"))
+    return (
+        path if path.isprintable() else "/".join(sanitize(part) if part else "" for part in path.split("/"))
+    )
 
 
 def sources(store: ResultStore) -> list[Any]:

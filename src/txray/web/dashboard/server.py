@@ -21,7 +21,7 @@ from txray.files import cache_folder
 from txray.preferences import Stage
 from txray.preferences.discovery import stage_folders
 from txray.preferences.preferences import WEIGHTS, Weight
-from txray.pruning import Pruning, load_pruning
+from txray.pruning import Pruning
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.result_store import ResultStore
@@ -164,7 +164,7 @@ def serve(
         )
     folders, temporary = _folders(stages)
     catalog = StageCatalog(folders)
-    loaded = [item if isinstance(item, Pruning) else load_pruning(item) for item in prunings]
+    loaded = [item if isinstance(item, Pruning) else Pruning.load(item) for item in prunings]
     results = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     results.tidy()
     store = ResultStore(catalog, results, ComparisonConfig(weight, fdr, permutations, seed))

@@ -125,7 +125,9 @@ def test_bounds_of_a_view_are_drawn_on_their_axes(callbacks: Callbacks, view: Ur
 
 
 def test_filters_fade_the_other_marks(callbacks: Callbacks, view: UrlState) -> None:
-    data = figure(callbacks, "scatter", view.replace(ranges=(Range("hellinger", 0.8, None),)))["figure"]["data"]
+    data = figure(callbacks, "scatter", view.replace(ranges=(Range("hellinger", 0.8, None),)))["figure"][
+        "data"
+    ]
     chosen = [trace["selectedpoints"] for trace in data if "selectedpoints" in trace]
     assert chosen
     assert "selectedpoints" not in json.dumps(figure(callbacks, "scatter", view)["figure"]["data"])

@@ -56,7 +56,9 @@ def test_bounds_are_told_in_words(store: ResultStore, view: UrlState) -> None:
     ]
 
 
-def test_facts_do_not_wait(folders: list[Path], tmp_path: Path, store_over: StoreMaker, view: UrlState) -> None:
+def test_facts_do_not_wait(
+    folders: list[Path], tmp_path: Path, store_over: StoreMaker, view: UrlState
+) -> None:
     fresh = store_over(folders, tmp_path)
     told = control_state(view, fresh, [])
     assert told["waiting"].startswith("reading")

@@ -192,7 +192,9 @@ def test_places_count_layer_by_layer(store: ResultStore, view: UrlState) -> None
     assert stage_rows(stage, rows.head(0)).tolist() == []
 
 
-def test_a_folder_that_was_only_touched_is_read_after_reloading(tmp_path: Path, store_over: StoreMaker) -> None:
+def test_a_folder_that_was_only_touched_is_read_after_reloading(
+    tmp_path: Path, store_over: StoreMaker
+) -> None:
     folders = [stage_of(name, seed=seed).save(tmp_path / name) for name, seed in (("a", 1), ("b", 2))]
     asked = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
     view = UrlState(before="a", after="b", feature_type="token")

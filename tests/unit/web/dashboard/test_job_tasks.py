@@ -129,7 +129,9 @@ def test_a_stage_in_which_nothing_fires_has_a_digest(tmp_path: Path) -> None:
     assert neurons["beyond"].to_list() == [[]] * 5
     assert len(feature_index) == 0
     files = str(tmp_path / "quiet-token.parquet")
-    tasks.comparison(tmp_path / "pair.parquet", str(folder), str(folder), "token", "mean", (files, files), Progress())
+    tasks.comparison(
+        tmp_path / "pair.parquet", str(folder), str(folder), "token", "mean", (files, files), Progress()
+    )
     assert set(read_result(tmp_path / "pair.parquet")["state"]) == {"unpreferred"}
 
 
@@ -148,7 +150,9 @@ def test_a_damaged_table_is_an_error_before_anything_is_written(name: str, tmp_p
     assert not list(tmp_path.glob("*.parquet"))
 
 
-def pair(folders: list[Path], results: Path, weight: Weight = "mean", feature_type: str = "token") -> pl.DataFrame:
+def pair(
+    folders: list[Path], results: Path, weight: Weight = "mean", feature_type: str = "token"
+) -> pl.DataFrame:
     neuron_tables = tuple(str(neuron_table(folder, results, feature_type, weight)[0]) for folder in folders)
     out = results / "pair.parquet"
     tasks.comparison(out, str(folders[0]), str(folders[1]), feature_type, weight, neuron_tables, Progress())  # type: ignore[arg-type]
@@ -223,7 +227,9 @@ def test_a_matching_equals_that_of_txray(
 ) -> None:
     neuron_tables = tuple(str(neuron_table(folders[i], tmp_path)[0]) for i in (1, 3))
     out = tmp_path / "m.parquet"
-    tasks.matching(out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", neuron_tables, Progress())  # type: ignore[arg-type]
+    tasks.matching(
+        out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", neuron_tables, Progress()
+    )  # type: ignore[arg-type]
     expected = match(stages[BEFORE], stages["wide"], "token", LOW, "wide")
     pairs = read_result(out)
     assert_frame_equal(

@@ -19,7 +19,7 @@ from txray.errors import UsageError
 from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.pruning import Pruning
-from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
+from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, RESAMPLE_SCHEMA, SET_SCHEMA
 from txray.web.dashboard.app import build
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.panels import feature_rows, nearest_rows, pruned_rows, sources
@@ -118,7 +118,7 @@ def test_sources_tell_the_choices_and_where_results_lie(
 def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
     """Effects of some sets: name, layer, neurons, change; on two splits."""
     effects = [
-        dict.fromkeys(EFFECTS)
+        dict.fromkeys(EFFECT_SCHEMA)
         | {"set": name, "layer": layer, "neurons": len(neurons.split()), "split": split, "metric": "<i>f1"}
         | {"change": change, "change_low": None if change is None else change - 0.1}
         | {
@@ -129,12 +129,12 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
         for split in ("train", "test")
     ]
     return Pruning(
-        pl.DataFrame(effects, schema=EFFECTS),
-        pl.DataFrame(schema=RANDOM),
+        pl.DataFrame(effects, schema=EFFECT_SCHEMA),
+        pl.DataFrame(schema=RANDOM_SCHEMA),
         pl.DataFrame(
-            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
+            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SET_SCHEMA, orient="row"
         ),
-        pl.DataFrame(schema=RESAMPLES),
+        pl.DataFrame(schema=RESAMPLE_SCHEMA),
         {
             "random": 1,
             "texts": {

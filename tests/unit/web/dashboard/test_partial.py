@@ -177,7 +177,8 @@ def test_the_chip_of_a_picked_state_stays_when_tests_are_done(desk_with: DeskWit
     names = [each["name"] for each in control_state(view, whole, [])["states"]]
     assert "untested" not in names
     states = {
-        each["name"]: each["number"] for each in control_state(view.replace(states=("untested",)), whole, [])["states"]
+        each["name"]: each["number"]
+        for each in control_state(view.replace(states=("untested",)), whole, [])["states"]
     }
     assert states["untested"] == 0
     text = plain(summary_card(FilteredComparison.of(view, whole)))
@@ -231,7 +232,11 @@ def test_before_the_first_test_nothing_is_called_significant(
 
 
 def test_without_tests_states_are_observed_ones(
-    saved_pair: list[Path], tmp_path: Path, store_over: StoreMaker, view: UrlState, pair_of_stages: list[Stage]
+    saved_pair: list[Path],
+    tmp_path: Path,
+    store_over: StoreMaker,
+    view: UrlState,
+    pair_of_stages: list[Stage],
 ) -> None:
     plain_desk = store_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
     for stage in plain_desk.catalog:

@@ -66,7 +66,10 @@ def test_the_layer_that_is_looked_at_is_tested_before_those_that_wait(
     settled(asked.pair, *sides, "token")
     asked.pair(*sides, "token", "d")
     waiting = asked.job_status()[1].waiting
-    assert [(job.arguments["layer"], job.urgent) for job in waiting][::len(waiting) - 1] == [("d", True), ("c", False)]
+    assert [(job.arguments["layer"], job.urgent) for job in waiting][:: len(waiting) - 1] == [
+        ("d", True),
+        ("c", False),
+    ]
 
 
 def test_what_is_tested_joins_what_is_compared(store: ResultStore) -> None:

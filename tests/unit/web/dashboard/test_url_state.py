@@ -151,7 +151,10 @@ def test_completed_fills_in_what_an_address_leaves_out() -> None:
         UrlState(before="b", after="c", feature_type="token"),
         [],
     )
-    assert with_defaults(UrlState(), ["a"], ["pos"]) == (UrlState(before="a", after="a", feature_type="pos"), [])
+    assert with_defaults(UrlState(), ["a"], ["pos"]) == (
+        UrlState(before="a", after="a", feature_type="pos"),
+        [],
+    )
     named = UrlState(before="c", after="a", feature_type="pos", layer="x")
     assert with_defaults(named, ["a", "b", "c"], ["pos", "token"]) == (named, [])
 

@@ -65,7 +65,10 @@ def hover_texts(filtered: FilteredComparison, rows: pl.DataFrame, *lines: pl.Exp
         rows: of its neurons.
         lines: further lines, as markup.
     """
-    told = [pl.format("<b>{}: {}</b>", names(filtered), state_in_words(pending=filtered.pair.pending)), *lines]
+    told = [
+        pl.format("<b>{}: {}</b>", names(filtered), state_in_words(pending=filtered.pair.pending)),
+        *lines,
+    ]
     for side, stage in (("before", filtered.before), ("after", filtered.after)):
         listed = escaped(pl.col(f"beyond_{side}").list.join(", "))
         told.append(

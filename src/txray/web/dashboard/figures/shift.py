@@ -58,7 +58,9 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
             hovertext=hover_texts(
-                filtered, mine, pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after")
+                filtered,
+                mine,
+                pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after"),
             ),
             hoverinfo="text",
             **dim_unselected(mine),

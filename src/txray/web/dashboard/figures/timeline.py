@@ -42,14 +42,18 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     """
     selection, noun = NeuronSelection.of(view, store), feature_noun(view.feature_type)
     styles = theme.stage_styles(store.catalog.names)
-    sides = [selection.preferred(stage, selection.feature_type, store.config.weight) for stage in selection.stages]
+    sides = [
+        selection.preferred(stage, selection.feature_type, store.config.weight) for stage in selection.stages
+    ]
     distances = [
         None,
         *(hellinger_of(first, second) for first, second in pairwise(sides)),
     ]
     shares = []
     for stage, side in zip(selection.stages, sides, strict=True):
-        mass = float(store.layer_table(stage, selection.feature_type, selection.layer)["mass"].to_numpy().sum())
+        mass = float(
+            store.layer_table(stage, selection.feature_type, selection.layer)["mass"].to_numpy().sum()
+        )
         shares.append(float(side.mass.sum()) / mass if mass else 0.0)
     names = [stage.name for stage in selection.stages]
     figure = go.Figure()

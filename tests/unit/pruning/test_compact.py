@@ -12,10 +12,10 @@ import torch
 from tests.builders.recurrent import CELLS, small
 from tests.unit.pruning.test_masking import IDS, LENGTHS, NEURONS, lively
 from txray import Mask, collect, demo_corpus, masked
-from txray.errors import SnapshotError, UnknownNameError, UsageError
+from txray.errors import UnknownNameError, UsageError
 from txray.models import classifier, load_snapshot, save_model
 from txray.models.recurrent import Cell, RecurrentConfig, RecurrentStack
-from txray.pruning import compact, load_masks, save_masks
+from txray.pruning import compact_model
 from txray.training import train_language_model
 
 MASKS = [Mask("rnn", NEURONS), Mask("rnn", NEURONS, "mean", values=np.array([0.4, -0.7]))]
@@ -27,7 +27,7 @@ def test_a_smaller_classifier_computes_what_the_masked_one_does(
 ) -> None:
     for pooling in ("last", "last+avg+max"):
         model = classifier(lively(cell, layers), pooling)  # type: ignore[arg-type]
-        smaller = compact(model, mask)
+        smaller = compact_model(model, mask)
         save_model(smaller, tmp_path / pooling)
         loaded = load_snapshot(tmp_path / pooling)
         with masked(model, mask):
@@ -47,7 +47,7 @@ def test_a_smaller_language_model_computes_what_the_masked_one_does(
     cell: Cell, layers: int, tied: bool
 ) -> None:
     model = small(cell, layers=layers, tied=tied, embedding=7)
-    smaller = compact(model, MASKS[1])
+    smaller = compact_model(model, MASKS[1])
     with masked(model, MASKS[1]):
         wanted, _ = model(IDS)
     torch.testing.assert_close(smaller(IDS)[0], wanted, atol=1e-6, rtol=0)
@@ -55,8 +55,8 @@ def test_a_smaller_language_model_computes_what_the_masked_one_does(
 
 def test_a_smaller_model_can_be_made_smaller_again_and_masked() -> None:
     model = lively("lstm", 3)
-    once = compact(model, Mask("rnn", [6]))
-    twice = compact(once, Mask("rnn", [1, 5]))
+    once = compact_model(model, Mask("rnn", [6]))
+    twice = compact_model(once, Mask("rnn", [1, 5]))
     assert isinstance(twice.rnn, RecurrentStack)
     with masked(model, Mask("rnn", [1, 5, 6])):
         wanted, _ = model(IDS)
@@ -66,20 +66,22 @@ def test_a_smaller_model_can_be_made_smaller_again_and_masked() -> None:
 
 
 def test_a_smaller_model_of_unequal_layers_is_collected_and_trained(tmp_path: Path) -> None:
-    smaller = compact(lively("lstm", 2), Mask("rnn", NEURONS))
+    smaller = compact_model(lively("lstm", 2), Mask("rnn", NEURONS))
     corpus = demo_corpus("reviews", words=400)
     assert collect(smaller, corpus, name="smaller").preferences().n_neurons == 5
     run = train_language_model(smaller, corpus, corpus, folder=tmp_path, epochs=1, batch_size=2)
     losses = run.curves["loss"].to_list()
     assert losses[-1] < losses[0]
-    assert load_snapshot(run.snapshots[1]).config.below == (7,)
+    assert load_snapshot(run.snapshots[1]).config.lower_sizes == (7,)
 
 
 def test_models_of_equal_layers_are_described_as_before() -> None:
-    assert "below" not in small(layers=2).config.as_json()
-    assert "below" not in repr(small(layers=2).config)  # of which fingerprints are made
-    with pytest.raises(UsageError, match=r"below=\(3, 4\); give one whole number for each of the 1 layers"):
-        RecurrentConfig("lstm", layers=2, below=(3, 4))
+    assert "lower_sizes" not in small(layers=2).config.as_json()
+    assert "lower_sizes" not in repr(small(layers=2).config)  # of which fingerprints are made
+    with pytest.raises(
+        UsageError, match=r"lower_sizes=\(3, 4\); give one whole number for each of the 1 layers"
+    ):
+        RecurrentConfig("lstm", layers=2, lower_sizes=(3, 4))
 
 
 def test_what_cannot_be_made_smaller_is_told_in_one_line() -> None:
@@ -89,54 +91,15 @@ def test_what_cannot_be_made_smaller_is_told_in_one_line() -> None:
         (Mask("rnn", [9]), UsageError, "no neuron 9"),
         (Mask("embedding", [1]), UsageError, "only neurons of the layer 'rnn'"),
         (Mask("rm", [1]), UnknownNameError, "unknown layer 'rm'"),
-        (Mask("rnn", [1], when="final-state"), UsageError, "no smaller model"),
+        (Mask("rnn", [1], scope="final-state"), UsageError, "no smaller model"),
         (Mask("rnn", [1], "resample", values=np.ones((2, 1))), UsageError, "no smaller model"),
     ):
         with pytest.raises(error) as raised:
-            compact(model, mask)
+            compact_model(model, mask)
         assert text in str(raised.value)
     with pytest.raises(UsageError, match="a Linear cannot be made smaller"):
-        compact(torch.nn.Linear(2, 2), Mask("rnn", [1]))  # type: ignore[type-var]
+        compact_model(torch.nn.Linear(2, 2), Mask("rnn", [1]))  # type: ignore[type-var]
 
 
 def test_a_smaller_model_keeps_its_number_type() -> None:
-    assert compact(small().double(), MASKS[1]).rnn.weight_hh_l0.dtype is torch.float64
-
-
-def test_masks_come_back_from_their_file(tmp_path: Path) -> None:
-    masks = [*MASKS, Mask("a.b", [3], "resample", values=np.array([[0.1], [0.2]]), seed=4)]
-    file = save_masks(masks, tmp_path / "mask.json", model="abc")
-    for one, other in zip(masks, load_masks(file), strict=True):
-        for name in ("layer", "neurons", "ablation", "when", "seed"):
-            assert getattr(one, name) == getattr(other, name)
-        np.testing.assert_array_equal(one.values, other.values)  # type: ignore[arg-type]
-    assert len(load_masks(file, model="abc")) == 3
-    with pytest.raises(SnapshotError, match="is for the model 'abc', not 'x'"):
-        load_masks(file, model="x")
-    with pytest.raises(UsageError, match="no masks to save"):
-        save_masks([], file)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("{", "damaged"),
-        ("[]", "format None"),
-        ('{"format": 2, "masks": []}', "format 2"),
-        ('{"format": 1, "masks": [{"layer": "rnn"}]}', "damaged"),
-        ('{"format": 1, "masks": 3}', "damaged"),
-        ('{"format": 1, "masks": []}', "holds no masks"),
-        (
-            '{"format": 1, "masks": [{"layer": "r", "neurons": [1, 1], "ablation": "zero", "when": "every-step", '
-            '"values": null, "seed": 0}]}',
-            "named twice",
-        ),
-    ],
-)
-def test_damaged_files_of_masks_are_told_in_one_line(text: str, told: str, tmp_path: Path) -> None:
-    file = tmp_path / "mask.json"
-    with pytest.raises(SnapshotError, match="no such file"):
-        load_masks(file)
-    file.write_text(text)
-    with pytest.raises(SnapshotError, match=told):
-        load_masks(file)
+    assert compact_model(small().double(), MASKS[1]).rnn.weight_hh_l0.dtype is torch.float64

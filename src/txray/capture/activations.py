@@ -1,4 +1,4 @@
-"""From activations of positions to the responses that count: pooled over the pieces of a word, then selected."""
+"""From activations of positions to the activations that count: pooled over the pieces of a word, then selected."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class SelectedActivations:
     """Selected activations, all positive.
 
     Attributes:
-        unit: (n,) which of the units that were selected from (words, or pieces) responded.
+        group: (n,) which of the groups that were selected from (words, or pieces) responded.
         neuron: (n,) with which neuron.
-        value: (n,) how strongly, in units of the layer's output, or of its standard deviation.
+        value: (n,) how strongly, in groups of the layer's output, or of its standard deviation.
     """
 
-    unit: Indices
+    group: Indices
     neuron: Indices
     value: NDArray[np.floating]
 
     @classmethod
-    def of(cls, unit: Indices, neuron: Indices, value: NDArray[np.floating]) -> SelectedActivations:
+    def of(cls, group: Indices, neuron: Indices, value: NDArray[np.floating]) -> SelectedActivations:
         """Those of positive value."""
         positive = value > 0
         if positive.all():
-            return cls(unit, neuron, value)
-        return cls(unit[positive], neuron[positive], value[positive])
+            return cls(group, neuron, value)
+        return cls(group[positive], neuron[positive], value[positive])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,8 @@ class WordGroups:
 
     Attributes:
         place: (n_pieces,) where the activations of each piece lie in (documents * time, neurons).
-        starts: (n_units,) where the pieces of each unit begin.
-        pooling: which activation a unit of several pieces has.
+        starts: (n_units,) where the pieces of each group begin.
+        pooling: which activation a group of several pieces has.
     """
 
     place: Indices
@@ -62,123 +62,123 @@ class WordGroups:
 
     @property
     def ends(self) -> Indices:
-        """(n_units,) where the pieces of each unit end."""
+        """(n_units,) where the pieces of each group end."""
         return np.append(self.starts[1:], len(self.place))
 
     @property
     def single(self) -> bool:
-        """Whether every unit is one piece."""
+        """Whether every group is one piece."""
         return len(self.place) == len(self.starts)
 
     def edges(self) -> WordGroups:
-        """The same units by their first or their last piece alone, where that is what pooling asks for."""
+        """The same groups by their first or their last piece alone, where that is what pooling asks for."""
         if self.single or self.pooling not in ("first", "last"):
             return self
         place = self.place[self.starts if self.pooling == "first" else self.ends - 1]
         return WordGroups(place, np.arange(len(self)), self.pooling)
 
 
-def pooled(flat: Tensor, units: WordGroups) -> Tensor:
-    """Activations of units.
+def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
+    """Activations of groups.
 
     Args:
         flat: (documents * time, neurons).
-        units: n_units of them.
+        groups: n_units of them.
 
     Returns:
         (n_units, neurons), a copy.
     """
-    units = units.edges()
-    values = flat[torch.from_numpy(units.place).to(flat.device)]
-    if units.single:
+    groups = groups.edges()
+    values = flat[torch.from_numpy(groups.place).to(flat.device)]
+    if groups.single:
         return values
-    sizes = np.diff(units.starts, append=len(units.place))
-    owner = torch.from_numpy(np.repeat(np.arange(len(units)), sizes)).to(flat.device)
-    if units.pooling == "mean":
+    sizes = np.diff(groups.starts, append=len(groups.place))
+    owner = torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)).to(flat.device)
+    if groups.pooling == "mean":
         # In single precision at least: sums of half precision overflow, or stop growing.
-        total = values.new_zeros((len(units), values.shape[1]), dtype=_wide(values))
+        total = values.new_zeros((len(groups), values.shape[1]), dtype=_wide(values))
         total.index_add_(0, owner, values.to(total.dtype))
         return total / torch.from_numpy(sizes).to(flat.device)[:, None]
-    result = values.new_zeros((len(units), values.shape[1]))
+    result = values.new_zeros((len(groups), values.shape[1]))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="index_reduce", category=UserWarning)
         return result.index_reduce_(0, owner, values, "amax", include_self=False)
 
 
-def pooled_at(flat: Tensor, units: WordGroups, unit: Indices, neuron: Indices) -> NDArray[np.floating]:
+def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices) -> NDArray[np.floating]:
     """Single activations out of those that `pooled` gives, without making the others.
 
     Args:
         flat: (documents * time, neurons).
-        units: n_units of them.
-        unit, neuron: (n,) which.
+        groups: n_units of them.
+        group, neuron: (n,) which.
 
     Returns:
         (n,) activations.
     """
-    sizes = (units.ends - units.starts)[unit]
+    sizes = (groups.ends - groups.starts)[group]
     starts = np.cumsum(sizes) - sizes
-    piece = np.repeat(units.starts[unit] - starts, sizes) + np.arange(sizes.sum())
-    place = torch.from_numpy(units.place[piece]).to(flat.device)
+    piece = np.repeat(groups.starts[group] - starts, sizes) + np.arange(sizes.sum())
+    place = torch.from_numpy(groups.place[piece]).to(flat.device)
     column = flat[place, torch.from_numpy(np.repeat(neuron, sizes)).to(flat.device)][:, None]
-    return as_numpy(pooled(column, WordGroups(np.arange(len(piece)), starts, units.pooling)))[:, 0]
+    return as_numpy(pooled(column, WordGroups(np.arange(len(piece)), starts, groups.pooling)))[:, 0]
 
 
-def strongest(flat: Tensor, units: WordGroups) -> tuple[NDArray[np.floating], Indices]:
-    """The largest activation of each unit, and the neuron that has it.
+def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], Indices]:
+    """The largest activation of each group, and the neuron that has it.
 
     Args:
         flat: (documents * time, neurons).
-        units: n_units of them.
+        groups: n_units of them.
 
     Returns:
         (n_units,) values and (n_units,) neurons.
     """
-    if not units.single and units.pooling == "mean":
-        best, winner = pooled(flat, units).max(dim=-1)
+    if not groups.single and groups.pooling == "mean":
+        best, winner = pooled(flat, groups).max(dim=-1)
         return as_numpy(best), winner.cpu().numpy()
     # The maximum runs over padding too: cheaper than copying the activations of the words out first.
-    units = units.edges()
+    groups = groups.edges()
     best, winner = flat.max(dim=-1)
-    value, neuron = as_numpy(best)[units.place], winner.cpu().numpy()[units.place]
-    if units.single:
+    value, neuron = as_numpy(best)[groups.place], winner.cpu().numpy()[groups.place]
+    if groups.single:
         return value, neuron
-    largest = np.maximum.reduceat(value, units.starts)  # of the pieces; no number stays no number
-    sizes = np.diff(units.starts, append=len(value))
+    largest = np.maximum.reduceat(value, groups.starts)  # of the pieces; no number stays no number
+    sizes = np.diff(groups.starts, append=len(value))
     holders = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
-    first = holders[np.searchsorted(holders, units.starts)]
+    first = holders[np.searchsorted(holders, groups.starts)]
     return largest, neuron[first]
 
 
-def selected(
-    flat: Tensor, units: WordGroups, selection: Selection, check: Check
+def select(
+    flat: Tensor, groups: WordGroups, selection: Selection, check: Check
 ) -> Tensor | SelectedActivations:
     """The activations that count: all at once where most of them may, else one by one.
 
     Args:
         flat: (documents * time, neurons), signed and standardized.
-        units: what is selected from.
+        groups: what is selected from.
         selection: any rule but `max-position`, which needs whole documents.
-        check: told one number per unit, which is finite where its activations are.
+        check: told one number per group, which is finite where its activations are.
 
     Returns:
-        (n_units, neurons) with zeros where nothing counts, or the responses, unit by unit.
+        (n_units, neurons) with zeros where nothing counts, or the activations, group by group.
     """
     if selection.k == 1:
-        value, neuron = strongest(flat, units)
+        value, neuron = strongest(flat, groups)
         check(value)
-        return SelectedActivations.of(np.arange(len(units)), neuron, value)
-    dense = pooled(flat, units)
+        return SelectedActivations.of(np.arange(len(groups)), neuron, value)
+    dense = pooled(flat, groups)
     check(row_sums(dense))
     if selection.threshold is not None:
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)
-    unit = np.repeat(np.arange(len(units)), top.values.shape[1])
-    return SelectedActivations.of(unit, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
+    group = np.repeat(np.arange(len(groups)), top.values.shape[1])
+    return SelectedActivations.of(group, top.indices.cpu().numpy().ravel(), as_numpy(top.values).ravel())
 
 
-def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
-    """The `k` strongest units of each neuron; of equals, those of smaller ranks.
+def strongest_groups(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
+    """The `k` strongest groups of each neuron; of equals, those of smaller ranks.
 
     Args:
         dense: (n_units, neurons).
@@ -192,24 +192,24 @@ def strongest_units(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivatio
     at_once = max(1, _CELLS // len(dense))
     parts = []
     for start in range(0, dense.shape[1], at_once):
-        part = _strongest_units(dense[:, start : start + at_once], k, *ranks)
-        parts.append((part.unit, part.neuron + start, part.value))
+        part = _strongest_groups(dense[:, start : start + at_once], k, *ranks)
+        parts.append((part.group, part.neuron + start, part.value))
     return SelectedActivations(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _strongest_units(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
+def _strongest_groups(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
     """The same for few enough neurons."""
     # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
     least = dense.topk(min(k, len(dense)), dim=0).values[-1]
-    unit, neuron = (
+    group, neuron = (
         each.cpu().numpy() for each in torch.nonzero((dense >= least) & (dense > 0), as_tuple=True)
     )
-    value = as_numpy(dense[unit, neuron])
-    order = np.lexsort((*(rank[unit] for rank in reversed(ranks)), -value, neuron))
-    unit, neuron, value = unit[order], neuron[order], value[order]
+    value = as_numpy(dense[group, neuron])
+    order = np.lexsort((*(rank[group] for rank in reversed(ranks)), -value, neuron))
+    group, neuron, value = group[order], neuron[order], value[order]
     place = np.arange(len(neuron)) - np.searchsorted(neuron, neuron)
     kept = place < k
-    return SelectedActivations(unit[kept], neuron[kept], value[kept])
+    return SelectedActivations(group[kept], neuron[kept], value[kept])
 
 
 def is_finite(values: Tensor) -> bool:
