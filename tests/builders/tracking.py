@@ -18,7 +18,7 @@ FAST: dict[str, Any] = {"permutations": 60}
 """Options of trackers whose tests need not find much."""
 
 
-def probe(features: tuple[str, ...] = ("token",)) -> CollectSpec:
+def spec(features: tuple[str, ...] = ("token",)) -> CollectSpec:
     return CollectSpec(TEXT, ["rnn"], features, max_words=1_500)
 
 
@@ -45,7 +45,7 @@ class Loop:
         return float(loss)
 
 
-class Remembering:
+class RecordingLogger:
     """A logger that keeps what it is told."""
 
     def __init__(self) -> None:

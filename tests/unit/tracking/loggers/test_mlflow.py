@@ -223,6 +223,8 @@ def test_a_store_that_goes_away_is_one_line(
         lambda: logger.stage(stage_folder, 1),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f"MLflow run {logger.run_id} did not take it: ") as caught:
+        with pytest.raises(
+            OutputError, match=f"MLflow run {logger.run_id} did not accept the data: "
+        ) as caught:
             work()
         assert "\n" not in str(caught.value)

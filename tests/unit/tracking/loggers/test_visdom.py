@@ -207,7 +207,7 @@ def test_a_server_that_goes_away_is_one_line(raises: bool, tmp_path: Path) -> No
         lambda: logger.table("changed", pl.DataFrame(), 1),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f":{server.port} did not take it") as caught:
+        with pytest.raises(OutputError, match=f":{server.port} did not accept the data") as caught:
             work()
         assert "\n" not in str(caught.value)
 

@@ -216,7 +216,9 @@ def test_a_run_that_has_ended_is_one_line_at_once(figure: go.Figure, stage_folde
         lambda: logger.stage(stage_folder, 2),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f"W&B run {run.id} did not take it: .*finished") as caught:
+        with pytest.raises(
+            OutputError, match=f"W&B run {run.id} did not accept the data: .*finished"
+        ) as caught:
             work()
         assert "\n" not in str(caught.value)
     done.close()
