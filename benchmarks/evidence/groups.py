@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
 from benchmarks.texts import resampled
-from txray import Corpus, Document, TextModel, collect, compare, synthetic_pair, with_significance
+from txray import Corpus, Document, TextModel, collect, compare, synthetic_pair
 from txray.corpus import read_corpus
 
 RUNS = 20
@@ -44,9 +44,10 @@ class Counted:
     def add(self, model: TextModel, layer: str, halves: Sequence[Half], seed: int) -> None:
         """Read both halves with one model, and compare."""
         before, after = (
-            collect(model, Corpus.from_documents("half", half), [layer], name="half") for half in halves
+            collect(model, Corpus.from_documents("half", half), layers=[layer], name="half")
+            for half in halves
         )
-        neurons = with_significance(compare(before, after), seed=seed).neurons
+        neurons = compare(before, after, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null())
         small = pl.col("p_value") < 0.05
         self.often += tested.filter(fewer_wins() >= _OFTEN).select(small).to_series().to_list()

@@ -79,7 +79,7 @@ def similarity(
         models[1],
         options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html),
         layers=layer,
-        layers_second=layer_second or None,
+        layers_after=layer_second or None,
         names=(_name(first), _name(second)),
         max_words=max_words,
         memory=None if memory is None else int(memory * 2**30),

@@ -76,8 +76,8 @@ def run_experiment(
     say("fine-tuning it as a sentiment classifier")
     fine_tuning = _fine_tune(settings, sources, place, pretraining, device)
     best = pretraining.best_epoch
-    text = sources.tagged(sources.pretraining("train").take(settings.collection_words), place)
-    reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), place)
+    text = sources.tagged(sources.pretraining("train").take_words(settings.collection_words), place)
+    reviews = sources.tagged(sources.reviews("train").take_words(settings.collection_words), place)
     told = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
     epochs_trained = sorted(pretraining.snapshots)
     sampled = even_sample(len(epochs_trained), settings.timeline_epochs)
@@ -126,7 +126,7 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
     known = train
     if settings.shared_vocabulary:
-        known = train.followed_by(first_reviews(settings, sources, "train"))
+        known = train.concat(first_reviews(settings, sources, "train"))
     model = language_model(
         settings.cell,
         known,
@@ -189,7 +189,7 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
 
 
 def _limited(corpus: Corpus, words: int | None) -> Corpus:
-    return corpus if words is None else corpus.take(words)
+    return corpus if words is None else corpus.take_words(words)
 
 
 def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
@@ -200,4 +200,4 @@ def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
         "test": settings.test_reviews,
     }[split]
     corpus = sources.reviews(split)
-    return corpus if allowed is None else corpus.first(allowed)
+    return corpus if allowed is None else corpus.head(allowed)

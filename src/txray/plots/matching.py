@@ -41,7 +41,9 @@ def matching_curve(*matchings: Matching) -> go.Figure:
     for one, (color, symbol) in zip(matchings, _LINES, strict=False):
         add_curve(figure, one.curve(), one.matched_share, name=_name(one), color=color, symbol=symbol)
     noun = feature_noun(matchings[0].before.feature_type)
-    shares = "; ".join(f"{_name(one)}: {_share(one.matched_share, one.level)}" for one in matchings)
+    shares = "; ".join(
+        f"{_name(one)}: {_share(one.matched_share, one.false_match_rate)}" for one in matchings
+    )
     return add_frame(
         figure,
         title=f"Neurons that have a counterpart, by the {noun}s they prefer: {shares}",
@@ -179,7 +181,7 @@ def matching(matching: Matching) -> go.Figure:
         title=finding(
             matching.pairs,
             matching.matched_share,
-            matching.level,
+            matching.false_match_rate,
             (sanitize(sides[0].stage), sanitize(sides[1].stage)),
         ),
         subtitle=f"How much the preferred {noun}s of two neurons overlap (1: the same); matched pairs on the diagonal",

@@ -158,7 +158,7 @@ def traces(
     # Grey ones first, so that they lie below the others.
     for group, (name, color, symbol, size) in {
         untested: (untested, theme.FAINT, "circle-open", 6),
-        NOT_SIGNIFICANT: (NOT_SIGNIFICANT, theme.UNSURE, "circle", 5),
+        NOT_SIGNIFICANT: (NOT_SIGNIFICANT, theme.UNDECIDED, "circle", 5),
         **{way: (f"{way} {noun}s {after}{observed}", *style, 8) for way, style in LENGTH_CHANGES.items()},
     }.items():
         rows = np.flatnonzero(groups == group)

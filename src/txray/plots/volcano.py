@@ -47,7 +47,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     distinctive words in the later stage.
 
     Args:
-        comparison: tested for significance.
+        comparison: tested (`Comparison.test`).
 
     Raises:
         UsageError: it is not tested.
@@ -55,13 +55,13 @@ def volcano(comparison: Comparison) -> go.Figure:
     if not comparison.tested:
         raise UsageError(
             f"volcano: comparison {comparison.before.stage!r} -> {comparison.after.stage!r} has not been tested; "
-            "give txray.with_significance(comparison)"
+            "give a tested one: comparison.test(), or txray.compare with permutations"
         )
     neurons = drawable(comparison.neurons)
     names = distinctive(comparison.after, _LABEL_FEATURES)
     figure = traces(
         neurons,
-        fdr=float(comparison.summary["level"]),
+        fdr=float(comparison.summary["fdr"]),
         hover=partial(hover_texts, comparison),
         label=lambda row: f"{row['neuron']}: {join_words(names[row['neuron']])}",
     )
@@ -107,7 +107,7 @@ def traces(
     spans = [_DISTANCE_SPAN, _span(drawn[Y].to_numpy())]
     figure = go.Figure()
     for is_above, name, number, color, size in (
-        (False, NOT_SIGNIFICANT, len(neurons) - n_significant, theme.UNSURE, 5),
+        (False, NOT_SIGNIFICANT, len(neurons) - n_significant, theme.UNDECIDED, 5),
         (True, significant_label(fdr), n_significant, theme.CHANGED, 2 * _RADIUS),
     ):
         rows = np.flatnonzero(significant == is_above)

@@ -31,7 +31,9 @@ CORPUS = Corpus.from_documents(
 def stage_of(
     module: nn.Module, *layers: str | Layer, selection: str = "all/absolute", **options: Any
 ) -> Stage:
-    return collect(TextModel(module, word_ids, **options), CORPUS, layers, selection=selection, name="s")
+    return collect(
+        TextModel(module, word_ids, **options), CORPUS, layers=layers, selection=selection, name="s"
+    )
 
 
 def sums(stage: Stage, layer: str) -> NDArray[np.float64]:
@@ -157,7 +159,7 @@ def test_shards_keep_the_warning_and_the_call() -> None:
     for number in (1, 2):
         with pytest.warns(RepeatedCallWarning):
             shards.append(
-                collect(model, CORPUS.shard(number, 2), ["block"], selection="all/absolute", name="s")
+                collect(model, CORPUS.shard(number, 2), layers=["block"], selection="all/absolute", name="s")
             )
     with pytest.warns(RepeatedCallWarning):
         whole = stage_of(model.module, "block")

@@ -350,7 +350,12 @@ def test_exemplars_among_equals_do_not_depend_on_the_order() -> None:
         for layer in ("embedding", "rnn"):
             one, two = (
                 collect(
-                    small_model(), corpus_of(each), [layer], selection=selection, name="s", batch_positions=97
+                    small_model(),
+                    corpus_of(each),
+                    layers=[layer],
+                    selection=selection,
+                    name="s",
+                    batch_positions=97,
                 )
                 for each in (made, made[::-1])
             )

@@ -70,7 +70,7 @@ def corpus() -> Corpus:
 
 
 def stage_of(module: nn.Module, *layers: str) -> Stage:
-    return collect(TextModel(module, word_ids, reads_padding=True), corpus(), layers, name="s")
+    return collect(TextModel(module, word_ids, reads_padding=True), corpus(), layers=layers, name="s")
 
 
 @pytest.mark.parametrize("compiled", COMPILED)

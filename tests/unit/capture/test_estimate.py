@@ -51,7 +51,14 @@ def test_what_cannot_fit_is_refused_before_the_model_runs() -> None:
     model.rnn.register_forward_pre_hook(lambda *_: runs.append(1))
     layers: list[Any] = [Layer("rnn", selection="all"), Layer("embedding", selection="threshold=0.1")]
     with pytest.raises(UsageError) as caught:
-        collect(model, corpus_of(documents()), layers, ["token", "pos"], name="s", memory=290_000)
+        collect(
+            model,
+            corpus_of(documents()),
+            layers=layers,
+            feature_types=["token", "pos"],
+            name="s",
+            memory=290_000,
+        )
     told = str(caught.value)
     assert len(runs) == 3, "only the dry runs"
     assert "\n" not in told

@@ -45,7 +45,9 @@ class Small(nn.Module):
 def collected(
     module: nn.Module, layer: str, corpus: Corpus, selection: str = "all/absolute", **options: Any
 ) -> Stage:
-    return collect(TextModel(module, word_ids, **options), corpus, [layer], selection=selection, name="s")
+    return collect(
+        TextModel(module, word_ids, **options), corpus, layers=[layer], selection=selection, name="s"
+    )
 
 
 def refused(
@@ -80,7 +82,14 @@ def test_a_change_in_place_that_no_dry_run_shows_is_refused() -> None:
 def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
     model = TextModel(seeded(TextCnn), word_ids, min_length=3)
     corpus = text(LONG, "good film", "new")
-    stage = collect(model, corpus, ["conv", "embedding"], ["token"], "all/absolute", name="s")
+    stage = collect(
+        model,
+        corpus,
+        layers=["conv", "embedding"],
+        feature_types=["token"],
+        selection="all/absolute",
+        name="s",
+    )
     accounts = stage.manifest["layers"]
     assert accounts["conv"]["skipped"] == {"outside the layer's output": 5}
     assert accounts["embedding"] == {**accounts["embedding"], "counted": 12, "skipped": {}}
@@ -178,7 +187,7 @@ def test_what_is_no_number_is_not_standardized_away(selection: str, value: float
 
 def test_standardizing_nothing_is_no_error() -> None:
     model = TextModel(Small(), lambda words: Pieces([], []))
-    stage = collect(model, text(LONG), ["linear"], selection="all/zscore", name="s")
+    stage = collect(model, text(LONG), layers=["linear"], selection="all/zscore", name="s")
     assert stage.scales["mean"].to_list() == [0.0] * 5
 
 
@@ -237,7 +246,13 @@ def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
 )
 def test_what_encode_must_not_give(encode: Any, match: str) -> None:
     with pytest.raises((CaptureError, UsageError), match=match) as caught:
-        collect(TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], name="s")
+        collect(
+            TextModel(Small(), encode),
+            text(LONG),
+            layers=["linear"],
+            feature_types=["token", "subword"],
+            name="s",
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -247,7 +262,12 @@ def test_pieces_may_be_arrays() -> None:
         return Pieces(np.array(word_ids(words)), np.arange(len(words)), texts)  # type: ignore[arg-type]
 
     stage = collect(
-        TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], "all/absolute", name="s"
+        TextModel(Small(), encode),
+        text(LONG),
+        layers=["linear"],
+        feature_types=["token", "subword"],
+        selection="all/absolute",
+        name="s",
     )
     assert stage.preferences(feature_type="subword").wins().sum() == stage.preferences().wins().sum() > 0
 
@@ -270,7 +290,7 @@ def test_pytorchs_own_encoder_with_a_mask_is_read_as_it_comes() -> None:
     model = TextModel(Encoder(), word_ids, forward=lambda module, ids, mask: module(ids, mask))
     layers = ["encoder.layers.*", "encoder.layers.0.linear1", "encoder"]
     before = torch.backends.mha.get_fastpath_enabled()
-    stage = collect(model, text(LONG, "a film"), layers, selection="all/absolute", name="s")
+    stage = collect(model, text(LONG, "a film"), layers=layers, selection="all/absolute", name="s")
     assert torch.backends.mha.get_fastpath_enabled() == before
     assert {account["counted"] for account in stage.manifest["layers"].values()} == {11}
 
@@ -302,7 +322,7 @@ def test_means_of_many_pieces_are_means(dtype: torch.dtype) -> None:
     model = TextModel(
         nn.Sequential(module), lambda words: Pieces(list(range(1, 1_001)), [0] * 1_000), pooling="mean"
     )
-    found = collect(model, text("good"), ["0"], selection="all", name="s").preferences("0").mass()
+    found = collect(model, text("good"), layers=["0"], selection="all", name="s").preferences("0").mass()
     assert found == pytest.approx(module.weight[1:].double().mean(dim=0).detach().numpy(), rel=1e-3)
 
 

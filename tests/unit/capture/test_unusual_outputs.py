@@ -30,7 +30,7 @@ CORPUS = Corpus.from_documents(
 
 def stage_of(module: nn.Module, layer: str | Layer, **options: Any) -> Stage:
     model = TextModel(module, word_ids, **options)
-    return collect(model, CORPUS, [layer], selection="all/absolute", name="s")
+    return collect(model, CORPUS, layers=[layer], selection="all/absolute", name="s")
 
 
 def per_word(stage: Stage, layer: str) -> dict[str, NDArray[np.float64]]:

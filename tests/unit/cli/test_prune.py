@@ -50,7 +50,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_model(encoder, folder / f"lm-{name}")
         model = classifier(encoder, seed=seed)
         save_model(model, folder / name)
-        collect(model, corpus.take(3_000), selection="max-1/zscore", name=name).save(folder / f"stage-{name}")
+        collect(model, corpus.take_words(3_000), selection="max-1/zscore", name=name).save(
+            folder / f"stage-{name}"
+        )
     return folder
 
 

@@ -233,7 +233,7 @@ def test_wrong_text_is_told_before_the_folder_is_claimed(tmp_path: Path) -> None
 
 
 def test_a_tenth_of_the_reviews_is_held_out() -> None:
-    corpus = DemoSources().reviews("train").first(600)
+    corpus = DemoSources().reviews("train").head(600)
     train, validation = held_out(corpus)
     kept = [[document.id for document in part] for part in (train, validation)]
     assert sorted(kept[0] + kept[1]) == sorted(document.id for document in corpus)
@@ -251,6 +251,6 @@ def test_real_sources_find_the_parts_of_each_data_set(data_folder: Path, tmp_pat
     for imdb in (data_folder / "imdb", data_folder / "imdb" / "aclImdb_subset.tar.gz"):
         sources = RealSources(data_folder / "wikitext-2", imdb, data_folder / "ud-ewt")
         for split in ("train", "validation", "test"):
-            labels = {document.labels["label"] for document in sources.reviews(split).first(40)}
+            labels = {document.labels["label"] for document in sources.reviews(split).head(40)}
             assert labels == {"pos", "neg"}
     assert next(iter(sources.pretraining("validation"))).id.startswith("wiki/valid")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
@@ -16,7 +18,7 @@ from tests.builders.classifiers import (
     text_classifier,
     text_predictor,
 )
-from txray import Mask, TextModel, collect, compare, masked, with_significance
+from txray import Mask, TextModel, collect, compare, masked
 from txray.analysis import Comparison
 from txray.errors import UnknownNameError, UsageError
 from txray.models import RecurrentModel
@@ -31,6 +33,7 @@ from txray.pruning import (
     ranked,
 )
 from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.choices import Ranking
 from txray.pruning.neuron_sets import pruning_order, random_orders, shares_of_mass
 from txray.pruning.set_notation import parse_indices, parse_set
 
@@ -44,11 +47,11 @@ def comparison() -> Comparison:
     before = collect(model, corpus, selection="max-3", name="before")
     with torch.no_grad():
         model.embedding.weight.add_(torch.from_numpy(np.random.default_rng(0).normal(0, 4, (11, 6))))
-    return compare(before, collect(model, corpus, selection="max-3", name="after"))
+    return compare(before, collect(model, corpus, selection="max-3", name="after"), permutations=0)
 
 
 def test_states_are_those_of_the_comparison(comparison: Comparison) -> None:
-    tested = with_significance(comparison, permutations=200)
+    tested = comparison.test(permutations=200)
     for state in ("shared", "avoided", "gained", "unpreferred"):
         wanted = comparison.neurons.filter(pl.col("state") == state)["neuron"].to_list()
         assert list(in_state(comparison, state).neurons) == wanted
@@ -403,3 +406,7 @@ def test_planted_models_compute_what_is_known_of_them() -> None:
         counts = np.bincount([int(word[1:]) for word in document.words], minlength=60)[:40]
         row = scored.arrays()["log_probability"][places.index(document_key(document.id))]
         assert row[1] - row[0] == pytest.approx(counts @ head, abs=1e-4)
+
+
+def test_the_command_line_knows_every_ranking() -> None:
+    assert get_args(Ranking) == tuple(RANKINGS)

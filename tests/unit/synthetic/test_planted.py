@@ -23,7 +23,7 @@ TEXT = demo_corpus("encyclopedia", words=60_000)
 
 def test_a_side_on_which_nobody_responds_can_be_collected() -> None:
     found = synthetic_pair(6, corpus=TEXT, changed=0, vanished=1, appeared=0, rarer=0)
-    stage = collect(found.after, TEXT, [found.layer], name="after")
+    stage = collect(found.after, TEXT, layers=[found.layer], name="after")
     assert stage.preferences().wins().sum() == 0
 
 
@@ -39,7 +39,7 @@ def pair() -> SyntheticPair:
 def stages() -> tuple[Stage, Stage]:
     found = pair()
     return tuple(
-        collect(model, TEXT, [found.layer], name=name)
+        collect(model, TEXT, layers=[found.layer], name=name)
         for model, name in ((found.before, "before"), (found.after, "after"))
     )  # type: ignore[return-value]
 
@@ -213,7 +213,7 @@ def test_lengths_and_rates_spread_as_told() -> None:
 
 def test_batches_padding_and_order_change_no_activation() -> None:
     model = pair().before
-    texts = [model.encode(document.words) for document in TEXT.first(7)]
+    texts = [model.encode(document.words) for document in TEXT.head(7)]
     longest = max(map(len, texts)) + 5
     ids = torch.zeros((7, longest), dtype=torch.int64)
     for row, text in enumerate(texts):
@@ -235,7 +235,7 @@ def test_stages_do_not_depend_on_batches_or_the_order_of_documents() -> None:
     whole = stages()[0].preferences()
     backwards = Corpus.from_documents("backwards", list(TEXT)[::-1])
     for corpus, positions in ((TEXT, 700), (backwards, 16_384)):
-        other = collect(found.before, corpus, [found.layer], name="b", batch_positions=positions)
+        other = collect(found.before, corpus, layers=[found.layer], name="b", batch_positions=positions)
         assert np.array_equal(other.preferences().count, whole.count)
         assert np.array_equal(other.preferences().feature_id, whole.feature_id)
 

@@ -91,13 +91,13 @@ def test_stages_are_served_without_a_folder_of_their_own(
 def test_close_ends_it(serve: Serve, folders: list[Path]) -> None:
     with serve(folders[0]) as dashboard:
         get(f"{dashboard.url}rows/neurons")
-        until(lambda: dashboard._store._quick._child, "a process")
-        child = dashboard._store._quick._child
-        assert child is not None
+        until(lambda: dashboard._store.job_status()[0].pid, "a process")
+        pid = dashboard._store.job_status()[0].pid
+        assert pid is not None
     with pytest.raises(OSError, match="refused"):
         get(dashboard.url)
     with pytest.raises(ProcessLookupError):
-        os.kill(child.pid, 0)
+        os.kill(pid, 0)
     assert not dashboard._thread.is_alive()
     dashboard.close()
 
@@ -242,12 +242,12 @@ def test_this_machine_needs_none_and_is_not_warned(host: str, serve: Serve, fold
     ("options", "told"),
     [
         ({"weight": "heavy"}, "weight 'heavy'; it must be one of mean, mass, count"),
-        ({"level": 0.0}, "level=0.0, permutations=10000; level must lie between 0 and 1"),
-        ({"level": 1}, "level=1"),
-        ({"level": float("nan")}, "level=nan"),
+        ({"fdr": 0.0}, "fdr=0.0, permutations=10000; fdr must lie between 0 and 1"),
+        ({"fdr": 1}, "fdr=1"),
+        ({"fdr": float("nan")}, "fdr=nan"),
         (
             {"permutations": -1},
-            "permutations=-1; level must lie between 0 and 1, permutations not be negative",
+            "permutations=-1; fdr must lie between 0 and 1, permutations not be negative",
         ),
     ],
 )
