@@ -9,8 +9,8 @@ import polars as pl
 
 from txray.analysis.comparison import Comparison
 from txray.analysis.effect_sizes import effect_size
-from txray.analysis.findings import STATES
 from txray.analysis.mass_inequality import gini, half_mass
+from txray.analysis.states import STATES
 from txray.analysis.subjects import preferences_of
 from txray.analysis.tag_mass_test import mass_match
 from txray.preferences.stage import Stage

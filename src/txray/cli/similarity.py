@@ -25,9 +25,9 @@ def similarity(
         list[str],
         typer.Option("--layer", help="Name or pattern, such as encoder.layer.*; again for each."),
     ] = ["rnn"],  # noqa: B006
-    layer_second: Annotated[
+    layer_after: Annotated[
         list[str] | None,
-        typer.Option("--layer-second", help="Of the second model; those of --layer by default."),
+        typer.Option("--layer-after", help="Of the second model; those of --layer by default."),
     ] = None,
     max_words: Annotated[
         int | None, typer.Option("--max-words", help="Read so many words; all by default.")
@@ -36,7 +36,7 @@ def similarity(
         str,
         typer.Option(
             "--measure",
-            help="What --figure draws: cka, cka_debiased, best_match_first, best_match_second or one_to_one.",
+            help="What --figure draws: cka, cka_debiased, best_match_before, best_match_after or one_to_one.",
         ),
     ] = "cka",
     out: Annotated[
@@ -79,7 +79,7 @@ def similarity(
         models[1],
         options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html),
         layers=layer,
-        layers_after=layer_second or None,
+        layers_after=layer_after or None,
         names=(_name(first), _name(second)),
         max_words=max_words,
         memory=None if memory is None else int(memory * 2**30),

@@ -61,8 +61,8 @@ def print_timeline(found: Timeline) -> None:
     """Print what became of the neurons: a row per stage, a row per step, and how scores went along."""
     import polars as pl
 
-    from txray.analysis.findings import significant_label
     from txray.analysis.shown_distance import corrected_words
+    from txray.analysis.states import significant_label
 
     stages = found.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *found.scores

@@ -11,16 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings, findings
-from txray.analysis.findings import (
+from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
+from txray.analysis.rules import (
     changed_least_first,
     changed_most_first,
     confident_state,
-    fdr_label,
     is_significant,
     state_in_words,
-    state_label,
+    tested_state,
 )
+from txray.analysis.states import STATE_WORDS, fdr_label, state_label
 
 SOURCE = Path(__file__).parents[3] / "src" / "txray"
 LAYERS = ("a", "b", "c", "d", "e", "f")
@@ -93,13 +93,14 @@ def test_a_state_is_confident_where_both_tests_are_passed() -> None:
 
 def test_untested_is_a_state_of_its_own() -> None:
     rows = table(("a", "c"))
-    shown = rows.select(findings.tested_state())["confident_state"]
+    shown = rows.select(tested_state())["confident_state"]
     assert shown.dtype == pl.Enum(SHOWN_STATES)
     for row, state in zip(rows.to_dicts(), shown, strict=True):
         assert state == (row["confident_state"] if row["layer"] in "ac" else "untested")
     words = rows.select(words=state_in_words(pending=True))["words"]
     for row, text in zip(rows.to_dicts(), words, strict=True):
-        assert text == (row["confident_state"] or f"{row['state']}, not yet tested")
+        state = row["confident_state"]
+        assert text == (STATE_WORDS[state] if state else f"{STATE_WORDS[row['state']]}, not yet tested")
 
 
 def test_observed_and_tested_states_have_different_names() -> None:
@@ -156,11 +157,14 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     tried = [row for row in done if row["q_value"] is not None]
     changed = sum(row["q_value"] <= 0.05 for row in tried)
     assert f"{every['shared']} of 300 neurons are in use in both x and y" in text
-    assert f"{changed} of {len(tried)} tested shared neurons changed significantly (5% FDR)" in text
+    assert (
+        f"alse discovery rate (FDR) of 5%, {changed} of {len(tried)} tested neurons changed significantly"
+        in text
+    )
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {state}, {sure} of them significant" in text
+        assert f"{observed} {STATE_WORDS[state]} ({state}), {sure} of them significant" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial
@@ -193,11 +197,11 @@ def test_without_tests_nothing_is_called_significant(pending: bool, words: str) 
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ([], "0 avoided"),
-        (["avoided"], "1 avoided, significant"),
-        (["undecided"], "1 avoided, not significant"),
-        (["undecided", "undecided"], "2 avoided, none of them significant"),
-        (["avoided"] * 1000 + ["undecided"] * 234, "1,234 avoided, 1,000 of them significant"),
+        ([], "0 only before"),
+        (["avoided"], "1 only before, significant"),
+        (["undecided"], "1 only before, not significant"),
+        (["undecided", "undecided"], "2 only before, none of them significant"),
+        (["avoided"] * 1000 + ["undecided"] * 234, "1,234 only before, 1,000 of them significant"),
     ],
 )
 def test_numbers_of_avoided_neurons_read_well(states: list[str], words: str) -> None:
@@ -219,4 +223,4 @@ def test_significance_is_defined_once() -> None:
     places = {
         str(file.relative_to(SOURCE)) for file in SOURCE.rglob("*.py") if defining.search(file.read_text())
     }
-    assert places == {"analysis/findings.py"}
+    assert places == {"analysis/rules.py"}

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.analysis.findings import fdr_label, is_significant, state_in_words
+from txray.analysis.rules import is_significant, state_in_words
 from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.analysis.states import fdr_label
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun

@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import CONFIDENT_STATES, Comparison
-from txray.analysis.findings import changed_most_first, fdr_label, is_significant
+from txray.analysis.rules import changed_most_first, is_significant
+from txray.analysis.states import fdr_label
 from txray.plots.features import distinctive
 from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize
