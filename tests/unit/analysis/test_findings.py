@@ -105,8 +105,8 @@ def test_untested_is_a_state_of_its_own() -> None:
 
 def test_observed_and_tested_states_have_different_names() -> None:
     for state in ("avoided", "gained"):
-        assert state_label(state, tested=True) == f"{state}, significant"
-        assert state_label(state, tested=False) == f"{state}, observed"
+        assert state_label(state, tested=True) == f"{STATE_WORDS[state]}, significant"
+        assert state_label(state, tested=False) == f"{STATE_WORDS[state]}, observed"
     assert state_label("untested", tested=True, pending=True) == "not yet tested"
     assert state_label("untested", tested=True) == "not tested"
 
