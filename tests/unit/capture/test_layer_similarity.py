@@ -21,7 +21,7 @@ from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
-from txray.capture.layer_similarity import UNANSWERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
+from txray.capture.layer_similarity import UNCOVERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, language_model
@@ -220,7 +220,7 @@ def test_words_outside_a_layers_output_are_left_out_for_all_layers() -> None:
         cnn, small_model(), corpus_of(made), layers=["embedding", "conv"], layers_after="rnn"
     )
     lost = sum(min(2, len(document.words)) for document in made)
-    assert found.skipped == {UNANSWERED: lost}
+    assert found.skipped == {UNCOVERED: lost}
     assert found.words == sum(len(document.words) for document in made) - lost
     embedded: Places = {}
     convolved: Places = {}
@@ -304,7 +304,7 @@ def test_layouts_and_shifts_are_those_of_the_layers() -> None:
     plain = layer_similarity(model, model, corpus, layers=layers, layers_after="lstm")
     assert plain.matrix()[0, 0] == pytest.approx(1, abs=1e-12)
     assert found.matrix()[0, 0] < 0.99
-    assert found.skipped == {UNANSWERED: 6}
+    assert found.skipped == {UNCOVERED: 6}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
