@@ -149,7 +149,8 @@ class Doubled(Small):
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
     # The dry run may show it, because it reads real words, or the text.
-    refused(r"returns \(.*\) for 2 documents|returned \(.*\) instead of .* as in the dry run", module, layer, text(LONG))
+    shapes = r"returns \(.*\) for 2 documents|returned \(.*\) instead of .* as in the dry run"
+    refused(shapes, module, layer, text(LONG))
 
 
 class Cached(Small):
