@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
-from txray import Corpus, Document, Stage, collect, compare, demo_corpus, synthetic_pair, with_significance
+from benchmarks.texts import resampled
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair
 from txray.experiment import RealSources
 from txray.models import load_snapshot
 
@@ -39,7 +40,7 @@ class Counted:
 
     def add(self, before: Stage, after: Stage, kind: str, seed: int) -> None:
         """One more comparison of stages between which nothing changed."""
-        neurons = with_significance(compare(before, after, kind), seed=seed).neurons
+        neurons = compare(before, after, feature_type=kind, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null()).with_columns(fewer=fewer_wins())
         often = tested.filter(pl.col("fewer") >= _OFTEN)
         self.often += (often["p_value"] < 0.05).to_list()
@@ -109,7 +110,7 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
     for seed in range(RUNS):
         order = np.random.default_rng(seed).permutation(len(whole))
         halves = [
-            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
+            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take_words(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, feature_types=KINDS, name="half") for half in halves)
@@ -121,7 +122,9 @@ def _documents(data: Path) -> list[Document]:
     sources = RealSources(data / "wikitext-2", data / "imdb", data / "ud-ewt")
     with tempfile.TemporaryDirectory() as folder:
         text = (
-            sources.pretraining("train").take(2 * WORDS).followed_by(sources.reviews("train").take(2 * WORDS))
+            sources.pretraining("train")
+            .take_words(2 * WORDS)
+            .concat(sources.reviews("train").take_words(2 * WORDS))
         )
         return list(sources.tagged(text, Path(folder)))
 
@@ -130,7 +133,7 @@ def _planted() -> Iterator[tuple[Stage, Stage]]:
     """Pairs of modules without any change, both on the same documents."""
     for seed in range(RUNS):
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
-        text = demo_corpus("encyclopedia", words=_PLANTED_WORDS, seed=1 + seed)
+        text = resampled("encyclopedia", _PLANTED_WORDS, seed=1 + seed)
         before, after = (
             collect(model, text, layers=[pair.layer], feature_types=KINDS, name="planted")
             for model in (pair.before, pair.after)

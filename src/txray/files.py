@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -127,10 +128,14 @@ def write_text(target: Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder."""
-    import pooch
-
-    return Path(pooch.os_cache("txray"))
+    """Return the user's folder for files that can be made or downloaded again."""
+    if sys.platform == "win32":
+        parent = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        parent = Path.home() / "Library" / "Caches"
+    else:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return parent / "txray"
 
 
 def sha256_of(file: Path) -> str:

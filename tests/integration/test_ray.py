@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.integration.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import collect, engines
 from txray.corpus import Corpus, Document
 from txray.engines.cluster import Cluster
@@ -34,8 +34,6 @@ from txray.preferences import Stage, load_stage
 from txray.preferences.store import CHECKPOINT, OF_FOLDERS
 
 LINEAR = "encoder.layers.0.linear1"
-
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -189,7 +187,7 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
     left = sorted(path.name for path in (tmp_path / "stage" / "shards").iterdir())
     assert left == [f"{number:05d}-of-00008" for number in range(1, 8)]
     assert (tmp_path / "stage" / CHECKPOINT).is_file()
-    with pytest.raises(UsageError, match="with shards=8, asked for is shards=4"):
+    with pytest.raises(UsageError, match=r"with shards=8 \(requested: 4\)"):
         collect(transformer(), script.corpus(), **{**asked, "engine": ray_engine(shards=4)})
     with pytest.raises(UsageError, match="holds an unfinished collection with shards=8"):
         collect(transformer(), script.corpus(), **{**asked, "engine": None})
@@ -239,7 +237,7 @@ class RecordsShards(Scripted):
                     yield document
 
             recording = Corpus(found.name, all_of_them, fingerprint=lambda: found.fingerprint)
-            recording.part = found.part
+            recording.shard_info = found.shard_info
             return recording
 
         whole.shard = recorded  # type: ignore[method-assign]

@@ -19,6 +19,7 @@ from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
 from txray.preferences.serialization import below
 from txray.preferences.store import CHECKPOINT, MANIFEST
+from txray.settings_lock import SettingsLock
 
 _FORMAT = 4
 _META = "txray"
@@ -94,8 +95,9 @@ class FolderCheckpoints:
         require_replaceable(folder, (MANIFEST, CHECKPOINT))
         _require_identified(request)
         self.seconds = seconds
-        self._file = folder / CHECKPOINT
-        self._request = json.loads(json.dumps(request))
+        fingerprints = ("model", "reading code", "corpus")
+        self._lock = SettingsLock(folder, CHECKPOINT, request, "an unfinished collection", fingerprints)
+        self._file = self._lock.path
         self._passes: dict[str, _FolderPass] = {}
         if self._file.is_file():
             self._read()
@@ -117,8 +119,8 @@ class FolderCheckpoints:
         }
         metadata = {
             "format": _FORMAT,
-            "request": self._request,
-            "passes": {name: checkpoint.batches for name, checkpoint in self._passes.items()},
+            "request": self._lock.settings,
+            "passes": {name: each.batches for name, each in self._passes.items()},
             "sha256": _digest(arrays),
         }
         with atomic_file(self._file) as new:
@@ -138,7 +140,7 @@ class FolderCheckpoints:
             raise StageError(
                 f"{self._file}: damaged: {in_one_line(error)}; remove {self._file.parent} and collect again"
             ) from error
-        _require_same(self._file.parent, request, self._request)
+        self._lock.require_same(request)
         for name, batches in passes.items():
             self._passes[name] = _FolderPass(self, batches, below(f"{name}|", arrays))
 
@@ -196,16 +198,4 @@ def _require_identified(request: Mapping[str, Any]) -> None:
                 f"collect: no checkpoint is possible, because {subject} depends on {reason}, which cannot be "
                 "identified; give the function or object that uses it an attribute `fingerprint` (a string that "
                 "changes with what it does), or omit checkpoint"
-            )
-
-
-def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if old != new:
-            hashed = name in ("model", "reading code", "corpus")
-            difference = f"another {name}" if hashed else f"{name}={old!r} instead of {name}={new!r}"
-            raise UsageError(
-                f"{folder}: holds an unfinished collection with {difference}; use the same settings to resume, or "
-                "another folder"
             )

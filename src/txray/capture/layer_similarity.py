@@ -104,7 +104,7 @@ def layer_similarity(
     sides = _sides(before_model, after_model, layers, layers_after, corpus)
     _require_memory(sides, memory)
     model_names = names or _names(sides, same=before_model is after_model)
-    source = corpus if max_words is None else corpus.take(max_words)
+    source = corpus if max_words is None else corpus.take_words(max_words)
     sums = {pair: CrossMoments(*(sides.neurons[i] for i in pair)) for pair in sides.pairs()}
     skipped: Counter[str] = Counter()
     unread = [Counter[str]() for _ in sides.runs]

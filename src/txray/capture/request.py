@@ -69,7 +69,7 @@ class CollectRequest:
 
     def source(self) -> Corpus:
         """Return the documents to read: the corpus, or its first `max_words` words."""
-        return self.corpus if self.max_words is None else self.corpus.take(self.max_words)
+        return self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)
 
 
 class Engine(Protocol):

@@ -217,8 +217,8 @@ class Collection:
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:
     """Return the entry of the manifest that identifies the shard of a corpus; empty if it is a whole corpus."""
-    part = corpus.part
-    if part is None:
+    info = corpus.shard_info
+    if info is None:
         return {}
-    whole = {"name": part.whole.name, "fingerprint": part.whole.fingerprint}
-    return {"shard": {"number": part.number, "of": part.of, **whole}}
+    whole = {"name": info.whole.name, "fingerprint": info.whole.fingerprint}
+    return {"shard": {"number": info.number, "of": info.n_shards, **whole}}

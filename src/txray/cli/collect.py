@@ -108,10 +108,10 @@ def collect(
             raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
-    corpus = corpus if max_words is None else corpus.take(max_words)
+    corpus = corpus if max_words is None else corpus.take_words(max_words)
     if part is not None:
         corpus = corpus.shard(*part)
-    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
+    corpus = annotate.with_annotations(corpus, tagger, lexicon, spacy)
     # Workers take the model to devices of their own.
     where = device_of("cpu" if carried_out is not None else device)
     stage = collect_stage(

@@ -71,7 +71,8 @@ TaggerFolder = Annotated[
 MaxWords = Annotated[int | None, typer.Option("--max-words", help="Read so many words; all by default.")]
 StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_default=False)]
 
-DEMO_WORDS = 1_000_000
+DEMO_WORDS: int | None = None
+"""Of the embedded corpus; None for all."""
 
 
 def open_corpus(
@@ -130,12 +131,10 @@ def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
 Weight = Annotated[
     str, typer.Option("--weight", help="What distributions normalise: mean (the paper), mass or count.")
 ]
-Level = Annotated[
-    float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
-]
+Fdr = Annotated[float, typer.Option("--fdr", help="False discovery rate of the tests.")]
 Permutations = Annotated[
     int,
-    typer.Option("--permutations", help="Of a neuron at most, in tests; 0 leaves significance out."),
+    typer.Option("--permutations", help="Maximum number of permutations per neuron; 0 disables the tests."),
 ]
 Scores = Annotated[
     Path | None,

@@ -11,17 +11,17 @@ import polars as pl
 from txray.analysis.findings import state_label
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress
-from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
+from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.text import count, escape, fitted, hover_text, percent, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
 
 _MOST = 24
 """Stages side by side."""
-# Darker than where unsure neurons are marks: here they lie between shared and un-preferred ones, which are grey, too.
-_COLORS = {**theme.STATE_COLORS, "unsure": theme.MUTED}
-_OPACITY = {"shared": 0.22, "unpreferred": 0.5, "unsure": 0.75}
+# Darker than for marks of undecided neurons: here they lie between shared and un-preferred ones, which are grey, too.
+_COLORS = {**theme.STATE_COLORS, "undecided": theme.MUTED}
+_OPACITY = {"shared": 0.22, "unpreferred": 0.5, "undecided": 0.75}
 _ENDS = {
     "shared": ("preferred", "preferred"),
     "avoided": ("preferred", "un-preferred"),
@@ -34,7 +34,7 @@ _MEANING = {
     "avoided": "only before",
     "gained": "only after",
     "unpreferred": "in neither",
-    "unsure": "avoided or gained, not significant",
+    "undecided": "avoided or gained, not significant",
 }
 _NODE = 14
 """Pixels."""
@@ -66,8 +66,8 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
         ),
         tested=all(step.tested for step in timeline.steps[chosen]),
     )
-    figure = draw_flow(flow)
-    return dress(
+    figure = traces(flow)
+    return add_frame(
         figure,
         title=flow.finding,
         subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
@@ -86,7 +86,7 @@ class Flow:
         names: of the stages, in order.
         preferred: neurons that are preferred in each.
         neurons: in all.
-        links: before, after, state, the state that an unsure neuron was observed in (else the same), neurons.
+        links: before, after, state, the state that an undecided neuron was observed in (else the same), neurons.
         tested: whether avoided and gained neurons are the significant ones only, or all that were observed.
     """
 
@@ -105,11 +105,11 @@ class Flow:
         """In words."""
         return (
             f"{count(self.preferred[0])} of {plural(self.neurons, 'neuron')} are preferred in "
-            f"{visible(self.names[0])}, {count(self.preferred[-1])} in {visible(self.names[-1])}"
+            f"{sanitize(self.names[0])}, {count(self.preferred[-1])} in {sanitize(self.names[-1])}"
         )
 
 
-def draw_flow(flow: Flow) -> go.Figure:
+def traces(flow: Flow) -> go.Figure:
     """Nodes, links and the names under them, without a frame.
 
     Args:
@@ -136,7 +136,7 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "pad": 12,
                 "line": {"width": 0},
                 "customdata": [
-                    hover(visible(name), f"{plural(number[name, side], 'neuron')} {side}")
+                    hover_text(sanitize(name), f"{plural(number[name, side], 'neuron')} {side}")
                     for name, side in nodes
                 ],
                 "hovertemplate": "%{customdata}<extra></extra>",
@@ -147,9 +147,10 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "value": [n for *_, n in flow.links],
                 "color": [_color(state) for _, _, state, _, _ in flow.links],
                 "customdata": [
-                    hover(
-                        f"{visible(before)} → {visible(after)}",
-                        f"{plural(n, 'neuron')} {flow.label(state) if state != 'unsure' else f'{observed}, unsure'}"
+                    hover_text(
+                        f"{sanitize(before)} → {sanitize(after)}",
+                        f"{plural(n, 'neuron')} "
+                        f"{flow.label(state) if state != 'undecided' else f'{observed}, undecided'}"
                         f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
                     )
                     for before, after, state, observed, n in flow.links
@@ -173,7 +174,7 @@ def draw_flow(flow: Flow) -> go.Figure:
     room = theme.PLOT_WIDTH / len(names)
     for index, name in enumerate(names):
         figure.add_annotation(
-            text=f"{markup(fitted(visible(name), room - 4, theme.CAPTION_SIZE))}<br>"
+            text=f"{escape(fitted(sanitize(name), room - 4, theme.CAPTION_SIZE))}<br>"
             f"<b>{count(number[name, 'preferred'])}</b>",
             x=index / (len(names) - 1),
             xref="paper",

@@ -1,4 +1,4 @@
-"""How many features each shared neuron prefers before and after."""
+"""How many features the neurons in use in both stages prefer before and after."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 
 from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengths
 from txray.plots import theme
-from txray.plots.frame import (
-    caption_of,
-    dress,
-    even_sample,
-    feature_noun,
-    linear_axis,
-    log_axis,
-    say,
-    whole_step,
-)
-from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
+from txray.plots.axes import linear_axis, log_axis, whole_step
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.text import count, escape, escape_word, format_number, hover_text, percent, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
+
+NO_SHARED_NEURON = "No neuron is in use in both stages, so no length can change."
 
 _LINES = 300
 """Lines that can still be told apart."""
@@ -51,7 +46,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         Rethmeier et al. 2020, section 3 (length shift).
     """
     sides = (comparison.before, comparison.after)
-    look = styles_for([p.stage for p in sides], styles)
+    styles = styles_for([p.stage for p in sides], styles)
     noun = feature_noun(comparison.before.feature_type)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"length_{side}"].to_numpy().astype(np.int64) for side in ("before", "after")]
@@ -63,14 +58,14 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         (1, "more", theme.LENGTHENED, "solid"),
         (0, "as many", theme.UNCHANGED, "dot"),
     ):
-        mine = drawn[change[drawn] == sign]
+        rows = drawn[change[drawn] == sign]
         number = int((change == sign).sum())
         if number == 0:
             continue
         figure.add_scatter(
-            name=f"{name} {markup(noun)}s in {shown(comparison.after.stage)} ({count(number)})",
-            x=_broken(lengths[0][mine], lengths[1][mine]),
-            y=_broken(np.ones(len(mine)), np.zeros(len(mine))),
+            name=f"{name} {escape(noun)}s in {escape_word(comparison.after.stage)} ({count(number)})",
+            x=_broken(lengths[0][rows], lengths[1][rows]),
+            y=_broken(np.ones(len(rows)), np.zeros(len(rows))),
             mode="lines",
             line={"color": color, "width": 1, "dash": dash},
             opacity=float(np.clip(12 / np.sqrt(len(drawn)), 0.5, 0.9)),
@@ -85,15 +80,15 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             mode="markers",
             showlegend=False,
             marker={
-                "color": look[p.stage].color,
-                "symbol": look[p.stage].symbol,
+                "color": styles[p.stage].color,
+                "symbol": styles[p.stage].symbol,
                 "size": 7 + 19 * np.sqrt((neurons - 1) / max(largest - 1, 1)),
                 "opacity": 0.75,
                 "line": {"color": "white", "width": 0.7},
             },
             hovertext=[
-                hover(
-                    f"{plural(length, noun)} in {visible(p.stage)}",
+                hover_text(
+                    f"{plural(length, noun)} in {sanitize(p.stage)}",
                     f"preferred by {plural(n, 'shared neuron')}",
                 )
                 for length, n in zip(at.tolist(), neurons.tolist(), strict=True)
@@ -115,7 +110,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         if len(side) == 0:
             continue
         figure.add_annotation(
-            text=f"<b>{shown(p.stage)}</b>, mean length {figure_of(float(side.mean()))}",
+            text=f"<b>{escape_word(p.stage)}</b>, mean length {format_number(float(side.mean()))}",
             x=0,
             xref="paper",
             xanchor="left",
@@ -123,46 +118,68 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             yref="y",
             yshift=shift * 34,
             showarrow=False,
-            font={"color": look[p.stage].color, "size": theme.SUBTITLE_SIZE},
+            font={"color": styles[p.stage].color, "size": theme.SUBTITLE_SIZE},
         )
     if len(shared) == 0:
-        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, NO_SHARED_NEURON)
     note = (
         ""
         if len(drawn) == len(shared)
         else f"lines: an even sample of {count(len(drawn))} of {count(len(shared))}"
     )
-    return dress(
+    return add_frame(
         figure,
-        title=_finding(comparison, lengths[0], lengths[1], noun),
+        title=finding(
+            (lengths[0], lengths[1]),
+            noun,
+            (sanitize(comparison.before.stage), sanitize(comparison.after.stage)),
+            _at_equal_wins(comparison, shared),
+        ),
         subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron; "
         "the larger a marker, the more neurons share the length",
         caption=caption_of(comparison, note),
     )
 
 
-def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[np.int64], noun: str) -> str:
-    first, second = visible(comparison.before.stage), visible(comparison.after.stage)
+def finding(
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    noun: str,
+    stages: tuple[str, str],
+    equal_wins: LengthChange | None,
+) -> str:
+    """Return how the mean length of the neurons in use in both stages changed.
+
+    Args:
+        lengths: (n,) of these neurons, before and after.
+        noun: what one feature is called, plain text.
+        stages: names of the stages, sanitized.
+        equal_wins: the same at equal numbers of wins; None if not known.
+    """
+    (before, after), (first, second) = lengths, stages
     if len(before) == 0:
-        return f"No neuron is shared by {first} and {second}"
-    change = float(after.mean() / before.mean() - 1)
-    whose = (
-        "The only shared neuron prefers"
+        return f"No neuron is in use in both {first} and {second}"
+    means = float(before.mean()), float(after.mean())
+    change = means[1] / means[0] - 1
+    which = (
+        "The only neuron in use in both stages prefers"
         if len(before) == 1
-        else f"{count(len(before))} shared neurons on average prefer"
+        else f"{count(len(before))} neurons in use in both stages prefer on average"
     )
-    moved = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
-    if change == 0:
-        moved = f"as many {noun}s in {second} as in {first}"
+    way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
+    text = (
+        f"{which} {way if change else f'as many {noun}s in {second} as in {first}'} "
+        f"(mean length {format_number(means[0])} to {format_number(means[1])})"
+    )
+    return text if equal_wins is None else f"{text}; {equal_wins.words(noun)}"
+
+
+def _at_equal_wins(comparison: Comparison, shared: pl.DataFrame) -> LengthChange | None:
+    if not len(shared):
+        return None
     wins = np.minimum(comparison.before.wins(), comparison.after.wins())
-    shared = comparison.neurons.filter(pl.col("state") == "shared")["neuron"].to_numpy()
-    equal = LengthChange.of(
-        *(rarefied_lengths(side, wins)[shared] for side in (comparison.before, comparison.after))
-    )
-    return (
-        f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))}); "
-        f"{equal.words(noun)}"
-    )
+    neurons = shared["neuron"].to_numpy()
+    sides = (comparison.before, comparison.after)
+    return LengthChange.of(*(rarefied_lengths(side, wins)[neurons] for side in sides))
 
 
 def _sample(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:

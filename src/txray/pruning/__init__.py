@@ -1,4 +1,4 @@
-"""Silence neurons in the real forward pass, tell what that does, and whether random sets do the same."""
+"""Ablate neurons in the forward pass, and compare the effect with that of random sets of the same size."""
 
 from __future__ import annotations
 
@@ -7,41 +7,36 @@ from typing import TYPE_CHECKING
 from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.pruning.activity import Activity as Activity
+    from txray.pruning.activation_stats import ActivationStats as ActivationStats
+    from txray.pruning.compact import compact_model as compact_model
     from txray.pruning.effects import prune as prune
     from txray.pruning.evaluation import Evaluator as Evaluator
     from txray.pruning.evaluation import evaluator as evaluator
-    from txray.pruning.files import load_masks as load_masks
-    from txray.pruning.files import save_masks as save_masks
     from txray.pruning.mask import Mask as Mask
     from txray.pruning.masking import masked as masked
-    from txray.pruning.plans import curve_sets as curve_sets
-    from txray.pruning.plans import paper_sets as paper_sets
-    from txray.pruning.pooling import pool as pool
+    from txray.pruning.neuron_sets import NeuronSet as NeuronSet
+    from txray.pruning.neuron_sets import curve_sets as curve_sets
+    from txray.pruning.neuron_sets import in_state as in_state
+    from txray.pruning.neuron_sets import paper_sets as paper_sets
+    from txray.pruning.neuron_sets import ranked as ranked
+    from txray.pruning.pooling import pool_runs as pool_runs
     from txray.pruning.rankings import RANKINGS as RANKINGS
-    from txray.pruning.rankings import Evidence as Evidence
+    from txray.pruning.rankings import RankingInputs as RankingInputs
     from txray.pruning.result import Pruning as Pruning
-    from txray.pruning.result import load_pruning as load_pruning
-    from txray.pruning.sets import NeuronSet as NeuronSet
-    from txray.pruning.sets import in_state as in_state
-    from txray.pruning.sets import ranked as ranked
-    from txray.pruning.smaller import compact as compact
 
-# Imported on first use: what was found can be read without torch.
+# Imported on first use: results can be read without torch.
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "activity": "Activity",
+        "activation_stats": "ActivationStats",
+        "compact": "compact_model",
         "effects": "prune",
         "evaluation": "Evaluator evaluator",
-        "files": "load_masks save_masks",
         "mask": "Mask",
         "masking": "masked",
-        "plans": "curve_sets paper_sets",
-        "pooling": "pool",
-        "rankings": "Evidence RANKINGS",
-        "result": "Pruning load_pruning",
-        "sets": "NeuronSet in_state ranked",
-        "smaller": "compact",
+        "neuron_sets": "NeuronSet curve_sets in_state paper_sets ranked",
+        "pooling": "pool_runs",
+        "rankings": "RANKINGS RankingInputs",
+        "result": "Pruning",
     },
 )

@@ -1,4 +1,4 @@
-"""Watching a training: what its neurons know at every so many steps, told to the trackers that people use."""
+"""Tracking of a training: stages at regular steps or epochs, their comparison, and logging to W&B and others."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel, OpenAIGPTConfig, OpenAIGPTModel
 
-from tests.unit.capture.text_models import SIZE, word_ids
+from tests.builders.text_models import SIZE, word_ids
 from txray.capture import Layer, Selection, capturing, collect, layer_names, layer_shapes
 from txray.capture.layers import hook_points_for
 from txray.capture.model_adapter import adapter_for
@@ -21,8 +21,6 @@ from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, RandomPassWarning, RepeatedCallWarning, UsageError
 from txray.models import TextModel
 from txray.preferences import Stage, load_stage, merge_stages
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 WORDS = ["the", "film", "is", "good", "and", "the", "plot", "is", "new"]
 CORPUS = Corpus.from_documents(

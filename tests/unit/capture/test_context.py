@@ -13,9 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.builders.text_models import TextCnn, seeded, transformer, word_ids
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_text_models import POOL, SIGN
-from tests.unit.capture.text_models import TextCnn, seeded, transformer, word_ids
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import Layer, Selection, collect
 from txray.corpus import Document
 from txray.models import TextModel
@@ -25,8 +25,6 @@ LINEAR = "encoder.layers.0.linear1"
 SELECTIONS = ["max-1", "max-2", "all", "threshold=0.3", "max-position"]
 Known = dict[str, NDArray[np.float64]]
 """Document id -> (n_words, n_neurons) activations, NaN where a word has none."""
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def with_gaps(n: int = 12) -> list[Document]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from txray.capture import Layer, collect, estimate
 from txray.capture.estimate import bytes_of, free_memory, require_memory
 from txray.capture.layers import hook_points_for

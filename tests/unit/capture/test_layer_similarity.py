@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.builders.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.conftest import missing
 from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
-from tests.unit.capture.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
@@ -258,7 +258,7 @@ def test_a_document_may_come_twice() -> None:
 def test_max_words_reads_the_first() -> None:
     models, made = (small_model(), transformer()), documents()
     found = layer_similarity(*models, corpus_of(made), layers="rnn", layers_after="encoder", max_words=100)
-    other = layer_similarity(*models, corpus_of(made).take(100), layers="rnn", layers_after="encoder")
+    other = layer_similarity(*models, corpus_of(made).take_words(100), layers="rnn", layers_after="encoder")
     assert found.words == 100
     assert found.table.equals(other.table)
 

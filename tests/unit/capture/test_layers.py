@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.capture.text_models import (
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -13,7 +13,7 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.capture.texts import small_model
+from tests.builders.texts import small_model
 from txray.capture import Layer, Selection, capturing, layer_names, layer_shapes, matching_layers
 from txray.capture.layers import hook_points_for
 from txray.capture.layout import DryRun, Layout, layout_of

@@ -11,14 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import TextCnn, seeded, word_ids
+from tests.builders.text_models import TextCnn, seeded, word_ids
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, UsageError
 from txray.models import Pieces, TextModel
 from txray.preferences import Stage, load_stage
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def text(*documents: str) -> Corpus:

@@ -10,17 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builders.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
+from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
-from tests.unit.capture.texts import corpus_of, documents
 from txray import layer_similarity
 from txray.capture import collect
 from txray.errors import PaddingWarning
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
-from txray.pruning import Activity
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+from txray.pruning import ActivationStats
 
 
 class TwoWay(nn.Module):
@@ -178,7 +176,7 @@ def test_models_that_read_hardly_anything_are_tried_as_far_as_they_go(
 def test_activity_and_similarity_are_read_alike() -> None:
     module, corpus = seeded(TwoWay), corpus_of(documents(12))
     known, believed = (TextModel(module, word_ids, with_mask, reads_padding=reads) for reads in (False, None))
-    one, other = (Activity.over(model, corpus, "rnn") for model in (known, believed))
+    one, other = (ActivationStats.measure(model, corpus, "rnn") for model in (known, believed))
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
     same = layer_similarity(known, believed, corpus, layers=["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)

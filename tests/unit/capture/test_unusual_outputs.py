@@ -10,15 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, seeded, word_ids
+from tests.builders.text_models import SIZE, seeded, word_ids
 from txray.capture import Layer, collect, layer_shapes
 from txray.capture.layout import DryRun, Layout, layout_of
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError
 from txray.models import TextModel
 from txray.preferences import Stage
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 CORPUS = Corpus.from_documents(
     "c",

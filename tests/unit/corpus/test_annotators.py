@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.hostile import IN_CORPORA
 from tests.unit.corpus.conftest import Containers
 from txray.corpus import Annotator, Corpus, Document, annotators, demo_corpus
 from txray.corpus.annotators.annotator import as_label, pieces, readable
 from txray.errors import CorpusError, UnknownNameError, UsageError
-
-HOSTILE = ("<b>", "", "\0", "a b", "\u200b", "x" * 100_000, "\n", "|", "%", "日本", "=1+1", "ﬁ")
-"""Words that are no trouble for any annotator."""
 
 
 def last(word: str, size: int) -> str:
@@ -108,9 +106,9 @@ class TestRules:
         ("values", "message"),
         [
             (["a"], "gave 1 values for 2 words"),
-            (["a", ""], "gave '' for word 1, 'two',"),
-            (["a", "b c"], "gave 'b c' for word 1, 'two',"),
-            ([None, "b"], "gave None for word 0, 'one',"),
+            (["a", ""], "gave '' for word 1, 'two'"),
+            (["a", "b c"], "gave 'b c' for word 1, 'two'"),
+            ([None, "b"], "gave None for word 0, 'one'"),
             ([5, "b"], "gave 5 for word 0"),
         ],
     )
@@ -121,7 +119,9 @@ class TestRules:
             def __call__(self, document: Document) -> Any:
                 return values
 
-        with pytest.raises(CorpusError, match=f"^document 'd': the tagger {message}") as caught:
+        with pytest.raises(
+            CorpusError, match=f"^document 'd', annotation 'x': the annotator {message}"
+        ) as caught:
             annotated(Wrong(), "one", "two")
         assert "\n" not in str(caught.value)
 
@@ -137,8 +137,8 @@ class TestRules:
         corpus = Corpus.from_documents("c", [document("a"), Document("e", ("b",))])
         shard = corpus.shard(2, 2).annotate(annotators.words(str.upper, "upper"))
         assert [one.annotations["upper"] for one in shard] == [("B",)]
-        assert shard.part is not None
-        assert next(iter(shard.part.whole)).annotations["upper"] == ("A",)
+        assert shard.shard_info is not None
+        assert next(iter(shard.shard_info.whole)).annotations["upper"] == ("A",)
 
     def test_nothing_heavy_is_imported_before_it_is_used(self) -> None:
         heavy = "{'spacy', 'torch', 'flair', 'stanza', 'datasets', 'pandas', 'pyarrow', 'polars'}"
@@ -159,12 +159,12 @@ class TestWords:
             "_",
             "O",
         )
-        assert annotated(annotators.words(len, "length"), *HOSTILE[:3]) == ("3", "0", "1")
+        assert annotated(annotators.words(len, "length"), *IN_CORPORA[:3]) == ("3", "0", "1")
         assert annotated(annotators.words(str.isupper, "upper"), "A", "b") == ("True", "False")
 
     def test_hostile_words(self) -> None:
-        values = annotated(annotators.words(lambda word: word, "copy"), *HOSTILE)
-        assert values == tuple(map(as_label, HOSTILE))
+        values = annotated(annotators.words(lambda word: word, "copy"), *IN_CORPORA)
+        assert values == tuple(map(as_label, IN_CORPORA))
 
     @pytest.mark.parametrize("value", [0.5, b"x", ["a"]])
     def test_other_values_are_refused(self, value: object) -> None:
@@ -320,25 +320,25 @@ class TestLexicon:
         assert len({lexicon.fingerprint for lexicon in lexicons}) == len(lexicons)
 
     def test_hostile_words(self, write: Containers) -> None:
-        lines = "".join(f"{word}\tc{place}\n" for place, word in enumerate(HOSTILE) if word.strip())
-        values = annotated(annotators.lexicon(write.plain("h.tsv", lines)), *HOSTILE)
-        assert [value.startswith("c") for value in values] == [bool(word.strip()) for word in HOSTILE]
+        lines = "".join(f"{word}\tc{place}\n" for place, word in enumerate(IN_CORPORA) if word.strip())
+        values = annotated(annotators.lexicon(write.plain("h.tsv", lines)), *IN_CORPORA)
+        assert [value.startswith("c") for value in values] == [bool(word.strip()) for word in IN_CORPORA]
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
             ("a\tx\nword\n", "line 2: 'word' is not a word and its categories; separate them by single tabs"),
-            ("a\tx\rb\ty\n", "line 1: .* holds an end of line that is not"),
+            ("a\tx\rb\ty\n", "line 1: .* holds a line end that is not"),
             ("a x\n", "line 1: 'a x' is not"),
             ("\tx\n", "line 1: 'x' is not"),
             ("a\t\tx\n", "line 1: .* is not"),
             ("aback\tanger\t0\n", "line 1: category '0' is a number; give categories by name"),
-            ("a\tx|y\n", r"line 1: category 'x\|y' would be mistaken"),
-            ("a\tO\n", "line 1: category 'O' would be mistaken"),
+            ("a\tx|y\n", r"line 1: category 'x\|y' is ambiguous"),
+            ("a\tO\n", "line 1: category 'O' is ambiguous"),
             ("%\n1\tfunct\nthe\t1\n", "line 3: 'the.t1' is not a number and a category"),
             ("%\n1\tfunct\n", "do not end with one; add it"),
-            ("%\n1\tfunct\n%\nthe\t2\n", "line 4: category '2' is none of the 1 that the first lines number"),
-            ("%\n1\tO\n%\nthe\t1\n", "line 2: category 'O' would be mistaken"),
+            ("%\n1\tfunct\n%\nthe\t2\n", "line 4: category '2' is not one of the 1 in the header"),
+            ("%\n1\tO\n%\nthe\t1\n", "line 2: category 'O' is ambiguous"),
             ("%\n1\tfunct\n%\n", "holds no words"),
             ("\n \n", "holds no words"),
             ("", "empty"),

@@ -14,7 +14,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from tests.unit.corpus.test_annotators import HOSTILE, annotated, document
+from tests.builders.hostile import IN_CORPORA
+from tests.unit.corpus.test_annotators import annotated, document
 from txray.corpus import annotators, demo_corpus
 from txray.errors import UnknownNameError, UsageError
 
@@ -106,7 +107,7 @@ class TestColumns:
         assert seen == [[True, False, True, False]]
 
     def test_long_documents_go_through_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("txray.corpus.annotators.by_spacy._MOST_WORDS", 3)
+        monkeypatch.setattr("txray.corpus.annotators.by_spacy._MAX_WORDS", 3)
         annotator = annotators.spacy(entities(), "ent")
         words = ("New", "York", "a", "New", "York", "New", "York")
         values = annotator(document(*words, starts=(0, 2, 3)))
@@ -115,7 +116,7 @@ class TestColumns:
 
     def test_hostile_words(self, trained: Language) -> None:
         for annotator in (annotators.spacy(trained, "pos"), annotators.spacy(entities(), "ent")):
-            assert len(annotated(annotator, *HOSTILE)) == len(HOSTILE)
+            assert len(annotated(annotator, *IN_CORPORA)) == len(IN_CORPORA)
 
     def test_a_lemma_may_hold_a_space(self) -> None:
         nlp = spacy.blank("en")

@@ -17,10 +17,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from tests.builders.families import JOINED
+from tests.builders.hub_folders import FAMILIES, folder_of
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
-from tests.unit.models.families import JOINED
-from tests.unit.models.hub_folders import FAMILIES, folder_of
 from txray import report
 from txray.capture import capturing, collect, layer_shapes
 from txray.corpus import Corpus, Document, demo_corpus
@@ -36,8 +36,6 @@ LAYERS = {
     "t5": ["encoder.block.0.layer.1.DenseReluDense.act", "decoder.block.1.layer.2.DenseReluDense.wo"],
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -47,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def reviews(n: int = 12) -> list[Document]:
     """Short documents: read at once by every model here."""
-    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).first(n)]
+    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).head(n)]
 
 
 def corpus_of(made: list[Document]) -> Corpus:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from tests.unit.models.builders import CELLS, small, words
+from tests.builders.recurrent import CELLS, small, words
 from txray.errors import SnapshotError, UsageError
 from txray.models import (
     RecurrentModel,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, numbers_in, plain_words, rows_of, title_of
+from tests.builders.figures import Text, distribution, numbers_in, plain_words, rows_of, title_of
 from txray.analysis import Comparison, compare
 from txray.errors import ShapeError, UsageError
 from txray.plots import least_changed_neurons, most_changed_neurons, neuron_detail
@@ -25,7 +25,7 @@ def stages(text: Text) -> tuple[Pair, Pair]:
 @pytest.fixture(scope="module")
 def pair(stages: tuple[Pair, Pair]) -> tuple[Comparison, Comparison]:
     (a, a_tags), (b, b_tags) = stages
-    return compare(a, b), compare(a_tags, b_tags)
+    return compare(a, b, permutations=0), compare(a_tags, b_tags, permutations=0)
 
 
 def detail(text: Text, stages: tuple[Pair, ...], neuron: int, **options: object) -> object:

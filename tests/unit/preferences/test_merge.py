@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import ShapeError, UsageError
@@ -21,10 +21,7 @@ from txray.preferences import Stage, load_stage, merge_stages
 
 LINEAR = "encoder.layers.0.linear1"
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning")
 
 
 def whole_and_shards(of: int, n: int = 40, **options: Any) -> tuple[Stage, list[Stage]]:
@@ -95,8 +92,8 @@ def test_a_shard_says_what_it_is_a_part_of() -> None:
     assert sorted(chain.from_iterable(ids)) == sorted(document.id for document in corpus)
     assert ids[1] == ["d0/1", "d0/4", "d0/7"]
     assert len({part.fingerprint for part in parts} | {corpus.fingerprint}) == 4
-    assert parts[1].part is not None
-    assert (parts[1].part.number, parts[1].part.of) == (2, 3)
+    assert parts[1].shard_info is not None
+    assert (parts[1].shard_info.number, parts[1].shard_info.n_shards) == (2, 3)
     for number, of in ((0, 3), (4, 3), (1, 0)):
         with pytest.raises(UsageError, match=f"shard {number}/{of}"):
             corpus.shard(number, of)
