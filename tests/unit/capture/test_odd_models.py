@@ -111,7 +111,7 @@ def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
     )
     account = collected(seeded(TextCnn), "conv", text("good"), min_length=3).manifest["layers"]["conv"]
     assert (account["counted"], account["skipped"]) == (0, {"outside the layer's output": 1})
-    with pytest.raises(UsageError, match="min_length=0; it must be at least 1"):
+    with pytest.raises(UsageError, match="min_length=0; it must be from 1"):
         TextModel(seeded(TextCnn), word_ids, min_length=0)
 
 
@@ -147,7 +147,8 @@ class Doubled(Small):
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
     # The dry run may show it, because it reads real words, or the text.
-    refused(r"gives \(.*\) for 2 documents|gave \(.*\) where the dry run", module, layer, text(LONG))
+    shapes = r"returns \(.*\) for 2 documents|returned \(.*\) instead of .* as in the dry run"
+    refused(shapes, module, layer, text(LONG))
 
 
 class Cached(Small):
@@ -182,7 +183,7 @@ def test_what_is_no_number_is_not_standardized_away(selection: str, value: float
     module = Small()
     with torch.no_grad():
         module.embedding.weight[word_ids(["plot"])[0], 2] = value
-    refused("activations of neuron 2 are no numbers", module, "embedding", text(LONG), selection)
+    refused("activations of neuron 2 are not finite", module, "embedding", text(LONG), selection)
 
 
 def test_standardizing_nothing_is_no_error() -> None:
@@ -210,7 +211,7 @@ def test_truth_values_count_and_complex_numbers_are_refused() -> None:
     for selection in ("max-1", "all/absolute", "max-3", "max-1/zscore"):
         assert collected(module, "behind", text(LONG), selection).manifest["words"] == 9
     module.kind = torch.complex64
-    refused("gives complex numbers", module, "behind", text(LONG))
+    refused("returns complex numbers", module, "behind", text(LONG))
 
 
 def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
@@ -234,12 +235,12 @@ def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("encode", "match"),
     [
-        (lambda words: None, "encode gave NoneType"),
-        (lambda words: [1.5] * len(words), "ids of kind float64"),
-        (lambda words: ["x"] * len(words), "ids of kind"),
-        (lambda words: [2**70] * len(words), "ids of kind object"),
-        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of kind float64"),
-        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are no text"),
+        (lambda words: None, "encode returned NoneType"),
+        (lambda words: [1.5] * len(words), "ids of type float64"),
+        (lambda words: ["x"] * len(words), "ids of type"),
+        (lambda words: [2**70] * len(words), "ids of type object"),
+        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of type float64"),
+        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are not text"),
         (lambda words: [-1] * len(words), "failed on documents 'd0'.*index out of range"),
         (lambda words: [10**6] * len(words), "failed on documents 'd0'.*index out of range"),
     ],

@@ -180,4 +180,4 @@ def test_activity_and_similarity_are_read_alike() -> None:
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
     same = layer_similarity(known, believed, corpus, layers=["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)
-    assert transformer().padding_is_seen
+    assert transformer().supports_padding

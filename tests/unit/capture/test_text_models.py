@@ -26,7 +26,8 @@ from tests.builders.text_models import (
 from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import compare, report
-from txray.capture import Layer, Selection, capturing, collect
+from txray.capture import Layer, Selection, capturing, collect, layer_names
+from txray.capture.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models import TextModel
@@ -254,7 +255,10 @@ def test_hooks_change_no_bit(module_of: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)
     with torch.inference_mode():
         before = flat(module(*arguments))
-        with capturing(module, ["**"], strict=False):
+        with tracing(module, layer_names(module)) as trace:
+            module(*arguments)
+        layers = [name for name in trace.ran if all(call.output for call in trace.calls(name))]
+        with capturing(module, layers):
             during = flat(module(*arguments))
     assert len(before) == len(during) > 0
     assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
@@ -332,7 +336,7 @@ def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded
     )
     assert not own.preferences(LINEAR).table().equals(given.preferences(LINEAR).table())
-    with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding', needed are 8"):
+    with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding' instead of 8"):
         collect(
             model, corpus_of(made), layers=["embedding"], selection="max-1/zscore", name="s", scales=loaded
         )
@@ -393,9 +397,9 @@ def test_wrong_requests_are_told() -> None:
     corpus = corpus_of(documents(3))
     with pytest.raises(UsageError, match="txray.TextModel"):
         collect(torch.nn.Linear(2, 2), corpus, name="s")
-    with pytest.raises(UsageError, match="feature 'output'"):
+    with pytest.raises(UsageError, match="feature type 'output'"):
         collect(transformer(), corpus, layers=[LINEAR], feature_types=["output"], name="s")
-    with pytest.raises(UsageError, match="'max-position' gives no feature 'subword'"):
+    with pytest.raises(UsageError, match="'max-position' does not support the feature type 'subword'"):
         collect(
             transformer(),
             corpus,
@@ -404,7 +408,7 @@ def test_wrong_requests_are_told() -> None:
             selection="max-position",
             name="s",
         )
-    with pytest.raises(CaptureError, match="no pieces with names"):
+    with pytest.raises(CaptureError, match="does not name its pieces"):
         collect(
             TextModel(seeded(TextCnn), word_ids),
             corpus,
