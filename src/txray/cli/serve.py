@@ -56,7 +56,7 @@ def serve(
         host=host,
         port=port,
         prunings=pruning or (),
-        weight=weight,  # type: ignore[arg-type]  # checked there
+        weight=weight,
         level=level,
         permutations=permutations,
         cache=cache,

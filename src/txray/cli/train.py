@@ -178,12 +178,12 @@ def classifier(
 
     A tenth of the training documents is kept for validation.
     """
-    from txray.experiment.sources import held_out
+    from txray.experiment.sources import split_off_validation
     from txray.models import classifier as fresh_classifier
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    train, validation = held_out(
+    train, validation = split_off_validation(
         options.open_corpus(kind, text, "train", seed, tokenized=tokenized, html=html)
     )
     run = train_classifier(

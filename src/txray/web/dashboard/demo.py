@@ -30,7 +30,7 @@ def demo_stages(say: Callable[[str], None], *, words: int = 60_000, epochs: int 
 
         say("no stage given: making a demo, which takes up to a minute the first time")
         settings = replace(preset("demo"), pretraining_words=words, epochs=epochs, classifier_epochs=2)
-        run_experiment(settings, DemoSources(0), place, say=say)
+        run_experiment(settings, DemoSources(0), place, log=say)
     else:
         say(f"no stage given: the demo made before, in {place}")
     return stage_folders([place])
