@@ -28,8 +28,8 @@ from benchmarks.timing import Ratio, ratio
 from txray import Corpus, Mask, collect, compare, load_stage, masked
 from txray.models import RecurrentLanguageModel, TextModel, classifier
 from txray.preferences import ExemplarTally, Stage, Tally
-from txray.pruning import Activity, evaluator
-from txray.pruning.mask import Ablation
+from txray.pruning import ActivationStats, evaluator
+from txray.pruning.choices import Ablation
 
 KINDS = ["token", "pos"]
 
@@ -187,7 +187,9 @@ def _comparing(means: Means, kind: str, target: str, neurons: int = 1500, sample
             _stage_of(name, table, neurons).save(Path(folder) / name)
 
         def whole() -> pl.DataFrame:
-            return compare(load_stage(Path(folder) / "before"), load_stage(Path(folder) / "after")).neurons
+            return compare(
+                load_stage(Path(folder) / "before"), load_stage(Path(folder) / "after"), permutations=0
+            ).neurons
 
         def loop() -> list[float | None]:
             return hellinger_by_loops(records["before"], records["after"], range(sample), means)
@@ -290,28 +292,28 @@ def _tallying(neurons: int, vocabulary: int, folds: int, words: int = 200_000) -
 
 
 def masking(words: int = 30_000) -> Iterator[Result]:
-    """A classifier with a twentieth of its neurons silent, against the same classifier as it is."""
+    """A classifier with 5% of its neurons ablated, compared with the same classifier without a mask."""
     model = classifier(models.lstm(300))
     labelled = [
         replace(document, labels={"label": ("neg", "pos")[number % 2]})
         for number, document in enumerate(texts.documents(words))
     ]
     scored = evaluator(model, Corpus.from_documents("labelled", labelled))
-    activity = Activity.over(model, texts.corpus(words))
+    activation_stats = ActivationStats.measure(model, texts.corpus(words))
 
     def scoring(mask: Mask) -> Callable[[], object]:
         def work() -> object:
-            with masked(model, mask) as documents:
-                return scored.outcomes(documents, lambda amount: None)
+            with masked(model, mask) as batch_keys:
+                return scored.predict(batch_keys, lambda amount: None)
 
         return work
 
     bare = scoring(Mask("rnn", ()))
     targets: tuple[tuple[Ablation, str], ...] = (("zero", "at most 1.10 x"), ("mean", "-"), ("resample", "-"))
     for ablation, target in targets:
-        found = ratio(scoring(activity.mask(range(15), ablation)), bare)
+        found = ratio(scoring(activation_stats.mask(range(15), ablation)), bare)
         yield Result(
-            f"scoring a classifier of 300 LSTM units, 15 of them silent (`{ablation}`)",
+            f"scoring a classifier of 300 LSTM units, 15 of them ablated (`{ablation}`)",
             target,
             f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})",
             f"{words:,} words; {words / found.first:,.0f} words/s masked, {words / found.second:,.0f} not",

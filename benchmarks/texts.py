@@ -55,4 +55,4 @@ def resampled(domain: str, words: int, seed: int) -> Corpus:
             number += 1
 
     corpus = Corpus(f"resampled/{domain}", documents, fingerprint=lambda: f"resampled {domain} {seed}")
-    return corpus.take(words)
+    return corpus.take_words(words)

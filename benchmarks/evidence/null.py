@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
 from benchmarks.texts import resampled
-from txray import Corpus, Document, Stage, collect, compare, synthetic_pair, with_significance
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair
 from txray.experiment import RealSources
 from txray.models import load_snapshot
 
@@ -40,7 +40,7 @@ class Counted:
 
     def add(self, before: Stage, after: Stage, kind: str, seed: int) -> None:
         """One more comparison of stages between which nothing changed."""
-        neurons = with_significance(compare(before, after, kind), seed=seed).neurons
+        neurons = compare(before, after, feature_type=kind, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null()).with_columns(fewer=fewer_wins())
         often = tested.filter(pl.col("fewer") >= _OFTEN)
         self.often += (often["p_value"] < 0.05).to_list()
@@ -110,7 +110,7 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
     for seed in range(RUNS):
         order = np.random.default_rng(seed).permutation(len(whole))
         halves = [
-            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
+            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take_words(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, feature_types=KINDS, name="half") for half in halves)
@@ -122,7 +122,9 @@ def _documents(data: Path) -> list[Document]:
     sources = RealSources(data / "wikitext-2", data / "imdb", data / "ud-ewt")
     with tempfile.TemporaryDirectory() as folder:
         text = (
-            sources.pretraining("train").take(2 * WORDS).followed_by(sources.reviews("train").take(2 * WORDS))
+            sources.pretraining("train")
+            .take_words(2 * WORDS)
+            .concat(sources.reviews("train").take_words(2 * WORDS))
         )
         return list(sources.tagged(text, Path(folder)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from txray.errors import UsageError
-from txray.files import TEMPORARY
+from txray.files import TEMP_PREFIX
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SettingsLock:
         if self.path.is_file():
             return True
         if self.folder.exists() and not (
-            self.folder.is_dir() and all(path.name.startswith(TEMPORARY) for path in self.folder.iterdir())
+            self.folder.is_dir() and all(path.name.startswith(TEMP_PREFIX) for path in self.folder.iterdir())
         ):
             raise UsageError(f"{self.folder}: does not hold {self.content}; use a new or empty folder")
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from benchmarks.evidence.pruning import PlantedClassifier
+from benchmarks.evidence.pruning import SyntheticClassifier
 from torch import Tensor, nn
 
 from tests.builders.text_models import SIZE, letter_pieces, seeded, word_ids
@@ -78,5 +78,5 @@ def text_predictor(**options: object) -> TextModel:
     return TextModel(module, word_ids, with_mask, task="next-word", **options)  # type: ignore[arg-type]
 
 
-def synthetic_pair() -> PlantedClassifier:
-    return PlantedClassifier.made()
+def synthetic_classifier() -> SyntheticClassifier:
+    return SyntheticClassifier.create()

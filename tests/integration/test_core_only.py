@@ -129,7 +129,7 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
     txray(python, folder, "plot", "curves", "judge", "-o", "curves.html")
     txray(
         python, folder, "prune", "table", "judge/epoch-001", "-f", "demo", "-t", "reviews", "--set", "1,2",
-        "--documents", "20", "--random-sets", "2", "--ablation", "mean", "--split", "test", "-o", "pruned",
+        "--max-documents", "20", "--random-sets", "2", "--ablation", "mean", "--split", "test", "-o", "pruned",
     )  # fmt: skip
     assert json.loads((folder / "change" / "summary.json").read_text())["neurons"] == 12
 

@@ -77,8 +77,8 @@ def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
     kinds = ["token", "pos", "subword"]
     asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
-    whole = collect(transformer(limit=30), corpus, name="s", **asked)
-    found = collect(transformer(limit=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
+    whole = collect(transformer(max_length=30), corpus, name="s", **asked)
+    found = collect(transformer(max_length=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
     assert found.scales.equals(whole.scales)
     same(whole, found)
     # In memory of its own: the cluster's may go.
@@ -237,7 +237,7 @@ class RecordsShards(Scripted):
                     yield document
 
             recording = Corpus(found.name, all_of_them, fingerprint=lambda: found.fingerprint)
-            recording.part = found.part
+            recording.shard_info = found.shard_info
             return recording
 
         whole.shard = recorded  # type: ignore[method-assign]

@@ -74,7 +74,7 @@ def collect(
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = text_options.open()
     if collect_options.max_words is not None:
-        corpus = corpus.take(collect_options.max_words)
+        corpus = corpus.take_words(collect_options.max_words)
     if shard is not None:
         corpus = corpus.shard(*shard)
     # The workers of an engine move the model to their own devices.

@@ -24,46 +24,41 @@ def compare(
         Literal["hellinger", "jensen-shannon", "total-variation"],
         typer.Option("--distance", help="Distance to test."),
     ] = "hellinger",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and significance."""
     import polars as pl
 
+    from txray._text import escape_control
     from txray.analysis import compare as compare_stages
-    from txray.analysis import with_significance
     from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
     from txray.preferences import load_stage
-    from txray.printable import printable
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     comparison = compare_stages(
         load_stage(before),
         load_stage(after),
-        feature_type=feature_type,
         layer=layer,
+        feature_type=feature_type,
         weight=weight,
+        distance=distance,
+        permutations=permutations,
+        fdr=fdr,
+        seed=seed,
     )
-    if permutations:
-        comparison = with_significance(
-            comparison,
-            distance=distance,
-            level=level,
-            permutations=permutations,
-            seed=seed,
-        )
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in comparison.summary.items()
         if value is not None
     ]
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
-    names = (printable(side.stage) for side in (comparison.before, comparison.after))
+    names = (escape_control(side.stage) for side in (comparison.before, comparison.after))
     typer.echo(" ".join(comparison.findings.sentences(*names)))
     if comparison.tested:
         typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")

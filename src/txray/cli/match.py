@@ -32,8 +32,8 @@ def match(
     min_wins: Annotated[
         int, typer.Option("--min-wins", help="Minimum number of selected activations of a neuron.")
     ] = 20,
-    level: Annotated[
-        float, typer.Option("--level", help="False match rate: share of chance pairs that pass as matches.")
+    false_match_rate: Annotated[
+        float, typer.Option("--false-match-rate", help="Share of chance pairs that pass as matches.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
@@ -44,12 +44,12 @@ def match(
     matching = match_stages(
         load_stage(before),
         load_stage(after),
-        feature_type=feature_type,
         layer=layer,
         layer_after=layer_after,
+        feature_type=feature_type,
         weight=weight,
         min_wins=min_wins,
-        level=level,
+        false_match_rate=false_match_rate,
         seed=seed,
     )
     counts = dict(matching.pairs["state"].value_counts().iter_rows())
@@ -66,7 +66,9 @@ def match(
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
     span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
-    typer.echo(f"a match has an affinity above {span}, which {100 * level:g}% of pairs reach by chance")
+    typer.echo(
+        f"a match has an affinity above {span}, which {100 * false_match_rate:g}% of pairs reach by chance"
+    )
     if out is not None:
         options.write_table(matching.pairs, out)
         typer.echo(f"pairs in {out}")

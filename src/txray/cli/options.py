@@ -118,7 +118,7 @@ Weight = Annotated[
     WeightName,
     typer.Option("--weight", help="Normalization of preference distributions; mean is the paper's."),
 ]
-Level = Annotated[float, typer.Option("--level", help="False discovery rate.")]
+Fdr = Annotated[float, typer.Option("--fdr", help="False discovery rate of the tests.")]
 Permutations = Annotated[
     int,
     typer.Option("--permutations", help="Maximum number of permutations per neuron; 0 disables the tests."),
@@ -245,7 +245,7 @@ class CollectOptions:
 
     def annotated(self, corpus: Corpus) -> Corpus:
         """Return the corpus with the annotations that the options name."""
-        return annotate.annotated(corpus, self.tagger, self.lexicon, self.spacy)
+        return annotate.with_annotations(corpus, self.tagger, self.lexicon, self.spacy)
 
 
 def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:

@@ -42,7 +42,7 @@ def replay(
     ] = "model.",
     logger: options.LoggerNames = None,
     weight: options.Weight = "mean",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     device: options.Device = "auto",
 ) -> None:
@@ -74,7 +74,7 @@ def replay(
         device=str(device_of(device)),
         loggers=options.open_loggers(logger, out),
         weight=weight,
-        level=level,
+        fdr=fdr,
         permutations=permutations,
         seed=text_options.seed,
     )

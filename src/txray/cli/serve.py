@@ -33,7 +33,7 @@ def serve(
         ),
     ] = None,
     weight: options.Weight = "mean",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     cache: Annotated[
         Path | None,
@@ -49,7 +49,7 @@ def serve(
     from txray.web.dashboard.demo import demo_stages
     from txray.web.dashboard.server import interrupt_this_thread_alone
 
-    folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
+    folders = stage_folders(stages) if stages else demo_stages(log=lambda line: typer.echo(line, err=True))
     interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
@@ -57,7 +57,7 @@ def serve(
         port=port,
         prunings=pruning or (),
         weight=weight,
-        level=level,
+        fdr=fdr,
         permutations=permutations,
         cache=cache,
         wait=False,

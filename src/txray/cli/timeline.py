@@ -25,7 +25,7 @@ def timeline(
     ] = None,
     weight: options.Weight = "mean",
     scores: options.Scores = None,
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
@@ -41,12 +41,12 @@ def timeline(
         require_replaceable(out, (SUMMARY,))
     result = follow(
         [load_stage(folder) for folder in stage_folders(stages)],
-        feature_type,
-        layer,
+        layers=layer,
+        feature_type=feature_type,
         weight=weight,
         scores=options.read_scores(scores),
         permutations=permutations,
-        level=level,
+        fdr=fdr,
         seed=seed,
     )
     print_timeline(result)

@@ -119,9 +119,9 @@ def lm(
         corpus, *scored = (
             options.open_corpus(kind, file, None, seed, tokenized=tokenized, html=html) for file in files
         )
-    corpus = corpus if words is None else corpus.take(words)
+    corpus = corpus if words is None else corpus.take_words(words)
     if evaluation_words is not None:
-        scored = [one.take(evaluation_words) for one in scored]
+        scored = [one.take_words(evaluation_words) for one in scored]
     model = language_model(
         cell,  # type: ignore[arg-type]  # the model checks it
         corpus,

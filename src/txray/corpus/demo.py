@@ -16,7 +16,7 @@ from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
@@ -50,13 +50,13 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
 
     Raises:
         UnknownNameError: no such domain or split.
-        UsageError: `words` is less than 1 or more than there are; `seed` is negative or not a whole number.
+        UsageError: `words` is less than 1 or more than the part has; `seed` is negative or not a whole number.
     """
     if domain not in _DOMAINS:
         raise UnknownNameError.of("demo domain", domain, _DOMAINS)
     if split not in _SPLITS:
         raise UnknownNameError.of("split", split, _SPLITS)
-    if not is_whole(seed) or seed < 0:
+    if not is_integer(seed) or seed < 0:
         raise UsageError(f"demo_corpus: seed={seed!r}; give a whole number, 0 or larger")
     part = f"{domain}/{split}"
     text = _demo_text()
@@ -64,19 +64,19 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
     n_words = sum(map(_count_words, lines))
     if words is not None and words > n_words:
         raise UsageError(
-            f"demo_corpus: words={words:,}; {part} has {n_words:,} words; give at most as many, or None for all"
+            f"demo_corpus: words={words:,}; {part} has {n_words:,} words; give at most that, or None for all"
         )
 
-    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+    def lazy_documents(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         return (
             partial(_document, f"demo/{part}/{index}", lines[index], text.usual_tags)
             for index in _order(part, len(lines), seed)
         )
 
-    corpus = Corpus.of_drafts(
-        f"demo/{part}", drafts, fingerprint=lambda: derived(text.sha256, "demo", part, int(seed))
+    corpus = Corpus.from_lazy_documents(
+        f"demo/{part}", lazy_documents, fingerprint=lambda: derived(text.sha256, "demo", part, int(seed))
     )
-    return corpus if words is None else corpus.take(words)
+    return corpus if words is None else corpus.take_words(words)
 
 
 @dataclass(frozen=True, slots=True)

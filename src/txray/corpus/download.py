@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.corpus.datasets_index import DATA_SETS, DataSet, RemoteFile
 from txray.errors import DownloadError, OutputError, UnknownNameError, in_one_line
 from txray.files import cache_folder, sha256_of
@@ -68,7 +68,7 @@ def _download(file: RemoteFile, folder: Path, timeout: float) -> Path:
     try:
         if target.is_file() and target.stat().st_size == file.size and sha256_of(target) == file.sha256:
             return target
-        require("downloading needs", "text", "pooch")
+        import_extra("downloading needs", "text", "pooch")
         folder.mkdir(parents=True, exist_ok=True)
         for address in file.addresses:
             if failure := _retrieve(file, address, folder, timeout):

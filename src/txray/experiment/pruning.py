@@ -59,7 +59,7 @@ def prune_classifier(
     Source:
         Rethmeier et al. 2020, table 2; the controls are ours.
     """
-    from txray.pruning import Evidence, curve_sets, evaluator, paper_sets, prune
+    from txray.pruning import RankingInputs, curve_sets, evaluator, paper_sets, prune
     from txray.training import device_of
 
     settings, folder = result.settings, result.folder / "pruning"
@@ -69,8 +69,8 @@ def prune_classifier(
     model.to(device_of(device))
     train, test = (first_reviews(settings, sources, split) for split in ("train", "test"))
 
-    def evaluator_on(corpus: Corpus, documents: int) -> Evaluator:
-        return evaluator(model, corpus, documents=documents, max_length=settings.max_length)
+    def evaluator_on(corpus: Corpus, max_documents: int) -> Evaluator:
+        return evaluator(model, corpus, max_documents=max_documents, max_length=settings.max_length)
 
     log("pruning the classifier: sets")
     texts = {
@@ -78,14 +78,14 @@ def prune_classifier(
         "test": evaluator_on(test, settings.pruning_reviews),
     }
     common: dict[str, Any] = {
-        "random": settings.random_sets,
+        "n_random_sets": settings.random_sets,
         "seed": settings.seed,
         "folder": folder / "runs",
     }
     sets = prune(model, paper_sets(supervision), texts, **common)
     sets.save(folder / "sets")
     log("pruning the classifier: curves")
-    evidence = Evidence(
+    ranking_inputs = RankingInputs(
         model,
         LAYER,
         supervision.after,
@@ -94,7 +94,7 @@ def prune_classifier(
         evaluator_on(train, settings.curve_reviews),
         settings.collection_words,
     )
-    shares = curve_sets({name: evidence.scores(name) for name in RANKINGS}, LAYER)
+    shares = curve_sets({name: ranking_inputs.importance(name) for name in RANKINGS}, LAYER)
     curves = prune(model, shares, {"test": evaluator_on(test, settings.curve_reviews)}, **common)
     curves.save(folder / "curves")
     return PruningResults(sets, curves)
@@ -109,7 +109,7 @@ def pruning_table(pruning: PruningResults, supervision: Comparison) -> str:
     """
     from txray.pruning.chance import chance_note, levels_of
     from txray.pruning.multiplicity import corrected
-    from txray.pruning.plans import shares_of_mass
+    from txray.pruning.neuron_sets import shares_of_mass
 
     shares = dict(shares_of_mass(supervision, pruning.sets.neuron_sets()).iter_rows())
     lines = [

@@ -47,7 +47,7 @@ def write_results(result: ExperimentResult, sources: Sources, *, device: str = "
     page = results_page(
         result,
         rows(result, comparisons, epochs),
-        f"Tested at {fdr_label(supervision.summary['level'])}; all means are over the neurons that were tested.\n\n"
+        f"Tested at {fdr_label(supervision.summary['fdr'])}; all means are over the neurons that were tested.\n\n"
         f"{significance_table(comparisons)}",
         pruning_table(pruning, supervision),
     )

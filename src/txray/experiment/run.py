@@ -77,8 +77,8 @@ def run_experiment(
     log("fine-tuning it as a sentiment classifier")
     fine_tuning = _fine_tune(settings, sources, folder, pretraining, device)
     best = pretraining.best_epoch
-    text = sources.tagged(sources.pretraining("train").take(settings.collection_words), folder)
-    reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), folder)
+    text = sources.tagged(sources.pretraining("train").take_words(settings.collection_words), folder)
+    reviews = sources.tagged(sources.reviews("train").take_words(settings.collection_words), folder)
     compared = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
     trained = sorted(pretraining.snapshots)
     sampled = even_sample(len(trained), settings.timeline_epochs)
@@ -127,7 +127,7 @@ def _pretrain(settings: Settings, sources: Sources, folder: Path, device: str) -
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
     vocabulary_text = train
     if settings.shared_vocabulary:
-        vocabulary_text = train.followed_by(first_reviews(settings, sources, "train"))
+        vocabulary_text = train.concat(first_reviews(settings, sources, "train"))
     model = language_model(
         settings.cell,
         vocabulary_text,
@@ -190,7 +190,7 @@ def _stage(name: str, snapshot: Path, corpus: Corpus, folder: Path, device: str,
 
 
 def _limited(corpus: Corpus, words: int | None) -> Corpus:
-    return corpus if words is None else corpus.take(words)
+    return corpus if words is None else corpus.take_words(words)
 
 
 def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
@@ -201,4 +201,4 @@ def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
         "test": settings.test_reviews,
     }[split]
     corpus = sources.reviews(split)
-    return corpus if allowed is None else corpus.first(allowed)
+    return corpus if allowed is None else corpus.head(allowed)

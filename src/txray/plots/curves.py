@@ -12,7 +12,9 @@ import polars as pl
 
 from txray.errors import ShapeError
 from txray.plots import theme
-from txray.plots.frame import add_frame, empty_figure, linear_axis, log_axis, tiled, whole_step
+from txray.plots.axes import linear_axis, log_axis, whole_step
+from txray.plots.frame import add_frame, empty_figure
+from txray.plots.panels import tiled
 from txray.plots.text import escape_word, format_number, hover_text, plural, sanitize
 
 _GAP_ACROSS, _GAP_DOWN = 84, 66

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
-from txray.plots.frame import add_frame, caption, empty_figure, feature_noun, linear_axis
+from txray.plots.axes import linear_axis
+from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.text import (
     count,
     escape,
@@ -128,7 +129,7 @@ def pos_frequency(
     )
     drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
     figure.update_yaxes(
-        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit=" %")
+        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit="%")
     )
     if len(names) == 0:
         empty_figure(figure, f"No {noun} was counted in these stages.")

@@ -26,7 +26,7 @@ from txray.plots.metrics import (
 )
 from txray.plots.pruning import DOMAIN, name_row, row_axes, say_right, split_style
 from txray.plots.text import count, escape, format_number, hover_text, plural, sanitize, signed
-from txray.pruning.bootstrap import bounds
+from txray.pruning.bootstrap import percentile_interval
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -203,4 +203,4 @@ def _gap_change(
         return None, None, None, None
     spread = float(drawn.std(ddof=1))
     p_value = float(2 * norm.sf(abs(change) / spread)) if spread > 0 else float(change == 0)
-    return (change, *bounds(drawn), p_value)
+    return (change, *percentile_interval(drawn), p_value)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from txray.analysis.mass_inequality import half_mass
 from txray.errors import UsageError
+from txray.plots.axes import log_axis, whole_step
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import add_frame, caption, empty_figure, even_sample, log_axis, whole_step
+from txray.plots.frame import add_frame, caption, empty_figure
 from txray.plots.text import (
     count,
     escape_word,
@@ -24,6 +25,7 @@ from txray.plots.text import (
     sanitize,
 )
 from txray.plots.theme import MARKS, StageStyle, styles_for
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences

@@ -12,9 +12,10 @@ from txray.analysis.matching.affinity import Affinity
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
-from txray.plots.frame import add_frame, caption, empty_figure, even_sample, feature_noun
+from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.matrix import shortened
 from txray.plots.text import count, escape, format_number, hover_text, join_words, percent, plural, sanitize
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.matching.match import Matching
@@ -68,7 +69,7 @@ def matching_curve(*matchings: Matching) -> go.Figure:
             hoverinfo="text",
         )
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
-    figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
+    figure.update_yaxes(range=[0, 103], ticksuffix="%", title_text="share of the possible pairs")
     noun = feature_noun(matchings[0].before.feature_type)
     told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}, {_by_chance(one)}" for one in matchings)
     return add_frame(
@@ -151,7 +152,7 @@ def matching(matching: Matching) -> go.Figure:
 
 def _by_chance(matching: Matching) -> str:
     """Return the end of a clause: the share of pairs that match where features are shuffled."""
-    return f"{100 * matching.level:g}% by chance"
+    return f"{100 * matching.false_match_rate:g}% by chance"
 
 
 def _name(matching: Matching) -> str:

@@ -49,7 +49,7 @@ def splits_of(rows: pl.DataFrame) -> list[str]:
 
 def scale_of(metric: str) -> tuple[float, str]:
     """What values are multiplied by, and their unit."""
-    return (100.0, " %") if metric in _IN_PERCENT else (1.0, "")
+    return (100.0, "%") if metric in _IN_PERCENT else (1.0, "")
 
 
 def metric_name(metric: str) -> str:
@@ -95,7 +95,7 @@ def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
 
 
 def caption_of_pruning(pruning: Pruning) -> str:
-    """Where a picture comes from: layers, texts, how neurons were silenced, random sets."""
+    """Where a picture comes from: layers, texts, how neurons were ablated, random sets."""
     summary = pruning.summary
     layers = ", ".join(f"{sanitize(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
     texts = ", ".join(
@@ -107,8 +107,10 @@ def caption_of_pruning(pruning: Pruning) -> str:
     parts = [
         f"layer {layers}",
         texts,
-        f"ablation {summary['ablation']}, {summary['when']}",
-        f"{count(summary['random'])} random sets of each size" if summary["random"] else "no random sets",
+        f"ablation {summary['ablation']}, {summary['scope']}",
+        f"{count(summary['n_random_sets'])} random sets of each size"
+        if summary["n_random_sets"]
+        else "no random sets",
         *(
             f"whole model on {sanitize(split)}: {note}"
             for split, text in summary["texts"].items()

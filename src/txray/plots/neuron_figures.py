@@ -19,9 +19,10 @@ from txray.analysis.findings import (
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import Panel, add_frame, caption, caption_of, empty_figure, tiled
+from txray.plots.frame import add_frame, caption, caption_of, empty_figure
 from txray.plots.neuron_data import Neuron, PanelCapacity, check_aligned
 from txray.plots.neuron_panel import draw_neuron
+from txray.plots.panels import Panel, tiled
 from txray.plots.text import count, escape, escape_word, join_words, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 
@@ -124,7 +125,7 @@ def most_changed_neurons(
 ) -> go.Figure:
     """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
-    If the comparison is tested (`txray.with_significance`), significant neurons come first, ranked by z-score;
+    If the comparison is tested (`Comparison.test`), significant neurons come first, ranked by z-score;
     otherwise neurons are ranked by Hellinger distance. Neurons that won only a few words in either
     stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 

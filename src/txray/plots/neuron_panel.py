@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.frame import Panel, log_ticks
+from txray.plots.axes import log_ticks
 from txray.plots.labels import Box, Label, Side, place_labels
 from txray.plots.neuron_data import Mark, Neuron, PanelCapacity, TagSlots, marks_of
+from txray.plots.panels import Panel
 from txray.plots.text import (
     count,
     escape,

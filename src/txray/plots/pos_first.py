@@ -11,7 +11,8 @@ import polars as pl
 from txray.analysis.tag_mass_test import stages_that_track_tags
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import add_frame, caption_of_steps, linear_axis
+from txray.plots.axes import linear_axis
+from txray.plots.frame import add_frame, caption_of_steps
 from txray.plots.stage_lines import Series, add_band, add_series, stage_axis, under_stages
 from txray.plots.text import count, format_number, plural, sanitize
 

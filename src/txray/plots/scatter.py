@@ -21,8 +21,9 @@ from txray.analysis.shown_distance import (
 )
 from txray.errors import UsageError
 from txray.plots import theme
+from txray.plots.axes import log_axis
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import add_frame, caption_of, empty_figure, even_sample, feature_noun, log_axis
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
 from txray.plots.text import (
     count,
     escape,
@@ -33,6 +34,7 @@ from txray.plots.text import (
     plural,
     sanitize,
 )
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -89,7 +91,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     ]
     # Below the others, because drawn first.
     for name, color, symbol, size, sign in (
-        (NOT_SIGNIFICANT, theme.UNSURE, "circle", 5, None),
+        (NOT_SIGNIFICANT, theme.UNDECIDED, "circle", 5, None),
         *groups,
     ):
         mine = np.flatnonzero(~sure if sign is None else sure & (change == sign))
@@ -192,7 +194,7 @@ def require_tested(comparison: Comparison, figure: str) -> None:
     if not comparison.tested:
         raise UsageError(
             f"{figure}: comparison {comparison.before.stage!r} -> {comparison.after.stage!r} has not been tested; "
-            "give txray.with_significance(comparison)"
+            "give a tested one: comparison.test(), or txray.compare with permutations"
         )
 
 

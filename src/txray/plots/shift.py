@@ -12,18 +12,11 @@ from numpy.typing import NDArray
 
 from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengths
 from txray.plots import theme
-from txray.plots.frame import (
-    add_frame,
-    caption_of,
-    empty_figure,
-    even_sample,
-    feature_noun,
-    linear_axis,
-    log_axis,
-    whole_step,
-)
+from txray.plots.axes import linear_axis, log_axis, whole_step
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
 from txray.plots.text import count, escape, escape_word, format_number, hover_text, percent, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison

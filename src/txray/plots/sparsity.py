@@ -60,7 +60,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
             np.concatenate(([start], random[name].to_numpy()))
             for name, start in (("share", 0.0), ("mean", unpruned), ("low", unpruned), ("high", unpruned))
         )
-        name = f"random sets, lowest to highest of {count(pruning.summary['random'])}"
+        name = f"random sets, lowest to highest of {count(pruning.summary['n_random_sets'])}"
         add_band(figure, low, high, name, at=x)
         figure.add_scatter(
             name="random sets, mean",
@@ -85,9 +85,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
             hoverinfo="text",
         )
     values = np.concatenate(([unpruned], (scale * rows["value"]).to_numpy(), random["low"], random["high"]))
-    figure.update_xaxes(
-        range=[0, 100], ticksuffix=" %", title_text="share of the neurons of the layer pruned"
-    )
+    figure.update_xaxes(range=[0, 100], ticksuffix="%", title_text="share of the neurons of the layer pruned")
     figure.update_yaxes(**_value_axis(values, metric, unit))
     most = percent(rows["share"].to_numpy().max())
     where = f"{metric_name(metric)} on {sanitize(split)} with up to {most} of the neurons pruned"

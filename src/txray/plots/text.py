@@ -164,13 +164,13 @@ def count(number: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent: `45 %`, `4.6 %`, `0.004 %`; never `0 %` for what is more than nothing."""
+    """Return a share in percent: `45%`, `4.6%`, `0.004%`; never `0%` for more than nothing."""
     value = 100 * share
     if value == 0:
-        return "0 %"
+        return "0%"
     decimals = 0 if abs(value) >= 10 else 1 if abs(value) >= 1 else 2
     text = f"{value:.{decimals}f}"
-    return f"{text if float(text) else f'{value:.1g}'} %"
+    return f"{text if float(text) else f'{value:.1g}'}%"
 
 
 def format_number(number: float) -> str:

@@ -15,8 +15,10 @@ from txray.analysis.findings import state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN
 from txray.errors import UnknownNameError
 from txray.plots import theme
-from txray.plots.frame import add_frame, caption_of_steps, feature_noun, linear_axis, log_axis, tiled
+from txray.plots.axes import linear_axis, log_axis
+from txray.plots.frame import add_frame, caption_of_steps, feature_noun
 from txray.plots.matrix import Side, matrix_figure
+from txray.plots.panels import tiled
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
 from txray.plots.text import count, hover_text, plural, sanitize

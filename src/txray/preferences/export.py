@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from txray._optional import package
+from txray._optional import import_package
 from txray.files import atomic_file
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FORMULA = r"^[=+\-@\t\r\n'＝＋－＠]"
 
 def as_pandas(preferences: Preferences) -> Any:
     """See `Preferences.to_pandas`."""
-    pandas = package("pandas", "to_pandas")
+    pandas = import_package("pandas", "to_pandas")
     table = preferences.table()
     # Column by column, because polars' own way needs pyarrow as well.
     columns = {
@@ -37,7 +37,7 @@ def as_pandas(preferences: Preferences) -> Any:
 
 def as_arrow(preferences: Preferences) -> Any:
     """See `Preferences.to_arrow`."""
-    package("pyarrow", "to_arrow")
+    import_package("pyarrow", "to_arrow")
     return preferences.table().to_arrow().replace_schema_metadata(origin(preferences))
 
 
@@ -63,7 +63,7 @@ def write_csv(preferences: Preferences, path: Path | str, *, spreadsheet: bool) 
 
 def as_dataset(stage: Stage, feature_type: str, layer: str | None) -> Any:
     """See `Stage.to_dataset`."""
-    datasets = package("datasets", "to_dataset")
+    datasets = import_package("datasets", "to_dataset")
     layers = stage.layers if layer is None else (layer,)
     tables = [
         stage.preferences(name, feature_type).table().select(pl.lit(name).alias("layer"), pl.all())

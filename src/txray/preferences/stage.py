@@ -16,6 +16,7 @@ from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
+from txray.text import is_text
 
 _FILE_NAME = re.compile(r"[\w.-]{1,100}")
 _FILE_NAME_BYTES = 200
@@ -27,9 +28,9 @@ def require_names(name: str, feature_types: Iterable[str]) -> None:
     Raises:
         UsageError: a name that is no text, or a feature type that cannot be part of a file name.
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
+    if not is_text(name):
         raise UsageError(
-            f"stage {name!r}: its name holds half of a surrogate pair, which is no text; rename it"
+            f"stage {name!r}: its name holds half of a surrogate pair, which no file can hold; rename it"
         )
     for feature_type in feature_types:
         if not _FILE_NAME.fullmatch(feature_type) or len(feature_type.encode()) > _FILE_NAME_BYTES:

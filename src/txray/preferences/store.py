@@ -33,6 +33,7 @@ from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage import Stage
 from txray.preferences.tags import TAG_SCHEMA
+from txray.text import is_text
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -304,12 +305,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 _ALWAYS = ("exemplars.parquet", "tags.parquet", "scales.parquet")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
 def _is_map(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(fits, value.values()))
+    return isinstance(value, dict) and all(map(is_text, value)) and all(map(fits, value.values()))
 
 
 def _is_count(value: Any) -> bool:
@@ -317,12 +314,12 @@ def _is_count(value: Any) -> bool:
 
 
 _FIELDS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "features": lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
+    "name": is_text,
+    "features": lambda value: isinstance(value, list) and bool(value) and all(map(is_text, value)),
     "neurons": lambda value: _is_map(value, _is_count) and bool(value),
     "folds": lambda value: _is_count(value) and value <= MOST_FOLDS,
-    "selections": lambda value: _is_map(value, _is_text),
-    "checksums": lambda value: _is_map(value, _is_text),
+    "selections": lambda value: _is_map(value, is_text),
+    "checksums": lambda value: _is_map(value, is_text),
     # What only a collection knows; a stage made by hand may lack it.
     "words": lambda value: value is None or _is_count(value),
     "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),

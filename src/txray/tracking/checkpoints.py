@@ -16,7 +16,7 @@ from torch import nn, serialization
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
-from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
+from txray.models import TextModel, hugging_face, load_snapshot, snapshot_metadata
 from txray.models.huggingface import CONFIG
 from txray.models.snapshot import MODEL
 from txray.tracking.history import UNITS, Unit
@@ -140,7 +140,7 @@ def _of_txray(path: Path) -> list[Checkpoint]:
     if run == path:
         snapshots = load_run(run).snapshots
     else:
-        epoch = snapshot_facts(path).get("epoch")
+        epoch = snapshot_metadata(path).get("epoch")
         if not isinstance(epoch, int):
             raise UsageError(f"{path}: does not state its epoch; name the folder of its training")
         snapshots = {epoch: path}

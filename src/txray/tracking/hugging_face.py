@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError
 from txray.models import TextModel, from_transformers
 from txray.tracking.collect_spec import CollectSpec
@@ -17,7 +17,7 @@ from txray.tracking.history import Unit
 from txray.tracking.tracker import Tracker
 from txray.tracking.trainer_state import logged_metrics
 
-require("the callback for transformers needs", "hf", "transformers")
+import_extra("the callback for transformers needs", "hf", "transformers")
 from transformers import TrainerCallback  # noqa: E402  # after the check, which names the extra to install
 
 
@@ -55,7 +55,7 @@ class HuggingFaceCallback(TrainerCallback):
             every, unit: number of steps or epochs between measurements.
             as_model: (model, processing class of the trainer) -> model for `txray.collect`;
                 `txray.models.from_transformers` by default.
-            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, fdr, seed.
         """
         self.tracker = Tracker(spec, folder, every=every, unit=unit, as_model=self._converted, **options)
         self.timelines: Mapping[str, Any] = {}

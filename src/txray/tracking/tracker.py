@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from txray.analysis import Timeline
-from txray.capture.model_adapter import reader_of
-from txray.checks import is_whole
+from txray.capture.model_adapter import adapter_for
+from txray.checks import is_integer
 from txray.errors import (
     PowerWarning,
     StageError,
@@ -76,7 +76,7 @@ class Tracker:
         figures: Sequence[str] = ("hellinger_length",),
         weight: Weight = "mean",
         permutations: int = 10_000,
-        level: float = 0.05,
+        fdr: float = 0.05,
         seed: int = 0,
         as_model: Callable[[Any], nn.Module | TextModel] | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Tracker:
             weight: normalization of preference distributions.
             permutations: maximum number of permutations per neuron; 0 disables the tests. The default is that of
                 `txray.timeline`: with fewer, p-values cannot get small enough to stand out among many neurons.
-            level: false discovery rate.
+            fdr: false discovery rate.
             seed: random seed of the comparisons.
             as_model: converts the object passed to `begin`, `step` and the others to what `txray.collect` takes;
                 called for each measurement, and counted as part of its time. None: they are passed as they are.
@@ -106,13 +106,13 @@ class Tracker:
         """
         if unit not in UNITS:
             raise UnknownNameError.of("unit", unit, UNITS)
-        if not is_whole(every) or every < 1:
+        if not is_integer(every) or every < 1:
             raise UsageError(f"tracker: every={every!r}; give a whole number of {unit}s, at least 1")
         self.folder = Path(folder)
         self.number = 0
         self._spec = spec
         self._every, self._unit = every, unit
-        self._comparisons = ComparisonConfig(weight, permutations, level, seed)
+        self._comparisons = ComparisonConfig(weight, permutations, fdr, seed)
         self._logging = LoggerGroup(loggers, figures, seed=seed)
         self._history = TrackingHistory(self.folder, {"unit": unit, **spec.as_json()})
         self._budget = Budget(budget)
@@ -348,7 +348,7 @@ class Tracker:
     ) -> None:
         trained, started = self._budget.trained, self._budget.clock()
         name = stage_name(self._unit, number)
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         measurement = Measurement(
             int(number), name, trained=trained, metrics=as_floats(metrics), source=source, code=code
         )
@@ -380,7 +380,7 @@ class Tracker:
 
     def _require_same_code(self, model: nn.Module | TextModel) -> None:
         """Raise if the model reads text by other code than the one measured last."""
-        code = reader_of(model, outputs=False).fingerprint
+        code = adapter_for(model, outputs=False).fingerprint
         former = self._history.measurements[-1].code if self._history.measurements else code
         if former != code and not (unidentified(former) or unidentified(code)):
             raise UsageError(
@@ -390,7 +390,7 @@ class Tracker:
 
     def _is_stage_of(self, model: nn.Module | TextModel, measurement: Measurement) -> bool:
         """Return True if the stage of a measurement was collected from exactly this model."""
-        fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
+        fingerprint = model_fingerprint(adapter_for(model, outputs=False).module)
         return self._history.fingerprint_of_model(measurement) == fingerprint
 
 

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.training.classifier import train_classifier
-    from txray.training.device import device_of
-    from txray.training.language_model import train_language_model
-    from txray.training.run import TrainingRun, load_run
-    from txray.training.stream_loss import language_model_loss
+    from txray.training.classifier import train_classifier as train_classifier
+    from txray.training.device import device_of as device_of
+    from txray.training.language_model import train_language_model as train_language_model
+    from txray.training.run import TrainingRun as TrainingRun
+    from txray.training.run import load_run as load_run
+    from txray.training.stream_loss import language_model_loss as language_model_loss
 
 # Imported on first use: reading a run needs neither torch nor Lightning.
-_HOMES = {
-    "TrainingRun": "run",
-    "device_of": "device",
-    "language_model_loss": "stream_loss",
-    "load_run": "run",
-    "train_classifier": "classifier",
-    "train_language_model": "language_model",
-}
-
-__all__ = [
-    "TrainingRun",
-    "device_of",
-    "language_model_loss",
-    "load_run",
-    "train_classifier",
-    "train_language_model",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "classifier": "train_classifier",
+        "device": "device_of",
+        "language_model": "train_language_model",
+        "run": "TrainingRun load_run",
+        "stream_loss": "language_model_loss",
+    },
+)

@@ -12,7 +12,7 @@ from torch import Tensor
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.fingerprint import model_fingerprint
-from txray.models.recurrent import RecurrentLanguageModel, State, detached
+from txray.models.recurrent import HiddenState, RecurrentLanguageModel, detached
 from txray.training._lightning import pl
 from txray.training.loop import run_training
 from txray.training.module import Metrics, TrainConfig, TrainingModule
@@ -133,7 +133,7 @@ class _LanguageModelModule(TrainingModule):
         self._bptt = bptt
         self._evaluated = {split: stream.ids for split, stream in streams.items()}
         self._evaluated["train"] = streams["train"].ids[: len(streams["validation"].ids)]
-        self._state: State | None = None
+        self._state: HiddenState | None = None
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         return self._train.windows(self._bptt)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from txray.corpus.corpus import Corpus
-from txray.models.recurrent import RecurrentLanguageModel, State
+from txray.models.recurrent import HiddenState, RecurrentLanguageModel
 from txray.training.cross_entropy import next_word_loss
 from txray.training.stream import IGNORED, StreamBatches, TokenStream
 
@@ -45,7 +45,7 @@ def stream_loss(model: RecurrentLanguageModel, ids: Tensor) -> float:
     """
     device = model.embedding.weight.device
     batches = StreamBatches.of(ids, min(_MAX_ROWS, max(1, len(ids) // _WORDS_PER_ROW)))
-    state: State | None = None
+    state: HiddenState | None = None
     total, words = 0.0, 0
     for inputs, targets in batches.windows(_WINDOW):
         loss, state, count = window_loss(model, (inputs.to(device), targets.to(device)), state)
@@ -55,8 +55,8 @@ def stream_loss(model: RecurrentLanguageModel, ids: Tensor) -> float:
 
 
 def window_loss(
-    model: RecurrentLanguageModel, window: tuple[Tensor, Tensor], state: State | None
-) -> tuple[Tensor, State, int]:
+    model: RecurrentLanguageModel, window: tuple[Tensor, Tensor], state: HiddenState | None
+) -> tuple[Tensor, HiddenState, int]:
     """Return the mean nats per word of one window, the hidden state after it, and the number of words.
 
     Args:

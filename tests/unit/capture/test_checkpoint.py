@@ -59,7 +59,7 @@ def stopping_after(n: int, made: list[Document], *, passes: int = 0) -> Corpus:
 @pytest.mark.parametrize("selection", ["max-1", "all", "max-position", "max-2/zscore"])
 def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp_path: Path) -> None:
     made = documents(60)
-    model = transformer(limit=30)
+    model = transformer(max_length=30)
     kinds = ["token", "pos"] if selection == "max-position" else ["token", "pos", "subword"]
     asked: dict[str, Any] = {
         "layers": [LINEAR, "embedding"],
@@ -230,7 +230,7 @@ def reading(shift: int, **changes: Any) -> Any:
         reading(1),
         reading(0, forward=lambda module, ids, mask: module(ids + 0)),
         reading(0, padding=3),
-        reading(0, shortest=5),
+        reading(0, min_length=5),
         reading(0, reads_padding=True),
     ],
     ids=["encode", "forward", "padding", "shortest", "reads padding"],

@@ -145,7 +145,7 @@ def test_a_recurrent_layer_is_looked_at_window_by_window(
 def test_a_long_document_is_looked_at_input_by_input(selection: str) -> None:
     model, made = transformer(), documents(40)
     whole = by_hand(model, "embedding", made)
-    cut = replace(model, limit=14, overlap=4)
+    cut = replace(model, max_length=14, overlap=4)
     stage = collect(cut, corpus_of(made), ["embedding"], selection=selection, name="s")
     lacking = 0
     for row in shown(stage, "embedding"):
@@ -161,7 +161,7 @@ def test_a_long_document_is_looked_at_input_by_input(selection: str) -> None:
 
 def test_words_that_a_convolution_does_not_cover_have_none() -> None:
     module, made = seeded(TextCnn), [each for each in documents(15) if len(each.words) >= 3]
-    layers = [Layer("act", shift=-1, selection="max-position"), Layer("conv", shift=-1)]
+    layers = [Layer("act", lag=-1, selection="max-position"), Layer("conv", lag=-1)]
     model = TextModel(module, word_ids)
     stage = collect(model, corpus_of(made), layers, name="s")
     for layer in ("act", "conv"):
@@ -174,7 +174,7 @@ def test_words_that_a_convolution_does_not_cover_have_none() -> None:
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize("options", [{}, {"limit": 14, "overlap": 4}])
+@pytest.mark.parametrize("options", [{}, {"max_length": 14, "overlap": 4}])
 def test_batches_and_order_change_nothing(selection: str, options: dict[str, int]) -> None:
     model, made = transformer(**options), with_gaps(30)
     shuffled = made.copy()

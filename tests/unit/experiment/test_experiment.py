@@ -21,7 +21,7 @@ from txray.experiment.run import stage_name
 from txray.experiment.significance_table import significance_table
 from txray.experiment.sources import RealSources, split_off_validation
 from txray.preferences import load_stage
-from txray.pruning import load_pruning
+from txray.pruning import Pruning
 
 
 def quiet(_: str) -> None:
@@ -188,7 +188,7 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
 def test_a_classifier_that_finds_nothing_has_no_share_to_lose(
     written: Path, result: ExperimentResult
 ) -> None:
-    sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
+    sets, curves = (Pruning.load(written / "pruning" / name) for name in ("sets", "curves"))
     supervision = PaperComparisons.of(result).supervision["token"]
     assert "% (" in pruning_table(PruningResults(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))
@@ -233,7 +233,7 @@ def test_wrong_text_is_told_before_the_folder_is_claimed(tmp_path: Path) -> None
 
 
 def test_a_tenth_of_the_reviews_is_held_out() -> None:
-    corpus = DemoSources().reviews("train").first(600)
+    corpus = DemoSources().reviews("train").head(600)
     train, validation = split_off_validation(corpus)
     kept = [[document.id for document in part] for part in (train, validation)]
     assert sorted(kept[0] + kept[1]) == sorted(document.id for document in corpus)
@@ -251,6 +251,6 @@ def test_real_sources_find_the_parts_of_each_data_set(data_folder: Path, tmp_pat
     for imdb in (data_folder / "imdb", data_folder / "imdb" / "aclImdb_subset.tar.gz"):
         sources = RealSources(data_folder / "wikitext-2", imdb, data_folder / "ud-ewt")
         for split in ("train", "validation", "test"):
-            labels = {document.labels["label"] for document in sources.reviews(split).first(40)}
+            labels = {document.labels["label"] for document in sources.reviews(split).head(40)}
             assert labels == {"pos", "neg"}
     assert next(iter(sources.pretraining("validation"))).id.startswith("wiki/valid")

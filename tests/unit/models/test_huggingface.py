@@ -45,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def reviews(n: int = 12) -> list[Document]:
     """Short documents: read at once by every model here."""
-    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).first(n)]
+    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).head(n)]
 
 
 def corpus_of(made: list[Document]) -> Corpus:
@@ -235,7 +235,7 @@ def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, P
                 zip(stage.preferences().features, stage.preferences().feature_counts(), strict=True)
             )
             assert counts == {"film": 500, "good": 500, "is": 500, "the": 500}
-    assert hugging_face(folders["roberta"]).limit == 64
+    assert hugging_face(folders["roberta"]).max_length == 64
     with pytest.raises(UsageError, match="window=65; the model reads at most 64"):
         hugging_face(folders["bert"], window=65)
 
@@ -416,7 +416,7 @@ def test_a_padding_or_a_limit_that_the_model_does_not_know_is_replaced(
         (folder / "tokenizer_config.json").write_text(json.dumps(changed))
         model = load_model(folder)
         assert isinstance(model, TextModel)
-        assert (model.padding, model.limit) == (0, 64)
+        assert (model.padding, model.max_length) == (0, 64)
         stage = collect(model, corpus_of(reviews(4)), ["h.1"], name="s")
         assert stage.manifest["layers"]["h.1"]["counted"] > 0
 
@@ -494,4 +494,4 @@ def test_a_decoder_that_was_saved_alone_is_told_how_to_be_read(tmp_path: Path) -
 def test_a_joined_encoder_and_decoder_is_read_whole(tmp_path: Path) -> None:
     folder = saved(JOINED.build(""), tmp_path / "joined", "bert")
     model = hugging_face(folder)
-    assert (type(model.module).__name__, model.limit) == ("EncoderDecoderModel", 20)
+    assert (type(model.module).__name__, model.max_length) == ("EncoderDecoderModel", 20)

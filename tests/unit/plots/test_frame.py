@@ -8,16 +8,9 @@ from playwright.sync_api import Page
 from tests.builders.figures import Text, caption_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.plots import theme
-from txray.plots.frame import (
-    Panel,
-    add_frame,
-    caption,
-    linear_axis,
-    log_axis,
-    log_ticks,
-    tiled,
-    whole_step,
-)
+from txray.plots.axes import linear_axis, log_axis, log_ticks, whole_step
+from txray.plots.frame import add_frame, caption
+from txray.plots.panels import Panel, tiled
 
 
 def framed(title: str = "One of 2", *, traces: int = 1, name: str = "stage") -> go.Figure:

@@ -94,7 +94,7 @@ def test_fitted_text_is_never_wider() -> None:
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(0, "0 %"), (0.882, "88 %"), (0.0462, "4.6 %"), (-0.4253, "-43 %"), (0.00004, "0.004 %"), (1, "100 %")],
+    [(0, "0%"), (0.882, "88%"), (0.0462, "4.6%"), (-0.4253, "-43%"), (0.00004, "0.004%"), (1, "100%")],
 )
 def test_percent(share: float, expected: str) -> None:
     assert percent(share) == expected

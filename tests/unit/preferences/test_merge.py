@@ -92,8 +92,8 @@ def test_a_shard_says_what_it_is_a_part_of() -> None:
     assert sorted(chain.from_iterable(ids)) == sorted(document.id for document in corpus)
     assert ids[1] == ["d0/1", "d0/4", "d0/7"]
     assert len({part.fingerprint for part in parts} | {corpus.fingerprint}) == 4
-    assert parts[1].part is not None
-    assert (parts[1].part.number, parts[1].part.of) == (2, 3)
+    assert parts[1].shard_info is not None
+    assert (parts[1].shard_info.number, parts[1].shard_info.n_shards) == (2, 3)
     for number, of in ((0, 3), (4, 3), (1, 0)):
         with pytest.raises(UsageError, match=f"shard {number}/{of}"):
             corpus.shard(number, of)

@@ -213,7 +213,7 @@ def test_lengths_and_rates_spread_as_told() -> None:
 
 def test_batches_padding_and_order_change_no_activation() -> None:
     model = pair().before
-    texts = [model.encode(document.words) for document in TEXT.first(7)]
+    texts = [model.encode(document.words) for document in TEXT.head(7)]
     longest = max(map(len, texts)) + 5
     ids = torch.zeros((7, longest), dtype=torch.int64)
     for row, text in enumerate(texts):

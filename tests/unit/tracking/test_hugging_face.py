@@ -268,4 +268,4 @@ def test_texts_longer_than_a_model_with_a_head_reads_do_not_end_its_training(tmp
     trainer(folder, model, tmp_path / "run", callback, max_steps=2).train()
     stage = callback.timelines["token"].names
     assert stage == ["step-000000", "step-000001", "step-000002"]
-    assert txray.models.from_transformers(model, AutoTokenizer.from_pretrained(folder)).limit == 64
+    assert txray.models.from_transformers(model, AutoTokenizer.from_pretrained(folder)).max_length == 64

@@ -15,7 +15,7 @@ from tests.builders.training_texts import RING, VOCABULARY, bytes_of, model, rin
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import SnapshotError, TxrayError, UnknownNameError, UsageError
-from txray.models import RecurrentLanguageModel, load_model, snapshot_facts
+from txray.models import RecurrentLanguageModel, load_model, snapshot_metadata
 from txray.models.fingerprint import model_fingerprint
 from txray.training import TrainingRun, language_model_loss, load_run, train_language_model
 from txray.training.language_model import _LanguageModelModule
@@ -68,7 +68,7 @@ def test_curves_and_snapshots_cover_every_epoch_and_split(finished: TrainingRun)
         epoch: f"epoch-{epoch:03d}" for epoch in range(9)
     }
     for epoch, path in finished.snapshots.items():
-        assert snapshot_facts(path)["epoch"] == epoch
+        assert snapshot_metadata(path)["epoch"] == epoch
     prints = {model_fingerprint(load_model(path)) for path in finished.snapshots.values()}
     assert len(prints) == 9
     assert pl.read_parquet(finished.folder / "curves.parquet").equals(finished.curves)

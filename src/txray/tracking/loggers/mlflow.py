@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError, in_one_line
 from txray.plots.export import to_html
 from txray.tracking.loggers.facts import stage_facts
@@ -60,7 +60,7 @@ class MLflowLogger:
         Raises:
             UsageError: mlflow is missing, or its store cannot be used.
         """
-        mlflow = require("logging to MLflow needs", "mlflow", "mlflow")
+        mlflow = import_extra("logging to MLflow needs", "mlflow", "mlflow")
         active = mlflow.active_run() if run_id is None else None
         if active is not None:
             run_id = active.info.run_id

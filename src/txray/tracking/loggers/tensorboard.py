@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import OutputError, UsageError
 from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
@@ -40,10 +40,12 @@ class TensorBoardLogger:
         """
         # tensorboard first: if it is missing, the error of torch does not say so.
         purpose = "logging to TensorBoard needs"
-        require(purpose, "tensorboard", "tensorboard", "kaleido")
+        import_extra(purpose, "tensorboard", "tensorboard", "kaleido")
         self._opened_writer = isinstance(target, str | Path)
         if self._opened_writer:
-            target = require(purpose, "tensorboard", "torch.utils.tensorboard").SummaryWriter(str(target))
+            target = import_extra(purpose, "tensorboard", "torch.utils.tensorboard").SummaryWriter(
+                str(target)
+            )
         self.writer = target
         self._warned = False
         self._waiting: dict[str, go.Figure] = {}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import OutputError, UsageError, in_one_line
 from txray.plots.plotly_json import plain_figure
 from txray.tracking.loggers.facts import facts_table, stage_facts
@@ -44,7 +44,7 @@ class VisdomLogger:
         Raises:
             UsageError: visdom is missing, no server answers, or both a client and options are given.
         """
-        visdom = require("logging to Visdom needs", "visdom", "visdom")
+        visdom = import_extra("logging to Visdom needs", "visdom", "visdom")
         if client is not None and options:
             raise UsageError(
                 f"VisdomLogger: both a client and options ({', '.join(options)}) are given; pass them to visdom.Visdom"

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError
 from txray.plots.plotly_json import plain_figure
 from txray.tracking.loggers.facts import stage_facts
@@ -41,7 +41,7 @@ class WandbLogger:
         Raises:
             UsageError: wandb is missing, or both a run and options are given.
         """
-        self._wandb = require("logging to Weights & Biases needs", "wandb", "wandb")
+        self._wandb = import_extra("logging to Weights & Biases needs", "wandb", "wandb")
         if run is not None and options:
             raise UsageError(
                 f"WandbLogger: both a run and options ({', '.join(options)}) are given; pass the options to wandb.init"

@@ -159,7 +159,7 @@ def overview_section(
 
 def _few(preferences: Sequence[Preferences]) -> Sequence[Preferences]:
     """At most as many stages as a figure of activation mass can hold, the first and the last among them."""
-    from txray.plots.frame import even_sample
+    from txray.sampling import even_sample
 
     return [preferences[index] for index in even_sample(len(preferences), _MOST_STAGES)]
 
@@ -185,4 +185,4 @@ def _tags(comparison: Comparison, stages: Sequence[Stage]) -> Comparison | None:
     before, after = sides
     if comparison.before.feature_type == "pos" or before is None or after is None:
         return None
-    return compare(before, after, weight=comparison.weight)
+    return compare(before, after, weight=comparison.weight, permutations=0)

@@ -159,14 +159,14 @@ def test_a_feature_kind_cannot_lead_out_of_the_folder(folder: Path) -> None:
 
 
 def test_a_library_keeps_order_and_finds_by_name(folders: list[Path]) -> None:
-    library = StageCatalog(folders)
-    assert library.names == ["start", BEFORE, AFTER, "wide"]
-    assert [stage.path for stage in library] == folders
-    assert library[AFTER].path == folders[2]
-    assert library.features == ["token", "pos"]
-    assert library.layers == [LOW, HIGH, "wide"]
+    catalog = StageCatalog(folders)
+    assert catalog.names == ["start", BEFORE, AFTER, "wide"]
+    assert [stage.path for stage in catalog] == folders
+    assert catalog[AFTER].path == folders[2]
+    assert catalog.features == ["token", "pos"]
+    assert catalog.layers == [LOW, HIGH, "wide"]
     with pytest.raises(UnknownNameError, match="unknown stage 'strat'.*did you mean 'start'"):
-        library["strat"]
+        catalog["strat"]
 
 
 def test_a_library_refuses_what_it_cannot_serve(folders: list[Path], tmp_path: Path) -> None:
@@ -182,42 +182,42 @@ def test_a_library_refuses_what_it_cannot_serve(folders: list[Path], tmp_path: P
 
 
 def test_reload_opens_what_changed_and_only_that(folder: Path, folders: list[Path]) -> None:
-    library = StageCatalog([folders[0], folder])
-    other, former = library["start"], library["own"]
+    catalog = StageCatalog([folders[0], folder])
+    other, former = catalog["start"], catalog["own"]
     _rewrite(folder)
-    assert library.changes() == [f"stage folder {folder} has changed on disk"]
-    assert library.reload() == []
-    assert library.changes() == []
-    assert library.revision == 1
-    assert library["start"] is other
-    assert library["own"].fingerprint != former.fingerprint
+    assert catalog.changes() == [f"stage folder {folder} has changed on disk"]
+    assert catalog.reload() == []
+    assert catalog.changes() == []
+    assert catalog.revision == 1
+    assert catalog["start"] is other
+    assert catalog["own"].fingerprint != former.fingerprint
     expected = load_stage(folder).preferences(LOW)
-    assert np.array_equal(library["own"].preferences(LOW, "token").sum, expected.sum)
+    assert np.array_equal(catalog["own"].preferences(LOW, "token").sum, expected.sum)
 
 
 def test_reload_keeps_what_is_gone_until_it_is_back(folder: Path, tmp_path: Path) -> None:
-    library = StageCatalog([folder])
+    catalog = StageCatalog([folder])
     folder.rename(tmp_path / "away")
-    (problem,) = library.reload()
+    (problem,) = catalog.reload()
     assert "no stage folder" in problem
     assert "\n" not in problem
-    assert library.names == ["own"]
-    assert len(library.changes()) == 1
+    assert catalog.names == ["own"]
+    assert len(catalog.changes()) == 1
     (tmp_path / "away").rename(folder)
-    assert library.reload() == []
-    assert library.changes() == []
-    assert library["own"].preferences(LOW, "token").n_neurons == LAYERS[LOW]
+    assert catalog.reload() == []
+    assert catalog.changes() == []
+    assert catalog["own"].preferences(LOW, "token").n_neurons == LAYERS[LOW]
 
 
 def test_reload_refuses_a_stage_that_is_named_like_another(folder: Path, folders: list[Path]) -> None:
-    library = StageCatalog([folders[0], folder])
+    catalog = StageCatalog([folders[0], folder])
     stage_of("start", seed=9).save(folder)
-    (problem,) = library.reload()
+    (problem,) = catalog.reload()
     assert "now holds a stage 'start', which another one is named" in problem
-    assert library.names == ["start", "own"]
+    assert catalog.names == ["start", "own"]
     stage_of("renamed", seed=9).save(folder)
-    assert library.reload() == []
-    assert library.names == ["start", "renamed"]
+    assert catalog.reload() == []
+    assert catalog.names == ["start", "renamed"]
 
 
 def test_recent_holds_at_most_its_bytes() -> None:

@@ -18,45 +18,45 @@ _LIFTED = 2.0
 """Times as strongly as by frequency: what counts as more than often."""
 
 
-def postings(view: UrlState, desk: ResultStore) -> dict[StageFolder, pl.DataFrame]:
+def feature_index(view: UrlState, store: ResultStore) -> dict[StageFolder, pl.DataFrame]:
     """The neurons that prefer the view's feature, stage by stage; those of the view's layer only, if it names one.
 
     Raises:
         UsageError: the view names no feature.
-        NotReady: a stage is being read.
+        JobPending: a stage is being read.
     """
     if not view.word:
         raise UsageError(
-            f"Type a {feature_noun(view.feature)} above to see which neurons prefer it, and where they went."
+            f"Type a {feature_noun(view.feature_type)} above to see which neurons prefer it, and where they went."
         )
     found = {}
-    for stage in desk.library:
-        if view.feature in stage.feature_types:
-            rows = desk.postings(stage, view.feature, view.word)
+    for stage in store.catalog:
+        if view.feature_type in stage.feature_types:
+            rows = store.feature_index(stage, view.feature_type, view.word)
             found[stage] = rows.filter(pl.col("layer") == view.layer) if view.layer else rows
     return found
 
 
-def draw(view: UrlState, desk: ResultStore) -> FigureCard:
+def draw(view: UrlState, store: ResultStore) -> FigureCard:
     """Neurons that prefer the feature at all, and those that do so beyond its frequency.
 
     Args:
         view: that names a feature.
-        desk: for the stages.
+        store: for the stages.
 
     Raises:
         UsageError: the view names no feature.
-        NotReady: a stage is being read.
+        JobPending: a stage is being read.
     """
-    found = postings(view, desk)
-    styles = theme.stage_styles(desk.library.names)
+    found = feature_index(view, store)
+    styles = theme.stage_styles(store.catalog.names)
     names = [stage.name for stage in found]
     every = [len(rows) for rows in found.values()]
     lifted = [int((rows["lift"] >= _LIFTED).sum()) for rows in found.values()]
     figure = go.Figure()
     own = [styles[each].color for each in names]
     for name, values, color, width in (
-        ("prefer it", every, theme.UNSURE, 0.6),
+        ("prefer it", every, theme.UNDECIDED, 0.6),
         (f"at least {_LIFTED:g} times its frequency", lifted, own, 0.36),
     ):
         figure.add_bar(
@@ -93,7 +93,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
         ),
         "Wide bars: all neurons that responded to it. Narrow ones: those that respond to it beyond its frequency.",
         pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
-        f"feature {sanitize(view.feature)} · {f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
+        f"feature {sanitize(view.feature_type)} · {f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
         below=80 if len(names) > 6 else 36,
         height=300,
     )

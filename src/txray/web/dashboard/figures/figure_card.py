@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.plots.frame import add_frame, fit_panel
+from txray.plots.frame import add_frame, fit_panel, heading_height, headings
 from txray.plots.theme import darkened
-from txray.web.report.story import heading_height, headings
 
 HEIGHT = 330
 """Pixels of a panel's figure."""

@@ -30,28 +30,32 @@ from txray.web.dashboard.url_state import UrlState
 _LONGEST = 110
 
 
-def draw(view: UrlState, desk: ResultStore) -> FigureCard:
+def draw(view: UrlState, store: ResultStore) -> FigureCard:
     """Length, share of the mass, and distance to the stage before, stage by stage.
 
     Args:
         view: that names a neuron.
-        desk: for the stages.
+        store: for the stages.
 
     Raises:
         UsageError: no such neuron.
     """
-    look, noun = NeuronSelection.of(view, desk), feature_noun(view.feature)
-    styles = theme.stage_styles(desk.library.names)
-    sides = [look.preferred(stage, look.feature_type, desk.choices.weight) for stage in look.stages]
+    selection, noun = NeuronSelection.of(view, store), feature_noun(view.feature_type)
+    styles = theme.stage_styles(store.catalog.names)
+    sides = [
+        selection.preferred(stage, selection.feature_type, store.config.weight) for stage in selection.stages
+    ]
     distances = [
         None,
         *(hellinger_of(first, second) for first, second in pairwise(sides)),
     ]
     shares = []
-    for stage, side in zip(look.stages, sides, strict=True):
-        mass = float(desk.digest_of(stage, look.feature_type, look.layer)["mass"].to_numpy().sum())
+    for stage, side in zip(selection.stages, sides, strict=True):
+        mass = float(
+            store.layer_table(stage, selection.feature_type, selection.layer)["mass"].to_numpy().sum()
+        )
         shares.append(float(side.mass.sum()) / mass if mass else 0.0)
-    names = [stage.name for stage in look.stages]
+    names = [stage.name for stage in selection.stages]
     figure = go.Figure()
     rows: tuple[tuple[str, Sequence[float | None], list[str], str], ...] = (
         (f"{noun}s", [len(side) for side in sides], [f"{count(len(side))} {noun}s" for side in sides], ""),
@@ -59,7 +63,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
             "share of mass",
             [100 * share for share in shares],
             [f"{percent(s)} of the mass" for s in shares],
-            " %",
+            "%",
         ),
         (
             "distance to previous",
@@ -115,7 +119,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
     held = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return FigureCard(
         figure,
-        f"Neuron {look.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
+        f"Neuron {selection.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
         + (f", first in {sanitize(held[0])}" if held else ""),
         f"{noun.capitalize() if noun.islower() else noun}s that it prefers, its share of the layer's activation mass, "
         "and the distance to the stage before, of all its wins: few wins make it large by chance.",
@@ -123,7 +127,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
             {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
             strict=False,
         ),
-        f"layer {sanitize(look.layer)} · feature {sanitize(look.feature_type)} · stages {join_words(names)}",
+        f"layer {sanitize(selection.layer)} · feature {sanitize(selection.feature_type)} · stages {join_words(names)}",
         left=84,
         below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
         height=430,
