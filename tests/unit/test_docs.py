@@ -141,7 +141,9 @@ def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
     folder_of("bert", tmp_path / "my-bert")
     names = run("tracking.md", tmp_path)
     assert names["timelines"]["token"].names == ["step-000010", "step-000020"]
-    live, replayed = (timelines["token"].steps for timelines in (names["callback"].timelines, names["timelines"]))
+    live, replayed = (
+        timelines["token"].steps for timelines in (names["callback"].timelines, names["timelines"])
+    )
     assert set(live) == {"rnn"}
     assert len(replayed) == 2
     for folder, first in (

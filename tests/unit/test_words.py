@@ -30,11 +30,6 @@ NOT_YET = (
     "docs/scale.md",
     "src/txray/analysis",
     "src/txray/capture",
-    "src/txray/cli/figures.py",
-    "src/txray/cli/plot.py",
-    "src/txray/cli/prune_common.py",
-    "src/txray/cli/report.py",
-    "src/txray/cli/train.py",
     "src/txray/engines",
     "src/txray/models",
     "src/txray/notebook.py",
@@ -67,7 +62,9 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield line, name.rpartition(".")[2]
             case ast.Global(names=several) | ast.Nonlocal(names=several):
                 yield from ((line, name) for name in several)
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+            case (
+                ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name))
+            ):
                 yield line, name
 
 
@@ -136,5 +133,6 @@ except E as found: ...
 """
     words = {name.strip("_").lower() for _, name in names(ast.parse(source))}
     assert words >= {"each", "told", "mine", "kept", "held", "place", "made", "here", "found"}
-    assert SPACED_PERCENT.search("at 5 % of") and SPACED_PERCENT.search("95 %.")
-    assert not SPACED_PERCENT.search("95% and 5 %s and 7 % (x)")
+    assert SPACED_PERCENT.search("at 5 % of")
+    assert SPACED_PERCENT.search("95 %.")
+    assert not SPACED_PERCENT.search("95% and 5 %s")
