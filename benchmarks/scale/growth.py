@@ -83,7 +83,7 @@ def rows(data: Path, words: int) -> dict[str, list[float]]:
         whole = stage if whole is None else merge_stages([whole, stage])
         found["words"].append(whole.manifest["words"])
         for layer in whole.layers:
-            found.setdefault(layer, []).append(len(whole.preferences(layer).fold))
+            found.setdefault(layer, []).append(len(whole.preferences(layer=layer).fold))
         print(json.dumps({name: amounts[-1] for name, amounts in found.items()}), flush=True)
     return found
 
@@ -128,7 +128,7 @@ def by_width(data: Path, words: int, layer: str = "encoder.layer.2.intermediate"
     model = replace(text_model, module=module, forward=lambda module, ids, mask: module(ids, mask))
     corpus = reviews(data)
     stage = collect(model, corpus, ["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words)
-    found = (stage.preferences(name) for name in stage.layers)
+    found = (stage.preferences(layer=name) for name in stage.layers)
     return {preferences.n_neurons: len(preferences.fold) for preferences in found}
 
 
@@ -139,7 +139,7 @@ def bytes_per_row(
     stage = collect(pretrained(), reviews(data), layers, folds=FOLDS, name="rows", max_words=words)
     with tempfile.TemporaryDirectory() as folder:
         file = stage.save(Path(folder) / "rows") / "preferences.token.parquet"
-        return file.stat().st_size / sum(len(stage.preferences(layer).fold) for layer in stage.layers)
+        return file.stat().st_size / sum(len(stage.preferences(layer=layer).fold) for layer in stage.layers)
 
 
 def vocabulary(data: Path) -> tuple[list[int], list[float], list[float]]:

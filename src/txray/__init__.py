@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from txray.capture import Layer, Selection, collect, layer_similarity
     from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
     from txray.models import TextModel, load_model
-    from txray.preferences import Preferences, Stage, load_stage, token_tags
+    from txray.preferences import Preferences, Stage, StageFolder, token_tags
     from txray.pruning import Mask, Pruning, masked, prune
     from txray.synthetic import SyntheticPair, synthetic_pair
     from txray.tracking import CollectSpec, Tracker, replay
@@ -58,7 +58,7 @@ _HOMES = {
     "demo_corpus": "corpus",
     "layer_similarity": "capture.layer_similarity",
     "load_model": "models",
-    "load_stage": "preferences",
+    "StageFolder": "preferences",
     "masked": "pruning",
     "match": "analysis",
     "prune": "pruning",
@@ -102,6 +102,7 @@ __all__ = [
     "Pruning",
     "Selection",
     "Stage",
+    "StageFolder",
     "SyntheticPair",
     "Tagger",
     "TextModel",
@@ -114,7 +115,6 @@ __all__ = [
     "errors",
     "layer_similarity",
     "load_model",
-    "load_stage",
     "masked",
     "match",
     "models",

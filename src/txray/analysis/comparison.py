@@ -116,8 +116,10 @@ def compare(
     Source:
         Rethmeier et al. 2020, section 2.
     """
-    first = before.preferences(layer, feature_type) if isinstance(before, Stage) else before
-    second = after.preferences(layer, feature_type) if isinstance(after, Stage) else after
+    first = (
+        before.preferences(layer=layer, feature_type=feature_type) if isinstance(before, Stage) else before
+    )
+    second = after.preferences(layer=layer, feature_type=feature_type) if isinstance(after, Stage) else after
     if first.n_neurons != second.n_neurons:
         raise ShapeError(
             f"stage {second.stage!r}: layer {second.layer!r} has {second.n_neurons} neurons, stage "

@@ -30,7 +30,7 @@ def stage_measures(
         UsageError: several layers and none named.
         UnknownNameError: no such layer or feature.
     """
-    preferences = stage.preferences(layer, feature_type)
+    preferences = stage.preferences(layer=layer, feature_type=feature_type)
     lengths, mass = preferences.lengths(), preferences.mass()
     preferred = lengths > 0
     row: dict[str, Any] = {

@@ -92,7 +92,8 @@ def collect(
     from txray.cli.parts import engine_of, rank_device, shard_and_folder
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences.store import CHECKPOINT, MANIFEST, load_stage
+    from txray.preferences import Stage
+    from txray.preferences.manifest import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
     if memory is not None and not 0 < memory < 1e9:
@@ -123,7 +124,7 @@ def collect(
         name=name,
         folds=folds,
         exemplars=exemplars,
-        scales=None if scales is None else load_stage(scales),
+        scales=None if scales is None else Stage.load(scales),
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=None if memory is None else int(memory * 2**30),
@@ -134,8 +135,8 @@ def collect(
     manifest = stage.manifest
     typer.echo(f"{manifest['words']:,} words, {manifest['unknown_share']:.1%} unknown to the model")
     for layer_name, account in manifest["layers"].items():
-        preferred = int((stage.preferences(layer_name, stage.feature_types[0]).lengths() > 0).sum())
-        n_neurons = stage.preferences(layer_name, stage.feature_types[0]).n_neurons
+        preferences = stage[layer_name, stage.feature_types[0]]
+        preferred, n_neurons = int((preferences.lengths() > 0).sum()), preferences.n_neurons
         skipped = ", ".join(f"{count:,} skipped: {reason}" for reason, count in account["skipped"].items())
         typer.echo(
             f"layer {layer_name}: {preferred} of {n_neurons} neurons preferred, {account['counted']:,} words "

@@ -36,14 +36,14 @@ def compare(
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
     from txray.printable import printable
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     comparison = compare_stages(
-        load_stage(before),
-        load_stage(after),
+        Stage.load(before),
+        Stage.load(after),
         feature_type=feature_type,
         layer=layer,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it

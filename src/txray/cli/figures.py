@@ -43,7 +43,10 @@ class PlotArgs:
 
     def all(self, feature_type: str | None = None) -> list[Preferences]:
         """The preferences of every stage."""
-        return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
+        return [
+            stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
+            for stage in self.stages
+        ]
 
     def two(self) -> tuple[Stage, Stage]:
         """The earlier and the later stage.

@@ -34,13 +34,13 @@ def match(
     """Match the neurons of two stages by what they prefer: other seeds, sizes, layers and models."""
     from txray.analysis import match as match_stages
     from txray.files import atomic_file
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{out}: pairs are written as .parquet or .csv; name such a file")
     matching = match_stages(
-        load_stage(before),
-        load_stage(after),
+        Stage.load(before),
+        Stage.load(after),
         feature_type=feature_type,
         layer=layer,
         layer_after=layer_after,

@@ -48,15 +48,15 @@ class Request:
         from txray.models import load_model
         from txray.models.huggingface import CONFIG
         from txray.models.load import HUB
-        from txray.preferences import load_stage
+        from txray.preferences import Stage
         from txray.training import device_of
 
         if bool(kind) != bool(text):
             raise UsageError("a text needs both --format and --text; give the other one, too")
         if before is not None and stage is None:
             raise UsageError("--before without --stage: name the stage of the model that is pruned, too")
-        self.stage = None if stage is None else load_stage(stage)
-        self.before = None if before is None else load_stage(before)
+        self.stage = None if stage is None else Stage.load(stage)
+        self.before = None if before is None else Stage.load(before)
         # A mask of a model without a head is only written, not scored.
         foreign = str(model).startswith(HUB) or (Path(model) / CONFIG).is_file()
         scored = bool(text)
@@ -75,7 +75,7 @@ class Request:
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
             return None
-        return self.stage.preferences(None, self.stage.feature_types[0]).layer
+        return self.stage.preferences(feature_type=self.stage.feature_types[0]).layer
 
     def corpus(self, split: str) -> Corpus:
         """One split of the text; `all`: of a text without splits."""
@@ -130,7 +130,9 @@ class Request:
         return Evidence(
             self.model,
             self.layer,
-            None if self.stage is None else self.stage.preferences(self.layer, self.stage.feature_types[0]),
+            None
+            if self.stage is None
+            else self.stage.preferences(layer=self.layer, feature_type=self.stage.feature_types[0]),
             self.comparison(),
             self.corpus(split) if self._scored else None,
             (lambda: self.evaluators([split], documents, max_length)[split]) if self._scored else None,

@@ -15,8 +15,8 @@ from txray.experiment.settings import Settings
 from txray.experiment.sources import Sources
 from txray.files import write_text
 from txray.models import classifier, language_model, load_snapshot
-from txray.preferences import Stage, load_stage
-from txray.preferences.store import MANIFEST
+from txray.preferences import Stage
+from txray.preferences.manifest import MANIFEST
 from txray.training import TrainingRun, train_classifier, train_language_model
 
 LAYER = "rnn"
@@ -191,7 +191,7 @@ def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: s
 
     folder = place / "stages" / name
     if (folder / MANIFEST).exists():
-        return load_stage(folder)
+        return Stage.load(folder)
     say(f"collecting stage {name}")
     model = load_snapshot(snapshot).to(device_of(device))
     stage = collect(

@@ -28,7 +28,7 @@ from txray.errors import (
 from txray.identity import unidentified
 from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 from txray.preferences.preferences import Weight
 from txray.tracking.budget import Budget
 from txray.tracking.collect_spec import CollectSpec
@@ -161,7 +161,7 @@ class Tracker:
                 self._look(shown, number, scores or {})
             else:
                 self._first, self._previous = (
-                    load_stage(self._record.stage(look)) for look in (looks[0], looks[-1])
+                    Stage.load(self._record.stage(look)) for look in (looks[0], looks[-1])
                 )
 
     def step(self, model: nn.Module | TextModel, **scores: float) -> None:
@@ -290,7 +290,7 @@ class Tracker:
         known = self._record.at(number)
         if known is not None and known.source == source:
             with suppress(StageError):  # one that is damaged is collected again
-                self._keep(load_stage(self._record.stage(known)))
+                self._keep(Stage.load(self._record.stage(known)))
                 return
         self._look(load(), number, scores, source=source)
 
@@ -330,7 +330,7 @@ class Tracker:
         """
         looks = self._record.looks
         chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
-        stages = [load_stage(self._record.stage(looks[place])) for place in chosen]
+        stages = [Stage.load(self._record.stage(looks[place])) for place in chosen]
         return {
             kind: self._comparing.story(stages, kind, self._record.scores())
             for kind in self._probe.feature_types
@@ -352,7 +352,7 @@ class Tracker:
                 for category in (StageWarning, PowerWarning):
                     warnings.simplefilter("ignore", category)
             if known is not None and known.code == look.code and self._is_known(model, known):
-                stage, look = load_stage(folder), replace(look, scores={**known.scores, **look.scores})
+                stage, look = Stage.load(folder), replace(look, scores={**known.scores, **look.scores})
             else:
                 # What lies on disk can be read again after an interruption; what is in memory is trained further.
                 resumable = bool(source) and not unidentified(look.code)
@@ -384,7 +384,7 @@ class Tracker:
         """Whether the stage of a look is of exactly this model."""
         fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
         try:
-            return bool(load_stage(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
+            return bool(Stage.load(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
         except StageError:
             return False
 

@@ -70,7 +70,7 @@ def test_different_layers_kinds_and_weights_are_refused() -> None:
         compare(preferences, replace(preferences, selection="all"))
     with pytest.raises(UnknownNameError, match="weight 'sum'"):
         compare(preferences, preferences, weight="sum")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="feature of stage 's' 'pos'"):
+    with pytest.raises(UnknownNameError, match="feature type of stage 's' 'pos'"):
         compare(stage_of(BEFORE), stage_of(AFTER), feature_type="pos")
 
 

@@ -20,7 +20,7 @@ from txray.experiment.pruning import PruningResults, pruning_table
 from txray.experiment.run import _spread, stage_name
 from txray.experiment.significance_table import chance_table
 from txray.experiment.sources import RealSources, held_out
-from txray.preferences import load_stage
+from txray.preferences import Stage
 from txray.pruning import load_pruning
 
 
@@ -210,7 +210,7 @@ def test_finished_steps_are_not_done_again(outcome: ExperimentResult) -> None:
     run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=said.append)
     assert not [line for line in said if line.startswith("collecting")]
     assert folder.stat().st_mtime_ns == before
-    assert load_stage(folder).preferences().table().equals(outcome.stages["zero-shot"].preferences().table())
+    assert Stage.load(folder).preferences().table().equals(outcome.stages["zero-shot"].preferences().table())
 
 
 def test_a_folder_of_another_experiment_is_refused(outcome: ExperimentResult) -> None:

@@ -54,7 +54,10 @@ def layer_affinity(
     pairs = [(first, second) for first in before.layers for second in after.layers]
     with progress(f"layers of {before.name} and {after.name}", len(pairs), unit="pairs") as advance:
         for first, second in pairs:
-            sides = before.preferences(first, feature_type), after.preferences(second, feature_type)
+            sides = (
+                before[first, feature_type],
+                after[second, feature_type],
+            )
             rows.append((first, second, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
             advance()
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")

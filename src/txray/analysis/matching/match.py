@@ -150,8 +150,14 @@ def match(
             f"match: level={level}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; level must lie between 0 "
             "and 1, shuffles and min_wins be at least 1, and the seed must not be negative"
         )
-    first = before.preferences(layer, feature_type) if isinstance(before, Stage) else before
-    second = after.preferences(layer_after or layer, feature_type) if isinstance(after, Stage) else after
+    first = (
+        before.preferences(layer=layer, feature_type=feature_type) if isinstance(before, Stage) else before
+    )
+    second = (
+        after.preferences(layer=layer_after or layer, feature_type=feature_type)
+        if isinstance(after, Stage)
+        else after
+    )
     pair = Affinity.of(first, second, weight, min_wins)
     sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)

@@ -15,11 +15,11 @@ from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, figure_of, plural, visible
 from txray.plots.theme import StageStyle, stage_styles
+from txray.preferences import StageFolder
 from txray.web.dashboard.jobs.worker import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 _FEATURES = 60
@@ -54,7 +54,10 @@ def record(view: UrlState, desk: ResultStore) -> dict[str, Any]:
         "beyond": [],
         "tables": [*_tables(view, look, own, weight), *_lifted(view, look, own)],
         "exemplars": [
-            {**_side(stage, styles), "items": _exemplars(stage.exemplars(look.layer, look.neuron))}
+            {
+                **_side(stage, styles),
+                "items": _exemplars(stage.exemplars_of_neuron(look.neuron, layer=look.layer)),
+            }
             for stage in look.sides
         ],
         "stages": [_stage(stage, look, desk, styles) for stage in look.stages],
@@ -262,7 +265,7 @@ def nearest(view: UrlState, desk: ResultStore, most: int = 8) -> list[dict[str, 
     own_stage, own = preferred[-1]
     found = []
     for stage in look.sides:
-        layer = stage.preferences(look.layer, look.feature_type).distributions(weight)
+        layer = stage.preferences(layer=look.layer, feature_type=look.feature_type).distributions(weight)
         vector = np.zeros(len(layer.features))
         # As objects: as an array of text, every word would take as much memory as the longest.
         places = np.searchsorted(layer.features, np.array(own.feature, dtype=object))

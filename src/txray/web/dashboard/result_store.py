@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import tested_state
 from txray.errors import StageError, UnknownNameError, in_one_line
+from txray.lru_cache import LRUCache
+from txray.preferences import StageFolder
 from txray.web.dashboard.cache import Cache, read_note, read_result
 from txray.web.dashboard.jobs.tasks import TESTED, shared_layers
 from txray.web.dashboard.jobs.worker import Job, JobWorker
 from txray.web.dashboard.results import ComparisonConfig, MatchResult, TagMass, TestedPair
-from txray.web.dashboard.stage_catalog import LRUCache, StageCatalog, StageFolder
+from txray.web.dashboard.stage_catalog import StageCatalog
 
 Value = TypeVar("Value")
 
@@ -84,17 +86,17 @@ class ResultStore:
 
     def digest_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """The rows of one layer of `digest`: row n is neuron n."""
-        return self.digest(stage, feature_type).slice(stage.starts[layer], stage.layers[layer])
+        return self.digest(stage, feature_type).slice(stage.starts[layer], stage.n_neurons[layer])
 
     def names_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """What the neurons of one layer prefer, as words to show: `strongest` and `beyond`; row n is neuron n."""
         file = self._ready(self._digest(stage, feature_type))
-        rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.layers[layer])
+        rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.n_neurons[layer])
         try:
             return rows.select("strongest", "beyond").collect()
         except (OSError, pl.exceptions.PolarsError):
             # Reading all of it removes what is damaged, and says so.
-            return read_result(file).slice(stage.starts[layer], stage.layers[layer])
+            return read_result(file).slice(stage.starts[layer], stage.n_neurons[layer])
 
     def tops(self, stage: StageFolder, feature_type: str) -> pl.Series:
         """(n_neurons of all layers,) the feature that most of each neuron's mass falls on."""
@@ -127,7 +129,7 @@ class ResultStore:
             found = self.postings(stage, feature_type, feature)
             offsets = found["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
             place = offsets + found["neuron"].to_numpy()
-            marked = np.zeros(sum(stage.layers.values()), np.bool_)
+            marked = np.zeros(sum(stage.n_neurons.values()), np.bool_)
             marked[place] = True
             return marked
 
@@ -265,7 +267,9 @@ class ResultStore:
 
     def _digest(self, stage: StageFolder, feature_type: str, *, urgent: bool = True) -> Job:
         if feature_type not in stage.feature_types:
-            raise UnknownNameError.of(f"feature of stage {stage.name!r}", feature_type, stage.feature_types)
+            raise UnknownNameError.of(
+                f"feature type of stage {stage.name!r}", feature_type, stage.feature_types
+            )
         out = self.cache.place("stages", stage.fingerprint, f"{feature_type}-{self.choices.weight}")
         arguments = {
             "neurons": str(out),

@@ -262,7 +262,7 @@ def test_the_page_is_told_what_changed_and_loads_it_again(tmp_path: Path, desk_o
     assert asked.library["own"].fingerprint != former
     shutil.rmtree(folder)
     found = tick("reload.n_clicks")
-    assert "no stage folder" in found["changed-told"]["children"]
+    assert "there is no such folder" in found["changed-told"]["children"]
     assert "is gone" in found["changed-told"]["children"]
 
 

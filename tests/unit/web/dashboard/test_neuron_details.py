@@ -49,7 +49,7 @@ def test_probabilities_are_those_of_the_preferences(
     table = _table(settled(record, of(view, layer, neuron), desk), kind)
     sides = []
     for name in (BEFORE, AFTER):
-        rows = stages[name].preferences(layer, kind).table(neuron)
+        rows = stages[name].preferences(layer=layer, feature_type=kind).table(neuron)
         sides.append(dict(zip(map(visible, rows["feature"]), rows["probability"], strict=True)))
     assert {row[0] for row in table["rows"]} == set().union(*sides)
     for name, before, after in table["rows"]:
@@ -70,7 +70,7 @@ def test_lifts_are_those_of_the_preferences_where_above_one(
     table = _table(settled(record, of(view, layer, neuron), desk), "token lift")
     sides = []
     for name in (BEFORE, AFTER):
-        rows = stages[name].preferences(layer).table(neuron)
+        rows = stages[name].preferences(layer=layer).table(neuron)
         sides.append(
             {visible(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
         )
@@ -84,14 +84,14 @@ def test_distances_are_those_of_a_comparison(
     layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     expected = compare(stages[BEFORE], stages[AFTER], "token", layer).neurons["hellinger"][neuron]
-    sides = [preferred(stages[name].preferences(layer), neuron) for name in (BEFORE, AFTER)]
+    sides = [preferred(stages[name].preferences(layer=layer), neuron) for name in (BEFORE, AFTER)]
     assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
     sentence = settled(record, of(view, layer, neuron), desk)["sentence"]
     assert f"Hellinger distance {expected:.3f}." in sentence
 
 
 def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
-    nothing, something = (preferred(stages[BEFORE].preferences(LOW), each) for each in (SILENT, 0))
+    nothing, something = (preferred(stages[BEFORE].preferences(layer=LOW), each) for each in (SILENT, 0))
     assert hellinger_of(nothing, something) is None
     assert hellinger_of(something, nothing) is None
     assert hellinger_of(something, something) == 0
@@ -161,7 +161,7 @@ def test_every_stage_with_the_layer_is_told_of(
     found = settled(record, of(view, LOW, 0), desk)["stages"]
     assert [each["name"] for each in found] == ["start", BEFORE, visible(AFTER)]
     for each, name in zip(found, ("start", BEFORE, AFTER), strict=True):
-        whole = stages[name].preferences(LOW)
+        whole = stages[name].preferences(layer=LOW)
         assert (each["length"], each["wins"]) == (whole.lengths()[0], whole.wins()[0])
         assert each["share"] == pytest.approx(whole.mass()[0] / whole.mass().sum())
 
@@ -206,14 +206,14 @@ def test_nearest_neurons_are_those_of_most_overlap(
     layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     found = settled(nearest, of(view, layer, neuron), desk)
-    own = preferred(stages[AFTER].preferences(layer), neuron)
+    own = preferred(stages[AFTER].preferences(layer=layer), neuron)
     assert [side["stage"] for side in found] == [BEFORE, visible(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         others = [n for n in range(LAYERS[layer]) if not (name == AFTER and n == neuron)]
         affinity = {
             n: 1 - (1 if distance is None else distance) ** 2
             for n in others
-            for distance in [hellinger_of(own, preferred(stages[name].preferences(layer), n))]
+            for distance in [hellinger_of(own, preferred(stages[name].preferences(layer=layer), n))]
         }
         expected = sorted(affinity, key=lambda n: -affinity[n])[:8]
         assert [each["neuron"] for each in side["neurons"]] == [n for n in expected if affinity[n] > 1e-12]

@@ -73,7 +73,7 @@ def test_the_neurons_of_a_feature_are_kept_left_or_came(
             {
                 (layer, neuron)
                 for layer in LAYERS
-                for neuron in stages[name].preferences(layer).table().filter(feature=word)["neuron"]
+                for neuron in stages[name].preferences(layer=layer).table().filter(feature=word)["neuron"]
             }
             for name in (BEFORE, AFTER)
         ]

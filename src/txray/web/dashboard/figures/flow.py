@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from txray.plots.flow import Flow, draw_flow
 from txray.plots.frame import even_sample, say
+from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, places
 from txray.web.dashboard.result_store import common_layers
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _MOST = 10
 """Stages side by side."""
@@ -38,7 +38,7 @@ def draw(scene: FilteredComparison) -> FigureCard:
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
     preferred = []
     for stage in stages:
-        layers = tuple(stage.layers.items())
+        layers = tuple(stage.n_neurons.items())
         if layers not in at:
             at[layers] = places(stage, scene.picked)
         length = scene.desk.digest(stage, scene.view.feature)["length"].to_numpy()

@@ -9,9 +9,9 @@ import polars as pl
 from txray.plots import theme
 from txray.plots.frame import even_sample
 from txray.plots.text import fitted, hover, markup, percent, plural, text_width, visible
+from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _ROWS, _COLUMNS = 48, 24
 _ROW = 12

@@ -30,13 +30,14 @@ def draw(view: UrlState, desk: ResultStore) -> StyledFigure:
             "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
         )
     tokens, tags = (
-        [stage.neuron(look.layer, kind, look.neuron) for stage in able] for kind in ("token", "pos")
+        [stage.preferences_of_neuron(look.neuron, layer=look.layer, feature_type=kind) for stage in able]
+        for kind in ("token", "pos")
     )
     figure = neuron_detail(
         tokens,
         look.neuron,
         pos=tags,
-        token_tags=usual_tags(stage.tags() for stage in able),
+        token_tags=usual_tags(stage.tags for stage in able),
         weight=desk.choices.weight,
         styles=stage_styles(desk.library.names),
     )

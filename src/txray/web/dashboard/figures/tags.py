@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from txray.plots.frame import linear_axis, say
 from txray.plots.text import fitted, hover, markup, percent, plural, shown, text_width, visible
 from txray.plots.theme import SIZE
+from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, places
 from txray.web.dashboard.results import TagMass
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _TOP = 24
 _LONGEST = 90
@@ -124,7 +124,7 @@ def _shares(
     scene: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
 ) -> NDArray[np.float64]:
     """(n_names,) share of the mass of the neurons that are picked out."""
-    mask = np.zeros(sum(stage.layers.values()), np.bool_)
+    mask = np.zeros(sum(stage.n_neurons.values()), np.bool_)
     mask[places(stage, scene.picked)] = True
     mass = tags.of(mask)
     total = mass.sum()

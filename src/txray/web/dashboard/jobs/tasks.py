@@ -16,11 +16,10 @@ from txray.analysis.comparison import same_documents
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.text import visible
-from txray.preferences import Preferences, lift
+from txray.preferences import Preferences, StageFolder
 from txray.preferences.preferences import Weight
 from txray.web.dashboard.cache import read_result, write_result
 from txray.web.dashboard.results import FALSE_MATCHES
-from txray.web.dashboard.stage_catalog import StageFolder
 
 NAMED = 5
 """Features named per neuron and stage."""
@@ -53,8 +52,8 @@ def digest(
     shown = pl.Series(list(map(visible, names)), dtype=pl.String)
     rows, found = [], []
     for number, layer in enumerate(folder.layers):
-        preferences = folder.preferences(layer, feature_type)
-        lifted = lift(preferences)
+        preferences = folder.preferences(layer=layer, feature_type=feature_type)
+        lifted = preferences.lift()
         rows.append(_neurons(preferences, weight, lifted, names, shown))
         found.append(_postings(preferences, weight, lifted, number))
         advance(number + 1, len(folder.layers))
@@ -170,7 +169,7 @@ def pair(
         )
     tables = []
     for number, layer in enumerate(layers):
-        first, second = (side.preferences(layer, feature_type) for side in sides)
+        first, second = (side[layer, feature_type] for side in sides)
         found = compare(first, second, weight=weight)
         tables.append(
             found.neurons.drop("hellinger_published_code").with_columns(
@@ -191,8 +190,8 @@ def shared_layers(before: StageFolder, after: StageFolder) -> list[str]:
     same = [manifest["selections"] for manifest in (before.manifest, after.manifest)]
     return [
         layer
-        for layer, neurons in before.layers.items()
-        if after.layers.get(layer) == neurons and same[0][layer] == same[1][layer]
+        for layer, neurons in before.n_neurons.items()
+        if after.n_neurons.get(layer) == neurons and same[0][layer] == same[1][layer]
     ]
 
 
@@ -238,7 +237,7 @@ def tests(
         advance: told when it is done.
     """
     sides = StageFolder.open(before), StageFolder.open(after)
-    first, second = (side.preferences(layer, feature_type) for side in sides)
+    first, second = (side[layer, feature_type] for side in sides)
     found = compare(first, second, weight=weight)
     found = replace(found, documents=same_documents(*(side.manifest for side in sides)))
     with warnings.catch_warnings(record=True) as warned:
@@ -273,8 +272,8 @@ def matching(
     """
     sides = StageFolder.open(before), StageFolder.open(after)
     found = match(
-        sides[0].preferences(layer_before, feature_type),
-        sides[1].preferences(layer_after, feature_type),
+        sides[0].preferences(layer=layer_before, feature_type=feature_type),
+        sides[1].preferences(layer=layer_after, feature_type=feature_type),
         weight=weight,
         level=FALSE_MATCHES,
     )
