@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench evidence experiment clean
+.PHONY: help demo test test-fast slow-tests check format docs bench evidence experiment clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +25,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED)  ## the whole story on the embedded corpus; ends with the path of a report
 	$(BIN)/txray demo --out out/demo
 
-test: $(INSTALLED)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
+test-fast: $(INSTALLED)  ## the unit tests that are quick and need no browser, in some 90 seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS)
+
+test: $(INSTALLED)  ## all tests, and the notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=900 --numprocesses $(WORKERS)
+
+slow-tests: $(INSTALLED)  ## measure all tests, and list those that `make test-fast` leaves out
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --update-slow --numprocesses $(WORKERS)
 
 check: $(INSTALLED) docs  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from torch import nn
 
 from txray.capture.batching import batches
-from txray.capture.encoding import Encoded
+from txray.capture.encoding import ModelInput
 from txray.capture.hooks import evaluating
-from txray.capture.model_adapter import ModelAdapter, reader_of
+from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.corpus import Document
 from txray.models import TextModel
 
@@ -20,15 +20,15 @@ class BareForward:
     def __init__(
         self, model: nn.Module | TextModel, documents: Iterable[Document], batch_positions: int
     ) -> None:
-        self._reader: ModelAdapter = reader_of(model, outputs=False)
-        encoded = (one for document in documents for one in self._reader.encode(document)[1])
-        self._batches: list[list[Encoded]] = list(
-            batches(encoded, batch_positions, padded=self._reader.padded)
+        self._adapter: ModelAdapter = adapter_for(model, outputs=False)
+        inputs = (one for document in documents for one in self._adapter.encode(document)[1])
+        self._batches: list[list[ModelInput]] = list(
+            batches(inputs, batch_positions, padded=self._adapter.padded)
         )
 
     def __call__(self) -> None:
         """Run it."""
-        with evaluating(self._reader.module):
+        with evaluating(self._adapter.module):
             for batch in self._batches:
-                for _ in self._reader.windows(batch):
+                for _ in self._adapter.chunks(batch):
                     pass

@@ -32,7 +32,7 @@ class Training:
 
     def __init__(self) -> None:
         self.text = txray.demo_corpus("encyclopedia", words=100_000)
-        self.probe = CollectSpec(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
+        self.spec = CollectSpec(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
 
     def run(self, steps: int, tracker: Tracker | None) -> tuple[float, float]:
         """Seconds of a training, and of the story that is told in the end."""
@@ -53,7 +53,7 @@ class Training:
             if tracker is not None:
                 tracker.step(model, loss=float(loss))
         if tracker is not None:
-            tracker.look(model, steps)
+            tracker.measure(model, steps)
         trained = time.perf_counter()
         if tracker is not None:
             tracker.end(model)
@@ -68,20 +68,20 @@ def main(seconds: float) -> None:
     training.run(3, None)
     steps = max(20, int(20 * seconds / training.run(20, None)[0]))
     print(
-        f"{steps} steps, {training.probe.max_words:,} words per look, median of {_ROUNDS} rounds", flush=True
+        f"{steps} steps, {training.spec.max_words:,} words per look, median of {_ROUNDS} rounds", flush=True
     )
     for name, looks, budget in _CASES:
         ratios, accounts, noise, stages, stories = [], [], [], [], []
         for _ in range(_ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
                 every = max(1, steps // looks) if looks else 1
-                tracker = Tracker(training.probe, Path(folder) / "run", every=every, budget=budget)
+                tracker = Tracker(training.spec, Path(folder) / "run", every=every, budget=budget)
                 # Bare before and after, because the machine itself is faster at one time than at another.
                 before, _ = training.run(steps, None)
                 watched, story = training.run(steps, tracker)
                 after, _ = training.run(steps, None)
             ratios.append(2 * watched / (before + after))
-            accounts.append(1 + tracker.spent / (watched - tracker.spent))
+            accounts.append(1 + tracker.overhead_seconds / (watched - tracker.overhead_seconds))
             noise.append(max(before, after) / min(before, after))
             stages.append(len(tracker.stages))
             stories.append(story)

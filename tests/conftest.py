@@ -6,11 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytest_plugins = ["tests.durations"]
 
 # Trackers tell their makers of their use, unless they are told not to before they are imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -46,15 +50,18 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium or Chrome."""
-    found = next(filter(None, map(shutil.which, _CHROMIUMS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, _CHROMIUMS)), None)
+    if path is None:
         missing("no Chromium or Chrome on the PATH")
-    return found
+    return path
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """One headless browser for the tests of a module; it keeps an event loop running meanwhile."""
+    # Here, because the fast tests need no library that drives browsers.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
         yield opened

@@ -12,16 +12,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
-from txray import (
-    Corpus,
-    Document,
-    TextModel,
-    collect,
-    compare,
-    demo_corpus,
-    synthetic_pair,
-    with_significance,
-)
+from benchmarks.texts import resampled
+from txray import Corpus, Document, TextModel, collect, compare, synthetic_pair, with_significance
 from txray.corpus import read_corpus
 
 RUNS = 20
@@ -138,7 +130,7 @@ def _copies() -> Iterator[Pair]:
     """Documents of the embedded corpus, each four times."""
 
     def units(seed: int) -> list[list[Document]]:
-        made = demo_corpus("encyclopedia", words=25_000, seed=_SEED + seed)
+        made = resampled("encyclopedia", 25_000, seed=_SEED + seed)
         return [
             [replace(document, id=f"{document.id}/copy-{copy}") for copy in range(_COPIES)]
             for document in made

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
-from txray import Corpus, Document, Stage, collect, compare, demo_corpus, synthetic_pair, with_significance
+from benchmarks.texts import resampled
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair, with_significance
 from txray.experiment import RealSources
 from txray.models import load_snapshot
 
@@ -130,7 +131,7 @@ def _planted() -> Iterator[tuple[Stage, Stage]]:
     """Pairs of modules without any change, both on the same documents."""
     for seed in range(RUNS):
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
-        text = demo_corpus("encyclopedia", words=_PLANTED_WORDS, seed=1 + seed)
+        text = resampled("encyclopedia", _PLANTED_WORDS, seed=1 + seed)
         before, after = (
             collect(model, text, [pair.layer], KINDS, name="planted") for model in (pair.before, pair.after)
         )

@@ -1,8 +1,8 @@
-"""Planted classifiers: known neurons carry the label, known ones carry nothing. Does pruning say so, and how surely?
+"""Synthetic classifiers in which the effect of each neuron on the label is known: does pruning find it?
 
-A recurrent layer of rectified units counts words: each unit that carries something counts one word of the vocabulary,
-the head weighs the counts, and documents are drawn so that some words speak for a class. What pruning does to all
-documents there could ever be is known from two hundred thousand of them, without any model.
+A recurrent layer of rectified units counts words: each informative unit counts one word of the vocabulary, the head
+weighs the counts, and in the documents some words are more frequent in one class. The true effect of pruning, over the
+population of documents, is computed from 200,000 of them without any model.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from benchmarks.evidence.tables import Table, number, percent
 from txray.corpus import Corpus, Document
 from txray.models import SentimentClassifier, Vocabulary
 from txray.models.recurrent import RecurrentConfig
-from txray.pruning import Evidence, NeuronSet, curve_sets, evaluator, prune
-from txray.pruning.bootstrap import SAME
-from txray.pruning.rankings import Scores
+from txray.pruning import NeuronSet, RankingInputs, curve_sets, evaluator, prune
+from txray.pruning.random_comparison import SAME
+from txray.pruning.rankings import Importance
 
 STRONG, WEAK, NOISE, NOTHING = 6, 10, 12, 12
-"""Units that carry much and little of the label; that count words which say nothing of it, and are believed; and that
-nobody reads."""
+"""Numbers of units that are very and slightly informative; that count uninformative words and are weighed by the head;
+and that the head ignores."""
 UNITS = STRONG + WEAK + NOISE + NOTHING
 NOISY, UNREAD = STRONG + WEAK, STRONG + WEAK + NOISE
-"""Where the latter two begin."""
+"""First index of the latter two."""
 _LENGTH = 30
-"""Words of a document."""
+"""Words per document."""
 _OTHERS = 20
-"""Words that no unit counts."""
+"""Number of words that no unit counts."""
 _REPETITIONS = 100
 _DOCUMENTS = 500
 _MANY = 200_000
 
 
 @dataclass(frozen=True)
-class PlantedClassifier:
-    """A classifier whose neurons are known, and the documents it is for.
+class SyntheticClassifier:
+    """A classifier with known neurons, and the distribution of its documents.
 
     Attributes:
-        model: its layer `rnn` has `UNITS` neurons: strong, weak, noisy and unread ones.
+        model: classifier whose layer `rnn` has `UNITS` neurons: strong, weak, noisy and ignored ones.
         head: (UNITS,) weights of the counts.
-        probability: (2, words) of each word in a document of each class.
+        probability: (2, words) probability of each word in documents of each class.
     """
 
     model: SentimentClassifier
@@ -54,8 +54,8 @@ class PlantedClassifier:
     probability: NDArray[np.float64]
 
     @classmethod
-    def made(cls, seed: int = 0) -> PlantedClassifier:
-        """With effects of random size and sign."""
+    def create(cls, seed: int = 0) -> SyntheticClassifier:
+        """Create a classifier with effects of random size and sign."""
         random = np.random.default_rng(seed)
         words = UNITS + _OTHERS
         tilt = np.concatenate(
@@ -66,53 +66,53 @@ class PlantedClassifier:
         probability /= probability.sum(axis=1, keepdims=True)
         head = np.log(probability[1, :UNITS] / probability[0, :UNITS])
         head[UNREAD:] = 0
-        # Noise is believed half as much as what carries much, and hurts: it is there to be pruned.
+        # Noisy units have half the weight of strong ones, so pruning them improves the classifier.
         head[NOISY:UNREAD] = random.choice((-1, 1), NOISE) * np.abs(head[:STRONG]).mean() / 2
-        return cls(_counting(head), head, probability)
+        return cls(_counting_model(head), head, probability)
 
     def documents(self, n: int, seed: int) -> Corpus:
-        """So many documents, half of each class."""
+        """Return `n` documents, half of each class."""
         random = np.random.default_rng([seed, 1])
-        made = []
+        documents = []
         for i in range(n):
             words = random.choice(self.probability.shape[1], _LENGTH, p=self.probability[i % 2])
             labels = {"label": ("neg", "pos")[i % 2]}
-            made.append(Document(f"{seed}-{i}", tuple(f"w{word}" for word in words), labels=labels))
-        return Corpus.from_documents(f"planted-{seed}", made)
+            documents.append(Document(f"{seed}-{i}", tuple(f"w{word}" for word in words), labels=labels))
+        return Corpus.from_documents(f"synthetic-{seed}", documents)
 
     def truth(self, pruned: Sequence[Sequence[int]]) -> list[dict[str, float]]:
-        """Metrics over all documents there could be, once per set of silent neurons.
+        """Return the metrics over the population of documents, for each set of ablated neurons.
 
-        From counts of words alone, in numpy: none of the code that is tried here is used.
+        They are computed in NumPy from counts of words, with none of the code under test.
         """
         random = np.random.default_rng(99)
         counts = np.concatenate(
             [random.multinomial(_LENGTH, p, size=_MANY // 2)[:, :UNITS] for p in self.probability]
         )
         positive = np.repeat([False, True], _MANY // 2)
-        apart = 1e-9 * random.standard_normal(_MANY)  # of ties, one half
-        found = []
+        tie_breaker = 1e-9 * random.standard_normal(_MANY)  # breaks ties: each counts one half on average
+        metrics = []
         for neurons in pruned:
             head = self.head.copy()
             head[list(neurons)] = 0
             score = counts @ head
-            said = score > 0
-            both = (said & positive).sum()
-            ranks = np.argsort(np.argsort(score + apart))[positive].sum()
+            predicted = score > 0
+            hits = (predicted & positive).sum()
+            ranks = np.argsort(np.argsort(score + tie_breaker))[positive].sum()
             half = _MANY // 2
-            found.append(
+            metrics.append(
                 {
-                    "accuracy": float((said == positive).mean()),
-                    "f1": float(2 * both / (said.sum() + positive.sum())),
+                    "accuracy": float((predicted == positive).mean()),
+                    "f1": float(2 * hits / (predicted.sum() + positive.sum())),
                     "auroc": float((ranks - half * (half - 1) / 2) / half**2),
                     "loss": float(np.logaddexp(0, np.where(positive, -score, score)).mean()),
                 }
             )
-        return found
+        return metrics
 
 
-def _counting(head: NDArray[np.float64]) -> SentimentClassifier:
-    """A recurrent layer whose units count words, and a head that weighs the counts."""
+def _counting_model(head: NDArray[np.float64]) -> SentimentClassifier:
+    """Return a model whose recurrent units count words, and whose head weighs the counts."""
     words = UNITS + _OTHERS
     vocabulary = Vocabulary(("<unk>", "<eos>", *(f"w{i}" for i in range(words))))
     config = RecurrentConfig("rnn-relu", embedding=len(vocabulary), hidden=UNITS)
@@ -127,21 +127,21 @@ def _counting(head: NDArray[np.float64]) -> SentimentClassifier:
     return model
 
 
-def strongest_last(scores: Scores) -> tuple[float, float]:
-    """How well a ranking tells strong neurons from those that carry nothing, and from weak ones: AUC of each."""
+def ranking_auc(importance: Importance) -> tuple[float, float]:
+    """Return the AUC of a ranking for strong against ignored neurons, and for strong against weak ones."""
     from benchmarks.evidence.tables import auc
 
     strong = np.arange(UNITS) < STRONG
     nothing = np.arange(UNITS) >= UNREAD
     weak = ~strong & (np.arange(UNITS) < NOISY)
     return (
-        auc(scores[strong | nothing], strong[strong | nothing]),
-        auc(scores[strong | weak], strong[strong | weak]),
+        auc(importance[strong | nothing], strong[strong | nothing]),
+        auc(importance[strong | weak], strong[strong | weak]),
     )
 
 
-def planted_sets() -> list[NeuronSet]:
-    """What is known of the neurons, as sets; `mixed` is a random one."""
+def known_sets() -> list[NeuronSet]:
+    """Return one set for each kind of neurons, and `mixed`, a random one."""
     mixed = np.random.default_rng(5).permutation(UNITS)[:STRONG]
     return [
         NeuronSet("strong", "rnn", tuple(range(STRONG))),
@@ -153,94 +153,94 @@ def planted_sets() -> list[NeuronSet]:
 
 
 def coverage(repetitions: int = _REPETITIONS, documents: int = _DOCUMENTS) -> pl.DataFrame:
-    """Whether intervals hold the truth, and what is said of each set: one row per repetition, set and metric."""
-    synthetic_pair = PlantedClassifier.made()
-    sets = planted_sets()
-    whole, *pruned = synthetic_pair.truth([(), *(each.neurons for each in sets)])
+    """Return the true change, whether the interval covers it, and the verdict, per repetition, set and metric."""
+    synthetic = SyntheticClassifier.create()
+    sets = known_sets()
+    unpruned, *pruned = synthetic.truth([(), *(neurons.neurons for neurons in sets)])
     truth = {
-        (each.name, metric): value - whole[metric]
-        for each, found in zip(sets, pruned, strict=True)
-        for metric, value in found.items()
+        (neurons.name, metric): value - unpruned[metric]
+        for neurons, metrics in zip(sets, pruned, strict=True)
+        for metric, value in metrics.items()
     }
     rows = []
     for repetition in range(repetitions):
-        corpus = synthetic_pair.documents(documents, 1_000 + repetition)
-        found = prune(synthetic_pair.model, sets, {"test": corpus}, seed=repetition)
-        for row in found.effects.iter_rows(named=True):
-            wanted = truth[row["set"], row["metric"]]
-            inside = row["change_low"] <= wanted <= row["change_high"]
-            rows.append((row["set"], row["metric"], wanted, row["change"], inside, row["verdict"]))
+        corpus = synthetic.documents(documents, 1_000 + repetition)
+        pruning = prune(synthetic.model, sets, {"test": corpus}, seed=repetition)
+        for row in pruning.effects.iter_rows(named=True):
+            true_change = truth[row["set"], row["metric"]]
+            covered = row["change_low"] <= true_change <= row["change_high"]
+            rows.append((row["set"], row["metric"], true_change, row["change"], covered, row["verdict"]))
     names = ("set", "metric", "truth", "change", "covered", "verdict")
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
 def calibration(repetitions: int = 400, documents: int = _DOCUMENTS) -> pl.DataFrame:
-    """Random sets, each held against twenty others: how often they are called better or worse than random."""
-    synthetic_pair = PlantedClassifier.made()
+    """Compare random sets with twenty others each; return whether they are called better or worse than random."""
+    synthetic = SyntheticClassifier.create()
     rows = []
     for repetition in range(repetitions // 4):
-        corpus = synthetic_pair.documents(documents, 5_000 + repetition)
+        corpus = synthetic.documents(documents, 5_000 + repetition)
         random = np.random.default_rng([7, repetition])
         sets = [
             NeuronSet(f"{k} of {UNITS}, {i}", "rnn", tuple(int(j) for j in random.permutation(UNITS)[:k]))
             for k in (4, 12)
             for i in range(2)
         ]
-        found = prune(synthetic_pair.model, sets, {"test": corpus}, seed=repetition)
-        for row in found.effects.iter_rows(named=True):
-            # By rank, the farthest of 21 is one of 21: what so few random sets can say without any assumption.
+        pruning = prune(synthetic.model, sets, {"test": corpus}, seed=repetition)
+        for row in pruning.effects.iter_rows(named=True):
+            # The p-value by rank needs no assumption; with 20 random sets it is below 5% for the farthest only.
             farthest = row["random_p_value"] < 0.05
             rows.append((row["neurons"], row["metric"], row["verdict"] != SAME, farthest))
     return pl.DataFrame(rows, schema=("neurons", "metric", "called", "farthest"), orient="row")
 
 
 def rankings() -> Table:
-    """How each ranking orders neurons that carry much, little, nothing."""
-    rows = []
-    for name, found in ranking_aucs().items():
-        rows.append((f"`{name}`", *(number(each) for each in found)))
+    """Return the table of the AUC of each ranking."""
+    rows = [(f"`{name}`", *map(number, aucs)) for name, aucs in ranking_aucs().items()]
     columns = ("ranking", "strong above nothing (AUC)", "strong above weak (AUC)")
     return Table(columns, rows)
 
 
 def ranking_aucs() -> dict[str, tuple[float, float]]:
-    """Ranking -> AUC of strong against nothing, and against weak."""
-    synthetic_pair = PlantedClassifier.made()
-    corpus = synthetic_pair.documents(2_000, 1)
-    evidence = Evidence(
-        synthetic_pair.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic_pair.model, corpus)
+    """Return the two AUCs of each ranking, see `ranking_auc`."""
+    synthetic = SyntheticClassifier.create()
+    corpus = synthetic.documents(2_000, 1)
+    inputs = RankingInputs(
+        synthetic.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic.model, corpus)
     )
     return {
-        name: strongest_last(evidence.scores(name)) for name in ("magnitude", "activation", "wanda", "taylor")
+        name: ranking_auc(inputs.importance(name)) for name in ("magnitude", "activation", "wanda", "taylor")
     }
 
 
 def curves() -> pl.DataFrame:
-    """Sparsity curves of the planted classifier by what is known, and by Taylor."""
-    synthetic_pair = PlantedClassifier.made()
-    corpus = synthetic_pair.documents(2_000, 1)
-    evidence = Evidence(
-        synthetic_pair.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic_pair.model, corpus)
+    """Return the sparsity curves of the synthetic classifier by the known information of its neurons, and by Taylor."""
+    synthetic = SyntheticClassifier.create()
+    corpus = synthetic.documents(2_000, 1)
+    inputs = RankingInputs(
+        synthetic.model, "rnn", corpus=corpus, evaluator=evaluator(synthetic.model, corpus)
     )
-    carried = np.concatenate(
+    information = np.concatenate(
         (np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.full(NOISE, -1.0), np.zeros(NOTHING))
     )
-    sets = curve_sets({"carried": carried, "taylor": evidence.scores("taylor")}, "rnn")
-    return prune(synthetic_pair.model, sets, {"test": synthetic_pair.documents(2_000, 2)}).effects
+    sets = curve_sets({"information": information, "taylor": inputs.importance("taylor")}, "rnn")
+    return prune(synthetic.model, sets, {"test": synthetic.documents(2_000, 2)}).effects
 
 
 def measured_coverage() -> Table:
-    """Coverage of intervals, and verdicts."""
-    found = coverage()
+    """Return the table of the coverage of intervals, and of verdicts."""
     rows = []
-    for (name, metric), group in found.group_by("set", "metric", maintain_order=True):
-        said = group["verdict"].to_list()
+    for (name, metric), group in coverage().group_by("set", "metric", maintain_order=True):
+        verdicts = group["verdict"].to_list()
         rows.append(
             (
                 f"{name}, {metric}",
                 f"{group['truth'][0]:+.4f}",
                 percent(float(group["covered"].cast(float).to_numpy().mean()), 0),
-                *(percent(said.count(verdict) / len(said), 0) for verdict in ("better", "worse", SAME)),
+                *(
+                    percent(verdicts.count(verdict) / len(verdicts), 0)
+                    for verdict in ("better", "worse", SAME)
+                ),
             )
         )
     columns = ("set of 6 of 40, metric", "true change", "interval covers it", "better", "worse", SAME)
@@ -248,8 +248,7 @@ def measured_coverage() -> Table:
 
 
 def measured_calibration() -> Table:
-    """False verdicts of random sets."""
-    found = calibration()
+    """Return the table of false verdicts on random sets."""
     rows = [
         (
             f"{size} of {UNITS}, {metric}",
@@ -257,7 +256,7 @@ def measured_calibration() -> Table:
             percent(float(group["called"].cast(float).to_numpy().mean())),
             percent(float(group["farthest"].cast(float).to_numpy().mean())),
         )
-        for (size, metric), group in found.group_by("neurons", "metric", maintain_order=True)
+        for (size, metric), group in calibration().group_by("neurons", "metric", maintain_order=True)
     ]
     return Table(("random sets, metric", "sets", "called better or worse", "farthest of 21"), rows)
 

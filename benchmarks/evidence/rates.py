@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent
-from txray import Corpus, Document, Stage, collect, compare, demo_corpus, synthetic_pair, with_significance
+from benchmarks.texts import resampled
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair, with_significance
 from txray.corpus import read_corpus
 from txray.models import load_snapshot
 
@@ -64,7 +65,7 @@ def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
     for run in range(RUNS):
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + run)
         texts = [
-            demo_corpus("encyclopedia", words=words, seed=_SEED + 100 * run + side)
+            resampled("encyclopedia", words, seed=_SEED + 100 * run + side)
             for side, words in enumerate((_LARGER, _LARGER // ratio))
         ]
         before, after = (collect(pair.before, text, [pair.layer], name="planted") for text in texts)

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.evidence.tables import Table, auc, fewer_wins, number, percent, ratio
-from txray import Stage, SyntheticPair, collect, compare, demo_corpus, synthetic_pair, with_significance
+from benchmarks.texts import resampled
+from txray import Stage, SyntheticPair, collect, compare, synthetic_pair, with_significance
 from txray.preferences.preferences import Weight
 
 WORDS = (10_000, 20_000, 50_000, 100_000, 200_000, 400_000)
@@ -46,9 +47,7 @@ def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
 
 def stages(pair: SyntheticPair, words: int, seed: int, *, same: bool) -> tuple[Stage, Stage]:
     """Both modules of a pair on the same documents, or on others."""
-    texts = [
-        demo_corpus("encyclopedia", words=words, seed=100 * seed + side) for side in (1, 1 if same else 2)
-    ]
+    texts = [resampled("encyclopedia", words, seed=100 * seed + side) for side in (1, 1 if same else 2)]
     before, after = (
         collect(model, text, [pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)

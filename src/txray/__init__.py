@@ -1,135 +1,87 @@
-"""See what the neurons of a text model know, and how that knowledge changes between stages."""
+"""Show what the neurons of a text model know, and how that knowledge changes between stages."""
 
 from __future__ import annotations
 
 from txray.safe_path import guard_command
 
-# Before anything else is imported: of the command `txray`, nothing comes from the working folder.
+# Before any other import: the command `txray` imports nothing from the working folder.
 guard_command()
 
 from typing import TYPE_CHECKING  # noqa: E402
 
-from txray._lazy import lazily  # noqa: E402
+from txray._lazy import attach  # noqa: E402
 
 if TYPE_CHECKING:
-    from txray import engines, errors, models, plots, tracking, training
-    from txray.analysis import (
-        Comparison,
-        LayerSimilarity,
-        Matching,
-        Timeline,
-        compare,
-        match,
-        timeline,
-        with_significance,
-    )
-    from txray.capture import Layer, Selection, collect, layer_similarity
-    from txray.corpus import Corpus, Document, Tagger, demo_corpus, read_corpus
-    from txray.models import TextModel, load_model
-    from txray.preferences import Preferences, Stage, StageFolder, token_tags
-    from txray.pruning import Mask, Pruning, masked, prune
-    from txray.synthetic import SyntheticPair, synthetic_pair
-    from txray.tracking import CollectSpec, Tracker, replay
-    from txray.web.dashboard import Dashboard, serve
-    from txray.web.report import report
+    from txray import analysis as analysis
+    from txray import capture as capture
+    from txray import corpus as corpus
+    from txray import engines as engines
+    from txray import errors as errors
+    from txray import experiment as experiment
+    from txray import models as models
+    from txray import plots as plots
+    from txray import preferences as preferences
+    from txray import pruning as pruning
+    from txray import synthetic as synthetic
+    from txray import tracking as tracking
+    from txray import training as training
+    from txray import web as web
+    from txray._version import __version__ as __version__
+    from txray.analysis import Comparison as Comparison
+    from txray.analysis import LayerSimilarity as LayerSimilarity
+    from txray.analysis import Matching as Matching
+    from txray.analysis import Timeline as Timeline
+    from txray.analysis import compare as compare
+    from txray.analysis import match as match
+    from txray.analysis import timeline as timeline
+    from txray.analysis import with_significance as with_significance
+    from txray.capture import Layer as Layer
+    from txray.capture import Selection as Selection
+    from txray.capture import collect as collect
+    from txray.capture import layer_similarity as layer_similarity
+    from txray.corpus import Corpus as Corpus
+    from txray.corpus import Document as Document
+    from txray.corpus import Tagger as Tagger
+    from txray.corpus import demo_corpus as demo_corpus
+    from txray.corpus import read_corpus as read_corpus
+    from txray.models import TextModel as TextModel
+    from txray.models import load_model as load_model
+    from txray.preferences import Preferences as Preferences
+    from txray.preferences import Stage as Stage
+    from txray.preferences import StageFolder as StageFolder
+    from txray.preferences import token_tags as token_tags
+    from txray.pruning import Mask as Mask
+    from txray.pruning import Pruning as Pruning
+    from txray.pruning import masked as masked
+    from txray.pruning import prune as prune
+    from txray.synthetic import SyntheticPair as SyntheticPair
+    from txray.synthetic import synthetic_pair as synthetic_pair
+    from txray.tracking import CollectSpec as CollectSpec
+    from txray.tracking import Tracker as Tracker
+    from txray.tracking import replay as replay
+    from txray.web.dashboard import Dashboard as Dashboard
+    from txray.web.dashboard import serve as serve
+    from txray.web.report import report as report
 
-# Looked up on first use, so that `import txray` brings in neither torch nor plotly.
-_HOMES = {
-    "Comparison": "analysis",
-    "Corpus": "corpus",
-    "Dashboard": "web.dashboard",
-    "Document": "corpus",
-    "Layer": "capture",
-    "Mask": "pruning",
-    "Pruning": "pruning",
-    "LayerSimilarity": "analysis",
-    "Matching": "analysis",
-    "SyntheticPair": "synthetic",
-    "Preferences": "preferences",
-    "CollectSpec": "tracking",
-    "Selection": "capture",
-    "Stage": "preferences",
-    "Tagger": "corpus",
-    "TextModel": "models",
-    "Timeline": "analysis",
-    "Tracker": "tracking",
-    "collect": "capture",
-    "compare": "analysis",
-    "demo_corpus": "corpus",
-    "layer_similarity": "capture.layer_similarity",
-    "load_model": "models",
-    "StageFolder": "preferences",
-    "masked": "pruning",
-    "match": "analysis",
-    "prune": "pruning",
-    "synthetic_pair": "synthetic",
-    "replay": "tracking",
-    "report": "web.report",
-    "serve": "web.dashboard",
-    "timeline": "analysis",
-    "token_tags": "preferences",
-    "read_corpus": "corpus",
-    "with_significance": "analysis",
-}
-_PACKAGES = (
-    "analysis",
-    "capture",
-    "corpus",
-    "engines",
-    "errors",
-    "experiment",
-    "models",
-    "plots",
-    "preferences",
-    "pruning",
-    "synthetic",
-    "tracking",
-    "training",
-    "web",
+# Imported on first use, so that `import txray` brings in neither torch nor plotly.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "_version": "__version__",
+        "analysis": "Comparison LayerSimilarity Matching Timeline compare match timeline with_significance",
+        "capture": "Layer Selection collect",
+        "capture.layer_similarity": "layer_similarity",
+        "corpus": "Corpus Document Tagger demo_corpus read_corpus",
+        "models": "TextModel load_model",
+        "preferences": "Preferences Stage StageFolder token_tags",
+        "pruning": "Mask Pruning masked prune",
+        "synthetic": "SyntheticPair synthetic_pair",
+        "tracking": "CollectSpec Tracker replay",
+        "web.dashboard": "Dashboard serve",
+        "web.report": "report",
+    },
+    modules="""
+        analysis capture corpus engines errors experiment models plots preferences pruning synthetic tracking training
+        web
+    """,
 )
-
-__all__ = [
-    "CollectSpec",
-    "Comparison",
-    "Corpus",
-    "Dashboard",
-    "Document",
-    "Layer",
-    "LayerSimilarity",
-    "Mask",
-    "Matching",
-    "Preferences",
-    "Pruning",
-    "Selection",
-    "Stage",
-    "StageFolder",
-    "SyntheticPair",
-    "Tagger",
-    "TextModel",
-    "Timeline",
-    "Tracker",
-    "collect",
-    "compare",
-    "demo_corpus",
-    "engines",
-    "errors",
-    "layer_similarity",
-    "load_model",
-    "masked",
-    "match",
-    "models",
-    "plots",
-    "prune",
-    "read_corpus",
-    "replay",
-    "report",
-    "serve",
-    "synthetic_pair",
-    "timeline",
-    "token_tags",
-    "tracking",
-    "training",
-    "with_significance",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__, _PACKAGES)

@@ -1,29 +1,33 @@
-"""Names of a package that are looked up on first use, so that importing it brings in little."""
+"""Public names that are imported on first use, so that importing a package stays fast."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 
-def lazily(
-    package: str, homes: Mapping[str, str], names: Sequence[str], modules: Sequence[str] = ()
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and the `__dir__` of a package.
+def attach(
+    package: str, names: Mapping[str, str], modules: str = ""
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return the `__getattr__`, `__dir__` and `__all__` of a package.
+
+    Type checkers read the imports under `TYPE_CHECKING` instead, each written as `from x import y as y`.
 
     Args:
-        package: its `__name__`.
-        homes: public name -> the module of the package that defines it.
-        names: all public names.
-        modules: modules of the package that are names of it themselves.
+        package: `__name__` of the package.
+        names: module of the package -> the public names that it defines, separated by spaces.
+        modules: public modules of the package, separated by spaces.
     """
+    module_of = {name: module for module, defined in names.items() for name in defined.split()}
+    public_modules = modules.split()
+    public = sorted([*module_of, *public_modules])
 
     def find(name: str) -> Any:
-        if name in modules:
+        if name in module_of:
+            return getattr(import_module(f"{package}.{module_of[name]}"), name)
+        if name in public_modules:
             return import_module(f"{package}.{name}")
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return find, lambda: sorted(names)
+    return find, lambda: list(public), public

@@ -1,4 +1,4 @@
-"""Libraries that an installation may lack: imported when they are needed, and missed in one line."""
+"""Import optional dependencies when they are needed; a missing one is reported in one line."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any
 from txray.errors import UsageError
 
 
-def require(who: str, extra: str, *modules: str, otherwise: str = "") -> Any:
-    """Import what an extra of txray brings.
+def import_extra(needs: str, extra: str, *modules: str, hint: str = "") -> Any:
+    """Import modules that an extra of txray installs.
 
     Args:
-        who: begins the sentence of the error, with its verb, e.g. `the dashboard needs`.
-        extra: e.g. `dashboard`.
-        modules: what must be there, e.g. `dash`, `waitress`.
-        otherwise: what to do without the extra, if there is something.
+        needs: beginning of the error message, with its verb, e.g. `the dashboard needs`.
+        extra: name of the extra, e.g. `dashboard`.
+        modules: modules to import, e.g. `dash`, `waitress`.
+        hint: alternative to installing the extra, if there is one.
 
     Returns:
         The first module.
 
     Raises:
-        UsageError: one of them, or something that it needs itself, is missing.
+        UsageError: one of the modules, or one of its own dependencies, is missing.
     """
-    instead = f" ({otherwise})" if otherwise else ""
-    return _imported(modules, f"{who} the extra '{extra}'", f"'txray[{extra}]'{instead}")
+    alternative = f" ({hint})" if hint else ""
+    return _import(modules, f"{needs} the extra '{extra}'", f"'txray[{extra}]'{alternative}")
 
 
-def package(name: str, purpose: str) -> Any:
-    """Import a package, or a module of one, that txray works with and does not bring along.
+def import_package(name: str, purpose: str) -> Any:
+    """Import a package that txray works with but does not depend on, or a module of one.
 
     Args:
-        name: as in an import statement, e.g. `pandas`, `flair.data`; pip knows the package by its first part.
-        purpose: what needs it, which begins the error, e.g. `to_pandas`.
+        name: module name, e.g. `pandas` or `flair.data`; its first part is the name that pip installs.
+        purpose: what needs it, e.g. `to_pandas`; begins the error message.
 
     Returns:
         The module.
 
     Raises:
-        UsageError: it is not installed; the text says how to install it.
+        UsageError: the package is not installed; the message says how to install it.
     """
     distribution, *_ = name.split(".")
-    return _imported((name,), f"{purpose} needs the package {distribution!r}", distribution)
+    return _import((name,), f"{purpose} needs the package {distribution!r}", distribution)
 
 
-def _imported(modules: tuple[str, ...], needs: str, install: str) -> Any:
+def _import(modules: tuple[str, ...], needs: str, install: str) -> Any:
     try:
         first, *_ = [import_module(module) for module in modules]
     except ImportError as error:

@@ -1,32 +1,32 @@
 """Every error that txray raises on purpose, and every warning.
 
-    TxrayError                  anything txray refuses or cannot do; its text is one line
-    ├── UsageError              the request is wrong: fix the call (exit code 2)
+    TxrayError                  anything txray refuses or cannot do; the message is one line
+    ├── UsageError              a wrong request: fix the call (exit code 2)
     │   ├── UnknownNameError    a layer, feature, format or preset that does not exist
     │   └── ShapeError          two things that must align do not
     ├── CorpusError             text that cannot be read: missing, empty, wrong encoding, malformed
-    ├── DownloadError           a download that failed, or is not what it should be
+    ├── DownloadError           a download that failed or has the wrong content
     ├── SnapshotError           a saved model that cannot be used
     ├── StageError              a stage folder that is missing, incomplete or damaged
-    ├── CaptureError            a model that gave unusable activations
-    ├── EngineError             workers that cannot be reached, or that end again and again
+    ├── CaptureError            a model whose activations cannot be used
+    ├── EngineError             workers that cannot be reached or keep crashing
     └── OutputError             a result that could not be written
 
-    TxrayWarning                a UserWarning: everything that txray warns of
-    ├── StageWarning            something to know about how a stage was collected
+    TxrayWarning                base class of all warnings, a UserWarning
+    ├── StageWarning            a caveat about how a stage was collected
     │   ├── DominanceWarning    a result that one neuron dominates
     │   ├── DuplicateWarning    text that repeats itself
-    │   ├── EmptyLayerWarning   a layer of which no word was counted
-    │   ├── PaddingWarning      a model said to ignore padding that does not
-    │   ├── RandomPassWarning   a forward pass that is not the same twice
-    │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was taken
-    ├── ChanceWarning           a model to be pruned that is not better than chance
-    ├── PowerWarning            tests that cannot find anything
+    │   ├── EmptyLayerWarning   a layer for which no word was counted
+    │   ├── PaddingWarning      a model that was declared to ignore padding, but does not
+    │   ├── RandomPassWarning   a forward pass that gives different results each time
+    │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was used
+    ├── ChanceWarning           a model to be pruned that is no better than chance
+    ├── PowerWarning            tests that cannot become significant
     ├── ExposedWarning          a dashboard that other machines can reach
-    └── TrackingWarning         a training that could not be watched as asked for
+    └── TrackingWarning         a training that could not be tracked as requested
 
-An error text names what, where, the value and the fix. The command line prints it as one line and
-exits with `exit_code`: 2 for a wrong request, 1 for everything else.
+A message names what is wrong, where, the value and the fix. The command line prints it as one line and exits with
+`exit_code`: 2 for a wrong request, 1 for everything else.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from txray.printable import printable
+from txray._text import escape_control
 
 
 class TxrayError(Exception):
-    """Anything txray refuses or cannot do; the text is one line that says how to go on."""
+    """Base class of all errors; the message is one line that says how to fix the problem."""
 
     exit_code = 1
 
 
 class UsageError(TxrayError):
-    """The request is wrong: fix the call."""
+    """A wrong request: fix the call."""
 
     exit_code = 2
 
@@ -55,20 +55,23 @@ class UnknownNameError(UsageError):
 
     @classmethod
     def of(cls, what: str, name: str, known: Iterable[str], *, where: str = "") -> UnknownNameError:
-        """Build the error that lists the names that do exist, the closest one first.
+        """Return an error that suggests the closest known name and lists the others.
+
+        >>> print(UnknownNameError.of("layer", "rn", ["embedding", "rnn"]))
+        unknown layer 'rn' (did you mean 'rnn'?); there are: embedding, rnn
 
         Args:
-            what: the kind of thing asked for, e.g. `layer`.
-            name: the name that does not exist.
-            known: the names that do.
-            where: what it was asked of, e.g. `document 'a'`.
+            what: kind of name, e.g. `layer`.
+            name: the unknown name.
+            known: the names that exist.
+            where: where the name was looked up, e.g. `document 'a'`.
         """
         names = list(known)
         close = get_close_matches(name, names, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         shown = ", ".join(names[:20]) + (f", ... {len(names)} in all" if len(names) > 20 else "")
-        of = f"{where}: " if where else ""
-        return cls(f"{of}unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
+        location = f"{where}: " if where else ""
+        return cls(f"{location}unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
 
 
 class ShapeError(UsageError):
@@ -80,7 +83,7 @@ class CorpusError(TxrayError):
 
 
 class DownloadError(TxrayError):
-    """A download that failed, or is not what it should be."""
+    """A download that failed or has the wrong content."""
 
 
 class SnapshotError(TxrayError):
@@ -92,11 +95,11 @@ class StageError(TxrayError):
 
 
 class CaptureError(TxrayError):
-    """A model that gave unusable activations."""
+    """A model whose activations cannot be used."""
 
 
 class EngineError(TxrayError):
-    """Workers that cannot be reached, or that end again and again."""
+    """Workers that cannot be reached or keep crashing."""
 
 
 class OutputError(TxrayError):
@@ -104,65 +107,68 @@ class OutputError(TxrayError):
 
 
 class TxrayWarning(UserWarning):
-    """Anything txray warns of; the text is one line that says how to go on."""
+    """Base class of all warnings; the message is one line that says what to do."""
 
 
 class StageWarning(TxrayWarning):
-    """Something to know about how a stage was collected; the manifest of the stage says so too."""
+    """A caveat about how a stage was collected; it is stored in the manifest of the stage as well."""
 
 
 class DominanceWarning(StageWarning):
-    """One neuron wins more than half of all words of a layer; the text names it and the remedy."""
+    """One neuron wins more than half of all words of a layer; the message names it and the remedy."""
 
 
 class EmptyLayerWarning(StageWarning):
-    """A layer of which no word was counted; the text names it, and what the words were skipped for."""
+    """A layer for which no word was counted; the message names it and why the words were skipped."""
 
 
 class DuplicateWarning(StageWarning):
-    """More than 1% of the words are in documents that repeat another; the text says how many, and the remedy."""
+    """More than 1% of the words are in documents that repeat another; the message gives the share and the remedy."""
 
 
 class PaddingWarning(StageWarning):
-    """A model that is said to ignore padding does not; the text names what padding changes, and the remedy."""
+    """A model that was declared to ignore padding does not; the message names what changes and the remedy."""
 
 
 class RandomPassWarning(StageWarning):
-    """A layer whose activations differ from one forward pass to the next; the text names it and the remedy."""
+    """A layer whose activations differ between equal forward passes; the message names it and the remedy."""
 
 
 class RepeatedCallWarning(StageWarning):
-    """A layer that runs several times in a forward pass, without a call named; the text says which one was taken."""
+    """A layer that runs several times in a forward pass, with no call chosen; the message says which one was used."""
 
 
 class PowerWarning(TxrayWarning):
-    """A test whose smallest p-value is too large for anything to be found; the text names it and the remedy."""
+    """A test whose smallest possible p-value is too large to be significant; the message names it and the remedy."""
 
 
 class ChanceWarning(TxrayWarning):
-    """A model that is not better than chance, so that changes of its metrics mean nothing; the text names both."""
+    """A model that is no better than chance, so changes of its metrics mean nothing; the message names both."""
 
 
 class ExposedWarning(TxrayWarning):
-    """A dashboard that other machines can reach; the text names the risk and the remedy."""
+    """A dashboard that other machines can reach; the message names the risk and the remedy."""
 
 
 class TrackingWarning(TxrayWarning):
-    """A training that could not be watched as asked for; it goes on, and the text names what is missing."""
+    """A training that could not be tracked as requested; it continues, and the message names what is missing."""
 
 
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-"""What colours text on a terminal, moves its cursor, or names its window."""
+"""Codes that colour text on a terminal, move its cursor, or set its title."""
 
 
-def in_one_line(error: BaseException, most: int = 200) -> str:
-    """Return an error's message, or its type if it has none, as one line of at most `most` characters.
+def in_one_line(error: BaseException, limit: int = 200) -> str:
+    """Return the error's message, or its type if it has none, as one line of at most `limit` characters.
 
-    Codes for terminals are left out, and other control characters are spelled out.
+    Terminal codes are removed, and other control characters are written out.
+
+    >>> in_one_line(ValueError("first line\nsecond line"), limit=15)
+    'first line sec…'
     """
     try:
-        said = str(error)
-    except Exception:  # an error of somebody's that cannot say what it is
-        said = ""
-    text = printable(" ".join(_TERMINAL_CODES.sub("", said).split())) or type(error).__name__
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+        message = str(error)
+    except Exception:  # a broken __str__ of a foreign class
+        message = ""
+    text = escape_control(" ".join(_TERMINAL_CODES.sub("", message).split())) or type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,10 +1,11 @@
-"""Writing files and folders so that they are either complete or absent."""
+"""Write files and folders atomically: they are either complete or absent."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -13,26 +14,26 @@ from pathlib import Path
 
 from txray.errors import OutputError
 
-TEMPORARY = ".txray-"
-"""Begins the name of everything that is not complete yet."""
+TEMP_PREFIX = ".txray-"
+"""Prefix of the names of incomplete files and folders."""
 
 _WRITERS = count()  # two writers of one process must not share a temporary file
 
 
 @contextmanager
 def atomic_folder(target: Path, *, markers: Collection[str]) -> Iterator[Path]:
-    """A temporary sibling to fill; it becomes `target` only when the block ends without an error.
+    """Yield a temporary folder beside `target`, which replaces `target` when the block ends without an error.
 
-    An existing `target` is replaced as a whole, but only if it is of the same kind: a folder of the user's
-    that merely has the same name is never touched.
+    An existing `target` is replaced as a whole, but only if it is of the same kind: an unrelated folder of the same
+    name is never touched.
 
     Args:
-        target: the folder to make.
-        markers: names of files of which folders of this kind hold one; an existing folder without is replaced
-            only if it is empty.
+        target: the folder to write.
+        markers: names of files; a folder of this kind holds at least one of them. An existing folder without any is
+            replaced only if it is empty.
 
     Raises:
-        OutputError: the disk is full, the place cannot be written, or `target` holds something else.
+        OutputError: the disk is full, the folder cannot be written, or `target` holds something else.
     """
     require_replaceable(target, markers)
     temporary = replaced = None
@@ -53,19 +54,19 @@ def atomic_folder(target: Path, *, markers: Collection[str]) -> Iterator[Path]:
     except Exception as error:
         raise _as_output_error(target, error) from error
     finally:
-        # Where the former folder could not even be put back, this is the only copy of it.
-        done = (temporary, replaced) if target.exists() else (temporary,)
-        for left in done:
-            if left is not None and left.exists():
-                shutil.rmtree(left, ignore_errors=True)
+        # If the former folder could not be restored, `replaced` holds its only copy.
+        leftovers = (temporary, replaced) if target.exists() else (temporary,)
+        for folder in leftovers:
+            if folder is not None and folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary_folder(target: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{target.name}.", dir=target.parent))
+    return Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{target.name}.", dir=target.parent))
 
 
 def _replace(target: Path, new: Path, former: Path) -> None:
-    """Put a folder in the place of another, or leave the other where it is."""
+    """Replace `target` by `new` and move the former content to `former`; undo the move on failure."""
     target.rename(former)
     try:
         new.rename(target)
@@ -76,12 +77,12 @@ def _replace(target: Path, new: Path, former: Path) -> None:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """A temporary sibling path to write; it becomes `target` only when the block ends without an error.
+    """Yield a temporary path beside `target`, which replaces `target` when the block ends without an error.
 
     Raises:
-        OutputError: the disk is full, or the place cannot be written.
+        OutputError: the disk is full, or the file cannot be written.
     """
-    temporary = target.parent / f"{TEMPORARY}{target.name}.{os.getpid()}-{next(_WRITERS)}"
+    temporary = target.parent / f"{TEMP_PREFIX}{target.name}.{os.getpid()}-{next(_WRITERS)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -90,69 +91,73 @@ def atomic_file(target: Path) -> Iterator[Path]:
     except Exception as error:
         raise _as_output_error(target, error) from error
     finally:
-        # Where the folder is none, there is nothing to remove and the error above tells why.
+        # If the parent is not a folder, there is nothing to remove, and the error above says so.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def _as_output_error(target: Path, error: Exception) -> Exception:
-    """What to raise for an error within a block: a full disk has many names, other errors stay what they are."""
+    """Return an OutputError for failures of the disk, and any other error unchanged."""
     if isinstance(error, OSError):
         return OutputError(f"{target}: cannot be written: {error.strerror or error}")
-    # Libraries that write files on their own tell of the disk in words only.
-    for words in (
+    # Libraries that write files themselves report disk failures only in their message.
+    for reason in (
         "No space left on device",
         "Disk quota exceeded",
         "Read-only file system",
         "File too large",
     ):
-        if words in str(error) and not isinstance(error, OutputError):
-            return OutputError(f"{target}: cannot be written: {words}")
+        if reason in str(error) and not isinstance(error, OutputError):
+            return OutputError(f"{target}: cannot be written: {reason}")
     return error
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed process was about to put in place; nobody may be writing there."""
-    for left in folder.glob(f"{TEMPORARY}*"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
+    """Delete temporary files left by an interrupted process. Call only when no other process writes to the folder."""
+    for leftover in folder.glob(f"{TEMP_PREFIX}*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a whole UTF-8 text file, or nothing."""
+    """Write a UTF-8 text file atomically."""
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made or fetched again."""
-    import pooch
-
-    return Path(pooch.os_cache("txray"))
+    """Return the user's folder for files that can be made or downloaded again."""
+    if sys.platform == "win32":
+        parent = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        parent = Path.home() / "Library" / "Caches"
+    else:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return parent / "txray"
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_replaceable(target: Path, markers: Collection[str]) -> None:
-    """Refuse a folder that `atomic_folder` would refuse: before hours of work rather than after.
+    """Raise the error that `atomic_folder` would raise, before hours of work rather than after.
 
     Raises:
-        OutputError: `target` holds something else than a folder of this kind.
+        OutputError: `target` exists and is not a folder of this kind.
     """
     if not target.exists():
         return
-    # What a killed process left behind before it could put anything in place is nothing.
-    if target.is_dir() and all(each.name.startswith(TEMPORARY) for each in target.iterdir()):
+    # Leftovers of an interrupted process do not count as content.
+    if target.is_dir() and all(entry.name.startswith(TEMP_PREFIX) for entry in target.iterdir()):
         return
     if not any((target / marker).is_file() for marker in markers):
         expected = f" and holds no {' or '.join(markers)}" if markers else ""
-        raise OutputError(f"{target}: exists already{expected}; name another place, or remove it first")
+        raise OutputError(f"{target}: already exists{expected}; choose another path, or remove it first")
 
 
 def _sync(path: Path) -> None:

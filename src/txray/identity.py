@@ -1,4 +1,4 @@
-"""Fingerprints of functions and objects: equal where nothing that decides their results differs."""
+"""Fingerprints of functions and objects: equal only if everything that determines their results is equal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any
 from txray.errors import in_one_line
 
 UNIDENTIFIED = "unidentified: "
-"""Begins a fingerprint that equals no other one, because something could not be told apart."""
+"""Prefix of a fingerprint that equals no other one, because something could not be identified."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, type(Ellipsis), type(NotImplemented), range, slice)
 _DESCRIPTORS = (
@@ -36,21 +36,23 @@ _INCIDENTAL = frozenset(
     {"__annotations__", "__dict__", "__doc__", "__firstlineno__", "__module__", "__qualname__"}
     | {"__static_attributes__", "__weakref__", "_abc_impl"}
 )
-"""Entries of a class that say nothing of what it does, or are counted otherwise."""
+"""Entries of a class that do not affect what it does, or are covered elsewhere."""
 
 
 def identity_of(*values: object) -> str:
-    """Return a fingerprint of functions and objects, by all that decides what they do.
+    """Return a fingerprint of functions and objects that covers everything that determines what they do.
 
-    Of a function: qualified name, module, byte code, defaults, the values that it closes over, the global names that it
-    uses, and its attributes; of a method and a `functools.partial`: what they are bound to as well; of an object: its
-    class and its state, as far as Python could copy it. A class or function of the user's own is described by its
-    content, one of an installed package by its name and the version of the package. An attribute `fingerprint` (a
-    string) speaks for its owner. Nothing is called but the methods by which Python copies objects.
+    - Functions: qualified name, module, byte code, defaults, closure, the global names they use, and attributes.
+    - Methods and `functools.partial` objects: also what they are bound to.
+    - Other objects: their class and the state that Python would copy.
+
+    The user's own classes and functions are described by their content, those of installed packages by name and package
+    version. An object with a string attribute `fingerprint` is described by that string. Nothing is called except the
+    methods by which Python copies objects.
 
     Returns:
-        64 hexadecimal digits; or, where something has no describable state (an open file, a lock, a generator),
-        `UNIDENTIFIED`, what that is, and random digits, so that the fingerprint equals no other one.
+        64 hexadecimal digits; or, if something has no state that can be described (an open file, a lock, a generator),
+        `UNIDENTIFIED`, its name, and random digits, so that the fingerprint equals no other one.
     """
     try:
         return _Describer().digest(values).hex()
@@ -58,19 +60,19 @@ def identity_of(*values: object) -> str:
         return _unidentified_as(str(error), token_hex(16))
     except RecursionError:
         return _unidentified_as("objects nested too deeply", token_hex(16))
-    except Exception as error:  # of methods of anybody's classes, and of tensors without numbers in a row
+    except Exception as error:  # from methods of foreign classes, and from tensors without dense values
         return _unidentified_as(
             f"something that cannot be described ({in_one_line(error, 80)})", token_hex(16)
         )
 
 
 def _unidentified_as(what: str, digits: str) -> str:
-    """Return a fingerprint that names what could not be told apart."""
+    """Return a fingerprint that names what could not be identified."""
     return f"{UNIDENTIFIED}{what} [{digits}]"
 
 
 def unidentified(fingerprint: str) -> str:
-    """Return what a fingerprint could not tell apart; empty where it is a complete one."""
+    """Return what a fingerprint could not identify; empty if it is complete."""
     return (
         fingerprint.removeprefix(UNIDENTIFIED).rpartition(" [")[0]
         if fingerprint.startswith(UNIDENTIFIED)
@@ -79,9 +81,9 @@ def unidentified(fingerprint: str) -> str:
 
 
 def derived(fingerprint: str, *steps: object) -> str:
-    """Return the fingerprint of what `steps` make of the thing with this fingerprint.
+    """Return the fingerprint of the result of applying `steps` to the object with this fingerprint.
 
-    It is unidentified where the thing, or one of the steps, is.
+    It is unidentified if the object or one of the steps is.
     """
     digits = sha256(repr((fingerprint, *steps)).encode("utf-8", "surrogatepass")).hexdigest()
     reasons = (unidentified(step) for step in (fingerprint, *steps) if isinstance(step, str))
@@ -90,29 +92,31 @@ def derived(fingerprint: str, *steps: object) -> str:
 
 
 def tensor_bytes(tensor: Any) -> bytes:
-    """Return number type, shape and values of a tensor of torch, of whatever type and on whatever device."""
-    # As they are in memory, where conjugated and negated numbers are only marked as such.
+    """Return the dtype, shape and values of a torch tensor as bytes, for any dtype and device."""
+    # torch conjugates and negates lazily: resolve both.
     values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     head = repr((str(values.dtype), tuple(values.shape))).encode()
-    if values.numel() == 0:  # no bytes, and torch cannot view them as such
+    if values.numel() == 0:  # torch cannot view an empty tensor as bytes
         return head
-    # As bytes, because numpy lacks some of the number types of torch.
+    # As bytes, because numpy lacks some dtypes of torch.
     return head + bytes(values.reshape(-1).view(sys.modules["torch"].uint8).numpy().data)
 
 
 class _UnidentifiedError(Exception):
-    """Something that has no describable state; the text names it."""
+    """An object whose state cannot be described; the message names it."""
 
 
 class _Describer:
-    """Digests of values, each computed once."""
+    """Computes digests of values, each one once."""
 
     def __init__(self) -> None:
-        self._finished: dict[int, tuple[bytes, object]] = {}  # with the object, so that its id stays taken
+        self._finished: dict[
+            int, tuple[bytes, object]
+        ] = {}  # keeps the object alive, so that its id stays unique
         self._open: dict[int, int] = {}
 
     def digest(self, value: object) -> bytes:
-        """Return 32 bytes that differ where values do."""
+        """Return 32 bytes that differ if the values do."""
         if type(value) in _PLAIN:
             return _hash(type(value).__name__, repr(value))
         if isinstance(value, bytes | bytearray | memoryview):
@@ -131,9 +135,9 @@ class _Describer:
         return digest
 
     def _parts(self, value: Any) -> Iterator[str | bytes]:
-        own = None if isinstance(value, type | types.ModuleType) else _own_fingerprint(value)
-        if own is not None:
-            yield from ("fingerprint", own)
+        declared = None if isinstance(value, type | types.ModuleType) else _declared_fingerprint(value)
+        if declared is not None:
+            yield from ("fingerprint", declared)
         elif isinstance(value, types.FunctionType):
             yield from self._function(value)
         elif isinstance(value, types.CodeType):
@@ -159,7 +163,7 @@ class _Describer:
             yield from self._wrapped(value)
 
     def _wrapped(self, value: Any) -> Iterator[str | bytes]:
-        """Describe what calls something else, and other objects."""
+        """Describe wrappers of callables, and other objects."""
         if isinstance(value, types.MethodType):
             yield from ("method", self.digest(value.__func__), self.digest(value.__self__))
         elif isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
@@ -207,7 +211,7 @@ class _Describer:
             yield _hash("built in" if hasattr(builtins, name) else "missing", name)
             return
         value = names[name]
-        # Of a module of the user's own, what is used of it decides, not the rest of it.
+        # Of the user's own module, only the attributes that are used matter.
         for attribute in attributes:
             if not isinstance(value, types.ModuleType) or _library(value.__name__) is not None:
                 break
@@ -238,7 +242,7 @@ class _Describer:
         yield from (repr(counts), code.co_exceptiontable)
 
     def _class(self, value: type) -> Iterator[str | bytes]:
-        # Types that Cython makes have a descriptor in place of the name of their module.
+        # Cython types may have a descriptor instead of a module name.
         module = value.__module__ if isinstance(value.__module__, str) else ""
         yield from ("class", module, value.__qualname__)
         if (library := _library(module)) is not None:
@@ -254,12 +258,12 @@ class _Describer:
         yield from _library(module.__name__) or (_file_hash(getattr(module, "__file__", None)),)
 
     def _object(self, value: Any) -> Iterator[str | bytes]:
-        """Describe an object by what Python would copy of it."""
+        """Describe an object by the state that Python would copy."""
         kind = type(value)
         try:
             reduce = copyreg.dispatch_table.get(kind)
             reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
-        except Exception as error:  # of a class of anybody's
+        except Exception as error:  # from a foreign class
             raise _UnidentifiedError(f"{kind.__module__}.{kind.__qualname__}") from error
         yield from ("object", kind.__module__, kind.__qualname__)
         if isinstance(reduced, str):
@@ -283,25 +287,25 @@ def _hash(*parts: str | bytes) -> bytes:
     return digest.digest()
 
 
-def _own_fingerprint(value: object) -> str | None:
+def _declared_fingerprint(value: object) -> str | None:
     try:
-        own = getattr(value, "fingerprint", None)
-    except Exception:  # of a class of anybody's
+        declared = getattr(value, "fingerprint", None)
+    except Exception:  # from a foreign class
         return None
-    if isinstance(own, str) and (reason := unidentified(own)):
+    if isinstance(declared, str) and (reason := unidentified(declared)):
         raise _UnidentifiedError(reason)
-    return own if isinstance(own, str) else None
+    return declared if isinstance(declared, str) else None
 
 
 def _content(cell: types.CellType) -> tuple[object, ...]:
     try:
         return (cell.cell_contents,)
-    except ValueError:  # a name that was not bound yet
+    except ValueError:  # the variable is not bound yet
         return ()
 
 
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield a function's code, and that of all functions within it."""
+    """Yield the code of a function and of all functions nested in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -309,7 +313,7 @@ def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _global_names(code: types.CodeType) -> list[tuple[str, ...]]:
-    """Return the global names that are read, with the attributes read of them: `("numpy", "linalg", "norm")`."""
+    """Return the global names that the code reads, with their attributes, e.g. `("numpy", "linalg", "norm")`."""
     names: dict[tuple[str, ...], None] = {}
     for part in _nested(code):
         chain: tuple[str, ...] = ()
@@ -327,7 +331,7 @@ def _global_names(code: types.CodeType) -> list[tuple[str, ...]]:
 
 
 def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
-    """Yield the name and the level of every import within a function."""
+    """Yield the module name and relative level of every import in a function."""
     for part in _nested(code):
         loaded: list[Any] = []
         for step in dis.get_instructions(part):
@@ -337,14 +341,14 @@ def _imports(code: types.CodeType) -> Iterator[tuple[str, int]]:
 
 
 def _module_of(function: types.FunctionType) -> str:
-    """Return the name of the module whose names a function reads; empty where they are no module's, as in `exec`."""
+    """Return the module that a function's globals belong to; empty if there is none, as in `exec`."""
     name = function.__globals__.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     return str(name) if getattr(module, "__dict__", None) is function.__globals__ else ""
 
 
 def _library(module: str) -> tuple[str, ...] | None:
-    """Return name and version of the package, or of Python, that a module is of; None for one of the user's own."""
+    """Return the name of a module and the version of its package or of Python; None for the user's own modules."""
     installed = _version(module.partition(".")[0])
     return None if installed is None else ("library", module, installed)
 
@@ -371,7 +375,7 @@ def _is_below(file: str, names: Iterable[str]) -> bool:
     folders = [sysconfig.get_path(name) for name in names]
     if "purelib" in names:
         folders += [*site.getsitepackages(), site.getusersitepackages()]
-    # A package may be a link, and so may the folder that holds it: by either name it is installed.
+    # A package or its folder may be a symbolic link: compare both the given and the resolved path.
     paths = {Path(file).absolute(), Path(file).resolve()}
     return any(
         path.is_relative_to(root)

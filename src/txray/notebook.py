@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from txray._text import escape_control
 from txray.checks import is_number
-from txray.printable import printable
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
 _LONGEST = 80
@@ -23,9 +23,9 @@ def card(title: str, sentences: Iterable[str], *tables: str) -> str:
         sentences: plain text.
         tables: HTML, of `table`.
     """
-    told = " ".join(escape(printable(sentence)) for sentence in sentences)
+    told = " ".join(escape(escape_control(sentence)) for sentence in sentences)
     return (
-        f'<div class="txray" style="line-height:1.5"><b>{escape(printable(title))}</b>'
+        f'<div class="txray" style="line-height:1.5"><b>{escape(escape_control(title))}</b>'
         f"{f'<div>{told}</div>' if told else ''}{''.join(tables)}</div>"
     )
 
@@ -40,7 +40,7 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
     ]
     aligned = [f"{_CELL};text-align:{'right' if each else 'left'}" for each in right]
     head = "".join(
-        f'<th scope="col" style="{style}">{escape(printable(name))}</th>'
+        f'<th scope="col" style="{style}">{escape(escape_control(name))}</th>'
         for name, style in zip(headings, aligned, strict=True)
     )
     body = "".join(
@@ -54,7 +54,7 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
     )
     return (
         '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:.6em 0;font-size:90%">'
-        f'<caption style="text-align:left;opacity:.8">{escape(printable(caption))}</caption>'
+        f'<caption style="text-align:left;opacity:.8">{escape(escape_control(caption))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -64,5 +64,7 @@ def _shown(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
+    text = (
+        f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape_control(str(value))
+    )
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-"""One way to show that long work is going on."""
+"""Progress bars on standard error, nested ones included."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LIVE: list[Progress] = []
-"""The bars that are shown: two displays would overwrite each other's lines."""
+"""The current bar, if any: two displays would overwrite each other's lines."""
 
-_SHORT = 1.0
-"""Seconds of work within other work that are over before anyone could read of them."""
+_SHOW_AFTER = 1.0
+"""Seconds before a nested bar appears, so that short steps do not flicker."""
 
 
 class Advance(Protocol):
-    """Say that `amount` more units are done."""
+    """A function that reports finished work."""
 
     def __call__(self, amount: float = 1) -> None:
-        """Say so."""
+        """Report that `amount` more units are done."""
 
 
 @contextmanager
 def progress(description: str, total: float | None = None, *, unit: str = "words") -> Iterator[Advance]:
-    """A rich progress bar on standard error, silent where that is no terminal.
+    """Show a progress bar on standard error while the block runs; nothing is shown if that is not a terminal.
 
-    Inside another one it is a line below it, once it has taken a second.
+    A nested bar appears as a line below the outer one once it has run for a second.
 
     Args:
-        description: what is being done.
-        total: units in all; None where that is not known.
-        unit: what is counted, shown beside the number.
+        description: text in front of the bar.
+        total: number of units; None if unknown.
+        unit: name of the units, shown beside their number.
+
+    Yields:
+        A function to call with the number of units that were finished.
     """
-    said = unit if total is None else f"of {total:,.0f} {unit}"
+    counted = unit if total is None else f"of {total:,.0f} {unit}"
     if _LIVE:
-        bar, begun = _LIVE[-1], time.monotonic()
-        inner = bar.add_task(description, total=total, visible=False, unit=said)
+        bar, start = _LIVE[-1], time.monotonic()
+        inner = bar.add_task(description, total=total, visible=False, unit=counted)
 
         def advance(amount: float = 1) -> None:
-            bar.update(inner, advance=amount, visible=time.monotonic() - begun > _SHORT)
+            bar.update(inner, advance=amount, visible=time.monotonic() - start > _SHOW_AFTER)
 
         try:
             yield advance
@@ -50,7 +53,7 @@ def progress(description: str, total: float | None = None, *, unit: str = "words
         return
     with _display() as bar:
         _LIVE.append(bar)
-        task = bar.add_task(description, total=total, unit=said)
+        task = bar.add_task(description, total=total, unit=counted)
         try:
             yield lambda amount=1: bar.advance(task, amount)
         finally:

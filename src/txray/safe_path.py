@@ -1,6 +1,6 @@
-"""Folders that Python imports from: files that lie beside somebody's data are data, not modules.
+"""Keep Python from importing modules from the working folder: files beside the user's data are data.
 
-Imports nothing but what an interpreter has imported when it starts: what comes next could lie in the working folder.
+Imports only modules that every interpreter has loaded at startup: anything else could come from the working folder.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH
 
 
 def guard_command() -> None:
-    """Take the working folder off the import path, where this process is the command `txray` or `python -m txray`.
+    """Remove the working folder from the import path if this process is the command `txray` or `python -m txray`.
 
-    Processes that the command starts do not import from it either. A folder that PYTHONPATH names stays, and so does
-    the one that txray itself was imported from. Scripts and notebooks that import txray are left as they are.
+    Child processes do not import from it either. Folders named in PYTHONPATH stay, and so does the one that txray was
+    imported from. Scripts and notebooks that import txray are not affected.
     """
     run_as_module = _is_module()
     if not run_as_module and os.path.basename(sys.argv[0] if sys.argv else "") not in _COMMANDS:  # noqa: PTH119
         return
     if run_as_module and not sys.flags.safe_path:
         del sys.path[0]
-    given = os.environ.get(_VARIABLE, "").split(os.pathsep)
-    if len(given) > 1 and "" in given and not any(map(_is_working_folder, filter(None, given))):
-        # Python takes an empty entry for the working folder.
+    entries = os.environ.get(_VARIABLE, "").split(os.pathsep)
+    if len(entries) > 1 and "" in entries and not any(map(_is_working_folder, filter(None, entries))):
+        # Python reads an empty entry as the working folder.
         first = next((index for index, folder in enumerate(sys.path) if _is_working_folder(folder)), None)
         if first is not None:
             del sys.path[first]
@@ -37,12 +37,12 @@ def guard_command() -> None:
 
 
 def safe_environment() -> dict[str, str]:
-    """Return the variables for a Python process that finds txray, and imports nothing from its working folder."""
+    """Return environment variables for a process that can import txray, but nothing from its working folder."""
     folders = [folder for folder in os.environ.get(_VARIABLE, "").split(os.pathsep) if folder]
     if os.path.basename(_ROOT) not in ("site-packages", "dist-packages") and not any(map(_is_root, folders)):  # noqa: PTH119
         folders.append(_ROOT)
     variables = {"PYTHONSAFEPATH": "1"}
-    # An empty one counts as none.
+    # Python ignores an empty PYTHONPATH.
     return (
         {**variables, _VARIABLE: os.pathsep.join(folders)}
         if folders or _VARIABLE in os.environ
@@ -51,12 +51,12 @@ def safe_environment() -> dict[str, str]:
 
 
 def imports_from(folder: str) -> bool:
-    """Return whether this process imports from a folder."""
+    """Return whether a folder is on the import path of this process."""
     return any(_same(folder, entry or os.curdir) for entry in sys.path)
 
 
 def _is_module() -> bool:
-    """Return whether `python -m` runs txray; while the module is searched for, its name is not in `sys.argv` yet."""
+    """Return whether `python -m` runs txray. While Python locates the module, `sys.argv` does not name it yet."""
     if sys.argv[:1] != ["-m"] or len(sys.orig_argv) < len(sys.argv):
         return False
     name = sys.orig_argv[-len(sys.argv)].removeprefix("-m")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 import txray
 from tests.browser.served import PERMUTATIONS, Visit, hostile_stages, layered_stages, warm
-from tests.unit.web.report.builders import story
+from tests.builders.stages import story
 from txray.preferences import Stage
 
 

@@ -8,18 +8,16 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from txray.web.report.packing import look, static
+from txray.web.assets import shared_script, shared_style
 
-PARTS = ("parts.js", "table.js", "detail.js")
 PATIENCE = 120_000
-PAGE = f"""<!doctype html><html lang="en"><head><style>{look()}
+PAGE = f"""<!doctype html><html lang="en"><head><style>{shared_style()}
 #list {{ height: 400px; }}</style></head><body>
 <div class="list" id="list"><table class="neurons" id="neurons" role="grid" tabindex="0">
 <thead><tr id="columns"></tr></thead><tbody id="rows"></tbody></table></div>
 <article class="detail" id="detail" tabindex="-1"></article><article class="detail" id="other"></article>
 <p class="note" id="note">Said on the ground</p>
-<script>"use strict";
-{"".join(static(name) for name in PARTS)}
+<script>{shared_script()}
 const told = [];
 const table = new VirtualTable({{
   view: document.getElementById("list"), table: document.getElementById("neurons"),

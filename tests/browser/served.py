@@ -18,7 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 import polars as pl
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect
 
-from tests.unit.web.report.builders import stage_of, vocabulary
+from tests.builders.hostile import IN_PAGES
+from tests.builders.stages import stage_of, vocabulary
 from txray.analysis import compare, with_significance
 from txray.preferences import Stage
 
@@ -28,20 +29,6 @@ expect.set_options(timeout=PATIENCE)
 PERMUTATIONS = 200
 PAGES = ("/", "/neuron?neuron=30", "/feature?word=%s", "/matching", "/sources")
 """Paths of all pages; the word is to be filled in."""
-
-HOSTILE = [
-    "<script>window.hacked=1</script>",
-    "<img src=x onerror=window.hacked=1>",
-    "javascript:alert(1)",
-    "$\\alpha$",
-    "&lt;",
-    "a\u202eb\u2066c",
-    "w" * 1_000,
-    '"onmouseover="hacked=1',
-    "</script><script>hacked=1</script>",
-    "__proto__",
-]
-"""Words that would run, look like something else, or take the page with them."""
 
 
 @dataclass
@@ -299,11 +286,18 @@ def layered_stages() -> list[Stage]:
 
 def hostile_stages() -> list[Stage]:
     """Three stages in which every word, tag, name and label is hostile."""
-    names = (HOSTILE[1], HOSTILE[0], f"{HOSTILE[3]}{HOSTILE[4]}\u202e")
-    layer = f"{HOSTILE[8]}{HOSTILE[3]}"
+    names = (IN_PAGES[1], IN_PAGES[0], f"{IN_PAGES[3]}{IN_PAGES[4]}\u202e")
+    layer = f"{IN_PAGES[8]}{IN_PAGES[3]}"
     made = [
         stage_of(
-            name, HOSTILE, n_words=900, n_neurons=24, silent=(3 * seed,), layer=layer, tags=HOSTILE, seed=seed
+            name,
+            IN_PAGES,
+            n_words=900,
+            n_neurons=24,
+            silent=(3 * seed,),
+            layer=layer,
+            tags=IN_PAGES,
+            seed=seed,
         )
         for seed, name in enumerate(names)
     ]
@@ -312,9 +306,9 @@ def hostile_stages() -> list[Stage]:
             stage.name,
             stage.collected,
             stage.exemplars.with_columns(
-                document=pl.lit(HOSTILE[0]), output=pl.lit(HOSTILE[1]), label=pl.lit(HOSTILE[8])
+                document=pl.lit(IN_PAGES[0]), output=pl.lit(IN_PAGES[1]), label=pl.lit(IN_PAGES[8])
             ),
-            {**stage.manifest, "corpus": {"name": HOSTILE[0]}, "model": {"type": HOSTILE[1]}},
+            {**stage.manifest, "corpus": {"name": IN_PAGES[0]}, "model": {"type": IN_PAGES[1]}},
             stage.tags,
         )
         for stage in made

@@ -78,7 +78,7 @@ def measured(neurons: pl.DataFrame, panel: str) -> pl.DataFrame:
     return shared.filter(pl.col("distance").is_not_null()) if panel == "scatter" else shared
 
 
-def names_of(stage: Stage, neuron: int, kind: str = "token") -> list[str]:
+def preferred_words(stage: Stage, neuron: int, kind: str = "token") -> list[str]:
     return list(stage.preferences(layer="rnn", feature_type=kind).table(neuron)["feature"])
 
 
@@ -182,7 +182,7 @@ def test_chips_answer_to_the_space_bar(visit: Visit) -> None:
 def test_a_search_keeps_the_neurons_that_prefer_a_token(visit: Visit, served: Served) -> None:
     page = visit.page
     stages = served.stages[2:]
-    lists_of = {n: {name for stage in stages for name in names_of(stage, n)} for n in range(60)}
+    lists_of = {n: {name for stage in stages for name in preferred_words(stage, n)} for n in range(60)}
     word = next(w for w in sorted(lists_of[30]) if 0 < sum(w in held for held in lists_of.values()) < 20)
     page.get_by_label("Prefers the token").fill(word)
     page.keyboard.press("Enter")
@@ -284,9 +284,9 @@ def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame
     lengths = dict(neurons.select("id", "length_after").iter_rows())
     until(page, "document.querySelector('#neurons-body tr[data-index]')?.dataset.id !== undefined")
     ready(page)
-    falling = sorted(lengths, key=lambda each: (-lengths[each], int(each.split("/")[1])))
-    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{falling[0]}'")
-    assert listed(page) == falling
+    descending = sorted(lengths, key=lambda each: (-lengths[each], int(each.split("/")[1])))
+    until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{descending[0]}'")
+    assert listed(page) == descending
     page.locator("#neurons-head th[data-key=length_after] button").click()
     rising = sorted(lengths, key=lambda each: (lengths[each], int(each.split("/")[1])))
     until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{rising[0]}'")

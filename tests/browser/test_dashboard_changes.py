@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 import txray
 from tests.browser.served import Visit, saved, warm
-from tests.unit.web.report.builders import stage_of, vocabulary
+from tests.builders.stages import stage_of, vocabulary
 from txray.preferences import Stage
 from txray.web.dashboard import Dashboard
 

@@ -11,12 +11,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import Served
-from tests.browser.served import HOSTILE, Visit, drawn, exported, listed, point_at, ready, shows_neuron
+from tests.browser.served import Visit, drawn, exported, listed, point_at, ready, shows_neuron
 from tests.browser.test_dashboard_saved import saved, saves
-from txray.plots.text import visible
+from tests.builders.hostile import IN_PAGES
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 
-SEEN = [visible(word) for word in HOSTILE]
+SEEN = [sanitize(word) for word in IN_PAGES]
 """The words as they are to be read."""
 
 
@@ -44,7 +45,7 @@ def missing(text: str, words: list[str] = SEEN) -> list[str]:
 
 
 def names(hostile: Served) -> list[str]:
-    return [visible(stage.name) for stage in hostile.stages]
+    return [sanitize(stage.name) for stage in hostile.stages]
 
 
 def layer_of(stage: Stage) -> str:
@@ -60,11 +61,11 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
     assert (
         missing(
             page.inner_text("#headline"),
-            [names(hostile)[1], names(hostile)[2], visible(layer_of(hostile.stages[0]))],
+            [names(hostile)[1], names(hostile)[2], sanitize(layer_of(hostile.stages[0]))],
         )
         == []
     )
-    assert missing(" ".join(page.locator("#filters option").all_text_contents()), HOSTILE) == []
+    assert missing(" ".join(page.locator("#filters option").all_text_contents()), IN_PAGES) == []
     marks = drawn(page, "scatter").locator(".scatterlayer .trace:has(.point) .point")
     heard: set[str] = set()
     for place in range(marks.count()):
@@ -107,17 +108,17 @@ def test_the_page_of_a_neuron_shows_hostile_words_as_text(threat: Visit, hostile
     harmless(page)
 
 
-@pytest.mark.parametrize("place", range(len(HOSTILE)))
+@pytest.mark.parametrize("place", range(len(IN_PAGES)))
 def test_the_page_of_a_feature_shows_a_hostile_word_as_text(
     context: BrowserContext, hostile: Served, place: int
 ) -> None:
-    visit = Visit.within(context, hostile.url, f"feature?word={quote(HOSTILE[place])}")
+    visit = Visit.within(context, hostile.url, f"feature?word={quote(IN_PAGES[place])}")
     page = visit.page
     expect(page.locator("#features-finding")).to_contain_text("is preferred by")
     assert f"“{SEEN[place]}”" in (page.locator("#features-finding").text_content() or "")
     expect(page.locator("#feature-rows tbody tr").first).to_be_visible()
-    assert HOSTILE[place] in page.title()
-    assert page.evaluate("document.querySelector('#which-feature input').value") == HOSTILE[place]
+    assert IN_PAGES[place] in page.title()
+    assert page.evaluate("document.querySelector('#which-feature input').value") == IN_PAGES[place]
     harmless(page)
     visit.close()
 
@@ -138,21 +139,21 @@ def test_the_page_of_a_matching_and_of_the_sources_show_hostile_words_as_text(
     page.get_by_role("link", name="Sources", exact=True).click()
     expect(page.locator("#sources tbody tr")).to_have_count(3)
     text = page.inner_text("#sources")
-    assert missing(text, [*names(hostile), visible(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
+    assert missing(text, [*names(hostile), sanitize(layer_of(hostile.stages[0])), SEEN[0], SEEN[1]]) == []
     harmless(page)
 
 
 def test_an_address_made_of_hostile_names_is_followed(context: BrowserContext, hostile: Served) -> None:
     visit = Visit.within(context, hostile.url)
     page = visit.page
-    page.get_by_role("combobox", name="Before", exact=True).select_option(HOSTILE[1])
-    expect(page.locator("#headline h2")).to_contain_text(f"{visible(HOSTILE[1])} → ")
-    page.get_by_label("Fires most on").select_option(HOSTILE[0])
+    page.get_by_role("combobox", name="Before", exact=True).select_option(IN_PAGES[1])
+    expect(page.locator("#headline h2")).to_contain_text(f"{sanitize(IN_PAGES[1])} → ")
+    page.get_by_label("Fires most on").select_option(IN_PAGES[0])
     expect(page.locator("#tags-finding")).to_contain_text("picked out")
     page.reload()
     ready(page)
-    expect(page.get_by_label("Fires most on")).to_have_value(HOSTILE[0])
-    expect(page.get_by_role("combobox", name="Before", exact=True)).to_have_value(HOSTILE[1])
+    expect(page.get_by_label("Fires most on")).to_have_value(IN_PAGES[0])
+    expect(page.get_by_role("combobox", name="Before", exact=True)).to_have_value(IN_PAGES[1])
     harmless(page)
     visit.close()
 

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Served
-from tests.browser.served import HOSTILE, PAGES, Visit, drawn, shows_neuron, until
+from tests.browser.served import PAGES, Visit, drawn, shows_neuron, until
+from tests.builders.hostile import IN_PAGES
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 FIGURES = {
@@ -112,7 +113,7 @@ def test_nothing_is_wider_than_a_narrow_screen(
     page = visit.page
     for path in pages:
         if kind == "hostile" and path == "/":
-            path = f"/?prefers={quote(HOSTILE[6])}&top={quote(HOSTILE[6])}&hellinger=0..1"
+            path = f"/?prefers={quote(IN_PAGES[6])}&top={quote(IN_PAGES[6])}&hellinger=0..1"
         visit.open(address_of(served, path))
         filled(page, path)
         page.wait_for_timeout(100)

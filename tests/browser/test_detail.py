@@ -44,13 +44,13 @@ def test_tells_everything_of_a_record(page: Page) -> None:
     assert page.get_attribute("#detail h3 a", "href") == "#neuron=12"
     assert page.inner_text("#detail .lead") == "Prefers 3 tokens."
     assert page.inner_text("#detail .beyond p") == "one, two"
-    assert page.locator("#detail .features td:not(.bars)").all_inner_texts() == ["50 %", "25 %", "–", "25 %"]
+    assert page.locator("#detail .features td:not(.bars)").all_inner_texts() == ["50%", "25%", "–", "25%"]
     assert "2 strongest of 3" in page.inner_text("#detail .features h4")
     facts = page.inner_text("#detail .facts")
     for fact in ("0.812", "predicts next", "p(pos) 0.25", "label pos", "d/1, word 3"):
         assert fact in facts
     cells = page.locator("#detail .over td").all_inner_texts()
-    assert cells == ["3", "1,200", "7.12", "50 %", "0", "0", "0", "–"]
+    assert cells == ["3", "1,200", "7.12", "50%", "0", "0", "0", "–"]
 
 
 def test_any_list_may_be_empty(page: Page) -> None:
@@ -69,7 +69,7 @@ def test_one_stage_alone_has_one_value(page: Page) -> None:
     show(page, sides=RECORD["sides"][1:], tables=[table])
     assert page.locator("#detail .key .dot").count() == 1
     assert page.locator("#detail .features .bar").count() == 12
-    assert page.locator("#detail .features tbody tr").first.locator("td").all_inner_texts()[1:] == ["50 %"]
+    assert page.locator("#detail .features tbody tr").first.locator("td").all_inner_texts()[1:] == ["50%"]
     assert page.inner_text("#detail summary") == "2 more"
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.unit.capture.texts import documents
+from tests.builders.texts import documents
 from txray.corpus import Corpus, Document
 from txray.errors import CorpusError
 

@@ -9,15 +9,19 @@ import json
 import os
 import re
 import subprocess
+import sys
 import venv
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
+from txray import Stage, Tagger
+
 EXTRAS = (
     *("wandb", "tensorboard", "mlflow", "visdom", "ray", "transformers", "datasets", "dash", "waitress"),
-    *("kaleido", "pandas", "pyarrow", "pytest", "playwright", "sphinx", "accelerate"),
+    *("spacy", "pycrfsuite", "pooch", "kaleido", "pandas", "pyarrow", "pytest", "playwright", "sphinx"),
+    *("accelerate", "lightning", "pytorch_lightning", "torchmetrics"),
 )
 
 
@@ -57,7 +61,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin" / "python"
 
 
-def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(python: Path | str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A Python process in a folder of its own."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
     return subprocess.run(
@@ -70,7 +74,7 @@ def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
     )
 
 
-def txray(python: Path, folder: Path, *arguments: str) -> str:
+def txray(python: Path | str, folder: Path, *arguments: str) -> str:
     """What a command prints."""
     done = run(python, folder, "-m", "txray", *arguments)
     assert done.returncode == 0, (arguments, done.stdout[-500:], done.stderr[-2_000:])
@@ -78,12 +82,19 @@ def txray(python: Path, folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tracked training, made by the core alone."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracked training and a classifier, made with the extra for training."""
     place = tmp_path_factory.mktemp("work")
     small = ("--words", "3000", "--evaluation-words", "1200", "--epochs", "2", "--hidden", "12")
     text = ("-f", "demo", "-t", "encyclopedia")
-    txray(python, place, "train", "lm", *text, "-o", "lm", *small, "--embedding", "8", "--track")
+    txray(sys.executable, place, "train", "lm", *text, "-o", "lm", *small, "--embedding", "8", "--track")
+    txray(
+        sys.executable, place, "train", "classifier", "lm/epoch-002", "-f", "demo", "-t", "reviews",
+        "-o", "judge", "--epochs", "1", "--max-length", "20",
+    )  # fmt: skip
+    tags = {"The": "DT", "river": "NN", "flows": "VBZ", ".": "."}
+    words = [f"{i}\t{word}\t_\tX\t{tag}\t_\t0\troot\t_\t_" for i, (word, tag) in enumerate(tags.items(), 1)]
+    (place / "bank.conllu").write_text(("\n".join(words) + "\n\n") * 5)
     return place
 
 
@@ -115,19 +126,39 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
     txray(python, folder, "replay", "lm", *text, "-o", "again", "--permutations", "100")
     txray(python, folder, "plot", "hellinger-length", one, two, "-o", "figure.html")
     txray(python, folder, "report", one, two, "-o", "report.html")
+    txray(python, folder, "plot", "curves", "judge", "-o", "curves.html")
     txray(
-        python, folder, "train", "classifier", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "judge",
-        "--epochs", "1", "--max-length", "20",
+        python, folder, "prune", "table", "judge/epoch-001", "-f", "demo", "-t", "reviews", "--set", "1,2",
+        "--max-documents", "20", "--random-sets", "2", "--ablation", "mean", "--split", "test", "-o", "pruned",
     )  # fmt: skip
     assert json.loads((folder / "change" / "summary.json").read_text())["neurons"] == 12
+
+
+def test_running_text_is_read_and_tagged_by_the_core(python: Path, folder: Path) -> None:
+    (folder / "notes.txt").write_text("I can't swim (yet). The river flows.\n" * 30)
+    Tagger.train(folder / "bank.conllu", iterations=2).save(folder / "tagger")
+    text = ("-f", "text", "-t", "notes.txt", "--tagger", "tagger", "--feature", "token", "--feature", "pos")
+    txray(python, folder, "collect", "lm/epoch-002", *text, "-o", "tagged")
+    stage = Stage.load(folder / "tagged")
+    assert {"(", ")", "the"} <= set(stage.preferences(layer="rnn", feature_type="token").features)
+    assert set(stage.preferences(layer="rnn", feature_type="pos").features) <= {"DT", "NN", "VBZ", "."}
+    assert "right" in txray(python, folder, "tagger", "evaluate", "tagger", "bank.conllu")
 
 
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
+        (("data", "fetch", "ud-ewt", "--to", "r-text"), "text"),
+        (("tagger", "train", "bank.conllu", "-o", "r-text"), "text"),
+        (
+            ("collect", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "r-text", "--spacy", "x:ent"),
+            "text",
+        ),
         (("serve", "lm/tracking/stages", "--no-browser"), "dashboard"),
         (("plot", "hellinger-length", "{one}", "{two}", "-o", "figure.png"), "export"),
         (("layers", "bert"), "hf"),
+        (("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "r-train"), "train"),
+        (("train", "classifier", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "r-train"), "train"),
         (("collect", "lm/epoch-002", "-f", "demo", "-t", "reviews", "-o", "r-ray", "--engine", "ray"), "ray"),
         *(
             (("replay", "lm", "-f", "demo", "-t", "reviews", "-o", f"r-{name}", "--logger", name), name)
@@ -149,11 +180,26 @@ def test_each_missing_extra_is_one_line(
     assert not (folder / f"r-{extra}").exists()
 
 
-def test_the_callback_for_transformers_is_missed_in_one_line(python: Path, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("tracking.HuggingFaceCallback", "hf"),
+        ("tracking.LightningCallback", "train"),
+        ("training.train_language_model", "train"),
+        ("training.train_classifier", "train"),
+    ],
+)
+def test_what_needs_an_extra_says_so_in_one_line(python: Path, folder: Path, name: str, extra: str) -> None:
+    code = f"import txray\ntry:\n    txray.{name}\nexcept txray.errors.UsageError as error:\n    print(error)"
+    message = run(python, folder, "-c", code).stdout
+    assert re.search(rf"needs the extra '{extra}' .*pip install 'txray\[{extra}\]'", message), message
+    assert message.count("\n") == 1
+
+
+def test_runs_are_read_and_scored_without_the_extra_for_training(python: Path, folder: Path) -> None:
     code = (
-        "import txray\ntry:\n    txray.tracking.HuggingFaceCallback\n"
-        "except txray.errors.UsageError as error:\n    print(error)"
+        "import txray; run = txray.training.load_run('lm'); model = txray.load_model(run.snapshots[2]);"
+        "corpus = txray.demo_corpus('encyclopedia', words=500);"
+        "print(run.best_epoch, txray.training.language_model_loss(model, corpus) > 0)"
     )
-    told = run(python, folder, "-c", code).stdout
-    assert "the callback for transformers needs the extra 'hf'" in told
-    assert told.count("\n") == 1
+    assert run(python, folder, "-c", code).stdout.split() == ["2", "True"]

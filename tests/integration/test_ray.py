@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.integration.clusters import EndsAlways, Refuses, Scripted, Stops, WaitsOnce, local_cluster
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import collect, engines
 from txray.corpus import Corpus, Document
 from txray.engines.cluster import Cluster
@@ -34,8 +34,6 @@ from txray.preferences import Stage
 from txray.preferences.manifest import CHECKPOINT, MANIFEST_KEYS
 
 LINEAR = "encoder.layers.0.linear1"
-
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,8 +77,8 @@ def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
     kinds = ["token", "pos", "subword"]
     asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
-    whole = collect(transformer(limit=30), corpus, name="s", **asked)
-    found = collect(transformer(limit=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
+    whole = collect(transformer(max_length=30), corpus, name="s", **asked)
+    found = collect(transformer(max_length=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
     assert found.scales.equals(whole.scales)
     same(whole, found)
     # In memory of its own: the cluster's may go.
@@ -189,7 +187,7 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
     left = sorted(path.name for path in (tmp_path / "stage" / "shards").iterdir())
     assert left == [f"{number:05d}-of-00008" for number in range(1, 8)]
     assert (tmp_path / "stage" / CHECKPOINT).is_file()
-    with pytest.raises(UsageError, match="with shards=8, asked for is shards=4"):
+    with pytest.raises(UsageError, match=r"with shards=8 \(requested: 4\)"):
         collect(transformer(), script.corpus(), **{**asked, "engine": ray_engine(shards=4)})
     with pytest.raises(UsageError, match="holds an unfinished collection with shards=8"):
         collect(transformer(), script.corpus(), **{**asked, "engine": None})

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 LOCKED = {
     name.lower().replace("_", "-")
@@ -114,7 +112,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 ONE, TWO = "lm/tracking/stages/epoch-000", "lm/tracking/stages/epoch-001"
 DEMO = ("-f", "demo", "-t", "reviews", "--max-words", "800")
 TESTS = ("--permutations", "20")
-PRUNED = ("-f", "demo", "-t", "encyclopedia", "--documents", "4")
+PRUNED = ("-f", "demo", "-t", "encyclopedia", "--max-documents", "4")
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ import typer.main
 from numpy.testing import assert_allclose
 
 import txray
+from tests.builders.hub_folders import folder_of
 from tests.unit.corpus.treebanks import write_conllu
-from tests.unit.models.hub_folders import folder_of
 from txray.cli import plot
 from txray.cli.main import app
 from txray.errors import TxrayError
@@ -227,7 +227,7 @@ def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None
         for name in re.findall(r"`(\w+)`", row[0])
     }
     beside = set(re.findall(r"`(\w+)`", text.partition("\n\n|")[0])) - {"effects"}
-    assert told | beside == set(names["found"].effects.columns)
+    assert told | beside == set(names["pruning"].effects.columns)
     rankings = {
         name
         for row in table("pruning.md", "## Rankings and curves")

@@ -8,7 +8,7 @@ import pytest
 
 from txray.errors import OutputError
 from txray.files import (
-    TEMPORARY,
+    TEMP_PREFIX,
     atomic_file,
     atomic_folder,
     remove_temporaries,
@@ -123,8 +123,8 @@ def test_only_what_txray_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".notes").write_text("mine")
     (tmp_path / ".link").symlink_to(tmp_path / ".git", target_is_directory=True)
-    (tmp_path / f"{TEMPORARY}state.1-0").write_text("half")
-    (tmp_path / f"{TEMPORARY}epoch-001.abc").mkdir()
+    (tmp_path / f"{TEMP_PREFIX}state.1-0").write_text("half")
+    (tmp_path / f"{TEMP_PREFIX}epoch-001.abc").mkdir()
     remove_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", ".link", ".notes"]
 
@@ -132,7 +132,7 @@ def test_only_what_txray_left_is_removed(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_behind_is_nothing(tmp_path: Path) -> None:
     place = tmp_path / "out"
     place.mkdir()
-    (place / f"{TEMPORARY}checkpoint.1-0").write_text("torso")
+    (place / f"{TEMP_PREFIX}checkpoint.1-0").write_text("torso")
     require_replaceable(place, ("marker",))
     with atomic_folder(place, markers=("marker",)) as new:
         (new / "marker").write_text("")

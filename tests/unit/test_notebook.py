@@ -8,8 +8,9 @@ import re
 import pytest
 
 import txray
-from tests.browser.served import HOSTILE, hostile_stages
-from tests.unit.web.report.builders import story
+from tests.browser.served import hostile_stages
+from tests.builders.hostile import IN_PAGES
+from tests.builders.stages import story
 from txray import notebook
 
 
@@ -88,7 +89,7 @@ def test_what_a_corpus_holds_is_text() -> None:
         assert "<img" not in shown
         assert "\u202e" not in shown
         assert len(shown) < 20_000
-    assert any(word in "".join(map("".join, cells(shown))) for word in HOSTILE[:1])
+    assert any(word in "".join(map("".join, cells(shown))) for word in IN_PAGES[:1])
 
 
 def test_numbers_stand_on_the_right_and_what_is_not_known_is_a_dash() -> None:

@@ -34,9 +34,9 @@ def batches(
         raise UsageError(f"batch of {positions} positions: must be at least 1")
     pool: list[ModelInput] = []
     held = 0
-    for encoded in inputs:
-        pool.append(encoded)
-        held += len(encoded.ids)
+    for model_input in inputs:
+        pool.append(model_input)
+        held += len(model_input.ids)
         if held >= _POOL_BATCHES * positions:
             yield from _by_length(pool, positions, padded)
             pool, held = [], 0
@@ -45,11 +45,13 @@ def batches(
 
 def _by_length(pool: list[ModelInput], positions: int, padded: bool) -> Iterator[list[ModelInput]]:
     batch: list[ModelInput] = []
-    for encoded in sorted(pool, key=lambda one: len(one.ids), reverse=True):
+    for model_input in sorted(pool, key=lambda one: len(one.ids), reverse=True):
         longest = len(batch[0].ids) if batch else 0
-        if batch and ((len(batch) + 1) * longest > positions or (not padded and len(encoded.ids) < longest)):
+        if batch and (
+            (len(batch) + 1) * longest > positions or (not padded and len(model_input.ids) < longest)
+        ):
             yield batch
             batch = []
-        batch.append(encoded)
+        batch.append(model_input)
     if batch:
         yield batch

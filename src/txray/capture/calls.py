@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from txray.capture.compiled import is_observable, without_compiled_code
-from txray.capture.hooks import Of, first_tensor, modules_by_name, tensor_version
+from txray.capture.hooks import Side, first_tensor, modules_by_name, tensor_version
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,9 @@ class Call:
             caller = caller.caller
         return caller is not None
 
-    def value(self, of: Of) -> Value | None:
+    def value(self, side: Side) -> Value | None:
         """Return what the call took or gave."""
-        return self.input if of == "input" else self.output
+        return self.input if side == "input" else self.output
 
 
 class Trace:

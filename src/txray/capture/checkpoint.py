@@ -19,6 +19,7 @@ from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
 from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.serialization import below
+from txray.settings_lock import SettingsLock
 
 _FORMAT = 4
 _META = "txray"
@@ -94,8 +95,9 @@ class FolderCheckpoints:
         require_replaceable(folder, (MANIFEST, CHECKPOINT))
         _require_identified(request)
         self.seconds = seconds
-        self._file = folder / CHECKPOINT
-        self._request = json.loads(json.dumps(request))
+        fingerprints = ("model", "reading code", "corpus")
+        self._lock = SettingsLock(folder, CHECKPOINT, request, "an unfinished collection", fingerprints)
+        self._file = self._lock.path
         self._passes: dict[str, _FolderPass] = {}
         if self._file.is_file():
             self._read()
@@ -117,7 +119,7 @@ class FolderCheckpoints:
         }
         described = {
             "format": _FORMAT,
-            "request": self._request,
+            "request": self._lock.settings,
             "passes": {name: each.batches for name, each in self._passes.items()},
             "sha256": _digest(arrays),
         }
@@ -139,7 +141,7 @@ class FolderCheckpoints:
             raise StageError(
                 f"{self._file}: damaged: {text}; remove {self._file.parent} and collect again"
             ) from error
-        _require_same(self._file.parent, request, self._request)
+        self._lock.require_same(request)
         for name, batches in passes.items():
             self._passes[name] = _FolderPass(self, batches, below(f"{name}|", arrays))
 
@@ -197,18 +199,4 @@ def _require_identified(request: Mapping[str, Any]) -> None:
                 f"collect: no checkpoint can be kept, because {what} depends on {reason}, which cannot be told apart "
                 "from another; give the function or object that uses it an attribute `fingerprint`, a string to be "
                 "changed with what it does, or leave checkpoint out"
-            )
-
-
-def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if old != new:
-            told = (
-                f"another {name}"
-                if name in ("model", "reading code", "corpus")
-                else f"{name}={old!r}, asked for is {name}={new!r}"
-            )
-            raise UsageError(
-                f"{folder}: holds an unfinished collection with {told}; use the same to go on, or another folder"
             )

@@ -77,13 +77,13 @@ def collect(
 
     Raises:
         UnknownNameError: no such layer, feature, selection or number type.
-        UsageError: nothing asked for, a kind of model that collect cannot read for, more memory needed than
+        UsageError: nothing requested for, a kind of model that collect cannot read for, more memory needed than
             there is, or the checkpoint is of another collection.
         CorpusError: the corpus is empty or lacks what a feature needs.
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written, or its folder holds something else.
         CaptureError: activations that are not numbers, or of another shape; a layer that cannot be observed, runs more
-            often for some inputs than for others, or has more steps than the input without a `shift` that says why.
+            often for some inputs than for others, or has more steps than the input without a `lag` that says why.
         EngineError: workers of an engine that cannot be reached, or that end again and again.
 
     Warns:
@@ -97,9 +97,9 @@ def collect(
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
-    for what, asked in (("layers", layers), ("feature_types", feature_types)):
-        if isinstance(asked, str):  # a sequence, too, of its letters
-            raise UsageError(f"collect: {what}={asked!r}; give a list of at least one name, each once")
+    for what, requested in (("layers", layers), ("feature_types", feature_types)):
+        if isinstance(requested, str):  # a sequence, too, of its letters
+            raise UsageError(f"collect: {what}={requested!r}; give a list of at least one name, each once")
     request = CollectRequest(
         model=model,
         corpus=corpus,

@@ -11,32 +11,32 @@ from txray.capture.encoding import Indices
 from txray.preferences.exemplars import CONTEXT
 
 Lookup = Callable[[Indices, Indices], NDArray[np.floating]]
-"""(n,) units and (n,) neurons -> (n,) activations."""
+"""(n,) groups and (n,) neurons -> (n,) activations."""
 
 
 def around(
-    row: Indices, word: Indices, unit: Indices, neuron: Indices, activations: Lookup
+    row: Indices, word: Indices, group: Indices, neuron: Indices, activations: Lookup
 ) -> NDArray[np.floating]:
     """The activations of neurons at the words around some words.
 
     Only words of the same input are looked at: which others are at hand depends on the batch.
 
     Args:
-        row, word: (n_units,) the input of each unit, and its word in the document; input by input, ascending.
-        unit: (m,) the words in the middle.
+        row, word: (n_units,) the input of each group, and its word in the document; input by input, ascending.
+        group: (m,) the words in the middle.
         neuron: (m,) the neuron of each.
-        activations: of units.
+        activations: of groups.
 
     Returns:
         (m, 2 * CONTEXT + 1) activations, in document order, the word itself in the middle; NaN for words that the
         document, the input or the layer does not have.
     """
     # Words that lack in between move others closer, never further away.
-    near = unit[:, None] + np.arange(-CONTEXT, CONTEXT + 1)
+    near = group[:, None] + np.arange(-CONTEXT, CONTEXT + 1)
     held = (near >= 0) & (near < len(row))
     near = near.clip(0, len(row) - 1)
-    place = word[near] - word[unit][:, None] + CONTEXT
-    held &= (row[near] == row[unit][:, None]) & (place >= 0) & (place <= 2 * CONTEXT)
+    place = word[near] - word[group][:, None] + CONTEXT
+    held &= (row[near] == row[group][:, None]) & (place >= 0) & (place <= 2 * CONTEXT)
     middle = np.nonzero(held)[0]
     found = activations(near[held], neuron[middle])
     result = np.full(near.shape, np.nan, found.dtype)

@@ -56,7 +56,7 @@ def text_ids(model: TextModel, *texts: Sequence[str]) -> Indices:
     """Return ids of real text: of the first of some texts of which the model knows two words or more.
 
     Args:
-        model: whose `encode` is asked.
+        model: whose `encode` is requested.
         texts: words, the best ones first; without any, common English words.
 
     Returns:
@@ -78,9 +78,9 @@ def _encoded(model: TextModel, words: Sequence[str]) -> list[int]:
         return []
 
 
-def shortest_input(model: TextModel) -> int:
+def min_input_length(model: TextModel) -> int:
     """Return the positions of the shortest input of real text: one piece between the special positions."""
-    return max(model.shortest, len(model.prefix) + 1 + len(model.suffix))
+    return max(model.min_length, len(model.prefix) + 1 + len(model.suffix))
 
 
 def padded_input(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from txray.capture.calls import Call, Trace, tracing
-from txray.capture.hooks import Of, evaluating
+from txray.capture.hooks import Side, evaluating
 from txray.capture.layout import DryRun
 from txray.capture.model_adapter import ModelAdapter
 from txray.errors import CaptureError, UsageError, in_one_line
@@ -37,46 +37,46 @@ class DryRuns:
     autocast: torch.dtype | None
 
     @classmethod
-    def of(cls, reader: ModelAdapter, watched: Collection[str]) -> DryRuns:
-        """Run the model of a reader.
+    def of(cls, adapter: ModelAdapter, watched: Collection[str]) -> DryRuns:
+        """Run the model of a adapter.
 
         Args:
-            reader: of the model.
+            adapter: of the model.
             watched: names of the modules whose tensors are wanted.
 
         Raises:
-            UsageError: the model does not run in the number type asked for.
+            UsageError: the model does not run in the number type requested for.
             CaptureError: the model fails.
         """
-        with evaluating(reader.module, reader.autocast):
-            steps_second, second = _dry_run(reader, watched, *_SECOND)
+        with evaluating(adapter.module, adapter.autocast):
+            steps_second, second = _dry_run(adapter, watched, *_SECOND)
             # As much shorter as it would be if the model could read the longer one whole.
             wanted = max(1, steps_second - _SECOND[1] + _FIRST[1])
-            steps_first, first = _dry_run(reader, watched, _FIRST[0], wanted)
-            _, again = _dry_run(reader, watched, _FIRST[0], wanted)
-        return cls(first, again, second, steps_first, steps_second, reader.autocast)
+            steps_first, first = _dry_run(adapter, watched, _FIRST[0], wanted)
+            _, again = _dry_run(adapter, watched, _FIRST[0], wanted)
+        return cls(first, again, second, steps_first, steps_second, adapter.autocast)
 
-    def shapes(self, name: str, number: int, of: Of) -> tuple[DryRun, DryRun] | None:
+    def shapes(self, name: str, number: int, side: Side) -> tuple[DryRun, DryRun] | None:
         """Return what one call of a module took or gave in the short and the long run; None where it was no tensor."""
         runs = []
         for trace, documents, steps in (
             (self.first, _FIRST[0], self.steps_first),
             (self.second, _SECOND[0], self.steps_second),
         ):
-            value = _call(trace, name, number).value(of)
+            value = _call(trace, name, number).value(side)
             if value is None:
                 return None
             runs.append(DryRun(documents, steps, tuple(value.then.shape)))
         return runs[0], runs[1]
 
-    def changed(self, name: str, number: int, of: Of) -> bool:
+    def changed(self, name: str, number: int, side: Side) -> bool:
         """Return whether the model changes the tensor in place afterwards."""
-        values = [_call(trace, name, number).value(of) for trace in (self.first, self.again, self.second)]
+        values = [_call(trace, name, number).value(side) for trace in (self.first, self.again, self.second)]
         return any(value is not None and value.changed for value in values)
 
-    def random(self, name: str, number: int, of: Of) -> bool:
+    def random(self, name: str, number: int, side: Side) -> bool:
         """Return whether equal inputs gave different values, beyond rounding."""
-        one, two = (_call(trace, name, number).value(of) for trace in (self.first, self.again))
+        one, two = (_call(trace, name, number).value(side) for trace in (self.first, self.again))
         return one is not None and two is not None and not _alike(one.then, two.then, self.autocast)
 
 
@@ -98,16 +98,18 @@ def _alike(one: Tensor, two: Tensor, autocast: torch.dtype | None) -> bool:
     return torch.allclose(one, two, rtol=0, atol=precision**0.5 * size, equal_nan=True)
 
 
-def _dry_run(reader: ModelAdapter, watched: Collection[str], documents: int, steps: int) -> tuple[int, Trace]:
+def _dry_run(
+    adapter: ModelAdapter, watched: Collection[str], documents: int, steps: int
+) -> tuple[int, Trace]:
     """Return the steps that the model read, and what ran."""
-    with tracing(reader.module, watched) as trace:
+    with tracing(adapter.module, watched) as trace:
         try:
-            steps = reader.dry_run(documents, steps)
+            steps = adapter.dry_run(documents, steps)
         except (RuntimeError, CaptureError) as error:
-            if reader.autocast is None:
+            if adapter.autocast is None:
                 raise
             raise UsageError(
-                f"autocast={reader.settings['autocast']!r}: the model does not run in it on "
-                f"{input_device(reader.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
+                f"autocast={adapter.settings['autocast']!r}: the model does not run in it on "
+                f"{input_device(adapter.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
             ) from error
     return steps, trace

@@ -50,7 +50,7 @@ class ModelInput:
     """One input of a model: a document, or a part of a long one.
 
     Attributes:
-        text: the document it belongs to.
+        encoded: the document it belongs to.
         ids: (n_positions,) input ids, with special positions.
         words: (n,) the words of the document that are counted here, ascending.
         starts: (n,) where the pieces of each of them begin in `steps`.
@@ -58,7 +58,7 @@ class ModelInput:
         pieces: (n_pieces,) what they are called; empty where the model does not say.
     """
 
-    text: EncodedDocument
+    encoded: EncodedDocument
     ids: Sequence[int]
     words: Indices
     starts: Indices
@@ -66,10 +66,10 @@ class ModelInput:
     pieces: Sequence[str] = ()
 
     @classmethod
-    def word_by_word(cls, text: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
+    def word_by_word(cls, encoded: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
         """A whole document of one position per word, the first word at position `first`."""
-        words = np.arange(len(text.forms))
-        return cls(text, ids, words, words, words + first)
+        words = np.arange(len(encoded.forms))
+        return cls(encoded, ids, words, words, words + first)
 
 
 def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[EncodedDocument, list[ModelInput]]:
@@ -84,16 +84,16 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
         model: whose prefix, suffix, limit and overlap are kept to.
 
     Returns:
-        The text, which accounts for the words that are in no input, and the inputs: none where no word is readable.
+        The encoded, which accounts for the words that are in no input, and the inputs: none where no word is readable.
     """
-    text, words, bounds = _readable(document, pieces, model.room)
+    encoded, words, bounds = _readable(document, pieces, model.max_pieces)
     made = []
-    for first, last, counted in _spans(bounds, model.room, model.overlap):
+    for first, last, counted in _spans(bounds, model.max_pieces, model.overlap):
         begin, end = int(bounds[first, 0]), int(bounds[last, 1])
         starts, steps = _places(bounds[counted], len(model.prefix) - begin)
         made.append(
             ModelInput(
-                text,
+                encoded,
                 [*model.prefix, *pieces.ids[begin:end], *model.suffix],
                 words[counted],
                 starts,
@@ -103,13 +103,13 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
                 else (),
             )
         )
-    return text, made
+    return encoded, made
 
 
 def _readable(
     document: Document, pieces: Pieces, room: int | None
 ) -> tuple[EncodedDocument, Indices, Indices]:
-    """The text, its readable words, and (n, 2) where the pieces of each begin and end."""
+    """The encoded, its readable words, and (n, 2) where the pieces of each begin and end."""
     owner = np.asarray(pieces.word, dtype=np.int64)
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     bounds = np.stack((first, np.append(first[1:], len(owner))[: len(first)]), axis=1)

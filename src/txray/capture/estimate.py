@@ -1,4 +1,4 @@
-"""How much memory a collection will take, found out from the text alone, before the model runs."""
+"""How much memory a collection will take, found out from the encoded alone, before the model runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SHARE = 0.8
 
 
 def require_memory(
-    sites: Sequence[HookPoint],
-    reader: ModelAdapter,
+    hook_points: Sequence[HookPoint],
+    adapter: ModelAdapter,
     corpus: Corpus,
     feature_types: Sequence[str],
     folds: int,
@@ -34,12 +34,12 @@ def require_memory(
     """Refuse a collection that cannot fit, and say what would.
 
     Only selections that may credit every neuron of every word can be large: then memory is that of all (fold,
-    feature) pairs of the text for each neuron, which a pass over the text, without the model, counts. Kinds of
+    feature) pairs of the encoded for each neuron, which a pass over the encoded, without the model, counts. Kinds of
     feature that only the model or its tokenizer gives are left out of the estimate.
 
     Args:
-        sites: of the collection.
-        reader: of the model.
+        hook_points: of the collection.
+        adapter: of the model.
         corpus: to be read.
         feature_types: the feature types.
         folds: disjoint groups of documents.
@@ -52,12 +52,14 @@ def require_memory(
     Raises:
         UsageError: it does not fit.
     """
-    neurons = [site.layout.neurons for site in sites if site.selection.threshold is not None]
+    neurons = [
+        hook_point.layout.neurons for hook_point in hook_points if hook_point.selection.threshold is not None
+    ]
     feature_types = [feature_type for feature_type in feature_types if feature_type not in (OUTPUT, SUBWORD)]
     if not neurons or not feature_types:
         return 0
     allowed = allowed_memory() if memory is None else memory
-    pairs, distinct = _counted(reader, corpus, feature_types, folds)
+    pairs, distinct = _counted(adapter, corpus, feature_types, folds)
     needed = bytes_of(neurons, pairs.values())
     if needed <= allowed:
         return needed
@@ -67,16 +69,16 @@ def require_memory(
     if fitting:
         ways.append(f"{fitting[-1]} of the {len(neurons)} layers at a time")
     if (one_fold := bytes_of(neurons, distinct.values())) <= allowed:
-        ways.append(f"folds=1 ({as_size(one_fold)})")
+        ways.append(f"folds=1 ({format_bytes(one_fold)})")
     ways += [
-        f"only the feature {feature_type!r} ({as_size(alone)})"
+        f"only the feature {feature_type!r} ({format_bytes(alone)})"
         for feature_type in feature_types
         if len(feature_types) > 1 and (alone := bytes_of(neurons, [pairs[feature_type]])) <= allowed
     ]
     told = ", ".join(f"{pairs[feature_type]:,} (fold, {feature_type})" for feature_type in feature_types)
     raise UsageError(
-        f"collect: needs about {as_size(needed)} of memory for {told} pairs and {sum(neurons):,} neurons, "
-        f"{as_size(allowed)} may be used; what would fit: {'; '.join(ways)}"
+        f"collect: needs about {format_bytes(needed)} of memory for {told} pairs and {sum(neurons):,} neurons, "
+        f"{format_bytes(allowed)} may be used; what would fit: {'; '.join(ways)}"
     )
 
 
@@ -91,16 +93,16 @@ def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
 
 
 def _counted(
-    reader: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
+    adapter: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """(fold, feature) pairs of the text, and distinct feature_types, by kind."""
+    """(fold, feature) pairs of the encoded, and distinct feature_types, by kind."""
     seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}
     with progress("estimating memory") as advance:
         for document in corpus:
-            text, _ = reader.encode(document)
-            bit = 1 << (text.fold_key % folds)
+            encoded, _ = adapter.encode(document)
+            bit = 1 << (encoded.fold_key % folds)
             for feature_type, found in seen.items():
-                for feature in set(features_of(feature_type, text)):
+                for feature in set(features_of(feature_type, encoded)):
                     found[feature] = found.get(feature, 0) | bit
             advance(len(document.words))
     return (
@@ -145,7 +147,7 @@ def _free_of_machine() -> int:
         return 4 << 30
 
 
-def as_size(number: float) -> str:
+def format_bytes(number: float) -> str:
     """A number of bytes as people write it."""
     power = int(np.clip(np.log2(max(number, 1)) // 10, 0, 4))
     return f"{number / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -15,12 +15,12 @@ SUBWORD = "subword"
 """Pieces of words as the tokenizer cuts them; each piece is credited on its own."""
 
 
-def features_of(feature_type: str, text: EncodedDocument) -> Sequence[str]:
+def features_of(feature_type: str, encoded: EncodedDocument) -> Sequence[str]:
     """The feature of one kind at each word.
 
     Args:
         kind: `token`, `label`, or the name of an annotation.
-        text: the document.
+        encoded: the document.
 
     Returns:
         (n_words,) names.
@@ -29,9 +29,9 @@ def features_of(feature_type: str, text: EncodedDocument) -> Sequence[str]:
         UnknownNameError: the document has no such annotation.
         CorpusError: kind `label`, and the document has none.
     """
-    document = text.document
+    document = encoded.document
     if feature_type == "token":
-        return text.forms
+        return encoded.forms
     if feature_type == "label":
         if "label" not in document.labels:
             raise CorpusError(f"document {document.id!r}: has no label; leave the feature 'label' out")

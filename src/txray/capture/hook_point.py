@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.capture.activations import WordGroups
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import ForwardChunk
-from txray.capture.responses import WordGroups
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, ShapeError, UsageError
 
@@ -29,10 +29,10 @@ class HookPoint:
     """Where activations come from, and how they are read.
 
     Attributes:
-        layer: what it is called: the name of the module, and what else was asked for, such as `act:call=1`.
+        layer: what it is called: the name of the module, and what else was requested for, such as `act:call=1`.
         tap: which tensor of the forward pass it is.
         layout: of that tensor.
-        shift: time steps by which its output lags behind the input.
+        lag: time steps by which its output lags behind the input.
         pooling: which activation a word of several pieces has.
         selection: which activations count.
         scale: (2, n_neurons) mean and standard deviation of each neuron, where the selection standardizes.
@@ -45,7 +45,7 @@ class HookPoint:
     layer: str
     tap: Tap
     layout: Layout
-    shift: int
+    lag: int
     pooling: str
     selection: Selection
     scale: NDArray[np.float32] | None = None
@@ -89,17 +89,17 @@ class HookPoint:
                 flat = -flat
         return flat, arranged.shape[1]
 
-    def inside(self, window: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
-        """Which words of a window the layer's output covers wholly, and those as units."""
-        step = window.step + self.shift
-        row = window.piece_row
+    def covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
+        """Which words of a chunk the layer's output covers wholly, and those as groups."""
+        step = chunk.step + self.lag
+        row = chunk.piece_row
         # An output that lacks some steps has seen padding in as many at the end of a shorter input.
-        covered = (step >= 0) & (step < window.lengths[row] - self.layout.missing) & (step < steps)
+        covered = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
         if covered.all():
-            everything = np.ones(len(window.row), np.bool_)
-            return everything, WordGroups(row * steps + step, window.starts, self.pooling)
-        whole = np.logical_and.reduceat(covered, window.starts)
-        sizes = np.diff(window.starts, append=len(step))
+            everything = np.ones(len(chunk.row), np.bool_)
+            return everything, WordGroups(row * steps + step, chunk.starts, self.pooling)
+        whole = np.logical_and.reduceat(covered, chunk.starts)
+        sizes = np.diff(chunk.starts, append=len(step))
         kept = np.repeat(whole, sizes)
         starts = np.cumsum(sizes[whole]) - sizes[whole]
         return whole, WordGroups((row * steps + step)[kept], starts, self.pooling)
@@ -109,8 +109,8 @@ class HookPoint:
         return {
             "selection": str(self.selection),
             "layout": self.layout.axes,
-            "shift": self.shift,
-            "of": self.tap.of,
+            "shift": self.lag,
+            "of": self.tap.side,
             "call": self.call,
             "calls": self.calls,
             "call_assumed": self.call_assumed,

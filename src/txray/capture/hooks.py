@@ -18,7 +18,7 @@ from txray.capture.compiled import require_observable, without_compiled_code
 from txray.errors import CaptureError, UnknownNameError
 from txray.models.base_model import input_device, without_wrappers
 
-Of = Literal["output", "input"]
+Side = Literal["output", "input"]
 """What is read of a module's call."""
 
 
@@ -37,7 +37,7 @@ class Tap:
 
     label: str
     layer: str
-    of: Of = "output"
+    side: Side = "output"
     number: int | None = None
     calls: int | None = None
     copied: bool = False
@@ -54,7 +54,7 @@ class Captured:
         self._strict = strict
 
     def put(self, tap: Tap, value: Any) -> None:
-        """Count a call, and keep the first tensor of what it took or gave if it is the one asked for."""
+        """Count a call, and keep the first tensor of what it took or gave if it is the one requested for."""
         number = self._calls[tap.label]
         self._calls[tap.label] += 1
         if tap.number not in (None, number):
@@ -64,7 +64,7 @@ class Captured:
             tensor = tensor.detach().clone() if tap.copied else tensor.detach()
             self._tensors[tap.label] = tensor, tensor_version(tensor)
         elif self._strict:
-            what = "returns" if tap.of == "output" else "is given"
+            what = "returns" if tap.side == "output" else "is given"
             raise CaptureError(f"layer {tap.label!r}: {what} {type(value).__name__}, which holds no tensor")
 
     def take(self, label: str) -> Tensor:
@@ -86,7 +86,7 @@ class Captured:
         tensor, version = self._tensors.pop(label)
         if tensor_version(tensor) != version:
             raise CaptureError(
-                f"layer {label!r}: the model changed its {tap.of} in place, for these documents only; collect the "
+                f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
                 "layer that does so, or make that one work on a copy (inplace=False)"
             )
         return tensor
@@ -178,7 +178,7 @@ def capturing(model: nn.Module, layers: Sequence[str | Tap], *, strict: bool = T
 
 
 def _hooked(module: nn.Module, tap: Tap, captured: Captured) -> RemovableHandle:
-    if tap.of == "output":
+    if tap.side == "output":
         return module.register_forward_hook(lambda module, inputs, output: captured.put(tap, output))
     return module.register_forward_pre_hook(
         lambda module, inputs, named: captured.put(tap, (*inputs, *named.values())), with_kwargs=True

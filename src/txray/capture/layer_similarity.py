@@ -14,10 +14,10 @@ from torch import nn
 from txray.analysis.layers.cka import best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
-from txray.capture.estimate import as_size, free_memory
+from txray.capture.estimate import format_bytes, free_memory
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import Layer, sites_of, warn_of_reading
-from txray.capture.model_adapter import ModelAdapter, reader_of
+from txray.capture.layers import Layer, hook_points_for, warn_of_reading
+from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
 from txray.capture.word_activations import DocumentBlock, WordActivations, blocks, read_block
@@ -80,7 +80,7 @@ def layer_similarity(
 
     Raises:
         UnknownNameError: no such layer.
-        UsageError: no layers asked for, a kind of model that txray cannot read for, more memory needed than there is,
+        UsageError: no layers requested for, a kind of model that txray cannot read for, more memory needed than there is,
             or fewer than 3 words that both models read.
         CorpusError: the corpus is empty.
         CaptureError: activations that are not numbers, or a layer without activations per position.
@@ -91,9 +91,9 @@ def layer_similarity(
     Source:
         Kornblith et al. 2019, Similarity of neural network representations revisited.
     """
-    for what, asked in (("layers", layers), ("layers_second", layers_second)):
-        if asked is not None and (isinstance(asked, str) or not asked):
-            raise UsageError(f"similarity: {what}={asked!r}; give a list of at least one name")
+    for what, requested in (("layers", layers), ("layers_second", layers_second)):
+        if requested is not None and (isinstance(requested, str) or not requested):
+            raise UsageError(f"similarity: {what}={requested!r}; give a list of at least one name")
     sides = _sides(first, second, layers, layers if layers_second is None else layers_second, corpus)
     _require_memory(sides, memory)
     called = names or _names(sides, same=first is second)
@@ -105,8 +105,8 @@ def layer_similarity(
     with progress(f"similarity of {called[0]} and {called[1]}", max_words) as advance:
         for block in blocks(source, max(1, _BLOCK_BYTES // width)):
             found: list[WordActivations] = []
-            for run, (reader, sites) in enumerate(sides.runs):
-                read, left_out = read_block(reader, sites, block, batch_positions)
+            for run, (adapter, hook_points) in enumerate(sides.runs):
+                read, left_out = read_block(adapter, hook_points, block, batch_positions)
                 found += read
                 unread[run] += left_out
                 advance(block.words / len(sides.runs))
@@ -124,8 +124,8 @@ def layer_similarity(
         )
     return LayerSimilarity(
         *called,
-        tuple(sides.sites[i].layer for i in sides.first),
-        tuple(sides.sites[j].layer for j in sides.second),
+        tuple(sides.hook_points[i].layer for i in sides.first),
+        tuple(sides.hook_points[j].layer for j in sides.second),
         source.name,
         counted,
         dict(sorted(skipped.items())),
@@ -140,7 +140,7 @@ class _Sides:
     """The layers of both models, numbered through.
 
     Attributes:
-        runs: readers with the sites that they serve, in the order of the numbers: two, or one where both sides are
+        runs: readers with the hook_points that they serve, in the order of the numbers: two, or one where both sides are
             the same model.
         first, second: numbers of the layers on either side, in the order of the request.
     """
@@ -150,14 +150,14 @@ class _Sides:
     second: Sequence[int]
 
     @property
-    def sites(self) -> list[HookPoint]:
+    def hook_points(self) -> list[HookPoint]:
         """All layers."""
-        return [site for _, sites in self.runs for site in sites]
+        return [hook_point for _, hook_points in self.runs for hook_point in hook_points]
 
     @property
     def neurons(self) -> list[int]:
         """Of each layer."""
-        return [site.layout.neurons for site in self.sites]
+        return [hook_point.layout.neurons for hook_point in self.hook_points]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Every pair of layers whose moments are needed, once, the smaller number first."""
@@ -172,26 +172,30 @@ def _sides(
     layers_second: Sequence[str | Layer],
     corpus: Corpus,
 ) -> _Sides:
-    reader = reader_of(first, outputs=False, corpus=corpus)
-    reader_second = reader if second is first else reader_of(second, outputs=False, corpus=corpus)
-    sites, others = _raw_sites(reader, layers), _raw_sites(reader_second, layers_second)
-    by_layer = {site.layer: site for site in (*others, *sites)}
+    adapter = adapter_for(first, outputs=False, corpus=corpus)
+    adapter_after = adapter if second is first else adapter_for(second, outputs=False, corpus=corpus)
+    hook_points, others = _raw_hook_points(adapter, layers), _raw_hook_points(adapter_after, layers_second)
+    by_layer = {hook_point.layer: hook_point for hook_point in (*others, *hook_points)}
     # A layer of one model that is to be read in two ways needs two passes.
-    if second is first and all(by_layer[site.layer] == site for site in others):
+    if second is first and all(by_layer[hook_point.layer] == hook_point for hook_point in others):
         number = {layer: i for i, layer in enumerate(by_layer)}
-        run = (reader, list(by_layer.values()))
-        return _Sides([run], [number[site.layer] for site in sites], [number[site.layer] for site in others])
-    both = range(len(sites)), range(len(sites), len(sites) + len(others))
-    return _Sides([(reader, sites), (reader_second, others)], *both)
+        run = (adapter, list(by_layer.values()))
+        return _Sides(
+            [run],
+            [number[hook_point.layer] for hook_point in hook_points],
+            [number[hook_point.layer] for hook_point in others],
+        )
+    both = range(len(hook_points)), range(len(hook_points), len(hook_points) + len(others))
+    return _Sides([(adapter, hook_points), (adapter_after, others)], *both)
 
 
-def _raw_sites(reader: ModelAdapter, layers: Sequence[str | Layer]) -> list[HookPoint]:
+def _raw_hook_points(adapter: ModelAdapter, layers: Sequence[str | Layer]) -> list[HookPoint]:
     """The layers as they are: neither signed nor standardized."""
     plain = [replace(each, selection=None) if isinstance(each, Layer) else each for each in layers]
-    sites = sites_of(reader, plain, _RAW)
-    warn_of_reading(sites, stacklevel=5)
-    settle_padding(reader, sites)
-    return sites
+    hook_points = hook_points_for(adapter, plain, _RAW)
+    warn_of_reading(hook_points, stacklevel=5)
+    settle_padding(adapter, hook_points)
+    return hook_points
 
 
 def _names(sides: _Sides, *, same: bool) -> tuple[str, str]:
@@ -210,9 +214,9 @@ def _require_memory(sides: _Sides, memory: int | None) -> None:
     single = max(_bytes_of(sides, each.pairs()) for each in singles)
     advice = "compare fewer layers at a time" if single <= allowed else "choose layers of fewer neurons"
     raise UsageError(
-        f"similarity: needs about {as_size(needed)} of memory for {len(pairs)} pairs of layers of up to "
-        f"{max(sides.neurons):,} neurons, {as_size(allowed)} may be used; {advice} (one against one takes at most "
-        f"{as_size(single)})"
+        f"similarity: needs about {format_bytes(needed)} of memory for {len(pairs)} pairs of layers of up to "
+        f"{max(sides.neurons):,} neurons, {format_bytes(allowed)} may be used; {advice} (one against one takes at most "
+        f"{format_bytes(single)})"
     )
 
 
@@ -261,8 +265,8 @@ def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataF
                 )
                 rows.append(
                     (
-                        sides.sites[i].layer,
-                        sides.sites[j].layer,
+                        sides.hook_points[i].layer,
+                        sides.hook_points[j].layer,
                         *(None if math.isnan(value) else value for value in measures),
                         int(both.constant_first.sum()),
                         int(both.constant_second.sum()),

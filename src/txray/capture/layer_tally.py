@@ -12,12 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.context import around
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput
-from txray.capture.features import SUBWORD, features_of
-from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ForwardChunk
-from txray.capture.responses import (
+from txray.capture.activations import (
     SelectedActivations,
     WordGroups,
     as_numpy,
@@ -25,9 +20,14 @@ from txray.capture.responses import (
     pooled,
     pooled_at,
     row_sums,
-    selected,
-    strongest_units,
+    select,
+    strongest_groups,
 )
+from txray.capture.context import around
+from txray.capture.encoding import EncodedDocument, Indices, ModelInput
+from txray.capture.features import SUBWORD, features_of
+from txray.capture.hook_point import HookPoint
+from txray.capture.model_adapter import ForwardChunk
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
@@ -41,75 +41,81 @@ OUTSIDE = "outside the layer's output"
 
 
 class LayerTally:
-    """Preferences and exemplars of one layer, accumulated window by window.
+    """Preferences and exemplars of one layer, accumulated chunk by chunk.
 
     Attributes:
-        site: where the activations come from.
+        hook_point: where the activations come from.
         counted: words that credited at least one neuron.
         skipped: words that credited none, by reason; without those that the model never read.
         exemplars_kept: strongest occurrences per neuron.
     """
 
-    def __init__(self, site: HookPoint, feature_types: Sequence[str], folds: int, exemplars: int) -> None:
+    def __init__(
+        self, hook_point: HookPoint, feature_types: Sequence[str], folds: int, exemplars: int
+    ) -> None:
         """Start empty."""
-        self.site = site
+        self.hook_point = hook_point
         self.counted = 0
         self.skipped: Counter[str] = Counter()
         self._features = tuple(feature_types)
         self._folds = folds
         self.exemplars_kept = exemplars
-        n_neurons = site.layout.neurons
+        n_neurons = hook_point.layout.neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
-        self._positions = StrongestPositions() if site.selection.rule == "max-position" else None
+        self._positions = StrongestPositions() if hook_point.selection.rule == "max-position" else None
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Add one window.
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Add one chunk.
 
         Args:
-            output: of the layer, for the whole window.
+            output: of the layer, for the whole chunk.
             batch: (n_inputs,) what the model read.
-            window: which words it covers.
+            chunk: which words it covers.
 
         Raises:
             CaptureError: activations that are not finite.
         """
-        if len(window.row) == 0:
+        if len(chunk.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch), window.steps)
-        inside, units = self.site.inside(window, steps)
-        words = ChunkWords.of(batch, window, np.ones(len(inside), np.bool_), self._folds)
+        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
+        inside, groups = self.hook_point.covered_words(chunk, steps)
+        words = ChunkWords.of(batch, chunk, np.ones(len(inside), np.bool_), self._folds)
         ids = self._count_features(words)
         if not inside.all():
-            words = ChunkWords.of(batch, window, inside, self._folds)
+            words = ChunkWords.of(batch, chunk, inside, self._folds)
             self.skipped[OUTSIDE] += int((~inside).sum())
             ids = {feature_type: feature_id[inside] for feature_type, feature_id in ids.items()}
         if not is_finite(flat):
             # The strongest of a word may be a number where others are not; of padding, nothing matters.
-            words.check(self.site.layer)(row_sums(pooled(flat, units)))
+            words.check(self.hook_point.layer)(row_sums(pooled(flat, groups)))
         if SUBWORD in self._features:
-            self._update_pieces(flat, units, words)
+            self._update_pieces(flat, groups, words)
         if self._positions is not None:
-            for complete in self._positions.offer(self._pooled(flat, units, words), words):
-                self._finish(*complete)
+            for complete in self._positions.offer(self._pooled(flat, groups, words), words):
+                self._add_document(*complete)
             return
-        found = selected(flat, units, self.site.selection, words.check(self.site.layer))
+        found = select(flat, groups, self.hook_point.selection, words.check(self.hook_point.layer))
         if isinstance(found, SelectedActivations):
-            self._account(len(run_starts(found.unit)), len(words))
+            self._account(len(run_starts(found.group)), len(words))
             strong = found
         else:
             self._account(int((found > 0).any(dim=-1).sum()), len(words))
-            strong = strongest_units(found, self.exemplars_kept, words.key, words.word)
+            strong = strongest_groups(found, self.exemplars_kept, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, found)
         self._exemplars.update(
             strong.neuron,
             strong.value,
-            words.key[strong.unit],
-            words.word[strong.unit],
-            lambda i: words.occurrence(int(strong.unit[i])),
+            words.key[strong.group],
+            words.word[strong.group],
+            lambda i: words.occurrence(int(strong.group[i])),
             lambda kept: around(
-                words.row, words.word, strong.unit[kept], strong.neuron[kept], partial(pooled_at, flat, units)
+                words.row,
+                words.word,
+                strong.group[kept],
+                strong.neuron[kept],
+                partial(pooled_at, flat, groups),
             ),
         )
 
@@ -139,14 +145,14 @@ class LayerTally:
         for feature_type in self._features:
             yield self._tallies.pop(feature_type).freeze(
                 stage=stage,
-                layer=self.site.layer,
+                layer=self.hook_point.layer,
                 feature_type=feature_type,
-                selection=str(self.site.selection),
+                selection=str(self.hook_point.selection),
             )
 
     def exemplars(self) -> pl.DataFrame:
         """The exemplar table of this layer."""
-        return self._exemplars.table(self.site.layer)
+        return self._exemplars.table(self.hook_point.layer)
 
     def _count_features(self, read: ChunkWords) -> dict[str, Indices]:
         """Count the features of all words that the model read, whether or not the layer answers to them.
@@ -163,38 +169,42 @@ class LayerTally:
                 tally.count_occurrences(read.fold, ids[feature_type])
         return ids
 
-    def _update_pieces(self, flat: Tensor, units: WordGroups, words: ChunkWords) -> None:
+    def _update_pieces(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> None:
         """Tally the pieces of words, each on its own."""
         tally = self._tallies[SUBWORD]
         names, owner = words.pieces()
         feature_id = tally.ids_of(names)
-        pieces = WordGroups(units.place, np.arange(len(units.place)), units.pooling)
-        check = words.check(self.site.layer, owner)
-        _add(tally, words.fold[owner], feature_id, selected(flat, pieces, self.site.selection, check))
+        pieces = WordGroups(groups.place, np.arange(len(groups.place)), groups.pooling)
+        check = words.check(self.hook_point.layer, owner)
+        _add(tally, words.fold[owner], feature_id, select(flat, pieces, self.hook_point.selection, check))
 
-    def _pooled(self, flat: Tensor, units: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
-        dense = pooled(flat, units)
-        words.check(self.site.layer)(row_sums(dense))
+    def _pooled(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
+        dense = pooled(flat, groups)
+        words.check(self.hook_point.layer)(row_sums(dense))
         return as_numpy(dense)
 
-    def _finish(
-        self, text: EncodedDocument, answered: int, responses: SelectedActivations, surroundings: Surroundings
+    def _add_document(
+        self,
+        encoded: EncodedDocument,
+        answered: int,
+        activations: SelectedActivations,
+        surroundings: Surroundings,
     ) -> None:
         """Add a whole document, of which each neuron credits its strongest word."""
-        self._account(len(np.unique(responses.unit)), answered)
-        fold = np.full(len(responses.unit), text.fold_key % self._folds, np.int64)
-        chosen = responses.unit.tolist()
+        self._account(len(np.unique(activations.group)), answered)
+        fold = np.full(len(activations.group), encoded.fold_key % self._folds, np.int64)
+        chosen = activations.group.tolist()
         for feature_type in self._features:
-            names = features_of(feature_type, text)
+            names = features_of(feature_type, encoded)
             feature_id = self._tallies[feature_type].ids_of([names[word] for word in chosen])
-            self._tallies[feature_type].update(fold, responses.neuron, feature_id, responses.value)
+            self._tallies[feature_type].update(fold, activations.neuron, feature_id, activations.value)
         self._exemplars.update(
-            responses.neuron,
-            responses.value,
-            np.full(len(responses.unit), text.key, np.int64),
-            responses.unit,
-            lambda i: occurrence_of(text, int(responses.unit[i])),
-            lambda kept: surroundings(responses.neuron[kept]),
+            activations.neuron,
+            activations.value,
+            np.full(len(activations.group), encoded.key, np.int64),
+            activations.group,
+            lambda i: occurrence_of(encoded, int(activations.group[i])),
+            lambda kept: surroundings(activations.neuron[kept]),
         )
 
     def _account(self, credited: int, words: int) -> None:
@@ -203,14 +213,14 @@ class LayerTally:
             self.skipped[self._reason()] += words - credited
 
     def _reason(self) -> str:
-        if self.site.selection.rule == "max-position":
+        if self.hook_point.selection.rule == "max-position":
             return NOT_STRONGEST
-        return NOT_ABOVE if self.site.selection.threshold else NOT_POSITIVE
+        return NOT_ABOVE if self.hook_point.selection.threshold else NOT_POSITIVE
 
 
 def _add(tally: Tally, fold: Indices, feature_id: Indices, found: Tensor | SelectedActivations) -> None:
-    """Tally what was selected of units, given the fold and the feature of each."""
+    """Tally what was selected of groups, given the fold and the feature of each."""
     if isinstance(found, SelectedActivations):
-        tally.update(fold[found.unit], found.neuron, feature_id[found.unit], found.value)
+        tally.update(fold[found.group], found.neuron, feature_id[found.group], found.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(found))

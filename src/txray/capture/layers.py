@@ -1,4 +1,4 @@
-"""Which layers are looked into: names and patterns become sites, by dry runs of the model."""
+"""Which layers are looked into: names and patterns become hook_points, by dry runs of the model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import nn
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import Of, Tap, matching_layers, modules_by_name
+from txray.capture.hooks import Side, Tap, matching_layers, modules_by_name
 from txray.capture.layout import Axes, Layout, layout_of
-from txray.capture.model_adapter import ModelAdapter, reader_of
+from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import CaptureError, UsageError
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
@@ -31,7 +31,7 @@ class Layer:
     Attributes:
         name: of the module, or a pattern, see `matching_layers`.
         layout: order of the axes of its output; found out by a dry run by default.
-        shift: time steps by which its output lags behind the input; what the model says by default.
+        lag: time steps by which its output lags behind the input; what the model says by default.
         selection: which activations count; that of the collection by default.
         call: which call counts of a module that runs several times in a forward pass, from 0, or from the last one
             backwards from -1; of a module with several names, which of the calls made under this name. The last one by
@@ -44,14 +44,14 @@ class Layer:
 
     name: str
     layout: Axes = "auto"
-    shift: int | None = None
+    lag: int | None = None
     selection: Selection | str | None = None
     call: int | None = None
     input: bool = False
 
     def __post_init__(self) -> None:
         if self.call is not None:
-            if not is_whole(self.call):
+            if not is_integer(self.call):
                 raise UsageError(
                     f"layer {self.name!r}: call={self.call!r}; give a whole number, 0 for the first call"
                 )
@@ -91,7 +91,7 @@ class Layer:
         return ":".join((self.name, *options))
 
     @property
-    def of(self) -> Of:
+    def side(self) -> Side:
         """Return which tensor of a call counts."""
         return "input" if self.input else "output"
 
@@ -130,12 +130,12 @@ def layer_shapes(model: nn.Module | TextModel, patterns: Sequence[str] = ("**",)
         UnknownNameError: nothing is named so.
         CaptureError: all of the model is TorchScript.
     """
-    reader = reader_of(model, outputs=False)
-    names = matching_layers(reader.module, patterns)
-    modules = modules_by_name(reader.module)
-    runs = DryRuns.of(reader, names)
+    adapter = adapter_for(model, outputs=False)
+    names = matching_layers(adapter.module, patterns)
+    modules = modules_by_name(adapter.module)
+    runs = DryRuns.of(adapter, names)
     if not runs.first.ran:
-        require_observable(modules, names[0], reader.module)
+        require_observable(modules, names[0], adapter.module)
     shapes = []
     ran = set(runs.first.ran) & set(runs.second.ran)
     for name in runs.first.distinct([name for name in names if name in ran]):
@@ -156,11 +156,13 @@ def layer_shapes(model: nn.Module | TextModel, patterns: Sequence[str] = ("**",)
     return shapes
 
 
-def sites_of(reader: ModelAdapter, layers: Iterable[Layer | str], selection: Selection) -> list[HookPoint]:
-    """Return one site per layer.
+def hook_points_for(
+    adapter: ModelAdapter, layers: Iterable[Layer | str], selection: Selection
+) -> list[HookPoint]:
+    """Return one hook_point per layer.
 
     Args:
-        reader: of the model.
+        adapter: of the model.
         layers: names, patterns, or more exactly what to collect.
         selection: of the layers that name none.
 
@@ -171,57 +173,59 @@ def sites_of(reader: ModelAdapter, layers: Iterable[Layer | str], selection: Sel
             position, or more steps than the input and nobody says which of them belongs to the first position; or
             TorchScript.
     """
-    modules = modules_by_name(reader.module)
-    asked = [_asked(layer, modules) for layer in layers]
-    names = {layer: matching_layers(reader.module, [layer.name]) for layer in asked}
+    modules = modules_by_name(adapter.module)
+    requested = [_requested(layer, modules) for layer in layers]
+    names = {layer: matching_layers(adapter.module, [layer.name]) for layer in requested}
     for name in dict.fromkeys(name for matched in names.values() for name in matched):
-        require_observable(modules, name, reader.module)
-    runs = DryRuns.of(reader, {name for matched in names.values() for name in matched})
-    meant: dict[tuple[nn.Module, int, Of], Layer] = {}
-    sites = []
-    for layer in asked:
+        require_observable(modules, name, adapter.module)
+    runs = DryRuns.of(adapter, {name for matched in names.values() for name in matched})
+    meant: dict[tuple[nn.Module, int, Side], Layer] = {}
+    hook_points = []
+    for layer in requested:
         for name in runs.first.distinct(names[layer]):
-            site = _site(reader, runs, replace(layer, name=name), selection)
-            key = (modules[name], site.tap.number or 0, site.tap.of)
+            hook_point = _hook_point(adapter, runs, replace(layer, name=name), selection)
+            key = (modules[name], hook_point.tap.number or 0, hook_point.tap.side)
             if key in meant:
                 raise UsageError(
-                    f"collect: layer {site.layer!r} is meant twice, by {meant[key].label!r} and {layer.label!r}; "
+                    f"collect: layer {hook_point.layer!r} is meant twice, by {meant[key].label!r} and {layer.label!r}; "
                     "name each once"
                 )
             meant[key] = layer
-            sites.append(site)
-    return sites
+            hook_points.append(hook_point)
+    return hook_points
 
 
-def warn_of_reading(sites: Iterable[HookPoint], *, stacklevel: int) -> None:
+def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:
     """Warn of calls that were not chosen and of random forward passes, where no stage is made that would."""
-    for warning in layer_warnings({site.layer: {**site.described(), **site.observed()} for site in sites}):
+    for warning in layer_warnings(
+        {hook_point.layer: {**hook_point.described(), **hook_point.observed()} for hook_point in hook_points}
+    ):
         warnings.warn(warning, stacklevel=stacklevel)
 
 
-def _asked(layer: Layer | str, modules: Mapping[str, nn.Module]) -> Layer:
+def _requested(layer: Layer | str, modules: Mapping[str, nn.Module]) -> Layer:
     if isinstance(layer, Layer):
         return layer
     return Layer(layer) if layer in modules else Layer.parse(layer)
 
 
-def _site(reader: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
-    """Return the site of one module."""
+def _hook_point(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
+    """Return the hook_point of one module."""
     name = layer.name
     call, calls = _call(runs, layer)
     label = replace(layer, call=None if layer.call is None else call).label
     number = runs.first.calls(name)[call].number
-    tensors = runs.shapes(name, number, layer.of)
+    tensors = runs.shapes(name, number, layer.side)
     if tensors is None:
         what = "is given" if layer.input else "returns"
         raise CaptureError(f"layer {label!r}: {what} nothing that holds a tensor; choose another layer")
     layout = layout_of(label, *tensors, layer.layout, "is given" if layer.input else "gives")
-    shift = reader.shift(name) if layer.shift is None else layer.shift
-    if layout.missing < 0 and shift is None:
+    lag = adapter.lag(name) if layer.lag is None else layer.lag
+    if layout.missing < 0 and lag is None:
         raise CaptureError(
             f"layer {label!r}: has {tensors[0].steps - layout.missing} steps for {tensors[0].steps} positions, so "
-            f"nobody can tell which is which; say by txray.Layer({name!r}, shift=1), or TextModel(shifts=...), that "
-            "the model puts a step of its own before the text (shift=0: behind it), or run it by a forward= that adds "
+            f"nobody can tell which is which; say by txray.Layer({name!r}, lag=1), or TextModel(lags=...), that "
+            "the model puts a step of its own before the text (lag=0: behind it), or run it by a forward= that adds "
             "none"
         )
     chosen = layer.selection or selection
@@ -230,19 +234,19 @@ def _site(reader: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selectio
         tap=Tap(
             label=label,
             layer=name,
-            of=layer.of,
+            side=layer.side,
             number=number,
             calls=len(runs.first.all_calls(name)),
-            copied=runs.changed(name, number, layer.of),
+            copied=runs.changed(name, number, layer.side),
         ),
         layout=layout,
-        shift=shift or 0,
-        pooling=reader.pooling,
+        lag=lag or 0,
+        pooling=adapter.pooling,
         selection=Selection.parse(chosen) if isinstance(chosen, str) else chosen,
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, layer.of),
+        random=runs.random(name, number, layer.side),
     )
 
 

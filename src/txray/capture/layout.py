@@ -97,14 +97,14 @@ class DryRun:
 
 
 def layout_of(
-    layer: str, first: DryRun, second: DryRun, asked: Axes = "auto", gives: str = "gives"
+    layer: str, first: DryRun, second: DryRun, requested: Axes = "auto", gives: str = "gives"
 ) -> Layout:
     """Tell the axes of a layer apart by what changed between two dry runs.
 
     Args:
         layer: its name, for errors.
         first, second: with different numbers of documents and of steps.
-        asked: an order of the axes that the caller knows, or `auto`.
+        requested: an order of the axes that the caller knows, or `auto`.
         gives: what the layer does with the tensor, for errors.
 
     Returns:
@@ -112,18 +112,18 @@ def layout_of(
 
     Raises:
         UnknownNameError: no such order.
-        CaptureError: the output has no activations per position, or not in the order asked for.
+        CaptureError: the output has no activations per position, or not in the order requested for.
     """
-    if asked not in AXES:
-        raise UnknownNameError.of("layout", asked, AXES)
+    if requested not in AXES:
+        raise UnknownNameError.of("layout", requested, AXES)
     for axes in AXES[1:]:
-        if asked not in ("auto", axes):
+        if requested not in ("auto", axes):
             continue
         for dropped in _droppable(first, second, 2 if axes == "flat" else 3):
             layout = _fit(axes, first.without(dropped), second.without(dropped))
             if layout is not None:
                 return replace(layout, dropped=dropped)
-    wanted = "(documents, time, neurons), in any order" if asked == "auto" else asked
+    wanted = "(documents, time, neurons), in any order" if requested == "auto" else requested
     raise CaptureError(
         f"layer {layer!r}: {gives} {first.shape} for {first.documents} documents of {first.steps} positions and "
         f"{second.shape} for {second.documents} of {second.steps}; collection needs {wanted}, one activation "

@@ -1,4 +1,4 @@
-"""The one loop: documents in, batches through the model, windows of activations to whoever consumes them."""
+"""The one loop: documents in, batches through the model, chunks of activations to whoever consumes them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Consumer(Protocol):
     """What takes the activations of one layer."""
 
     @property
-    def site(self) -> HookPoint:
+    def hook_point(self) -> HookPoint:
         """Where the activations come from."""
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Take the output of the layer for one window."""
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Take the output of the layer for one chunk."""
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
@@ -51,8 +51,8 @@ class DocumentStream:
         unread: words that the model does not read, by reason.
     """
 
-    def __init__(self, corpus: Corpus, reader: ModelAdapter, *, tagged: bool) -> None:
-        """Read `corpus` for `reader`; `tagged`: count the tags of tokens."""
+    def __init__(self, corpus: Corpus, adapter: ModelAdapter, *, tagged: bool) -> None:
+        """Read `corpus` for `adapter`; `tagged`: count the tags of tokens."""
         self.tags: Counter[tuple[str, str]] = Counter()
         self.documents = DocumentTally()
         self.n_documents = 0
@@ -62,22 +62,22 @@ class DocumentStream:
         self._tagged = tagged
         self._digest = 0
         self._corpus = corpus
-        self._reader = reader
+        self._adapter = adapter
 
     def inputs(self) -> Iterator[ModelInput]:
         """What the documents become."""
         for document in self._corpus:
-            text, inputs = self._reader.encode(document)
+            encoded, inputs = self._adapter.encode(document)
             self.n_documents += 1
             alone = document.group is None
             # The words of a document are hashed once: its fold may follow from them already.
-            key = text.fold_key if alone and document.cut_from is None else words_key(document.words)
-            self.documents.add(key, len(document.words), None if alone else text.fold_key)
+            key = encoded.fold_key if alone and document.cut_from is None else words_key(document.words)
+            self.documents.add(key, len(document.words), None if alone else encoded.fold_key)
             self.n_words += len(document.words)
-            self.n_unknown += text.forms.count(UNKNOWN)
-            self.unread += text.skipped
+            self.n_unknown += encoded.forms.count(UNKNOWN)
+            self.unread += encoded.skipped
             if self._tagged and "pos" in document.annotations:
-                self.tags.update(zip(text.forms, document.annotations["pos"], strict=True))
+                self.tags.update(zip(encoded.forms, document.annotations["pos"], strict=True))
             # A sum does not depend on the order of the documents.
             self._digest += int.from_bytes(document_digest(document), "little")
             yield from inputs
@@ -89,8 +89,8 @@ class DocumentStream:
 
 
 def run(
-    reader: ModelAdapter,
-    intake: DocumentStream,
+    adapter: ModelAdapter,
+    stream: DocumentStream,
     consumers: Sequence[Consumer],
     batch_positions: int,
     description: str,
@@ -100,8 +100,8 @@ def run(
     """Run the model over all documents, once.
 
     Args:
-        reader: of the model, which runs in evaluation mode and is left as it was.
-        intake: the documents.
+        adapter: of the model, which runs in evaluation mode and is left as it was.
+        stream: the documents.
         consumers: one per layer.
         batch_positions: padded positions in a batch.
         description: for the progress bar.
@@ -110,19 +110,19 @@ def run(
             the batch where the last checkpoint was made.
     """
     with (
-        capturing(reader.module, [consumer.site.tap for consumer in consumers]) as captured,
-        evaluating(reader.module, reader.autocast),
+        capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
+        evaluating(adapter.module, adapter.autocast),
         progress(description, max_words) as advance,
     ):
         done = checkpoints.restore(consumers)
-        made = batches(intake.inputs(), batch_positions, padded=reader.padded)
+        made = batches(stream.inputs(), batch_positions, padded=adapter.padded)
         # Beside a model on the processor, another thread would only take its turns from it.
-        if input_device(reader.module).type != "cpu":
+        if input_device(adapter.module).type != "cpu":
             made = prefetched(made)
         for number, batch in enumerate(made, 1):
             if number > done:
-                for window in reader.windows(batch):
+                for chunk in adapter.chunks(batch):
                     for consumer in consumers:
-                        consumer.update(captured.take(consumer.site.layer), batch, window)
+                        consumer.update(captured.take(consumer.hook_point.layer), batch, chunk)
                 checkpoints.offer(number, consumers)
-            advance(sum(len(encoded.words) for encoded in batch))
+            advance(sum(len(model_input.words) for model_input in batch))

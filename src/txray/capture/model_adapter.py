@@ -1,4 +1,4 @@
-"""How a model reads documents: inputs in, one window of activations after the other out."""
+"""How a model reads documents: inputs in, one chunk of activations after the other out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from txray.capture.dry_run_inputs import padded_input, sample_words, shortest_input, text_ids
+from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
 from txray.capture.hooks import layer_pattern
 from txray.corpus.corpus import Corpus
@@ -28,7 +28,7 @@ from txray.preferences import Occurrence
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Number types that operations may run in instead of the model's own."""
 
-_WINDOW = 2048
+_CHUNK_STEPS = 2048
 """Time steps of one call of a recurrent layer; longer documents carry their state on."""
 
 
@@ -43,7 +43,7 @@ class ForwardChunk:
         step: (n_pieces,) the time step of each piece in this pass.
         lengths: (n_inputs,) time steps of this pass that each input uses.
         steps: time steps of this pass in all.
-        outputs: (n_words,) the model's output at each word; None where not asked for.
+        outputs: (n_words,) the model's output at each word; None where not requested for.
         probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
         occurrences: those made so far, by input and word: one word is often the strongest of many neurons, in many
             layers.
@@ -99,8 +99,8 @@ class ModelAdapter(Protocol):
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
         """What a document becomes: an account of its words, and the inputs of the model."""
 
-    def windows(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch; the captured layers hold a window's activations when it is yielded."""
+    def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
+        """Run the model over a batch; the captured layers hold a chunk's activations when it is yielded."""
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over an input of this size, or a shorter one where it cannot read so much.
@@ -109,11 +109,11 @@ class ModelAdapter(Protocol):
             The steps of the input.
         """
 
-    def shift(self, layer: str) -> int | None:
+    def lag(self, layer: str) -> int | None:
         """Return the time steps by which a layer's outputs lag behind the input; None where nobody says."""
 
 
-class RecurrentReader:
+class RecurrentAdapter:
     """Reads for the word-level recurrent language models and classifiers.
 
     A document is `<eos> w1 ... wn <eos>`; the two ends are read and never counted.
@@ -150,20 +150,20 @@ class RecurrentReader:
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
         """The document between two `<eos>`, one input however long it is."""
         ids = self._model.encode(document.words)
-        text = EncodedDocument.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
-        return text, [ModelInput.word_by_word(text, ids, first=1)]
+        encoded = EncodedDocument.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
+        return encoded, [ModelInput.word_by_word(encoded, ids, first=1)]
 
-    def windows(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch, window by window."""
-        lengths = np.array([len(encoded.ids) for encoded in batch])
+    def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
+        """Run the model over a batch, chunk by chunk."""
+        lengths = np.array([len(model_input.ids) for model_input in batch])
         ids = _padded(batch, 0, input_device(self._model))
-        steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _WINDOW
+        steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
             time = start + np.arange(hidden.shape[1])
             row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
-            yield self._window(hidden, lengths, row, step, start)
+            yield self._chunk(hidden, lengths, row, step, start)
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the recurrent layer over `<unk>`."""
@@ -171,11 +171,11 @@ class RecurrentReader:
         self._model.hidden_states(ids)
         return steps
 
-    def shift(self, layer: str) -> int | None:
+    def lag(self, layer: str) -> int | None:
         """Return None: outputs lie where the input does."""
         return None
 
-    def _window(
+    def _chunk(
         self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int
     ) -> ForwardChunk:
         outputs: list[str] | None = None
@@ -200,7 +200,7 @@ class RecurrentReader:
         )
 
 
-class TextModelReader:
+class TextModelAdapter:
     """Reads for a `TextModel`: pieces of words, and inputs of bounded length."""
 
     def __init__(
@@ -218,10 +218,10 @@ class TextModelReader:
         self.autocast = autocast
         self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
-        self.padded = model.padding_is_seen
+        self.padded = model.supports_padding
         self.settings = {
             "pooling": model.pooling,
-            "limit": model.limit,
+            "limit": model.max_length,
             "overlap": model.overlap,
             "prefix": list(model.prefix),
             "suffix": list(model.suffix),
@@ -229,11 +229,11 @@ class TextModelReader:
             **_recorded(autocast),
         }
         self._corpus = corpus
-        self._shifts = [(layer_pattern(pattern), shift) for pattern, shift in model.shifts.items()]
+        self._lags = [(layer_pattern(pattern), lag) for pattern, lag in model.lags.items()]
 
     @property
     def fingerprint(self) -> str:
-        """Return a fingerprint of all that the text model says of reading, and of the code that the module runs."""
+        """Return a fingerprint of all that the encoded model says of reading, and of the code that the module runs."""
         said = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
         for name in ("module", "name", "task", "classes"):
             del said[name]
@@ -243,29 +243,29 @@ class TextModelReader:
         """The document's pieces, cut into inputs that the model can read."""
         return inputs(document, self.model.pieces(document.words), self.model)
 
-    def windows(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
+    def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model once over the whole batch."""
-        ids = _padded(batch, self.model.padding, input_device(self.module), self.model.shortest)
-        lengths = torch.tensor([len(encoded.ids) for encoded in batch], device=ids.device)
-        names = list(dict.fromkeys(encoded.text.document.id for encoded in batch))
+        ids = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
+        lengths = torch.tensor([len(model_input.ids) for model_input in batch], device=ids.device)
+        names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
         self.run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
-        pieces = np.array([len(encoded.steps) for encoded in batch])
+        pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
         yield ForwardChunk(
-            row=np.repeat(np.arange(len(batch)), [len(encoded.words) for encoded in batch]),
-            word=np.concatenate([encoded.words for encoded in batch]),
+            row=np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch]),
+            word=np.concatenate([model_input.words for model_input in batch]),
             starts=np.concatenate(
-                [encoded.starts + int(offset) for encoded, offset in zip(batch, before, strict=True)]
+                [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
             ),
-            step=np.concatenate([encoded.steps for encoded in batch]),
-            lengths=np.array([len(encoded.ids) for encoded in batch]),
+            step=np.concatenate([model_input.steps for model_input in batch]),
+            lengths=np.array([len(model_input.ids) for model_input in batch]),
             steps=ids.shape[1],
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
-        """Run the model over words of the text between special positions."""
-        steps = max(min(steps, self.model.limit or steps), shortest_input(self.model))
+        """Run the model over words of the encoded between special positions."""
+        steps = max(min(steps, self.model.max_length or steps), min_input_length(self.model))
         ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, input_device(self.module))
         self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
         return steps
@@ -296,12 +296,12 @@ class TextModelReader:
                 "smaller batch_positions need less memory"
             ) from error
 
-    def shift(self, layer: str) -> int | None:
+    def lag(self, layer: str) -> int | None:
         """Return that of the first pattern that the layer's name fits."""
-        return next((shift for pattern, shift in self._shifts if pattern.fullmatch(layer)), None)
+        return next((lag for pattern, lag in self._lags if pattern.fullmatch(layer)), None)
 
 
-def reader_of(
+def adapter_for(
     model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None, corpus: Corpus | None = None
 ) -> ModelAdapter:
     """Return what reads documents for this model.
@@ -322,13 +322,13 @@ def reader_of(
     if isinstance(model, nn.Module):
         model = unwrapped(model)
     if isinstance(model, RecurrentModel):
-        return RecurrentReader(model, outputs=outputs, autocast=dtype)
+        return RecurrentAdapter(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):
         if outputs:
             raise UsageError(
-                "feature 'output': what a text model predicts is known of txray's own models only; leave it out"
+                "feature 'output': what a encoded model predicts is known of txray's own models only; leave it out"
             )
-        return TextModelReader(model, autocast=dtype, corpus=corpus)
+        return TextModelAdapter(model, autocast=dtype, corpus=corpus)
     raise UsageError(
         f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
         "it in a txray.TextModel that says so"
@@ -349,10 +349,10 @@ def _require_finite(scores: Tensor, what: str) -> None:
 
 def _padded(batch: list[ModelInput], padding: int, device: torch.device, shortest: int = 1) -> Tensor:
     """(n_inputs, longest, but at least `shortest`) int64 ids."""
-    steps = max(shortest, *(len(encoded.ids) for encoded in batch))
+    steps = max(shortest, *(len(model_input.ids) for model_input in batch))
     ids = np.full((len(batch), steps), padding, dtype=np.int64)
-    for row, encoded in enumerate(batch):
-        ids[row, : len(encoded.ids)] = encoded.ids
+    for row, model_input in enumerate(batch):
+        ids[row, : len(model_input.ids)] = model_input.ids
     made = torch.from_numpy(ids)
     # From pinned memory the copy goes on beside whatever the device is doing.
     return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from txray.capture.dry_run_inputs import padded_input, shortest_input, text_ids
+from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ModelAdapter, TextModelReader
+from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
 from txray.errors import CaptureError, PaddingWarning
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
@@ -33,37 +33,40 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 """(ids, mask, lengths) -> outputs."""
 
 
-def settle_padding(reader: ModelAdapter, sites: Sequence[HookPoint]) -> None:
-    """Let a reader read inputs of equal length only where padding changes the layers that are read.
+def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
+    """Let a adapter read inputs of equal length only where padding changes the layers that are read.
 
     The same inputs are read alone and beside a longer one. They depend on the model alone, so that all processes that
     read a part of a corpus with it agree.
 
     Args:
-        reader: whose `padded` and `settings` say afterwards how it reads.
-        sites: the layers.
+        adapter: whose `padded` and `settings` say afterwards how it reads.
+        hook_points: the layers.
 
     Warns:
         PaddingWarning: the model's `reads_padding` is True and padding changes a layer; it is believed all the same.
     """
-    if not isinstance(reader, TextModelReader) or not reader.padded:
+    if not isinstance(adapter, TextModelAdapter) or not adapter.padded:
         return
 
     def read(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> Outputs:
-        with capturing(reader.module, [site.tap for site in sites]) as captured:
-            reader.run(ids, mask, "an input of a few words")
-            return {site.layer: _rows(site, captured.take(site.layer), ids, lengths) for site in sites}
+        with capturing(adapter.module, [hook_point.tap for hook_point in hook_points]) as captured:
+            adapter.run(ids, mask, "an input of a few words")
+            return {
+                hook_point.layer: _rows(hook_point, captured.take(hook_point.layer), ids, lengths)
+                for hook_point in hook_points
+            }
 
-    with evaluating(reader.module, reader.autocast):
-        changed = _changed_by_padding(reader.model, read, reader.autocast)
+    with evaluating(adapter.module, adapter.autocast):
+        changed = _changed_by_padding(adapter.model, read, adapter.autocast)
     if changed is None:
         return
-    if reader.model.reads_padding:
-        reader.settings["batches"] = "padded (reads_padding=True)"
-        _warn(reader.name, changed)
+    if adapter.model.reads_padding:
+        adapter.settings["batches"] = "padded (reads_padding=True)"
+        _warn(adapter.name, changed)
     else:
-        reader.padded = False
-        reader.settings["batches"] = "equal lengths"
+        adapter.padded = False
+        adapter.settings["batches"] = "equal lengths"
 
 
 def scores_ignore_padding(model: TextModel) -> bool:
@@ -72,7 +75,7 @@ def scores_ignore_padding(model: TextModel) -> bool:
     Warns:
         PaddingWarning: the model's `reads_padding` is True and padding changes its logits; it is believed all the same.
     """
-    if not model.padding_is_seen:
+    if not model.supports_padding:
         return False
 
     def read(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> Outputs:
@@ -99,11 +102,11 @@ def _warn(name: str, changed: str) -> None:
     )
 
 
-def _rows(site: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Sequence[Tensor]:
+def _rows(hook_point: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Sequence[Tensor]:
     """Return a layer's activations at the positions in use, input by input."""
-    flat, steps = site.flat(output, *ids.shape)
+    flat, steps = hook_point.flat(output, *ids.shape)
     by_input = flat.reshape(len(lengths), steps, -1)
-    missing = max(site.layout.missing, 0)
+    missing = max(hook_point.layout.missing, 0)
     return [row[: length - missing] for row, length in zip(by_input, lengths, strict=True)]
 
 
@@ -150,9 +153,9 @@ def _lengths(model: TextModel) -> list[list[int]]:
     There are none where the model reads no two lengths, and no long ones where its limit is not known: a position too
     much ends whatever else runs on a GPU.
     """
-    least, longest = shortest_input(model), min(model.limit or 0, _LONG)
+    least, longest = min_input_length(model), min(model.max_length or 0, _LONG)
     short = (least, least + 5, 3 * least + 18)
-    choices = [sorted({min(length, model.limit or length) for length in short})]
+    choices = [sorted({min(length, model.max_length or length) for length in short})]
     if longest > max(short):
         choices.append(sorted({least, max(least, longest * 3 // 4), longest}))
     return [lengths for lengths in choices if len(lengths) > 1]

@@ -38,7 +38,7 @@ def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
                 if given_up.is_set():
                     return
             put(None, StopIteration())
-        except BaseException as error:  # the reader of the items must hear of everything
+        except BaseException as error:  # the adapter of the items must hear of everything
             put(None, error)
 
     thread = threading.Thread(target=work, name="txray-prefetch", daemon=True)

@@ -1,4 +1,4 @@
-"""What a collection is asked for, and what may carry it out."""
+"""What a collection is requested for, and what may carry it out."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Scales(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CollectRequest:
-    """Everything that `txray.collect` was asked for, checked as far as that needs neither model nor text.
+    """Everything that `txray.collect` was requested for, checked as far as that needs neither model nor text.
 
     Attributes are the arguments of `txray.collect`.
 
     Raises:
-        UsageError: nothing asked for, something asked for twice, or a number that cannot be.
+        UsageError: nothing requested for, something requested for twice, or a number that cannot be.
     """
 
     model: nn.Module | TextModel
@@ -57,17 +57,17 @@ class CollectRequest:
     autocast: str | None
 
     def __post_init__(self) -> None:
-        for what, asked in (("layers", self.layers), ("feature_types", self.feature_types)):
-            if not asked or len(set(asked)) != len(asked):
+        for what, requested in (("layers", self.layers), ("feature_types", self.feature_types)):
+            if not requested or len(set(requested)) != len(requested):
                 raise UsageError(
-                    f"collect: {what}={list(asked)!r}; give a list of at least one name, each once"
+                    f"collect: {what}={list(requested)!r}; give a list of at least one name, each once"
                 )
         require_names(self.name, self.feature_types)
         if self.exemplars < 0:
             raise UsageError(f"collect: exemplars={self.exemplars}; must not be negative")
 
     def source(self) -> Corpus:
-        """The documents to be read: the corpus, or as many of its words as were asked for."""
+        """The documents to be read: the corpus, or as many of its words as were requested for."""
         return self.corpus if self.max_words is None else self.corpus.take(self.max_words)
 
 

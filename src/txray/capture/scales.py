@@ -11,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.capture.activations import as_numpy, pooled
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import HookPoint
 from txray.capture.model_adapter import ForwardChunk
 from txray.capture.request import Scales
-from txray.capture.responses import as_numpy, pooled
 from txray.errors import CaptureError, UsageError
 from txray.preferences.scales import SCALE_SCHEMA
 
@@ -23,21 +23,23 @@ from txray.preferences.scales import SCALE_SCHEMA
 class ScaleTally:
     """Sums and sums of squares of one layer's activations over all words."""
 
-    def __init__(self, site: HookPoint) -> None:
+    def __init__(self, hook_point: HookPoint) -> None:
         """Start empty."""
         # Raw activations: neither standardized nor signed.
-        self.site = replace(site, selection=replace(site.selection, sign="positive", standardize="none"))
+        self.hook_point = replace(
+            hook_point, selection=replace(hook_point.selection, sign="positive", standardize="none")
+        )
         self._words = 0
-        self._sum = np.zeros(site.layout.neurons)
-        self._sum_sq = np.zeros(site.layout.neurons)
+        self._sum = np.zeros(hook_point.layout.neurons)
+        self._sum_sq = np.zeros(hook_point.layout.neurons)
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Add one window."""
-        if len(window.row) == 0:
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Add one chunk."""
+        if len(chunk.row) == 0:
             return
-        flat, steps = self.site.flat(output, len(batch), window.steps)
-        _, units = self.site.inside(window, steps)
-        values = as_numpy(pooled(flat, units)).astype(np.float64)
+        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
+        _, groups = self.hook_point.covered_words(chunk, steps)
+        values = as_numpy(pooled(flat, groups)).astype(np.float64)
         self._words += len(values)
         self._sum += values.sum(axis=0)
         self._sum_sq += np.square(values).sum(axis=0)
@@ -70,7 +72,7 @@ class ScaleTally:
         broken = np.flatnonzero(~(np.isfinite(self._sum) & np.isfinite(self._sum_sq)))
         if len(broken):
             raise CaptureError(
-                f"layer {self.site.layer!r}: activations of neuron {broken[0]} are no numbers, or too large to be "
+                f"layer {self.hook_point.layer!r}: activations of neuron {broken[0]} are no numbers, or too large to be "
                 "squared, so they cannot be standardized; the model's weights are broken, or its activations overflow"
             )
         mean = self._sum / self._words
@@ -80,13 +82,13 @@ class ScaleTally:
         return np.stack((mean, np.sqrt(variance))).astype(np.float32)
 
 
-def wanting(sites: Iterable[HookPoint]) -> list[HookPoint]:
+def needing_scales(hook_points: Iterable[HookPoint]) -> list[HookPoint]:
     """Those whose selection standardizes."""
-    return [site for site in sites if site.selection.standardize == "zscore"]
+    return [hook_point for hook_point in hook_points if hook_point.selection.standardize == "zscore"]
 
 
 @dataclass(frozen=True, eq=False)
-class FoundScales:
+class MeasuredScales:
     """Scales that a first pass found, as a stage has them.
 
     Attributes:
@@ -98,48 +100,50 @@ class FoundScales:
     scales: pl.DataFrame
 
 
-def found_scales(name: str, tallies: Iterable[ScaleTally]) -> FoundScales:
+def measured_scales(name: str, tallies: Iterable[ScaleTally]) -> MeasuredScales:
     """What the tallies have found.
 
     Raises:
         CaptureError: activations that are no numbers, or whose squares overflow.
     """
-    return FoundScales(name, scale_table(replace(tally.site, scale=tally.scale()) for tally in tallies))
+    return MeasuredScales(
+        name, scale_table(replace(tally.hook_point, scale=tally.scale()) for tally in tallies)
+    )
 
 
-def given_scales(sites: Sequence[HookPoint], scales: Scales) -> list[HookPoint]:
-    """The sites, those that standardize with the scales of their neurons.
+def scales_from_stage(hook_points: Sequence[HookPoint], scales: Scales) -> list[HookPoint]:
+    """The hook_points, those that standardize with the scales of their neurons.
 
     Raises:
         UsageError: there are no scales of a layer.
     """
-    found = {site.layer: _given(scales, site) for site in wanting(sites)}
-    return [replace(site, scale=found.get(site.layer)) for site in sites]
+    found = {hook_point.layer: _scale_of(scales, hook_point) for hook_point in needing_scales(hook_points)}
+    return [replace(hook_point, scale=found.get(hook_point.layer)) for hook_point in hook_points]
 
 
-def _given(scales: Scales, site: HookPoint) -> NDArray[np.float32]:
-    rows = scales.scales.filter(pl.col("layer") == site.layer).sort("neuron")
-    if len(rows) != site.layout.neurons:
+def _scale_of(scales: Scales, hook_point: HookPoint) -> NDArray[np.float32]:
+    rows = scales.scales.filter(pl.col("layer") == hook_point.layer).sort("neuron")
+    if len(rows) != hook_point.layout.neurons:
         raise UsageError(
-            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {site.layer!r}, needed are "
-            f"{site.layout.neurons}; give a stage that was collected there with a selection like 'max-1/zscore'"
+            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r}, needed are "
+            f"{hook_point.layout.neurons}; give a stage that was collected there with a selection like 'max-1/zscore'"
         )
     return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
 
 
-def scale_table(sites: Iterable[HookPoint]) -> pl.DataFrame:
-    """The scales of all sites that have them: layer, neuron, mean, deviation."""
+def scale_table(hook_points: Iterable[HookPoint]) -> pl.DataFrame:
+    """The scales of all hook_points that have them: layer, neuron, mean, deviation."""
     tables = [
         pl.DataFrame(
             {
-                "layer": [site.layer] * site.scale.shape[1],
-                "neuron": np.arange(site.scale.shape[1]),
-                "mean": site.scale[0].astype(np.float64),
-                "deviation": site.scale[1].astype(np.float64),
+                "layer": [hook_point.layer] * hook_point.scale.shape[1],
+                "neuron": np.arange(hook_point.scale.shape[1]),
+                "mean": hook_point.scale[0].astype(np.float64),
+                "deviation": hook_point.scale[1].astype(np.float64),
             },
             schema=SCALE_SCHEMA,
         )
-        for site in sites
-        if site.scale is not None
+        for hook_point in hook_points
+        if hook_point.scale is not None
     ]
     return pl.concat([pl.DataFrame(schema=SCALE_SCHEMA), *tables])

@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 
 from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
-from txray.capture.estimate import as_size, require_memory
+from txray.capture.estimate import format_bytes, require_memory
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
-from txray.capture.layers import sites_of
+from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import reader_of
+from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.request import CollectRequest, Scales
-from txray.capture.scales import ScaleTally, found_scales, given_scales, scale_table, wanting
+from txray.capture.scales import ScaleTally, measured_scales, needing_scales, scale_table, scales_from_stage
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.models.fingerprint import model_fingerprint
@@ -45,7 +45,7 @@ class SinglePass:
         if collection.needs_scales:
             tallies = collection.scale_tallies()
             collection.measure(source, tallies, checkpoints)
-            scales = found_scales(request.name, tallies)
+            scales = measured_scales(request.name, tallies)
         return collection.stage(source, scales, checkpoints, max_words=request.max_words)
 
 
@@ -56,20 +56,20 @@ class Collection:
         """Find the layers and how to read for the model.
 
         Raises:
-            TxrayError: as `txray.collect` does where it is not for the text.
+            TxrayError: as `txray.collect` does where it is not for the encoded.
         """
         self.request = request
-        self._reader = reader_of(
+        self._adapter = adapter_for(
             request.model,
             outputs=OUTPUT in request.feature_types,
             autocast=request.autocast,
             corpus=request.corpus,
         )
-        self._sites = sites_of(self._reader, request.layers, request.selection)
-        settle_padding(self._reader, self._sites)
-        for site in self._sites:
-            site.require(request.feature_types)
-        self._fingerprint = model_fingerprint(self._reader.module)
+        self._hook_points = hook_points_for(self._adapter, request.layers, request.selection)
+        settle_padding(self._adapter, self._hook_points)
+        for hook_point in self._hook_points:
+            hook_point.require(request.feature_types)
+        self._fingerprint = model_fingerprint(self._adapter.module)
         self._needed = 0
 
     def described(self, corpus: Corpus) -> dict[str, Any]:
@@ -78,11 +78,13 @@ class Collection:
         return {
             "name": request.name,
             "model": self._fingerprint,
-            "reading code": self._reader.fingerprint,
+            "reading code": self._adapter.fingerprint,
             "corpus": corpus.fingerprint,
-            "layers": [[site.layer, *site.described().values()] for site in self._sites],
+            "layers": [
+                [hook_point.layer, *hook_point.described().values()] for hook_point in self._hook_points
+            ],
             "feature_types": list(request.feature_types),
-            "reading": self._reader.settings,
+            "reading": self._adapter.settings,
             "folds": request.folds,
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
@@ -101,24 +103,24 @@ class Collection:
         """
         allowed = memory if self.request.memory is None else self.request.memory
         self._needed = require_memory(
-            self._sites, self._reader, corpus, self.request.feature_types, self.request.folds, allowed
+            self._hook_points, self._adapter, corpus, self.request.feature_types, self.request.folds, allowed
         )
 
     @property
     def needs_scales(self) -> bool:
         """Whether a pass over all documents has to find means and deviations first."""
-        return self.request.scales is None and bool(wanting(self._sites))
+        return self.request.scales is None and bool(needing_scales(self._hook_points))
 
     def scale_tallies(self) -> list[ScaleTally]:
         """One for each layer that needs scales, empty."""
-        return [ScaleTally(site) for site in wanting(self._sites)]
+        return [ScaleTally(hook_point) for hook_point in needing_scales(self._hook_points)]
 
     def measure(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
         """Add the activations at all words of these documents to `tallies`."""
         first = checkpoints.of("scales")
-        intake = DocumentStream(corpus, self._reader, tagged=False)
+        stream = DocumentStream(corpus, self._adapter, tagged=False)
         doing = f"scales of {self.request.name}"
-        run(self._reader, intake, tallies, self.request.batch_positions, doing, None, first)
+        run(self._adapter, stream, tallies, self.request.batch_positions, doing, None, first)
         first.complete(tallies)
 
     def stage(
@@ -138,24 +140,25 @@ class Collection:
             max_words: how many there are, where that is known, for the progress bar.
         """
         request = self.request
-        sites = self._sites if scales is None else given_scales(self._sites, scales)
+        hook_points = self._hook_points if scales is None else scales_from_stage(self._hook_points, scales)
         tallies = [
-            LayerTally(site, request.feature_types, request.folds, request.exemplars) for site in sites
+            LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
+            for hook_point in hook_points
         ]
-        intake = DocumentStream(corpus, self._reader, tagged={"token", "pos"} <= set(request.feature_types))
+        stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
         doing = f"collecting {request.name}"
         if self._needed:
-            doing += f" (tallies up to {as_size(self._needed)})"
+            doing += f" (tallies up to {format_bytes(self._needed)})"
         passing = checkpoints.of("tallies")
-        run(self._reader, intake, tallies, request.batch_positions, doing, max_words, passing)
-        return self._stage(corpus, tallies, intake)
+        run(self._adapter, stream, tallies, request.batch_positions, doing, max_words, passing)
+        return self._stage(corpus, tallies, stream)
 
-    def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], intake: DocumentStream) -> Stage:
+    def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
         name = self.request.name
         collected: dict[tuple[str, str], Preferences] = {}
         accounts = {}
         for tally in tallies:
-            layer = tally.site.layer
+            layer = tally.hook_point.layer
             for preferences in tally.freeze(name):
                 if not np.isfinite(preferences.sum_sq).all():
                     raise CaptureError(
@@ -163,42 +166,42 @@ class Collection:
                         "and summed; the model's weights are broken, or its activations overflow"
                     )
                 collected[layer, preferences.feature_type] = preferences
-            skipped = tally.skipped + intake.unread
+            skipped = tally.skipped + stream.unread
             accounted = tally.counted + skipped.total()
-            if accounted != intake.n_words:
+            if accounted != stream.n_words:
                 raise CaptureError(
-                    f"stage {name!r}: layer {layer!r} accounts for {accounted} of {intake.n_words} words; "
+                    f"stage {name!r}: layer {layer!r} accounts for {accounted} of {stream.n_words} words; "
                     "please report this as a bug"
                 )
             accounts[layer] = {
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
-                **tally.site.described(),
-                **tally.site.observed(),
+                **tally.hook_point.described(),
+                **tally.hook_point.observed(),
             }
-        documents = intake.documents.table()
+        documents = stream.documents.table()
         read = {
             "name": corpus.name,
             "fingerprint": corpus.fingerprint,
-            "documents": intake.n_documents,
-            "documents_digest": intake.digest,
+            "documents": stream.n_documents,
+            "documents_digest": stream.digest,
             "documents_skipped": dict(sorted(corpus.skipped.items())),
-            **intake.documents.counts(),
+            **stream.documents.counts(),
             **shard_of(corpus),
         }
         manifest = {
-            "model": {"type": self._reader.name, "fingerprint": self._fingerprint},
-            "reading": self._reader.settings,
+            "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
+            "reading": self._adapter.settings,
             "corpus": read,
             "exemplars": self.request.exemplars,
-            "words": intake.n_words,
-            "unknown_words": intake.n_unknown,
-            "unknown_share": intake.n_unknown / intake.n_words,
+            "words": stream.n_words,
+            "unknown_words": stream.n_unknown,
+            "unknown_share": stream.n_unknown / stream.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
             "warnings": [
                 str(warning)
-                for warning in stage_warnings(wins_of(collected, accounts), accounts, read, intake.n_words)
+                for warning in stage_warnings(wins_of(collected, accounts), accounts, read, stream.n_words)
             ],
             "versions": {
                 "python": platform.python_version(),
@@ -206,7 +209,7 @@ class Collection:
             },
         }
         exemplars = pl.concat([tally.exemplars() for tally in tallies])
-        tags, scales = tag_table(intake.tags), scale_table(tally.site for tally in tallies)
+        tags, scales = tag_table(stream.tags), scale_table(tally.hook_point for tally in tallies)
         return Stage(name, collected, exemplars, manifest, tags, scales, documents)
 
 

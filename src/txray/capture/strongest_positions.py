@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.capture.activations import SelectedActivations
 from txray.capture.context import around
 from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.responses import SelectedActivations
 from txray.capture.words import ChunkWords
 from txray.errors import CorpusError
 from txray.preferences.exemplars import CONTEXT
@@ -26,7 +26,7 @@ class _Open:
     """A document of which some words are still to come.
 
     Attributes:
-        text: the document; None after a restart, until more of it comes.
+        encoded: the document; None after a restart, until more of it comes.
         left: words to come.
         answered: words so far that the layer answered to.
         value, word: (n_neurons,) the strongest activation so far, and where.
@@ -34,7 +34,7 @@ class _Open:
             then they are looked up, for those few neurons whose exemplars they are.
     """
 
-    text: EncodedDocument | None
+    encoded: EncodedDocument | None
     left: int
     answered: int
     value: NDArray[np.floating]
@@ -60,29 +60,29 @@ class StrongestPositions:
 
         Yields:
             Each document of which the last word was added, how many words of it the layer answered to, its
-            responses, with words as units, and what is around them.
+            activations, with words as groups, and what is around them.
         """
         # A document counts the words that the layer does not answer to as well, or it would never end.
-        expected = np.bincount(words.window.row, minlength=len(words.batch))
+        expected = np.bincount(words.chunk.row, minlength=len(words.batch))
         bounds = np.searchsorted(words.row, np.arange(len(words.batch) + 1))
-        for row, encoded in enumerate(words.batch):
+        for row, model_input in enumerate(words.batch):
             if expected[row] == 0:
                 continue
-            document = self._document(encoded.text, dense.shape[1], dense.dtype)
+            document = self._document(model_input.encoded, dense.shape[1], dense.dtype)
             here = slice(int(bounds[row]), int(bounds[row + 1]))
             part = partial(_around, dense[here], words.word[here], document)
             stronger = _strengthen(document, dense[here], words.word[here])
-            if expected[row] < encoded.text.readable:
+            if expected[row] < model_input.encoded.readable:
                 if document.around is None:
                     document.around = np.full((dense.shape[1], 2 * CONTEXT + 1), np.nan)
                 document.around[stronger] = part(stronger)
             document.answered += here.stop - here.start
             document.left -= int(expected[row])
             if document.left == 0:
-                del self._open[encoded.text.key]
-                responses = SelectedActivations.of(document.word, np.arange(dense.shape[1]), document.value)
+                del self._open[model_input.encoded.key]
+                activations = SelectedActivations.of(document.word, np.arange(dense.shape[1]), document.value)
                 known = part if document.around is None else document.around.__getitem__
-                yield encoded.text, document.answered, responses, known
+                yield model_input.encoded, document.answered, activations, known
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
@@ -105,14 +105,16 @@ class StrongestPositions:
             )
         }
 
-    def _document(self, text: EncodedDocument, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
-        found = self._open.get(text.key)
+    def _document(self, encoded: EncodedDocument, n_neurons: int, dtype: np.dtype[np.floating]) -> _Open:
+        found = self._open.get(encoded.key)
         if found is None:
-            found = _Open(text, text.readable, 0, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64))
-            self._open[text.key] = found
-        elif found.text not in (None, text):
-            raise CorpusError(f"document {text.document.id!r}: occurs twice; ids must differ")
-        found.text = text
+            found = _Open(
+                encoded, encoded.readable, 0, np.zeros(n_neurons, dtype), np.zeros(n_neurons, np.int64)
+            )
+            self._open[encoded.key] = found
+        elif found.encoded not in (None, encoded):
+            raise CorpusError(f"document {encoded.document.id!r}: occurs twice; ids must differ")
+        found.encoded = encoded
         return found
 
 
@@ -133,5 +135,5 @@ def _around(
     dense: NDArray[np.floating], words: Indices, document: _Open, neuron: Indices
 ) -> NDArray[np.floating]:
     """(m, 2 * CONTEXT + 1) of some neurons around their strongest words, which are all in this part."""
-    unit = np.searchsorted(words, document.word[neuron])
-    return around(np.zeros_like(words), words, unit, neuron, lambda unit, neuron: dense[unit, neuron])
+    group = np.searchsorted(words, document.word[neuron])
+    return around(np.zeros_like(words), words, group, neuron, lambda group, neuron: dense[group, neuron])

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.capture.activations import as_numpy, pooled
 from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import Indices, ModelInput
 from txray.capture.hook_point import HookPoint
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import ForwardChunk, ModelAdapter
-from txray.capture.responses import as_numpy, pooled
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError
@@ -68,37 +68,37 @@ class WordActivations:
     """Activations of one layer, by the number of the word in a block.
 
     Attributes:
-        site: where they come from.
+        hook_point: where they come from.
         values: (n_words, n_neurons) of the words that `answered`, anything elsewhere; signed as the layer gives them.
         read: (n_words,) which words the model reads.
         answered: (n_words,) which of these the layer's output covers wholly.
     """
 
-    def __init__(self, site: HookPoint, block: DocumentBlock) -> None:
+    def __init__(self, hook_point: HookPoint, block: DocumentBlock) -> None:
         """Start empty."""
-        self.site = site
+        self.hook_point = hook_point
         self.read = np.zeros(block.words, np.bool_)
         self.answered = np.zeros(block.words, np.bool_)
         # In the model's own number type, which only its output tells.
-        self.values: NDArray[np.floating] = np.zeros((block.words, site.layout.neurons), np.float16)
+        self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.layout.neurons), np.float16)
         self._started = False
         self._starts = {
             id(document): start
             for document, start in zip(block.documents, block.starts.tolist(), strict=True)
         }
 
-    def update(self, output: Tensor, batch: list[ModelInput], window: ForwardChunk) -> None:
-        """Put one window in its places."""
-        if len(window.row) == 0:
+    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+        """Put one chunk in its places."""
+        if len(chunk.row) == 0:
             return
-        start = np.array([self._starts[id(encoded.text.document)] for encoded in batch])
-        number = start[window.row] + window.word
+        start = np.array([self._starts[id(model_input.encoded.document)] for model_input in batch])
+        number = start[chunk.row] + chunk.word
         self.read[number] = True
-        flat, steps = self.site.flat(output, len(batch), window.steps)
-        inside, units = self.site.inside(window, steps)
-        if not len(units):
+        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
+        inside, groups = self.hook_point.covered_words(chunk, steps)
+        if not len(groups):
             return
-        found = as_numpy(pooled(flat, units))
+        found = as_numpy(pooled(flat, groups))
         if not self._started:
             self.values, self._started = np.empty(self.values.shape, found.dtype), True
         self.values[number[inside]] = found
@@ -121,7 +121,7 @@ class WordActivations:
         if not np.isfinite(values).all():
             row, neuron = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
             raise CaptureError(
-                f"layer {self.site.layer!r}: activation {float(values[row, neuron])} of neuron {neuron} in "
+                f"layer {self.hook_point.layer!r}: activation {float(values[row, neuron])} of neuron {neuron} in "
                 f"{block.place(int(words[row]))}; the model's weights are broken, or its activations overflow"
             )
         return values
@@ -137,20 +137,20 @@ class WordActivations:
 
 
 def read_block(
-    reader: ModelAdapter, sites: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
+    adapter: ModelAdapter, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
 ) -> tuple[list[WordActivations], Counter[str]]:
     """Run a model over a block of documents.
 
     Args:
-        reader: of the model.
-        sites: its layers, each once.
+        adapter: of the model.
+        hook_points: its layers, each once.
         block: the documents.
         batch_positions: padded positions in a batch.
 
     Returns:
-        One per site, and the words that the model does not read, by reason.
+        One per hook_point, and the words that the model does not read, by reason.
     """
-    found = [WordActivations(site, block) for site in sites]
-    intake = DocumentStream(Corpus.from_documents("block", block.documents), reader, tagged=False)
-    run(reader, intake, found, batch_positions, "reading", block.words, NoCheckpoints())
-    return found, intake.unread
+    found = [WordActivations(hook_point, block) for hook_point in hook_points]
+    stream = DocumentStream(Corpus.from_documents("block", block.documents), adapter, tagged=False)
+    run(adapter, stream, found, batch_positions, "reading", block.words, NoCheckpoints())
+    return found, stream.unread

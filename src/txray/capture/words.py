@@ -1,4 +1,4 @@
-"""The words that a window of activations covers: their features, and where they stand."""
+"""The words that a chunk of activations covers: their features, and where they stand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.capture.activations import Check
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput
 from txray.capture.features import OUTPUT, features_of
 from txray.capture.model_adapter import ForwardChunk
-from txray.capture.responses import Check
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT
@@ -22,7 +22,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True, eq=False)
 class ChunkWords:
-    """The words that a window covers and the layer answers to.
+    """The words that a chunk covers and the layer answers to.
 
     Attributes:
         batch: what the model read.
@@ -30,8 +30,8 @@ class ChunkWords:
         word: (n,) its index in its document.
         key: (n,) hash of the document's id.
         fold: (n,) of the document.
-        kept: (n_words of the window,) which of the window's words these are.
-        window: that covers them.
+        kept: (n_words of the chunk,) which of the chunk's words these are.
+        chunk: that covers them.
     """
 
     batch: list[ModelInput]
@@ -40,17 +40,17 @@ class ChunkWords:
     key: Indices
     fold: Indices
     kept: NDArray[np.bool_]
-    window: ForwardChunk
+    chunk: ForwardChunk
 
     @classmethod
     def of(
-        cls, batch: list[ModelInput], window: ForwardChunk, kept: NDArray[np.bool_], folds: int
+        cls, batch: list[ModelInput], chunk: ForwardChunk, kept: NDArray[np.bool_], folds: int
     ) -> ChunkWords:
-        """The words of a window that are kept."""
-        row, word = window.row[kept], window.word[kept]
-        key = np.array([encoded.text.key for encoded in batch], dtype=np.int64)[row]
-        fold_key = np.array([encoded.text.fold_key for encoded in batch], dtype=np.int64)[row]
-        return cls(batch, row, word, key, fold_key % folds, kept, window)
+        """The words of a chunk that are kept."""
+        row, word = chunk.row[kept], chunk.word[kept]
+        key = np.array([model_input.encoded.key for model_input in batch], dtype=np.int64)[row]
+        fold_key = np.array([model_input.encoded.fold_key for model_input in batch], dtype=np.int64)[row]
+        return cls(batch, row, word, key, fold_key % folds, kept, chunk)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -58,11 +58,11 @@ class ChunkWords:
     def features(self, feature_type: str) -> list[str]:
         """(n,) the feature of one kind at each word."""
         if feature_type == OUTPUT:
-            outputs = self.window.outputs or []
+            outputs = self.chunk.outputs or []
             return outputs if self.kept.all() else [outputs[i] for i in np.flatnonzero(self.kept)]
         names: list[str] = []
         for row, words in self._by_input():
-            found = features_of(feature_type, self.batch[row].text)
+            found = features_of(feature_type, self.batch[row].encoded)
             # Mostly a run of words: cut out at once.
             if words[-1] - words[0] == len(words) - 1:
                 names += found[words[0] : words[-1] + 1]
@@ -75,35 +75,35 @@ class ChunkWords:
         names: list[str] = []
         sizes: list[int] = []
         for row, words in self._by_input():
-            encoded = self.batch[row]
-            if not encoded.pieces:
+            model_input = self.batch[row]
+            if not model_input.pieces:
                 raise CaptureError(
-                    f"document {encoded.text.document.id!r}: the model's encoding has no pieces with names; "
+                    f"document {model_input.encoded.document.id!r}: the model's encoding has no pieces with names; "
                     "leave the feature 'subword' out"
                 )
-            ends = np.append(encoded.starts[1:], len(encoded.steps))
-            for at in np.searchsorted(encoded.words, words).tolist():
-                names += encoded.pieces[int(encoded.starts[at]) : int(ends[at])]
-                sizes.append(int(ends[at] - encoded.starts[at]))
+            ends = np.append(model_input.starts[1:], len(model_input.steps))
+            for at in np.searchsorted(model_input.words, words).tolist():
+                names += model_input.pieces[int(model_input.starts[at]) : int(ends[at])]
+                sizes.append(int(ends[at] - model_input.starts[at]))
         return names, np.repeat(np.arange(len(sizes)), sizes)
 
     def check(self, layer: str, owner: Indices | None = None) -> Check:
-        """A function that refuses units of which a number is not finite.
+        """A function that refuses groups of which a number is not finite.
 
         Args:
             layer: its name, for errors.
-            owner: (n_units,) the word of each unit; the words themselves by default.
+            owner: (n_units,) the word of each group; the words themselves by default.
         """
 
         def refuse(per_unit: NDArray[np.floating]) -> None:
             finite = np.isfinite(per_unit)
             if finite.all():
                 return
-            unit = int(np.flatnonzero(~finite)[0])
-            i = unit if owner is None else int(owner[unit])
-            document, position = self.batch[int(self.row[i])].text.document, int(self.word[i])
+            group = int(np.flatnonzero(~finite)[0])
+            i = group if owner is None else int(owner[group])
+            document, position = self.batch[int(self.row[i])].encoded.document, int(self.word[i])
             raise CaptureError(
-                f"layer {layer!r}: activation {float(per_unit[unit])} in document {document.id!r}, "
+                f"layer {layer!r}: activation {float(per_unit[group])} in document {document.id!r}, "
                 f"word {position} ({document.words[position][:40]!r}); the model's weights are broken, or "
                 "its activations overflow"
             )
@@ -112,15 +112,15 @@ class ChunkWords:
 
     def occurrence(self, i: int) -> Occurrence:
         """Word i with the words around it."""
-        row, word, window = int(self.row[i]), int(self.word[i]), self.window
-        known = window.occurrences.get((row, word))
+        row, word, chunk = int(self.row[i]), int(self.word[i]), self.chunk
+        known = chunk.occurrences.get((row, word))
         if known is None:
-            at = int(np.flatnonzero(self.kept)[i]) if window.outputs is not None else 0
-            known = window.occurrences[row, word] = occurrence_of(
-                self.batch[row].text,
+            at = int(np.flatnonzero(self.kept)[i]) if chunk.outputs is not None else 0
+            known = chunk.occurrences[row, word] = occurrence_of(
+                self.batch[row].encoded,
                 word,
-                output=None if window.outputs is None else window.outputs[at],
-                probability=None if window.probability is None else float(window.probability[row]),
+                output=None if chunk.outputs is None else chunk.outputs[at],
+                probability=None if chunk.probability is None else float(chunk.probability[row]),
             )
         return known
 
@@ -132,24 +132,24 @@ class ChunkWords:
 
 
 def occurrence_of(
-    text: EncodedDocument, position: int, *, output: str | None = None, probability: float | None = None
+    encoded: EncodedDocument, position: int, *, output: str | None = None, probability: float | None = None
 ) -> Occurrence:
     """A word with the words around it, cut to a length that can be shown."""
-    words = text.document.words
+    words = encoded.document.words
     return Occurrence(
-        document=text.document.id,
+        document=encoded.document.id,
         position=position,
         word=_shown(words[position]),
         before=_joined(words[max(0, position - CONTEXT) : position]),
         after=_joined(words[position + 1 : position + 1 + CONTEXT]),
         output=output,
         probability=probability,
-        label=text.document.labels.get("label"),
+        label=encoded.document.labels.get("label"),
     )
 
 
 def _joined(words: Sequence[str]) -> str:
-    # Whoever splits the text at its spaces must find these words again: each has an activation of its own.
+    # Whoever splits the encoded at its spaces must find these words again: each has an activation of its own.
     return " ".join(_shown(word).replace(" ", "␣") for word in words)
 
 

@@ -30,6 +30,7 @@ def compare(
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and which changes are significant."""
     import polars as pl
 
+    from txray._text import escape_control
     from txray.analysis import compare as compare_stages
     from txray.analysis import with_significance
     from txray.analysis.comparison import SUMMARY
@@ -37,7 +38,6 @@ def compare(
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
     from txray.preferences import Stage
-    from txray.printable import printable
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
@@ -62,7 +62,7 @@ def compare(
         if value is not None
     ]
     print_table(pl.DataFrame(rows, schema=["quantity", "value"], orient="row"))
-    names = (printable(side.stage) for side in (comparison.before, comparison.after))
+    names = (escape_control(side.stage) for side in (comparison.before, comparison.after))
     typer.echo(" ".join(comparison.findings.sentences(*names)))
     if comparison.tested:
         typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")

@@ -19,13 +19,13 @@ def _subject() -> None:
 def fetch(
     name: Annotated[str, typer.Argument(help="wikitext-2, imdb or ud-ewt.", show_default=False)],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder; a cache folder of the user by default.")
+        Path | None, typer.Option("--to", help="Folder to put it in. Default: your cache folder.")
     ] = None,
     mirror: Annotated[
-        str | None, typer.Option("--mirror", help="Fetch from this address instead; checksums still hold.")
+        str | None, typer.Option("--mirror", help="Download from this address instead; checksums still hold.")
     ] = None,
 ) -> None:
-    """Download a data set, check it, and unpack it; an interrupted download goes on where it stopped."""
+    """Download a data set and check it. Prints the path for --text."""
     from txray.corpus import fetch as fetch_data
 
     typer.echo(fetch_data(name, to, base_url=mirror))

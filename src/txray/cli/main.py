@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from txray._text import escape_control
 from txray.cli import (
     collect,
     compare,
@@ -31,7 +32,6 @@ from txray.cli import (
     train,
 )
 from txray.errors import TxrayError, TxrayWarning
-from txray.printable import printable
 
 app = typer.Typer(
     name="txray",
@@ -123,7 +123,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TxrayWarning):
-            typer.echo(f"txray: warning: {printable(' '.join(str(message).split()))}", err=True)
+            typer.echo(f"txray: warning: {escape_control(' '.join(str(message).split()))}", err=True)
         else:
             shown(message, category, *place, **more)
 
@@ -145,5 +145,5 @@ def _interrupted() -> int:
 def _failed(message: str, exit_code: int) -> int:
     if os.environ.get(TRACEBACK) and sys.exception() is not None:
         raise
-    typer.echo("txray: " + printable(" ".join(message.split())), err=True)
+    typer.echo("txray: " + escape_control(" ".join(message.split())), err=True)
     return exit_code

@@ -71,7 +71,8 @@ TaggerFolder = Annotated[
 MaxWords = Annotated[int | None, typer.Option("--max-words", help="Read so many words; all by default.")]
 StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_default=False)]
 
-DEMO_WORDS = 1_000_000
+DEMO_WORDS: int | None = None
+"""Of the embedded corpus; None for all."""
 
 
 def open_corpus(

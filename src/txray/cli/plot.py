@@ -91,8 +91,8 @@ def _curves(inputs: list[Path]) -> go.Figure:
 
 
 def _pruning(figure: str, inputs: list[Path]) -> Pruning:
-    from txray.pruning import load_pruning
+    from txray.pruning import Pruning
 
     if len(inputs) != 1:
         raise UsageError(f"figure {figure!r} shows 1 pruning, got {len(inputs)} folders; name one")
-    return load_pruning(inputs[0])
+    return Pruning.load(inputs[0])

@@ -1,306 +1,198 @@
-"""`txray prune`: which neurons can go, what does it cost, and is the choice better than chance?"""
+"""`txray prune`: ablate neurons, and compare the effect with random sets of the same size."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from txray.cli import options
-from txray.cli.prune_request import (
-    Request,
+from txray.cli.option_groups import expand_option_groups
+from txray.cli.prune_common import (
+    ModelOptions,
+    PruneArgs,
+    ScoringOptions,
+    importance_by_ranking,
     mask_of,
+    parse_sets,
     print_effects,
-    ranking_text,
+    prune_and_save,
+    ranking_split,
     require_new,
-    run,
-    scores_of,
-    set_of,
-    sets_of,
 )
-from txray.errors import UsageError
+from txray.errors import UnknownNameError, UsageError
+from txray.pruning.choices import Ranking
 
 app = typer.Typer(
-    help="Silence neurons of a trained model, and hold what that does against random sets of the same size.",
+    help="Ablate neurons of a trained model, and compare the effect with random sets of the same size.",
     no_args_is_help=True,
 )
 
-Trained = Annotated[
+TrainedModel = Annotated[
     str,
     typer.Argument(
-        help="Snapshot folder, or Hugging Face folder of a model with its head.", show_default=False
+        help="Snapshot folder, or folder of a Hugging Face model with its head.", show_default=False
     ),
-]
-Before = Annotated[
-    Path | None,
-    typer.Option("--before", help="Stage of the model before, on the same text as --stage."),
-]
-StageOf = Annotated[Path | None, typer.Option("--stage", help="Stage of the model that is pruned.")]
-LayerOf = Annotated[
-    str | None, typer.Option("--layer", help="That of --stage by default, or rnn where there is none.")
 ]
 Splits = Annotated[
-    list[str], typer.Option("--split", help="What to score on; again for each. all: a text without splits.")
-]
-RankingSplit = Annotated[
-    str | None,
+    list[str],
     typer.Option(
-        "--ranking-split",
-        help="The text that activations and gradients come from: train by default, or all.",
+        "--split", help="Split of the text to score on; repeat for several. all: a text without splits."
     ),
 ]
-Classes = Annotated[
-    str | None,
-    typer.Option(
-        "--classes", help="What a Hugging Face model's classes are called in the labels, in order: neg,pos."
-    ),
-]
-Documents = Annotated[int | None, typer.Option("--documents", help="Of each text at most; all by default.")]
-MaxLength = Annotated[
-    int | None,
-    typer.Option("--max-length", help="Words read of each document; for txray's classifiers 400."),
-]
-AblationOf = Annotated[
-    str, typer.Option("--ablation", help="What silent neurons give: zero, mean or resample.")
-]
-WhenOf = Annotated[
-    str,
-    typer.Option(
-        "--when",
-        help="every-step: recurrences do not see silent neurons; final-state: only the head does not (the published "
-        "code).",
-    ),
-]
-Random = Annotated[int, typer.Option("--random", help="Random sets of each size; 0 for none.")]
-Resamples = Annotated[int, typer.Option("--resamples", help="Of the documents, for intervals.")]
-OutFolder = Annotated[
-    Path, typer.Option("--out", "-o", help="Folder for tables; an interrupted command goes on from it.")
-]
+_SET_NOTATION = (
+    "a state (avoided, confident-gained, ...), top-20:mass, bottom-20:taylor, or numbers 3,17,20-29"
+)
+
+
+def _ranking(name: str) -> str:
+    """Check a ranking before any work; typer accepts no list of literals."""
+    if name not in get_args(Ranking):
+        raise UnknownNameError.of("ranking", name, get_args(Ranking))
+    return name
 
 
 @app.command()
+@expand_option_groups
 def table(
-    model: Trained,
-    kind: options.Format,
+    model: TrainedModel,
+    text_format: options.Format,
     text: options.Text,
-    out: OutFolder,
-    before: Before = None,
-    stage: StageOf = None,
-    layer: LayerOf = None,
-    choose: Annotated[
+    scoring: ScoringOptions,
+    model_options: ModelOptions,
+    sets: Annotated[
         list[str],
         typer.Option(
             "--set",
-            help="A state (avoided, confident-gained, ...), top-20:mass, bottom-20:taylor, or numbers 3,17,20-29; "
-            "again for each. By default the paper's four: avoided, 20 least and 20 most preferred, gained.",
+            help=f"Neurons to ablate: {_SET_NOTATION}; repeat for several sets. By default the paper's four: avoided, "
+            "20 least and 20 most preferred, gained.",
         ),
     ] = [],  # noqa: B006
     split: Splits = ["train", "test"],  # noqa: B006
-    ranking_split: RankingSplit = None,
-    documents: Documents = None,
-    max_length: MaxLength = None,
-    ablation: AblationOf = "zero",
-    when: WhenOf = "every-step",
-    random: Random = 20,
-    resamples: Resamples = 1_000,
-    permutations: options.Permutations = 10_000,
-    classes: Classes = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Prune sets of neurons, each beside random sets of the same size, with intervals over documents."""
-    request = Request(
-        model,
-        kind,
-        text,
-        before,
-        stage,
-        layer,
-        classes,
-        seed,
-        device,
-        permutations,
-        tokenized=tokenized,
-        html=html,
-    )
-    require_new(out)
-    evaluators = request.evaluators(split, documents, max_length)
-    evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
-    sets = sets_of(choose, evidence)
-    run(request, sets, evaluators, evidence, ablation, when, random, resamples, out)
+    """Prune sets of neurons, with intervals over documents, and compare each with random sets of the same size."""
+    args = PruneArgs(model, text_format, text, model_options, scoring.device)
+    require_new(scoring.out)
+    evaluators = args.evaluators(split, scoring.max_length)
+    ranking_inputs = args.ranking_inputs(scoring.ranking_split or ranking_split(split), scoring.max_length)
+    prune_and_save(args, parse_sets(sets, ranking_inputs), evaluators, ranking_inputs, scoring)
 
 
 @app.command()
+@expand_option_groups
 def curve(
-    model: Trained,
-    kind: options.Format,
+    model: TrainedModel,
+    text_format: options.Format,
     text: options.Text,
-    out: OutFolder,
-    before: Before = None,
-    stage: StageOf = None,
-    layer: LayerOf = None,
+    scoring: ScoringOptions,
+    model_options: ModelOptions,
     ranking: Annotated[
         list[str],
         typer.Option(
             "--ranking",
-            help="mass, length, wins (need --stage), hellinger, signal (need --before too), magnitude, "
-            "activation, wanda, taylor; again for each. By default all that stages and layer allow.",
+            parser=_ranking,
+            metavar=f"<{'|'.join(get_args(Ranking))}>",
+            help="Ranking of the neurons; repeat for several. mass, length and wins need --stage; hellinger and signal "
+            "need --before, too. By default all that apply.",
         ),
     ] = [],  # noqa: B006
     share: Annotated[
-        list[float], typer.Option("--share", help="Of the layer that is pruned; again for each.")
+        list[float], typer.Option("--share", help="Share of the layer to prune; repeat for several.")
     ] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9],  # noqa: B006
     split: Splits = ["test"],  # noqa: B006
-    ranking_split: RankingSplit = None,
-    documents: Documents = None,
-    max_length: MaxLength = None,
-    ablation: AblationOf = "zero",
-    when: WhenOf = "every-step",
-    random: Random = 20,
-    resamples: Resamples = 1_000,
-    permutations: options.Permutations = 10_000,
-    classes: Classes = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Prune more and more of a layer, the least important neurons first, by several rankings and at random."""
+    """Prune growing shares of a layer, the least important neurons first, by several rankings and at random."""
     from txray.pruning import curve_sets
 
-    request = Request(
-        model,
-        kind,
-        text,
-        before,
-        stage,
-        layer,
-        classes,
-        seed,
-        device,
-        permutations,
-        tokenized=tokenized,
-        html=html,
-    )
-    require_new(out)
-    evaluators = request.evaluators(split, documents, max_length)
-    evidence = request.evidence(ranking_split or ranking_text(split), documents, max_length)
-    sets = curve_sets(scores_of(ranking, request, evidence), evidence.layer, share)
-    run(request, sets, evaluators, evidence, ablation, when, random, resamples, out)
+    args = PruneArgs(model, text_format, text, model_options, scoring.device)
+    require_new(scoring.out)
+    evaluators = args.evaluators(split, scoring.max_length)
+    ranking_inputs = args.ranking_inputs(scoring.ranking_split or ranking_split(split), scoring.max_length)
+    sets = curve_sets(importance_by_ranking(ranking, args, ranking_inputs), ranking_inputs.layer, share)
+    prune_and_save(args, sets, evaluators, ranking_inputs, scoring)
 
 
 @app.command()
+@expand_option_groups
 def export(
-    model: Trained,
+    model: TrainedModel,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the smaller model, or a file for a mask: .json.")
+        Path, typer.Option("--out", "-o", help="Folder of the smaller model, or a .json file for a mask.")
     ],
-    choose: Annotated[
-        str,
-        typer.Option(
-            "--set", help="As for 'txray prune table': a state, top-20:mass, or numbers 3,17,20-29."
-        ),
-    ],
-    before: Before = None,
-    stage: StageOf = None,
-    layer: LayerOf = None,
-    kind: Annotated[
-        str | None, typer.Option("--format", "-f", help="Of the text, where the set or ablation needs one.")
+    neurons: Annotated[str, typer.Option("--set", help=f"Neurons to prune: {_SET_NOTATION}.")],
+    model_options: ModelOptions,
+    text_format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="Format of the text, if the set or the ablation needs one."),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", "-t", help="For activations, where the set or ablation needs them."),
+        typer.Option("--text", "-t", help="Text for activations, if the set or the ablation needs them."),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Of that text.")] = "train",
-    documents: Documents = None,
-    ablation: Annotated[
-        str, typer.Option("--ablation", help="zero, mean, or for a mask also resample.")
-    ] = "zero",
-    when: WhenOf = "every-step",
-    permutations: options.Permutations = 10_000,
-    classes: Classes = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
+    split: Annotated[str, typer.Option("--split", help="Split of the text.")] = "train",
 ) -> None:
-    """Write the pruned model: smaller where it is one of txray's own, else as a mask file."""
+    """Write the pruned model: a smaller one if it is a model of txray, else a mask file."""
     from txray.models import RecurrentModel, TextModel, save_model
     from txray.models.fingerprint import model_fingerprint
-    from txray.pruning import compact, save_masks
-    from txray.pruning.masking import Target
+    from txray.pruning import compact_model
+    from txray.pruning.masking import MaskTarget
 
-    request = Request(
-        model,
-        kind or "",
-        text or "",
-        before,
-        stage,
-        layer,
-        classes,
-        seed,
-        "cpu",
-        permutations,
-        tokenized=tokenized,
-        html=html,
-    )
-    evidence = request.evidence(split, documents)
-    chosen = set_of(choose, evidence)
-    loaded = request.model
-    n = Target.of(loaded, evidence.layer).n_neurons
-    chosen.require_size(n)
-    mask = mask_of(chosen, evidence, request, ablation, when)
-    mask.require_within(n)
+    args = PruneArgs(model, text_format or "", text or "", model_options)
+    ranking_inputs = args.ranking_inputs(split)
+    (neuron_set,) = parse_sets([neurons], ranking_inputs)
+    n_neurons = MaskTarget.of(args.model, ranking_inputs.layer).n_neurons
+    neuron_set.require_size(n_neurons)
+    mask = mask_of(neuron_set, args, ranking_inputs)
+    mask.require_within(n_neurons)
     if not len(mask):
-        raise UsageError(f"--set {choose!r}: holds no neuron; nothing to prune")
+        raise UsageError(f"--set {neurons!r}: has no neurons; nothing to prune")
     if out.suffix == ".json":
-        module = loaded.module if isinstance(loaded, TextModel) else loaded
-        typer.echo(save_masks([mask], out, model=model_fingerprint(module)))
+        module = args.model.module if isinstance(args.model, TextModel) else args.model
+        typer.echo(mask.save(out, model=model_fingerprint(module)))
         return
-    if not isinstance(loaded, RecurrentModel):
+    if not isinstance(args.model, RecurrentModel):
         raise UsageError(
-            f"--out {out}: a {type(loaded).__name__} is not made smaller; name a file for its mask, such as {out}.json"
+            f"--out {out}: a {type(args.model).__name__} cannot be made smaller; name a file for its mask, such as "
+            f"{out}.json"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: is there already; name a new folder, so that no model is lost")
-    smaller = compact(loaded, mask)
-    save_model(smaller, out, pruned={"set": chosen.name, "neurons": list(mask.neurons), "ablation": ablation})
-    weights = [sum(each.numel() for each in one.parameters()) for one in (loaded, smaller)]
+        raise UsageError(f"{out}: already exists; pass a new folder, so that no model is lost")
+    smaller = compact_model(args.model, mask)
+    pruned = {"set": neuron_set.name, "neurons": list(mask.neurons), "ablation": mask.ablation}
+    save_model(smaller, out, pruned=pruned)
+    n_before, n_after = (sum(weight.numel() for weight in one.parameters()) for one in (args.model, smaller))
     typer.echo(
-        f"{n - len(mask)} of {n} neurons kept, {weights[1]:,} of {weights[0]:,} weights; smaller model in {out}"
+        f"{n_neurons - len(mask)} of {n_neurons} neurons and {n_after:,} of {n_before:,} weights remain; "
+        f"smaller model in {out}"
     )
 
 
 @app.command()
 def pool(
-    prunings: Annotated[
+    folders: Annotated[
         list[Path],
-        typer.Argument(help="Folders of 'txray prune table', one per training.", show_default=False),
+        typer.Argument(help="Folders of 'txray prune table', one per training run.", show_default=False),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Writes the table there: .csv or .parquet.")
+        Path | None, typer.Option("--out", "-o", help="File for the table: .csv or .parquet.")
     ] = None,
 ) -> None:
-    """Take the same sets in several trainings together: means, intervals, and how many trainings agree."""
+    """Pool the same sets over several training runs: means, intervals, and the number of runs that agree."""
     from txray.files import atomic_file
-    from txray.pruning import load_pruning
-    from txray.pruning import pool as pool_prunings
+    from txray.pruning import Pruning, pool_runs
     from txray.pruning.multiplicity import verdict_counts
 
     if out is not None and out.suffix not in (".csv", ".parquet"):
         raise UsageError(f"--out {out}: tables are written as .csv or .parquet; name such a file")
-    found = pool_prunings([load_pruning(each) for each in prunings])
-    print_effects(
-        found,
-        ["set", "split", "metric", "trainings", "change", "versus_random", "better", "worse", "verdict"],
-    )
-    typer.echo(f"effects: {verdict_counts(found)}")
+    pooled = pool_runs([Pruning.load(folder) for folder in folders])
+    columns = ["set", "split", "metric", "trainings", "change", "versus_random", "better", "worse", "verdict"]
+    print_effects(pooled, columns)
+    typer.echo(f"effects: {verdict_counts(pooled)}")
     if out is not None:
         with atomic_file(out) as new:
             if out.suffix == ".csv":
-                found.write_csv(new)
+                pooled.write_csv(new)
             else:
-                found.write_parquet(new)
+                pooled.write_parquet(new)
         typer.echo(f"table in {out}")

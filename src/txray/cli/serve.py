@@ -49,7 +49,7 @@ def serve(
     from txray.web.dashboard.demo import demo_stages
     from txray.web.dashboard.server import interrupt_this_thread_alone
 
-    folders = stage_folders(stages) if stages else demo_stages(say=lambda line: typer.echo(line, err=True))
+    folders = stage_folders(stages) if stages else demo_stages(log=lambda line: typer.echo(line, err=True))
     interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
@@ -57,7 +57,7 @@ def serve(
         port=port,
         prunings=pruning or (),
         weight=weight,  # type: ignore[arg-type]  # checked there
-        level=level,
+        fdr=level,
         permutations=permutations,
         cache=cache,
         wait=False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from txray.printable import printable
+from txray._text import escape_control
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,7 @@ def print_table(frame: pl.DataFrame) -> None:
     # Into a file or a pipe lines go whole, so that names can be found and copied.
     console = Console(width=None if is_terminal else _WHOLE)
     headings = [name.replace("_", " ") if is_terminal else name for name in frame.columns]
-    rows = [[printable(_shown(value)) for value in row] for row in frame.iter_rows()]
+    rows = [[escape_control(_shown(value)) for value in row] for row in frame.iter_rows()]
     table = Table()
     if _width(headings, rows) > console.width:
         # Lines between the columns would take the room that names need.

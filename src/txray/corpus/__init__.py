@@ -4,41 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.corpus import annotators
-    from txray.corpus.annotators.annotator import Annotator
-    from txray.corpus.corpus import Corpus
-    from txray.corpus.datasets import from_dataset
-    from txray.corpus.demo import demo_corpus
-    from txray.corpus.document import Document
-    from txray.corpus.download import fetch
-    from txray.corpus.read import read_corpus
-    from txray.corpus.tagger import Tagger
+    from txray.corpus import annotators as annotators
+    from txray.corpus.annotators.annotator import Annotator as Annotator
+    from txray.corpus.corpus import Corpus as Corpus
+    from txray.corpus.datasets import from_dataset as from_dataset
+    from txray.corpus.demo import demo_corpus as demo_corpus
+    from txray.corpus.document import Document as Document
+    from txray.corpus.download import fetch as fetch
+    from txray.corpus.read import read_corpus as read_corpus
+    from txray.corpus.tagger import Tagger as Tagger
 
-# Looked up on first use: the tokenizer and the tagger bring in large libraries.
-_HOMES = {
-    "Annotator": "annotators.annotator",
-    "Corpus": "corpus",
-    "Document": "document",
-    "Tagger": "tagger",
-    "demo_corpus": "demo",
-    "fetch": "download",
-    "from_dataset": "datasets",
-    "read_corpus": "read",
-}
-
-__all__ = [
-    "Annotator",
-    "Corpus",
-    "Document",
-    "Tagger",
-    "annotators",
-    "demo_corpus",
-    "fetch",
-    "from_dataset",
-    "read_corpus",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__, ("annotators",))
+# Imported on first use: the tokenizer and the tagger bring in large libraries.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "annotators.annotator": "Annotator",
+        "corpus": "Corpus",
+        "datasets": "from_dataset",
+        "demo": "demo_corpus",
+        "document": "Document",
+        "download": "fetch",
+        "read": "read_corpus",
+        "tagger": "Tagger",
+    },
+    modules="annotators",
+)

@@ -7,7 +7,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any, Literal
 
-from txray._optional import package
+from txray._optional import import_package
 from txray.corpus.columns import Annotations, Field, layout
 from txray.corpus.corpus import Corpus
 from txray.corpus.rows import corpus_of_rows
@@ -89,7 +89,7 @@ class _DatasetRows:
     """The rows of a data set; see `txray.corpus.rows.Rows`."""
 
     def __init__(self, dataset: Any, name: str | None) -> None:
-        datasets = package("datasets", "from_dataset")
+        datasets = import_package("datasets", "from_dataset")
         if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
             splits = ", ".join(map(str, dataset)) or "none"
             raise UsageError(f"from_dataset: a data set of several splits; give one of them: {splits}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.corpus.document import Document
 from txray.errors import UsageError
 
@@ -21,7 +21,7 @@ def grouped(make: Callable[[], Document], function: GroupFunction) -> Document:
     """
     document = make()
     group = function(document)
-    if group is not None and not isinstance(group, str) and not is_whole(group):
+    if group is not None and not isinstance(group, str) and not is_integer(group):
         raise UsageError(
             f"group_by: the function gave {type(group).__name__} {str(group)[:40]!r} for document {document.id!r}; it "
             "must give a string, a whole number or None"

@@ -15,8 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray._optional import import_extra
 from txray.corpus.corpus import Corpus
-from txray.corpus.crf_file import labels_of
+from txray.corpus.crf import Crf
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
@@ -118,27 +119,27 @@ class Tagger:
         """Put the parts together; users call `train` or `load`.
 
         Args:
-            model: a file as crfsuite writes it, already known to be intact: crfsuite does not check.
+            model: content of a file as crfsuite writes it.
             lexicon: see `tagger_features`.
             known: words of the training text.
             facts: about the training, with `column`.
-        """
-        import pycrfsuite
 
+        Raises:
+            ValueError: the model is damaged.
+        """
         self.column: str = facts["column"]
         self.facts = dict(facts)
-        self._model = model  # crfsuite reads from this memory as long as it tags
+        self._model = model
         self._lexicon = dict(lexicon)
         self._known = frozenset(known)
         self._features = FeatureMaker(self._lexicon)
-        self._crf = pycrfsuite.Tagger()
-        self._crf.open_inmemory(model)
+        self._crf = Crf.read(model)
 
     def __repr__(self) -> str:
         return f"Tagger({self.column!r}, trained on {self.facts['corpus']!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process: crfsuite's own object is made anew there."""
+        """Return the parts that another process needs, without what is derived from them."""
         return Tagger, (self._model, self._lexicon, sorted(self._known), self.facts)
 
     @property
@@ -171,7 +172,7 @@ class Tagger:
         Raises:
             CorpusError: the file cannot be read, or holds no tags.
             UnknownNameError: there is no such column.
-            UsageError: `iterations` is below 1 or `seed` below 0.
+            UsageError: `iterations` is below 1 or `seed` below 0; the extra `text` is not installed.
         """
         if iterations < 1 or seed < 0:
             raise UsageError(f"tagger: iterations={iterations}, seed={seed}; give at least 1 and at least 0")
@@ -202,8 +203,7 @@ class Tagger:
         if len(words) > _LONGEST_SENTENCE:
             pieces = range(0, len(words), _LONGEST_SENTENCE)
             return [tag for start in pieces for tag in self.tag(words[start : start + _LONGEST_SENTENCE])]
-        tags: list[str] = self._crf.tag(self._features(words))
-        return tags
+        return self._crf.tag(self._features(words))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
         """Tags of a document, one per word, sentence by sentence."""
@@ -258,8 +258,7 @@ class Tagger:
         """Read a tagger that `save` wrote.
 
         Raises:
-            SnapshotError: missing, damaged, not a tagger of this version, or with numbers that would lead crfsuite
-                outside of its file.
+            SnapshotError: missing, damaged, or not a tagger of this version.
         """
         folder = Path(path)
         try:
@@ -279,12 +278,13 @@ class Tagger:
             raise SnapshotError(f"{folder}: is damaged, its checksum differs; train the tagger again")
         try:
             lexicon, known = _checked_words(json.loads(words))
-            checked = _checked_facts(facts, labels_of(model))
+            tagger = cls(model, lexicon, known, _checked_facts(facts))
+            _require_tags(tagger.facts, tagger._crf.labels)
         except (ValueError, RecursionError) as error:
             raise SnapshotError(
                 f"{folder}: is no tagger that txray saved ({in_one_line(error)}); train it again"
             ) from error
-        return cls(model, lexicon, known, checked)
+        return tagger
 
 
 def _checked_words(saved: object) -> tuple[dict[str, str], list[str]]:
@@ -304,19 +304,22 @@ def _checked_words(saved: object) -> tuple[dict[str, str], list[str]]:
     raise ValueError(f"{_WORDS} holds no lexicon and no words")
 
 
-def _checked_facts(facts: object, labels: Sequence[str]) -> dict[str, Any]:
-    """Return what is known about a tagger whose model has these labels.
+def _checked_facts(facts: object) -> dict[str, Any]:
+    """Return the facts about a tagger.
 
     Raises:
-        ValueError: it is something else, or of another model.
+        ValueError: they are something else.
     """
     if not isinstance(facts, dict) or not all(
         isinstance(facts.get(key), str) for key in ("column", "corpus")
     ):
         raise ValueError(f"{SAVED} names no column and no corpus")
+    return facts
+
+
+def _require_tags(facts: Mapping[str, Any], labels: Sequence[str]) -> None:
     if facts.get("tags") != sorted(labels):
         raise ValueError(f"{_MODEL} has the labels {', '.join(sorted(labels))[:80]}, which are not its tags")
-    return facts
 
 
 def _checksum(facts: object, model: bytes, words: bytes) -> str:
@@ -368,8 +371,7 @@ def _hidden(sentences: Sequence[Sentence]) -> Iterator[Sentence]:
 
 def _train_crf(sentences: Sequence[Sentence], features: FeatureMaker, iterations: int, seed: int) -> bytes:
     """Train by the passive-aggressive algorithm; the model file's bytes."""
-    import pycrfsuite
-
+    pycrfsuite = import_extra("training a tagger needs", "text", "pycrfsuite")
     trainer = pycrfsuite.Trainer(algorithm="pa", params={"max_iterations": iterations})
     with progress("read features", total=len(sentences), unit="sentences") as advance:
         for words, tags in sentences:

@@ -1,23 +1,25 @@
-"""From running text to words and sentences: spaCy's English rules, which need no download."""
+"""From running text to words and sentences, by rules for English."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from spacy.language import Language
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 _END_MARKS = frozenset(".?!")
 _CLOSERS = frozenset((")", "]", "''", "”", "’", "»", ".", "?", "!"))
 
 _LONG_WORD = 250
-_CHUNK = 100_000
-_STAND_IN = "word"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LONG_RUN = re.compile(rf"\S{{{_LONG_WORD + 1},}}")
+# A run without spaces, or a gap that is wider than one space, or at the beginning.
+_PIECE = re.compile(r"\S+|^\s+|(?<= )\s+|[^\S ]\s*")
+_CLASS = re.compile(r"\\p\{(\w+)\}")
 
 
 class Tokens(NamedTuple):
@@ -28,7 +30,7 @@ class Tokens(NamedTuple):
 
 
 def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
-    """Sentence starts of text that is already split into words.
+    """Return the sentence starts of text that is already split into words.
 
     A sentence starts after `.`, `?` or `!` standing alone, and after the end marks and the closing brackets and
     quotes that follow it. A straight `"` may open or close: it opens here.
@@ -40,7 +42,7 @@ def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
         Ascending positions, the first is 0.
     """
     starts = [0]
-    ends = [place for place, word in enumerate(words, 1) if word in _END_MARKS]
+    ends = [position for position, word in enumerate(words, 1) if word in _END_MARKS]
     for start in ends:
         while start < len(words) and words[start] in _CLOSERS:
             start += 1
@@ -50,117 +52,212 @@ def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
 
 
 class Tokenizer:
-    """Splits English text into words and sentences with the rules of spaCy's blank `en` and its sentencizer.
+    """Splits English text into words and sentences, exactly as spaCy's blank `en` and its sentencizer do.
 
-    Line breaks (as `str.splitlines` sees them) end a sentence. Spaces are never words. Control characters
-    (Unicode Cc, with NUL) count as spaces, so no word holds one. More than 250 characters without a space
-    stay one word as they are: the rules need time that grows with the square of such a run. A sentence of
-    more than 100,000 characters is cut there.
+    Line breaks (as `str.splitlines` sees them) end a sentence. Spaces are never words. Control characters (Unicode Cc,
+    with NUL) count as spaces, so no word holds one. A run of more than 250 characters without a space stays one word,
+    because the rules need time that grows with the square of its length.
 
-    Keep one for all passes over a text: it is faster once it knows the words.
+    Use one instance for all passes over a text: it remembers how it split a run of characters.
     """
 
-    def __init__(self, *, most_strings: int = 250_000) -> None:
-        """Start with an empty vocabulary.
+    def __init__(self, *, max_remembered: int = 250_000) -> None:
+        """Start without any memory.
 
         Args:
-            most_strings: spaCy remembers every distinct word; above this many it is started afresh, so that
-                memory does not grow with the text.
+            max_remembered: above this many distinct runs the memory is emptied, so that it does not grow with the text.
         """
-        self._most_strings = most_strings
-        self._language: Language | None = None
+        self._max_remembered = max_remembered
+        self._remembered: dict[str, tuple[str, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which makes the rules anew: they are large, and the words seen so far no part of it."""
-        return {"_most_strings": self._most_strings, "_language": None}
+        """Return the state for another process, without the memory."""
+        return {"_max_remembered": self._max_remembered, "_remembered": {}}
 
     def __call__(self, text: str) -> Tokens:
-        """The words of `text`; none where it holds only spaces."""
+        """Return the words of `text`; none if it holds only spaces."""
         words: list[str] = []
         starts: list[int] = []
+        ends = _rules().sentence_ends
         for line in text.splitlines():
-            if line and not line.isspace():
-                for sentence in self._sentences(_CONTROL.sub(" ", line)):
-                    starts.append(len(words))
-                    words.extend(sentence)
+            if not line or line.isspace():
+                continue
+            begins, after_end = True, False
+            for token in self._tokens(_CONTROL.sub(" ", line)):
+                if after_end and token not in ends and not _is_punctuation(token):
+                    begins, after_end = True, False
+                elif token in ends:
+                    after_end = True
+                if token:
+                    if begins:
+                        starts.append(len(words))
+                        begins = False
+                    words.append(token)
         return Tokens(tuple(words), tuple(starts))
 
-    def _sentences(self, line: str) -> Iterator[list[str]]:
-        long: dict[int, str] = {}
-        if len(line) > _LONG_WORD and _LONG_RUN.search(line):
-            line, long = _stand_in(line)
-        begin = 0
-        while begin < len(line):
-            end = _cut(line, begin)
-            sentences = self._chunk(line[begin:end])
-            if end < len(line) and len(sentences) > 1:
-                # the last sentence may go on beyond the chunk: read it again with what follows
-                sentences, end = sentences[:-1], begin + sentences[-1][0][0]
-            for sentence in sentences:
-                yield (
-                    [long.get(begin + place, word) for place, word in sentence]
-                    if long
-                    else [word for _, word in sentence]
-                )
-            begin = end
-
-    def _chunk(self, text: str) -> list[list[tuple[int, str]]]:
-        """Sentences of (offset, word) pairs; none is empty."""
-        sentences: list[list[tuple[int, str]]] = []
-        starts = True
-        for token in self._spacy()(text):
-            starts = starts or bool(token.is_sent_start)
-            if token.is_space:
-                continue
-            if starts:
-                sentences.append([])
-                starts = False
-            sentences[-1].append((token.idx, token.text))
-        return sentences
-
-    def _spacy(self) -> Language:
-        if self._language is None or len(self._language.vocab.strings) > self._most_strings:
-            import spacy
-
-            self._language = spacy.blank("en")
-            self._language.add_pipe("sentencizer")
-        return self._language
+    def _tokens(self, line: str) -> Sequence[str]:
+        """Return the words of a line, and an empty string for each wide gap."""
+        remembered = self._remembered
+        if len(remembered) > self._max_remembered:
+            remembered.clear()
+        tokens: list[str] = []
+        run_of_token: list[int] = []
+        for number, run in enumerate(_PIECE.findall(line)):
+            words = remembered.get(run)
+            if words is None:
+                words = remembered[run] = _split(run)
+            tokens += words
+            run_of_token += [number] * len(words)
+        return _with_exceptions(tokens, run_of_token)
 
 
 def has_words(text: str, *, spaces_only: bool = False) -> bool:
-    """Whether a text has any words, without finding them.
+    """Return whether a text has any words, without splitting it.
 
     Args:
-        text: that would be tokenised.
-        spaces_only: it would be split at spaces instead, where control characters are words if they are no spaces.
+        text: as it would be tokenised.
+        spaces_only: it would be split at spaces instead, so that control characters are words unless they are spaces.
     """
     return bool(text.strip()) and (spaces_only or not _CONTROL.sub(" ", text).isspace())
 
 
 def tokenizer_name() -> str:
-    """Names the rules and their version; part of the fingerprint of what they tokenised."""
-    return f"spacy {version('spacy')} en"
+    """Return the name of the rules and their version, for fingerprints of tokenised text."""
+    return "txray en 1"
 
 
-def _stand_in(line: str) -> tuple[str, dict[int, str]]:
-    """The line with every long run replaced by a plain word, and the runs by their new offset."""
-    parts: list[str] = []
-    runs: dict[int, str] = {}
-    length = at = 0
-    for match in _LONG_RUN.finditer(line):
-        parts += (line[at : match.start()], _STAND_IN)
-        length += match.start() - at
-        runs[length] = match.group()
-        length += len(_STAND_IN)
-        at = match.end()
-    return "".join((*parts, line[at:])), runs
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The content of `tokenizer_rules.json`.
+
+    Attributes:
+        prefix, suffix, infix: the length of what is split off at the beginning and the end of a run (0 for none), and
+            the (start, end) of what is split off within.
+        is_address: whether a run is a web or mail address, which stays whole.
+        exceptions: runs that are split otherwise -> their words.
+        split_exceptions: first word -> sequences of words that the other rules would make of exceptions, and the words
+            of the exception.
+        sentence_ends: words after which a sentence ends.
+    """
+
+    prefix: Callable[[str], int]
+    suffix: Callable[[str], int]
+    infix: Callable[[str], list[tuple[int, int]]]
+    is_address: Callable[[str], object]
+    exceptions: Mapping[str, tuple[str, ...]]
+    split_exceptions: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]
+    sentence_ends: frozenset[str]
 
 
-def _cut(line: str, begin: int) -> int:
-    """Where to end a chunk: at the last space before the limit; there is one, because runs are short."""
-    end = begin + _CHUNK
-    if end >= len(line):
-        return len(line)
-    while not line[end].isspace():
-        end -= 1
-    return end
+@cache
+def _rules() -> _Rules:
+    content = json.loads((files("txray.corpus") / "tokenizer_rules.json").read_text(encoding="utf-8"))
+
+    def pattern(expression: str) -> re.Pattern[str]:
+        return re.compile(_CLASS.sub(lambda name: content["classes"][name[1]], expression))
+
+    prefix = pattern("|".join(f"^{expression}" for expression in content["prefixes"])).search
+    suffix = pattern("|".join(f"{expression}$" for expression in content["suffixes"])).search
+    infix = pattern("|".join(content["infixes"])).finditer
+    rules = _Rules(
+        prefix=lambda run: len(match[0]) if (match := prefix(run)) else 0,
+        suffix=lambda run: len(match[0]) if (match := suffix(run)) else 0,
+        infix=lambda run: [match.span() for match in infix(run)],
+        is_address=pattern(content["address"]).match,
+        exceptions={entry.replace(" ", ""): tuple(entry.split(" ")) for entry in content["exceptions"]},
+        split_exceptions=defaultdict(list),
+        sentence_ends=frozenset(content["sentence_ends"]),
+    )
+    for run, words in rules.exceptions.items():
+        if rules.prefix(run) or rules.suffix(run) or rules.infix(run):
+            parts = tuple(_split_by_affixes(run, rules, {}))
+            if len(parts) > 1 or parts != words:
+                rules.split_exceptions[parts[0]].append((parts, words))
+    return rules
+
+
+def _split(run: str) -> tuple[str, ...]:
+    """Return the words of a run of characters without spaces; an empty one for a gap."""
+    if run.isspace():
+        return ("",)
+    if len(run) > _LONG_WORD:
+        return (run,)
+    rules = _rules()
+    return rules.exceptions.get(run) or tuple(_split_by_affixes(run, rules, rules.exceptions))
+
+
+def _split_by_affixes(run: str, rules: _Rules, exceptions: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Take prefixes and suffixes off as long as there are any; an exception between them ends that."""
+    suffixes: list[str] = []
+    while run and run not in exceptions:
+        prefix = rules.prefix(run)
+        if prefix and run[prefix:] in exceptions:
+            yield run[:prefix]
+            run = run[prefix:]
+            break
+        suffix = rules.suffix(run[prefix:])
+        if suffix and run[:-suffix] in exceptions:
+            suffixes.append(run[-suffix:])
+            run = run[:-suffix]
+            break
+        if not prefix and not suffix:
+            break
+        if prefix:
+            yield run[:prefix]
+        if suffix:
+            suffixes.append(run[len(run) - suffix :])
+        run = run[prefix : len(run) - suffix]
+    if run in exceptions:
+        yield from exceptions[run]
+    elif run and rules.is_address(run):
+        yield run
+    else:
+        yield from _split_within(run, rules.infix(run))
+    yield from reversed(suffixes)
+
+
+def _split_within(run: str, infixes: Sequence[tuple[int, int]]) -> Iterator[str]:
+    start = 0
+    for begin, end in infixes:
+        if begin > start:
+            yield run[start:begin]
+        yield run[begin:end]
+        start = end
+    if start < len(run):
+        yield run[start:]
+
+
+def _with_exceptions(tokens: list[str], run_of_token: Sequence[int]) -> Sequence[str]:
+    """Replace words that came of splitting an exception by the words of the exception.
+
+    The longest sequence counts, among equally long ones the first. One that is spread over several runs stays as it is,
+    and so do those that overlap with it.
+    """
+    by_first = _rules().split_exceptions
+    matches = [
+        (start, parts, words)
+        for start, token in enumerate(tokens)
+        if token in by_first
+        for parts, words in by_first[token]
+        if tuple(tokens[start : start + len(parts)]) == parts
+    ]
+    if not matches:
+        return tokens
+    matches.sort(key=lambda match: (-len(match[1]), match[0]))
+    seen: set[int] = set()
+    replacements = {}
+    for start, parts, words in matches:
+        end = start + len(parts)
+        if start not in seen and end - 1 not in seen and run_of_token[start] == run_of_token[end - 1]:
+            replacements[start] = (end, words)
+        seen.update(range(start, end))
+    replaced: list[str] = []
+    position = 0
+    while position < len(tokens):
+        position, words = replacements.get(position, (position + 1, (tokens[position],)))
+        replaced += words
+    return replaced
+
+
+def _is_punctuation(token: str) -> bool:
+    return 0 < len(token) <= _LONG_WORD and all(unicodedata.category(char).startswith("P") for char in token)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.engines.ray_engine import Ray
+    from txray.engines.ray_engine import Ray as Ray
 
-# Looked up on first use, so that what merges in a process of its own brings in no torch.
-_HOMES = {"Ray": "ray_engine"}
-
-__all__ = ["Ray"]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use, so that what merges in a process of its own brings in no torch.
+__getattr__, __dir__, __all__ = attach(__name__, {"ray_engine": "Ray"})

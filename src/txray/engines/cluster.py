@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import torch
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.capture.request import CollectRequest
-from txray.capture.scales import FoundScales
+from txray.capture.scales import MeasuredScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.models.base_model import input_device
@@ -156,7 +156,7 @@ class Cluster:
             request,
             model=None,  # type: ignore[arg-type]
             corpus=None,  # type: ignore[arg-type]
-            scales=None if given is None else FoundScales(given.name, given.scales),
+            scales=None if given is None else MeasuredScales(given.name, given.scales),
             checkpoint=None,
             max_words=None,
         )
@@ -219,7 +219,7 @@ def _require_answer(address: str) -> None:
 def _ray() -> Any:
     # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
     with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
-        return require("the engine for Ray needs", "ray", "ray")
+        return import_extra("the engine for Ray needs", "ray", "ray")
 
 
 class _ImportFolders(list[str]):

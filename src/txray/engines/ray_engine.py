@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from txray.capture.request import CollectRequest
-from txray.capture.scales import found_scales
+from txray.capture.scales import measured_scales
 from txray.capture.single_pass import Collection, shard_of
-from txray.checks import is_number, is_whole
+from txray.checks import is_integer, is_number
 from txray.corpus.corpus import Corpus
 from txray.engines.actor_pool import ActorPool
 from txray.engines.cluster import Cluster
@@ -66,7 +66,7 @@ class Ray:
         least = {"workers": 1, "shards": 1, "cpus": 1, "gpus": 0, "retries": 0}
         for name, at_least in least.items():
             value, optional = getattr(self, name), name in ("shards", "gpus")
-            right = is_number if name == "gpus" else is_whole
+            right = is_number if name == "gpus" else is_integer
             if (value is None and optional) or (right(value) and value >= at_least):
                 continue
             number = "a number" if name == "gpus" else "a whole number"
@@ -94,7 +94,7 @@ class Ray:
                     if not kept.scales(tallies):
                         pool.measure(tallies, f"scales of {request.name}")
                         kept.keep_scales(tallies)
-                    scales = found_scales(request.name, tallies)
+                    scales = measured_scales(request.name, tallies)
                 whole, empty = pool.collect(scales, kept, f"collecting {request.name}")
             if whole is None:
                 # All shards are empty: an empty corpus says so itself.

@@ -59,7 +59,7 @@ def prune_classifier(
     Source:
         Rethmeier et al. 2020, table 2; the controls are ours.
     """
-    from txray.pruning import Evidence, curve_sets, evaluator, paper_sets, prune
+    from txray.pruning import RankingInputs, curve_sets, evaluator, paper_sets, prune
     from txray.training import device_of
 
     settings, place = outcome.settings, outcome.folder / "pruning"
@@ -69,16 +69,20 @@ def prune_classifier(
     model.to(device_of(device))
     train, test = (first_reviews(settings, sources, split) for split in ("train", "test"))
 
-    def scored(corpus: Corpus, documents: int) -> Evaluator:
-        return evaluator(model, corpus, documents=documents, max_length=settings.max_length)
+    def scored(corpus: Corpus, max_documents: int) -> Evaluator:
+        return evaluator(model, corpus, max_documents=max_documents, max_length=settings.max_length)
 
     say("pruning the classifier: sets")
     texts = {"train": scored(train, settings.pruning_reviews), "test": scored(test, settings.pruning_reviews)}
-    common: dict[str, Any] = {"random": settings.random_sets, "seed": settings.seed, "folder": place / "runs"}
+    common: dict[str, Any] = {
+        "n_random_sets": settings.random_sets,
+        "seed": settings.seed,
+        "folder": place / "runs",
+    }
     sets = prune(model, paper_sets(supervision), texts, **common)
     sets.save(place / "sets")
     say("pruning the classifier: curves")
-    evidence = Evidence(
+    ranking_inputs = RankingInputs(
         model,
         LAYER,
         supervision.after,
@@ -87,7 +91,7 @@ def prune_classifier(
         scored(train, settings.curve_reviews),
         settings.collection_words,
     )
-    shares = curve_sets({name: evidence.scores(name) for name in RANKINGS}, LAYER)
+    shares = curve_sets({name: ranking_inputs.importance(name) for name in RANKINGS}, LAYER)
     curves = prune(model, shares, {"test": scored(test, settings.curve_reviews)}, **common)
     curves.save(place / "curves")
     return PruningResults(sets, curves)
@@ -102,7 +106,7 @@ def pruning_table(pruned: PruningResults, supervision: Comparison) -> str:
     """
     from txray.pruning.chance import chance_note, levels_of
     from txray.pruning.multiplicity import corrected
-    from txray.pruning.plans import shares_of_mass
+    from txray.pruning.neuron_sets import shares_of_mass
 
     shares = dict(shares_of_mass(supervision, pruned.sets.neuron_sets()).iter_rows())
     lines = [

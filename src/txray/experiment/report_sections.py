@@ -102,13 +102,13 @@ def sections(
 def _pruning(pruned: PruningResults) -> Section:
     return Section(
         "Pruning: which neurons can go",
-        "Neurons of the classifier are silenced at every step, and the classifier is scored again. Taking away any "
+        "Neurons of the classifier are ablated at every time step, and the classifier is scored again. Taking away any "
         "neurons changes something, so every set stands beside random sets of as many neurons: only what random sets "
         "do not do is due to the choice.",
         [
             Picture(
                 plots.pruning_effects(pruned.sets, "f1"),
-                "F1 depends on where the threshold lies, which silencing any neurons can shift; AUROC does not.",
+                "F1 depends on where the threshold lies, which ablating any neurons can shift; AUROC does not.",
             ),
             Picture(plots.pruning_effects(pruned.sets, "auroc")),
             Picture(plots.pruning_gap(pruned.sets, "f1")),

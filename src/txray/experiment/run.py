@@ -7,17 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from txray.corpus import Corpus
-from txray.errors import UsageError
 from txray.experiment.settings import Settings
 from txray.experiment.sources import Sources
 from txray.files import write_text
 from txray.models import classifier, language_model, load_snapshot
 from txray.preferences import Stage
 from txray.preferences.manifest import MANIFEST
-from txray.training import TrainingRun, train_classifier, train_language_model
+from txray.sampling import even_sample
+from txray.settings_lock import SettingsLock
+from txray.training.run import TrainingRun
 
 LAYER = "rnn"
 Say = Callable[[str], None]
@@ -80,7 +79,9 @@ def run_experiment(
     text = sources.tagged(sources.pretraining("train").take(settings.collection_words), place)
     reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), place)
     told = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
-    followed = told | _spread(sorted(pretraining.snapshots), settings.timeline_epochs)
+    epochs_trained = sorted(pretraining.snapshots)
+    sampled = even_sample(len(epochs_trained), settings.timeline_epochs)
+    followed = told | {epochs_trained[index] for index in sampled}
     epochs = {
         epoch: _collected(stage_name(epoch, best), pretraining.snapshots[epoch], text, place, device, say)
         for epoch in sorted(followed)
@@ -92,12 +93,6 @@ def run_experiment(
     return ExperimentResult(
         place, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(place)
     )
-
-
-def _spread(epochs: list[int], most: int) -> set[int]:
-    """At most so many epochs, evenly spread, the first and the last among them."""
-    places = np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int)
-    return {epochs[place] for place in places}
 
 
 def stage_name(epoch: int, best: int) -> str:
@@ -115,29 +110,19 @@ def _require_text(sources: Sources) -> None:
 
 
 def _claim(place: Path, settings: Settings, sources: Sources) -> None:
-    """Write down what this folder is for, or check that it is for the same."""
-    file = place / "experiment.json"
+    """Store the settings of the experiment in its folder, or check that they are those stored there."""
     wanted = {"settings": settings.as_json(), "sources": sources.description}
-    if not file.exists():
-        if place.exists() and any(place.iterdir()):
-            raise UsageError(f"{place}: is not empty and holds no experiment; name another folder")
-        write_text(file, json.dumps(wanted, indent=2) + "\n")
-        return
-    found = json.loads(file.read_text(encoding="utf-8"))
-    for part, values in wanted.items():
-        for name, value in values.items():
-            # What an earlier version did not know has had no part in anything that it made.
-            former = found.get(part, {}).get(name, value)
-            if former != value:
-                raise UsageError(
-                    f"{place}: holds an experiment with {name}={former!r}, asked for {name}={value!r}; "
-                    "name another folder, or ask for the same to go on"
-                )
-    if found != wanted:
-        write_text(file, json.dumps(wanted, indent=2) + "\n")
+    lock = SettingsLock(place, "experiment.json", wanted, "an experiment")
+    stored = json.loads(lock.path.read_text(encoding="utf-8")) if lock.is_stored() else {}
+    # Settings unknown to the version that wrote the folder had no effect on its results.
+    lock.require_same(stored, ignore_unknown=True)
+    if stored != lock.settings:
+        write_text(lock.path, json.dumps(lock.settings, indent=2) + "\n")
 
 
 def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
+    from txray.training import train_language_model
+
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
     known = train
     if settings.shared_vocabulary:
@@ -170,6 +155,8 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
 def _fine_tune(
     settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
 ) -> TrainingRun:
+    from txray.training import train_classifier
+
     encoder = load_snapshot(pretraining.snapshots[pretraining.best_epoch])
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),

@@ -42,7 +42,7 @@ class DemoSources:
     """The embedded corpus, with gold tags.
 
     Attributes:
-        seed: of the grammar.
+        seed: order of the documents.
     """
 
     seed: int = 0
@@ -54,11 +54,11 @@ class DemoSources:
 
     def pretraining(self, split: str) -> Corpus:
         """Embedded encyclopedia articles."""
-        return demo_corpus("encyclopedia", words=1_000_000, seed=self.seed, split=split)
+        return demo_corpus("encyclopedia", words=None, seed=self.seed, split=split)
 
     def reviews(self, split: str) -> Corpus:
         """Embedded reviews."""
-        return demo_corpus("reviews", words=1_000_000, seed=self.seed, split=split)
+        return demo_corpus("reviews", words=None, seed=self.seed, split=split)
 
     def tagged(self, corpus: Corpus, folder: Path) -> Corpus:
         """The corpus as it is: its tags are gold."""

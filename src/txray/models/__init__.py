@@ -4,53 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.models.adapter import from_transformers
-    from txray.models.huggingface import hugging_face
-    from txray.models.load import load_model
-    from txray.models.recurrent import RecurrentConfig, RecurrentLanguageModel, RecurrentModel, language_model
-    from txray.models.sentiment import SentimentClassifier, classifier
-    from txray.models.snapshot import load_snapshot, save_model, snapshot_facts
-    from txray.models.text_model import Pieces, TextModel
-    from txray.models.vocabulary import Vocabulary
+    from txray.models.adapter import from_transformers as from_transformers
+    from txray.models.huggingface import hugging_face as hugging_face
+    from txray.models.load import load_model as load_model
+    from txray.models.recurrent import RecurrentConfig as RecurrentConfig
+    from txray.models.recurrent import RecurrentLanguageModel as RecurrentLanguageModel
+    from txray.models.recurrent import RecurrentModel as RecurrentModel
+    from txray.models.recurrent import language_model as language_model
+    from txray.models.sentiment import SentimentClassifier as SentimentClassifier
+    from txray.models.sentiment import classifier as classifier
+    from txray.models.snapshot import load_snapshot as load_snapshot
+    from txray.models.snapshot import save_model as save_model
+    from txray.models.snapshot import snapshot_metadata as snapshot_metadata
+    from txray.models.text_model import Pieces as Pieces
+    from txray.models.text_model import TextModel as TextModel
+    from txray.models.vocabulary import Vocabulary as Vocabulary
 
-# Looked up on first use, so that `txray.models.vocabulary` costs no torch.
-_HOMES = {
-    "RecurrentConfig": "recurrent",
-    "RecurrentLanguageModel": "recurrent",
-    "RecurrentModel": "recurrent",
-    "SentimentClassifier": "sentiment",
-    "Pieces": "text_model",
-    "TextModel": "text_model",
-    "Vocabulary": "vocabulary",
-    "classifier": "sentiment",
-    "language_model": "recurrent",
-    "from_transformers": "adapter",
-    "hugging_face": "huggingface",
-    "load_model": "load",
-    "load_snapshot": "snapshot",
-    "save_model": "snapshot",
-    "snapshot_facts": "snapshot",
-}
-
-__all__ = [
-    "Pieces",
-    "RecurrentConfig",
-    "RecurrentLanguageModel",
-    "RecurrentModel",
-    "SentimentClassifier",
-    "TextModel",
-    "Vocabulary",
-    "classifier",
-    "from_transformers",
-    "hugging_face",
-    "language_model",
-    "load_model",
-    "load_snapshot",
-    "save_model",
-    "snapshot_facts",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use, so that `txray.models.vocabulary` costs no torch.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "adapter": "from_transformers",
+        "huggingface": "hugging_face",
+        "load": "load_model",
+        "recurrent": "RecurrentConfig RecurrentLanguageModel RecurrentModel language_model",
+        "sentiment": "SentimentClassifier classifier",
+        "snapshot": "load_snapshot save_model snapshot_metadata",
+        "text_model": "Pieces TextModel",
+        "vocabulary": "Vocabulary",
+    },
+)

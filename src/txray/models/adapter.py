@@ -64,9 +64,9 @@ def from_transformers(
     require_fast(tokenizer, name)
     tokenizer = taking_words(tokenizer)
     prefix, suffix = special_ids(tokenizer)
-    limit = _limit(module, tokenizer)
-    if window is not None and limit is not None and window > limit:
-        raise UsageError(f"{name}: window={window}; the model reads at most {limit} positions")
+    max_length = _max_length(module, tokenizer)
+    if window is not None and max_length is not None and window > max_length:
+        raise UsageError(f"{name}: window={window}; the model reads at most {max_length} positions")
     padding = _padding(tokenizer, pretrained, (*prefix, *suffix))
     call, encode = _Call(module, padding), PieceEncoder(tokenizer)
     return TextModel(
@@ -77,10 +77,10 @@ def from_transformers(
         # The decoder reads everything one position later: the last piece needs one that follows it.
         suffix=suffix or ((padding,) if call.reads_both_sides else ()),
         padding=padding,
-        limit=window or min(limit or _LONGEST_WINDOW, _LONGEST_WINDOW),
+        max_length=window or min(max_length or _LONGEST_WINDOW, _LONGEST_WINDOW),
         overlap=overlap,
         pooling=pooling,
-        shifts=_shifts(module, [*prefix, *encode.known_ids()[:3], *suffix]) if call.reads_both_sides else {},
+        lags=_lags(module, [*prefix, *encode.known_ids()[:3], *suffix]) if call.reads_both_sides else {},
         task=task,
         classes=tuple(classes),
     )
@@ -159,7 +159,7 @@ def _text_config(config: Any) -> Any:
         return config
 
 
-def _shifts(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
+def _lags(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
     """Return by how many positions the layers of an encoder-decoder lag behind the text, by pattern.
 
     The encoder and what reads its states lag by none; the decoder, which reads behind its start symbol, and all that
@@ -171,13 +171,13 @@ def _shifts(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
     # Such as the keys and values of cross-attention, which are in the decoder, and of the encoder's positions.
     exceptions = {
         f"{prefix}{name}": lag
-        for name, lag in _lags(base, text).items()
+        for name, lag in _measured_lags(base, text).items()
         if lag == int(f"{name}.".startswith("encoder."))
     }
     return exceptions | rules
 
 
-def _lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
+def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
     """Return which layers see the decoder's input, 1, and which only the encoder's, 0: by what grows with which."""
     shapes: list[dict[str, object]] = []
     modes = {part: part.training for part in base.modules()}
@@ -250,19 +250,23 @@ def _rows_of(table: object) -> int | None:
     return weight.shape[0] if isinstance(weight, Tensor) and weight.dim() == 2 else None
 
 
-def _limit(module: nn.Module, tokenizer: Any) -> int | None:
-    """Return the positions that the model can read at once; None where nothing limits them.
+def _max_length(module: nn.Module, tokenizer: Any) -> int | None:
+    """Return the positions that the model can read at once; None where nothing lengths them.
 
     The least that the tokenizer, the configurations of the model and of its parts, and its tables of positions allow.
     """
-    limits = [tokenizer.model_max_length]
+    lengths = [tokenizer.model_max_length]
     for part in base_model_of(module).modules():
         config = getattr(part, "config", None)
-        limits += [getattr(config, name, None) for name in _POSITIONS]
+        lengths += [getattr(config, name, None) for name in _POSITIONS]
         for name, table in part.named_children():
             # Models of the RoBERTa kind count positions from behind the one of padding.
             padding, rows = getattr(table, "padding_idx", None), _rows_of(table)
             if "position" in name and padding is not None and rows is not None:
-                limits.append(rows - padding - 1)
-    usable = [limit for limit in limits if isinstance(limit, int | float) and 1 <= limit < 10**9]
+                lengths.append(rows - padding - 1)
+    usable = [
+        max_length
+        for max_length in lengths
+        if isinstance(max_length, int | float) and 1 <= max_length < 10**9
+    ]
     return int(min(usable, default=0)) or None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.models.adapter import from_transformers
 from txray.models.pieces import require_fast
@@ -56,7 +56,7 @@ def hugging_face(
         UsageError: transformers is not installed, there is no fast tokenizer, or no head that can be scored.
         SnapshotError: there is no such model, or it cannot be read.
     """
-    transformers = require("Hugging Face models need", "hf", "transformers")
+    transformers = import_extra("Hugging Face models need", "hf", "transformers")
     where: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)

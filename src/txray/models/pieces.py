@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import SnapshotError, UsageError
 from txray.identity import identity_of
 from txray.models.text_model import Pieces
@@ -96,7 +96,7 @@ def taking_words(tokenizer: Any) -> Any:
 
 def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the ids that the tokenizer puts before and after a text, whatever words it knows."""
-    tokenizers = require("Hugging Face models need", "hf", "tokenizers")
+    tokenizers = import_extra("Hugging Face models need", "hf", "tokenizers")
     backend = tokenizer.backend_tokenizer
     if backend.post_processor is None:
         return (), ()

@@ -17,7 +17,7 @@ from txray.errors import UnknownNameError, UsageError
 from txray.models.vocabulary import END, Vocabulary
 
 Cell = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
-State = Tensor | tuple[Tensor, Tensor] | tuple["State", ...]
+HiddenState = Tensor | tuple[Tensor, Tensor] | tuple["HiddenState", ...]
 """What recurrent layers carry on: (layers, batch, hidden); for an LSTM, a pair of those; for a stack of layers of
 different size, one of these per layer."""
 
@@ -39,7 +39,7 @@ class RecurrentConfig:
         dropout: share of the values left out while training: of embeddings, between layers, of the
             outputs that the decoder or the head reads.
         tied: whether the decoder uses the embedding's weights; then `embedding` equals `hidden`.
-        below: neurons of the layers below the last, from the bottom up, where these differ from it, as in a model
+        lower_sizes: neurons of the layers below the last, from the bottom up, where these differ from it, as in a model
             that was made smaller; None: all have `hidden`.
 
     Raises:
@@ -54,7 +54,7 @@ class RecurrentConfig:
     dropout: float = 0.0
     tied: bool = False
     # Not shown: the fingerprint of a model is made of what is, and the shapes of its weights tell it anyway.
-    below: tuple[int, ...] | None = field(default=None, repr=False)
+    lower_sizes: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.cell not in get_args(Cell):
@@ -71,20 +71,20 @@ class RecurrentConfig:
                 f"model: tied weights need embedding = hidden, got {self.embedding} and {self.hidden}; "
                 "make them equal, or leave tied=False"
             )
-        if self.below is not None:
-            object.__setattr__(self, "below", tuple(self.below))  # JSON has lists only
-            sizes_fit = all(type(size) is int and 1 <= size <= _LARGEST for size in self.below)
-            if len(self.below) != self.layers - 1 or not sizes_fit:
+        if self.lower_sizes is not None:
+            object.__setattr__(self, "lower_sizes", tuple(self.lower_sizes))  # JSON has lists only
+            sizes_fit = all(type(size) is int and 1 <= size <= _LARGEST for size in self.lower_sizes)
+            if len(self.lower_sizes) != self.layers - 1 or not sizes_fit:
                 raise UsageError(
-                    f"model: below={self.below!r}; give one whole number for each of the {self.layers - 1} layers "
+                    f"model: lower_sizes={self.lower_sizes!r}; give one whole number for each of the {self.layers - 1} layers "
                     "below the last"
                 )
 
     def as_json(self) -> dict[str, Any]:
-        """As plain JSON values; `below` only where it is given."""
+        """As plain JSON values; `lower_sizes` only where it is given."""
         values = asdict(self)
-        if self.below is None:
-            del values["below"]
+        if self.lower_sizes is None:
+            del values["lower_sizes"]
         return values
 
 
@@ -102,8 +102,8 @@ class RecurrentStack(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, inputs: Tensor, state: tuple[State, ...] | None = None
-    ) -> tuple[Tensor, tuple[State, ...]]:
+        self, inputs: Tensor, state: tuple[HiddenState, ...] | None = None
+    ) -> tuple[Tensor, tuple[HiddenState, ...]]:
         """What the last layer holds after each step.
 
         Args:
@@ -121,7 +121,7 @@ class RecurrentStack(nn.Module):
         return outputs, tuple(states)
 
 
-def detached(state: State) -> State:
+def detached(state: HiddenState) -> HiddenState:
     """The same state, from which no gradient goes back."""
     return state.detach() if isinstance(state, Tensor) else tuple(map(detached, state))
 
@@ -157,7 +157,7 @@ class RecurrentModel(nn.Module):
         end = self.vocabulary.encode((END,))
         return [*end, *self.vocabulary.encode(words), *end]
 
-    def hidden_states(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def hidden_states(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """What the last recurrent layer holds after each word.
 
         Args:
@@ -186,7 +186,7 @@ class RecurrentLanguageModel(RecurrentModel):
         if config.tied:
             self.decoder.weight = self.embedding.weight
 
-    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
         """Scores of every word to come next.
 
         Args:
@@ -291,10 +291,10 @@ def seeded_weights(seed: int) -> Iterator[None]:
 
 
 def _recurrent_layer(config: RecurrentConfig) -> nn.RNNBase | RecurrentStack:
-    if config.below is None or config.layers == 1:
+    if config.lower_sizes is None or config.layers == 1:
         between = config.dropout if config.layers > 1 else 0.0
         return _layers(config.cell, config.embedding, config.hidden, config.layers, between)
-    sizes = (config.embedding, *config.below, config.hidden)
+    sizes = (config.embedding, *config.lower_sizes, config.hidden)
     return RecurrentStack(
         [_layers(config.cell, below, size) for below, size in pairwise(sizes)], config.dropout
     )

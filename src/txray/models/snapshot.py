@@ -127,7 +127,7 @@ def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClass
     return model.eval()
 
 
-def snapshot_facts(folder: Path | str) -> Mapping[str, Any]:
+def snapshot_metadata(folder: Path | str) -> Mapping[str, Any]:
     """What `save_model` was told about a snapshot.
 
     Raises:

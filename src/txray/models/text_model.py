@@ -57,20 +57,20 @@ class TextModel:
         padding: the id of padding.
         reads_padding: whether inputs of different length may be read together, padded on the right. By default that is
             tried out where `forward` is given, because it gets the mask, with inputs of some 20 positions and, where
-            `limit` is known, of as many as that, 1,024 at most: if padding changes a layer, inputs are read together
+            `max_length` is known, of as many as that, 1,024 at most: if padding changes a layer, inputs are read together
             with others of the same length only. A module that takes nothing but ids cannot tell padding from
             text, so its inputs never share a batch with longer ones; say True of one that no later position can
             influence, such as a one-way recurrent layer. True is believed, with a `PaddingWarning` if it is wrong.
-        limit: positions that the module can read at once, prefix and suffix included; longer documents are cut
+        max_length: positions that the module can read at once, prefix and suffix included; longer documents are cut
             between words into several inputs. None: no limit.
-        shortest: positions that the module needs at least, such as the width of a convolution without padding;
+        min_length: positions that the module needs at least, such as the width of a convolution without padding;
             shorter inputs are filled up with padding, to which no word belongs.
         overlap: pieces that two neighbouring inputs of one document have in common at most, so that words at
             a cut have context; each word counts once, in the input whose edge is farther away.
         pooling: which activation a word of several pieces has, neuron by neuron: their `max` (the default,
             because the strongest response is what selection by maximum looks for), `mean`, or that of the
             `first` or the `last` piece.
-        shifts: layer pattern -> positions by which the outputs of such layers lag behind the input, such as
+        lags: layer pattern -> positions by which the outputs of such layers lag behind the input, such as
             `{"decoder.**": 1}` where a decoder reads the text behind a start symbol.
         name: what to call the model in the records; the class of the module by default.
         task: what `forward` returns, as a tensor or as the attribute `logits` of a record: `classification`:
@@ -80,7 +80,7 @@ class TextModel:
 
     Raises:
         UnknownNameError: no such pooling or task.
-        UsageError: a limit that leaves no room for a piece, or an overlap that leaves no room to go on.
+        UsageError: a max_length that leaves no max_pieces for a piece, or an overlap that leaves no max_pieces to go on.
     """
 
     module: nn.Module
@@ -90,11 +90,11 @@ class TextModel:
     suffix: tuple[int, ...] = ()
     padding: int = 0
     reads_padding: bool | None = None
-    limit: int | None = None
-    shortest: int = 1
+    max_length: int | None = None
+    min_length: int = 1
     overlap: int = 0
     pooling: Pooling = "max"
-    shifts: Mapping[str, int] = field(default_factory=dict)
+    lags: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
     task: Task = "none"
     classes: tuple[str, ...] = ()
@@ -110,18 +110,18 @@ class TextModel:
                 "at least 2 classes, and nothing else has any"
             )
         special = len(self.prefix) + len(self.suffix)
-        if self.limit is not None and self.limit <= special:
+        if self.max_length is not None and self.max_length <= special:
             raise UsageError(
-                f"text model: limit={self.limit} leaves no room beside {special} special positions; raise it"
+                f"text model: max_length={self.max_length} leaves no max_pieces beside {special} special positions; raise it"
             )
-        if not 1 <= self.shortest <= (self.limit or self.shortest):
+        if not 1 <= self.min_length <= (self.max_length or self.min_length):
             raise UsageError(
-                f"text model: shortest={self.shortest}; it must be at least 1 and no more than limit={self.limit}"
+                f"text model: min_length={self.min_length}; it must be at least 1 and no more than max_length={self.max_length}"
             )
-        if self.overlap < 0 or (self.limit is not None and self.overlap >= self.limit - special):
+        if self.overlap < 0 or (self.max_length is not None and self.overlap >= self.max_length - special):
             raise UsageError(
-                f"text model: overlap={self.overlap}; it must be at least 0 and below the room of one input, "
-                f"{'unlimited' if self.limit is None else self.limit - special} pieces"
+                f"text model: overlap={self.overlap}; it must be at least 0 and below the max_pieces of one input, "
+                f"{'unlimited' if self.max_length is None else self.max_length - special} pieces"
             )
 
     def to(self, device: torch.device | str) -> TextModel:
@@ -130,14 +130,14 @@ class TextModel:
         return self
 
     @property
-    def padding_is_seen(self) -> bool:
+    def supports_padding(self) -> bool:
         """Return whether inputs of different length are read together, unless padding turns out to change them."""
         return self.forward is not read_ids if self.reads_padding is None else self.reads_padding
 
     @property
-    def room(self) -> int | None:
+    def max_pieces(self) -> int | None:
         """Pieces that one input holds at most; None: no limit."""
-        return None if self.limit is None else self.limit - len(self.prefix) - len(self.suffix)
+        return None if self.max_length is None else self.max_length - len(self.prefix) - len(self.suffix)
 
     def pieces(self, words: Sequence[str]) -> Pieces:
         """The pieces of a document.

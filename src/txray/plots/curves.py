@@ -12,8 +12,10 @@ import polars as pl
 
 from txray.errors import ShapeError
 from txray.plots import theme
-from txray.plots.frame import dress, linear_axis, log_axis, say, tiled, whole_step
-from txray.plots.text import figure_of, hover, plural, shown, visible
+from txray.plots.axes import linear_axis, log_axis, whole_step
+from txray.plots.frame import add_frame, empty_figure
+from txray.plots.panels import tiled
+from txray.plots.text import escape_word, format_number, hover_text, plural, sanitize
 
 _GAP_ACROSS, _GAP_DOWN = 84, 66
 """Pixels between panels, for axis titles and tick labels."""
@@ -107,12 +109,12 @@ def _curves(curves: pl.DataFrame, metrics: Sequence[_Metric], name: str) -> go.F
         trace.showlegend = trace.name not in named
         named.add(trace.name)
     if not figure.data:
-        say(figure, "No epoch has been measured yet, so there is no curve.")
-    return dress(
+        empty_figure(figure, "No epoch has been measured yet, so there is no curve.")
+    return add_frame(
         figure,
         title=_finding(curves, metrics[0], splits),
         subtitle=f"{_listed(metrics)} by epoch; epoch 0 is before training",
-        caption=f"{visible(name)} · {plural(curves['epoch'].n_unique(), 'epoch')} measured",
+        caption=f"{sanitize(name)} · {plural(curves['epoch'].n_unique(), 'epoch')} measured",
         plot_height=plot_height,
     )
 
@@ -140,15 +142,15 @@ def _points(curves: pl.DataFrame, split: str, column: str) -> pl.DataFrame:
 def _line(points: pl.DataFrame, split: str, metric: _Metric) -> dict[str, Any]:
     color, symbol, dash = theme.SPLITS.get(split, (theme.FAINT, "cross", "dashdot"))
     return {
-        "name": shown(split),
-        "legendgroup": shown(split),
+        "name": escape_word(split),
+        "legendgroup": escape_word(split),
         "x": points["epoch"].to_numpy(),
         "y": points[metric.column].to_numpy().astype(np.float64),
         "mode": "lines+markers",
         "line": {"color": color, "dash": dash, "width": 2},
         "marker": {"color": color, "symbol": symbol, "size": 7, "maxdisplayed": 60},
         "hovertext": [
-            hover(f"{visible(split)}, epoch {epoch}", f"{metric.name} {figure_of(value)}")
+            hover_text(f"{sanitize(split)}, epoch {epoch}", f"{metric.name} {format_number(value)}")
             for epoch, value in points.iter_rows()
         ],
         "hoverinfo": "text",
@@ -180,12 +182,12 @@ def _finding(curves: pl.DataFrame, metric: _Metric, splits: Sequence[str]) -> st
     order = ranked.sort(ranked.columns[1], maintain_order=True)
     epoch = order["epoch"][0]
     by_epoch = dict(points.iter_rows())
-    split = visible(judged)
-    text = f"Best epoch {epoch}, by {split} loss: {split} {metric.name} {figure_of(by_epoch[epoch])}"
+    split = sanitize(judged)
+    text = f"Best epoch {epoch}, by {split} loss: {split} {metric.name} {format_number(by_epoch[epoch])}"
     first_epoch, first = points.row(0)
     if first_epoch != epoch:
-        text += f" (epoch {first_epoch}: {figure_of(first)})"
+        text += f" (epoch {first_epoch}: {format_number(first)})"
     there = _points(curves, "test", metric.column).filter(pl.col("epoch") == epoch)
     if judged != "test" and len(there):
-        text += f", test {metric.name} {figure_of(there[metric.column][0])}"
+        text += f", test {metric.name} {format_number(there[metric.column][0])}"
     return text

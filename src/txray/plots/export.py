@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_file, write_text
 
@@ -119,8 +119,8 @@ def to_html(figure: go.Figure, *, name: str = "figure") -> str:
 
 def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
     first = next(iter(images))
-    kaleido = require(
-        f"{first}: {first.suffix} needs", "export", "kaleido", otherwise="or write .html or .json"
+    kaleido = import_extra(
+        f"{first}: {first.suffix} needs", "export", "kaleido", hint="or write .html or .json"
     )
     from kaleido.errors import ChromeNotFoundError
 

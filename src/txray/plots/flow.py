@@ -11,8 +11,8 @@ import polars as pl
 from txray.analysis.findings import state_label
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress
-from txray.plots.text import count, fitted, hover, markup, percent, plural, visible
+from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.text import count, escape, fitted, hover_text, percent, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
@@ -67,7 +67,7 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
         tested=all(step.tested for step in timeline.steps[chosen]),
     )
     figure = draw_flow(flow)
-    return dress(
+    return add_frame(
         figure,
         title=flow.finding,
         subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
@@ -105,7 +105,7 @@ class Flow:
         """In words."""
         return (
             f"{count(self.preferred[0])} of {plural(self.neurons, 'neuron')} are preferred in "
-            f"{visible(self.names[0])}, {count(self.preferred[-1])} in {visible(self.names[-1])}"
+            f"{sanitize(self.names[0])}, {count(self.preferred[-1])} in {sanitize(self.names[-1])}"
         )
 
 
@@ -136,7 +136,7 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "pad": 12,
                 "line": {"width": 0},
                 "customdata": [
-                    hover(visible(name), f"{plural(number[name, side], 'neuron')} {side}")
+                    hover_text(sanitize(name), f"{plural(number[name, side], 'neuron')} {side}")
                     for name, side in nodes
                 ],
                 "hovertemplate": "%{customdata}<extra></extra>",
@@ -147,8 +147,8 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "value": [n for *_, n in flow.links],
                 "color": [_color(state) for _, _, state, _, _ in flow.links],
                 "customdata": [
-                    hover(
-                        f"{visible(before)} → {visible(after)}",
+                    hover_text(
+                        f"{sanitize(before)} → {sanitize(after)}",
                         f"{plural(n, 'neuron')} {flow.label(state) if state != 'unsure' else f'{observed}, unsure'}"
                         f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
                     )
@@ -173,7 +173,7 @@ def draw_flow(flow: Flow) -> go.Figure:
     room = theme.PLOT_WIDTH / len(names)
     for index, name in enumerate(names):
         figure.add_annotation(
-            text=f"{markup(fitted(visible(name), room - 4, theme.CAPTION_SIZE))}<br>"
+            text=f"{escape(fitted(sanitize(name), room - 4, theme.CAPTION_SIZE))}<br>"
             f"<b>{count(number[name, 'preferred'])}</b>",
             x=index / (len(names) - 1),
             xref="paper",

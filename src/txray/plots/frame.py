@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
+import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.text import count, markup, text_width, unmarked, visible, wrapped
+from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -26,9 +24,10 @@ _BELOW_AXIS = 52
 _LEGEND_ENTRY = 50
 """Pixels of a legend entry beside its text: symbol and spacing."""
 _LEGEND_ROW = 20
+_BREAK = r"<br\s*/?>"
 
 
-def dress(
+def add_frame(
     figure: go.Figure,
     *,
     title: str,
@@ -70,8 +69,8 @@ def dress(
             # Not plotly's own subtitle: it keeps a wide gap, and pushes a title of two lines out.
             "text": "<br>".join(
                 (
-                    *(f"<b>{markup(line)}</b>" for line in titles),
-                    *(f'<span style="{small}">{markup(line)}</span>' for line in subtitles),
+                    *(f"<b>{escape(line)}</b>" for line in titles),
+                    *(f'<span style="{small}">{escape(line)}</span>' for line in subtitles),
                 )
             ),
             "font": {"size": theme.TITLE_SIZE, "color": theme.INK},
@@ -104,7 +103,9 @@ def dress(
     return figure
 
 
-def fit(figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS) -> go.Figure:
+def fit_panel(
+    figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS
+) -> go.Figure:
     """Give a figure without title and caption the size of a panel, in place; what is wider than that stretches it.
 
     Args:
@@ -140,7 +141,7 @@ _LEGEND = {
 
 
 def _joined(lines: Sequence[str]) -> str:
-    return "<br>".join(map(markup, lines))
+    return "<br>".join(map(escape, lines))
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
@@ -148,13 +149,13 @@ def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
-    widths = [text_width(unmarked(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
+    widths = [text_width(unescape(name), theme.SIZE) + _LEGEND_ENTRY for name in names]
     if sum(widths) <= width:
         return 1
     return math.ceil(len(names) / max(1, int(width // max(widths))))
 
 
-def say(figure: go.Figure, words: str) -> go.Figure:
+def empty_figure(figure: go.Figure, words: str) -> go.Figure:
     """Say in words, in place, why there is nothing to draw."""
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     lines = wrapped(words, 0.8 * theme.PLOT_WIDTH, theme.TITLE_SIZE)
@@ -190,7 +191,7 @@ def caption(*preferences: Preferences, note: str = "") -> str:
     )
     words = _distinct(count(p.words) for p in preferences)
     folds = _distinct(str(p.folds) for p in preferences)
-    told = [head + ", ".join(visible(value) for value in _few(_distinct(values))) for head, values in parts]
+    told = [head + ", ".join(sanitize(value) for value in _few(_distinct(values))) for head, values in parts]
     told += [" / ".join(_few(words)) + " words", " / ".join(folds) + " folds"]
     return " · ".join([*told, note] if note else told)
 
@@ -224,7 +225,7 @@ def _few(values: Sequence[str], most: int = 8) -> list[str]:
 
 def feature_noun(feature_type: str) -> str:
     """What one feature of a kind is called in titles and on axes."""
-    return _NOUNS.get(feature_type, f"{visible(feature_type)} feature")
+    return _NOUNS.get(feature_type, f"{sanitize(feature_type)} feature")
 
 
 _NOUNS: Mapping[str, str] = {
@@ -236,139 +237,24 @@ _NOUNS: Mapping[str, str] = {
 }
 
 
-def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
-    """Layout of a logarithmic axis with ticks at powers of ten (1-10-100), finer where the span is short.
-
-    Args:
-        values: what is drawn along the axis; only those above 0 count.
-        title: quantity and unit, plain text.
-    """
-    low, high = _log_span(values)
-    return {
-        "type": "log",
-        "range": [low, high],
-        **log_ticks(low, high),
-        "title": {"text": markup(f"{title}, log scale")},
-    }
+def headings(layout: go.Layout) -> tuple[str, str]:
+    """Return title and subtitle as plain text: bold lines of a title are the title, the others its subtitle."""
+    lines = re.split(_BREAK, layout.title.text or "")
+    bold = [line for line in lines if line.startswith("<b>")] or lines
+    rest = [line for line in lines if line not in bold]
+    if layout.title.subtitle.text:
+        rest.append(layout.title.subtitle.text)
+    return _plain(" ".join(bold)), _plain(" ".join(rest))
 
 
-def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Labelled ticks at powers of ten, or at 1-2-5 where fewer than three would fit, and small ones between.
-
-    Args:
-        low, high: ends of the axis, as powers of ten; `low` below `high`.
-    """
-    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
-
-    def within(steps: Sequence[int]) -> list[float]:
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        return [tick for tick in ticks if low <= math.log10(tick) <= high]
-
-    chosen = within((1,)) if len(within((1,))) > 2 else within((1, 2, 5))
-    return {
-        "tickmode": "array",
-        "tickvals": chosen,
-        "ticktext": [_tick(value) for value in chosen],
-        "minor": {
-            "tickmode": "array",
-            "tickvals": within(range(2, 10)),
-            "ticks": "outside",
-            "ticklen": 2,
-            "tickcolor": theme.FAINT,
-        },
-    }
+def heading_height(layout: go.Layout) -> int:
+    """Return the pixels that a figure spends on its title; 0 where title, margin or height are not set."""
+    if layout.margin.t is None or layout.height is None or not layout.title.text:
+        return 0
+    lines = len(re.split(_BREAK, layout.title.text))
+    return int(min(1.3 * (layout.title.font.size or 17) * lines, layout.margin.t))
 
 
-def _log_span(values: NDArray[np.float64]) -> tuple[float, float]:
-    positive = values[np.isfinite(values) & (values > 0)]
-    if len(positive) == 0:
-        return 0.0, 1.0
-    low, high = math.log10(float(positive.min())), math.log10(float(positive.max()))
-    room = max(0.04 * (high - low), 0.03)
-    low, high = low - room, high + room
-    # Wide enough for two ticks of 1-2-5, wherever it lies.
-    spare = max(0.0, 0.72 - (high - low)) / 2
-    return low - spare, high + spare
-
-
-def _tick(value: float) -> str:
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{sign}"
-    return f"{value:g}"
-
-
-def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> dict[str, Any]:
-    """Layout of a linear axis that starts at 0.
-
-    Args:
-        values: what is drawn along the axis, none below 0.
-        title: quantity and unit, plain text.
-        unit: put behind every tick, e.g. ` %`.
-    """
-    finite = values[np.isfinite(values)]
-    top = float(finite.max()) if len(finite) else 0.0
-    return {
-        "type": "linear",
-        "range": [0, 1.06 * top if top > 0 else 1],
-        "ticksuffix": unit,
-        # Prefixes of units, such as 400µ, say nothing of a distance.
-        "exponentformat": "B" if top >= 1 else "power",
-        "rangemode": "tozero",
-        "title": {"text": markup(title)},
-    }
-
-
-def whole_step(last: float) -> int:
-    """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
-    steps = (step * int(10**decade) for decade in itertools.count() for step in (1, 2, 5))
-    return next(step for step in steps if last / step <= 12)
-
-
-def even_sample(size: int, most: int) -> NDArray[np.int64]:
-    """At most `most` positions out of `size`, evenly spread, the first and the last among them."""
-    if size <= most:
-        return np.arange(size)
-    return np.unique(np.linspace(0, size - 1, most).round().astype(np.int64))
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One of several plotting areas of a figure: a rectangle in pixels from the top left corner.
-
-    Attributes:
-        left, top, width, height: in pixels, within the plotting area of the figure.
-    """
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-    def domains(self, plot_height: float) -> tuple[list[float], list[float]]:
-        """The x and y domains that plotly's axes need, as shares of the plotting area.
-
-        Args:
-            plot_height: of the figure's whole plotting area, in pixels.
-        """
-        bottom = self.top + self.height
-        return (
-            [self.left / theme.PLOT_WIDTH, (self.left + self.width) / theme.PLOT_WIDTH],
-            [max(0.0, 1 - bottom / plot_height), min(1.0, 1 - self.top / plot_height)],
-        )
-
-
-def tiled(n: int, columns: int, *, height: float, gap_across: float, gap_down: float) -> list[Panel]:
-    """Panels of equal size, row by row, over the whole width.
-
-    Args:
-        n: panels.
-        columns: panels per row.
-        height: of a panel, in pixels.
-        gap_across, gap_down: pixels between panels.
-    """
-    width = (theme.PLOT_WIDTH - gap_across * (columns - 1)) / columns
-    return [
-        Panel((width + gap_across) * (i % columns), (height + gap_down) * (i // columns), width, height)
-        for i in range(n)
-    ]
+def _plain(markup: str) -> str:
+    """Return the text of a plotly title without its markup."""
+    return html.unescape(re.sub(r"</?(b|i|sub|sup|span)( [^>]*)?>", "", re.sub(_BREAK, " ", markup)))

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 
 from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
-from txray.plots.frame import caption, dress, feature_noun, linear_axis, say
-from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.axes import linear_axis
+from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
+from txray.plots.text import (
+    count,
+    escape,
+    escape_word,
+    fitted,
+    hover_text,
+    percent,
+    plural,
+    sanitize,
+    text_width,
+)
 from txray.plots.theme import PLOT_WIDTH, SIZE, StageStyle, styles_for
 
 if TYPE_CHECKING:
@@ -56,7 +67,7 @@ def pos_frequency(
         )
     if top < 1:
         raise UsageError(f"frequency analysis: top={top}; draw at least 1 feature")
-    look = styles_for([early.stage, late.stage], styles)
+    styles = styles_for([early.stage, late.stage], styles)
     noun = feature_noun(early.feature_type)
     names = np.array(sorted({*early.features, *late.features}), dtype=object)
     corpora = [_shares(p, p.feature_counts(), names) for p in (early, late)]
@@ -69,14 +80,14 @@ def pos_frequency(
     figure = go.Figure()
     for p, share, color in list(zip((early, late), corpora, _BARS, strict=True))[: 1 if same_corpus else 2]:
         drawn = _together(share[order], top)
-        whose = "" if same_corpus else f" of {shown(p.stage)}"
+        whose = "" if same_corpus else f" of {escape_word(p.stage)}"
         figure.add_bar(
             name=f"share of the corpus{whose}",
             x=np.arange(len(drawn)),
             y=100 * drawn,
             marker={"color": color},
             hovertext=[
-                hover(visible(tick), f"{percent(s)} of the words of the corpus")
+                hover_text(sanitize(tick), f"{percent(s)} of the words of the corpus")
                 for tick, s in zip(ticks, drawn, strict=True)
             ],
             hoverinfo="text",
@@ -84,19 +95,19 @@ def pos_frequency(
     for p, share, corpus, shift in zip((early, late), masses, corpora, (-0.16, 0.16), strict=True):
         drawn = _together(share[order], top)
         figure.add_scatter(
-            name=f"share of the activation mass, {shown(p.stage)}",
+            name=f"share of the activation mass, {escape_word(p.stage)}",
             x=np.arange(len(drawn)) + shift,
             y=100 * drawn,
             mode="markers",
             marker={
-                "color": look[p.stage].color,
-                "symbol": look[p.stage].symbol,
+                "color": styles[p.stage].color,
+                "symbol": styles[p.stage].symbol,
                 "size": 9,
                 "line": {"color": "white", "width": 1},
             },
             hovertext=[
-                hover(
-                    f"{visible(tick)} in {visible(p.stage)}",
+                hover_text(
+                    f"{sanitize(tick)} in {sanitize(p.stage)}",
                     f"{percent(s)} of the activation mass",
                     f"{percent(c)} of the words of the corpus",
                 )
@@ -104,25 +115,25 @@ def pos_frequency(
             ],
             hoverinfo="text",
         )
-    under = [fitted(visible(tick), _LONGEST_TICK, SIZE) for tick in ticks]
+    under = [fitted(sanitize(tick), _LONGEST_TICK, SIZE) for tick in ticks]
     longest = max((text_width(tick, SIZE) for tick in under), default=0)
     tilt = longest > PLOT_WIDTH / max(len(ticks), 1) - 4
     figure.update_xaxes(
         tickmode="array",
         tickvals=np.arange(len(ticks)),
-        ticktext=[markup(tick) for tick in under],
+        ticktext=[escape(tick) for tick in under],
         tickangle=-90 if tilt else 0,
         range=[-0.6, len(ticks) - 0.4],
-        title_text=markup(f"{noun}, by falling frequency in the corpus"),
+        title_text=escape(f"{noun}, by falling frequency in the corpus"),
         showgrid=False,
     )
     drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
     figure.update_yaxes(
-        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit=" %")
+        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit="%")
     )
     if len(names) == 0:
-        say(figure, f"No {noun} was counted in these stages.")
-    return dress(
+        empty_figure(figure, f"No {noun} was counted in these stages.")
+    return add_frame(
         figure,
         title=_finding(early, late, masses, corpora, noun),
         subtitle=f"Bars: how often each {noun} occurs. Markers: how much of the activation mass falls on it",
@@ -153,9 +164,9 @@ def _finding(
     noun: str,
 ) -> str:
     sides = [
-        f"{np.abs(mass - corpus).sum() / 2:.3f} in {visible(p.stage)} ({sampling_noise(p):.3f} by chance)"
+        f"{np.abs(mass - corpus).sum() / 2:.3f} in {sanitize(p.stage)} ({sampling_noise(p):.3f} by chance)"
         if mass.any()
-        else f"(no mass) in {visible(p.stage)}"
+        else f"(no mass) in {sanitize(p.stage)}"
         for p, mass, corpus in zip((early, late), masses, corpora, strict=True)
     ]
     return f"Activation mass departs from {noun} frequency by {sides[0]}, {sides[1]} (total variation)"

@@ -12,8 +12,8 @@ from txray.analysis.findings import changed_most_first, fdr_label, is_significan
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption_of, dress, feature_noun, say
-from txray.plots.text import count, figure_of, markup, percent, text_width, visible
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.text import count, escape, format_number, percent, sanitize, text_width
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -97,7 +97,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
         raise UsageError(f"gained table: k={k}; a table of more than {2 * _MOST} rows is for gained_neurons")
     rows = gained_neurons(comparison, k, features=features)
     noun = feature_noun(comparison.after.feature_type)
-    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
     gained = int(comparison.summary["gained"])
     figure = go.Figure()
     height = 150
@@ -111,7 +111,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
             columnwidth=_COLUMNS,
             header={
                 "values": [
-                    f"<b>{markup(head)}</b>"
+                    f"<b>{escape(head)}</b>"
                     for head in (
                         "",
                         "neuron",
@@ -132,9 +132,9 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
                         for end, is_unsure in zip(rows["end"], unsure, strict=True)
                     ],
                     [str(neuron) for neuron in rows["neuron"]],
-                    [figure_of(mass) for mass in rows["mass"]],
+                    [format_number(mass) for mass in rows["mass"]],
                     [count(length) for length in rows["length"]],
-                    ["<br>".join(map(markup, cell)) for cell in cells],
+                    ["<br>".join(map(escape, cell)) for cell in cells],
                 ],
                 "align": ["left", "right", "right", "right", "left"],
                 "font": {"color": [[theme.FAINT if each else theme.INK for each in unsure]]},
@@ -147,12 +147,12 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
         )
         height = 30 + sum(_LINE * len(cell) + 10 for cell in cells) + 6
     else:
-        say(
+        empty_figure(
             figure,
             f"No neuron is gained: every neuron that {after} prefers was already preferred in {before} "
             f"({count(comparison.summary['shared'])} shared, {count(comparison.summary['avoided'])} avoided).",
         )
-    return dress(
+    return add_frame(
         figure,
         title=_finding(comparison, gained),
         subtitle=f"Gained: un-preferred in {before}, preferred in {after}",
@@ -164,10 +164,10 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
 
 
 def _finding(comparison: Comparison, gained: int) -> str:
-    after = visible(comparison.after.stage)
+    after = sanitize(comparison.after.stage)
     total = float(comparison.neurons["mass_after"].sum())
     if gained == 0 or total == 0:
-        return f"No neuron is gained from {visible(comparison.before.stage)} to {after}"
+        return f"No neuron is gained from {sanitize(comparison.before.stage)} to {after}"
     neurons = comparison.neurons.filter(pl.col("state") == "gained")
     n_all = count(len(comparison.neurons))
     verb = "neuron is" if gained == 1 else "neurons are"
@@ -187,7 +187,7 @@ def _finding(comparison: Comparison, gained: int) -> str:
 
 def _cell(names: list[str], length: int) -> list[str]:
     """Lines of a cell: each word is kept whole, the count of what is not listed stands at the end."""
-    words = [visible(name) for name in names]
+    words = [sanitize(name) for name in names]
     if length > len(words):
         words.append(f"... {count(length - len(words))} more")
     return _lines(words)
@@ -195,7 +195,7 @@ def _cell(names: list[str], length: int) -> list[str]:
 
 def _beyond(names: list[str]) -> list[str]:
     """Lines that tell the features which outdo their frequency; none where there are none."""
-    return _lines(["beyond frequency:", *map(visible, names)]) if names else []
+    return _lines(["beyond frequency:", *map(sanitize, names)]) if names else []
 
 
 def _lines(words: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from txray.analysis.findings import fdr_label
 from txray.analysis.significance.permutation import q_values
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import dress
+from txray.plots.frame import add_frame
 from txray.plots.metrics import (
     caption_of_pruning,
     chance_words,
@@ -25,8 +25,8 @@ from txray.plots.metrics import (
     splits_of,
 )
 from txray.plots.pruning import DOMAIN, name_row, row_axes, say_right, split_style
-from txray.plots.text import count, figure_of, hover, markup, plural, signed, visible
-from txray.pruning.bootstrap import bounds
+from txray.plots.text import count, escape, format_number, hover_text, plural, sanitize, signed
+from txray.pruning.bootstrap import percentile_interval
 
 if TYPE_CHECKING:
     from txray.pruning.result import Pruning
@@ -65,15 +65,15 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
     for split, values in ((first, [each.first for each in table]), (last, [each.last for each in table])):
         color, symbol = split_style(split, splits)
         figure.add_scatter(
-            name=markup(visible(split)),
+            name=escape(sanitize(split)),
             x=values,
             y=list(range(len(table))),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 10},
             hovertext=[
-                hover(
-                    f"{visible(each.name)}, {visible(split)}",
-                    f"{figure_of(value)}{unit}",
+                hover_text(
+                    f"{sanitize(each.name)}, {sanitize(split)}",
+                    f"{format_number(value)}{unit}",
                     f"gap {signed(each.gap)}{each.change_words}",
                 )
                 for each, value in zip(table, values, strict=True)
@@ -82,7 +82,7 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
         )
     row_axes(figure, len(table))
     figure.update_xaxes(title_text=metric_name(metric), ticksuffix=unit, domain=DOMAIN)
-    return dress(
+    return add_frame(
         figure,
         title=_gap_finding(table, metric, (first, last), unit) + chance_words(pruning, metric, splits),
         subtitle="A smaller gap is better generalisation only where the test score does not fall with it",
@@ -94,11 +94,11 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
 def _gap_finding(table: Sequence[_BothTexts], metric: str, splits: tuple[str, str], unit: str) -> str:
     """Return the whole model's gap, and how many sets change it more than resampled documents do."""
     whole, points = table[0].gap, " points" if unit else ""
-    head = f"{metric_name(metric)} on {visible(splits[0])} less on {visible(splits[1])}: "
+    head = f"{metric_name(metric)} on {sanitize(splits[0])} less on {sanitize(splits[1])}: "
     head += f"whole model {signed(whole)}{points}"
     sets = [each for each in table[1:] if not each.random]
     if len(sets) == 1:
-        return f"{head}, after pruning {visible(sets[0].name)} {signed(sets[0].gap)}{sets[0].change_words}"
+        return f"{head}, after pruning {sanitize(sets[0].name)} {signed(sets[0].gap)}{sets[0].change_words}"
     known = np.array([np.nan if each.p_value is None else each.p_value for each in sets])
     if not np.isfinite(known).any():
         low, high = min(each.gap for each in sets), max(each.gap for each in sets)
@@ -203,4 +203,4 @@ def _gap_change(
         return None, None, None, None
     spread = float(drawn.std(ddof=1))
     p_value = float(2 * norm.sf(abs(change) / spread)) if spread > 0 else float(change == 0)
-    return (change, *bounds(drawn), p_value)
+    return (change, *percentile_interval(drawn), p_value)

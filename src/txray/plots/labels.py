@@ -62,7 +62,7 @@ class Label:
     sides: tuple[Side, ...] = SIDES
 
 
-def place(
+def place_labels(
     labels: Sequence[Label],
     *,
     area: Box,

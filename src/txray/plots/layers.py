@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from txray.errors import UnknownNameError
 from txray.plots.frame import caption as frame_caption
 from txray.plots.matrix import Side, matrix_figure, shortened
-from txray.plots.text import count, hover, percent, plural, visible
+from txray.plots.text import count, hover_text, percent, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.layers.result import LayerSimilarity
@@ -54,8 +54,8 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     measure, meaning = _NAMES[column]
     return matrix_figure(
         values,
-        Side(f"layer of {visible(similarity.first)}", similarity.layers_first),
-        Side(f"layer of {visible(similarity.second)}", similarity.layers_second),
+        Side(f"layer of {sanitize(similarity.first)}", similarity.layers_first),
+        Side(f"layer of {sanitize(similarity.second)}", similarity.layers_second),
         measure=measure,
         stories=_stories(similarity, values, measure),
         title=_finding(similarity, values, measure),
@@ -81,10 +81,10 @@ def layer_affinity(
         table[name].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(shape)
         for name in ("affinity", "chance", "mutual_share")
     )
-    names = visible(before.name), visible(after.name)
+    names = sanitize(before.name), sanitize(after.name)
     stories = [
         [
-            hover(
+            hover_text(
                 f"{shortened(first)} of {names[0]}, {shortened(second)} of {names[1]}",
                 "no neuron with enough wins"
                 if np.isnan(values[i, j])
@@ -138,8 +138,8 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     """What layer i of the first model and layer j of the second are called."""
     first, second = similarity.layers_first[i], similarity.layers_second[j]
     return (
-        f"{shortened(first)} of {visible(similarity.first)} and "
-        f"{shortened(second)} of {visible(similarity.second)}"
+        f"{shortened(first)} of {sanitize(similarity.first)} and "
+        f"{shortened(second)} of {sanitize(similarity.second)}"
     )
 
 
@@ -147,7 +147,7 @@ def _stories(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
     still = [similarity.matrix(f"constant_{side}") for side in ("first", "second")]
     return [
         [
-            hover(
+            hover_text(
                 _pair(similarity, i, j),
                 f"{measure}: {'no value' if np.isnan(value) else f'{value:.4f}'}",
                 f"neurons that never move: {still[0][i, j]:.0f} and {still[1][i, j]:.0f}",
@@ -159,7 +159,7 @@ def _stories(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
 
 
 def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> str:
-    first, second = visible(similarity.first), visible(similarity.second)
+    first, second = sanitize(similarity.first), sanitize(similarity.second)
     if np.isnan(values).all():
         return f"No {measure} of the layers of {first} and {second}: 0 of {plural(values.size, 'pair')} have a value"
     head = measure[0].upper() + measure[1:]
@@ -201,10 +201,10 @@ def _pairs_of(values: NDArray[np.float64]) -> int:
 def _caption(similarity: LayerSimilarity) -> str:
     skipped = sum(similarity.skipped.values())
     told = [
-        f"text {visible(similarity.corpus)}",
+        f"text {sanitize(similarity.corpus)}",
         f"{count(similarity.words)} words",
-        f"{plural(len(similarity.layers_first), 'layer')} of {visible(similarity.first)}, "
-        f"{plural(len(similarity.layers_second), 'layer')} of {visible(similarity.second)}",
+        f"{plural(len(similarity.layers_first), 'layer')} of {sanitize(similarity.first)}, "
+        f"{plural(len(similarity.layers_second), 'layer')} of {sanitize(similarity.second)}",
     ]
     if skipped:
         told.append(f"{count(skipped)} words skipped ({percent(skipped / (skipped + similarity.words))})")

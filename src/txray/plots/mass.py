@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 
 from txray.analysis.mass_inequality import half_mass
 from txray.errors import UsageError
+from txray.plots.axes import log_axis, whole_step
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption, dress, even_sample, log_axis, say, whole_step
-from txray.plots.text import count, figure_of, hover, listed, percent, plural, shown, visible
+from txray.plots.frame import add_frame, caption, empty_figure
+from txray.plots.text import (
+    count,
+    escape_word,
+    format_number,
+    hover_text,
+    join_words,
+    percent,
+    plural,
+    sanitize,
+)
 from txray.plots.theme import MARKS, StageStyle, styles_for
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences
@@ -47,16 +58,16 @@ def mass_activation(
         raise UsageError(
             f"mass activation: {len(preferences)} stages; give 1 to {MARKS // _POINTS}, or the figure cannot be read"
         )
-    look = styles_for([p.stage for p in preferences], styles)
+    styles = styles_for([p.stage for p in preferences], styles)
     figure = go.Figure()
     masses = [p.mass() for p in preferences]
     for p, mass in zip(preferences, masses, strict=True):
         order = np.argsort(-mass, kind="stable")
         order = order[: int((mass > 0).sum())]
         drawn = even_sample(len(order), _POINTS)
-        style = look[p.stage]
+        style = styles[p.stage]
         figure.add_scatter(
-            name=f"{shown(p.stage)} ({count(len(order))} of {plural(p.n_neurons, 'neuron')})",
+            name=f"{escape_word(p.stage)} ({count(len(order))} of {plural(p.n_neurons, 'neuron')})",
             x=drawn + 1,
             y=mass[order][drawn],
             mode="lines+markers",
@@ -76,8 +87,8 @@ def mass_activation(
     )
     figure.update_yaxes(log_axis(every, "activation mass (sum of selected activations)"))
     if most == 0:
-        say(figure, "No neuron has any activation mass: no activation was selected in these stages.")
-    return dress(
+        empty_figure(figure, "No neuron has any activation mass: no activation was selected in these stages.")
+    return add_frame(
         figure,
         title=_finding(preferences, masses),
         subtitle="Activation mass of each neuron, sorted: where a line falls fast, few neurons win most words",
@@ -92,7 +103,7 @@ def _finding(preferences: Sequence[Preferences], masses: Sequence[NDArray[np.flo
     if not any(mass.any() for _, mass in told):
         return "No activation mass"
     halves = [
-        f"{count(half_mass(mass))} of {plural(p.n_neurons, 'neuron')} in {visible(p.stage)}"
+        f"{count(half_mass(mass))} of {plural(p.n_neurons, 'neuron')} in {sanitize(p.stage)}"
         for p, mass in told
     ]
     return "Half of the activation mass is held by " + ", ".join(halves)
@@ -104,12 +115,12 @@ def _stories(
     features, beyond = (names(preferences, _HOVER_FEATURES) for names in (strongest, distinctive))
     total = float(mass.sum())
     return [
-        hover(
-            f"neuron {order[rank]} in {visible(preferences.stage)}",
+        hover_text(
+            f"neuron {order[rank]} in {sanitize(preferences.stage)}",
             f"rank {count(rank + 1)} of {count(len(order))}",
-            f"activation mass {figure_of(mass[order[rank]])} ({percent(mass[order[rank]] / total)} of all)",
-            f"prefers {listed(features[order[rank]])}",
-            f"beyond frequency: {listed(beyond[order[rank]])}" if beyond[order[rank]] else "",
+            f"activation mass {format_number(mass[order[rank]])} ({percent(mass[order[rank]] / total)} of all)",
+            f"prefers {join_words(features[order[rank]])}",
+            f"beyond frequency: {join_words(beyond[order[rank]])}" if beyond[order[rank]] else "",
         )
         for rank in drawn.tolist()
     ]

@@ -12,9 +12,10 @@ from txray.analysis.matching.affinity import Affinity
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
-from txray.plots.frame import caption, dress, even_sample, feature_noun, say
+from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.matrix import shortened
-from txray.plots.text import count, figure_of, hover, listed, markup, percent, plural, visible
+from txray.plots.text import count, escape, format_number, hover_text, join_words, percent, plural, sanitize
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.matching.match import Matching
@@ -45,13 +46,13 @@ def matching_curve(*matchings: Matching) -> go.Figure:
             ("null_share", ", by chance", "dot", 1.5),
         ):
             figure.add_scatter(
-                name=markup(name + told),
+                name=escape(name + told),
                 x=curve["distance"].to_numpy(),
                 y=100 * curve[column].to_numpy(),
                 mode="lines",
                 line={"color": color, "dash": dash, "width": width},
                 hovertext=[
-                    hover(name + told, f"{percent(share)} of the pairs within {distance:.2f}")
+                    hover_text(name + told, f"{percent(share)} of the pairs within {distance:.2f}")
                     for distance, share in zip(curve["distance"], curve[column], strict=True)
                 ],
                 hoverinfo="text",
@@ -64,14 +65,14 @@ def matching_curve(*matchings: Matching) -> go.Figure:
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 10},
             showlegend=False,
-            hovertext=[hover(name, f"{percent(share)} of the pairs match")],
+            hovertext=[hover_text(name, f"{percent(share)} of the pairs match")],
             hoverinfo="text",
         )
     figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
-    figure.update_yaxes(range=[0, 103], ticksuffix=" %", title_text="share of the possible pairs")
+    figure.update_yaxes(range=[0, 103], ticksuffix="%", title_text="share of the possible pairs")
     noun = feature_noun(matchings[0].before.feature_type)
     told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}, {_by_chance(one)}" for one in matchings)
-    return dress(
+    return add_frame(
         figure,
         title=f"Neurons that have a counterpart, by the {noun}s they prefer: {told}",
         subtitle="Share of neurons paired at a distance or below; the marker is the share that matches",
@@ -121,14 +122,14 @@ def matching(matching: Matching) -> go.Figure:
             line(len(pairs_drawn) - 0.5, line={"color": theme.INK, "width": 1})
     sides = matching.before, matching.after
     told = ", ".join(
-        f"{count(len(chosen) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {visible(side.stage)}"
+        f"{count(len(chosen) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {sanitize(side.stage)}"
         for chosen, others, side in zip((rows, columns), alone, sides, strict=True)
     )
     for axis, side in zip(("x", "y"), (matching.after, matching.before), strict=True):
         figure.update_layout(
             {
                 f"{axis}axis": {
-                    "title": {"text": markup(f"neurons of {shortened(side.stage)}, matched ones first")},
+                    "title": {"text": escape(f"neurons of {shortened(side.stage)}, matched ones first")},
                     "showticklabels": False,
                     "ticks": "",
                     "showgrid": False,
@@ -138,11 +139,11 @@ def matching(matching: Matching) -> go.Figure:
     figure.update_xaxes(range=[-0.5, max(len(columns), 1) - 0.5])
     figure.update_yaxes(range=[max(len(rows), 1) - 0.5, -0.5])
     if not drawn:
-        say(figure, f"No neuron has the {matching.min_wins} wins that matching asks for.")
-    return dress(
+        empty_figure(figure, f"No neuron has the {matching.min_wins} wins that matching asks for.")
+    return add_frame(
         figure,
-        title=f"{count(len(pairs))} neurons of {visible(sides[0].stage)} have a counterpart in "
-        f"{visible(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs, {_by_chance(matching)}",
+        title=f"{count(len(pairs))} neurons of {sanitize(sides[0].stage)} have a counterpart in "
+        f"{sanitize(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs, {_by_chance(matching)}",
         subtitle=f"How much the preferred {noun}s of two neurons overlap (1: the same); matched pairs on the diagonal",
         caption=f"{_caption(matching)} · drawn: {count(len(pairs_drawn))} of {plural(len(pairs), 'pair')}, {told}",
         plot_height=560,
@@ -155,7 +156,7 @@ def _by_chance(matching: Matching) -> str:
 
 
 def _name(matching: Matching) -> str:
-    return f"{visible(matching.before.stage)} → {visible(matching.after.stage)}"
+    return f"{sanitize(matching.before.stage)} → {sanitize(matching.after.stage)}"
 
 
 def _caption(*matchings: Matching) -> str:
@@ -183,11 +184,15 @@ def _stories(
 ) -> list[list[str]]:
     """Hover texts, one per cell; only what is alike is told at length, or the page would grow out of hand."""
     names = [distinctive(side, _FEATURES) for side in (matching.before, matching.after)]
-    heads = [f"{visible(side.stage)} " for side in (matching.before, matching.after)]
+    heads = [f"{sanitize(side.stage)} " for side in (matching.before, matching.after)]
 
     def story(i: int, j: int, value: float) -> str:
-        head = f"{heads[0]}{i}, {heads[1]}{j}: affinity {figure_of(value)}"
-        return hover(head, listed(names[0][i]), listed(names[1][j])) if value > 0.3 else hover(head)
+        head = f"{heads[0]}{i}, {heads[1]}{j}: affinity {format_number(value)}"
+        return (
+            hover_text(head, join_words(names[0][i]), join_words(names[1][j]))
+            if value > 0.3
+            else hover_text(head)
+        )
 
     return [
         [story(i, j, value) for j, value in zip(columns.tolist(), line, strict=True)]

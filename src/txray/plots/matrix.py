@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.frame import dress, say
-from txray.plots.text import LONGEST_WORD, fitted, markup, text_width, visible
+from txray.plots.frame import add_frame, empty_figure
+from txray.plots.text import LONGEST_WORD, escape, fitted, sanitize, text_width
 
 _TALLEST, _SHORTEST = 56, 17
 """Pixels of a row; a line of text fits into the shortest."""
@@ -60,7 +60,7 @@ def matrix_figure(
         rows, columns: what stands along them.
         measure: what the values are, at the colour bar.
         stories: (n_rows, n_columns) hover texts, as markup.
-        title, subtitle, caption: see `dress`.
+        title, subtitle, caption: see `add_frame`.
         empty: what to say where there is no value at all.
         highest: value of the darkest colour; the lightest is 0.
     """
@@ -82,7 +82,7 @@ def matrix_figure(
         hovertext=stories,
         hoverinfo="text",
         colorbar={
-            "title": {"text": markup(measure), "side": "right"},
+            "title": {"text": escape(measure), "side": "right"},
             "thickness": 14,
             "outlinewidth": 0,
             "x": 1 - (_BAR - 18) / (width + _BAR),
@@ -111,9 +111,9 @@ def matrix_figure(
         range=[-0.5, len(left_labels.shown) - 0.5],
     )
     if np.isnan(values).all():
-        say(figure, empty)
+        empty_figure(figure, empty)
     below = round(_TICK + (theme.SIZE * 1.3 if upright else labels.widest) + _TICK + _AXIS_TITLE)
-    return dress(
+    return add_frame(
         figure,
         title=title,
         subtitle=subtitle,
@@ -163,7 +163,7 @@ def shortened(name: str, longest: int = LONGEST_WORD) -> str:
     """
     if len(name) > longest:
         name = f"{name[: longest // 2]}…{name[longest // 2 + 1 - longest :]}"
-    return visible(name)
+    return sanitize(name)
 
 
 def _axis(labels: Labels, what: str, *, room: float, per_label: float, length: float) -> dict[str, Any]:
@@ -173,9 +173,9 @@ def _axis(labels: Labels, what: str, *, room: float, per_label: float, length: f
     of = f" ({labels.pattern})" if labels.pattern else ""
     return {
         "tickvals": ticks,
-        "ticktext": [markup(labels.shown[i]) for i in ticks],
+        "ticktext": [escape(labels.shown[i]) for i in ticks],
         "showgrid": False,
-        "title": {"text": markup(fitted(f"{what}{of}", length, theme.SUBTITLE_SIZE))},
+        "title": {"text": escape(fitted(f"{what}{of}", length, theme.SUBTITLE_SIZE))},
     }
 
 

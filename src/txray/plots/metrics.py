@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from txray.errors import UnknownNameError
-from txray.plots.text import count, hover, plural, visible
+from txray.plots.text import count, hover_text, plural, sanitize
 from txray.pruning.chance import chance_note, levels_of
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ def splits_of(rows: pl.DataFrame) -> list[str]:
 
 def scale_of(metric: str) -> tuple[float, str]:
     """What values are multiplied by, and their unit."""
-    return (100.0, " %") if metric in _IN_PERCENT else (1.0, "")
+    return (100.0, "%") if metric in _IN_PERCENT else (1.0, "")
 
 
 def metric_name(metric: str) -> str:
     """What a metric is called in titles and on axes."""
-    return _NAMES.get(metric, visible(metric))
+    return _NAMES.get(metric, sanitize(metric))
 
 
-def story(row: Mapping[str, Any], metric: str) -> str:
+def effect_hover_text(row: Mapping[str, Any], metric: str) -> str:
     """Hover text of one effect: neurons, values, change, and how it stands to random sets."""
     scale, unit = scale_of(metric)
 
@@ -75,7 +75,7 @@ def story(row: Mapping[str, Any], metric: str) -> str:
             f"against random sets {told('versus_random')} ({told('versus_random_low')} to "
             f"{told('versus_random_high')}): {VERDICTS[row['verdict']]}"
         )
-    return hover(f"{visible(row['set'])}, {visible(row['split'])}", *lines)
+    return hover_text(f"{sanitize(row['set'])}, {sanitize(row['split'])}", *lines)
 
 
 def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
@@ -87,7 +87,7 @@ def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
         splits: texts that are drawn.
     """
     notes = [
-        f"{visible(split)} ({note})"
+        f"{sanitize(split)} ({note})"
         for split in splits
         if (note := chance_note(levels_of(pruning.summary["texts"].get(split, {})), metric, interval=False))
     ]
@@ -95,11 +95,11 @@ def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
 
 
 def caption_of_pruning(pruning: Pruning) -> str:
-    """Where a picture comes from: layers, texts, how neurons were silenced, random sets."""
+    """Where a picture comes from: layers, texts, how neurons were ablated, random sets."""
     summary = pruning.summary
-    layers = ", ".join(f"{visible(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
+    layers = ", ".join(f"{sanitize(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
     texts = ", ".join(
-        f"{visible(split)} {count(told['documents'])} documents"
+        f"{sanitize(split)} {count(told['documents'])} documents"
         + (f" in {plural(told['groups'], 'group')}" if told["groups"] < told["documents"] else "")
         for split, told in summary["texts"].items()
         if told["documents"]
@@ -107,10 +107,12 @@ def caption_of_pruning(pruning: Pruning) -> str:
     parts = [
         f"layer {layers}",
         texts,
-        f"ablation {summary['ablation']}, {summary['when']}",
-        f"{count(summary['random'])} random sets of each size" if summary["random"] else "no random sets",
+        f"ablation {summary['ablation']}, {summary['scope']}",
+        f"{count(summary['n_random_sets'])} random sets of each size"
+        if summary["n_random_sets"]
+        else "no random sets",
         *(
-            f"whole model on {visible(split)}: {note}"
+            f"whole model on {sanitize(split)}: {note}"
             for split, text in summary["texts"].items()
             if (note := chance_note(levels_of(text)))
         ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from txray.errors import ShapeError
 from txray.plots import theme
 from txray.plots.features import Preferred, preferred
-from txray.plots.text import count, fitted, markup, visible
+from txray.plots.text import count, escape, fitted, sanitize
 
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
@@ -147,7 +147,7 @@ class TagSlots:
 
     def ticks(self, width: float) -> list[str]:
         """What stands under each place, at most `width` pixels wide."""
-        names = [markup(fitted(visible(tag), width, theme.SIZE)) for tag in self.tags]
+        names = [escape(fitted(sanitize(tag), width, theme.SIZE)) for tag in self.tags]
         if self.others:
             names.append(f"{count(len(self.others))} others<br>(mean)")
         return [*names, "other<br>tag"] if self.has_rest else names

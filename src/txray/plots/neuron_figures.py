@@ -19,10 +19,11 @@ from txray.analysis.findings import (
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import Panel, caption, caption_of, dress, say, tiled
+from txray.plots.frame import add_frame, caption, caption_of, empty_figure
 from txray.plots.neuron_data import Neuron, PanelCapacity, check_aligned
 from txray.plots.neuron_panel import draw_neuron
-from txray.plots.text import count, listed, markup, plural, shown, visible
+from txray.plots.panels import Panel, tiled
+from txray.plots.text import count, escape, escape_word, join_words, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def neuron_detail(
             )
     if len({p.stage for p in tokens}) < len(tokens):
         raise UsageError(f"neuron detail: stages {[p.stage for p in tokens]}; give each stage once")
-    look = styles_for([p.stage for p in tokens], styles)
+    styles = styles_for([p.stage for p in tokens], styles)
     drawn = Neuron.of(neuron, tokens, pos, token_tags, weight)
     plot_height = _TOKENS_HEIGHT + _BETWEEN + _BARS_HEIGHT
     figure = go.Figure()
@@ -93,17 +94,18 @@ def neuron_detail(
         plot_height=plot_height,
         axis=1,
         room=_DETAIL,
-        look=look,
+        styles=styles,
         legend={
-            stage: f"{shown(stage)} ({markup(plural(len(side), 'token') if len(side) else 'un-preferred')})"
+            stage: f"{escape_word(stage)} ({escape(plural(len(side), 'token') if len(side) else 'un-preferred')})"
             for stage, side in zip(drawn.stages, drawn.tokens, strict=True)
         },
     )
     if not any(len(side) for side in drawn.tokens):
-        figure = say(
-            go.Figure(), f"Neuron {neuron} is un-preferred in {listed(drawn.stages)}: it never won a word."
+        figure = empty_figure(
+            go.Figure(),
+            f"Neuron {neuron} is un-preferred in {join_words(drawn.stages)}: it never won a word.",
         )
-    return dress(
+    return add_frame(
         figure,
         title=_detail_finding(drawn, tokens, weight),
         subtitle=_SUBTITLE,
@@ -190,7 +192,7 @@ def _ranked(
         raise UsageError(f"changed neurons: k={k}; draw 1 to 20")
     tokens, tags = (comparison.before, comparison.after), (pos.before, pos.after)
     check_aligned(tokens, tags)
-    look = styles_for([p.stage for p in tokens], styles)
+    styles = styles_for([p.stage for p in tokens], styles)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     able = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
     chosen = _by_change(comparison, able, most=most).head(k)
@@ -210,8 +212,8 @@ def _ranked(
             plot_height=plot_height,
             axis=2 * number + 1,
             room=_SMALL,
-            look=look,
-            legend={p.stage: shown(p.stage) for p in tokens} if number == 0 else None,
+            styles=styles,
+            legend={p.stage: escape_word(p.stage) for p in tokens} if number == 0 else None,
         )
         across, over = panel.domains(plot_height)
         figure.add_annotation(
@@ -227,19 +229,19 @@ def _ranked(
         )
     extreme = "most" if most else "least"
     if len(chosen) == 0:
-        say(
+        empty_figure(
             figure,
             f"None of the {count(len(shared))} shared neurons won at least {count(min_wins)} words in both stages."
             if len(shared)
             else "No neuron is preferred in both stages, so none can be compared.",
         )
-        title = f"No neuron to show: {extreme} changed from {visible(tokens[0].stage)} to {visible(tokens[1].stage)}"
+        title = f"No neuron to show: {extreme} changed from {sanitize(tokens[0].stage)} to {sanitize(tokens[1].stage)}"
     else:
         title = (
-            f"The {plural(len(chosen), 'neuron')} that changed {extreme} from {visible(tokens[0].stage)} to "
-            f"{visible(tokens[1].stage)}: {_range(comparison, chosen)}"
+            f"The {plural(len(chosen), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
+            f"{sanitize(tokens[1].stage)}: {_range(comparison, chosen)}"
         )
-    return dress(
+    return add_frame(
         figure,
         title=title,
         subtitle=_SUBTITLE + (_INTERVALS if comparison.tested else ""),
@@ -295,7 +297,7 @@ def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weigh
     if not any(len(side) for side in neuron.tokens):
         return f"Neuron {neuron.index} is un-preferred"
     told = [
-        f"{plural(len(side), 'token') if len(side) else 'none'} in {visible(stage)}"
+        f"{plural(len(side), 'token') if len(side) else 'none'} in {sanitize(stage)}"
         for stage, side in zip(neuron.stages, neuron.tokens, strict=True)
     ]
     text = f"Neuron {neuron.index} prefers " + ", ".join(told)
@@ -304,7 +306,7 @@ def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weigh
         distance = hellinger(first, last)[neuron.index]
         wins = [int(side.wins()[neuron.index]) for side in (tokens[0], tokens[-1])]
         text += (
-            f"; {PLAIN.name} {distance:.2f} from {visible(neuron.stages[0])} to {visible(neuron.stages[-1])} "
+            f"; {PLAIN.name} {distance:.2f} from {sanitize(neuron.stages[0])} to {sanitize(neuron.stages[-1])} "
             f"({count(wins[0])} and {plural(wins[1], 'win')}, not tested)"
         )
     return text

@@ -9,10 +9,22 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from txray.plots import theme
-from txray.plots.frame import Panel, log_ticks
-from txray.plots.labels import Box, Label, Side, place
+from txray.plots.axes import log_ticks
+from txray.plots.labels import Box, Label, Side, place_labels
 from txray.plots.neuron_data import Mark, Neuron, PanelCapacity, TagSlots, marks_of
-from txray.plots.text import count, figure_of, fitted, hover, listed, markup, percent, plural, shown, visible
+from txray.plots.panels import Panel
+from txray.plots.text import (
+    count,
+    escape,
+    escape_word,
+    fitted,
+    format_number,
+    hover_text,
+    join_words,
+    percent,
+    plural,
+    sanitize,
+)
 from txray.plots.theme import StageStyle
 
 _HOVER_FEATURES = 10
@@ -35,7 +47,7 @@ def draw_neuron(
     plot_height: float,
     axis: int,
     room: PanelCapacity,
-    look: Mapping[str, StageStyle],
+    styles: Mapping[str, StageStyle],
     legend: Mapping[str, str] | None,
 ) -> None:
     """Draw one neuron into two panels of a figure, in place: tokens above, POS bars below, one x axis.
@@ -47,7 +59,7 @@ def draw_neuron(
         plot_height: of the figure's plotting area, in pixels.
         axis: number of the first axis of the pair; the second is the next.
         room: how much to draw.
-        look: stage -> style.
+        styles: stage -> style.
         legend: stage -> legend entry; None where another panel has the entries.
     """
     places = TagSlots.of(neuron, room)
@@ -60,11 +72,11 @@ def draw_neuron(
     highest_bar = 0.0
     first = "" if axis == 1 else str(axis)
     for number, stage in enumerate(neuron.stages):
-        style = look[stage]
+        style = styles[stage]
         heights, stories = _bars(neuron, number, places)
         highest_bar = max(highest_bar, float(heights.max(initial=0.0)))
         figure.add_bar(
-            legendgroup=shown(stage),
+            legendgroup=escape_word(stage),
             showlegend=False,
             x=np.arange(len(heights)) + offsets[number],
             y=heights,
@@ -78,7 +90,7 @@ def draw_neuron(
         mine = [(mark, side) for mark, side in zip(marks, labels, strict=True) if mark.stage == number]
         figure.add_scatter(
             name=None if legend is None else legend[stage],
-            legendgroup=shown(stage),
+            legendgroup=escape_word(stage),
             showlegend=legend is not None,
             # A stage without a marker still needs its entry in the legend.
             x=[mark.x for mark, _ in mine] if mine else [None],
@@ -90,7 +102,7 @@ def draw_neuron(
                 "size": 2 * _RADIUS,
                 "line": {"color": theme.PAPER, "width": 0.5},
             },
-            text=[markup(_label(mark.token)) if side else "" for mark, side in mine],
+            text=[escape(_label(mark.token)) if side else "" for mark, side in mine],
             textposition=[side or "middle right" for _, side in mine],
             textfont={"size": _LABEL_SIZE, "color": style.color},
             hovertext=[_token_story(neuron, mark) for mark, _ in mine],
@@ -114,11 +126,11 @@ def _bars(neuron: Neuron, number: int, places: TagSlots) -> tuple[NDArray[np.flo
         words = [token for token in tokens.feature if neuron.token_tags.get(token) in group]
         more = f" and {count(len(words) - _HOVER_FEATURES)} more" if len(words) > _HOVER_FEATURES else ""
         stories.append(
-            hover(
-                f"{_listed_tags(group)} in {visible(stage)}",
-                f"POS probability {figure_of(height)}" + (" on average" if len(group) > 1 else ""),
+            hover_text(
+                f"{_listed_tags(group)} in {sanitize(stage)}",
+                f"POS probability {format_number(height)}" + (" on average" if len(group) > 1 else ""),
                 f"{percent(sum(mass.get(tag, 0.0) for tag in group))} of the neuron's activation mass",
-                f"tokens mostly of this kind: {listed(words[:_HOVER_FEATURES])}{more}" if words else "",
+                f"tokens mostly of this kind: {join_words(words[:_HOVER_FEATURES])}{more}" if words else "",
             )
         )
     return np.array(heights), stories
@@ -126,9 +138,9 @@ def _bars(neuron: Neuron, number: int, places: TagSlots) -> tuple[NDArray[np.flo
 
 def _listed_tags(tags: Sequence[str], most: int = 20) -> str:
     return (
-        listed(tags)
+        join_words(tags)
         if len(tags) <= most
-        else f"{listed(tags[:most])} and {count(len(tags) - most)} more tags"
+        else f"{join_words(tags[:most])} and {count(len(tags) - most)} more tags"
     )
 
 
@@ -152,12 +164,12 @@ def _labels(
         )
         for mark in marks
     ]
-    return place(labels, area=Box(0, 0, above.width, above.height), size=_LABEL_SIZE, radius=_RADIUS)
+    return place_labels(labels, area=Box(0, 0, above.width, above.height), size=_LABEL_SIZE, radius=_RADIUS)
 
 
 def _label(token: str) -> str:
     """A token beside its marker, as plain text; the hover tells it at more length."""
-    return fitted(visible(token), _LONGEST_LABEL, _LABEL_SIZE)
+    return fitted(sanitize(token), _LONGEST_LABEL, _LABEL_SIZE)
 
 
 def _sides(stage: int, n_stages: int) -> tuple[Side, ...]:
@@ -168,15 +180,16 @@ def _sides(stage: int, n_stages: int) -> tuple[Side, ...]:
 
 
 def _token_story(neuron: Neuron, mark: Mark) -> str:
-    tokens, place = neuron.tokens[mark.stage], mark.rank - 1
+    tokens, index = neuron.tokens[mark.stage], mark.rank - 1
     tag = neuron.token_tags.get(mark.token)
-    return hover(
-        f"{visible(mark.token)} in {visible(neuron.stages[mark.stage])}",
-        f"rank {count(mark.rank)} of {count(len(tokens))} tokens, probability {figure_of(tokens.probability[place])}",
-        f"mean activation {figure_of(tokens.mean[place])}, {plural(int(tokens.count[place]), 'win')}, "
-        f"{percent(tokens.mass[place] / tokens.mass.sum())} of the neuron's activation mass",
-        f"{figure_of(tokens.lift[place])} times as strong as by its frequency in the text",
-        "" if tag is None else f"mostly tagged {visible(tag)}",
+    return hover_text(
+        f"{sanitize(mark.token)} in {sanitize(neuron.stages[mark.stage])}",
+        f"rank {count(mark.rank)} of {count(len(tokens))} tokens, "
+        f"probability {format_number(tokens.probability[index])}",
+        f"mean activation {format_number(tokens.mean[index])}, {plural(int(tokens.count[index]), 'win')}, "
+        f"{percent(tokens.mass[index] / tokens.mass.sum())} of the neuron's activation mass",
+        f"{format_number(tokens.lift[index])} times as strong as by its frequency in the text",
+        "" if tag is None else f"mostly tagged {sanitize(tag)}",
     )
 
 

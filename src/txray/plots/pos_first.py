@@ -11,9 +11,10 @@ import polars as pl
 from txray.analysis.tag_mass_test import stages_that_track_tags
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress, linear_axis
+from txray.plots.axes import linear_axis
+from txray.plots.frame import add_frame, caption_of_steps
 from txray.plots.stage_lines import Series, add_band, add_series, stage_axis, under_stages
-from txray.plots.text import count, figure_of, plural, visible
+from txray.plots.text import count, format_number, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
@@ -42,7 +43,7 @@ def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
     title = "total variation of mass and frequency"
     figure.update_yaxes(draw_pos_first(figure, timeline, chosen, "", title=title))
     figure.update_xaxes(stage_axis(names))
-    return dress(
+    return add_frame(
         figure,
         title=_finding(timeline, chosen),
         subtitle="Departure of the shares of activation mass per POS tag from the shares of words, 0: follows exactly",
@@ -78,7 +79,7 @@ def draw_pos_first(
         stages[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns
     )
     notes = [
-        "" if p is None else f"p = {figure_of(p)}: share of shuffled tags that mass follows as closely"
+        "" if p is None else f"p = {format_number(p)}: share of shuffled tags that mass follows as closely"
         for p in stages["pos_p_value"]
     ]
     add_band(figure, low, high, "frequency-matched shuffle of tags, 95% of shuffles", axis)
@@ -112,7 +113,7 @@ def _finding(timeline: Timeline, layer: str) -> str:
     )
     last = stages.row(-1, named=True)
     return (
-        f"Activation mass tracks POS {how} (5% FDR); in {visible(last['stage'])} it departs by "
+        f"Activation mass tracks POS {how} (5% FDR); in {sanitize(last['stage'])} it departs by "
         f"{last['pos_divergence']:.4f}, from shuffled tags by {last['pos_shuffled']:.4f} "
         f"({last['pos_shuffled_low']:.4f} to {last['pos_shuffled_high']:.4f})"
     )

@@ -9,18 +9,18 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.plots import theme
-from txray.plots.frame import dress
+from txray.plots.frame import add_frame
 from txray.plots.metrics import (
     VERDICTS,
     caption_of_pruning,
     chance_words,
     chosen_rows,
+    effect_hover_text,
     metric_name,
     scale_of,
     splits_of,
-    story,
 )
-from txray.plots.text import fitted, markup, plural, visible
+from txray.plots.text import escape, fitted, plural, sanitize
 from txray.pruning.multiplicity import corrected, verdict_counts
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         chosen = rows.filter(pl.col("split") == split)
         color, symbol = split_style(split, splits)
         figure.add_scatter(
-            name=markup(visible(split)),
+            name=escape(sanitize(split)),
             x=(scale * chosen["change"]).to_list(),
             y=[places[name, split] for name in chosen["set"]],
             error_x={
@@ -85,7 +85,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
             },
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 9},
-            hovertext=[story(row, metric) for row in chosen.iter_rows(named=True)],
+            hovertext=[effect_hover_text(row, metric) for row in chosen.iter_rows(named=True)],
             hoverinfo="text",
         )
     figure.add_vline(0, line={"color": theme.INK, "width": 1})
@@ -104,7 +104,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         domain=DOMAIN,
         zeroline=False,
     )
-    return dress(
+    return add_frame(
         figure,
         title=_finding(rows, metric) + chance_words(pruning, metric, splits),
         subtitle="Change against the whole model, 95% intervals over documents"
@@ -164,9 +164,9 @@ def name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
         note: below the name, plain text; may be empty.
         row: number of the row, from the top.
     """
-    texts = [f"<b>{markup(fitted(visible(name), _NAME_WIDTH - 16, theme.SIZE))}</b>"]
+    texts = [f"<b>{escape(fitted(sanitize(name), _NAME_WIDTH - 16, theme.SIZE))}</b>"]
     if note:
-        texts.append(f'<span style="color:{theme.MUTED}">{markup(note)}</span>')
+        texts.append(f'<span style="color:{theme.MUTED}">{escape(note)}</span>')
     figure.add_annotation(
         text="<br>".join(texts),
         x=0,
@@ -192,7 +192,7 @@ def say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
         verdict: that the words tell, or empty; muted where it is neither better nor worse.
     """
     figure.add_annotation(
-        text=markup(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),
+        text=escape(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),
         x=1,
         xref="paper",
         xanchor="right",

@@ -21,9 +21,20 @@ from txray.analysis.shown_distance import (
 )
 from txray.errors import UsageError
 from txray.plots import theme
+from txray.plots.axes import log_axis
 from txray.plots.features import distinctive, strongest
-from txray.plots.frame import caption_of, dress, even_sample, feature_noun, log_axis, say
-from txray.plots.text import count, figure_of, hover, listed, markup, plural, shown, visible
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.text import (
+    count,
+    escape,
+    escape_word,
+    format_number,
+    hover_text,
+    join_words,
+    plural,
+    sanitize,
+)
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -63,19 +74,19 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     neurons, drawn_distance = comparison.neurons, shown_distance(comparison, distance)
     shared = drawn_distance.rows(neurons.filter(pl.col("state") == "shared"))
     drawn = shared[even_sample(len(shared), theme.MARKS)]
-    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
     noun = feature_noun(comparison.before.feature_type)
     figure = go.Figure()
     length = drawn["hellinger_length"].to_numpy().astype(np.float64)
     height = drawn[drawn_distance.column].to_numpy()
     neuron = drawn["neuron"].to_numpy()
     opacity = crowding(length, height)
-    told = stories(comparison, drawn)
+    told = hover_texts(comparison, drawn)
     change, change_of_all = _change(drawn), _change(shared)
     sure, sure_of_all = _significant(comparison, drawn), _significant(comparison, shared)
     observed = "" if comparison.tested else ", observed"
     groups = [
-        (f"{name} {markup(noun)}s in {shown(comparison.after.stage)}{observed}", color, symbol, 8, sign)
+        (f"{name} {escape(noun)}s in {escape_word(comparison.after.stage)}{observed}", color, symbol, 8, sign)
         for sign, (name, (color, symbol)) in zip((-1, 1, 0), CHANGES.items(), strict=True)
     ]
     # Below the others, because drawn first.
@@ -104,7 +115,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     counts = comparison.summary
     if len(shared) == 0:
         title = f"No neuron is shared by {before} and {after}"
-        say(
+        empty_figure(
             figure,
             f"No neuron is preferred in both stages, so there is no distance: {count(counts['avoided'])} "
             f"avoided, {count(counts['gained'])} gained, {count(counts['unpreferred'])} in neither.",
@@ -116,7 +127,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
         )
         title += f"; {comparison.findings.changes}"
     note = "" if len(drawn) == len(shared) else f"an even sample of {count(len(drawn))} neurons is drawn"
-    return dress(
+    return add_frame(
         figure,
         title=title,
         subtitle="Each mark is a shared neuron: how many features it prefers, and how far its preferences moved",
@@ -187,7 +198,7 @@ def require_tested(comparison: Comparison, figure: str) -> None:
         )
 
 
-def stories(comparison: Comparison, drawn: pl.DataFrame) -> list[str]:
+def hover_texts(comparison: Comparison, drawn: pl.DataFrame) -> list[str]:
     """Hover text of some neurons of a comparison, escaped.
 
     Args:
@@ -213,7 +224,7 @@ def _story(
     beyond_after: tuple[str, ...],
 ) -> str:
     """Hover text of one neuron: `top` features are the strongest, those `beyond` outdo their frequency."""
-    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
     noun = feature_noun(comparison.before.feature_type)
     distance = row["hellinger"]
     lines = [
@@ -225,7 +236,7 @@ def _story(
         tested = shown_distance(comparison)
         lines.append(
             f"{tested.name} {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had changed; "
-            f"q-value {figure_of(row['q_value'])}"
+            f"q-value {format_number(row['q_value'])}"
         )
         lines.append(f"{CORRECTED} (95% interval): {corrected_words(row)}")
     for side, stage, top, beyond in (
@@ -233,10 +244,10 @@ def _story(
         ("after", after, top_after, beyond_after),
     ):
         lines.append(
-            f"{stage}: {plural(row[f'length_{side}'], noun)}, activation mass {figure_of(row[f'mass_{side}'])}, "
+            f"{stage}: {plural(row[f'length_{side}'], noun)}, activation mass {format_number(row[f'mass_{side}'])}, "
             f"{plural(row[f'wins_{side}'], 'win')}"
         )
-        lines.append(f"    {listed(top)}" if top else "")
-        lines.append(f"    beyond frequency: {listed(beyond)}" if beyond else "")
+        lines.append(f"    {join_words(top)}" if top else "")
+        lines.append(f"    beyond frequency: {join_words(beyond)}" if beyond else "")
     state = row["confident_state"] if comparison.tested else f"{row['state']}, {NOT_TESTED}"
-    return hover(f"neuron {row['neuron']}: {state}", *lines)
+    return hover_text(f"neuron {row['neuron']}: {state}", *lines)

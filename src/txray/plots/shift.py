@@ -12,18 +12,11 @@ from numpy.typing import NDArray
 
 from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengths
 from txray.plots import theme
-from txray.plots.frame import (
-    caption_of,
-    dress,
-    even_sample,
-    feature_noun,
-    linear_axis,
-    log_axis,
-    say,
-    whole_step,
-)
-from txray.plots.text import count, figure_of, hover, markup, percent, plural, shown, visible
+from txray.plots.axes import linear_axis, log_axis, whole_step
+from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.text import count, escape, escape_word, format_number, hover_text, percent, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -51,7 +44,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         Rethmeier et al. 2020, section 3 (length shift).
     """
     sides = (comparison.before, comparison.after)
-    look = styles_for([p.stage for p in sides], styles)
+    styles = styles_for([p.stage for p in sides], styles)
     noun = feature_noun(comparison.before.feature_type)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"length_{side}"].to_numpy().astype(np.int64) for side in ("before", "after")]
@@ -68,7 +61,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         if number == 0:
             continue
         figure.add_scatter(
-            name=f"{name} {markup(noun)}s in {shown(comparison.after.stage)} ({count(number)})",
+            name=f"{name} {escape(noun)}s in {escape_word(comparison.after.stage)} ({count(number)})",
             x=_broken(lengths[0][mine], lengths[1][mine]),
             y=_broken(np.ones(len(mine)), np.zeros(len(mine))),
             mode="lines",
@@ -85,15 +78,15 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             mode="markers",
             showlegend=False,
             marker={
-                "color": look[p.stage].color,
-                "symbol": look[p.stage].symbol,
+                "color": styles[p.stage].color,
+                "symbol": styles[p.stage].symbol,
                 "size": 7 + 19 * np.sqrt((neurons - 1) / max(largest - 1, 1)),
                 "opacity": 0.75,
                 "line": {"color": "white", "width": 0.7},
             },
             hovertext=[
-                hover(
-                    f"{plural(length, noun)} in {visible(p.stage)}",
+                hover_text(
+                    f"{plural(length, noun)} in {sanitize(p.stage)}",
                     f"preferred by {plural(n, 'shared neuron')}",
                 )
                 for length, n in zip(at.tolist(), neurons.tolist(), strict=True)
@@ -115,7 +108,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         if len(side) == 0:
             continue
         figure.add_annotation(
-            text=f"<b>{shown(p.stage)}</b>, mean length {figure_of(float(side.mean()))}",
+            text=f"<b>{escape_word(p.stage)}</b>, mean length {format_number(float(side.mean()))}",
             x=0,
             xref="paper",
             xanchor="left",
@@ -123,16 +116,16 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             yref="y",
             yshift=shift * 34,
             showarrow=False,
-            font={"color": look[p.stage].color, "size": theme.SUBTITLE_SIZE},
+            font={"color": styles[p.stage].color, "size": theme.SUBTITLE_SIZE},
         )
     if len(shared) == 0:
-        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, "No neuron is preferred in both stages, so no length can shift.")
     note = (
         ""
         if len(drawn) == len(shared)
         else f"lines: an even sample of {count(len(drawn))} of {count(len(shared))}"
     )
-    return dress(
+    return add_frame(
         figure,
         title=_finding(comparison, lengths[0], lengths[1], noun),
         subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron; "
@@ -142,7 +135,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
 
 
 def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[np.int64], noun: str) -> str:
-    first, second = visible(comparison.before.stage), visible(comparison.after.stage)
+    first, second = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
     if len(before) == 0:
         return f"No neuron is shared by {first} and {second}"
     change = float(after.mean() / before.mean() - 1)
@@ -160,7 +153,7 @@ def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[n
         *(rarefied_lengths(side, wins)[shared] for side in (comparison.before, comparison.after))
     )
     return (
-        f"{whose} {moved} (mean length {figure_of(float(before.mean()))} to {figure_of(float(after.mean()))}); "
+        f"{whose} {moved} (mean length {format_number(float(before.mean()))} to {format_number(float(after.mean()))}); "
         f"{equal.words(noun)}"
     )
 

@@ -11,18 +11,18 @@ import polars as pl
 
 from txray.errors import UnknownNameError, UsageError
 from txray.plots import theme
-from txray.plots.frame import dress
+from txray.plots.frame import add_frame
 from txray.plots.metrics import (
     caption_of_pruning,
     chance_words,
     chosen_rows,
+    effect_hover_text,
     metric_name,
     scale_of,
     splits_of,
-    story,
 )
 from txray.plots.stage_lines import add_band
-from txray.plots.text import count, figure_of, hover, markup, percent, visible
+from txray.plots.text import count, escape, format_number, hover_text, percent, sanitize
 from txray.pruning.multiplicity import verdict_counts
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
             np.concatenate(([start], random[name].to_numpy()))
             for name, start in (("share", 0.0), ("mean", unpruned), ("low", unpruned), ("high", unpruned))
         )
-        name = f"random sets, lowest to highest of {count(pruning.summary['random'])}"
+        name = f"random sets, lowest to highest of {count(pruning.summary['n_random_sets'])}"
         add_band(figure, low, high, name, at=x)
         figure.add_scatter(
             name="random sets, mean",
@@ -74,25 +74,23 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
     for ranking, (color, symbol) in zip(rankings, itertools.cycle(theme.LINES), strict=False):
         of = rows.filter(pl.col("ranking") == ranking).sort("share")
         figure.add_scatter(
-            name=markup(visible(ranking)),
+            name=escape(sanitize(ranking)),
             x=[0.0, *(100 * of["share"])],
             y=[unpruned, *(scale * of["value"])],
             mode="lines+markers",
             line={"color": color, "width": 2},
             marker={"color": color, "symbol": symbol, "size": 8},
-            hovertext=[hover("whole model", f"{metric_name(metric)} {figure_of(unpruned)}{unit}")]
-            + [story(row, metric) for row in of.iter_rows(named=True)],
+            hovertext=[hover_text("whole model", f"{metric_name(metric)} {format_number(unpruned)}{unit}")]
+            + [effect_hover_text(row, metric) for row in of.iter_rows(named=True)],
             hoverinfo="text",
         )
     values = np.concatenate(([unpruned], (scale * rows["value"]).to_numpy(), random["low"], random["high"]))
-    figure.update_xaxes(
-        range=[0, 100], ticksuffix=" %", title_text="share of the neurons of the layer pruned"
-    )
+    figure.update_xaxes(range=[0, 100], ticksuffix="%", title_text="share of the neurons of the layer pruned")
     figure.update_yaxes(**_value_axis(values, metric, unit))
     most = percent(rows["share"].to_numpy().max())
-    where = f"{metric_name(metric)} on {visible(split)} with up to {most} of the neurons pruned"
+    where = f"{metric_name(metric)} on {sanitize(split)} with up to {most} of the neurons pruned"
     compared = bool(rows["verdict"].is_not_null().any())
-    return dress(
+    return add_frame(
         figure,
         title=(f"{where}: {verdict_counts(rows)}" if compared else where)
         + chance_words(pruning, metric, [split]),

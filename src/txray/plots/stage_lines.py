@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from txray.plots import theme
 from txray.plots.matrix import shortened
-from txray.plots.text import figure_of, hover, markup, text_width, visible
+from txray.plots.text import escape, format_number, hover_text, sanitize, text_width
 
 _LONGEST_TICK = 24
 """Characters; longer names lose their middle under the axis and are told in full on hover."""
@@ -53,7 +53,7 @@ def add_series(
     """
     notes = series.notes or [""] * len(names)
     figure.add_scatter(
-        name=markup(series.name),
+        name=escape(series.name),
         showlegend=in_legend,
         x=np.arange(len(names)),
         y=series.values,
@@ -63,7 +63,7 @@ def add_series(
         marker={"color": series.color, "symbol": series.symbol, "size": 7},
         error_y=_bars(series),
         hovertext=[
-            hover(f"{series.name}, {visible(name)}", figure_of(value), note)
+            hover_text(f"{series.name}, {sanitize(name)}", format_number(value), note)
             for name, value, note in zip(names, series.values.tolist(), notes, strict=True)
         ],
         hoverinfo="text",
@@ -111,7 +111,7 @@ def add_band(
     there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
     places = there if at is None else at[there]
     figure.add_scatter(
-        name=markup(name),
+        name=escape(name),
         x=np.concatenate((places, places[::-1])),
         y=np.concatenate((high[there], low[there][::-1])),
         fill="toself",
@@ -135,7 +135,7 @@ def stage_axis(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> dict[st
         "range": [-0.4, len(names) - 0.6],
         "tickmode": "array",
         "tickvals": list(range(len(names))),
-        "ticktext": [markup(name) for name in _ticks(names)],
+        "ticktext": [escape(name) for name in _ticks(names)],
         "tickangle": -90 if _upright(names, width) else 0,
         "showgrid": False,
     }

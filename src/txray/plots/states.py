@@ -11,8 +11,8 @@ import polars as pl
 from txray.analysis.findings import state_label
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress
-from txray.plots.text import count, hover, percent, plural, shown, text_width, visible
+from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.text import count, escape_word, hover_text, percent, plural, sanitize, text_width
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -67,7 +67,7 @@ def states(*comparisons: Comparison) -> go.Figure:
     """
     if not comparisons:
         raise UsageError("states: no comparison; give at least one")
-    names = [f"{visible(c.before.stage)} → {visible(c.after.stage)}" for c in comparisons]
+    names = [f"{sanitize(c.before.stage)} → {sanitize(c.after.stage)}" for c in comparisons]
     figure = go.Figure()
     tested = {comparison.tested for comparison in comparisons}
     for bar in _BARS:
@@ -99,7 +99,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             textfont={"color": theme.INK, "size": theme.SUBTITLE_SIZE},
             constraintext="none",
             hovertext=[
-                hover(
+                hover_text(
                     name,
                     f"{plural(n, 'neuron')} {bar.name}: {bar.meaning}",
                     f"{percent(share)} of {count(len(c.neurons))}",
@@ -109,13 +109,13 @@ def states(*comparisons: Comparison) -> go.Figure:
             hoverinfo="text",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", title_text="share of all neurons of the layer")
+    figure.update_xaxes(range=[0, 100], ticksuffix="%", title_text="share of all neurons of the layer")
     figure.update_yaxes(
         range=[len(comparisons) - 0.5, -0.5], tickvals=[], showline=False, showgrid=False, ticks=""
     )
     for row, comparison in enumerate(comparisons):
         figure.add_annotation(
-            text=f"<b>{shown(comparison.before.stage)} → {shown(comparison.after.stage)}</b>",
+            text=f"<b>{escape_word(comparison.before.stage)} → {escape_word(comparison.after.stage)}</b>",
             x=0,
             xref="paper",
             xanchor="left",
@@ -126,10 +126,10 @@ def states(*comparisons: Comparison) -> go.Figure:
         )
     last = comparisons[-1]
     findings = last.findings
-    return dress(
+    return add_frame(
         figure,
         title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} are in use in both "
-        f"{visible(last.before.stage)} and {visible(last.after.stage)}; {findings.one_sided}"
+        f"{sanitize(last.before.stage)} and {sanitize(last.after.stage)}; {findings.one_sided}"
         + ("" if last.tested else " (observed, not tested)"),
         subtitle="State of every neuron of the layer between two stages",
         caption=caption_of_steps(comparisons),

@@ -1,7 +1,7 @@
 """Text of a corpus and of users, made safe to show in a figure, and its width in pixels.
 
 Plotly reads a subset of HTML, entities, and between two dollar signs TeX. Text is therefore composed
-plain, words go through `visible`, and every string that enters a figure goes through `markup` (or `shown`,
+plain, words go through `sanitize`, and every string that enters a figure goes through `escape` (or `escape_word`,
 which is both).
 """
 
@@ -39,7 +39,7 @@ _WIDTH_FULL = 1000
 _BOLD = 1.13
 
 
-def visible(word: str, longest: int = LONGEST_WORD) -> str:
+def sanitize(word: str, longest: int = LONGEST_WORD) -> str:
     """A word as one short line of plain text in which nothing is hidden.
 
     Control characters, line ends, unpaired surrogates and characters that reorder text become visible
@@ -47,7 +47,7 @@ def visible(word: str, longest: int = LONGEST_WORD) -> str:
     are isolated so that they do not reorder their neighbours; the empty word reads `(empty)`.
 
     Args:
-        word: any text. Not markup yet: see `markup`.
+        word: any text. Not markup yet: see `escape`.
         longest: characters, at least as many as `LONGEST_WORD`.
     """
     if _ORDINARY.fullmatch(word):
@@ -72,35 +72,35 @@ def _visible_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii") if code < 0x80 else f"[U+{code:04X}]"
 
 
-def markup(text: str) -> str:
+def escape(text: str) -> str:
     """Plain text as plotly must receive it: markup, entities and TeX in it stay text."""
     return text.translate(_MARKUP)
 
 
-def unmarked(text: str) -> str:
-    """The plain text that `markup` made this of."""
+def unescape(text: str) -> str:
+    """The plain text that `escape` made this of."""
     for character, entity in _ENTITIES.items():
         text = text.replace(entity, character)
     return text
 
 
-def shown(word: str) -> str:
+def escape_word(word: str) -> str:
     """A word of a corpus, or a name given by a user, as plotly must receive it."""
-    return markup(visible(word))
+    return escape(sanitize(word))
 
 
-def listed(words: Iterable[str]) -> str:
+def join_words(words: Iterable[str]) -> str:
     """Several words as one line of plain text, separated by commas."""
-    return ", ".join(visible(word) for word in words)
+    return ", ".join(sanitize(word) for word in words)
 
 
-def hover(head: str, *lines: str) -> str:
+def hover_text(head: str, *lines: str) -> str:
     """Hover text: a bold head and the lines, all given as plain text, broken to a width that fits a screen.
 
     Empty lines are left out.
     """
     told = [part for line in lines if line for part in wrapped(line, HOVER_WIDTH, HOVER_SIZE)]
-    return "<br>".join((f"<b>{markup(head)}</b>", *map(markup, told)))
+    return "<br>".join((f"<b>{escape(head)}</b>", *map(escape, told)))
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
@@ -164,16 +164,16 @@ def count(number: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent: `45 %`, `4.6 %`, `0.004 %`; never `0 %` for what is more than nothing."""
+    """Return a share in percent: `45%`, `4.6%`, `0.004%`; never `0%` for more than nothing."""
     value = 100 * share
     if value == 0:
-        return "0 %"
+        return "0%"
     decimals = 0 if abs(value) >= 10 else 1 if abs(value) >= 1 else 2
     text = f"{value:.{decimals}f}"
-    return f"{text if float(text) else f'{value:.1g}'} %"
+    return f"{text if float(text) else f'{value:.1g}'}%"
 
 
-def figure_of(number: float) -> str:
+def format_number(number: float) -> str:
     """A measured number with three significant digits or all digits before the point: `1,307`, `0.0421`."""
     if abs(number) >= 100:
         return f"{number:,.0f}"

@@ -15,11 +15,13 @@ from txray.analysis.findings import state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN
 from txray.errors import UnknownNameError
 from txray.plots import theme
-from txray.plots.frame import caption_of_steps, dress, feature_noun, linear_axis, log_axis, tiled
+from txray.plots.axes import linear_axis, log_axis
+from txray.plots.frame import add_frame, caption_of_steps, feature_noun
 from txray.plots.matrix import Side, matrix_figure
+from txray.plots.panels import tiled
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
-from txray.plots.text import count, hover, plural, visible
+from txray.plots.text import count, hover_text, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
@@ -83,7 +85,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
                 f"yaxis{axis}": {**scale, "domain": over, "anchor": f"x{axis}"},
             }
         )
-    return dress(
+    return add_frame(
         figure,
         title=_finding(timeline, chosen, judged),
         subtitle="Panels over the same stages, in order; distances are of the layer, bars are 95% intervals"
@@ -109,8 +111,8 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
     corrected, plain = timeline.matrix(chosen), timeline.matrix(chosen, "hellinger")
     stories = [
         [
-            hover(
-                f"{visible(first)}, {visible(second)}",
+            hover_text(
+                f"{sanitize(first)}, {sanitize(second)}",
                 f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
                 f"mean {PLAIN.name} of shared neurons, of all wins {plain[i, j]:.3f}",
             )
@@ -127,7 +129,7 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
             sorted(int(k) for k in np.unravel_index(extreme(others), others.shape))
             for extreme in (np.nanargmin, np.nanargmax)
         ]
-        low, high = (f"{corrected[i, j]:.2f} ({visible(names[i])}, {visible(names[j])})" for i, j in ends)
+        low, high = (f"{corrected[i, j]:.2f} ({sanitize(names[i])}, {sanitize(names[j])})" for i, j in ends)
         pairs = plural(int(np.triu(known, 1).sum()), "pair")
         title = f"{CORRECTED[0].upper()}{CORRECTED[1:]} of {pairs} of stages: {low}"
         if ends[0] != ends[1]:
@@ -228,12 +230,12 @@ def _over_stages(
 
 
 def _finding(timeline: Timeline, layer: str, score: str | None) -> str:
-    first, last = (visible(name) for name in (timeline.names[0], timeline.names[-1]))
+    first, last = (sanitize(name) for name in (timeline.names[0], timeline.names[-1]))
     if score is not None:
         correlation = timeline.correlation(score, layer)
         if correlation.rho is not None:
             return (
-                f"From {first} to {last}, {correlation.finding('neuron change', f'{visible(score)} change')}"
+                f"From {first} to {last}, {correlation.finding('neuron change', f'{sanitize(score)} change')}"
             )
     stages = timeline.stages.filter(pl.col("layer") == layer)
     return (

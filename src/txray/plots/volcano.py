@@ -13,10 +13,11 @@ from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.plots import theme
 from txray.plots.features import distinctive
-from txray.plots.frame import caption_of, dress, even_sample, say
-from txray.plots.labels import Box, Label, Side, place
-from txray.plots.scatter import require_tested, stories
-from txray.plots.text import count, fitted, listed, markup, plural, visible
+from txray.plots.frame import add_frame, caption_of, empty_figure
+from txray.plots.labels import Box, Label, Side, place_labels
+from txray.plots.scatter import hover_texts, require_tested
+from txray.plots.text import count, escape, fitted, join_words, plural, sanitize
+from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -62,7 +63,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     points = drawn[X].to_numpy(), drawn["z_score"].to_numpy()
     changed = drawn.select(significant=is_significant(fdr))["significant"].to_numpy()
     n_changed = neurons.filter(is_significant(fdr)).height
-    told = stories(comparison, drawn)
+    told = hover_texts(comparison, drawn)
     spans = [DISTANCE_SPAN, span(points[1])]
     figure = go.Figure()
     for is_changed, name, color, size in (
@@ -89,12 +90,12 @@ def volcano(comparison: Comparison) -> go.Figure:
     for ends, axis in zip(spans, ("x", "y"), strict=True):
         if ends[0] < 0 < ends[1]:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
-    before, after = visible(comparison.before.stage), visible(comparison.after.stage)
+    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
     if not len(neurons):
-        say(figure, "No neuron is preferred in both stages often enough to be tested.")
+        empty_figure(figure, "No neuron is preferred in both stages often enough to be tested.")
     untold = comparison.summary["tested"] - len(neurons)
     note = f"not drawn: {plural(untold, 'tested neuron')} of unknown distance" if untold else ""
-    return dress(
+    return add_frame(
         figure,
         title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
         f"{corrected_words(comparison.summary)}",
@@ -152,7 +153,7 @@ def _labels(
         Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), sides)
         for i, neuron in zip(chosen, drawn["neuron"].to_numpy()[chosen], strict=True)
     ]
-    placed = place(
+    placed = place_labels(
         labels,
         area=Box(0, 0, theme.PLOT_WIDTH, theme.PLOT_HEIGHT),
         size=_LABEL_SIZE,
@@ -167,7 +168,7 @@ def _labels(
         mode="markers+text",
         marker={"size": 2 * _RADIUS, "opacity": 0},
         error_x=interval_bars(drawn[[i for i, _, _ in found]]) if len(drawn) <= MOST_BARS else None,
-        text=[markup(text) for _, text, _ in found],
+        text=[escape(text) for _, text, _ in found],
         textposition=[side for _, _, side in found],
         textfont={"size": _LABEL_SIZE, "color": theme.INK, "shadow": _HALO},
         showlegend=False,
@@ -176,4 +177,4 @@ def _labels(
 
 
 def _name(neuron: int, features: tuple[str, ...]) -> str:
-    return fitted(f"{neuron}: {listed(features)}", _LONGEST_LABEL, _LABEL_SIZE)
+    return fitted(f"{neuron}: {join_words(features)}", _LONGEST_LABEL, _LABEL_SIZE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from txray._optional import package
+from txray._optional import import_package
 from txray.files import atomic_file
 
 _FORMULA = r"^[=+\-@\t\r\n'＝＋－＠]"
@@ -17,7 +17,7 @@ _FORMULA = r"^[=+\-@\t\r\n'＝＋－＠]"
 
 def to_pandas(table: pl.DataFrame, attrs: Mapping[str, str]) -> Any:
     """Return a table as a pandas data frame; see `Preferences.to_pandas`."""
-    pandas = package("pandas", "to_pandas")
+    pandas = import_package("pandas", "to_pandas")
     # Column by column, because polars' own way needs pyarrow as well.
     columns = {
         column.name: pandas.Series(column.to_list(), dtype=str)
@@ -32,7 +32,7 @@ def to_pandas(table: pl.DataFrame, attrs: Mapping[str, str]) -> Any:
 
 def to_arrow(table: pl.DataFrame, metadata: Mapping[str, str]) -> Any:
     """Return a table as an Arrow table; see `Preferences.to_arrow`."""
-    package("pyarrow", "to_arrow")
+    import_package("pyarrow", "to_arrow")
     return table.to_arrow().replace_schema_metadata(metadata)
 
 
@@ -52,7 +52,7 @@ def write_csv(table: pl.DataFrame, path: Path | str, *, spreadsheet: bool) -> Pa
 
 def to_dataset(stage_name: str, feature_type: str, tables: Mapping[str, pl.DataFrame]) -> Any:
     """Return the tables of some layers, by name, as one data set; see `Stage.to_dataset`."""
-    datasets = package("datasets", "to_dataset")
+    datasets = import_package("datasets", "to_dataset")
     rows = [table.select(pl.lit(layer).alias("layer"), pl.all()) for layer, table in tables.items()]
     description = (
         f"txray preferences of stage {stage_name!r} for the feature type {feature_type!r}: one row per layer, neuron "

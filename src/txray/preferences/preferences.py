@@ -12,7 +12,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import export
 from txray.preferences.distributions import Distributions
@@ -343,7 +343,7 @@ def require_neuron(number: int, n_neurons: int, *, stage: str, layer: str) -> No
     Raises:
         UsageError: not a whole number from 0 to n_neurons - 1.
     """
-    if not (is_whole(number) and 0 <= number < n_neurons):
+    if not (is_integer(number) and 0 <= number < n_neurons):
         raise UsageError(
             f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; there are 0 to {n_neurons - 1}"
         )

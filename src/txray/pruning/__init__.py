@@ -1,68 +1,42 @@
-"""Silence neurons in the real forward pass, tell what that does, and whether random sets do the same."""
+"""Ablate neurons in the forward pass, and compare the effect with that of random sets of the same size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.pruning.activity import Activity
-    from txray.pruning.effects import prune
-    from txray.pruning.evaluation import Evaluator, evaluator
-    from txray.pruning.files import load_masks, save_masks
-    from txray.pruning.mask import Mask
-    from txray.pruning.masking import masked
-    from txray.pruning.plans import curve_sets, paper_sets
-    from txray.pruning.pooling import pool
-    from txray.pruning.rankings import RANKINGS, Evidence
-    from txray.pruning.result import Pruning, load_pruning
-    from txray.pruning.sets import NeuronSet, in_state, ranked
-    from txray.pruning.smaller import compact
+    from txray.pruning.activation_stats import ActivationStats as ActivationStats
+    from txray.pruning.compact import compact_model as compact_model
+    from txray.pruning.effects import prune as prune
+    from txray.pruning.evaluation import Evaluator as Evaluator
+    from txray.pruning.evaluation import evaluator as evaluator
+    from txray.pruning.mask import Mask as Mask
+    from txray.pruning.masking import masked as masked
+    from txray.pruning.neuron_sets import NeuronSet as NeuronSet
+    from txray.pruning.neuron_sets import curve_sets as curve_sets
+    from txray.pruning.neuron_sets import in_state as in_state
+    from txray.pruning.neuron_sets import paper_sets as paper_sets
+    from txray.pruning.neuron_sets import ranked as ranked
+    from txray.pruning.pooling import pool_runs as pool_runs
+    from txray.pruning.rankings import RANKINGS as RANKINGS
+    from txray.pruning.rankings import RankingInputs as RankingInputs
+    from txray.pruning.result import Pruning as Pruning
 
-# Looked up on first use: what was found can be read without torch.
-_HOMES = {
-    "Activity": "activity",
-    "Evaluator": "evaluation",
-    "Evidence": "rankings",
-    "Mask": "mask",
-    "NeuronSet": "sets",
-    "Pruning": "result",
-    "RANKINGS": "rankings",
-    "compact": "smaller",
-    "curve_sets": "plans",
-    "evaluator": "evaluation",
-    "in_state": "sets",
-    "load_masks": "files",
-    "load_pruning": "result",
-    "masked": "masking",
-    "paper_sets": "plans",
-    "pool": "pooling",
-    "prune": "effects",
-    "ranked": "sets",
-    "save_masks": "files",
-}
-
-__all__ = [
-    "RANKINGS",
-    "Activity",
-    "Evaluator",
-    "Evidence",
-    "Mask",
-    "NeuronSet",
-    "Pruning",
-    "compact",
-    "curve_sets",
-    "evaluator",
-    "in_state",
-    "load_masks",
-    "load_pruning",
-    "masked",
-    "paper_sets",
-    "pool",
-    "prune",
-    "ranked",
-    "save_masks",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use: results can be read without torch.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "activation_stats": "ActivationStats",
+        "compact": "compact_model",
+        "effects": "prune",
+        "evaluation": "Evaluator evaluator",
+        "mask": "Mask",
+        "masking": "masked",
+        "neuron_sets": "NeuronSet curve_sets in_state paper_sets ranked",
+        "pooling": "pool_runs",
+        "rankings": "RANKINGS RankingInputs",
+        "result": "Pruning",
+    },
+)

@@ -1,133 +1,151 @@
-"""How sure a change of a metric is: groups of documents are resampled, and random sets drawn beside."""
+"""Bootstrap of the documents a model is scored on: whole groups of dependent documents are resampled."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+
+from txray.errors import UsageError
+from txray.pruning.predictions import Predictions
 
 INTERVAL = 0.95
-"""Share of samples that an interval should cover the truth in."""
-
-BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
+"""Nominal coverage of the intervals."""
 
 
-def resampled(groups: NDArray[np.int64], resamples: int, digest: str) -> NDArray[np.float64]:
+def bootstrap_counts(groups: NDArray[np.int64], resamples: int, digest: str) -> NDArray[np.float64]:
     """Return (resamples, n_documents) counts of each document in samples with replacement.
 
     Whole groups are drawn, as many as there are (a cluster bootstrap), so documents of one group have equal counts.
-    The same groups are resampled in the same way whatever is compared: sets, metrics, trainings.
+    The same groups are resampled in the same way in all comparisons: of sets, metrics and trainings.
 
     Args:
-        groups: (n_documents,) number of the group of each document, see `group_numbers`; at least one document.
+        groups: (n_documents,) group number of each document, see `group_numbers`; at least one document.
         resamples: number of samples.
-        digest: of the documents.
+        digest: hash of the documents, which seeds the draw.
     """
     n = int(groups.max()) + 1
     seed = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "little")
     random = np.random.default_rng([seed, n])
-    drawn = random.multinomial(n, np.full(n, 1 / n), size=resamples)
-    # `take` gives rows that lie together in memory, `drawn[:, groups]` does not: the last digits of sums depend on it.
-    return drawn.take(groups, axis=1).astype(np.float64)
+    counts = random.multinomial(n, np.full(n, 1 / n), size=resamples)
+    # `take` returns contiguous rows, `counts[:, groups]` does not: the last digits of sums depend on it.
+    return counts.take(groups, axis=1).astype(np.float64)
 
 
 def group_numbers(keys: Sequence[int]) -> NDArray[np.int64]:
-    """Return (n,) numbers of groups, counted from 0 in the order of their first document.
+    """Return (n,) group numbers, counted from 0 in the order of their first document.
 
     Args:
-        keys: `Document.fold_key` of each document: those of one key depend on each other.
+        keys: `Document.fold_key` of each document; documents with equal keys depend on each other.
     """
     numbers: dict[int, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
-def bounds(samples: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentile interval of a bootstrap; NaN where there are no samples."""
-    known = samples[np.isfinite(samples)]
-    if not len(known):
+def percentile_interval(samples: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the bounds of the bootstrap percentile interval; NaN if no sample is finite."""
+    finite = samples[np.isfinite(samples)]
+    if not len(finite):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    low, high = np.quantile(finite, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     return float(low), float(high)
 
 
-_ENOUGH = 19
-"""Random sets of which one in twenty is the farthest by chance, whatever the scatter."""
-
-
-@dataclass(frozen=True)
-class AgainstRandom:
-    """One value beside those of random sets.
+@dataclass(frozen=True, eq=False)
+class RunMetrics:
+    """Metrics of one run of a model.
 
     Attributes:
-        mean, deviation: of the random sets.
-        difference: value - mean.
-        n: how many there are.
-        low, high: interval of the difference to one more random set, documents resampled: where it leaves out 0, the
-            set is unlike a random one.
-        difference_p_value: two-sided, by the same distribution as the interval; NaN where there is none.
-        p_value: (1 + random sets at least as far from their mean) / (1 + random sets).
+        observed: metric -> value over all documents.
+        resampled: metric -> (resamples,) values; None without resamples.
     """
 
-    n: int
-    mean: float
-    deviation: float
-    difference: float
-    low: float
-    high: float
-    difference_p_value: float
-    p_value: float
+    observed: Mapping[str, float]
+    resampled: Mapping[str, NDArray[np.float64]] | None
 
-    def verdict(self, sign: int) -> str:
-        """Whether the set is better or worse than random ones.
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """Resampled documents of one text.
+
+    Attributes:
+        n_documents: number of documents.
+        weights: (resamples, n_documents) counts; None if there are fewer than two groups.
+        names: names of the metrics.
+    """
+
+    n_documents: int
+    weights: NDArray[np.float64] | None
+    names: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, unpruned: Predictions, digest: str, resamples: int, groups: NDArray[np.int64] | None = None
+    ) -> Bootstrap:
+        """Resample the documents.
 
         Args:
-            sign: 1 where more is better, -1 where less is.
+            unpruned: predictions of the unpruned model.
+            digest: hash of the documents.
+            resamples: number of samples.
+            groups: (n_documents,) group number of each document; by default each document is its own group.
         """
-        if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
-            return SAME
-        if _too_few_alike(self.n, self.deviation):
-            return SAME
-        return BETTER if sign * self.difference > 0 else WORSE
+        n = unpruned.n_documents
+        groups = np.arange(n) if groups is None else groups
+        names = list(unpruned.metrics(np.ones((1, max(n, 1)))))
+        return cls(n, bootstrap_counts(groups, resamples, digest) if groups.any() else None, names)
 
+    def metrics(self, predictions: Predictions) -> RunMetrics:
+        """Return the metrics of one run.
 
-def against_random(
-    value: float, random: Sequence[float], differences: NDArray[np.float64] | None
-) -> AgainstRandom:
-    """Hold one value against those of random sets.
+        Raises:
+            UsageError: it has other documents or metrics than the unpruned model.
+        """
+        if predictions.n_documents != self.n_documents:
+            raise UsageError(
+                f"metric: returned {predictions.n_documents} numbers, but {self.n_documents} for the unpruned model; "
+                "return one for each of the same documents"
+            )
+        observed = predictions.metrics(np.ones((1, max(self.n_documents, 1))))
+        if set(observed) != set(self.names):
+            raise UsageError(
+                f"metric: returned {', '.join(sorted(observed))}, but {', '.join(sorted(self.names))} for the "
+                "unpruned model; return the same names each time"
+            )
+        return RunMetrics(
+            {name: float(value[0]) for name, value in observed.items()},
+            None if self.weights is None else predictions.metrics(self.weights),
+        )
 
-    The variance of a difference to one more random set has two parts: that of random sets among each other, estimated
-    from those drawn (with Student's t for their number), and that of the documents, by the bootstrap.
+    def chance(self, unpruned: Predictions) -> dict[str, dict[str, float | bool | None]]:
+        """Return the chance level of each metric that has one, as plain JSON values.
 
-    Args:
-        value: with the set.
-        random: (n,) with random sets, over the same documents.
-        differences: (resamples,) value less the mean of the random sets for the same resampled groups; None where
-            documents are not known.
-    """
-    found = np.asarray(random, np.float64)
-    n = len(found)
-    mean, deviation = float(found.mean()), float(found.std(ddof=1)) if n > 1 else float("nan")
-    difference = value - mean
-    known = np.zeros(0) if differences is None else differences[np.isfinite(differences)]
-    of_documents = float(known.var(ddof=1)) if len(known) > 1 else 0.0
-    spread = np.sqrt(deviation**2 * (1 + 1 / n) + of_documents)
-    reach = float(student.ppf((1 + INTERVAL) / 2, n - 1)) * spread if n > 1 else float("nan")
-    as_far = int((np.abs(found - mean) >= abs(difference)).sum())
-    by_rank = (1 + as_far) / (1 + n)
-    p_value = by_rank
-    if n < 2 or _too_few_alike(n, deviation):
-        p_value = float("nan")
-    elif spread > 0:
-        p_value = float(2 * student.sf(abs(difference) / spread, n - 1))
-    return AgainstRandom(
-        n, mean, deviation, difference, difference - reach, difference + reach, p_value, by_rank
-    )
+        Args:
+            unpruned: predictions of the unpruned model.
 
-
-def _too_few_alike(n: int, deviation: float) -> bool:
-    """Return whether random sets all do the same and are so few that this says nothing of how others scatter."""
-    return deviation == 0 and n < _ENOUGH
+        Returns:
+            Metric -> `value`, `chance`, the bounds `low` and `high` of the 95% interval of value - chance (null if
+            unknown), and `above`: whether the value is above chance, that is, whether the interval lies above 0.
+        """
+        once = np.ones((1, max(self.n_documents, 1)))
+        values, levels = unpruned.metrics(once), unpruned.chance(once)
+        result: dict[str, dict[str, float | bool | None]] = {}
+        for name, level in levels.items():
+            if not np.isfinite(values[name][0]):
+                continue
+            low = high = float("nan")
+            if self.weights is not None:
+                difference = unpruned.metrics(self.weights)[name] - unpruned.chance(self.weights)[name]
+                low, high = percentile_interval(difference)
+            is_known = bool(np.isfinite(low))
+            result[name] = {
+                "value": float(values[name][0]),
+                "chance": float(level[0]),
+                "low": low if is_known else None,
+                "high": high if is_known else None,
+                "above": low > 0 if is_known else None,
+            }
+        return result

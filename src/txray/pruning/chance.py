@@ -1,4 +1,4 @@
-"""Whether a whole model is better than one that knows nothing: otherwise changes of its metrics mean nothing."""
+"""Chance levels: changes of a metric are meaningless if the unpruned model is not better than chance."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ _NAMES: Mapping[str, str] = {"auroc": "AUROC"}
 
 
 def above_chance(levels: Mapping[str, Mapping[str, Any]], metric: str) -> bool | None:
-    """Return whether a model is better than chance, as far as that bears on a metric.
+    """Return whether a model is better than chance by a metric.
 
     Args:
-        levels: metric -> `value`, `chance`, `low` and `high` (95% interval of value less chance), `above`.
-        metric: F1 and loss have no level of their own: AUROC, or else accuracy, speaks for them.
+        levels: metric -> `value`, `chance`, `low` and `high` (95% interval of value - chance), `above`.
+        metric: name; F1 and loss have no chance level: AUROC, or else accuracy, is used instead.
 
     Returns:
-        None where there is no level, as of language models, or no interval, as of one document.
+        None if there is no level (language models) or no interval (one document).
     """
-    judged = next((name for name in (metric, "auroc", "accuracy") if name in levels), None)
+    judged = _judged(levels, metric)
     return None if judged is None else levels[judged]["above"]
 
 
 def chance_note(
     levels: Mapping[str, Mapping[str, Any]], metric: str | None = None, *, interval: bool = True
 ) -> str:
-    """Return the metrics by which a model is not better than chance, beside their levels; empty where there are none.
+    """Return the metrics by which a model is not better than chance, with their levels; empty if there are none.
 
     Args:
         levels: see `above_chance`.
-        metric: only as far as this one is concerned; all by default.
+        metric: the only metric of interest; all by default.
         interval: whether to add the 95% interval of the difference.
     """
     if metric is not None:
-        judged = next((name for name in (metric, "auroc", "accuracy") if name in levels), None)
+        judged = _judged(levels, metric)
         levels = {} if judged is None else {judged: levels[judged]}
     return "; ".join(
         f"{_NAMES.get(name, name)} {level['value']:.3f}, by chance {level['chance']:.3f}"
@@ -48,6 +48,10 @@ def chance_note(
 
 
 def levels_of(text: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Return the chance levels of one text of `Pruning.summary["texts"]`; empty where there are none."""
+    """Return the chance levels of one text of `Pruning.summary["texts"]`; empty if there are none."""
     levels: Mapping[str, Mapping[str, Any]] = text.get("chance", {})
     return levels
+
+
+def _judged(levels: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
+    return next((name for name in (metric, "auroc", "accuracy") if name in levels), None)

@@ -1,4 +1,4 @@
-"""What pruning does: sets of neurons against the whole model and against random sets, and how sure that is."""
+"""The effects of ablation: sets of neurons compared with the unpruned model and with random sets."""
 
 from __future__ import annotations
 
@@ -16,228 +16,248 @@ from txray.files import remove_temporaries
 from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.progress import progress
-from txray.pruning.activity import Activity
+from txray.pruning.ablation_runner import AblationRunner, Advance, Metric
+from txray.pruning.activation_stats import ActivationStats
+from txray.pruning.bootstrap import Bootstrap, RunMetrics
 from txray.pruning.chance import chance_note
+from txray.pruning.choices import Ablation, Scope
+from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, SET_SCHEMA, EffectTable
 from txray.pruning.evaluation import Evaluator, Model, evaluator
-from txray.pruning.mask import ABLATIONS, Ablation, Mask, When
-from txray.pruning.masking import Target
-from txray.pruning.outcomes import BETTER
+from txray.pruning.mask import ABLATIONS, Mask
+from txray.pruning.masking import MaskTarget
+from txray.pruning.neuron_sets import NeuronSet, random_orders
+from txray.pruning.predictions import BETTER
 from txray.pruning.result import Pruning
-from txray.pruning.rows import EFFECTS, RANDOM, SETS, Rows, Samples, Scores
-from txray.pruning.sets import NeuronSet, random_orders
-from txray.pruning.trials import Advance, Metric, Trials
+
+Texts = Mapping[str, Corpus | Evaluator]
 
 
 def prune(
     model: Model,
     sets: Sequence[NeuronSet],
-    texts: Mapping[str, Corpus | Evaluator] | None = None,
+    texts: Texts | None = None,
     *,
     metric: Metric | None = None,
     higher_is_better: bool = True,
     ablation: Ablation = "zero",
-    when: When = "every-step",
-    activity: Activity | None = None,
-    random: int = 20,
+    scope: Scope = "every-step",
+    activation_stats: ActivationStats | None = None,
+    n_random_sets: int = 20,
     resamples: int = 1_000,
-    documents: int | None = None,
+    max_documents: int | None = None,
     max_length: int | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
 ) -> Pruning:
-    """Silence sets of neurons in the real forward pass, and tell what that does and whether random sets do the same.
+    """Ablate sets of neurons during the forward pass, and compare the effect with that of random sets of equal size.
 
-    For each set size, `random` sets are drawn from the same layer: the first neurons of random orders, so that a larger
-    random set holds the smaller ones of the same draw. Documents are resampled in pairs: the same ones for the whole
-    model, for each set, and for each random set. Those of one `group`, or of the same words, are drawn together; the
-    summary says of each text how many `documents` and `groups` there were. The model is left as it was.
+    For each set size, `n_random_sets` sets are drawn from the same layer as the first neurons of random orders, so a
+    larger random set contains the smaller ones of the same draw. Documents are resampled in pairs: the same ones for
+    the unpruned model, each set, and each random set. Documents of one `group`, or with the same words, are drawn
+    together; the summary has the number of `documents` and `groups` of each text. The model is not changed.
 
     Args:
         model: a classifier or language model of `txray.models`, or a `TextModel`.
-        sets: with distinct names; empty ones give rows without numbers.
-        texts: split, such as `train` and `test` -> labelled documents (for language models: any).
-        metric: of your own, instead of texts: called without arguments while neurons are silent, it measures the model
-            and gives a number, or one per document, or such by name.
-        higher_is_better: of that metric.
-        ablation: what silent neurons give: `zero`, `mean` or `resample`, the latter two from `activity`.
-        when: of recurrent layers, see `Mask`.
-        activity: of the layer that the sets are of; by default, where it is needed, over the first of the texts.
-        random: random sets of each size, at least 2; 0 leaves them out.
-        resamples: of groups of documents, for intervals.
-        documents: of each text at most, chosen by a hash of their ids.
-        max_length: words read of each document.
-        seed: of random sets.
-        folder: that finished runs of the model are kept in, so that the same call goes on after an interruption.
+        sets: sets with distinct names; empty sets yield rows without numbers.
+        texts: split, such as `train` and `test` -> labelled documents (for language models: any documents), or an
+            evaluator of the model.
+        metric: a metric of your own instead of texts: called without arguments while neurons are ablated, it scores the
+            model and returns a number, one number per document, or a mapping of names to these.
+        higher_is_better: whether a higher value of that metric is better.
+        ablation: values of the ablated neurons: `zero`, `mean` or `resample`; the latter two come from
+            `activation_stats`.
+        scope: for recurrent layers, see `Mask`.
+        activation_stats: statistics of the layer of the sets; by default measured on the first text, if needed.
+        n_random_sets: number of random sets of each size, at least 2; 0 for none.
+        resamples: number of bootstrap samples, for intervals.
+        max_documents: maximum number of documents of each text, chosen by a hash of their ids.
+        max_length: maximum number of words per document.
+        seed: random seed of the random sets and of `resample`.
+        folder: folder where predictions are stored, so that the same call resumes after an interruption.
 
     Raises:
-        UsageError: nothing to prune or to score on, two sets of one name, a set that leaves nothing of its layer, a
-            neuron that does not exist, a metric that fails, or a number that cannot be.
-        UnknownNameError: no such layer, ablation or time.
+        UsageError: nothing to prune or to score on, two sets of one name, a set that leaves no neuron of its layer, a
+            neuron that does not exist, a metric that fails, or a number that is out of range.
+        UnknownNameError: unknown layer, ablation or scope.
         CorpusError: a text that cannot be scored on.
-        CaptureError: a model that fails, or gives no numbers.
-        ShapeError: activity of a layer of another size.
-        StageError: what the folder keeps is damaged, or of a model that computes something else.
+        CaptureError: the model fails, or returns scores that are not finite.
+        ShapeError: activation statistics of a layer of another size.
+        StageError: the folder is damaged, or belongs to a model that computes something else.
         OutputError: the folder cannot be written.
 
     Warns:
-        ChanceWarning: the whole model is not better than chance on a text.
+        ChanceWarning: the unpruned model is not better than chance on a text.
+
+    Example:
+        >>> sets = [NeuronSet("two", "rnn", (3, 17))]
+        >>> pruning = txray.prune(model, sets, {"test": corpus})  # doctest: +SKIP
+        >>> pruning.effects.select("metric", "change", "verdict")  # doctest: +SKIP
 
     Source:
-        Rethmeier et al. 2020, section 3.4 and table 2; the controls are ours.
+        Rethmeier et al. 2020, section 3.4 and table 2; the comparison with random sets is ours.
     """
-    _check(sets, texts, metric, random, resamples, seed)
-    _check_evaluators(model, texts or {}, documents, max_length)
+    _check(sets, texts, metric, n_random_sets, resamples, seed)
+    texts = texts or {}
+    _check_evaluators(model, texts, max_documents, max_length)
     if ablation not in ABLATIONS:
         raise UnknownNameError.of("ablation", ablation, ABLATIONS)
-    plan = _Plan.of(model, sets, random, seed, when)
-    kept = None if folder is None else Path(folder)
-    if kept is not None and kept.is_dir():
-        remove_temporaries(kept)
+    plan = _PrunePlan.of(model, sets, n_random_sets, seed, scope)
+    run_folder = None if folder is None else Path(folder)
+    if run_folder is not None and run_folder.is_dir():
+        remove_temporaries(run_folder)
     fingerprint = model_fingerprint(model.module if isinstance(model, TextModel) else model)
-    trials = {
-        split: Trials.of(
-            text
-            if isinstance(text, Evaluator)
-            else evaluator(model, text, documents=documents, max_length=max_length),
-            kept,
-            fingerprint,
-        )
-        for split, text in (texts or {}).items()
-    }
+    runners = {}
+    for split, text in texts.items():
+        scored = text
+        if not isinstance(scored, Evaluator):
+            scored = evaluator(model, scored, max_documents=max_documents, max_length=max_length)
+        runners[split] = AblationRunner.for_evaluator(scored, run_folder, fingerprint)
     if metric is not None:
-        trials["metric"] = Trials.measured(model, metric, fingerprint)
-    if ablation != "zero" and activity is None:
-        activity = _activity(model, list(plan.sizes), texts)
-    masks = _Masks(ablation, when, activity, seed)
-    masks.check(plan.sizes)
-    positions = plan.runs * sum(each.positions for each in trials.values())
+        runners["metric"] = AblationRunner.for_metric(model, metric, fingerprint)
+    if ablation != "zero" and activation_stats is None:
+        activation_stats = _measure_activations(model, list(plan.layer_sizes), texts)
+    masks = _MaskFactory(ablation, scope, activation_stats, seed)
+    masks.require_sizes(plan.layer_sizes)
+    positions = plan.n_runs * sum(runner.positions for runner in runners.values())
+    sign = 1 if higher_is_better else -1
     with progress("pruning", positions, unit="positions") as advance:
-        tables = [
-            _rows(split, trial, plan, masks, resamples, 1 if higher_is_better else -1, advance)
-            for split, trial in trials.items()
-        ]
+        tables = {
+            split: _effects_on(split, runner, plan, masks, resamples, sign, advance)
+            for split, runner in runners.items()
+        }
     summary = {
         "ablation": ablation,
-        "when": when,
-        "random": random,
+        "scope": scope,
+        "n_random_sets": n_random_sets,
         "resamples": resamples,
         "seed": seed,
-        "documents": documents,
+        "max_documents": max_documents,
         "max_length": max_length,
-        "layers": dict(plan.sizes),
+        "layers": dict(plan.layer_sizes),
         "model": fingerprint,
-        "better": {name: sign for each in tables for name, sign in each.better.items()},
+        "better": {name: sign for table in tables.values() for name, sign in table.better.items()},
         "texts": {
-            split: _told(trial) | {"chance": dict(each.chance)}
-            for (split, trial), each in zip(trials.items(), tables, strict=True)
+            split: _text_summary(runner) | {"chance": dict(tables[split].chance)}
+            for split, runner in runners.items()
         },
     }
+    effects = [row for table in tables.values() for row in table.effects]
+    random = [row for table in tables.values() for row in table.random]
     return Pruning(
-        pl.DataFrame([row for each in tables for row in each.effects], schema=EFFECTS, orient="row"),
-        pl.DataFrame([row for each in tables for row in each.random], schema=RANDOM, orient="row"),
+        pl.DataFrame(effects, schema=EFFECT_SCHEMA, orient="row"),
+        pl.DataFrame(random, schema=RANDOM_SCHEMA, orient="row"),
         plan.table(),
-        pl.concat([each.resamples() for each in tables]),
+        pl.concat([table.resamples() for table in tables.values()]),
         summary,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
-    """Which neurons are silenced together.
+class _PrunePlan:
+    """The sets of neurons to ablate.
 
     Attributes:
-        sets: that were asked for.
-        sizes: layer -> neurons.
-        drawn: (layer, size of a set) -> random sets of that size.
+        sets: requested sets.
+        layer_sizes: layer -> number of neurons.
+        random_sets: (layer, size of a set) -> random sets of that size.
     """
 
     sets: Sequence[NeuronSet]
-    sizes: Mapping[str, int]
-    drawn: Mapping[tuple[str, int], Sequence[tuple[int, ...]]]
+    layer_sizes: Mapping[str, int]
+    random_sets: Mapping[tuple[str, int], Sequence[tuple[int, ...]]]
 
     @classmethod
-    def of(cls, model: Model, sets: Sequence[NeuronSet], random: int, seed: int, when: When) -> _Plan:
-        """For a model; refuses what it has not."""
-        sizes = {
-            layer: Target.of(model, layer).n_neurons for layer in dict.fromkeys(each.layer for each in sets)
-        }
-        for each in sets:
-            each.require_size(sizes[each.layer])
+    def of(
+        cls, model: Model, sets: Sequence[NeuronSet], n_random_sets: int, seed: int, scope: Scope
+    ) -> _PrunePlan:
+        """Check the sets against the layers of a model, and draw the random sets."""
+        layers = dict.fromkeys(neurons.layer for neurons in sets)
+        layer_sizes = {layer: MaskTarget.of(model, layer).n_neurons for layer in layers}
+        for neurons in sets:
+            n_neurons = layer_sizes[neurons.layer]
+            neurons.require_size(n_neurons)
             try:
-                Mask(each.layer, each.neurons, when=when).require_within(sizes[each.layer])
+                Mask(neurons.layer, neurons.neurons, scope=scope).require_within(n_neurons)
             except UnknownNameError:
                 raise
             except UsageError as error:
-                raise UsageError(f"set {each.name!r}: {error}") from error
-        orders = {layer: random_orders(n, random, seed) for layer, n in sizes.items()} if random else {}
-        drawn = {
-            # Of a small layer there are few sets of a size: each counts once.
+                raise UsageError(f"set {neurons.name!r}: {error}") from error
+        if not n_random_sets:
+            return cls(sets, layer_sizes, {})
+        orders = {layer: random_orders(n, n_random_sets, seed) for layer, n in layer_sizes.items()}
+        random_sets = {
+            # A small layer has few sets of a size, so the same one may be drawn again; it counts once.
             (layer, k): list(dict.fromkeys(tuple(sorted(order[:k].tolist())) for order in orders[layer]))
-            for layer, k in sorted({(each.layer, len(each)) for each in sets if len(each)})
-            if layer in orders
+            for layer, k in sorted({(neurons.layer, len(neurons)) for neurons in sets if len(neurons)})
         }
-        return cls(sets, sizes, drawn)
+        return cls(sets, layer_sizes, random_sets)
 
     @property
-    def runs(self) -> int:
-        """How often a text is read."""
-        return 1 + sum(1 for each in self.sets if len(each)) + sum(map(len, self.drawn.values()))
+    def n_runs(self) -> int:
+        """Return the number of times that each text is read."""
+        return 1 + sum(1 for neurons in self.sets if len(neurons)) + sum(map(len, self.random_sets.values()))
 
     def table(self) -> pl.DataFrame:
-        """The sets, their neurons as text."""
-        return pl.DataFrame(
-            [(each.name, each.ranking, each.layer, " ".join(map(str, each.neurons))) for each in self.sets],
-            schema=SETS,
-            orient="row",
-        )
+        """Return the table of the sets."""
+        rows = [
+            (neurons.name, neurons.ranking, neurons.layer, " ".join(map(str, neurons.neurons)))
+            for neurons in self.sets
+        ]
+        return pl.DataFrame(rows, schema=SET_SCHEMA, orient="row")
 
 
-def _rows(
-    split: str, trial: Trials, plan: _Plan, masks: _Masks, resamples: int, sign: int, advance: Advance
-) -> Rows:
-    """Everything on one text."""
-    whole = trial.outcomes("nothing", Mask(plan.sets[0].layer, ()), advance)
-    samples = Samples.of(whole, trial.digest, resamples, trial.groups)
-    reference = samples.metrics(whole)
-    # A metric of the user's may have the name of one of ours.
-    known = {} if trial.evaluator is None else BETTER
-    better = {name: known.get(name, sign) for name in reference.observed}
-    told = Rows(split, samples, reference, better, samples.chance(whole))
-    note = chance_note(told.chance)
+def _effects_on(
+    split: str,
+    runner: AblationRunner,
+    plan: _PrunePlan,
+    masks: _MaskFactory,
+    resamples: int,
+    sign: int,
+    advance: Advance,
+) -> EffectTable:
+    """Return the effects of all sets on one text."""
+    unpruned = runner.run("nothing", Mask(plan.sets[0].layer, ()), advance)
+    bootstrap = Bootstrap.of(unpruned, runner.digest, resamples, runner.groups)
+    reference = bootstrap.metrics(unpruned)
+    # A metric of the user may have the name of one of ours.
+    signs = {} if runner.evaluator is None else BETTER
+    better = {name: signs.get(name, sign) for name in reference.observed}
+    table = EffectTable(split, bootstrap, reference, better, bootstrap.chance(unpruned))
+    note = chance_note(table.chance)
     if note:
         warnings.warn(
-            f"prune: on {split!r} the whole model is not better than chance: {note}; how pruning changes such metrics "
-            "means nothing: score a trained model, on "
-            "documents whose labels it was trained for",
+            f"prune: on {split!r} the unpruned model is not better than chance: {note}; changes of such metrics are "
+            "meaningless: score a trained model, on documents with the labels that it was trained on",
             ChanceWarning,
             stacklevel=4,
         )
 
-    def scores(name: str, layer: str, neurons: Sequence[int]) -> Scores:
-        return samples.metrics(trial.outcomes(name, masks.of(layer, neurons), advance))
+    def metrics(name: str, layer: str, neurons: Sequence[int]) -> RunMetrics:
+        return bootstrap.metrics(runner.run(name, masks.mask(layer, neurons), advance))
 
-    controls = {
-        (layer, size): [scores(f"a random set of {size}", layer, neurons) for neurons in draws]
-        for (layer, size), draws in plan.drawn.items()
+    random_sets = {
+        (layer, size): [metrics(f"a random set of {size}", layer, neurons) for neurons in draws]
+        for (layer, size), draws in plan.random_sets.items()
     }
-    for each in plan.sets:
-        found = scores(f"set {each.name!r}", each.layer, each.neurons) if len(each) else None
-        told.add(each, plan.sizes[each.layer], found, controls.get((each.layer, len(each)), []))
-    for (layer, size), draws in controls.items():
-        told.add_random(layer, size, draws)
-    return told
+    for neurons in plan.sets:
+        pruned = metrics(f"set {neurons.name!r}", neurons.layer, neurons.neurons) if len(neurons) else None
+        same_size = random_sets.get((neurons.layer, len(neurons)), [])
+        table.add_set(neurons, plan.layer_sizes[neurons.layer], pruned, same_size)
+    for (layer, size), draws in random_sets.items():
+        table.add_random(layer, size, draws)
+    return table
 
 
-def _told(trial: Trials) -> dict[str, Any]:
-    if trial.evaluator is None:
+def _text_summary(runner: AblationRunner) -> dict[str, Any]:
+    if runner.evaluator is None:
         return {"documents": 0, "groups": 0}
-    inputs = trial.evaluator.inputs
+    inputs = runner.evaluator.inputs
     return {
-        "documents": inputs.documents,
+        "documents": inputs.n_documents,
         "groups": inputs.n_groups,
-        "positions": inputs.words,
-        "cut": inputs.cut,
-        "skipped": inputs.skipped,
+        "positions": inputs.n_positions,
+        "truncated": inputs.n_truncated,
+        "skipped": inputs.n_skipped,
         "digest": inputs.documents_digest,
         "groups_digest": inputs.groups_digest,
     }
@@ -245,95 +265,92 @@ def _told(trial: Trials) -> dict[str, Any]:
 
 def _check(
     sets: Sequence[NeuronSet],
-    texts: Mapping[str, Corpus | Evaluator] | None,
+    texts: Texts | None,
     metric: Metric | None,
-    random: int,
+    n_random_sets: int,
     resamples: int,
     seed: int,
 ) -> None:
-    if not sets or not any(len(each) for each in sets):
-        names = ", ".join(repr(each.name) for each in sets)
-        raise UsageError(
-            f"prune: nothing to prune: {f'{names} hold no neuron' if names else 'no sets'}; give some"
-        )
-    called = [each.name for each in sets]
-    twice = next((name for name in called if called.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"prune: several sets are named {twice!r}; give each its own name")
+    names = [neurons.name for neurons in sets]
+    if not any(len(neurons) for neurons in sets):
+        problem = f"{', '.join(map(repr, names))} have no neurons" if names else "no sets"
+        raise UsageError(f"prune: nothing to prune: {problem}; pass at least one set with neurons")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise UsageError(f"prune: several sets are named {duplicate!r}; use distinct names")
     if texts is not None and not isinstance(texts, Mapping):
         raise UsageError(
-            f"prune: texts of kind {type(texts).__name__}; give them by name, as in {{'test': corpus}}"
+            f"prune: texts of type {type(texts).__name__}; pass them by name, as in {{'test': corpus}}"
         )
     if (metric is None) == (not texts):
-        raise UsageError("prune: give either texts to score on, or a metric of your own")
-    for name, value, least, most in (
+        raise UsageError("prune: pass either texts to score on, or a metric of your own")
+    for name, value, minimum, maximum in (
         ("resamples", resamples, 2, 1_000_000),
         ("seed", seed, 0, (1 << 63) - 1),
-        ("random", random, 0, 10_000),
+        ("n_random_sets", n_random_sets, 0, 10_000),
     ):
-        if type(value) is not int or not least <= value <= most:
-            raise UsageError(f"prune: {name}={value}; give a whole number from {least} to {most:,}")
-    if random == 1:
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise UsageError(f"prune: {name}={value}; pass an integer from {minimum} to {maximum:,}")
+    if n_random_sets == 1:
         raise UsageError(
-            f"prune: random={random}; one random set tells nothing of others: 20 or so, or 0 for none"
+            f"prune: n_random_sets={n_random_sets}; one random set does not show how others scatter: pass about 20, "
+            "or 0 for none"
         )
 
 
-def _check_evaluators(
-    model: Model, texts: Mapping[str, Corpus | Evaluator], documents: int | None, max_length: int | None
-) -> None:
+def _check_evaluators(model: Model, texts: Texts, max_documents: int | None, max_length: int | None) -> None:
     for split, text in texts.items():
         if not isinstance(text, Evaluator):
             continue
         if text.model is not model:
             raise UsageError(
-                f"prune: text {split!r} scores another model than the one to be pruned; make it of that one"
+                f"prune: text {split!r} is an evaluator of another model; create it for the model to be pruned"
             )
-        if documents is not None or max_length is not None:
+        if max_documents is not None or max_length is not None:
             raise UsageError(
-                f"prune: text {split!r} is an evaluator, which has chosen its documents; give documents and max_length "
-                "to txray.pruning.evaluator"
+                f"prune: text {split!r} is an evaluator, which has selected its documents; pass max_documents and "
+                "max_length to txray.pruning.evaluator"
             )
 
 
-def _activity(
-    model: Model, layers: Sequence[str], texts: Mapping[str, Corpus | Evaluator] | None
-) -> Activity:
-    corpora = [text for text in (texts or {}).values() if isinstance(text, Corpus)]
+def _measure_activations(model: Model, layers: Sequence[str], texts: Texts) -> ActivationStats:
+    corpora = [text for text in texts.values() if isinstance(text, Corpus)]
     if len(layers) != 1 or not corpora:
         raise UsageError(
-            "prune: ablations mean and resample need to know what neurons do: give activity of the layer "
-            "(txray.pruning.Activity)"
+            "prune: ablations mean and resample need activations: pass activation_stats of the layer "
+            "(txray.pruning.ActivationStats)"
         )
-    return Activity.over(model, corpora[0], layers[0])
+    return ActivationStats.measure(model, corpora[0], layers[0])
 
 
 @dataclass(frozen=True, eq=False)
-class _Masks:
-    """How masks of this pruning are made."""
+class _MaskFactory:
+    """The settings of all masks of a pruning."""
 
     ablation: Ablation
-    when: When
-    activity: Activity | None
+    scope: Scope
+    activation_stats: ActivationStats | None
     seed: int
 
-    def check(self, sizes: Mapping[str, int]) -> None:
-        """Refuse activity of a layer of another size."""
-        if self.activity is None or self.activity.layer not in sizes:
+    def require_sizes(self, layer_sizes: Mapping[str, int]) -> None:
+        """Refuse activation statistics of a layer of another size."""
+        stats = self.activation_stats
+        if stats is None or stats.layer not in layer_sizes:
             return
-        known, wanted = len(self.activity.mean), sizes[self.activity.layer]
-        if known != wanted:
+        n_neurons = layer_sizes[stats.layer]
+        if len(stats.mean) != n_neurons:
             raise ShapeError(
-                f"prune: activity of {known} neurons of layer {self.activity.layer!r}, the model has {wanted}; take it "
-                "from this model"
+                f"prune: activation statistics of {len(stats.mean)} neurons of layer {stats.layer!r}, the model has "
+                f"{n_neurons}; measure them on this model"
             )
 
-    def of(self, layer: str, neurons: Sequence[int]) -> Mask:
-        """For some neurons."""
-        if self.ablation == "zero" or self.activity is None:
-            return Mask(layer, neurons, self.ablation, self.when)
-        if self.activity.layer != layer:
+    def mask(self, layer: str, neurons: Sequence[int]) -> Mask:
+        """Return the mask of some neurons."""
+        stats = self.activation_stats
+        if self.ablation == "zero" or stats is None:
+            return Mask(layer, neurons, self.ablation, self.scope)
+        if stats.layer != layer:
             raise UsageError(
-                f"prune: activity is of layer {self.activity.layer!r}, a set of {layer!r}; prune one at a time"
+                f"prune: activation statistics of layer {stats.layer!r}, a set of {layer!r}; prune one layer at a time"
             )
-        return self.activity.mask(neurons, self.ablation, when=self.when, seed=self.seed)
+        return stats.mask(neurons, self.ablation, scope=self.scope, seed=self.seed)

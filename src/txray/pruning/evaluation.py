@@ -1,4 +1,4 @@
-"""Texts on which a model is scored, document by document, whatever is silenced in it."""
+"""Evaluators: score a model on a text document by document, with or without masks."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from txray.models.base_model import input_device
 from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
-from txray.pruning.held import Documents
+from txray.pruning.ablation_values import BatchKeys
 from txray.pruning.inputs import (
     Inputs,
-    by_pieces,
-    by_words,
-    chosen_documents,
-    labelled,
-    recurrent_text,
-    windows_of,
+    labelled_inputs,
+    piece_encoder,
+    recurrent_inputs,
+    sample_documents,
+    window_inputs,
+    word_encoder,
 )
-from txray.pruning.outcomes import Classified, Outcomes, Predicted
+from txray.pruning.predictions import ClassPredictions, Predictions, WordPredictions
 
-_LONGEST = 400
-"""Words that txray's classifiers read of a document, as in their training."""
+_CLASSIFIER_LENGTH = 400
+"""Default number of words per document for txray's classifiers, as in their training."""
 
 _DECODED = 512
-"""States decoded at a time."""
+"""Number of hidden states decoded at a time."""
 
 Model = nn.Module | TextModel
 
@@ -44,9 +44,9 @@ class Evaluator(ABC):
     """Scores a model on one text.
 
     Attributes:
-        model: that is scored.
-        inputs: the text.
-        padded: whether inputs of different length are read together.
+        model: model to score.
+        inputs: inputs of the model.
+        padded: whether inputs of different length share a batch.
     """
 
     def __init__(self, model: Model, inputs: Inputs) -> None:
@@ -56,201 +56,200 @@ class Evaluator(ABC):
 
     @property
     def module(self) -> nn.Module:
-        """What runs."""
+        """Return the torch module."""
         return self.model.module if isinstance(self.model, TextModel) else self.model
 
     def batches(self) -> Iterator[NDArray[np.int64]]:
-        """Go through all inputs: yield the numbers of those that are read together."""
+        """Yield the indices of the inputs of each batch."""
         return self.inputs.batches(padded=self.padded)
 
     @abstractmethod
-    def run(self, numbers: NDArray[np.int64]) -> Tensor:
-        """Run the model over some inputs: (n, classes) log-probabilities, or (n,) nats of all that is predicted."""
+    def run(self, indices: NDArray[np.int64]) -> Tensor:
+        """Run the model on some inputs, and return (n, classes) log-probabilities or (n,) nats."""
 
     @abstractmethod
-    def losses(self, numbers: NDArray[np.int64]) -> Tensor:
-        """(n,) nats of each input, through which gradients go."""
+    def losses(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the (n,) nats of some inputs, with gradients."""
 
     @property
     @abstractmethod
-    def units(self) -> float:
-        """What losses are divided by: documents, or words predicted."""
+    def loss_denominator(self) -> float:
+        """Return the number of units that a mean loss is over: documents, or predicted words."""
 
     @abstractmethod
-    def read(self, arrays: Mapping[str, NDArray[np.float64]]) -> Outcomes:
-        """Outcomes from their arrays."""
+    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
+        """Return predictions from the content of a file."""
 
     @abstractmethod
-    def collected(self, by_input: NDArray[np.float64]) -> Outcomes:
-        """Outcomes from what `run` gave for all inputs, in their order."""
+    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
+        """Return predictions from the results of `run` for all inputs."""
 
-    def outcomes(self, documents: Documents, advance: Callable[[float], None]) -> Outcomes:
-        """Score the model as it is now.
+    def predict(self, batch_keys: BatchKeys, advance: Callable[[float], None]) -> Predictions:
+        """Run the model on all inputs.
 
         Args:
-            documents: of the masks that are on.
-            advance: told positions read.
+            batch_keys: keys of the active masks, set for each batch.
+            advance: called with the number of positions read.
 
         Raises:
-            CaptureError: the model fails, or gives no numbers.
+            CaptureError: the model fails, or returns scores that are not finite.
         """
-        rows: list[NDArray[np.float64]] = []
+        results: list[NDArray[np.float64]] = []
         order = []
         with evaluating(self.module):
-            for numbers in self.batches():
-                documents.keys = self.inputs.keys[self.inputs.document[numbers]].astype(np.uint64)
-                rows.append(self.run(numbers).double().cpu().numpy())
-                order.append(numbers)
-                advance(sum(len(self.inputs.ids[number]) for number in numbers))
-        documents.keys = None
-        found = np.concatenate(rows)
-        by_input = np.empty_like(found)
-        by_input[np.concatenate(order)] = found
+            for indices in self.batches():
+                batch_keys.keys = self.inputs.keys[self.inputs.document[indices]].astype(np.uint64)
+                results.append(self.run(indices).double().cpu().numpy())
+                order.append(indices)
+                advance(sum(len(self.inputs.ids[index]) for index in indices))
+        batch_keys.keys = None
+        in_batch_order = np.concatenate(results)
+        by_input = np.empty_like(in_batch_order)
+        by_input[np.concatenate(order)] = in_batch_order
         if not np.isfinite(by_input).all():
             raise CaptureError(
-                "the model's scores are no numbers; its weights are broken, or its activations overflow"
+                "the model's scores are not finite; its weights are broken, or its activations overflow"
             )
-        return self.collected(by_input)
+        return self.from_inputs(by_input)
 
 
 class ClassifierEvaluator(Evaluator):
-    """Of models that tell classes of documents apart."""
+    """Scores models that classify documents."""
 
-    def run(self, numbers: NDArray[np.int64]) -> Tensor:
-        """(n, classes) log-probabilities."""
+    def run(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return (n, classes) log-probabilities."""
         if isinstance(self.model, TextModel):
-            logits = _text_logits(self.model, self.inputs, numbers)
-            if logits.dim() != 2 or logits.shape != (len(numbers), len(self.model.classes)):
+            logits = _text_logits(self.model, self.inputs, indices)
+            if logits.dim() != 2 or logits.shape != (len(indices), len(self.model.classes)):
                 raise CaptureError(
-                    f"the model gave {tuple(logits.shape)} for {len(numbers)} documents of "
+                    f"the model returned {tuple(logits.shape)} for {len(indices)} documents of "
                     f"{len(self.model.classes)} classes; 'forward' must return (documents, classes) logits"
                 )
             return logits.float().log_softmax(dim=1)
-        ids, lengths = self.inputs.padded(numbers, 0)
+        ids, lengths = self.inputs.padded(indices, 0)
         device = input_device(self.module)
         # In double precision: differences of nearly equal scores decide ranks.
         score = self.module(ids.to(device), lengths.to(device)).double()
         return torch.stack((functional.logsigmoid(-score), functional.logsigmoid(score)), dim=1)
 
-    def losses(self, numbers: NDArray[np.int64]) -> Tensor:
-        """(n,) nats of each document."""
-        found = self.run(numbers)
-        targets = torch.from_numpy(self.inputs.targets[self.inputs.document[numbers]]).to(found.device)
-        return -found.gather(1, targets[:, None]).squeeze(1)
+    def losses(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the (n,) nats of each document."""
+        log_probability = self.run(indices)
+        targets = torch.from_numpy(self.inputs.targets[self.inputs.document[indices]])
+        return -log_probability.gather(1, targets.to(log_probability.device)[:, None]).squeeze(1)
 
     @property
-    def units(self) -> float:
-        """Documents."""
-        return float(self.inputs.documents)
+    def loss_denominator(self) -> float:
+        """Return the number of documents."""
+        return float(self.inputs.n_documents)
 
-    def read(self, arrays: Mapping[str, NDArray[np.float64]]) -> Outcomes:
-        """From log-probabilities."""
-        return Classified(arrays["log_probability"], self.inputs.targets)
+    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
+        """Return predictions from stored log-probabilities."""
+        return ClassPredictions(arrays["log_probability"], self.inputs.targets)
 
-    def collected(self, by_input: NDArray[np.float64]) -> Outcomes:
-        """Every document is one input."""
-        return Classified(by_input, self.inputs.targets)
+    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
+        """Return predictions; each document is one input."""
+        return ClassPredictions(by_input, self.inputs.targets)
 
 
 class LanguageEvaluator(Evaluator):
-    """Of models that predict the next word; every document is read from a fresh state."""
+    """Scores models that predict the next word; each document starts with a new hidden state."""
 
-    def run(self, numbers: NDArray[np.int64]) -> Tensor:
-        """(n,) nats of all that is predicted of each input."""
-        return self.losses(numbers)
+    def run(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the (n,) nats of all predicted words of each input."""
+        return self.losses(indices)
 
-    def losses(self, numbers: NDArray[np.int64]) -> Tensor:
-        """(n,) nats of all that is predicted of each input."""
-        row = np.repeat(np.arange(len(numbers)), [len(self.inputs.counted[number]) for number in numbers])
-        place = np.concatenate([self.inputs.counted[number] for number in numbers])
+    def losses(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the (n,) nats of all predicted words of each input."""
+        row = np.repeat(np.arange(len(indices)), [len(self.inputs.predicted[index]) for index in indices])
+        position = np.concatenate([self.inputs.predicted[index] for index in indices])
         if isinstance(self.model, TextModel):
-            logits = _text_logits(self.model, self.inputs, numbers)
-            ids, _ = self.inputs.padded(numbers, self.model.padding)
+            logits = _text_logits(self.model, self.inputs, indices)
+            ids, _ = self.inputs.padded(indices, self.model.padding)
             if logits.dim() != 3 or tuple(logits.shape[:2]) != tuple(ids.shape):
                 raise CaptureError(
-                    f"the model gave {tuple(logits.shape)} for {tuple(ids.shape)} ids; 'forward' must return "
+                    f"the model returned {tuple(logits.shape)} for {tuple(ids.shape)} ids; 'forward' must return "
                     "(documents, time, ids) logits"
                 )
-            states, decoder = logits[row, place - 1], None
+            states, decoder = logits[row, position - 1], None
         else:
-            model: RecurrentLanguageModel = self.model  # type: ignore[assignment]  # `evaluator` chose it
-            ids, _ = self.inputs.padded(numbers, 0)
+            model: RecurrentLanguageModel = self.model  # type: ignore[assignment]  # `evaluator` checked it
+            ids, _ = self.inputs.padded(indices, 0)
             hidden, _ = model.hidden_states(ids.to(input_device(self.module)))
-            states, decoder = hidden[row, place - 1], model.decoder
-        targets = ids[row, place].to(states.device)
-        parts = []
+            states, decoder = hidden[row, position - 1], model.decoder
+        targets = ids[row, position].to(states.device)
+        blocks = []
         for start in range(0, len(targets), _DECODED):
-            part = states[start : start + _DECODED]
-            scores = part.float() if decoder is None else decoder(part)
-            parts.append(
+            block = states[start : start + _DECODED]
+            scores = block.float() if decoder is None else decoder(block)
+            blocks.append(
                 functional.cross_entropy(scores, targets[start : start + _DECODED], reduction="none")
             )
-        if not parts:  # inputs of a single position
-            return states.new_zeros(len(numbers), dtype=torch.float64)
-        nats = torch.cat(parts).double()
-        return nats.new_zeros(len(numbers)).index_add_(0, torch.from_numpy(row).to(nats.device), nats)
+        if not blocks:  # inputs of a single position
+            return states.new_zeros(len(indices), dtype=torch.float64)
+        nats = torch.cat(blocks).double()
+        return nats.new_zeros(len(indices)).index_add_(0, torch.from_numpy(row).to(nats.device), nats)
 
     @property
-    def units(self) -> float:
-        """Words predicted."""
+    def loss_denominator(self) -> float:
+        """Return the number of predicted words."""
         return float(self._words().sum())
 
-    def read(self, arrays: Mapping[str, NDArray[np.float64]]) -> Outcomes:
-        """From nats."""
-        return Predicted(arrays["nats"], self._words())
+    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
+        """Return predictions from stored nats."""
+        return WordPredictions(arrays["nats"], self._words())
 
-    def collected(self, by_input: NDArray[np.float64]) -> Outcomes:
-        """A long document may be several inputs."""
-        nats = np.bincount(self.inputs.document, by_input, self.inputs.documents).astype(np.float64)
-        return Predicted(nats, self._words())
+    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
+        """Return predictions; a long document may be several inputs."""
+        nats = np.bincount(self.inputs.document, by_input, self.inputs.n_documents).astype(np.float64)
+        return WordPredictions(nats, self._words())
 
     def _words(self) -> NDArray[np.float64]:
-        sizes = np.array([len(each) for each in self.inputs.counted], np.float64)
-        return np.bincount(self.inputs.document, sizes, self.inputs.documents).astype(np.float64)
+        sizes = np.array([len(positions) for positions in self.inputs.predicted], np.float64)
+        return np.bincount(self.inputs.document, sizes, self.inputs.n_documents).astype(np.float64)
 
 
 def evaluator(
-    model: Model, corpus: Corpus, *, documents: int | None = None, max_length: int | None = None
+    model: Model, corpus: Corpus, *, max_documents: int | None = None, max_length: int | None = None
 ) -> Evaluator:
-    """What scores a model on a text.
+    """Return the evaluator of a model on a text.
 
     Args:
         model: a classifier or language model of `txray.models`, or a `TextModel` with a task.
-        corpus: for a classifier, documents with the label `label`.
-        documents: at most so many, chosen by a hash of their ids; all by default.
-        max_length: words read of each document; by default all that the model can read, for txray's classifiers 400.
+        corpus: text; for a classifier, documents with the label `label`.
+        max_documents: maximum number of documents, chosen by a hash of their ids; all by default.
+        max_length: maximum number of words per document; by default all that the model can read, for txray's
+            classifiers 400.
 
     Raises:
-        UsageError: a model without a task, or a number that cannot be.
-        CorpusError: nothing to score, a label that is no class, or one class only.
+        UsageError: the model has no task, or a number is out of range.
+        CorpusError: there is nothing to score, a label is not a class, or there is only one class.
     """
-    for name, value in (("documents", documents), ("max_length", max_length)):
+    for name, value in (("max_documents", max_documents), ("max_length", max_length)):
         if value is not None and value < 1:
             raise UsageError(f"pruning: {name}={value}; it must be at least 1")
     if isinstance(model, SentimentClassifier):
-        chosen = chosen_documents(corpus, documents)
-        return ClassifierEvaluator(
-            model, labelled(corpus, chosen, by_words(model, max_length or _LONGEST), model.classes)
-        )
+        documents = sample_documents(corpus, max_documents)
+        encode = word_encoder(model, max_length or _CLASSIFIER_LENGTH)
+        return ClassifierEvaluator(model, labelled_inputs(corpus, documents, encode, model.classes))
     if isinstance(model, RecurrentLanguageModel):
-        return LanguageEvaluator(model, recurrent_text(model, corpus, documents, max_length))
+        return LanguageEvaluator(model, recurrent_inputs(model, corpus, max_documents, max_length))
     if isinstance(model, TextModel) and model.task == "classification":
-        chosen = chosen_documents(corpus, documents)
-        return ClassifierEvaluator(
-            model, labelled(corpus, chosen, by_pieces(model, max_length), model.classes)
-        )
+        documents = sample_documents(corpus, max_documents)
+        encode = piece_encoder(model, max_length)
+        return ClassifierEvaluator(model, labelled_inputs(corpus, documents, encode, model.classes))
     if isinstance(model, TextModel) and model.task == "next-word":
-        return LanguageEvaluator(model, windows_of(model, corpus, documents, max_length))
-    kind = type(model.module if isinstance(model, TextModel) else model).__name__
+        return LanguageEvaluator(model, window_inputs(model, corpus, max_documents, max_length))
+    name = type(model.module if isinstance(model, TextModel) else model).__name__
     raise UsageError(
-        f"model of type {kind}: has no task, so nobody knows what is good for it; give a classifier or language model, "
-        "a TextModel with a task, or a metric of your own"
+        f"model of type {name}: has no task to score; pass a classifier or language model, a TextModel with a task, "
+        "or a metric of your own"
     )
 
 
-def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -> Tensor:
-    """What the model's forward pass returns, as logits."""
-    ids, lengths = inputs.padded(numbers, model.padding, model.shortest)
+def _text_logits(model: TextModel, inputs: Inputs, indices: NDArray[np.int64]) -> Tensor:
+    """Return the logits of the model's forward pass."""
+    ids, lengths = inputs.padded(indices, model.padding, model.min_length)
     device = input_device(model.module)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
     try:
@@ -265,6 +264,7 @@ def _text_logits(model: TextModel, inputs: Inputs, numbers: NDArray[np.int64]) -
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor):
         raise CaptureError(
-            f"the model returned {type(output).__name__}; with a task, 'forward' returns logits, or a record with them"
+            f"the model returned {type(output).__name__}; with a task, 'forward' must return logits, or an object "
+            "with the attribute 'logits'"
         )
     return logits

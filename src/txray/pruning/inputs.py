@@ -1,4 +1,4 @@
-"""Documents as the inputs on which a model is scored: chosen, cut, labelled, in an order that leaves no trace."""
+"""Documents as model inputs for scoring: selected, truncated, labelled, in an order that depends on their ids alone."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from txray.pruning.bootstrap import group_numbers
 
 LABEL = "label"
 _POSITIONS = 16_384
-"""Padded positions in a batch."""
+"""Maximum number of padded positions per batch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Documents as a model reads them, in an order that their ids alone decide.
+    """Inputs of a model.
 
     Attributes:
-        ids: per input, (length,) ids.
-        document: (n_inputs,) number of the document that each belongs to.
-        counted: per input, positions whose ids are predicted; empty where documents are classified.
-        keys: (n_documents,) hash of the id of each document, ascending.
-        groups: (n_documents,) number of the group of each document: those of one `fold_key` depend on each other and
-            are resampled together.
-        targets: (n_documents,) number of the right class; of no meaning for language models.
-        cut: documents that were longer than what is read of them.
-        skipped: documents without anything to read or predict.
-        digest: of all that decides what a model makes of a document; groups do not.
-        documents_digest: of the ids of the documents alone.
+        ids: for each input, (length,) ids.
+        document: (n_inputs,) index of the document of each input.
+        predicted: for each input, the positions whose ids are predicted; empty for classification.
+        keys: (n_documents,) hash of each document id, ascending.
+        groups: (n_documents,) group number of each document; documents with the same `fold_key` depend on each other
+            and are resampled together.
+        targets: (n_documents,) index of the right class; empty for language models.
+        n_truncated: number of truncated documents.
+        n_skipped: number of documents without anything to read or predict.
+        digest: hash of everything that determines the predictions; the groups do not.
+        documents_digest: hash of the document ids alone.
     """
 
     ids: Sequence[NDArray[np.int64]]
     document: NDArray[np.int64]
-    counted: Sequence[NDArray[np.int64]]
+    predicted: Sequence[NDArray[np.int64]]
     keys: NDArray[np.int64]
     groups: NDArray[np.int64]
     targets: NDArray[np.int64]
-    cut: int
-    skipped: int
+    n_truncated: int
+    n_skipped: int
     digest: str
     documents_digest: str
 
     @property
-    def documents(self) -> int:
-        """How many."""
+    def n_documents(self) -> int:
+        """Return the number of documents."""
         return len(self.keys)
 
     @property
@@ -67,61 +67,72 @@ class Inputs:
 
     @property
     def groups_digest(self) -> str:
-        """Return a hash of which documents share a group."""
+        """Return a hash of the assignment of documents to groups."""
         return hashlib.sha256(self.groups.tobytes()).hexdigest()
 
     @property
-    def words(self) -> int:
-        """Positions that are read in all."""
+    def n_positions(self) -> int:
+        """Return the total length of all inputs."""
         return sum(map(len, self.ids))
 
     def batches(self, *, padded: bool = True) -> Iterator[NDArray[np.int64]]:
-        """Go through all inputs in batches.
+        """Yield the indices of the inputs of each batch, of similar length.
 
         Args:
             padded: whether inputs of different length may share a batch.
-
-        Yields:
-            Numbers of the inputs of a batch, alike in length.
         """
-        lengths = np.array([len(each) for each in self.ids])
+        lengths = np.array([len(ids) for ids in self.ids])
         batch: list[int] = []
-        for number in np.argsort(-lengths, kind="stable").tolist():
+        for index in np.argsort(-lengths, kind="stable").tolist():
             longest = lengths[batch[0]] if batch else 0
             if batch and (
-                (len(batch) + 1) * longest > _POSITIONS or not (padded or lengths[number] == longest)
+                (len(batch) + 1) * longest > _POSITIONS or not (padded or lengths[index] == longest)
             ):
                 yield np.array(batch)
                 batch = []
-            batch.append(number)
+            batch.append(index)
         if batch:
             yield np.array(batch)
 
-    def padded(self, numbers: NDArray[np.int64], padding: int, shortest: int = 1) -> tuple[Tensor, Tensor]:
-        """(n, longest) int64 ids and (n,) lengths of some inputs."""
-        lengths = [len(self.ids[number]) for number in numbers]
-        ids = torch.full((len(numbers), max(shortest, *lengths)), padding, dtype=torch.int64)
-        for row, number in enumerate(numbers):
-            ids[row, : lengths[row]] = torch.from_numpy(self.ids[number])
+    def padded(self, indices: NDArray[np.int64], padding: int, min_length: int = 1) -> tuple[Tensor, Tensor]:
+        """Return the (n, time) int64 ids and the (n,) lengths of some inputs.
+
+        Args:
+            indices: (n,) indices of the inputs.
+            padding: id of the padding.
+            min_length: minimum number of positions.
+        """
+        lengths = [len(self.ids[index]) for index in indices]
+        ids = torch.full((len(indices), max(min_length, *lengths)), padding, dtype=torch.int64)
+        for row, index in enumerate(indices):
+            ids[row, : lengths[row]] = torch.from_numpy(self.ids[index])
         return ids, torch.tensor(lengths)
 
 
-def chosen_documents(corpus: Corpus, documents: int | None) -> list[tuple[int, Document]]:
-    """The documents of the smallest keys, in the order of their keys; of equal keys, in that of their text."""
+Keyed = tuple[int, Document]
+"""A document and the hash of its id."""
+
+
+def sample_documents(corpus: Corpus, max_documents: int | None) -> list[Keyed]:
+    """Return the documents with the smallest keys, in the order of their keys; ties by their words."""
     keyed = ((document_key(document.id), document) for document in corpus)
 
-    def order(each: tuple[int, Document]) -> tuple[int, tuple[str, ...]]:
-        return each[0], each[1].words
+    def order(pair: Keyed) -> tuple[int, tuple[str, ...]]:
+        return pair[0], pair[1].words
 
-    return sorted(keyed, key=order) if documents is None else heapq.nsmallest(documents, keyed, key=order)
+    return (
+        sorted(keyed, key=order)
+        if max_documents is None
+        else heapq.nsmallest(max_documents, keyed, key=order)
+    )
 
 
 Encode = Callable[[Document], tuple[list[int], bool]]
-"""Ids of a document, none where nothing of it can be read, and whether it was cut."""
+"""Returns the ids of a document, empty if nothing in it can be read, and whether it was truncated."""
 
 
-def by_words(model: RecurrentModel, max_length: int | None) -> Encode:
-    """How a recurrent model reads at most so many words of a document."""
+def word_encoder(model: RecurrentModel, max_length: int | None) -> Encode:
+    """Return the encoder of a recurrent model, for up to `max_length` words."""
 
     def encode(document: Document) -> tuple[list[int], bool]:
         words = document.words if max_length is None else document.words[:max_length]
@@ -130,134 +141,136 @@ def by_words(model: RecurrentModel, max_length: int | None) -> Encode:
     return encode
 
 
-def by_pieces(model: TextModel, max_length: int | None) -> Encode:
-    """How a text model reads the beginning of a document, as much as fits into one input."""
+def piece_encoder(model: TextModel, max_length: int | None) -> Encode:
+    """Return the encoder of a text model, for up to `max_length` words that fit into one input."""
 
     def encode(document: Document) -> tuple[list[int], bool]:
         words = document.words if max_length is None else document.words[:max_length]
         ids = list(model.pieces(words).ids)
-        kept = ids if model.room is None else ids[: model.room]
-        cut = len(kept) < len(ids) or len(words) < len(document.words)
-        return [*model.prefix, *kept, *model.suffix] if kept else [], cut
+        fitting = ids if model.max_pieces is None else ids[: model.max_pieces]
+        truncated = len(fitting) < len(ids) or len(words) < len(document.words)
+        return [*model.prefix, *fitting, *model.suffix] if fitting else [], truncated
 
     return encode
 
 
-def labelled(
-    corpus: Corpus, chosen: Sequence[tuple[int, Document]], encode: Encode, classes: Sequence[str]
+def labelled_inputs(
+    corpus: Corpus, documents: Sequence[Keyed], encode: Encode, classes: Sequence[str]
 ) -> Inputs:
-    """Documents to be classified.
+    """Return the inputs of a classifier.
 
     Args:
-        corpus: named in errors.
-        chosen: of it.
-        encode: how the model reads them.
-        classes: their names, in order.
+        corpus: corpus, named in errors.
+        documents: documents of it.
+        encode: encoder of the model.
+        classes: names of the classes, in order.
 
     Raises:
-        CorpusError: a label that is no class, fewer than two classes, or nothing to read.
+        CorpusError: a label is not a class, fewer than two classes occur, or nothing can be read.
     """
-    ids, keys, fold_keys, targets, cut = [], [], [], [], 0
-    for key, document in chosen:
+    ids, keys, fold_keys, targets, n_truncated = [], [], [], [], 0
+    for key, document in documents:
         label = document.labels.get(LABEL)
         if label not in classes:
             raise CorpusError(
                 f"corpus {corpus.name!r}: document {document.id!r} has {LABEL} {label!r}; the model's classes are "
                 f"{', '.join(classes)}"
             )
-        encoded, was_cut = encode(document)
+        encoded, truncated = encode(document)
         if not encoded:
             continue
         ids.append(np.array(encoded, np.int64))
         keys.append(key)
         fold_keys.append(document.fold_key)
         targets.append(classes.index(label))
-        cut += was_cut
+        n_truncated += truncated
     if len(set(targets)) < 2:
-        told = (
+        problem = (
             f"all {len(targets)} documents have {LABEL} {classes[targets[0]]!r}"
             if targets
             else "nothing to read"
         )
         raise CorpusError(
-            f"corpus {corpus.name!r}: {told}; at least two classes are needed to score a classifier"
+            f"corpus {corpus.name!r}: {problem}; a classifier is scored on at least two classes"
         )
-    numbers = np.arange(len(ids))
-    return _inputs(ids, numbers, [], keys, fold_keys, targets, cut, len(chosen) - len(ids))
+    n_skipped = len(documents) - len(ids)
+    return _inputs(ids, np.arange(len(ids)), [], keys, fold_keys, targets, n_truncated, n_skipped)
 
 
-def recurrent_text(
-    model: RecurrentLanguageModel, corpus: Corpus, documents: int | None, max_length: int | None
+def recurrent_inputs(
+    model: RecurrentLanguageModel, corpus: Corpus, max_documents: int | None, max_length: int | None
 ) -> Inputs:
-    """Documents of which a recurrent language model predicts every word and the end."""
-    encode = by_words(model, max_length)
-    chosen = chosen_documents(corpus, documents)
-    encoded = [encode(document) for _, document in chosen]
-    ids = [np.array(each, np.int64) for each, _ in encoded]
-    keys = [key for key, _ in chosen]
-    fold_keys = [document.fold_key for _, document in chosen]
-    counted = [np.arange(1, len(each)) for each in ids]
-    return _inputs(ids, np.arange(len(ids)), counted, keys, fold_keys, [], sum(cut for _, cut in encoded), 0)
+    """Return the inputs of a recurrent language model, which predicts every word and the end of each document."""
+    encode = word_encoder(model, max_length)
+    documents = sample_documents(corpus, max_documents)
+    encoded = [encode(document) for _, document in documents]
+    ids = [np.array(word_ids, np.int64) for word_ids, _ in encoded]
+    keys = [key for key, _ in documents]
+    fold_keys = [document.fold_key for _, document in documents]
+    predicted = [np.arange(1, len(word_ids)) for word_ids in ids]
+    n_truncated = sum(truncated for _, truncated in encoded)
+    return _inputs(ids, np.arange(len(ids)), predicted, keys, fold_keys, [], n_truncated, 0)
 
 
-def windows_of(model: TextModel, corpus: Corpus, documents: int | None, max_length: int | None) -> Inputs:
-    """Documents of which a text model predicts every piece that has one before it in the same input.
+def window_inputs(
+    model: TextModel, corpus: Corpus, max_documents: int | None, max_length: int | None
+) -> Inputs:
+    """Return the inputs of a text model that predicts every piece except the first of each input.
 
     Raises:
-        CorpusError: there is none.
+        CorpusError: there is nothing to predict.
     """
     ids: list[NDArray[np.int64]] = []
-    counted: list[NDArray[np.int64]] = []
-    document: list[int] = []
+    predicted: list[NDArray[np.int64]] = []
+    document_of_input: list[int] = []
     keys: list[int] = []
     fold_keys: list[int] = []
-    cut = skipped = 0
-    for key, each in chosen_documents(corpus, documents):
-        short = each if max_length is None else each.cut(max_length)
-        _, made = inputs(short, model.pieces(short.words), model)
-        # What stands at the very beginning of an input cannot be predicted.
-        places = [encoded.steps[encoded.steps > 0] for encoded in made]
-        if not any(map(len, places)):
-            skipped += 1
+    n_truncated = n_skipped = 0
+    for key, document in sample_documents(corpus, max_documents):
+        short = document if max_length is None else document.cut(max_length)
+        _, windows = inputs(short, model.pieces(short.words), model)
+        # The first position of an input cannot be predicted.
+        positions = [window.steps[window.steps > 0] for window in windows]
+        if not any(map(len, positions)):
+            n_skipped += 1
             continue
-        cut += len(short.words) < len(each.words)
-        for encoded, place in zip(made, places, strict=True):
-            ids.append(np.array(encoded.ids, np.int64))
-            document.append(len(keys))
-            counted.append(place)
+        n_truncated += len(short.words) < len(document.words)
+        for window, window_positions in zip(windows, positions, strict=True):
+            ids.append(np.array(window.ids, np.int64))
+            document_of_input.append(len(keys))
+            predicted.append(window_positions)
         keys.append(key)
-        fold_keys.append(each.fold_key)
+        fold_keys.append(document.fold_key)
     if not keys:
         raise CorpusError(
-            f"corpus {corpus.name!r}: no document of which the model predicts anything; give longer ones"
+            f"corpus {corpus.name!r}: the model predicts nothing of any document; pass longer ones"
         )
-    return _inputs(ids, np.array(document), counted, keys, fold_keys, [], cut, skipped)
+    return _inputs(ids, np.array(document_of_input), predicted, keys, fold_keys, [], n_truncated, n_skipped)
 
 
 def _inputs(
     ids: Sequence[NDArray[np.int64]],
     document: NDArray[np.int64],
-    counted: Sequence[NDArray[np.int64]],
+    predicted: Sequence[NDArray[np.int64]],
     keys: Sequence[int],
     fold_keys: Sequence[int],
     targets: Sequence[int],
-    cut: int,
-    skipped: int,
+    n_truncated: int,
+    n_skipped: int,
 ) -> Inputs:
     digest = hashlib.sha256()
-    arrays = (np.array(keys), np.array(targets), document, *ids, *counted)
-    for each in arrays:
-        digest.update(len(each).to_bytes(8, "little"))
-        digest.update(np.ascontiguousarray(each, np.int64).tobytes())
+    for array in (np.array(keys), np.array(targets), document, *ids, *predicted):
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(array, np.int64).tobytes())
     return Inputs(
         ids,
         document,
-        counted,
+        predicted,
         np.array(keys, np.int64),
         group_numbers(fold_keys),
         np.array(targets, np.int64),
-        cut,
-        skipped,
+        n_truncated,
+        n_skipped,
         digest.hexdigest(),
         hashlib.sha256(np.array(keys, np.int64).tobytes()).hexdigest(),
     )

@@ -1,43 +1,50 @@
-"""Which neurons of a layer are silenced, and what stands in their place."""
+"""Masks: the neurons of a layer to ablate, the values that replace their activations, and the file format."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.errors import ShapeError, SnapshotError, TxrayError, UnknownNameError, UsageError, in_one_line
+from txray.files import write_text
+from txray.pruning.choices import Ablation, Scope
 
-Ablation = Literal["zero", "mean", "resample"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-When = Literal["every-step", "final-state"]
-WHENS: tuple[When, ...] = get_args(When)
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Neurons of one layer that say nothing of what they would have said.
+    """Ablated neurons of one layer.
 
     Attributes:
-        layer: name of the module.
-        neurons: (k,) distinct indices, kept in ascending order; none: the model as it is.
-        ablation: what the neurons give instead. `zero`: 0. `mean`: their mean over a text, always the same.
-            `resample`: what they gave at some other word, all of them at the same one, drawn anew for each position of
-            each document.
-        when: of a recurrent layer. `every-step`: the layer itself does not see the neurons either, at any step.
-            `final-state`: it does, and only the state that the head of a classifier reads at the end lacks them; so
-            did the published code.
-        values: for `mean` (k,), for `resample` (n, k) what to draw from; in the order of `neurons` as given.
-        seed: of what is drawn.
+        layer: name of the layer.
+        neurons: (k,) distinct indices in ascending order; empty for the unchanged model.
+        ablation: values that replace the activations. `zero`: 0. `mean`: their mean over a text. `resample`: the
+            activations at another word of that text, the same word for all neurons, drawn for each position of each
+            document.
+        scope: of a recurrent layer. `every-step`: the recurrence also sees the replaced values, at every time step.
+            `final-state`: only the final state that the head of a classifier reads is changed, as in the published
+            code. Other layers have `every-step` only.
+        values: for `mean` (k,), for `resample` (n, k) activations to draw from; in the order of `neurons` as passed.
+        seed: random seed of `resample`.
 
     Raises:
-        UnknownNameError: no such ablation, no such time.
-        UsageError: a neuron twice or below 0, or no values for an ablation that needs them.
-        ShapeError: values of another shape.
+        UnknownNameError: unknown ablation or scope.
+        UsageError: a neuron is listed twice or negative, or `values` are missing.
+        ShapeError: `values` have another shape.
+
+    Example:
+        >>> Mask("rnn", [17, 3]).neurons
+        (3, 17)
 
     Source:
         Rethmeier et al. 2020, section 3.4; `final-state` is what their code does.
@@ -46,41 +53,41 @@ class Mask:
     layer: str
     neurons: Sequence[int]
     ablation: Ablation = "zero"
-    when: When = "every-step"
+    scope: Scope = "every-step"
     values: NDArray[np.floating] | None = field(default=None, repr=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.ablation not in ABLATIONS:
             raise UnknownNameError.of("ablation", self.ablation, ABLATIONS)
-        if self.when not in WHENS:
-            raise UnknownNameError.of("time of a mask", self.when, WHENS)
+        if self.scope not in SCOPES:
+            raise UnknownNameError.of("scope", self.scope, SCOPES)
         if not isinstance(self.layer, str):
-            raise UsageError(f"mask: layer {self.layer!r}; give its name")
+            raise UsageError(f"mask: layer {self.layer!r}; pass its name")
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 63:
             raise UsageError(
-                f"mask of layer {self.layer!r}: seed={self.seed}; give a whole number from 0 to 2^63 - 1"
+                f"mask of layer {self.layer!r}: seed={self.seed}; pass an integer from 0 to 2^63 - 1"
             )
         neurons = _indices(self.layer, self.neurons)
         order = sorted(range(len(neurons)), key=neurons.__getitem__)
         object.__setattr__(self, "neurons", tuple(neurons[i] for i in order))
         if self.ablation != "zero":
-            object.__setattr__(self, "values", self._checked()[..., order])
+            object.__setattr__(self, "values", self._checked_values()[..., order])
 
-    def _checked(self) -> NDArray[np.floating]:
+    def _checked_values(self) -> NDArray[np.floating]:
         k = len(self.neurons)
         if self.values is None:
             raise UsageError(
                 f"mask of layer {self.layer!r}: ablation {self.ablation!r} needs values; "
-                "'Activity.mask' makes such a mask from a text"
+                "create the mask with 'ActivationStats.mask'"
             )
         values = np.array(self.values, dtype=np.float32)
         fits = values.shape == (k,) if self.ablation == "mean" else values.ndim == 2 and values.shape[1] == k
         if not fits or not np.isfinite(values).all() or (k and not values.size):
-            wanted = f"({k},)" if self.ablation == "mean" else f"(n, {k})"
+            shape = f"({k},)" if self.ablation == "mean" else f"(n, {k})"
             raise ShapeError(
                 f"mask of layer {self.layer!r}: values of shape {values.shape}; ablation {self.ablation!r} of {k} "
-                f"neurons needs {wanted} finite numbers"
+                f"neurons needs {shape} finite numbers"
             )
         values.flags.writeable = False
         return values
@@ -89,34 +96,91 @@ class Mask:
         return len(self.neurons)
 
     def require_within(self, n_neurons: int) -> None:
-        """Refuse what a layer of this size has not, and to silence all of it.
+        """Check the mask against the size of its layer.
 
         Raises:
-            UsageError: a neuron that does not exist, or nothing left.
+            UsageError: a neuron does not exist, or all neurons are ablated.
         """
         if self.neurons and self.neurons[-1] >= n_neurons:
-            beyond = [neuron for neuron in self.neurons if neuron >= n_neurons]
+            missing = [neuron for neuron in self.neurons if neuron >= n_neurons]
+            count = f" ({len(missing)} of the {len(self)} requested do not exist)" if len(missing) > 1 else ""
             raise UsageError(
-                f"layer {self.layer!r} has no neuron {beyond[0]}"
-                f"{f' ({len(beyond)} of the {len(self)} asked for do not exist)' if len(beyond) > 1 else ''}; "
-                f"there are 0 to {n_neurons - 1}"
+                f"layer {self.layer!r} has no neuron {missing[0]}{count}; its neurons are 0 to {n_neurons - 1}"
             )
         if len(self) == n_neurons:
             raise UsageError(
-                f"layer {self.layer!r}: all {n_neurons} neurons would be silent, and nothing left of it; leave some"
+                f"layer {self.layer!r}: all {n_neurons} neurons would be ablated; leave at least one"
             )
+
+    def save(self, file: Path | str, *, model: str | None = None) -> Path:
+        """Write the mask as JSON, and return the path.
+
+        Args:
+            file: path; an existing file is replaced.
+            model: fingerprint of the model that the mask is for.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        content = {
+            "format": _FORMAT,
+            "model": model,
+            "mask": {
+                "layer": self.layer,
+                "neurons": list(self.neurons),
+                "ablation": self.ablation,
+                "scope": self.scope,
+                "values": None if self.values is None else self.values.tolist(),
+                "seed": self.seed,
+            },
+        }
+        write_text(Path(file), json.dumps(content, allow_nan=False) + "\n")
+        return Path(file)
+
+    @classmethod
+    def load(cls, file: Path | str, *, model: str | None = None) -> Mask:
+        """Read a mask written by `save`.
+
+        Args:
+            file: path.
+            model: fingerprint of the model that the mask must be for; any model by default.
+
+        Raises:
+            SnapshotError: the file is missing, damaged, of another version, or for another model.
+        """
+        path = Path(file)
+        if not path.is_file():
+            raise SnapshotError(f"{path}: no such file; pass a mask written by 'txray prune export'")
+        try:
+            content: Any = json.loads(path.read_text(encoding="utf-8"))
+            version = content.get("format") if isinstance(content, dict) else None
+            if version != _FORMAT:
+                raise SnapshotError(
+                    f"{path}: format {version!r}; this version of txray reads format {_FORMAT}; export it again"
+                )
+            if model is not None and content["model"] not in (None, model):
+                raise SnapshotError(
+                    f"{path}: is for the model {content['model']!r}, not {model!r}; export it again"
+                )
+            stored = content["mask"]
+            values = None if stored["values"] is None else np.array(stored["values"])
+            return cls(**{**stored, "values": values})
+        except SnapshotError:
+            raise
+        except (TxrayError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise SnapshotError(f"{path}: damaged: {in_one_line(error)}; export the mask again") from error
 
 
 def _indices(layer: str, neurons: Iterable[object]) -> list[int]:
-    """The neurons as numbers, each once."""
-    found = []
+    """Return the neurons as distinct integers."""
+    indices: list[int] = []
     for neuron in neurons:
         if isinstance(neuron, bool) or not isinstance(neuron, int | np.integer) or neuron < 0:
             raise UsageError(
-                f"mask of layer {layer!r}: neuron {neuron!r}; give whole numbers of at least 0, not a mask of booleans"
+                f"mask of layer {layer!r}: neuron {neuron!r}; pass integers of at least 0, not a boolean mask"
             )
-        found.append(int(neuron))
-    if len(set(found)) < len(found):
-        twice = next(neuron for i, neuron in enumerate(found) if neuron in found[:i])
-        raise UsageError(f"mask of layer {layer!r}: neuron {twice} is named twice; name each once")
-    return found
+        indices.append(int(neuron))
+    if len(set(indices)) < len(indices):
+        duplicate = next(neuron for i, neuron in enumerate(indices) if neuron in indices[:i])
+        raise UsageError(f"mask of layer {layer!r}: neuron {duplicate} is listed twice; list each once")
+    return indices

@@ -1,4 +1,4 @@
-"""Verdicts over many sets at once: among many comparisons with random sets some differ by chance."""
+"""Verdicts corrected for multiple comparisons with random sets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import polars as pl
 
 from txray.analysis.findings import fdr_label, q_value_is_significant
 from txray.analysis.significance.permutation import q_values
-from txray.pruning.bootstrap import BETTER, INTERVAL, SAME, WORSE
+from txray.pruning.bootstrap import INTERVAL
+from txray.pruning.random_comparison import BETTER, SAME, WORSE
 
 _FDR = 1 - INTERVAL
 
 
 def corrected(effects: pl.DataFrame) -> pl.DataFrame:
-    """Return the effects that were compared with random sets, with verdicts corrected for how many they are.
+    """Return the effects that were compared with random sets, with verdicts corrected for their number.
 
     Args:
-        effects: rows of `Pruning.effects` or `pool`: all that one statement is about.
+        effects: rows of `Pruning.effects` or `pool_runs`: all rows that one statement is about.
 
     Returns:
-        The rows with a verdict, `q_value` (Benjamini-Hochberg over these rows, null where there is no p-value), and
-        `corrected_verdict`: the verdict where the false discovery rate is at most 5%, else `not distinguishable`.
+        The rows with a verdict, with the columns `q_value` (Benjamini-Hochberg over these rows; null without a
+        p-value) and `corrected_verdict`: the verdict at a false discovery rate of 5%, else `not distinguishable`.
     """
     compared = effects.filter(pl.col("verdict").is_not_null())
     q_value = q_values(compared["versus_random_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
@@ -30,10 +31,10 @@ def corrected(effects: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdict_counts(effects: pl.DataFrame) -> str:
-    """Return in words how many effects are better and worse than random sets, corrected for how many were compared.
+    """Return a phrase with the numbers of effects better and worse than random sets, corrected for their number.
 
     Args:
-        effects: rows of `Pruning.effects` or `pool`; at least one with a verdict.
+        effects: rows of `Pruning.effects` or `pool_runs`; at least one with a verdict.
     """
     rows = corrected(effects)
     better, worse = (rows.filter(pl.col("corrected_verdict") == name).height for name in (BETTER, WORSE))

@@ -1,4 +1,4 @@
-"""The same sets in several trainings, taken together."""
+"""The same sets in several training runs, pooled."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.errors import UsageError
-from txray.pruning.bootstrap import BETTER, INTERVAL, SAME, WORSE, bounds
+from txray.pruning.bootstrap import INTERVAL, percentile_interval
+from txray.pruning.random_comparison import BETTER, SAME, WORSE
 from txray.pruning.result import Pruning
 
-POOLED = {
+POOLED_SCHEMA = {
     "set": pl.String,
     "split": pl.String,
     "metric": pl.String,
@@ -34,45 +36,47 @@ POOLED = {
 }
 
 
-def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
-    """Means over trainings, with intervals, and whether a set is unlike random ones in all of them together.
+def pool_runs(prunings: Sequence[Pruning]) -> pl.DataFrame:
+    """Average effects over training runs, and compare the sets with random sets in all runs together.
 
-    Trainings have random sets of their own. Where they were scored on the same documents, these were resampled in the
-    same way, and are taken together sample by sample; other documents were resampled on their own.
-    The intervals are about these trainings; how far further ones would differ is told by how far these do.
+    Each run has its own random sets. Documents that runs share were resampled in the same way, and are averaged sample
+    by sample; other documents are independent. The intervals are about these runs; how much further runs would differ
+    can be estimated only from how much these do.
 
     Args:
-        prunings: one per training, of at least 2; sets are taken together by their names.
+        prunings: one pruning per training run, at least 2; sets are matched by name.
 
     Returns:
-        One row per set, split and metric: the columns of `Pruning.effects` as means over `trainings` (those where the
-        set is not empty), `better` and `worse`: how many of them are so by themselves.
+        One row per set, split and metric: the columns of `Pruning.effects` as means over `trainings` (the number of
+        runs where the set is not empty), and the number of runs in which the set is `better` and `worse`.
 
     Raises:
-        UsageError: fewer than two prunings, two of one model, without intervals or random sets, with other settings,
-            with other groups of the same documents, or without a set in common.
+        UsageError: fewer than two prunings, two of one model, or prunings without intervals or random sets, with
+            different settings, with other groups of the same documents, or without a common set.
     """
     if len(prunings) < 2:
-        raise UsageError(f"pool: {len(prunings)} pruning; give those of at least 2 trainings")
-    for name in ("ablation", "when", "resamples", "better", "layers"):
-        found = [each.summary[name] for each in prunings]
-        if any(each != found[0] for each in found):
-            raise UsageError(f"pool: prunings with {name} {found[:4]}; make them in the same way")
-    models = [each.summary["model"] for each in prunings]
-    if any(models.count(each) > 1 for each in models if each):
-        raise UsageError("pool: two of the prunings are of the same model; give one of each training")
-    if any(not each.summary["random"] or each.resamples.is_empty() for each in prunings):
-        raise UsageError("pool: a pruning without random sets or without documents; make it with both")
+        raise UsageError(f"pool_runs: {len(prunings)} pruning; pass those of at least 2 training runs")
+    for name in ("ablation", "scope", "resamples", "better", "layers"):
+        values = [pruning.summary[name] for pruning in prunings]
+        if any(value != values[0] for value in values):
+            raise UsageError(f"pool_runs: prunings with {name} {values[:4]}; use the same settings for all")
+    models = [pruning.summary["model"] for pruning in prunings]
+    if any(models.count(model) > 1 for model in models if model):
+        raise UsageError(
+            "pool_runs: two of the prunings are of the same model; pass one of each training run"
+        )
+    if any(not pruning.summary["n_random_sets"] or pruning.resamples.is_empty() for pruning in prunings):
+        raise UsageError("pool_runs: a pruning without random sets or without documents; prune with both")
     _require_equal_groups(prunings)
     keys = ["set", "layer", "split", "metric"]
     effects = [
-        dict(zip(each.effects.columns, row, strict=True)) | {"training": number}
-        for number, each in enumerate(prunings)
-        for row in each.effects.filter(
+        row | {"run": run}
+        for run, pruning in enumerate(prunings)
+        for row in pruning.effects.filter(
             pl.col("verdict").is_not_null(),
             pl.col("change_low").is_not_null(),
             pl.col("random_deviation").is_not_null(),
-        ).iter_rows()
+        ).iter_rows(named=True)
     ]
     order = list(dict.fromkeys(tuple(row[key] for key in keys) for row in effects))
     effects.sort(key=lambda row: order.index(tuple(row[key] for key in keys)))
@@ -81,19 +85,19 @@ def pool(prunings: Sequence[Pruning]) -> pl.DataFrame:
         members = list(group)
         if len(members) > 1:
             set_name, _, split, metric = key
-            rows.append((set_name, split, metric, *_together(prunings, members)))
+            rows.append((set_name, split, metric, *_pooled_cells(prunings, members)))
     if not rows:
         raise UsageError(
-            "pool: no set is in two of the prunings on a text of the same name; prune the same in each"
+            "pool_runs: no set is in two of the prunings on a text of the same name; prune the same sets in each"
         )
-    return pl.DataFrame(rows, schema=POOLED, orient="row")
+    return pl.DataFrame(rows, schema=POOLED_SCHEMA, orient="row")
 
 
 def _require_equal_groups(prunings: Sequence[Pruning]) -> None:
-    """Refuse the same documents in other groups: they were not resampled in the same way.
+    """Refuse other groups of the same documents, which were not resampled in the same way.
 
     Raises:
-        UsageError: there are such.
+        UsageError: the groups of a text differ.
     """
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for pruning in prunings:
@@ -102,33 +106,32 @@ def _require_equal_groups(prunings: Sequence[Pruning]) -> None:
             other = first.setdefault((split, digest), text) if digest else text
             if text.get("groups_digest") != other.get("groups_digest"):
                 raise UsageError(
-                    f"pool: text {split!r}: the same documents in {other['groups']:,} and {text['groups']:,} groups; "
-                    "prune with the same groups in each"
+                    f"pool_runs: text {split!r}: the same documents in {other['groups']:,} and {text['groups']:,} "
+                    "groups; prune with the same groups in each"
                 )
 
 
-def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
-    """The cells of one set, split and metric."""
+def _pooled_cells(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """Return the cells of one set, split and metric."""
     first = group[0]
     n = len(group)
 
     def mean(name: str) -> float:
         return float(np.mean([row[name] for row in group]))
 
-    drawn = [_resamples(prunings[row["training"]], row) for row in group]
-    change, versus = np.mean(drawn, axis=0)
-    low, high = bounds(change)
-    of_sets = []
+    change, versus = np.mean([_resamples(prunings[row["run"]], row) for row in group], axis=0)
+    low, high = percentile_interval(change)
+    variances = []
     for row in group:
-        draws = _draws(prunings[row["training"]], row)
-        of_sets.append((float(row["random_deviation"]) ** 2 * (1 + 1 / draws), draws - 1))
-    total = sum(variance for variance, _ in of_sets)
+        n_random = _n_random_sets(prunings[row["run"]], row)
+        variances.append((float(row["random_deviation"]) ** 2 * (1 + 1 / n_random), n_random - 1))
+    total = sum(variance for variance, _ in variances)
     spread = np.sqrt(total / n**2 + np.nanvar(versus, ddof=1))
-    # Welch and Satterthwaite: as many degrees of freedom as a sum of such variances has.
-    freedom = total**2 / sum(variance**2 / each for variance, each in of_sets) if total else np.inf
+    # Welch-Satterthwaite degrees of freedom of a sum of variances.
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in variances) if total else np.inf
     reach = float(student.ppf((1 + INTERVAL) / 2, freedom)) * float(spread)
     difference = mean("versus_random")
-    sign = prunings[first["training"]].summary["better"][first["metric"]]
+    sign = prunings[first["run"]].summary["better"][first["metric"]]
     verdict = SAME
     if abs(difference) > reach:
         verdict = BETTER if sign * difference > 0 else WORSE
@@ -149,21 +152,19 @@ def _together(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) -> t
 
 
 def _p_value(difference: float, spread: float, freedom: float) -> float:
-    """Return the two-sided p-value of a difference by Student's t; of sets that do not scatter, 0 or 1."""
+    """Return the two-sided p-value of a difference by Student's t; 0 or 1 for random sets without scatter."""
     if spread == 0:
         return float(difference == 0)
     return float(2 * student.sf(abs(difference) / spread, freedom))
 
 
-def _resamples(pruning: Pruning, row: dict[str, Any]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """(2, resamples) change and versus of one set, split and metric."""
-    chosen = pruning.resamples.filter(
-        *(pl.col(name) == row[name] for name in ("set", "split", "metric"))
-    ).sort("resample")
-    return chosen.select("change", "versus").to_numpy().T
+def _resamples(pruning: Pruning, row: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the (2, resamples) change and versus of one set, split and metric."""
+    same = (pl.col(name) == row[name] for name in ("set", "split", "metric"))
+    return pruning.resamples.filter(*same).sort("resample").select("change", "versus").to_numpy().T
 
 
-def _draws(pruning: Pruning, row: dict[str, Any]) -> int:
-    """How many random sets one set was held against."""
-    chosen = (pl.col(name) == row[name] for name in ("layer", "neurons", "split", "metric"))
-    return pruning.random.filter(*chosen).height
+def _n_random_sets(pruning: Pruning, row: dict[str, Any]) -> int:
+    """Return the number of random sets that one set was compared with."""
+    same = (pl.col(name) == row[name] for name in ("layer", "neurons", "split", "metric"))
+    return pruning.random.filter(*same).height

@@ -1,4 +1,4 @@
-"""Scores of neurons by which they are pruned: what txray knows of them, and what everybody else uses."""
+"""Rankings of neurons for pruning: by their preferences, and by the usual importance scores."""
 
 from __future__ import annotations
 
@@ -18,27 +18,33 @@ from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.preferences.preferences import Preferences
-from txray.pruning.activity import Activity
+from txray.pruning.activation_stats import ActivationStats
 from txray.pruning.evaluation import Evaluator, Model
-from txray.pruning.masking import Target, resolved
-from txray.pruning.recurrent import last_layer, width_of
-from txray.pruning.taylor import taylor_scores
+from txray.pruning.masking import MaskTarget, resolve_layer_name
+from txray.pruning.recurrent import direction_size, last_layer_suffixes
+from txray.pruning.taylor import taylor_importance
 
-Scores = NDArray[np.float64]
+Importance = NDArray[np.float64]
+"""(n_neurons,) importance of each neuron; NaN if unknown."""
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """What neurons of a layer can be ranked by; each ranking says what it lacks.
+class RankingInputs:
+    """What rankings of the neurons of a layer are computed from; a ranking that lacks an input raises.
 
     Attributes:
-        model: that is to be pruned.
-        layer: of it.
-        preferences: of the stage that the model is.
-        comparison: of an earlier stage with that one.
-        corpus: text for activations; read at most once, `max_words` of it.
-        evaluator: of the model, on text that gradients come from; or what makes it, where it is needed.
-        max_words: of the corpus.
+        model: model to prune.
+        layer: name of the layer.
+        preferences: preferences of the layer in a stage of the model.
+        comparison: comparison of an earlier stage with that stage.
+        corpus: text for activations; up to `max_words` of it are read once.
+        evaluator: evaluator of the model, for gradients; or a function that returns it, called when needed.
+        max_words: maximum number of words of the corpus.
+
+    Example:
+        >>> inputs = RankingInputs(model, "rnn", corpus=corpus)  # doctest: +SKIP
+        >>> inputs.importance("wanda").shape  # doctest: +SKIP
+        (300,)
     """
 
     model: Model
@@ -48,129 +54,127 @@ class Evidence:
     corpus: Corpus | None = None
     evaluator: Evaluator | Callable[[], Evaluator] | None = None
     max_words: int | None = None
-    known: dict[str, Scores] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[str, Importance] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def activity(self) -> Activity:
-        """Activations over the text.
+    def activation_stats(self) -> ActivationStats:
+        """Return the activation statistics over the corpus.
 
         Raises:
-            UsageError: no text is given.
+            UsageError: there is no corpus.
         """
         if self.corpus is None:
-            raise UsageError("pruning: activations need a text; give one")
-        return Activity.over(self.model, self.corpus, self.layer, max_words=self.max_words)
+            raise UsageError("pruning: activations need a text; pass a corpus")
+        return ActivationStats.measure(self.model, self.corpus, self.layer, max_words=self.max_words)
 
-    def scored_text(self, ranking: str) -> Evaluator:
-        """Text that the model can be run and scored on, for a ranking that needs it.
-
-        Raises:
-            UsageError: none is given.
-        """
-        found = (
-            self.evaluator
-            if isinstance(self.evaluator, Evaluator) or not self.evaluator
-            else self.evaluator()
-        )
-        if found is None:
-            raise UsageError(f"ranking {ranking!r}: needs a text that the model can be scored on; give one")
-        return found
-
-    def scores(self, ranking: str) -> Scores:
-        """(n_neurons,) scores; no number where a neuron has none.
+    def importance(self, ranking: str) -> Importance:
+        """Return the (n_neurons,) importance of each neuron; NaN if unknown.
 
         Args:
             ranking: one of `RANKINGS`.
 
         Raises:
-            UnknownNameError: no such ranking.
-            UsageError: something that it needs is not given.
+            UnknownNameError: unknown ranking.
+            UsageError: an input of the ranking is missing.
+            ShapeError: a stage of another model.
         """
         if ranking not in RANKINGS:
             raise UnknownNameError.of("ranking", ranking, RANKINGS)
-        if ranking not in self.known:
-            found = np.asarray(RANKINGS[ranking](self), np.float64)
-            wanted = Target.of(self.model, self.layer).n_neurons
-            if len(found) != wanted:
+        if ranking not in self._cache:
+            importance = np.asarray(RANKINGS[ranking](self), np.float64)
+            n_neurons = MaskTarget.of(self.model, self.layer).n_neurons
+            if len(importance) != n_neurons:
                 raise ShapeError(
-                    f"ranking {ranking!r}: scores of {len(found)} neurons, layer {self.layer!r} of the model has "
-                    f"{wanted}; give stages of this model"
+                    f"ranking {ranking!r}: scores of {len(importance)} neurons, layer {self.layer!r} of the model has "
+                    f"{n_neurons}; pass stages of this model"
                 )
-            self.known[ranking] = found
-        return self.known[ranking]
+            self._cache[ranking] = importance
+        return self._cache[ranking]
 
-    def stage(self, ranking: str) -> Preferences:
-        """Preferences of the stage, for a ranking that needs them.
+    def evaluator_for(self, ranking: str) -> Evaluator:
+        """Return the evaluator, for a ranking that needs it.
 
         Raises:
-            UsageError: none are given.
+            UsageError: there is none.
+        """
+        if self.evaluator is None:
+            raise UsageError(f"ranking {ranking!r}: needs a text to score the model on; pass an evaluator")
+        return self.evaluator if isinstance(self.evaluator, Evaluator) else self.evaluator()
+
+    def preferences_for(self, ranking: str) -> Preferences:
+        """Return the preferences, for a ranking that needs them.
+
+        Raises:
+            UsageError: there are none.
         """
         if self.preferences is None:
-            raise UsageError(f"ranking {ranking!r}: needs a stage of the model; give one")
+            raise UsageError(f"ranking {ranking!r}: needs a stage of the model; pass its preferences")
         return self.preferences
 
-    def change(self, ranking: str, column: str) -> Scores:
-        """A column of the comparison, for a ranking that needs it.
+    def comparison_column(self, ranking: str, column: str) -> Importance:
+        """Return a column of the comparison, for a ranking that needs it.
 
         Raises:
-            UsageError: none is given, or it was not tested.
+            UsageError: there is no comparison, or it has not been tested.
         """
         if self.comparison is None:
-            raise UsageError(f"ranking {ranking!r}: needs an earlier stage and one of the model; give both")
+            raise UsageError(
+                f"ranking {ranking!r}: needs an earlier stage and one of the model; pass their comparison"
+            )
         if column not in self.comparison.neurons.columns:
             raise UsageError(
-                f"ranking {ranking!r}: needs to know what is more than chance; give a tested comparison "
-                "(txray.with_significance)"
+                f"ranking {ranking!r}: needs a comparison tested for significance; pass "
+                "txray.with_significance(comparison)"
             )
         return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()
 
 
-def _mass(of: Evidence) -> Scores:
-    return of.stage("mass").mass()
+def _mass(inputs: RankingInputs) -> Importance:
+    return inputs.preferences_for("mass").mass()
 
 
-def _length(of: Evidence) -> Scores:
-    return of.stage("length").lengths().astype(np.float64)
+def _length(inputs: RankingInputs) -> Importance:
+    return inputs.preferences_for("length").lengths().astype(np.float64)
 
 
-def _wins(of: Evidence) -> Scores:
-    return of.stage("wins").wins().astype(np.float64)
+def _wins(inputs: RankingInputs) -> Importance:
+    return inputs.preferences_for("wins").wins().astype(np.float64)
 
 
-def _hellinger(of: Evidence) -> Scores:
-    return of.change("hellinger", "hellinger")
+def _hellinger(inputs: RankingInputs) -> Importance:
+    return inputs.comparison_column("hellinger", "hellinger")
 
 
-def _signal(of: Evidence) -> Scores:
-    return of.change("signal", "signal")
+def _signal(inputs: RankingInputs) -> Importance:
+    return inputs.comparison_column("signal", "signal")
 
 
-def _magnitude(of: Evidence) -> Scores:
-    """Euclidean norm of the weights that make up a neuron."""
-    target = Target.of(of.model, of.layer)
-    squares = np.zeros(target.n_neurons)
+def _magnitude(inputs: RankingInputs) -> Importance:
+    """Return the Euclidean norm of the incoming weights of each neuron."""
+    target = MaskTarget.of(inputs.model, inputs.layer)
     if isinstance(target.module, nn.RNNBase):
-        rnn, width = target.module, width_of(target.module)
-        for direction, suffix in enumerate(last_layer(rnn)):
-            own = slice(direction * width, (direction + 1) * width)
+        rnn, size = target.module, direction_size(target.module)
+        squares = np.zeros(target.n_neurons)
+        for direction, suffix in enumerate(last_layer_suffixes(rnn)):
+            neurons = slice(direction * size, (direction + 1) * size)
             if rnn.proj_size:
-                squares[own] += _squares(getattr(rnn, f"weight_hr_{suffix}"), dim=1)
+                squares[neurons] += _squares(getattr(rnn, f"weight_hr_{suffix}"), dim=1)
                 continue
             for name in (f"weight_ih_{suffix}", f"weight_hh_{suffix}"):
-                of_rows = _squares(getattr(rnn, name), dim=1)
-                squares[own] += of_rows.reshape(-1, width).sum(axis=0)
+                by_row = _squares(getattr(rnn, name), dim=1)
+                squares[neurons] += by_row.reshape(-1, size).sum(axis=0)  # over gates
         return np.sqrt(squares)
-    matrix = _maker(target)
+    matrix = _incoming_weights(target)
     if matrix is None:
         raise UsageError(
-            f"ranking 'magnitude': layer {of.layer!r} ({type(target.module).__name__}) has no weights that make its "
-            f"{target.n_neurons} neurons; name the linear layer that does, or choose another ranking"
+            f"ranking 'magnitude': layer {inputs.layer!r} ({type(target.module).__name__}) has no incoming weights of "
+            f"its {target.n_neurons} neurons; name the linear layer that has, or choose another ranking"
         )
     return np.sqrt(_squares(matrix, dim=0))
 
 
-def _maker(target: Target) -> Tensor | None:
-    """(inputs, n_neurons) weights of the last part of a layer that makes its neurons."""
+def _incoming_weights(target: MaskTarget) -> Tensor | None:
+    """Return (inputs, n_neurons) weights of the last module in a layer that computes its neurons."""
     for module in reversed(list(target.module.modules())):
         weight = getattr(module, "weight", None)
         if not isinstance(weight, Tensor) or isinstance(module, nn.Embedding):
@@ -182,69 +186,73 @@ def _maker(target: Target) -> Tensor | None:
     return None
 
 
-def _squares(weight: Tensor, dim: int) -> Scores:
-    found: Scores = weight.detach().double().square().sum(dim=dim).cpu().numpy()
-    return found
+def _squares(weight: Tensor, dim: int) -> Importance:
+    squares: Importance = weight.detach().double().square().sum(dim=dim).cpu().numpy()
+    return squares
 
 
-def _mean_activation(of: Evidence) -> Scores:
-    found = of.activity.mean_absolute
-    assert found is not None  # of a text, it is always known
-    return found
+def _mean_activation(inputs: RankingInputs) -> Importance:
+    mean_absolute = inputs.activation_stats.mean_absolute
+    assert mean_absolute is not None  # known for a text
+    return mean_absolute
 
 
-def _wanda(of: Evidence) -> Scores:
-    """Sum over what reads a neuron of |weight| x root mean square of its activation."""
-    reading = _readers(of)
-    if not reading:
+def _wanda(inputs: RankingInputs) -> Importance:
+    """Return the sum of the absolute outgoing weights x root mean square of the activation."""
+    matrices = _outgoing_weights(inputs)
+    if not matrices:
         raise UsageError(
-            f"ranking 'wanda': no linear layer reads the output of {of.layer!r} as it is, so its weights are not "
-            "known; choose another ranking"
+            f"ranking 'wanda': no linear layer reads the output of {inputs.layer!r} directly, so its outgoing weights "
+            "are unknown; choose another ranking"
         )
-    weights = sum(matrix.detach().double().abs().sum(dim=0).cpu().numpy() for matrix in reading)
-    return np.asarray(weights * of.activity.root_mean_square)
+    weights = sum(matrix.detach().double().abs().sum(dim=0).cpu().numpy() for matrix in matrices)
+    return np.asarray(weights * inputs.activation_stats.root_mean_square)
 
 
-def _readers(of: Evidence) -> list[Tensor]:
-    """(outputs, n_neurons) weights of everything that reads the layer."""
-    model, target = of.model, Target.of(of.model, of.layer)
+def _outgoing_weights(inputs: RankingInputs) -> list[Tensor]:
+    """Return the (outputs, n_neurons) weights of each module that reads the layer."""
+    model, target = inputs.model, MaskTarget.of(inputs.model, inputs.layer)
     if isinstance(model, RecurrentModel) and isinstance(target.module, nn.RNNBase):
-        own = _recurrence(target.module)
+        recurrence = _recurrent_weights(target.module)
         if isinstance(model, SentimentClassifier):
             blocks = model.head.weight.reshape(-1, model.config.hidden)  # last, average, maximum
-            return [own, blocks]
-        return [own, model.decoder.weight] if isinstance(model, RecurrentLanguageModel) else [own]
-    return _linear_readers(of, target)
+            return [recurrence, blocks]
+        if isinstance(model, RecurrentLanguageModel):
+            return [recurrence, model.decoder.weight]
+        return [recurrence]
+    return _linear_readers(inputs, target)
 
 
-def _recurrence(rnn: nn.RNNBase) -> Tensor:
-    """Weights by which the last layer reads itself."""
-    weight: Tensor = getattr(rnn, f"weight_hh_{last_layer(rnn)[0]}")
+def _recurrent_weights(rnn: nn.RNNBase) -> Tensor:
+    """Return the weights by which the last layer reads its own state."""
+    weight: Tensor = getattr(rnn, f"weight_hh_{last_layer_suffixes(rnn)[0]}")
     return weight
 
 
-def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
-    """Linear layers that are given the very output of the layer, found out by one forward pass."""
-    evaluator = of.scored_text("wanda")
-    found: list[Tensor] = []
+def _linear_readers(inputs: RankingInputs, target: MaskTarget) -> list[Tensor]:
+    """Return the weights of the linear layers whose input is the output of the layer, found by one forward pass."""
+    evaluator = inputs.evaluator_for("wanda")
+    weights: list[Tensor] = []
     outputs: list[Tensor | None] = []
     module = evaluator.module
 
-    def look(reader: nn.Module, inputs: tuple[Any, ...]) -> None:
-        given = inputs[0] if inputs else None
+    def record_reader(reader: nn.Module, arguments: tuple[Any, ...]) -> None:
+        argument = arguments[0] if arguments else None
         output = outputs[-1] if outputs else None
-        if not isinstance(given, Tensor) or output is None:
+        if not isinstance(argument, Tensor) or output is None:
             return
-        if given.data_ptr() == output.data_ptr() and given.shape == output.shape:
+        if argument.data_ptr() == output.data_ptr() and argument.shape == output.shape:
             weight: Any = reader.weight
-            found.append(weight.T if type(reader).__name__ == "Conv1D" else weight)
+            weights.append(weight.T if type(reader).__name__ == "Conv1D" else weight)
 
-    linear = [
-        each for each in module.modules() if isinstance(each, nn.Linear) or type(each).__name__ == "Conv1D"
+    linear_layers = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
     ]
-    handles = [each.register_forward_pre_hook(look) for each in linear]
-    watched = modules_by_name(module)[resolved(module, of.layer)]
-    handles.append(watched.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
+    handles = [layer.register_forward_pre_hook(record_reader) for layer in linear_layers]
+    layer = modules_by_name(module)[resolve_layer_name(module, inputs.layer)]
+    handles.append(layer.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
     try:
         with evaluating(module):
             evaluator.run(next(evaluator.inputs.batches())[-1:])
@@ -253,15 +261,15 @@ def _linear_readers(of: Evidence, target: Target) -> list[Tensor]:
             handle.remove()
     rnn = target.module
     if isinstance(rnn, nn.RNNBase) and not rnn.bidirectional:
-        found.append(_recurrence(rnn))
-    return [weight for weight in found if weight.shape[1] == target.n_neurons]
+        weights.append(_recurrent_weights(rnn))
+    return [weight for weight in weights if weight.shape[1] == target.n_neurons]
 
 
-def _taylor(of: Evidence) -> Scores:
-    return taylor_scores(of.scored_text("taylor"), of.layer)
+def _taylor(inputs: RankingInputs) -> Importance:
+    return taylor_importance(inputs.evaluator_for("taylor"), inputs.layer)
 
 
-RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
+RANKINGS: Mapping[str, Callable[[RankingInputs], Importance]] = {
     "mass": _mass,
     "length": _length,
     "wins": _wins,
@@ -272,10 +280,11 @@ RANKINGS: Mapping[str, Callable[[Evidence], Scores]] = {
     "wanda": _wanda,
     "taylor": _taylor,
 }
-"""Ranking -> scores. Of one stage: `mass`, `length`, `wins`. Of two: `hellinger`, `signal` (cross-validated
-squared). Of the weights: `magnitude`. Of a text: `activation` (mean of the size), `wanda` (|weight| x root mean square
-of the activation, over everything that reads the neuron), `taylor` (|activation x gradient|)."""
+"""Ranking -> function that computes the importance. From one stage: `mass`, `length`, `wins`. From two stages:
+`hellinger`, `signal` (cross-validated squared distance). From the weights: `magnitude`. From a text: `activation` (mean
+absolute activation), `wanda` (|outgoing weights| x root mean square of the activation), `taylor` (|activation x
+gradient|)."""
 
-OF_ONE_STAGE: Sequence[str] = ("mass", "length", "wins")
-OF_TWO_STAGES: Sequence[str] = ("hellinger", "signal")
-"""Rankings that come from preferences; the others are the usual ones."""
+STAGE_RANKINGS: Sequence[str] = ("mass", "length", "wins")
+COMPARISON_RANKINGS: Sequence[str] = ("hellinger", "signal")
+"""Rankings that need one stage or two; the others are independent of preferences."""

@@ -1,4 +1,4 @@
-"""What a pruning found, and its folder."""
+"""The result of a pruning, and its folder."""
 
 from __future__ import annotations
 
@@ -6,41 +6,50 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from txray.analysis.saving import save_tables
 from txray.errors import StageError, in_one_line
-from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
-from txray.pruning.sets import NeuronSet
+from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, RESAMPLE_SCHEMA, SET_SCHEMA
+from txray.pruning.neuron_sets import NeuronSet
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 SUMMARY = "pruning.json"
-"""The file that tells a folder of pruning effects."""
+"""The file that marks a folder of pruning results."""
 
-_TABLES = ("effects", "random", "sets", "resamples")
+_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "effects": EFFECT_SCHEMA,
+    "random": RANDOM_SCHEMA,
+    "sets": SET_SCHEMA,
+    "resamples": RESAMPLE_SCHEMA,
+}
+_MAX_ROWS = 20
+"""Maximum number of rows shown in a notebook."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pruning:
-    """Effects of pruning some sets of neurons.
+    """Effects of ablating sets of neurons, the result of `txray.prune`.
 
     Attributes:
-        effects: one row per set, split and metric. `change` = `value` - `unpruned`, with the bounds of its 95 %
-            interval over documents; `relative`: the change as a share of `unpruned`. `versus_random` = `value` -
-            `random_mean`, with the bounds of a 95 % interval of the difference to one more random set of as many
-            neurons; `verdict`: `better` or `worse` than random where that interval leaves out 0, else
-            `not distinguishable`; null where the set is empty. Verdicts are of each effect alone: of many, see
-            `txray.pruning.multiplicity.corrected`. `versus_random_p_value`: two-sided, by the same distribution as the
-            interval. `above_chance`: whether the whole model is better than chance by this metric (of F1 and loss
-            by AUROC, else accuracy), null where there is no such level. `random_p_value`:
-            (1 + random sets that are as far from their mean) / (1 + random sets).
-        random: one row per layer, size, draw, split and metric: the values of random sets.
+        effects: one row per set, split and metric. `change` = `value` - `unpruned`, with the bounds of its 95% interval
+            over documents; `relative`: the change divided by `unpruned`. `versus_random` = `value` - `random_mean`,
+            with the bounds of the 95% interval of the difference to one more random set of the same size; `verdict`:
+            `better` or `worse` than random if that interval excludes 0, else `not distinguishable`; null for an empty
+            set. Verdicts are about one effect each: for many, see `txray.pruning.multiplicity.corrected`.
+            `versus_random_p_value`: two-sided, from the same distribution as the interval. `above_chance`: whether the
+            unpruned model is better than chance by this metric (for F1 and loss by AUROC, else accuracy); null if there
+            is no chance level. `random_p_value`: (1 + number of random sets at least as far from their mean) / (1 +
+            number of random sets).
+        random: one row per layer, size, draw, split and metric: the values of the random sets.
         sets: one row per set: its neurons, as text; see `neuron_sets`.
-        resamples: one row per set, split and metric: `change` and `versus` of each resample of the groups of
-            documents.
-        summary: settings and counts, plain JSON values; of each of `texts` the `documents`, and the `groups` that were
-            resampled.
+        resamples: one row per set, split, metric and bootstrap sample: `change` and `versus`.
+        summary: settings and counts, as plain JSON values; for each of `texts` the number of `documents`, and of the
+            `groups` that were resampled.
     """
 
     effects: pl.DataFrame
@@ -49,53 +58,97 @@ class Pruning:
     resamples: pl.DataFrame
     summary: Mapping[str, Any]
 
+    @property
+    def layer(self) -> str | None:
+        """Return the layer of the sets; None if they belong to several layers."""
+        layers = list(self.summary["layers"])
+        return layers[0] if len(layers) == 1 else None
+
     def __repr__(self) -> str:
-        told = self.effects.filter(pl.col("verdict").is_not_null())
+        verdicts = self.effects["verdict"].drop_nulls()
         return (
-            f"Pruning({len(self.sets)} sets, {len(told)} verdicts, {self.summary['random']} random sets each)"
+            f"Pruning({len(self.sets)} sets, {len(verdicts)} verdicts, "
+            f"{self.summary['n_random_sets']} random sets of each size)"
         )
 
+    def _repr_html_(self) -> str:
+        from txray.notebook import card, table
+        from txray.pruning.multiplicity import verdict_counts
+
+        summary = self.summary
+        sentences = [
+            f"Ablation {summary['ablation']} ({summary['scope']}) in {', '.join(summary['layers'])}; "
+            f"{summary['n_random_sets']} random sets of each size."
+        ]
+        if self.effects["verdict"].is_not_null().any():
+            sentences.append(f"Effects: {verdict_counts(self.effects)}.")
+        columns = [
+            "set",
+            "neurons",
+            "split",
+            "metric",
+            "unpruned",
+            "value",
+            "change",
+            "versus_random",
+            "verdict",
+        ]
+        caption = f"{min(len(self.effects), _MAX_ROWS)} of {len(self.effects)} effects"
+        rows = self.effects.head(_MAX_ROWS).select(columns).iter_rows()
+        return card(f"Pruning of {len(self.sets)} sets", sentences, table(caption, columns, rows))
+
     def neuron_sets(self) -> list[NeuronSet]:
-        """The sets, with their neurons."""
+        """Return the sets with their neurons."""
         return [
             NeuronSet(row["set"], row["layer"], tuple(map(int, row["neurons"].split())), row["ranking"])
             for row in self.sets.iter_rows(named=True)
         ]
 
+    def plot(self, metric: str | None = None) -> go.Figure:
+        """Return the figure of the effects, see `txray.plots.pruning_effects`.
+
+        Args:
+            metric: name of the metric; the most telling one by default.
+        """
+        from txray import plots
+
+        figure: go.Figure = plots.pruning_effects(self, metric)
+        return figure
+
     def save(self, folder: Path | str) -> Path:
-        """Write the tables as Parquet and CSV, and `pruning.json`, all or nothing; returns the folder.
+        """Write the tables as Parquet and CSV, and `pruning.json`, atomically; return the folder.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the folder cannot be written.
         """
-        tables = {name: getattr(self, name) for name in _TABLES}
+        tables = {name: getattr(self, name) for name in _SCHEMAS}
         return save_tables(folder, tables, self.summary, SUMMARY)
 
+    @classmethod
+    def load(cls, folder: Path | str) -> Pruning:
+        """Read a folder written by `save`.
 
-def load_pruning(folder: Path | str) -> Pruning:
-    """Read what `Pruning.save` wrote.
-
-    Raises:
-        StageError: there is nothing, or it is damaged.
-    """
-    place = Path(folder)
-    if not (place / SUMMARY).is_file():
-        raise StageError(
-            f"{place}: holds no {SUMMARY}; name a folder that 'txray prune table' or 'curve' wrote"
-        )
-    try:
-        tables = {name: pl.read_parquet(place / f"{name}.parquet") for name in _TABLES}
-        summary = json.loads((place / SUMMARY).read_text(encoding="utf-8"))
-        _check(tables, summary)
-    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
-        raise StageError(f"{place}: damaged: {in_one_line(error)}; make it again") from error
-    return Pruning(**tables, summary=summary)
+        Raises:
+            StageError: the folder has no pruning results, or is damaged.
+        """
+        path = Path(folder)
+        if not (path / SUMMARY).is_file():
+            raise StageError(
+                f"{path}: has no {SUMMARY}; pass a folder written by 'txray prune table' or 'curve'"
+            )
+        try:
+            tables = {name: pl.read_parquet(path / f"{name}.parquet") for name in _SCHEMAS}
+            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+            _check(tables, summary)
+        except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
+            raise StageError(f"{path}: damaged: {in_one_line(error)}; prune again") from error
+        return cls(**tables, summary=summary)
 
 
-_SUMMARY = {
+_SUMMARY_TYPES = {
     "ablation": str,
-    "when": str,
-    "random": int,
+    "scope": str,
+    "n_random_sets": int,
     "resamples": int,
     "seed": int,
     "layers": dict,
@@ -103,28 +156,27 @@ _SUMMARY = {
     "better": dict,
     "texts": dict,
 }
-"""What a summary must hold, and of which kind."""
+"""Required entries of a summary, and their types."""
 
 
 def _check(tables: Mapping[str, pl.DataFrame], summary: object) -> None:
-    """Refuse what the rest of the package could not read.
+    """Check everything that the rest of the package relies on.
 
     Raises:
-        ValueError: something is missing, or of another kind.
+        ValueError: something is missing, or of another type.
     """
-    schemas = {"effects": EFFECTS, "random": RANDOM, "sets": SETS, "resamples": RESAMPLES}
-    for name, schema in schemas.items():
+    for name, schema in _SCHEMAS.items():
         if dict(tables[name].schema) != dict(schema):
             raise ValueError(f"{name}.parquet has other columns")
     if not isinstance(summary, dict):
-        raise ValueError(f"{SUMMARY} holds no object")
-    for name, kind in _SUMMARY.items():
-        if not isinstance(summary.get(name), kind):
-            raise ValueError(f"{SUMMARY} lacks {name!r}, or it is of another kind")
-    for split, told in summary["texts"].items():
+        raise ValueError(f"{SUMMARY} is not an object")
+    for name, expected in _SUMMARY_TYPES.items():
+        if not isinstance(summary.get(name), expected):
+            raise ValueError(f"{SUMMARY} lacks {name!r}, or it has another type")
+    for split, text in summary["texts"].items():
         if (
-            not isinstance(told, dict)
-            or not all(isinstance(told.get(name), int) for name in ("documents", "groups"))
-            or not all(isinstance(told.get(name, ""), str) for name in ("digest", "groups_digest"))
+            not isinstance(text, dict)
+            or not all(isinstance(text.get(name), int) for name in ("documents", "groups"))
+            or not all(isinstance(text.get(name, ""), str) for name in ("digest", "groups_digest"))
         ):
-            raise ValueError(f"{SUMMARY} does not tell the documents and groups of {split!r}")
+            raise ValueError(f"{SUMMARY} lacks the documents and groups of {split!r}")

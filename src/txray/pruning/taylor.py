@@ -1,4 +1,4 @@
-"""How much the loss would change without each neuron, to first order."""
+"""First-order estimate of how the loss changes without each neuron."""
 
 from __future__ import annotations
 
@@ -15,82 +15,84 @@ from txray.capture.hooks import evaluating, with_first_tensor
 from txray.errors import CaptureError
 from txray.progress import progress
 from txray.pruning.evaluation import Evaluator
-from txray.pruning.masking import Target, running
-from txray.pruning.recurrent import last_layer, width_of
+from txray.pruning.masking import MaskTarget, forward_replaced
+from txray.pruning.recurrent import direction_size, last_layer_suffixes
 
 
-def taylor_scores(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
-    """Size of the sum of activation x gradient over positions and documents: how the loss would change, to first order.
+def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
+    """Return |sum of activation x gradient| over positions and documents, the first-order change of the loss.
 
-    Of a recurrent layer, every effect of a neuron on later steps counts: the loss is differentiated by a factor on
-    the neuron that the recurrence sees as well.
+    In a recurrent layer, all effects of a neuron on later time steps count: the loss is differentiated with respect to
+    a factor on the neuron that the recurrence sees as well.
 
     Args:
-        evaluator: of the model, on text that the loss is of.
-        layer: of the model.
+        evaluator: evaluator of the model on the text of the loss.
+        layer: name of the layer.
 
     Returns:
-        (n_neurons,) nats per document, or per word predicted.
+        (n_neurons,) nats per document, or per predicted word.
 
     Raises:
-        UnknownNameError: no such layer.
-        CaptureError: a loss that does not depend on the layer, or gradients that are no numbers.
+        UnknownNameError: unknown layer.
+        CaptureError: the loss does not depend on the layer, or a gradient is not finite.
 
     Source:
         After Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference.
     """
-    target = Target.of(evaluator.model, layer)
+    target = MaskTarget.of(evaluator.model, layer)
     total = np.zeros(target.n_neurons)
     parameter = next(evaluator.module.parameters())
     scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
     with (
         evaluating(evaluator.module),
         torch.enable_grad(),
-        running(target.module, _scaled(target, scale)),
-        # The kernels of CUDA have no gradients in evaluation mode.
+        forward_replaced(target.module, _scaled_forward(target, scale)),
+        # cuDNN's recurrent kernels have no gradients in evaluation mode.
         torch.backends.cudnn.flags(enabled=False),
-        progress(f"gradients of {layer}", evaluator.inputs.words) as advance,
+        progress(f"gradients of {layer}", evaluator.inputs.n_positions) as advance,
     ):
-        for numbers in evaluator.batches():
-            (gradient,) = torch.autograd.grad(evaluator.losses(numbers).sum(), scale, allow_unused=True)
+        for indices in evaluator.batches():
+            (gradient,) = torch.autograd.grad(evaluator.losses(indices).sum(), scale, allow_unused=True)
             if gradient is None:
                 raise CaptureError(
                     f"ranking 'taylor': the loss does not depend on layer {layer!r} in a way that can be "
                     "differentiated; choose another ranking"
                 )
             total += gradient.double().cpu().numpy()
-            advance(sum(len(evaluator.inputs.ids[number]) for number in numbers))
+            advance(sum(len(evaluator.inputs.ids[index]) for index in indices))
     if not np.isfinite(total).all():
-        raise CaptureError("ranking 'taylor': gradients that are no numbers; the model's weights are broken")
-    return np.abs(total) / evaluator.units
+        raise CaptureError("ranking 'taylor': a gradient is not finite; the model's weights are broken")
+    return np.abs(total) / evaluator.loss_denominator
 
 
-def _scaled(target: Target, scale: Tensor) -> Callable[..., Any]:
-    """The layer's forward pass, neurons multiplied by numbers that gradients reach; recurrences see the product."""
+def _scaled_forward(target: MaskTarget, scale: Tensor) -> Callable[..., Any]:
+    """Return the layer's forward pass with its neurons multiplied by `scale`; recurrences see the product."""
     module = target.module
     if isinstance(module, nn.RNNBase):
         return _scaled_recurrent(module, scale)
-    return target.changed(lambda output: output * scale)
+    return target.transformed_forward(lambda output: output * scale)
 
 
 def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
-    changed, width = copy.deepcopy(rnn), width_of(rnn)
-    names = [f"weight_hh_{suffix}" for suffix in last_layer(rnn)]
+    scaled_rnn, size = copy.deepcopy(rnn), direction_size(rnn)
+    names = [f"weight_hh_{suffix}" for suffix in last_layer_suffixes(rnn)]
     for name in names:
-        delattr(changed, name)  # a parameter; in its place comes a tensor that remembers how it was made
+        delattr(scaled_rnn, name)  # a parameter, replaced by a tensor with a graph
 
     def forward(*inputs: Any, **named: Any) -> Any:
-        # Made anew for each batch, whose graph is gone after its gradients.
+        # Set for each batch, because its graph is freed with its gradients.
         for i, name in enumerate(names):
-            setattr(changed, name, getattr(rnn, name).detach() * scale[i * width : (i + 1) * width])
-        outputs, state = changed.forward(*inputs, **named)
-        return with_first_tensor(outputs, lambda each: each * scale), _state_scaled(state, scale, len(names))
+            setattr(scaled_rnn, name, getattr(rnn, name).detach() * scale[i * size : (i + 1) * size])
+        outputs, state = scaled_rnn.forward(*inputs, **named)
+        return with_first_tensor(outputs, lambda output: output * scale), _scaled_state(
+            state, scale, len(names)
+        )
 
     return forward
 
 
-def _state_scaled(state: Any, scale: Tensor, directions: int) -> Any:
-    """The state to go on from, as the outputs are: some models read it instead of them."""
+def _scaled_state(state: Any, scale: Tensor, directions: int) -> Any:
+    """Return the final state, consistent with the outputs: some models read it instead of them."""
     hidden = state[0] if isinstance(state, tuple) else state
     factors = scale.view(directions, 1, -1)
     scaled = torch.cat((hidden[:-directions], hidden[-directions:] * factors))

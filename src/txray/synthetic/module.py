@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from txray.hashing import FIRST_FACTOR, GOLDEN_GAMMA, as_signed, splitmix64_tensor
 from txray.synthetic.profiles import Profile
 
 LAYER = "neurons"
@@ -16,10 +17,8 @@ LAYER = "neurons"
 _AT_ONCE = 256
 """Words that are raced for at a time: what they need then stays in the processor's cache."""
 
-# Odd 64-bit constants, as two's complement: the golden ratio, and those of splitmix64.
-_STEP = -0x61C8864680B583EB
-_FIRST = -0x40A7B892E31B1A47
-_SECOND = -0x6B2FB644ECCEEE15
+# Odd 64-bit constants, as two's complement.
+_STEP, _FIRST = as_signed(GOLDEN_GAMMA), as_signed(FIRST_FACTOR)
 
 
 class PlantedModule(nn.Module):
@@ -81,7 +80,7 @@ class PlantedModule(nn.Module):
         """
         used = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
         document, time = torch.nonzero(used, as_tuple=True)
-        key = _mixed(_documents(ids, used, self.seed)[document] + (time + 1) * _STEP)
+        key = splitmix64_tensor(_documents(ids, used, self.seed)[document] + (time + 1) * _STEP)
         response = torch.zeros((*ids.shape, self.n_neurons), dtype=torch.float32, device=ids.device)
         flat = response.view(-1, self.n_neurons)
         places = document * ids.shape[1] + time
@@ -121,22 +120,12 @@ def read_with_mask(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
 def _documents(ids: Tensor, used: Tensor, seed: Tensor) -> Tensor:
     """(documents,) a hash of all words of each document and their places."""
     place = torch.arange(1, ids.shape[1] + 1, device=ids.device) * _FIRST
-    return _mixed((_mixed(ids * _STEP + place) * used).sum(dim=1) + _mixed(seed))
+    return splitmix64_tensor(
+        (splitmix64_tensor(ids * _STEP + place) * used).sum(dim=1) + splitmix64_tensor(seed)
+    )
 
 
 def _exponential(key: Tensor) -> Tensor:
     """Exponential times of rate 1, float64 above 0, one for each key."""
-    uniform = ((_mixed(key) >> 11) & ((1 << 53) - 1)).to(torch.float64)
+    uniform = ((splitmix64_tensor(key) >> 11) & ((1 << 53) - 1)).to(torch.float64)
     return -torch.log((uniform + 0.5) * 2.0**-53)
-
-
-def _mixed(key: Tensor) -> Tensor:
-    """Other 64 bits for each key, as good as random; the last step of splitmix64.
-
-    Source:
-        Steele, Lea and Flood 2014.
-    """
-    # The shifts of torch keep the sign, so it is masked away; products wrap around.
-    key = (key ^ ((key >> 30) & ((1 << 34) - 1))) * _FIRST
-    key = (key ^ ((key >> 27) & ((1 << 37) - 1))) * _SECOND
-    return key ^ ((key >> 31) & ((1 << 33) - 1))

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.corpus.corpus import Corpus
-from txray.corpus.demo.corpus import demo_corpus
+from txray.corpus.demo import demo_corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.models.vocabulary import SPECIALS, Vocabulary

@@ -1,4 +1,4 @@
-"""How much of the time of a training may be spent on looking at it."""
+"""Limit on the share of training time that a tracker may use."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ from txray.checks import is_number
 from txray.errors import UsageError
 
 _GROWTH = (1.0, 3.5, 2.5, 1.5)
-"""How many times as long as the longest look so far the next may take, by how many there were: the first compares with
-nothing, the second with one stage, later ones with two."""
+"""Expected duration of the next measurement, as a multiple of the longest so far, by the number of measurements taken.
+The first compares nothing, the second one pair of stages, later ones two pairs."""
 
 
 @dataclass
 class Budget:
-    """A share of the time of training, and what has been spent of it.
+    """Share of the training time that may be spent on measurements, and the time spent so far.
 
-    The first and the last look are always taken, since without them there is nothing to tell. Those between give
-    way: one is taken where the time trained so far pays for it, for what was spent before, and for the last.
+    The first and the last measurement are always taken. One in between is taken only if the training so far pays for
+    it, for everything spent before, and for the last one.
 
     Attributes:
-        share: seconds that may be spent per second of training; None: any.
-        spent: seconds, so far.
-        clock: seconds that only grow.
+        share: seconds that may be spent per second of training; None: no limit.
+        spent: seconds spent so far.
+        clock: monotonic clock, in seconds.
 
     Raises:
-        UsageError: a share that is no number above 0, at most 1.
+        UsageError: `share` is not a number above 0 and at most 1.
     """
 
     share: float | None
     spent: float = 0.0
     clock: Callable[[], float] = time.monotonic
-    _begun: float = field(init=False)
+    _started: float = field(init=False)
     _longest: float = field(init=False, default=0.0)
-    _looks: int = field(init=False, default=0)
+    _n_measurements: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         if self.share is not None and not (is_number(self.share) and 0 < self.share <= 1):
             raise UsageError(
-                f"tracker: budget={self.share!r}; give the share of the time of training, such as 0.05 for 5 %"
+                f"tracker: budget={self.share!r}; give a share of the training time, such as 0.05 for 5%"
             )
-        self._begun = self.clock()
+        self._started = self.clock()
 
     @property
     def trained(self) -> float:
-        """Seconds since the beginning that were not spent on looking."""
-        return self.clock() - self._begun - self.spent
+        """Seconds of training: the time since the start that was not spent on measurements."""
+        return self.clock() - self._started - self.spent
 
     @property
     def exceeded(self) -> bool:
-        """Whether more was spent than the share allows."""
+        """True if more was spent than the share allows."""
         return self.share is not None and self.spent > self.share * self.trained
 
     def allows(self) -> bool:
-        """Whether one more look can be paid for, and another one in the end."""
+        """Return True if the budget covers one more measurement and the last one."""
         if self.share is None:
             return True
-        expected = self._longest * _GROWTH[min(self._looks, len(_GROWTH) - 1)]
+        expected = self._longest * _GROWTH[min(self._n_measurements, len(_GROWTH) - 1)]
         return self.spent + 2 * expected <= self.share * self.trained
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """What happens inside is a look."""
-        begun = self.clock()
+        """Count the time of the block as one measurement."""
+        started = self.clock()
         try:
             yield
         finally:
-            took = self.clock() - begun
-            self.spent += took
-            self._longest = max(self._longest, took)
-            self._looks += 1
+            seconds = self.clock() - started
+            self.spent += seconds
+            self._longest = max(self._longest, seconds)
+            self._n_measurements += 1

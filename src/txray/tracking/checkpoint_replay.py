@@ -1,4 +1,4 @@
-"""The story of a training told afterwards, from the checkpoints that it left."""
+"""Replay of a training: the stages and the timeline of a tracker, from saved checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from txray.models import TextModel
 from txray.progress import progress
 from txray.tracking.checkpoints import Checkpoint, Load, find_checkpoints
 from txray.tracking.collect_spec import CollectSpec
-from txray.tracking.tracker import Tracker, Unit
+from txray.tracking.history import Unit
+from txray.tracking.tracker import Tracker
 
 
 def replay(
     checkpoints: Sequence[Path | str] | Path | str,
-    probe: CollectSpec,
+    spec: CollectSpec,
     folder: Path | str,
     *,
     unit: Unit | None = None,
@@ -29,45 +30,49 @@ def replay(
     device: str = "cpu",
     **options: Any,
 ) -> dict[str, Timeline]:
-    """Look at every checkpoint of a training, in order, as a `Tracker` would have looked at the model.
+    """Measure every checkpoint of a training, in order, as a `Tracker` would have measured the model.
 
-    Stages that are there already, of checkpoints that have not changed, are kept: an interrupted replay goes on where
-    it stopped, within a collection too, and checkpoints that have come since are added.
+    Stages of unchanged checkpoints are reused, so an interrupted replay resumes, even in the middle of a collection,
+    and checkpoints that were saved since are added.
+
+    ```python
+    timelines = txray.replay("checkpoints", txray.CollectSpec(text, ["encoder.layer.*"]), "replayed")
+    ```
 
     Args:
         checkpoints: one path or several; see `txray.tracking.find_checkpoints`.
-        probe: what is collected.
-        folder: for everything that is kept; see `Tracker`.
-        unit: what numbers the stages; by default epochs for trainings by txray, steps for others.
-        base, prefix: for checkpoints of Lightning, see `txray.tracking.find_checkpoints`.
-        device: that models run on.
-        options: see `Tracker`: loggers, figures, weight, permutations, level, seed.
+        spec: text, layers and feature types to collect.
+        folder: folder of the results; see `Tracker`.
+        unit: number stages by step or by epoch; by default epochs for trainings by txray, steps for others.
+        base, prefix: for Lightning checkpoints, see `txray.tracking.find_checkpoints`.
+        device: device of the models.
+        options: options of `Tracker`: loggers, figures, weight, permutations, level, seed.
 
     Returns:
         Feature type -> timeline.
 
     Raises:
-        UsageError: fewer than two checkpoints, or what `find_checkpoints` and `Tracker` refuse.
+        UsageError: fewer than two checkpoints, or invalid arguments of `find_checkpoints` or `Tracker`.
         SnapshotError: a checkpoint that cannot be read.
-        TxrayError: what `txray.collect` raises.
+        TxrayError: errors of `txray.collect`.
     """
     if isinstance(checkpoints, str | Path):
         checkpoints = [checkpoints]
-    chosen, found = find_checkpoints(checkpoints, unit=unit, base=base, prefix=prefix)
-    if len(found) < 2:
-        raise UsageError(f"replay: {found[0].path} is the only checkpoint; name at least two")
-    tracker = Tracker(probe, folder, unit=chosen, **options)
-    tracker.keep_only(checkpoint.number for checkpoint in found)
-    with progress("replaying", len(found), unit="checkpoints") as advance:
-        for checkpoint in found:
-            tracker.take(
+    unit, ordered = find_checkpoints(checkpoints, unit=unit, base=base, prefix=prefix)
+    if len(ordered) < 2:
+        raise UsageError(f"replay: {ordered[0].path} is the only checkpoint; name at least two")
+    tracker = Tracker(spec, folder, unit=unit, **options)
+    tracker.drop_other(checkpoint.number for checkpoint in ordered)
+    with progress("replaying", len(ordered), unit="checkpoints") as advance:
+        for checkpoint in ordered:
+            tracker.measure_checkpoint(
                 partial(_loaded, checkpoint, device),
                 checkpoint.number,
-                scores=checkpoint.scores,
+                metrics=checkpoint.metrics,
                 source=checkpoint.source,
             )
             advance()
-    return tracker.tell()
+    return tracker.finalize()
 
 
 def _loaded(checkpoint: Checkpoint, device: str) -> nn.Module | TextModel:

@@ -1,4 +1,4 @@
-"""Models that a training left behind, in order: those of txray, of transformers, and of Lightning."""
+"""Checkpoints of a training by txray, transformers or Lightning, in the order of training."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from torch import nn, serialization
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
-from txray.models import TextModel, hugging_face, load_snapshot, snapshot_facts
+from txray.models import TextModel, hugging_face, load_snapshot, snapshot_metadata
 from txray.models.huggingface import CONFIG
 from txray.models.snapshot import MODEL
-from txray.tracking.tracker import UNITS, Unit
-from txray.tracking.trainer_state import checkpoint_state, logged_scores
+from txray.tracking.history import UNITS, Unit
+from txray.tracking.trainer_state import checkpoint_state, logged_metrics
 from txray.training.run import RUN_FILE, load_run
 
 Load = Callable[[], "nn.Module | TextModel"]
 
 _LIGHTNING = ".ckpt"
 _LAST = re.compile(r"last(?:-v\d+)?\.ckpt")
-"""What Lightning calls a copy of the latest checkpoint (`ModelCheckpoint(save_last=True)`)."""
+"""File name of Lightning's copy of the latest checkpoint (`ModelCheckpoint(save_last=True)`)."""
 _HUGGING_FACE = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as it was at one moment of its training.
+    """A saved model of a training.
 
     Attributes:
-        path: of the folder or file.
-        number: of steps or epochs that it had been trained for.
-        load: reads it.
-        scores: that the training wrote down.
-        base: fingerprint of what makes the model that the weights are put into, where the file does not tell.
+        path: folder or file.
+        number: completed steps or epochs.
+        load: loads the model.
+        metrics: metrics that the training stored.
+        base: fingerprint of the function that makes the model, if the file holds weights only.
     """
 
     path: Path
     number: int
     load: Load
-    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     base: str = ""
 
     @property
     def source(self) -> str:
-        """Return a hash of names, sizes and times of its files and of its base: it changes when the checkpoint does."""
+        """Hash of the names, sizes and times of its files, and of its base; it changes when the checkpoint does."""
         files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        told = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        return f"{self.path.name}: {derived(self.base, told)}"
+        stats = [
+            (file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()
+        ]
+        return f"{self.path.name}: {derived(self.base, stats)}"
 
 
 def find_checkpoints(
@@ -64,68 +66,67 @@ def find_checkpoints(
     base: Load | None = None,
     prefix: str = "model.",
 ) -> tuple[Unit, list[Checkpoint]]:
-    """The checkpoints that paths stand for, in the order of training.
+    """Return the checkpoints at the given paths, in the order of training.
 
     Args:
-        paths: folders of a training of txray, or of its epochs; folders `checkpoint-500` of transformers, or a folder
-            of such, and before them, where wanted, the folder of the untrained model; files `.ckpt` of Lightning, or
-            a folder of such, in which a `last.ckpt` of the same step as another one is left out.
-        unit: what numbers them; by default epochs for txray's own, steps for the others.
-        base: makes a model for Lightning's weights, which do not tell what they are of.
-        prefix: of the names of these weights in a checkpoint of Lightning.
+        paths: folders of a training by txray, or of its epochs; `checkpoint-500` folders of transformers, or a folder
+            of these, optionally after the folder of the untrained model; `.ckpt` files of Lightning, or a folder of
+            these, where a `last.ckpt` of the same step as another file is left out.
+        unit: number checkpoints by step or by epoch; by default epochs for trainings by txray, steps for others.
+        base: makes the model for Lightning's weights, whose files do not describe it.
+        prefix: prefix of the names of these weights.
 
     Returns:
         The unit, and the checkpoints.
 
     Raises:
-        SnapshotError: a path that holds no checkpoint, or one that is damaged.
+        SnapshotError: a path without a checkpoint, or a damaged checkpoint.
         UnknownNameError: an unknown unit.
-        UsageError: two of one number, checkpoints of different kinds, or a number that a checkpoint does not tell.
+        UsageError: two checkpoints of one number, checkpoints of different formats, or a checkpoint without a number.
     """
     if unit is not None and unit not in UNITS:
         raise UnknownNameError.of("unit", unit, UNITS)
-    found: list[Checkpoint] = []
-    chosen = unit
-    made_by = "" if base is None else identity_of(base, prefix)
+    checkpoints: list[Checkpoint] = []
+    base_fingerprint = "" if base is None else identity_of(base, prefix)
     for path in map(Path, paths):
         if path.is_dir() and ((path / RUN_FILE).is_file() or (path / MODEL).is_file()):
-            if chosen == "step":
+            if unit == "step":
                 raise UsageError(f"{path}: snapshots of txray are numbered by epochs; replay them by epochs")
-            chosen = "epoch"
-            found += _of_txray(path)
+            unit = "epoch"
+            checkpoints += _of_txray(path)
             continue
-        chosen = chosen or "step"
-        for each in _expanded(path):
-            if each.suffix == _LIGHTNING:
-                found.append(_of_lightning(each, chosen, base, prefix, made_by))
+        unit = unit or "step"
+        for checkpoint in _expanded(path):
+            if checkpoint.suffix == _LIGHTNING:
+                checkpoints.append(_of_lightning(checkpoint, unit, base, prefix, base_fingerprint))
             else:
-                found.append(_of_transformers(each, chosen, first=not found))
-    found.sort(key=lambda checkpoint: checkpoint.number)
-    for one, other in pairwise(found):
+                checkpoints.append(_of_transformers(checkpoint, unit, first=not checkpoints))
+    checkpoints.sort(key=lambda checkpoint: checkpoint.number)
+    for one, other in pairwise(checkpoints):
         if one.number == other.number:
-            raise UsageError(f"{one.path} and {other.path} are both {chosen} {one.number}; leave one out")
-    if not found:
+            raise UsageError(f"{one.path} and {other.path} are both {unit} {one.number}; leave one out")
+    if not checkpoints:
         raise UsageError("replay: no checkpoints; name at least two")
-    return chosen or "step", found
+    return unit or "step", checkpoints
 
 
 def _expanded(path: Path) -> list[Path]:
-    """A checkpoint, or those in a folder."""
+    """Return a checkpoint, or those in a folder."""
     if path.suffix == _LIGHTNING or (path / CONFIG).is_file():
         return [path]
-    inside = [
-        each for each in path.glob("*") if _HUGGING_FACE.fullmatch(each.name) or each.suffix == _LIGHTNING
+    candidates = [
+        file for file in path.glob("*") if _HUGGING_FACE.fullmatch(file.name) or file.suffix == _LIGHTNING
     ]
-    if not inside:
+    if not candidates:
         raise SnapshotError(
-            f"{path}: no checkpoint; name snapshots of txray, folders checkpoint-500 of transformers, files .ckpt of "
-            "Lightning, or a folder of such"
+            f"{path}: no checkpoint; name snapshots of txray, checkpoint-500 folders of transformers, .ckpt files of "
+            "Lightning, or a folder of these"
         )
-    return [checkpoint for checkpoint in sorted(inside) if not _is_copy(checkpoint, inside)]
+    return [checkpoint for checkpoint in sorted(candidates) if not _is_copy(checkpoint, candidates)]
 
 
 def _is_copy(file: Path, files: Sequence[Path]) -> bool:
-    """Return whether a file is a `last.ckpt` of Lightning of the same step as another one beside it."""
+    """Return True if a file is Lightning's `last.ckpt` of the same step as another file beside it."""
     if not _LAST.fullmatch(file.name):
         return False
     others = [other for other in files if other.suffix == _LIGHTNING and not _LAST.fullmatch(other.name)]
@@ -139,58 +140,59 @@ def _of_txray(path: Path) -> list[Checkpoint]:
     if run == path:
         snapshots = load_run(run).snapshots
     else:
-        epoch = snapshot_facts(path).get("epoch")
+        epoch = snapshot_metadata(path).get("epoch")
         if not isinstance(epoch, int):
-            raise UsageError(f"{path}: does not tell its epoch; name the folder of its training")
+            raise UsageError(f"{path}: does not state its epoch; name the folder of its training")
         snapshots = {epoch: path}
     return [
-        Checkpoint(folder, epoch, partial(load_snapshot, folder), _of_curves(curves, epoch))
+        Checkpoint(folder, epoch, partial(load_snapshot, folder), _validation_metrics(curves, epoch))
         for epoch, folder in snapshots.items()
     ]
 
 
-def _of_curves(curves: pl.DataFrame | None, epoch: int) -> dict[str, float]:
-    """The validation scores of an epoch."""
+def _validation_metrics(curves: pl.DataFrame | None, epoch: int) -> dict[str, float]:
+    """Return the validation metrics of an epoch."""
     if curves is None:
         return {}
     rows = curves.filter((pl.col("epoch") == epoch) & (pl.col("split") == "validation"))
-    scores = rows.drop("epoch", "split").row(0, named=True) if len(rows) else {}
-    return {name: float(value) for name, value in scores.items() if value is not None}
+    metrics = rows.drop("epoch", "split").row(0, named=True) if len(rows) else {}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
+    load = partial(hugging_face, folder, head="saved")
     state = checkpoint_state(folder)
     if state is None:
-        numbered = _HUGGING_FACE.fullmatch(folder.name)
-        if numbered is None and not first:
-            raise UsageError(f"{folder}: does not tell its {unit}; only the first, untrained model need not")
-        if numbered is not None and unit == "epoch" and int(numbered[1]):
-            raise UsageError(f"{folder}: does not tell its epoch; replay by steps")
-        number = int(numbered[1]) if numbered else 0
-        return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"))
+        name = _HUGGING_FACE.fullmatch(folder.name)
+        if name is None and not first:
+            raise UsageError(f"{folder}: does not state its {unit}; only the first, untrained model need not")
+        if name is not None and unit == "epoch" and int(name[1]):
+            raise UsageError(f"{folder}: does not state its epoch; replay by steps")
+        return Checkpoint(folder, int(name[1]) if name else 0, load)
     number = int(state["global_step"])
     if unit == "epoch":
         number = round(state["epoch"])
         if abs(state["epoch"] - number) > 1e-6:
             raise UsageError(f"{folder}: was saved within epoch {state['epoch']:.2f}; replay by steps")
-    scores = logged_scores(state["log_history"], number, unit)
-    return Checkpoint(folder, number, partial(hugging_face, folder, head="saved"), scores)
+    return Checkpoint(folder, number, load, logged_metrics(state["log_history"], number, unit))
 
 
-def _of_lightning(file: Path, unit: Unit, base: Load | None, prefix: str, made_by: str) -> Checkpoint:
+def _of_lightning(
+    file: Path, unit: Unit, base: Load | None, prefix: str, base_fingerprint: str
+) -> Checkpoint:
     if base is None:
-        raise UsageError(f"{file}: holds weights only; give base, the model that they are of")
+        raise UsageError(f"{file}: holds weights only; pass base, which makes the model")
     content = _read_lightning(file)
     number = content.get("global_step" if unit == "step" else "epoch")
     if type(number) is not int or number < 0:
-        raise UsageError(f"{file}: does not tell its {unit}; leave it out")
-    # Lightning counts the epoch that it is in: the checkpoint of its end is of one more.
+        raise UsageError(f"{file}: does not state its {unit}; leave it out")
+    # Lightning stores the index of the current epoch; a checkpoint saved at its end has completed one more.
     number += unit == "epoch"
-    return Checkpoint(file, number, partial(_with_weights, file, base, prefix), base=made_by)
+    return Checkpoint(file, number, partial(_with_weights, file, base, prefix), base=base_fingerprint)
 
 
 class _Unread:
-    """Stands for a value of any class that torch does not consider safe, so that none of its code runs."""
+    """Replaces values of classes that torch does not consider safe, so that none of their code runs."""
 
     def __new__(cls, *arguments: object) -> _Unread:
         return super().__new__(cls)
@@ -205,23 +207,23 @@ class _Unread:
 def _read_lightning(file: Path) -> dict[str, Any]:
     unread: list[str] = []
     try:
-        # Hyperparameters may hold anything, and are of no use here.
+        # Hyperparameters may hold objects of any class, and are not needed.
         unread = sorted(serialization.get_unsafe_globals_in_checkpoint(file))
         with serialization.safe_globals([(_Unread, name) for name in unread]):
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         weights = content["state_dict"]
         if not (isinstance(weights, dict) and all(isinstance(name, str) for name in weights)):
             raise TypeError("no weights")
-    except Exception as error:  # a file of anybody's, damaged in any way
+    except Exception as error:  # a file from anywhere, damaged in any way
         if not unread:
             raise SnapshotError(
-                f"{file}: no checkpoint of Lightning, or a damaged one ({in_one_line(error)}); leave it out"
+                f"{file}: not a Lightning checkpoint, or damaged ({in_one_line(error)}); leave it out"
             ) from error
         raise SnapshotError(
             f"{file}: holds {', '.join(unread[:5])}{', ...' if len(unread) > 5 else ''} among its weights or "
             f"hyperparameters, which is not read because it could run code ({in_one_line(error)}); train with "
             "save_hyperparameters(ignore=[...]) for such values, or, if you trust the file, load it yourself and save "
-            "its entries state_dict, global_step and epoch alone"
+            "only its entries state_dict, global_step and epoch"
         ) from error
     loaded: dict[str, Any] = content
     return loaded
@@ -239,7 +241,7 @@ def _with_weights(file: Path, base: Load, prefix: str) -> nn.Module | TextModel:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise SnapshotError(
-            f"{file}: its weights, those whose names begin with {prefix!r}, are not those of the base model: "
+            f"{file}: the weights whose names begin with {prefix!r} do not fit the base model: "
             f"{in_one_line(error, 300)}"
         ) from error
     module.eval()

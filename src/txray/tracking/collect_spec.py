@@ -1,4 +1,4 @@
-"""What is asked of a model each time that it is looked at."""
+"""Settings of the collection that a tracker repeats at every measurement."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from txray.preferences.folds import DEFAULT_FOLDS
 
 @dataclass(frozen=True, eq=False)
 class CollectSpec:
-    """A fixed text, and what is collected of it: the same of every stage, so that stages can be compared.
+    """A fixed text and the settings of its collection, equal for all stages so that they can be compared.
+
+    ```python
+    spec = txray.CollectSpec(text, ["rnn"], feature_types=["token", "pos"], max_words=5_000)
+    ```
 
     Attributes:
-        corpus: the documents; they are kept in memory once they were read.
+        corpus: the documents; kept in memory after the first pass.
         layers, feature_types, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
 
     Raises:
-        UsageError: what is given as corpus is none.
+        UsageError: `corpus` is not a `Corpus`.
     """
 
     corpus: Corpus
@@ -42,21 +46,21 @@ class CollectSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.corpus, Corpus):
             raise UsageError(
-                f"probe: a {type(self.corpus).__name__} is no corpus; read one with txray.read_corpus"
+                f"CollectSpec: corpus is a {type(self.corpus).__name__}; read a corpus with txray.read_corpus"
             )
 
     @cached_property
     def text(self) -> Corpus:
-        """What is read of the corpus, kept in memory: reading, and tagging, may take longer than the model does."""
+        """The words to read, cached in memory: reading and tagging may take longer than the model does."""
         return (self.corpus if self.max_words is None else self.corpus.take(self.max_words)).in_memory()
 
     def collect(self, model: nn.Module | TextModel, name: str, checkpoint: Path | None = None) -> Stage:
-        """The stage of a model as it is now.
+        """Return the stage of a model in its current state.
 
         Args:
             model: see `txray.collect`.
-            name: of the stage.
-            checkpoint: the folder that the stage will be saved to, where an interruption is to lose little.
+            name: name of the stage.
+            checkpoint: folder for checkpoints of the collection, from which it resumes; None for none.
         """
         return collect(
             model,
@@ -72,10 +76,10 @@ class CollectSpec:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """What decides whether two stages can be compared, as plain JSON values."""
+        """Return the settings that two comparable stages share, as plain JSON values."""
         return {
             "corpus": self.text.fingerprint,
-            "layers": [each if isinstance(each, str) else repr(each) for each in self.layers],
+            "layers": [layer if isinstance(layer, str) else repr(layer) for layer in self.layers],
             "feature_types": list(self.feature_types),
             "selection": str(self.selection),
             "folds": self.folds,

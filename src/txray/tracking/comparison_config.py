@@ -1,4 +1,4 @@
-"""How the stages of a tracking are compared: each with those before, and all of them in the end."""
+"""Settings by which the stages of a tracked training are compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
-from txray.checks import is_whole
+from txray.checks import is_integer
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -16,17 +16,17 @@ from txray.preferences.preferences import WEIGHTS, Weight
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """What two stages are compared by.
+    """Settings of `txray.compare` and `txray.timeline`.
 
     Attributes:
-        weight: what preference distributions normalise.
-        permutations: of a neuron at most; 0 leaves the tests out.
-        level: false-discovery rate at which a change is called one.
-        seed: of everything random.
+        weight: normalization of preference distributions.
+        permutations: maximum number of permutations per neuron; 0 disables the tests.
+        level: false discovery rate.
+        seed: random seed.
 
     Raises:
         UnknownNameError: an unknown weight.
-        UsageError: numbers that cannot be.
+        UsageError: numbers out of range.
     """
 
     weight: Weight
@@ -37,30 +37,31 @@ class ComparisonConfig:
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
-        if not is_whole(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
+        if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
             raise UsageError(
                 f"tracker: permutations={self.permutations!r}, level={self.level!r}; permutations must be a whole "
                 "number, not negative, level between 0 and 1"
             )
 
-    def look(
+    def compare(
         self, stage: Stage, *, previous: Stage | None, first: Stage | None
     ) -> list[tuple[str, Comparison]]:
-        """(reference, comparison) for every layer and kind.
+        """Return (reference, comparison) for every layer and feature type of a stage.
 
         Args:
-            stage: of the look.
-            previous, first: what it is compared with, where there is such; they may be one.
+            stage: the later stage.
+            previous, first: the references, None where there is none; if both are the same stage, it is compared once
+                and listed under both names.
         """
-        found: list[tuple[str, Comparison]] = []
-        for reference, other in (("previous", previous), ("first", first)):
-            if other is None:
+        comparisons: list[tuple[str, Comparison]] = []
+        for reference, earlier in (("previous", previous), ("first", first)):
+            if earlier is None:
                 continue
-            if reference == "first" and other is previous:
-                found += [("first", comparison) for _, comparison in list(found)]
+            if reference == "first" and earlier is previous:
+                comparisons += [("first", comparison) for _, comparison in list(comparisons)]
                 continue
             for layer, feature_type in stage.collected:
-                comparison = compare(other, stage, feature_type, layer, self.weight)
+                comparison = compare(earlier, stage, feature_type, layer, self.weight)
                 if self.permutations:
                     comparison = with_significance(
                         comparison,
@@ -68,16 +69,16 @@ class ComparisonConfig:
                         level=self.level,
                         seed=self.seed,
                     )
-                found.append((reference, comparison))
-        return found
+                comparisons.append((reference, comparison))
+        return comparisons
 
-    def story(self, stages: Sequence[Stage], feature_type: str, scores: pl.DataFrame | None) -> Timeline:
-        """The timeline of one feature type; see `txray.timeline`."""
+    def timeline(self, stages: Sequence[Stage], feature_type: str, metrics: pl.DataFrame | None) -> Timeline:
+        """Return the timeline of one feature type; see `txray.timeline`."""
         return timeline(
             stages,
             feature_type,
             weight=self.weight,
-            scores=scores,
+            scores=metrics,
             permutations=self.permutations,
             level=self.level,
             seed=self.seed,

@@ -1,4 +1,4 @@
-"""The folder of a tracking: which looks were taken, what was asked, and where the stages are."""
+"""Folder of a tracked training: its measurements, settings and stages."""
 
 from __future__ import annotations
 
@@ -8,146 +8,170 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
-from txray.files import TEMPORARY, remove_temporaries, write_text
+from txray.files import remove_temporaries, write_text
+from txray.preferences import Stage
+from txray.settings_lock import SettingsLock
 
-RECORD = "tracking.json"
-"""The file that tells a folder of a tracking."""
-FORMAT = 1
+Unit = Literal["step", "epoch"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+
+TRACKING_FILE = "tracking.json"
+"""File that marks the folder of a tracker."""
+FORMAT = 2
 _STAGE = "stage"
-"""The column of scores that tells which stage they are of."""
+"""Column of the metrics that names their stage."""
 _NAME = re.compile(r"(step|epoch)-(\d+)")
+_DIGITS: Mapping[Unit, int] = {"step": 6, "epoch": 3}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One look at the model.
+    """One measurement of the model.
 
     Attributes:
-        number: of steps or epochs that it had been trained for.
-        stage: name of the stage, and of its folder in `stages`.
-        seconds: that the look took, with all that was told of it.
+        number: completed steps or epochs.
+        stage_name: name of the stage, and of its folder in `stages`.
+        seconds: duration, logging included.
         trained: seconds of training before it, in the process that took it.
-        scores: of the model, as they were given.
-        source: tells the model from others, where it was read from disk; empty where it was in memory.
-        code: fingerprint of how the model reads text.
+        metrics: metrics of the model, such as its loss.
+        source: identifies a model that was read from disk; empty for a model in memory.
+        code: fingerprint of the code by which the model reads text.
     """
 
     number: int
-    stage: str
+    stage_name: str
     seconds: float = 0.0
     trained: float = 0.0
-    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
     code: str = ""
 
 
-def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Scores as plain numbers; those that are None are left out.
+def stage_name(unit: Unit, number: int) -> str:
+    """Return the name of a stage, such as `step-000500` or `epoch-003`."""
+    return f"{unit}-{number:0{_DIGITS[unit]}}"
+
+
+def as_floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return metrics as plain numbers, without those that are None.
 
     Args:
-        scores: numbers, or tensors and arrays of one number.
+        metrics: numbers, or tensors and arrays of one number.
 
     Raises:
-        UsageError: a score that is no number, or has a name that is taken.
+        UsageError: a metric that is not a number, or has a reserved name.
     """
-    found: dict[str, float] = {}
-    for name, value in scores.items():
+    numbers: dict[str, float] = {}
+    for name, value in metrics.items():
         if name == _STAGE:
-            raise UsageError(f"tracker: a score cannot be called {name!r}; give it another name")
+            raise UsageError(f"tracker: a metric cannot be called {name!r}; give it another name")
         try:
-            # A loss that still belongs to its gradients warns when it is read.
+            # Reading a loss that is attached to its graph would warn.
             detached = value.detach() if hasattr(value, "detach") else value
             if value is not None:
-                found[name] = float(detached)
+                numbers[name] = float(detached)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise UsageError(f"tracker: score {name!r} is no number ({in_one_line(error)})") from error
-    return found
+            raise UsageError(f"tracker: metric {name!r} is not a number ({in_one_line(error)})") from error
+    return numbers
 
 
 class TrackingHistory:
-    """What is known of a tracking, kept on disk after every look.
+    """Measurements of a training, written to disk after each of them.
 
     Attributes:
-        folder: of the tracking.
-        looks: in the order of their numbers.
-        postponed: looks that were due and left out, because the budget did not allow them.
-        failed: number -> why a look failed.
+        folder: folder of the tracker.
+        measurements: in the order of their numbers.
+        postponed: number of measurements that were due and skipped, because the budget did not allow them.
+        failed: number of steps or epochs -> error message of a failed measurement.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Go on with a folder, or open a new one; nothing is written yet.
+        """Open an existing folder or prepare a new one; nothing is written yet.
 
         Raises:
-            UsageError: the folder holds a tracking of other settings, or something else.
-            StageError: the record is damaged.
+            UsageError: the folder belongs to a tracker with other settings, or holds something else.
+            StageError: its file is damaged.
         """
         self.folder = folder
-        self.looks: list[Measurement] = []
+        self.measurements: list[Measurement] = []
         self.postponed = 0
         self.failed: dict[int, str] = {}
-        self._settings = json.loads(json.dumps(settings))
-        file = folder / RECORD
-        if file.is_file():
-            self._read(file)
-        elif folder.exists() and (not folder.is_dir() or not all(map(_is_left_over, folder.iterdir()))):
-            raise UsageError(f"{folder}: holds something that is no tracking; give a new or empty folder")
+        self._lock = SettingsLock(folder, TRACKING_FILE, settings, "a tracking")
+        if self._lock.is_stored():
+            self._read(self._lock.path)
 
-    def stage(self, look: Measurement) -> Path:
-        """Folder of the stage of a look."""
-        return self.folder / "stages" / look.stage
+    def stage_folder(self, measurement: Measurement) -> Path:
+        """Return the stage folder of a measurement."""
+        return self.folder / "stages" / measurement.stage_name
+
+    def load_stage(self, measurement: Measurement) -> Stage:
+        """Return the stage of a measurement.
+
+        Raises:
+            StageError: it is missing or damaged.
+        """
+        return Stage.load(self.stage_folder(measurement))
+
+    def fingerprint_of_model(self, measurement: Measurement) -> str | None:
+        """Return the fingerprint of the measured model; None if its stage is missing or damaged."""
+        try:
+            return str(self.load_stage(measurement).manifest["model"]["fingerprint"])
+        except StageError:
+            return None
 
     def begin(self) -> None:
-        """Write the file before there is any look: a folder without it would be taken for something else."""
-        if not self.looks:
+        """Write the file before the first measurement, so that the folder of an interrupted one is recognized."""
+        if not self.measurements:
             self.write()
 
-    def add(self, look: Measurement) -> None:
-        """Keep a look; one of the same number is replaced."""
-        kept = [each for each in self.looks if each.number != look.number]
-        self.looks = sorted([*kept, look], key=lambda each: each.number)
+    def add(self, measurement: Measurement) -> None:
+        """Store a measurement; it replaces one of the same number."""
+        others = [other for other in self.measurements if other.number != measurement.number]
+        self.measurements = sorted([*others, measurement], key=lambda known: known.number)
         self.write()
 
     def at(self, number: int) -> Measurement | None:
-        """The look at a step or epoch, if there was one."""
-        return next((look for look in self.looks if look.number == number), None)
+        """Return the measurement at a step or epoch, None if there is none."""
+        return next((known for known in self.measurements if known.number == number), None)
 
-    def keep_only(self, numbers: Collection[int]) -> None:
-        """Remove the other looks, with their stages, and what a killed process was about to write."""
+    def drop_other(self, numbers: Collection[int]) -> None:
+        """Remove all measurements except these, their stages, and temporary files of a killed process."""
         remove_temporaries(self.folder)
         remove_temporaries(self.folder / "stages")
-        gone = [look for look in self.looks if look.number not in numbers]
-        if gone:
-            self.looks = [look for look in self.looks if look.number in numbers]
+        dropped = [known for known in self.measurements if known.number not in numbers]
+        if dropped:
+            self.measurements = [known for known in self.measurements if known.number in numbers]
             self.write()
-            for look in gone:
-                shutil.rmtree(self.stage(look), ignore_errors=True)
+            for measurement in dropped:
+                shutil.rmtree(self.stage_folder(measurement), ignore_errors=True)
 
-    def scores(self) -> pl.DataFrame | None:
-        """One row per look, `stage` and the scores that were given; None where none were."""
-        names = list(dict.fromkeys(name for look in self.looks for name in look.scores))
+    def metrics(self) -> pl.DataFrame | None:
+        """Return the metrics, one row per measurement with its `stage`; None if there are none."""
+        names = list(dict.fromkeys(name for known in self.measurements for name in known.metrics))
         if not names:
             return None
         schema = {_STAGE: pl.String, **dict.fromkeys(names, pl.Float64)}
         rows = [
-            {_STAGE: look.stage, **{name: look.scores.get(name) for name in names}} for look in self.looks
+            {_STAGE: known.stage_name, **{name: known.metrics.get(name) for name in names}}
+            for known in self.measurements
         ]
         return pl.DataFrame(rows, schema=schema)
 
     def write(self) -> None:
-        """Replace the file."""
+        """Write the file."""
         content = {
             "format": FORMAT,
-            "settings": self._settings,
-            "looks": [asdict(look) for look in self.looks],
+            "settings": self._lock.settings,
+            "measurements": [asdict(known) for known in self.measurements],
             "postponed": self.postponed,
-            "failed": {str(number): why for number, why in self.failed.items()},
+            "failed": {str(number): message for number, message in self.failed.items()},
         }
-        write_text(self.folder / RECORD, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        write_text(self.folder / TRACKING_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def _read(self, file: Path) -> None:
         try:
@@ -158,11 +182,11 @@ class TrackingHistory:
                     "version that wrote it"
                 )
             former = dict(content["settings"])
-            self.looks = [_checked(Measurement(**look)) for look in content["looks"]]
-            if len({look.number for look in self.looks}) < len(self.looks):
-                raise ValueError("a look twice")
+            self.measurements = [_checked(Measurement(**values)) for values in content["measurements"]]
+            if len({known.number for known in self.measurements}) < len(self.measurements):
+                raise ValueError("two measurements of one number")
             self.postponed = int(content["postponed"])
-            self.failed = {int(number): str(why) for number, why in content["failed"].items()}
+            self.failed = {int(number): str(message) for number, message in content["failed"].items()}
         except (
             ValueError,
             KeyError,
@@ -173,37 +197,25 @@ class TrackingHistory:
             UsageError,
         ) as error:
             raise StageError(f"{file}: damaged ({in_one_line(error)}); track into another folder") from error
-        if not self.looks:
-            return  # it was interrupted, or refused, before anything was kept
-        for name in sorted(former.keys() | self._settings.keys()):
-            old, new = former.get(name), self._settings.get(name)
-            if old != new:
-                raise UsageError(
-                    f"{self.folder}: holds a tracking with {name}={old!r}, asked for is {name}={new!r}; ask for the "
-                    "same to go on, or give another folder"
-                )
+        if self.measurements:  # otherwise interrupted or refused before the first one
+            self._lock.require_same(former)
 
 
-def _is_left_over(path: Path) -> bool:
-    """Whether a killed process was about to write this."""
-    return path.name.startswith(TEMPORARY)
-
-
-def _checked(look: Measurement) -> Measurement:
-    """A look as it was written, if it can have been.
+def _checked(measurement: Measurement) -> Measurement:
+    """Return a measurement with converted values.
 
     Raises:
-        ValueError, TypeError, AttributeError, UsageError: it cannot.
+        ValueError, TypeError, AttributeError, UsageError: values that were not written by txray.
     """
-    # It becomes the path of a folder that may be removed.
-    named = _NAME.fullmatch(look.stage)
-    if named is None or type(look.number) is not int or int(named[2]) != look.number:
-        raise ValueError(f"stage {look.stage!r}")
+    # The name becomes the path of a folder that may be removed.
+    name = _NAME.fullmatch(measurement.stage_name)
+    if name is None or type(measurement.number) is not int or int(name[2]) != measurement.number:
+        raise ValueError(f"stage {measurement.stage_name!r}")
     return replace(
-        look,
-        seconds=float(look.seconds),
-        trained=float(look.trained),
-        scores=numbers(look.scores),
-        source=str(look.source),
-        code=str(look.code),
+        measurement,
+        seconds=float(measurement.seconds),
+        trained=float(measurement.trained),
+        metrics=as_floats(measurement.metrics),
+        source=str(measurement.source),
+        code=str(measurement.code),
     )

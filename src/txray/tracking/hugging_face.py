@@ -1,4 +1,4 @@
-"""A tracker inside the `Trainer` of transformers."""
+"""Callback for the `Trainer` of transformers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from typing import Any
 
 from torch import nn
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError
 from txray.models import TextModel, from_transformers
 from txray.tracking.collect_spec import CollectSpec
-from txray.tracking.tracker import Tracker, Unit
-from txray.tracking.trainer_state import logged_scores
+from txray.tracking.history import Unit
+from txray.tracking.tracker import Tracker
+from txray.tracking.trainer_state import logged_metrics
 
-require("the callback for transformers needs", "hf", "transformers")
-from transformers import TrainerCallback  # noqa: E402  # in one line where it is missing
+import_extra("the callback for transformers needs", "hf", "transformers")
+from transformers import TrainerCallback  # noqa: E402  # after the check, which names the extra to install
 
 
 class HuggingFaceCallback(TrainerCallback):
-    """Watches a training by `transformers.Trainer`.
+    """Tracks a training by `transformers.Trainer`.
 
     ```python
-    callback = HuggingFaceCallback(probe, "run/txray", every=500)
+    callback = HuggingFaceCallback(spec, "run/txray", every=500)
     Trainer(model, arguments, train_dataset=data, processing_class=tokenizer, callbacks=[callback]).train()
     ```
 
-    Where several processes train, the first one looks, at the whole model; models whose weights are spread over
-    processes (FSDP, ZeRO-3) cannot be looked at while they are trained: replay their checkpoints.
+    In distributed training, the first process measures the whole model. Models whose weights are sharded over
+    processes (FSDP, ZeRO-3) cannot be measured during training: replay their checkpoints.
 
     Attributes:
-        tracker: that does the work.
-        timelines: feature type -> timeline, once training has ended.
+        tracker: the tracker.
+        timelines: feature type -> timeline, after the training.
     """
 
     def __init__(
         self,
-        probe: CollectSpec,
+        spec: CollectSpec,
         folder: Path | str,
         *,
         every: int = 500,
@@ -46,77 +47,77 @@ class HuggingFaceCallback(TrainerCallback):
         as_model: Callable[[nn.Module, Any], nn.Module | TextModel] | None = None,
         **options: Any,
     ) -> None:
-        """Nothing is collected yet.
+        """Check the arguments; nothing is collected yet.
 
         Args:
-            probe: what is collected.
-            folder: for everything that is kept.
-            every, unit: so many steps, or epochs, from one look to the next.
-            as_model: (model, processing class of the trainer) -> what `txray.collect` takes;
+            spec: text, layers and feature types to collect.
+            folder: folder of the results.
+            every, unit: number of steps or epochs between measurements.
+            as_model: (model, processing class of the trainer) -> model for `txray.collect`;
                 `txray.models.from_transformers` by default.
-            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
         """
-        self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=self._of, **options)
+        self.tracker = Tracker(spec, folder, every=every, unit=unit, as_model=self._converted, **options)
         self.timelines: Mapping[str, Any] = {}
         self._unit = unit
         self._as_model = as_model or _with_tokenizer
         self._tokenizer: Any = None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look at the model before it is trained."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure the model before it is trained."""
         if state.is_world_process_zero:
-            self._tokenizer = given.get("processing_class")
-            self.tracker.begin(given["model"], self._number(state))
+            self._tokenizer = kwargs.get("processing_class")
+            self.tracker.begin(kwargs["model"], self._number(state))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look where a look is due."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take a measurement if one is due."""
         if not state.is_world_process_zero:
             return
         if self._unit == "step":
-            self.tracker.reached(given["model"], state.global_step)
-            self._look_before_the_best(args, control, given)
+            self.tracker.on_step(kwargs["model"], state.global_step)
+            self._measure_before_best(args, control, kwargs)
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look where a look is due."""
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take a measurement if one is due."""
         if not state.is_world_process_zero:
             return
         if self._unit == "epoch":
-            self.tracker.reached(given["model"], self._number(state))
-        self._look_before_the_best(args, control, given)
+            self.tracker.on_step(kwargs["model"], self._number(state))
+        self._measure_before_best(args, control, kwargs)
 
-    def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look once more where an evaluation before has ended the training."""
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the last measurement if an evaluation has stopped the training."""
         if state.is_world_process_zero:
-            self._look_before_the_best(args, control, given)
+            self._measure_before_best(args, control, kwargs)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Look once more, and tell the story."""
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the last measurement, and write the timelines."""
         if not state.is_world_process_zero:
             return
         if not args.load_best_model_at_end:
-            self.tracker.last(given["model"])
-        # What the trainer logs of a step becomes known after it.
+            self.tracker.measure_final(kwargs["model"])
+        # The trainer logs the metrics of a step after it.
         self.timelines = self.tracker.finish(
-            lambda number: logged_scores(state.log_history, number, self._unit)
+            lambda number: logged_metrics(state.log_history, number, self._unit)
         )
 
-    def _look_before_the_best(self, args: Any, control: Any, given: Mapping[str, Any]) -> None:
-        """Take the last look of a training that is about to end with the best model in the place of the last."""
+    def _measure_before_best(self, args: Any, control: Any, kwargs: Mapping[str, Any]) -> None:
+        """Take the last measurement before the trainer replaces the last model by the best one."""
         if args.load_best_model_at_end and control.should_training_stop:
-            self.tracker.last(given["model"])
+            self.tracker.measure_final(kwargs["model"])
 
-    def _of(self, model: nn.Module) -> nn.Module | TextModel:
+    def _converted(self, model: nn.Module) -> nn.Module | TextModel:
         return self._as_model(model, self._tokenizer)
 
     def _number(self, state: Any) -> int:
-        """Steps, or epochs, of which one that was begun counts: what was looked at before it is not its end."""
+        """Return the steps, or epochs started: a model measured within an epoch is not that of the epoch before."""
         return int(state.global_step) if self._unit == "step" else ceil((state.epoch or 0) - 1e-6)
 
 
 def _with_tokenizer(model: nn.Module, tokenizer: Any) -> TextModel:
     if tokenizer is None:
         raise UsageError(
-            "the trainer has no processing_class, so words cannot be read; give it the tokenizer, or the callback "
-            "as_model"
+            "the trainer has no processing_class, so words cannot be read; pass the tokenizer to the trainer, or "
+            "as_model to the callback"
         )
     return from_transformers(model, tokenizer)

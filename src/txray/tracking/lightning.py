@@ -1,4 +1,4 @@
-"""A tracker inside the `Trainer` of Lightning."""
+"""Callback for the `Trainer` of Lightning."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 from torch import nn
 
 from txray.analysis import Timeline
 from txray.models import TextModel
 from txray.tracking.collect_spec import CollectSpec
-from txray.tracking.tracker import Tracker, Unit
-from txray.training.learner import Learner
+from txray.tracking.history import Unit
+from txray.tracking.tracker import Tracker
+from txray.training._lightning import pl
+from txray.training.module import TrainingModule
 
 Progress = tuple[int, Mapping[str, float]]
-"""Steps or epochs done, and the scores of the model."""
+"""Completed steps or epochs, and the metrics of the model."""
 
 
 class LightningCallback(pl.Callback):
-    """Watches a training by `lightning.pytorch.Trainer`.
+    """Tracks a training by `lightning.pytorch.Trainer`.
 
     ```python
-    Trainer(callbacks=[LightningCallback(probe, "run/txray", unit="epoch")]).fit(module)
+    Trainer(callbacks=[LightningCallback(spec, "run/txray", unit="epoch")]).fit(module)
     ```
 
     The trainings of txray take it as well: `train_language_model(..., callbacks=[LightningCallback(...)])`.
 
-    Where several processes train, the first one looks, at the whole model; models whose weights are spread over
-    processes (FSDP, ZeRO-3) cannot be looked at while they are trained: replay their checkpoints.
+    In distributed training, the first process measures the whole model. Models whose weights are sharded over
+    processes (FSDP, ZeRO-3) cannot be measured during training: replay their checkpoints.
 
     Attributes:
-        tracker: that does the work.
-        timelines: feature type -> timeline, once training has ended.
+        tracker: the tracker.
+        timelines: feature type -> timeline, after the training.
     """
 
     def __init__(
         self,
-        probe: CollectSpec,
+        spec: CollectSpec,
         folder: Path | str,
         *,
         every: int = 1,
@@ -47,60 +48,60 @@ class LightningCallback(pl.Callback):
         progress: Callable[[pl.Trainer, pl.LightningModule], Progress] | None = None,
         **options: Any,
     ) -> None:
-        """Nothing is collected yet.
+        """Check the arguments; nothing is collected yet.
 
         Args:
-            probe: what is collected.
-            folder: for everything that is kept.
-            every, unit: so many steps of the optimizer, or epochs, from one look to the next.
-            as_model: the Lightning module -> what `txray.collect` takes; by default its attribute `model`.
-            progress: what is done, and the scores; by default the trainer's count, and the metrics that callbacks
-                can see.
-            options: see `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            spec: text, layers and feature types to collect.
+            folder: folder of the results.
+            every, unit: number of optimizer steps or epochs between measurements.
+            as_model: Lightning module -> model for `txray.collect`; its attribute `model` by default.
+            progress: (trainer, module) -> completed steps or epochs, and metrics; by default the trainer's counter and
+                `callback_metrics`.
+            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
         """
-        self.tracker = Tracker(probe, folder, every=every, unit=unit, as_model=as_model or _inner, **options)
+        self.tracker = Tracker(spec, folder, every=every, unit=unit, as_model=as_model or _inner, **options)
         self.timelines: Mapping[str, Timeline] = {}
         self._unit = unit
         self._progress = progress
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the model before it is trained."""
+        """Measure the model before it is trained."""
         if trainer.is_global_zero:
-            number, scores = self._done(trainer, pl_module, epochs=_begun(trainer))
-            self.tracker.begin(pl_module, number, scores)
+            number, metrics = self._completed(trainer, pl_module, epochs=_started_epochs(trainer))
+            self.tracker.begin(pl_module, number, metrics)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look where a look is due."""
+        """Take a measurement if one is due."""
         if trainer.is_global_zero and self._unit == "step" and trainer.global_step != self.tracker.number:
-            self._reached(trainer, pl_module)
+            self._on_step(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look where a look is due."""
+        """Take a measurement if one is due."""
         if trainer.is_global_zero and self._unit == "epoch":
-            self._reached(trainer, pl_module)
+            self._on_step(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look once more, and tell the story."""
+        """Take the last measurement, and write the timelines."""
         if trainer.is_global_zero:
             self.timelines = self.tracker.end(pl_module)
 
-    def _reached(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        number, scores = self._done(trainer, module, epochs=trainer.current_epoch + 1)
-        self.tracker.reached(module, number, scores)
+    def _on_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        number, metrics = self._completed(trainer, module, epochs=trainer.current_epoch + 1)
+        self.tracker.on_step(module, number, metrics)
 
-    def _done(self, trainer: pl.Trainer, module: pl.LightningModule, epochs: int) -> Progress:
+    def _completed(self, trainer: pl.Trainer, module: pl.LightningModule, epochs: int) -> Progress:
         if self._progress is not None:
             return self._progress(trainer, module)
-        if isinstance(module, Learner):
-            return module.complete
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        return (trainer.global_step if self._unit == "step" else epochs), scores
+        if isinstance(module, TrainingModule):
+            return module.last_epoch
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return (trainer.global_step if self._unit == "step" else epochs), metrics
 
 
-def _begun(trainer: pl.Trainer) -> int:
-    """Epochs done, or begun: a training that goes on within one is no longer what was looked at before it."""
+def _started_epochs(trainer: pl.Trainer) -> int:
+    """Return the epochs completed or started: a training that resumes within one is past its last measurement."""
     batches = trainer.fit_loop.epoch_loop.batch_progress
     return trainer.current_epoch + (batches.current.ready > 0 and not batches.is_last_batch)
 

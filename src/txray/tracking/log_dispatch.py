@@ -1,4 +1,4 @@
-"""What is told of a look, and to whom: loggers may fail, training goes on."""
+"""Sending measurements to loggers, whose failures must not stop a training."""
 
 from __future__ import annotations
 
@@ -32,128 +32,129 @@ FIGURES: Mapping[str, Callable[[Comparison], go.Figure]] = {
     "length_shift": length_shift,
     "mass_activation": lambda comparison: mass_activation([comparison.before, comparison.after]),
 }
-"""What can be drawn of every look and the one before."""
+"""Figures of a measurement and the one before, by name."""
 
-_MOST_CHANGED = 50
-"""Neurons in the table of a look."""
-_FLOW = 24
-"""Stages that the picture of flows takes."""
-_TOP = "txray"
+_MAX_CHANGED = 50
+"""Neurons in the table of a measurement."""
+_MAX_FLOW = 24
+"""Stages that the flow figure can show."""
+_ROOT = "txray"
 
 
 class LoggerGroup:
-    """Everybody who is told.
+    """Sends each measurement to all loggers.
 
     Attributes:
-        failed: name of a logger -> how many times it failed.
+        failed: number of failures per logger name.
     """
 
     def __init__(self, loggers: Sequence[Logger], figures: Sequence[str], *, seed: int) -> None:
-        """Nothing is told yet.
+        """Check loggers and figures; nothing is sent yet.
 
         Raises:
-            UnknownNameError: a figure that there is not.
-            UsageError: one where a list is needed, or a logger that is none.
+            UnknownNameError: an unknown figure.
+            UsageError: a single name or logger instead of a list, or an object that is not a logger.
         """
         if isinstance(figures, str):
             raise UsageError(f"tracker: figures={figures!r}; give a list, such as [{figures!r}]")
         if isinstance(loggers, str | Logger):
             raise UsageError(f"tracker: loggers={loggers!r}; give a list of loggers")
         self._loggers = list(loggers)
-        for each in self._loggers:
-            if not isinstance(each, Logger):
+        for logger in self._loggers:
+            if not isinstance(logger, Logger):
                 raise UsageError(
-                    f"tracker: {each!r} is no logger; give some of txray.tracking.loggers, such as "
+                    f"tracker: {logger!r} is not a logger; use one of txray.tracking.loggers, such as "
                     "TensorBoardLogger('runs')"
                 )
         for name in figures:
             if name not in FIGURES:
-                raise UnknownNameError.of("figure of a look", name, FIGURES)
+                raise UnknownNameError.of("figure of a measurement", name, FIGURES)
         self.failed: dict[str, int] = {}
         self._figures = list(figures)
         self._seed = seed
 
-    def look(self, stage: Stage, folder: Path, found: Sequence[tuple[str, Comparison]], number: int) -> None:
-        """Tell of a stage, and how it differs from others.
+    def log_measurement(
+        self, stage: Stage, folder: Path, comparisons: Sequence[tuple[str, Comparison]], number: int
+    ) -> None:
+        """Log a stage and its comparisons with earlier stages.
 
         Args:
-            stage: of the look.
-            folder: that holds it.
-            found: reference (`previous` or `first`) and the comparison with it, for every layer and feature type.
-            number: of the look.
+            stage: the stage that was measured.
+            folder: its folder.
+            comparisons: reference (`previous` or `first`) and comparison, for every layer and feature type.
+            number: completed steps or epochs.
         """
         if not self._loggers:
             return
         values: dict[str, float] = {}
         for layer, feature_type in stage.collected:
-            values |= _named(
-                stage_measures(stage, feature_type, layer, seed=self._seed), _TOP, layer, feature_type
-            )
-        for reference, comparison in found:
-            place = (_TOP, comparison.after.layer, comparison.after.feature_type, reference)
-            values |= _named(change_measures(comparison, seed=self._seed), *place)
-        self._tell(lambda logger: logger.scalars(values, number))
-        for reference, comparison in found:
+            measures = stage_measures(stage, feature_type, layer, seed=self._seed)
+            values |= _by_path(measures, _ROOT, layer, feature_type)
+        for reference, comparison in comparisons:
+            path = (_ROOT, comparison.after.layer, comparison.after.feature_type, reference)
+            values |= _by_path(change_measures(comparison, seed=self._seed), *path)
+        self._send(lambda logger: logger.scalars(values, number))
+        for reference, comparison in comparisons:
             if reference == "previous":
-                self._comparison(comparison, number)
-        self._tell(lambda logger: logger.stage(folder, number))
+                self._log_comparison(comparison, number)
+        self._send(lambda logger: logger.stage(folder, number))
 
-    def timeline(self, timeline: Timeline, number: int) -> None:
-        """Tell the whole story, once it is over."""
+    def log_timeline(self, timeline: Timeline, number: int) -> None:
+        """Log the figures and tables of the timeline at the end of a training."""
         if not self._loggers:
             return
-        drawn = {"timeline": draw_timeline, "distances": stage_distances}
-        if len(timeline.names) <= _FLOW:
-            drawn["flow"] = knowledge_flow
+        figures = {"timeline": draw_timeline, "distances": stage_distances}
+        if len(timeline.names) <= _MAX_FLOW:
+            figures["flow"] = knowledge_flow
         for layer in timeline.steps:
-            for name, draw in drawn.items():
-                place = f"{_TOP}/{layer}/{timeline.feature_type}/{name}"
-                self._figure(place, partial(draw, timeline, layer), number)
+            for name, draw in figures.items():
+                path = f"{_ROOT}/{layer}/{timeline.feature_type}/{name}"
+                self._log_figure(path, partial(draw, timeline, layer), number)
         for name in ("stages", "changes"):
-            self._table(f"{_TOP}/{timeline.feature_type}/{name}", getattr(timeline, name), number)
+            self._log_table(f"{_ROOT}/{timeline.feature_type}/{name}", getattr(timeline, name), number)
 
     def close(self) -> None:
-        """Let every logger write down what it has."""
-        self._tell(lambda logger: logger.close())
+        """Close every logger."""
+        self._send(lambda logger: logger.close())
 
-    def _comparison(self, comparison: Comparison, number: int) -> None:
-        place = f"{_TOP}/{comparison.after.layer}/{comparison.after.feature_type}"
+    def _log_comparison(self, comparison: Comparison, number: int) -> None:
+        path = f"{_ROOT}/{comparison.after.layer}/{comparison.after.feature_type}"
         for name in self._figures:
             if name != "volcano" or comparison.tested:
-                self._figure(f"{place}/{name}", partial(FIGURES[name], comparison), number)
+                self._log_figure(f"{path}/{name}", partial(FIGURES[name], comparison), number)
         order = changed_most_first(comparison.neurons, comparison.fdr)
-        changed = comparison.neurons[order.head(_MOST_CHANGED)]
-        self._table(f"{place}/most_changed", changed, number)
+        changed = comparison.neurons[order.head(_MAX_CHANGED)]
+        self._log_table(f"{path}/most_changed", changed, number)
 
-    def _table(self, name: str, table: pl.DataFrame, number: int) -> None:
-        self._tell(lambda logger: logger.table(name, table, number))
+    def _log_table(self, name: str, table: pl.DataFrame, number: int) -> None:
+        self._send(lambda logger: logger.table(name, table, number))
 
-    def _figure(self, name: str, draw: Callable[[], go.Figure], number: int) -> None:
+    def _log_figure(self, name: str, draw: Callable[[], go.Figure], number: int) -> None:
         try:
             figure = draw()
         except TxrayError as error:
-            self._note(f"figure {name}", error)
+            self._warn_once(f"figure {name}", error)
             return
-        self._tell(lambda logger: logger.figure(name, figure, number))
+        self._send(lambda logger: logger.figure(name, figure, number))
 
-    def _tell(self, say: Callable[[Logger], Any]) -> None:
+    def _send(self, log: Callable[[Logger], Any]) -> None:
         for logger in self._loggers:
             try:
-                say(logger)
-            except Exception as error:  # a tracker that cannot be reached is no reason to lose a training
-                self._note(type(logger).__name__, error)
+                log(logger)
+            except Exception as error:  # an unreachable logger must not end a training
+                self._warn_once(type(logger).__name__, error)
 
-    def _note(self, who: str, error: Exception) -> None:
-        """Warn, the first time."""
-        if who not in self.failed:
+    def _warn_once(self, name: str, error: Exception) -> None:
+        """Count a failure, and warn about the first of each logger or figure."""
+        if name not in self.failed:
             warnings.warn(
-                f"tracking: {who} failed: {in_one_line(error, 300)}; training goes on, and the stages are kept",
+                f"tracking: {name} failed: {in_one_line(error, 300)}; training continues, and the stages are saved",
                 TrackingWarning,
                 stacklevel=2,
             )
-        self.failed[who] = self.failed.get(who, 0) + 1
+        self.failed[name] = self.failed.get(name, 0) + 1
 
 
-def _named(values: Mapping[str, Any], *place: str) -> dict[str, float]:
-    """Numbers by their paths; what is not known is left out."""
-    return {"/".join((*place, name)): float(value) for name, value in values.items() if value is not None}
+def _by_path(values: Mapping[str, Any], *path: str) -> dict[str, float]:
+    """Return the numbers under their full names, without those that are None."""
+    return {"/".join((*path, name)): float(value) for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Looking at a model in the middle of its training without leaving a trace in what follows."""
+"""Restoring random number generators, so that measurements do not affect training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Give back the state of all generators of random numbers that training draws from.
+def preserve_rng_state() -> Iterator[None]:
+    """Restore all random number generators that training may use when the block ends.
 
-    Python's, NumPy's, and PyTorch's on the processor and on every CUDA device. The mode of the model, gradients and
-    hooks are looked after by the collection itself.
+    Python's, NumPy's, and PyTorch's on the CPU and on every CUDA device. `txray.collect` itself restores the mode of
+    the model and leaves gradients and hooks as they were.
     """
-    of_python, of_numpy = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,4 +1,4 @@
-"""Looks at a model while it is trained: at the beginning, every so many steps or epochs, and in the end."""
+"""Measurements of a model during its training: before it, every few steps or epochs, and after it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import numpy as np
 from torch import nn
 
 from txray.analysis import Timeline
-from txray.capture.model_adapter import reader_of
-from txray.checks import is_whole
+from txray.capture.model_adapter import adapter_for
+from txray.checks import is_integer
 from txray.errors import (
     PowerWarning,
     StageError,
@@ -30,40 +29,44 @@ from txray.models.fingerprint import model_fingerprint
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.preferences import Weight
+from txray.sampling import even_sample
 from txray.tracking.budget import Budget
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.comparison_config import ComparisonConfig
-from txray.tracking.history import Measurement, TrackingHistory, numbers
+from txray.tracking.history import UNITS, Measurement, TrackingHistory, Unit, as_floats, stage_name
 from txray.tracking.log_dispatch import LoggerGroup
 from txray.tracking.loggers import Logger
-from txray.tracking.rng_state import undisturbed
+from txray.tracking.rng_state import preserve_rng_state
 
-Unit = Literal["step", "epoch"]
-UNITS: tuple[Unit, ...] = get_args(Unit)
-
-_DIGITS: Mapping[Unit, int] = {"step": 6, "epoch": 3}
-_MOST_STAGES = 24
-"""Stages in the story that is told in the end: its pairs grow with their square."""
+_MAX_STAGES = 24
+"""Stages of the final timeline: its cost grows with the square of their number."""
 
 
 class Tracker:
-    """Collects stages of a model that is being trained, compares them, and tells what became of its neurons.
+    """Collects stages of a model during training and compares them.
 
-    Training goes on as if nobody had looked: generators of random numbers, the mode of every module, gradients and
-    weights are as before. Where a look fails, or a logger, a warning says so and training goes on.
+    Training is unaffected: random number generators, the mode of every module, gradients and weights stay as they
+    are. If a measurement or a logger fails, a warning says so and training continues.
 
-    A folder holds everything: `stages`, one folder each, `timeline`, one folder per feature type, and
-    `tracking.json`. A training that goes on from a checkpoint goes on with the same folder; looks at what is trained
-    once more are taken again.
+    The folder holds `stages`, `timeline` with a folder per feature type, and `tracking.json`. A training that resumes
+    from a checkpoint resumes in the same folder; measurements of steps that are trained again are repeated.
+
+    ```python
+    tracker = txray.Tracker(txray.CollectSpec(text, ["rnn"]), "tracking", every=500)
+    tracker.begin(model)
+    for batch in batches:
+        tracker.step(model, loss=train(batch))
+    timelines = tracker.end(model)
+    ```
 
     Attributes:
-        folder: of the tracking.
-        number: steps or epochs so far.
+        folder: folder of the results.
+        number: completed steps or epochs.
     """
 
     def __init__(
         self,
-        probe: CollectSpec,
+        spec: CollectSpec,
         folder: Path | str,
         *,
         every: int = 1,
@@ -72,328 +75,326 @@ class Tracker:
         loggers: Sequence[Logger] = (),
         figures: Sequence[str] = ("hellinger_length",),
         weight: Weight = "mean",
-        permutations: int = 2_000,
+        permutations: int = 10_000,
         level: float = 0.05,
         seed: int = 0,
         as_model: Callable[[Any], nn.Module | TextModel] | None = None,
     ) -> None:
-        """Nothing is collected yet.
+        """Check the arguments; nothing is collected yet.
 
         Args:
-            probe: what is collected.
-            folder: for everything that is kept; new, empty, or of the same tracking.
-            every: so many steps or epochs from one look to the next.
-            unit: what is counted; it names the stages: `step-000500`, `epoch-003`.
-            budget: share of the time of training that may be spent: looks that it does not allow are left out. The
-                first and the last are always taken; a warning tells if they alone are more. None: any.
-            loggers: who is told of each look.
-            figures: drawn of each look and the one before, names of `txray.tracking.FIGURES`.
-            weight: what preference distributions normalise.
-            permutations: of a neuron at most; 0 leaves the tests out.
-            level: false-discovery rate at which a change is called one.
-            seed: of everything random in the comparisons.
-            as_model: what is given to `begin`, `step` and the others -> what `txray.collect` takes; called where a look
-                is taken, and part of its time. By default the same.
+            spec: text, layers and feature types to collect.
+            folder: folder of the results: new, empty, or of the same tracker.
+            every: number of steps or epochs between measurements.
+            unit: `step` or `epoch`; it names the stages: `step-000500`, `epoch-003`.
+            budget: share of the training time that may be spent; measurements beyond it are skipped. The first and
+                the last are always taken, with a warning if they alone exceed it. None: no limit.
+            loggers: loggers that receive each measurement.
+            figures: figures of each measurement and the one before, names of `txray.tracking.FIGURES`.
+            weight: normalization of preference distributions.
+            permutations: maximum number of permutations per neuron; 0 disables the tests. The default is that of
+                `txray.timeline`: with fewer, p-values cannot get small enough to stand out among many neurons.
+            level: false discovery rate.
+            seed: random seed of the comparisons.
+            as_model: converts the object passed to `begin`, `step` and the others to what `txray.collect` takes;
+                called for each measurement, and counted as part of its time. None: they are passed as they are.
 
         Raises:
             UnknownNameError: an unknown unit, figure or weight.
-            UsageError: numbers that cannot be, or a folder of something else.
+            UsageError: numbers out of range, or a folder of something else.
             StageError: the folder is damaged.
         """
         if unit not in UNITS:
             raise UnknownNameError.of("unit", unit, UNITS)
-        if not is_whole(every) or every < 1:
+        if not is_integer(every) or every < 1:
             raise UsageError(f"tracker: every={every!r}; give a whole number of {unit}s, at least 1")
         self.folder = Path(folder)
         self.number = 0
-        self._probe = probe
+        self._spec = spec
         self._every, self._unit = every, unit
-        self._comparing = ComparisonConfig(weight, permutations, level, seed)
-        self._telling = LoggerGroup(loggers, figures, seed=seed)
-        self._record = TrackingHistory(self.folder, {"unit": unit, **probe.as_json()})
+        self._comparisons = ComparisonConfig(weight, permutations, level, seed)
+        self._logging = LoggerGroup(loggers, figures, seed=seed)
+        self._history = TrackingHistory(self.folder, {"unit": unit, **spec.as_json()})
         self._budget = Budget(budget)
         self._first: Stage | None = None
         self._previous: Stage | None = None
-        self._scores: dict[str, float] = {}
-        self._left_out: int | None = None
-        self._as_model = as_model or _same
+        self._metrics: dict[str, float] = {}
+        self._postponed: int | None = None
+        self._as_model = as_model or (lambda model: model)
 
     def __repr__(self) -> str:
-        return f"Tracker({str(self.folder)!r}, {len(self._record.looks)} stages, {self._unit} {self.number})"
+        n_stages = len(self._history.measurements)
+        return f"Tracker({str(self.folder)!r}, {n_stages} stages, {self._unit} {self.number})"
 
     @property
     def stages(self) -> list[Path]:
         """Folders of the stages so far, in order."""
-        return [self._record.stage(look) for look in self._record.looks]
+        return [self._history.stage_folder(measurement) for measurement in self._history.measurements]
 
     @property
-    def spent(self) -> float:
-        """Seconds spent on looking, in this process."""
+    def overhead_seconds(self) -> float:
+        """Seconds spent on measurements in this process."""
         return self._budget.spent
 
     def begin(
-        self, model: nn.Module | TextModel, number: int = 0, scores: Mapping[str, float] | None = None
+        self, model: nn.Module | TextModel, number: int = 0, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Look at the model before it is trained, or trained further; what is asked wrongly shows here.
+        """Measure the model before it is trained, or trained further; invalid settings are reported now.
 
         Args:
-            model: a model of txray, a `TextModel`, or what `txray.collect` takes.
-            number: steps or epochs that it has been trained for already.
-            scores: of the model, for the timeline.
+            model: a model of txray, a `TextModel`, or any model that `txray.collect` takes.
+            number: steps or epochs completed before.
+            metrics: metrics of the model, for the timeline.
 
         Raises:
-            UsageError: the folder holds the tracking of another training.
-            TxrayError: what `txray.collect` raises.
+            UsageError: the folder belongs to another training.
+            TxrayError: errors of `txray.collect`.
         """
         self._budget = Budget(self._budget.share)
         self.number = number
         with self._budget.spending():
-            start, shown = self._record.at(0), self._as_model(model)
-            if number == 0 and start is not None and not self._is_known(shown, start):
+            start, current = self._history.at(0), self._as_model(model)
+            if number == 0 and start is not None and not self._is_stage_of(current, start):
                 raise UsageError(
-                    f"{self.folder}: holds the tracking of a training that began with other weights; give another "
-                    "folder"
+                    f"{self.folder}: holds a tracking that began with other weights; give another folder"
                 )
-            self._require_same_code(shown)
-            self._record.keep_only({look.number for look in self._record.looks if look.number <= number})
-            looks = self._record.looks
-            if not looks or looks[-1].number == number:
-                self._look(shown, number, scores or {})
+            self._require_same_code(current)
+            self._history.drop_other(
+                {known.number for known in self._history.measurements if known.number <= number}
+            )
+            measurements = self._history.measurements
+            if not measurements or measurements[-1].number == number:
+                self._measure(current, number, metrics or {})
             else:
-                self._first, self._previous = (
-                    Stage.load(self._record.stage(look)) for look in (looks[0], looks[-1])
-                )
+                self._first = self._history.load_stage(measurements[0])
+                self._previous = self._history.load_stage(measurements[-1])
 
-    def step(self, model: nn.Module | TextModel, **scores: float) -> None:
-        """Say that one more step, or epoch, is done: a look is taken where one is due.
+    def step(self, model: nn.Module | TextModel, **metrics: float) -> None:
+        """Count one more step or epoch, and take a measurement if one is due.
 
         Args:
-            model: as it is now; the same kind as at the beginning. At the first call without `begin`, it has been
-                trained for a step already, so there is no look at it untrained.
-            scores: such as `loss=2.3`, for the timeline; numbers, or tensors and arrays of one number.
+            model: the model in its current state, of the same type as for `begin`. Without `begin`, the untrained
+                model is not measured.
+            metrics: metrics for the timeline, such as `loss=2.3`: numbers, or tensors and arrays of one number.
         """
-        self.reached(model, self.number + 1, scores)
+        self.on_step(model, self.number + 1, metrics)
 
-    def reached(
-        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float] | None = None
+    def on_step(
+        self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Say that so many steps, or epochs, are done: a look is taken where one is due.
+        """Report the number of completed steps or epochs, and take a measurement if one is due.
 
         Args:
-            model: as it is now.
-            number: done so far.
-            scores: of the model, for the timeline.
+            model: the model in its current state.
+            number: completed steps or epochs.
+            metrics: metrics of the model, for the timeline.
         """
-        self.number, self._scores = number, dict(scores or {})
+        self.number, self._metrics = number, dict(metrics or {})
         if number % self._every == 0:
             if self._budget.allows():
-                self.look(model, number, scores)
+                self.measure(model, number, metrics)
             else:
-                self._record.postponed += 1
-                self._left_out = number
+                self._history.postponed += 1
+                self._postponed = number
 
-    def look(
-        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float] | None = None
+    def measure(
+        self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Take a look now, whatever is due and whatever it costs; a failure is warned of.
+        """Take a measurement now, regardless of schedule and budget. A failure is a warning.
 
         Args:
-            model: as it is now.
-            number: of steps or epochs done.
-            scores: of the model, for the timeline.
+            model: the model in its current state.
+            number: completed steps or epochs.
+            metrics: metrics of the model, for the timeline.
         """
         self.number = number
         with self._budget.spending():
             try:
-                self._look(self._as_model(model), number, scores or {})
-            except Exception as error:  # whatever it is, it is no reason to lose a training
-                told = _told(error)
-                self._record.failed[number] = told
+                self._measure(self._as_model(model), number, metrics or {})
+            except Exception as error:  # no error of a measurement may end a training
+                message = _error_message(error)
+                self._history.failed[number] = message
                 warnings.warn(
-                    f"tracking: no look at {self._unit} {number}: {told}; training goes on",
+                    f"tracking: no measurement at {self._unit} {number}: {message}; training continues",
                     TrackingWarning,
                     stacklevel=2,
                 )
 
-    def score(self, scores_of: Callable[[int], Mapping[str, float]]) -> None:
-        """Add scores that became known after the looks.
+    def add_metrics(self, metrics_of: Callable[[int], Mapping[str, float]]) -> None:
+        """Add metrics that became known after the measurements.
 
         Args:
-            scores_of: number of a look -> its scores.
+            metrics_of: number of a measurement -> its metrics.
         """
-        for look in list(self._record.looks):
-            self._record.add(replace(look, scores={**look.scores, **numbers(scores_of(look.number))}))
+        for known in list(self._history.measurements):
+            metrics = {**known.metrics, **as_floats(metrics_of(known.number))}
+            self._history.add(replace(known, metrics=metrics))
 
     def end(
-        self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None
+        self, model: nn.Module | TextModel, metrics: Mapping[str, float] | None = None
     ) -> dict[str, Timeline]:
-        """Look at the model in the end, write the timeline, and close the loggers.
+        """Measure the trained model, write the timelines, and close the loggers.
 
         Args:
-            model: as it is now.
-            scores: of the model, for the timeline; those of its latest step by default.
+            model: the trained model.
+            metrics: metrics of the model, for the timeline; by default those of the latest step.
 
         Returns:
-            Feature type -> timeline; empty where there is only one stage, or where a warning says that it could not
-            be written.
+            Feature type -> timeline; empty if there is only one stage, or if a warning says why there is none.
         """
-        self.last(model, scores)
+        self.measure_final(model, metrics)
         return self.finish()
 
-    def finish(self, scores_of: Callable[[int], Mapping[str, float]] | None = None) -> dict[str, Timeline]:
-        """Tell the story of a training that is over, see `tell`; a failure is warned of.
+    def finish(self, metrics_of: Callable[[int], Mapping[str, float]] | None = None) -> dict[str, Timeline]:
+        """Write the timelines and close the loggers, as `finalize` does. A failure is a warning.
 
         Args:
-            scores_of: number of a look -> scores that became known after it.
+            metrics_of: number of a measurement -> metrics that became known after it.
         """
         try:
-            if scores_of is not None:
-                self.score(scores_of)
-            return self.tell()
+            if metrics_of is not None:
+                self.add_metrics(metrics_of)
+            return self.finalize()
         except Exception as error:  # the trained model is still to be saved
             warnings.warn(
-                f"tracking: no timeline: {_told(error)}; the stages that are there are kept",
+                f"tracking: no timeline: {_error_message(error)}; the stages collected so far are saved",
                 TrackingWarning,
                 stacklevel=2,
             )
             return {}
 
-    def last(self, model: nn.Module | TextModel, scores: Mapping[str, float] | None = None) -> None:
-        """Look at the model in the end, unless that was done already.
+    def measure_final(self, model: nn.Module | TextModel, metrics: Mapping[str, float] | None = None) -> None:
+        """Measure the trained model, unless that was done at its last step.
 
         Args:
-            model: as it is now.
-            scores: of the model, for the timeline; those of its latest step by default.
+            model: the trained model.
+            metrics: metrics of the model, for the timeline; by default those of the latest step.
         """
-        if self._record.at(self.number) is None:
-            if self._left_out == self.number:  # by the budget, which the last one need not keep
-                self._record.postponed -= 1
-            self.look(model, self.number, self._scores if scores is None else scores)
+        if self._history.at(self.number) is None:
+            if self._postponed == self.number:  # the budget does not apply to the last measurement
+                self._history.postponed -= 1
+            self.measure(model, self.number, self._metrics if metrics is None else metrics)
 
-    def take(
+    def measure_checkpoint(
         self,
         load: Callable[[], nn.Module | TextModel],
         number: int,
         *,
-        scores: Mapping[str, float],
+        metrics: Mapping[str, float],
         source: str,
     ) -> None:
-        """Look at a model that lies on disk, unless that was done before; what fails is raised.
+        """Measure a saved checkpoint, unless it has been measured already. Errors are raised, not warned about.
 
         Args:
-            load: reads the model.
-            number: of steps or epochs that it was trained for; larger than that of the call before.
-            scores: of the model, for the timeline.
-            source: tells the model from others, and from what it was, without reading it.
+            load: loads the model.
+            number: completed steps or epochs; larger than in the previous call.
+            metrics: metrics of the model, for the timeline.
+            source: identifies the checkpoint and its content without loading it.
         """
         self.number = number
-        known = self._record.at(number)
+        known = self._history.at(number)
         if known is not None and known.source == source:
-            with suppress(StageError):  # one that is damaged is collected again
-                self._keep(Stage.load(self._record.stage(known)))
+            with suppress(StageError):  # a damaged stage is collected again
+                self._set_references(self._history.load_stage(known))
                 return
-        self._look(load(), number, scores, source=source)
+        self._measure(load(), number, metrics, source=source)
 
-    def keep_only(self, numbers: Iterable[int]) -> None:
-        """Remove looks of other numbers, with their stages."""
-        self._record.keep_only(set(numbers))
+    def drop_other(self, numbers: Iterable[int]) -> None:
+        """Remove measurements of all other numbers, and their stages."""
+        self._history.drop_other(set(numbers))
 
-    def tell(self) -> dict[str, Timeline]:
-        """Write the timeline, tell it, and close the loggers.
+    def finalize(self) -> dict[str, Timeline]:
+        """Write and log the timelines, and close the loggers.
 
         Returns:
-            Feature type -> timeline; empty where there is only one stage.
+            Feature type -> timeline; empty if there is only one stage.
         """
         try:
-            self._record.write()
+            self._history.write()
             if self._budget.exceeded:
                 warnings.warn(
                     f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more "
-                    f"than the budget of {self._budget.share:.0%}; read fewer words, or look less often",
+                    f"than the budget of {self._budget.share:.0%}; read fewer words, or measure less often",
                     TrackingWarning,
                     stacklevel=2,
                 )
-            found = self.timelines() if len(self._record.looks) > 1 else {}
-            for kind, story in found.items():
-                story.save(self.folder / "timeline" / kind)
-                self._telling.timeline(story, self.number)
+            timelines = self.timelines() if len(self._history.measurements) > 1 else {}
+            for feature_type, timeline in timelines.items():
+                timeline.save(self.folder / "timeline" / feature_type)
+                self._logging.log_timeline(timeline, self.number)
         finally:
-            self._telling.close()
-        return found
+            self._logging.close()
+        return timelines
 
     def timelines(self) -> dict[str, Timeline]:
-        """The story so far, by feature type; of at most 24 stages, evenly spread, the first and the last among them.
+        """Return the timeline so far of each feature type.
+
+        Of more than 24 stages, 24 are used: the first, the last, and others evenly spread between them.
 
         Raises:
             UsageError: fewer than two stages.
             StageError: a stage that is damaged.
         """
-        looks = self._record.looks
-        chosen = np.unique(np.linspace(0, len(looks) - 1, min(_MOST_STAGES, len(looks))).round().astype(int))
-        stages = [Stage.load(self._record.stage(looks[place])) for place in chosen]
+        measurements = self._history.measurements
+        sampled = even_sample(len(measurements), _MAX_STAGES)
+        stages = [self._history.load_stage(measurements[index]) for index in sampled]
         return {
-            kind: self._comparing.story(stages, kind, self._record.scores())
-            for kind in self._probe.feature_types
+            feature_type: self._comparisons.timeline(stages, feature_type, self._history.metrics())
+            for feature_type in self._spec.feature_types
         }
 
-    def _look(
-        self, model: nn.Module | TextModel, number: int, scores: Mapping[str, float], *, source: str = ""
+    def _measure(
+        self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float], *, source: str = ""
     ) -> None:
-        trained, begun = self._budget.trained, self._budget.clock()
-        name = f"{self._unit}-{number:0{_DIGITS[self._unit]}}"
-        code = reader_of(model, outputs=False).fingerprint
-        look = Measurement(
-            int(number), name, trained=trained, scores=numbers(scores), source=source, code=code
+        trained, started = self._budget.trained, self._budget.clock()
+        name = stage_name(self._unit, number)
+        code = adapter_for(model, outputs=False).fingerprint
+        measurement = Measurement(
+            int(number), name, trained=trained, metrics=as_floats(metrics), source=source, code=code
         )
-        folder = self._record.stage(look)
-        known = self._record.at(number)
-        with undisturbed(), warnings.catch_warnings():
-            if self._previous is not None:  # once is enough
+        folder = self._history.stage_folder(measurement)
+        known = self._history.at(number)
+        with preserve_rng_state(), warnings.catch_warnings():
+            if self._previous is not None:  # warn once per training
                 for category in (StageWarning, PowerWarning):
                     warnings.simplefilter("ignore", category)
-            if known is not None and known.code == look.code and self._is_known(model, known):
-                stage, look = Stage.load(folder), replace(look, scores={**known.scores, **look.scores})
+            if known is not None and known.code == code and self._is_stage_of(model, known):
+                stage = self._history.load_stage(known)
+                measurement = replace(measurement, metrics={**known.metrics, **measurement.metrics})
             else:
-                # What lies on disk can be read again after an interruption; what is in memory is trained further.
-                resumable = bool(source) and not unidentified(look.code)
+                # A checkpoint on disk can be read again after an interruption; a model in memory is trained further.
+                resumable = bool(source) and not unidentified(code)
                 if resumable:
-                    self._record.begin()
-                stage = self._probe.collect(model, name, folder if resumable else None)
-                self._record.begin()
+                    self._history.begin()
+                stage = self._spec.collect(model, name, folder if resumable else None)
+                self._history.begin()
                 stage.save(folder)
-            found = self._comparing.look(stage, previous=self._previous, first=self._first)
-            self._telling.look(stage, folder, found, number)
-        self._record.add(replace(look, seconds=self._budget.clock() - begun))
-        self._keep(stage)
+            comparisons = self._comparisons.compare(stage, previous=self._previous, first=self._first)
+            self._logging.log_measurement(stage, folder, comparisons, number)
+        self._history.add(replace(measurement, seconds=self._budget.clock() - started))
+        self._set_references(stage)
 
-    def _keep(self, stage: Stage) -> None:
+    def _set_references(self, stage: Stage) -> None:
         self._first = self._first or stage
         self._previous = stage
 
     def _require_same_code(self, model: nn.Module | TextModel) -> None:
-        """Refuse a model that reads text otherwise than the one that was measured last."""
-        code = reader_of(model, outputs=False).fingerprint
-        former = self._record.looks[-1].code if self._record.looks else code
+        """Raise if the model reads text by other code than the one measured last."""
+        code = adapter_for(model, outputs=False).fingerprint
+        former = self._history.measurements[-1].code if self._history.measurements else code
         if former != code and not (unidentified(former) or unidentified(code)):
             raise UsageError(
-                f"{self.folder}: holds a tracking whose model read text by other code, such as another encode; give "
-                "another folder"
+                f"{self.folder}: holds a tracking whose model read text by other code, such as another encode; "
+                "give another folder"
             )
 
-    def _is_known(self, model: nn.Module | TextModel, look: Measurement) -> bool:
-        """Whether the stage of a look is of exactly this model."""
-        fingerprint = model_fingerprint(reader_of(model, outputs=False).module)
-        try:
-            return bool(Stage.load(self._record.stage(look)).manifest["model"]["fingerprint"] == fingerprint)
-        except StageError:
-            return False
+    def _is_stage_of(self, model: nn.Module | TextModel, measurement: Measurement) -> bool:
+        """Return True if the stage of a measurement was collected from exactly this model."""
+        fingerprint = model_fingerprint(adapter_for(model, outputs=False).module)
+        return self._history.fingerprint_of_model(measurement) == fingerprint
 
 
-def _same(model: Any) -> Any:
-    return model
-
-
-def _told(error: Exception) -> str:
-    """An error in one line, with its type where it is none of txray's."""
-    kind = "" if isinstance(error, TxrayError) else f"{type(error).__name__}: "
-    return kind + in_one_line(error, 500)
+def _error_message(error: Exception) -> str:
+    """Return an error as one line, with its type unless it is an error of txray."""
+    prefix = "" if isinstance(error, TxrayError) else f"{type(error).__name__}: "
+    return prefix + in_one_line(error, 500)

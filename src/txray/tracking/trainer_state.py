@@ -1,4 +1,4 @@
-"""What the trainer of transformers writes down of a training: how far it was, and what it scored."""
+"""Progress and metrics that the trainer of transformers stores with a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from txray.errors import UsageError, in_one_line
-from txray.tracking.tracker import UNITS, Unit
+from txray.tracking.history import UNITS, Unit
 
 STATE = "trainer_state.json"
-"""The file of a checkpoint that tells how far the training was."""
+"""File of a checkpoint with the progress of the training."""
 
-_NO_SCORES = ("step", "epoch", "learning_rate", "grad_norm", "total_flos")
-_NO_SCORE_PARTS = ("runtime", "per_second", "memory", "num_input_tokens")
+_NOT_METRICS = ("step", "epoch", "learning_rate", "grad_norm", "total_flos")
+_NOT_METRIC_PARTS = ("runtime", "per_second", "memory", "num_input_tokens")
 
 
-def logged_scores(history: Iterable[Mapping[str, Any]], number: int, unit: Unit) -> dict[str, float]:
-    """The latest scores that a trainer had logged at a step or epoch; times and rates are none.
+def logged_metrics(history: Iterable[Mapping[str, Any]], number: int, unit: Unit) -> dict[str, float]:
+    """Return the latest metrics that a trainer had logged by a step or epoch; times and rates are left out.
 
     Args:
         history: `log_history` of the trainer's state.
-        number: of steps or epochs done.
-        unit: which of them.
+        number: completed steps or epochs.
+        unit: unit of `number`.
     """
-    scores: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for entry in history:
         if entry.get(unit, 0) <= number:
-            scores |= {name: float(value) for name, value in entry.items() if _is_score(name, value)}
-    return scores
+            metrics |= {name: float(value) for name, value in entry.items() if _is_metric(name, value)}
+    return metrics
 
 
 def checkpoint_state(folder: Path) -> Mapping[str, Any] | None:
-    """What a checkpoint tells of its training; None where it tells nothing.
+    """Return the state of the training stored in a checkpoint; None if there is none.
 
     Raises:
-        UsageError: its file is damaged.
+        UsageError: the file is damaged.
     """
     file = folder / STATE
     if not file.is_file():
@@ -45,7 +45,7 @@ def checkpoint_state(folder: Path) -> Mapping[str, Any] | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not (int(content["global_step"]) >= 0 and isfinite(content["epoch"])):
-            raise ValueError("it tells no step or epoch")
+            raise ValueError("no step or epoch")
         for entry in content["log_history"]:
             for unit in UNITS:
                 float(entry.get(unit, 0))
@@ -55,6 +55,10 @@ def checkpoint_state(folder: Path) -> Mapping[str, Any] | None:
     return state
 
 
-def _is_score(name: str, value: object) -> bool:
-    named = name not in _NO_SCORES and not name.startswith("train_")
-    return named and isinstance(value, int | float) and not any(part in name for part in _NO_SCORE_PARTS)
+def _is_metric(name: str, value: object) -> bool:
+    excluded = name in _NOT_METRICS or name.startswith("train_")
+    return (
+        not excluded
+        and isinstance(value, int | float)
+        and not any(part in name for part in _NOT_METRIC_PARTS)
+    )

@@ -1,34 +1,27 @@
-"""Training of the built-in models: snapshots and curves, epoch by epoch, resumable."""
+"""Training of the built-in models: a snapshot and metrics after each epoch; interrupted runs resume."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.training.classifier import train_classifier
-    from txray.training.device import device_of
-    from txray.training.language_model import language_model_loss, train_language_model
-    from txray.training.run import TrainingRun, load_run
+    from txray.training.classifier import train_classifier as train_classifier
+    from txray.training.device import device_of as device_of
+    from txray.training.language_model import train_language_model as train_language_model
+    from txray.training.run import TrainingRun as TrainingRun
+    from txray.training.run import load_run as load_run
+    from txray.training.stream_loss import language_model_loss as language_model_loss
 
-# Looked up on first use, so that reading a run costs neither torch nor lightning.
-_HOMES = {
-    "TrainingRun": "run",
-    "device_of": "device",
-    "language_model_loss": "language_model",
-    "load_run": "run",
-    "train_classifier": "classifier",
-    "train_language_model": "language_model",
-}
-
-__all__ = [
-    "TrainingRun",
-    "device_of",
-    "language_model_loss",
-    "load_run",
-    "train_classifier",
-    "train_language_model",
-]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use: reading a run needs neither torch nor Lightning.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "classifier": "train_classifier",
+        "device": "device_of",
+        "language_model": "train_language_model",
+        "run": "TrainingRun load_run",
+        "stream_loss": "language_model_loss",
+    },
+)

@@ -1,4 +1,4 @@
-"""Training of sentiment classifiers upon a pretrained encoder with frozen embeddings."""
+"""Training of sentiment classifiers on a pretrained encoder with frozen embeddings."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from lightning.pytorch import Callback
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import binary_accuracy, binary_auroc, binary_f1_score
 
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
+from txray.metrics import auroc, f1_score
 from txray.models import SentimentClassifier
 from txray.models.fingerprint import model_fingerprint
-from txray.training.learner import Learner, Schedule, Scores
+from txray.training._lightning import pl
 from txray.training.loop import run_training
+from txray.training.module import Metrics, TrainConfig, TrainingModule
 from txray.training.reviews import Batch, Reviews
 from txray.training.run import TrainingRun
 
-_SCORING_BATCH = 64
+_EVALUATION_BATCH = 64
 
 
 def train_classifier(
@@ -38,42 +39,41 @@ def train_classifier(
     patience: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[pl.Callback] = (),
     max_length: int = 400,
 ) -> TrainingRun:
-    """Tune a classifier; each epoch, the untuned model included, is kept as a snapshot and scored.
+    """Fine-tune a classifier; each epoch, including the initial model, is evaluated and stored as a snapshot.
 
-    The embeddings stay frozen; the recurrent layer and the head learn, by binary cross-entropy. Of
-    longer documents the first `max_length` words count, in training and in scoring alike; `facts` tell how
-    many were cut. The split `train` is scored, without dropout, on as many documents, spread
-    over all of them, as there are for validation.
+    The embeddings are frozen; the recurrent layer and the head are trained with binary cross-entropy. Documents are
+    truncated to their first `max_length` words in training and evaluation; `facts` counts those that were. The split
+    `train` is evaluated, without dropout, on an even sample of the size of the validation text.
 
-    The same call on the same folder goes on where an interrupted run stopped and ends with the same
-    bytes (on a CPU, with the same number of threads); with more `epochs` it goes on from a finished run.
+    If interrupted, the same call on the same folder resumes and ends with the same bytes (on a CPU, with the same
+    number of threads). With more `epochs` it continues a finished run.
 
     Args:
-        model: the untuned model, see `txray.models.classifier`; it stays as it is.
+        model: the initial model, see `txray.models.classifier`; it is not changed.
         train: documents with the label `label`, `pos` or `neg`, in any order; read once.
-        validation: documents that the learning rate, the best epoch and patience depend on; read once.
-        test: documents that are only scored.
-        folder: for snapshots `epoch-000`, `epoch-001`, ..., `curves.parquet` and `run.json`.
-        epochs: at most.
+        validation: documents that determine the learning rate, the best epoch and early stopping; read once.
+        test: documents that are only evaluated.
+        folder: folder for the snapshots `epoch-000`, `epoch-001`, ..., `curves.parquet` and `run.json`.
+        epochs: maximum number of epochs.
         batch_size: documents per step, of similar length.
-        learning_rate: of Adam; a quarter of it after each epoch without a better validation loss.
-        clip: largest norm of the gradient.
-        patience: stop after so many epochs without a better validation loss; None: never.
-        seed: of the order of the batches and of dropout.
+        learning_rate: initial learning rate of Adam; divided by 4 after each epoch without a better validation loss.
+        clip: maximum gradient norm.
+        patience: number of epochs without a better validation loss after which training stops; None: no early stopping.
+        seed: random seed of the order of the batches and of dropout.
         device: `auto`, `cpu` or `cuda`.
-        callbacks: of Lightning, called once an epoch is complete on the disk, such as
+        callbacks: Lightning callbacks, called after an epoch is stored on disk, such as
             `txray.tracking.LightningCallback`.
-        max_length: words kept of each document.
+        max_length: maximum number of words per document.
 
     Returns:
         The run; `curves` has the columns epoch, split, loss (nats per document), accuracy, f1 (of `pos`, at a
-        probability of one half) and auroc (of the probabilities), from 0 to 1.
+        probability of 0.5) and auroc, from 0 to 1.
 
     Raises:
-        UsageError: a number that cannot be, or `folder` belongs to another run.
+        UsageError: a number is out of range, `folder` belongs to another run, or the extra `train` is missing.
         CorpusError: a document has no label `pos` or `neg`, one class is missing, or a corpus cannot be read.
         SnapshotError: `folder` is damaged.
         OutputError: `folder` cannot be written.
@@ -85,7 +85,7 @@ def train_classifier(
     for name, value in (("batch_size", batch_size), ("max_length", max_length)):
         if value < 1:
             raise UsageError(f"train_classifier: {name}={value}; it must be at least 1")
-    schedule = Schedule(epochs, learning_rate, clip, patience, seed)
+    config = TrainConfig(epochs, learning_rate, clip, patience, seed)
     corpora = {"train": train, "validation": validation, "test": test}
     reviews = {
         split: Reviews.of(corpus, model, max_length)
@@ -110,11 +110,11 @@ def train_classifier(
         }
         for split, documents in reviews.items()
     }
-    learner = _ClassifierLearner(copy.deepcopy(model), reviews, batch_size, learning_rate, seed)
+    module = _ClassifierModule(copy.deepcopy(model), reviews, batch_size, learning_rate, seed)
     return run_training(
-        learner,
+        module,
         Path(folder),
-        schedule,
+        config,
         device=device,
         settings=settings,
         facts=facts,
@@ -122,7 +122,7 @@ def train_classifier(
     )
 
 
-class _ClassifierLearner(Learner):
+class _ClassifierModule(TrainingModule):
     model: SentimentClassifier
 
     def __init__(
@@ -138,7 +138,7 @@ class _ClassifierLearner(Learner):
         self._train = reviews["train"]
         self._batch_size = batch_size
         self._seed = seed
-        self._scored = {**reviews, "train": self._train.sample(len(reviews["validation"]))}
+        self._evaluated = {**reviews, "train": self._train.sample(len(reviews["validation"]))}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         return self._train.shuffled_batches(self._batch_size, (self._seed, epoch))
@@ -146,7 +146,7 @@ class _ClassifierLearner(Learner):
     def batch_count(self) -> int:
         return self._train.batch_count(self._batch_size)
 
-    def words_of(self, batch: Batch) -> int:
+    def count_words(self, batch: Batch) -> int:
         return int(batch[1].sum()) - 2 * len(batch[1])
 
     def words_per_epoch(self) -> int:
@@ -156,20 +156,22 @@ class _ClassifierLearner(Learner):
         ids, lengths, positive = batch
         return functional.binary_cross_entropy_with_logits(self.model(ids, lengths), positive)
 
-    def scores(self) -> Scores:
-        return {split: self._scores(reviews) for split, reviews in self._scored.items()}
+    def evaluate(self) -> Metrics:
+        return {split: self._metrics(reviews) for split, reviews in self._evaluated.items()}
 
-    def _scores(self, reviews: Reviews) -> dict[str, float]:
+    def _metrics(self, reviews: Reviews) -> dict[str, float]:
         device = self.model.head.weight.device
-        pieces = [
+        batches = [
             (self.model(ids.to(device), lengths.to(device)).cpu(), positive)
-            for ids, lengths, positive in reviews.batches(_SCORING_BATCH)
+            for ids, lengths, positive in reviews.batches(_EVALUATION_BATCH)
         ]
-        logits, positive = (torch.cat(each) for each in zip(*pieces, strict=True))
-        probability, target = logits.sigmoid(), positive.int()
+        logits, target = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+        probability, positive = logits.sigmoid().numpy(), target.numpy() > 0
+        predicted, once = probability > 0.5, np.ones((1, len(positive)))
         return {
-            "loss": functional.binary_cross_entropy_with_logits(logits.double(), positive.double()).item(),
-            "accuracy": binary_accuracy(probability, target).item(),
-            "f1": binary_f1_score(probability, target).item(),
-            "auroc": binary_auroc(probability, target).item(),
+            "loss": functional.binary_cross_entropy_with_logits(logits.double(), target.double()).item(),
+            "accuracy": float((predicted == positive).mean()),
+            "f1": float(f1_score(predicted, positive, once)[0]),
+            # A sample of the training text may have one class only.
+            "auroc": float(np.nan_to_num(auroc(probability, positive, once)[0])),
         }

@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""The device a model runs on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ _DEVICES = ("auto", "cpu", "cuda")
 
 
 def device_of(name: str) -> torch.device:
-    """The device that a name stands for.
+    """Return the torch device for a name.
 
     Args:
-        name: `cpu`, `cuda`, or `auto`: CUDA where there is one.
+        name: `cpu`, `cuda`, or `auto`: CUDA if available, else the CPU.
 
     Raises:
         UnknownNameError: another name.
-        UsageError: `cuda` where there is none.
+        UsageError: `cuda` without a CUDA device.
     """
     if name not in _DEVICES:
         raise UnknownNameError.of("device", name, _DEVICES)
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise UsageError("device 'cuda': torch finds no CUDA device here; use 'auto' or 'cpu'")
-    return (
-        torch.device("cuda", torch.cuda.current_device()) if found and name != "cpu" else torch.device("cpu")
-    )
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UsageError("device 'cuda': torch finds no CUDA device; use 'auto' or 'cpu'")
+    use_cuda = has_cuda and name != "cpu"
+    return torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""The folder of a training run: claimed by its settings, advanced one whole epoch at a time."""
+"""The folder of a training run: locked to its settings, advanced one whole epoch at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from txray.errors import SnapshotError, UsageError, in_one_line
+from txray.errors import SnapshotError, in_one_line
 from txray.files import atomic_file, remove_temporaries, write_text
 from txray.models import RecurrentModel, save_model
+from txray.settings_lock import SettingsLock
 from txray.training.run import CURVES_FILE, FORMAT, RUN_FILE, read_description, snapshot_folder
 
 _STATE_FILE = "state.safetensors"
@@ -23,13 +24,13 @@ _META = "txray"
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """Where a training stands after a complete epoch.
+class TrainingState:
+    """The state of a training after a complete epoch.
 
     Attributes:
-        epoch: the latest complete one.
-        rows: of the curves, up to this epoch.
-        optimizer: parameter number -> name -> value.
+        epoch: number of the last complete epoch.
+        rows: rows of the curves up to this epoch.
+        optimizer: state of the optimizer: parameter number -> name -> value.
     """
 
     epoch: int
@@ -39,35 +40,32 @@ class State:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Reads and writes one run.
+    """Reads and writes the files of one run.
 
-    An epoch is complete once its state file is in place: the snapshot is written before it, and the
-    curves, which the state holds as well, after it. Each step is atomic, so a run that is killed anywhere
-    goes on from its last complete epoch.
+    An epoch is complete once its state file is written: the snapshot is written before it, and the curves, which the
+    state contains as well, after it. Each step is atomic, so a run that is killed at any point resumes from its last
+    complete epoch.
 
     Attributes:
-        path: the folder.
+        path: path of the folder.
     """
 
     path: Path
 
-    def claim(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Make the folder that of a run with these settings, or check that it is.
+    def lock_settings(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Store the settings of a new run, or check that an existing run has the same.
 
         Raises:
-            UsageError: it belongs to a run with other settings, or holds something else.
-            SnapshotError: its description is damaged.
+            UsageError: the folder belongs to a run with other settings, or holds other files.
+            SnapshotError: the description of the run is damaged.
         """
-        settings = json.loads(json.dumps(settings))
-        if (self.path / RUN_FILE).exists():
-            _check_same(self.path, read_description(self.path)["settings"], settings)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(
-                f"{self.path}: holds something that is no training run; give a new or empty folder"
-            )
+        fingerprints = ("text", "vocabulary", "weights")
+        lock = SettingsLock(self.path, RUN_FILE, settings, "a training", fingerprints)
+        if lock.is_stored():
+            lock.require_same(read_description(self.path)["settings"])
         else:
-            content = {"format": FORMAT, "settings": settings, "facts": facts}
-            write_text(self.path / RUN_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
+            content = {"format": FORMAT, "settings": lock.settings, "facts": facts}
+            write_text(lock.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
         remove_temporaries(self.path)
 
     def commit(
@@ -80,13 +78,13 @@ class RunFolder:
         """Write a complete epoch.
 
         Args:
-            model: after the epoch.
-            optimizer: parameter number -> name -> value, after the epoch.
-            epoch: its number, 0 for the untrained model.
-            rows: of the curves, up to this epoch.
+            model: model after the epoch.
+            optimizer: state of the optimizer after the epoch: parameter number -> name -> value.
+            epoch: number of the epoch, 0 for the untrained model.
+            rows: rows of the curves up to this epoch.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the folder cannot be written.
         """
         losses = {row["split"]: row["loss"] for row in rows if row["epoch"] == epoch}
         save_model(model, snapshot_folder(self.path, epoch), epoch=epoch, loss=losses)
@@ -97,15 +95,15 @@ class RunFolder:
         }
         description = json.dumps({"format": FORMAT, "epoch": epoch, "rows": rows})
         with atomic_file(self.path / _STATE_FILE) as new:
-            # As bytes: when it writes a file on its own, safetensors leaves a torso beside it if it is killed.
+            # Written as bytes: safetensors' own file writer leaves a partial file if it is killed.
             new.write_bytes(save(tensors, metadata={_META: description}))
         self.write_curves(rows)
 
-    def state(self) -> State | None:
-        """Where the run stands; None before its first complete epoch.
+    def state(self) -> TrainingState | None:
+        """Return the state after the last complete epoch; None before the first.
 
         Raises:
-            SnapshotError: the state is damaged.
+            SnapshotError: the state file is damaged.
         """
         file = self.path / _STATE_FILE
         if not file.exists():
@@ -123,8 +121,8 @@ class RunFolder:
                 or not rows
                 or not all({"epoch", "split", "loss"} <= set(row) for row in rows)
             ):
-                raise ValueError("it does not say how far the training came")
-            return State(epoch, rows, optimizer)
+                raise ValueError("no epoch or no curves in it")
+            return TrainingState(epoch, rows, optimizer)
         except (
             SafetensorError,
             OSError,
@@ -143,30 +141,8 @@ class RunFolder:
         """Replace the table of the curves.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the folder cannot be written.
         """
         with atomic_file(self.path / CURVES_FILE) as new:
-            scores = {name: pl.Float64 for name in rows[0] if name not in ("epoch", "split")}
-            pl.DataFrame(rows, schema={"epoch": pl.Int64, "split": pl.String, **scores}).write_parquet(new)
-
-
-def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run of other settings; what is known by its fingerprint is only named."""
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if old == new:
-            continue
-        if name == "text" and isinstance(old, dict) and isinstance(new, dict):
-            split = next(split for split in sorted({*old, *new}) if old.get(split) != new.get(split))
-            difference = f"the text of {split!r} differs"
-        elif name in ("weights", "vocabulary"):
-            difference = f"the model's {name} differ"
-        elif isinstance(old, dict) and isinstance(new, dict):
-            _check_same(folder, old, new)
-            continue
-        else:
-            difference = f"it has {name}={old!r}, asked for is {name}={new!r}"
-        raise UsageError(
-            f"{folder}: holds another training: {difference}; "
-            "use the same settings to go on, or another folder to start anew"
-        )
+            metrics = {name: pl.Float64 for name in rows[0] if name not in ("epoch", "split")}
+            pl.DataFrame(rows, schema={"epoch": pl.Int64, "split": pl.String, **metrics}).write_parquet(new)

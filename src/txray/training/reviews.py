@@ -1,4 +1,4 @@
-"""Labelled documents as ids, and their batches."""
+"""Labelled documents as word ids, and their batches."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from torch import Tensor
 from txray.corpus.corpus import Corpus
 from txray.errors import CorpusError
 from txray.models import SentimentClassifier
+from txray.sampling import even_sample
 
 LABEL = "label"
 Batch = tuple[Tensor, Tensor, Tensor]
 """(batch, time) int64 ids padded on the right, (batch,) int64 lengths, (batch,) float32: 1 for `pos`."""
 
-# Batches are filled from so many batches' worth of documents sorted by length: little padding, and
-# still a different mixture in every epoch.
-_POOL = 32
+# Batches are formed within chunks of this many batches, sorted by length: little padding, and still a different
+# mixture in every epoch.
+_CHUNK_BATCHES = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Reviews:
-    """Labelled documents, ready for a classifier.
+    """Labelled documents, encoded for a classifier.
 
     Attributes:
-        ids: per document, (length,) int32 as `model.encode` gives them.
+        ids: for each document, (length,) int32 word ids from `model.encode`.
         positive: (n,) float32, 1 for `pos`, 0 for `neg`.
-        words: words that are kept.
-        cut: documents that were longer than allowed.
-        unknown: kept words that the vocabulary lacks.
+        words: number of words, after truncation.
+        cut: number of truncated documents.
+        unknown: number of words missing in the vocabulary, after truncation.
     """
 
     ids: Sequence[NDArray[np.int32]]
@@ -48,12 +49,12 @@ class Reviews:
 
         Args:
             corpus: documents with the label `label`.
-            model: whose vocabulary and classes are used.
-            max_length: words kept of each document.
+            model: model whose vocabulary and classes are used.
+            max_length: maximum number of words per document.
 
         Raises:
-            CorpusError: a document has no label or an unknown one, all have the same, or the corpus
-                cannot be read.
+            CorpusError: a document has no label or an unknown one, all have the same label, or the corpus cannot be
+                read.
         """
         ids, positive, cut, unknown = [], [], 0, 0
         for document in corpus:
@@ -81,7 +82,7 @@ class Reviews:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of ids and labels, as hexadecimal digits."""
+        """Return the SHA-256 of ids and labels, in hexadecimal."""
         digest = hashlib.sha256(self.positive.tobytes())
         for document in self.ids:
             digest.update(len(document).to_bytes(8, "little"))
@@ -89,41 +90,41 @@ class Reviews:
         return digest.hexdigest()
 
     def sample(self, size: int) -> Reviews:
-        """Every n-th document, `size` at most, so that a file sorted by label gives both classes."""
+        """Return up to `size` evenly spaced documents, so that a file sorted by label yields both classes."""
         if size >= len(self):
             return self
-        chosen = np.linspace(0, len(self) - 1, size).round().astype(int)
-        ids = [self.ids[number] for number in chosen]
+        indices = even_sample(len(self), size)
+        ids = [self.ids[index] for index in indices]
         words = sum(len(document) - 2 for document in ids)
-        return Reviews(ids, self.positive[chosen], words, self.cut, self.unknown)
+        return Reviews(ids, self.positive[indices], words, self.cut, self.unknown)
 
-    def batch(self, numbers: Sequence[int] | NDArray[np.int64]) -> Batch:
-        """The documents with these numbers, padded to the longest of them."""
-        lengths = [len(self.ids[number]) for number in numbers]
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Return the documents with these indices, padded to the longest of them."""
+        lengths = [len(self.ids[index]) for index in indices]
         ids = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
-        for row, number in enumerate(numbers):
-            ids[row, : lengths[row]] = torch.from_numpy(self.ids[number])
-        return ids, torch.tensor(lengths), torch.from_numpy(self.positive[np.asarray(numbers)])
+        for row, index in enumerate(indices):
+            ids[row, : lengths[row]] = torch.from_numpy(self.ids[index])
+        return ids, torch.tensor(lengths), torch.from_numpy(self.positive[np.asarray(indices)])
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All documents, `size` at a time, from short to long."""
+        """Yield all documents, `size` at a time, from short to long."""
         order = np.argsort([len(document) for document in self.ids], kind="stable")
         for start in range(0, len(order), size):
             yield self.batch(order[start : start + size])
 
     def batch_count(self, size: int) -> int:
-        """How many batches of `size` documents there are."""
+        """Return the number of batches of `size` documents."""
         return -(-len(self) // size)
 
     def shuffled_batches(self, size: int, seed: Sequence[int]) -> Iterator[Batch]:
-        """All documents, `size` at a time, those of a batch alike in length, in an order given by `seed`."""
+        """Yield all documents in batches of similar length, in an order that depends on `seed`."""
         random = np.random.default_rng(seed)
         order = random.permutation(len(self))
         lengths = np.array([len(document) for document in self.ids])
-        chunks = []
-        for start in range(0, len(order), size * _POOL):
-            pool = order[start : start + size * _POOL]
-            pool = pool[np.argsort(lengths[pool], kind="stable")]
-            chunks += [pool[first : first + size] for first in range(0, len(pool), size)]
-        for number in random.permutation(len(chunks)):
-            yield self.batch(chunks[number])
+        batches = []
+        for start in range(0, len(order), size * _CHUNK_BATCHES):
+            chunk = order[start : start + size * _CHUNK_BATCHES]
+            chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+            batches += [chunk[first : first + size] for first in range(0, len(chunk), size)]
+        for number in random.permutation(len(batches)):
+            yield self.batch(batches[number])

@@ -1,4 +1,4 @@
-"""What a training run leaves behind."""
+"""A training run on disk."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
-    """A finished or interrupted training, as it lies on the disk.
+    """A finished or interrupted training on disk.
 
     Attributes:
-        folder: that holds all of it.
+        folder: folder of the run.
         snapshots: epoch -> snapshot folder; epoch 0 is the untrained model.
-        curves: one row per epoch and split, columns `epoch`, `split`, `loss`, and the other scores.
-        best_epoch: the one with the lowest validation loss, the earliest of equals.
-        settings: what was asked for; starting again with the same continues the run.
-        facts: what the run found out about its data, e.g. words per epoch, share of `<unk>`.
+        curves: one row per epoch and split, columns `epoch`, `split`, `loss`, and the other metrics.
+        best_epoch: the first epoch with the lowest validation loss.
+        settings: everything the result depends on; training with the same settings resumes the run.
+        facts: split -> counts of the data, such as the number of words and the share of `<unk>`.
     """
 
     folder: Path
@@ -38,16 +38,16 @@ class TrainingRun:
 
 
 def load_run(folder: Path | str) -> TrainingRun:
-    """Read what a training left, also while it runs or after it was interrupted.
+    """Read a training run, which may be running or interrupted.
 
     Raises:
-        SnapshotError: there is no run, no epoch is complete yet, or a file is damaged.
+        SnapshotError: the folder has no run, no epoch is complete yet, or a file is damaged.
     """
     folder = Path(folder)
     description = read_description(folder)
     file = folder / CURVES_FILE
     if not file.is_file():
-        raise SnapshotError(f"{file}: no such file; no epoch of this training is complete: start it again")
+        raise SnapshotError(f"{file}: no such file; no epoch of this training is complete; start it again")
     try:
         curves = pl.read_parquet(file)
         epochs = curves["epoch"].unique().sort().to_list()
@@ -66,15 +66,15 @@ def load_run(folder: Path | str) -> TrainingRun:
 
 
 def snapshot_folder(folder: Path, epoch: int) -> Path:
-    """Where the snapshot of an epoch lies."""
+    """Return the snapshot folder of an epoch."""
     return folder / f"epoch-{epoch:03d}"
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Settings and facts of a run.
+    """Return the content of `run.json`: the settings and facts of a run.
 
     Raises:
-        SnapshotError: the file is missing or damaged, or of another version.
+        SnapshotError: the file is missing, damaged, or of another version.
     """
     file = folder / RUN_FILE
     if not file.is_file():
@@ -98,29 +98,29 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def validation_losses(curves: pl.DataFrame) -> list[float]:
-    """(epochs + 1,) validation loss by epoch, the untrained model first."""
+    """Return the (epochs + 1,) validation losses by epoch, starting with the untrained model."""
     losses: list[float] = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
     return losses
 
 
 def best_epoch(losses: list[float]) -> int:
-    """The epoch with the lowest validation loss, the earliest of equals."""
+    """Return the first epoch with the lowest validation loss."""
     return min(range(len(losses)), key=losses.__getitem__)
 
 
 def is_exhausted(losses: list[float], patience: int | None) -> bool:
-    """Whether the last `patience` epochs all failed to improve the validation loss."""
+    """Return whether none of the last `patience` epochs improved the validation loss."""
     return patience is not None and len(losses) - 1 - best_epoch(losses) >= patience
 
 
 def annealed_rate(learning_rate: float, losses: list[float], factor: float) -> float:
-    """The learning rate of the next epoch: divided by `factor` for each epoch without an improvement.
+    """Return the learning rate of the next epoch: divided by `factor` for each epoch without an improvement.
 
-    It depends on the curve alone, so that a resumed training goes on with the same rate.
+    It depends on the losses alone, so a resumed training continues with the same rate.
 
     Args:
-        learning_rate: of the first epoch.
-        losses: (epochs so far + 1,) validation losses, the untrained model first.
+        learning_rate: learning rate of the first epoch.
+        losses: (epochs so far + 1,) validation losses, starting with the untrained model.
         factor: at least 1.
     """
     failures = sum(best_epoch(losses[: epoch + 1]) != epoch for epoch in range(len(losses)))

@@ -1,4 +1,4 @@
-"""A corpus as one stream of word ids, read in parallel lanes."""
+"""A corpus as one stream of word ids, read in parallel rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from txray.corpus.corpus import Corpus
 from txray.models.vocabulary import END, Vocabulary
 
 IGNORED = -100
-"""The target of positions that fill up the last lane: they are neither learned nor scored."""
+"""Target of the positions that pad the last row: they are neither trained on nor evaluated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class TokenStream:
 
     Attributes:
         ids: (words + documents + 1,) int64.
-        words: words of the documents; each of them and each document's `<eos>` is predicted once.
-        documents: how many.
-        unknown: words that the vocabulary lacks, read as `<unk>`.
+        words: number of words in the documents; each word and each document's `<eos>` is predicted once.
+        documents: number of documents.
+        unknown: number of words missing in the vocabulary, read as `<unk>`.
     """
 
     ids: Tensor
@@ -53,47 +53,43 @@ class TokenStream:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the ids, as hexadecimal digits."""
+        """Return the SHA-256 of the ids, in hexadecimal."""
         return hashlib.sha256(self.ids.numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
-class Lanes:
-    """A stream cut into equally long parts that are read side by side, as the rows of a batch.
+class StreamBatches:
+    """A stream cut into rows of equal length that are read in parallel, one window of time steps after the other.
 
     Attributes:
-        inputs: (lanes, time) int64 ids.
-        targets: (lanes, time) int64, the word after each input; `IGNORED` past the end of the stream.
+        inputs: (rows, time) int64 ids.
+        targets: (rows, time) int64, the word after each input; `IGNORED` past the end of the stream.
     """
 
     inputs: Tensor
     targets: Tensor
 
     @classmethod
-    def of(cls, stream: Tensor, lanes: int) -> Lanes:
-        """Cut a stream; every position but the first is the target of exactly one place.
+    def of(cls, stream: Tensor, rows: int) -> StreamBatches:
+        """Cut a stream; each position except the first is a target exactly once.
 
         Args:
             stream: (n,) int64 ids, n at least 2.
-            lanes: how many parts.
+            rows: number of rows.
         """
         predicted = len(stream) - 1
-        time = -(-predicted // lanes)
-        inputs = stream.new_zeros(lanes * time)
-        targets = stream.new_full((lanes * time,), IGNORED)
+        time = -(-predicted // rows)
+        inputs = stream.new_zeros(rows * time)
+        targets = stream.new_full((rows * time,), IGNORED)
         inputs[:predicted] = stream[:-1]
         targets[:predicted] = stream[1:]
-        return cls(inputs.view(lanes, time), targets.view(lanes, time))
-
-    def to(self, device: torch.device | str) -> Lanes:
-        """The same on a device."""
-        return Lanes(self.inputs.to(device), self.targets.to(device))
+        return cls(inputs.view(rows, time), targets.view(rows, time))
 
     def windows(self, bptt: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets, `bptt` steps at a time, from left to right."""
+        """Yield inputs and targets, `bptt` time steps at a time, from left to right."""
         for start in range(0, self.inputs.shape[1], bptt):
             yield self.inputs[:, start : start + bptt], self.targets[:, start : start + bptt]
 
-    def count(self, bptt: int) -> int:
-        """How many windows there are."""
+    def window_count(self, bptt: int) -> int:
+        """Return the number of windows."""
         return -(-self.inputs.shape[1] // bptt)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.preferences.builders import preferences_of, random_events, stage_of
+from tests.builders.preferences import preferences_of, random_events, stage_of
 from txray.analysis import compare
 from txray.analysis.mass_inequality import gini, share_of_top
 from txray.errors import ShapeError, UnknownNameError

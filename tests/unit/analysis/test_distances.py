@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.unit.preferences.builders import preferences_of, random_events
+from tests.builders.preferences import preferences_of, random_events
 from txray.analysis import hellinger, hellinger_length, hellinger_published_code
 from txray.errors import ShapeError
 from txray.preferences import Distributions

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from tests.builders.preferences import Events, preferences_of, random_events
 from tests.unit.analysis.test_fold_counts import pair
-from tests.unit.preferences.builders import Events, preferences_of, random_events
 from txray.analysis.effect_sizes import EffectSize, effect_size
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.split_half import Halves, split_in_halves

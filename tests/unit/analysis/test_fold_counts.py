@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from tests.unit.preferences.builders import preferences_of, random_events
+from tests.builders.preferences import preferences_of, random_events
 from txray.analysis import compare
 from txray.analysis.distances import Distance
 from txray.analysis.significance.fold_counts import FoldCounts

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders.preferences import preferences_of, random_events, stage_of
 from tests.unit.analysis.test_significance import text
-from tests.unit.preferences.builders import preferences_of, random_events, stage_of
 from txray.analysis import compare, with_significance
 from txray.analysis.matching.match import match
 from txray.analysis.matching.thresholds import Thresholds

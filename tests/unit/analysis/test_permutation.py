@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.preferences import preferences_of, random_events
 from tests.unit.analysis.test_fold_counts import FOLDS, pair
-from tests.unit.preferences.builders import preferences_of, random_events
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import Permutations, assignments, observed, q_values
 

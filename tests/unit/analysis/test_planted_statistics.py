@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from txray import (
     Comparison,
+    Corpus,
     Stage,
     SyntheticPair,
     collect,
@@ -26,7 +27,9 @@ QUICK: dict[str, Any] = {"permutations": 2_000}
 
 
 def stages(pair: SyntheticPair, *, same: bool = True, words: int = WORDS) -> tuple[Stage, Stage]:
-    texts = [demo_corpus("encyclopedia", words=words, seed=1 if same else 1 + side) for side in (0, 1)]
+    documents = list(demo_corpus("encyclopedia", words=None, seed=1))
+    sides = (documents, documents) if same else (documents[::2], documents[1::2])
+    texts = [Corpus.from_documents("text", side).take(words) for side in sides]
     before, after = (
         collect(model, text, [pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.builders.preferences import Events, preferences_of, random_events, stage_of
 from tests.unit.analysis.test_fold_counts import FOLDS, direct, expected, pair
-from tests.unit.preferences.builders import Events, preferences_of, random_events, stage_of
 from txray.analysis import compare
 from txray.analysis.significance.absence_test import absence_p_values
 from txray.analysis.significance.fold_counts import FoldCounts

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.preferences.builders import Events, frozen, tally_of
+from tests.builders.preferences import Events, frozen, tally_of
 from txray.analysis import mass_divergence, mass_match
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.builders.preferences import random_events, stage_of
 from tests.unit.analysis.test_tag_mass_test import stage as tagged_stage
-from tests.unit.preferences.builders import random_events, stage_of
 from txray.analysis import (
     Timeline,
     compare,

@@ -22,7 +22,7 @@ def encoded(lengths: list[int]) -> list[ModelInput]:
 @given(st.lists(st.integers(1, 50), max_size=80), st.integers(1, 120))
 def test_every_document_once_and_no_batch_too_large(lengths: list[int], positions: int) -> None:
     made = list(batches(encoded(lengths), positions))
-    seen = [one.text.document.id for batch in made for one in batch]
+    seen = [one.encoded.document.id for batch in made for one in batch]
     assert sorted(seen) == sorted(str(i) for i in range(len(lengths)))
     for batch in made:
         longest = max(len(one.ids) for one in batch)

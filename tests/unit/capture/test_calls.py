@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel, OpenAIGPTConfig, OpenAIGPTModel
 
-from tests.unit.capture.text_models import SIZE, word_ids
+from tests.builders.text_models import SIZE, word_ids
 from txray.capture import Layer, Selection, capturing, collect, layer_names, layer_shapes
-from txray.capture.layers import sites_of
-from txray.capture.model_adapter import reader_of
+from txray.capture.layers import hook_points_for
+from txray.capture.model_adapter import adapter_for
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, RandomPassWarning, RepeatedCallWarning, UsageError
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 WORDS = ["the", "film", "is", "good", "and", "the", "plot", "is", "new"]
 CORPUS = Corpus.from_documents(
@@ -483,7 +481,7 @@ def test_a_random_forward_pass_is_warned_of_behind_the_noise_only(noise: Any) ->
 )
 def test_what_is_not_random_is_not_warned_of(noise: Any) -> None:
     """Infinite values, and values that are no numbers, are equal to themselves."""
-    (site,) = sites_of(
-        reader_of(TextModel(seeded(Noisy(noise)), word_ids), outputs=False), ["linear"], Selection()
+    (site,) = hook_points_for(
+        adapter_for(TextModel(seeded(Noisy(noise)), word_ids), outputs=False), ["linear"], Selection()
     )
     assert not site.random

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from tests.unit.capture.texts import WORDS, corpus_of, direct, documents, small_model
+from tests.builders.texts import WORDS, corpus_of, direct, documents, small_model
 from txray.capture import Selection, capturing, collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError

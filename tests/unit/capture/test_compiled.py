@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, word_ids
-from tests.unit.capture.texts import small_model
+from tests.builders.text_models import SIZE, word_ids
+from tests.builders.texts import small_model
 from txray import Mask, masked
 from txray.capture import capturing, collect, layer_shapes
 from txray.corpus import Corpus, demo_corpus
@@ -19,10 +19,7 @@ from txray.models import TextModel
 from txray.models.base_model import unwrapped
 from txray.preferences import Stage
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 IDS = torch.randint(0, SIZE, (3, 9), generator=torch.Generator().manual_seed(0))
 

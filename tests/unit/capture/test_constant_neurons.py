@@ -12,15 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builders.text_models import SIZE, word_ids
 from tests.conftest import missing
-from tests.unit.capture.text_models import SIZE, word_ids
 from txray.capture import collect
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import EmptyLayerWarning
 from txray.models import TextModel, load_model
 from txray.preferences import Stage, merge_stages
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 NEURONS = 20
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.builders.text_models import TextCnn, seeded, transformer, word_ids
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_text_models import POOL, SIGN
-from tests.unit.capture.text_models import TextCnn, seeded, transformer, word_ids
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import Layer, Selection, collect
 from txray.corpus import Document
 from txray.models import TextModel
@@ -25,8 +25,6 @@ LINEAR = "encoder.layers.0.linear1"
 SELECTIONS = ["max-1", "max-2", "all", "threshold=0.3", "max-position"]
 Known = dict[str, NDArray[np.float64]]
 """Document id -> (n_words, n_neurons) activations, NaN where a word has none."""
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def with_gaps(n: int = 12) -> list[Document]:
@@ -147,7 +145,7 @@ def test_a_recurrent_layer_is_looked_at_window_by_window(
 def test_a_long_document_is_looked_at_input_by_input(selection: str) -> None:
     model, made = transformer(), documents(40)
     whole = by_hand(model, "embedding", made)
-    cut = replace(model, limit=14, overlap=4)
+    cut = replace(model, max_length=14, overlap=4)
     stage = collect(cut, corpus_of(made), ["embedding"], selection=selection, name="s")
     lacking = 0
     for row in shown(stage, "embedding"):
@@ -163,7 +161,7 @@ def test_a_long_document_is_looked_at_input_by_input(selection: str) -> None:
 
 def test_words_that_a_convolution_does_not_cover_have_none() -> None:
     module, made = seeded(TextCnn), [each for each in documents(15) if len(each.words) >= 3]
-    layers = [Layer("act", shift=-1, selection="max-position"), Layer("conv", shift=-1)]
+    layers = [Layer("act", lag=-1, selection="max-position"), Layer("conv", lag=-1)]
     model = TextModel(module, word_ids)
     stage = collect(model, corpus_of(made), layers, name="s")
     for layer in ("act", "conv"):
@@ -176,7 +174,7 @@ def test_words_that_a_convolution_does_not_cover_have_none() -> None:
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
-@pytest.mark.parametrize("options", [{}, {"limit": 14, "overlap": 4}])
+@pytest.mark.parametrize("options", [{}, {"max_length": 14, "overlap": 4}])
 def test_batches_and_order_change_nothing(selection: str, options: dict[str, int]) -> None:
     model, made = transformer(**options), with_gaps(30)
     shuffled = made.copy()

@@ -11,16 +11,14 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from tests.unit.capture.text_models import Transformer as Encoder
-from tests.unit.capture.text_models import letter_pieces, seeded, word_ids
-from tests.unit.models.families import FAMILIES, tokenizer
+from tests.builders.families import FAMILIES, tokenizer
+from tests.builders.text_models import Transformer as Encoder
+from tests.builders.text_models import letter_pieces, seeded, word_ids
 from txray import Corpus, Document
 from txray.capture import collect, layer_shapes
 from txray.capture.dry_run_inputs import padded_input, sample_words, text_ids
 from txray.models import TextModel, from_transformers
 from txray.models.pieces import special_ids
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 RUSSIAN = (
     "\u0434\u0430 "

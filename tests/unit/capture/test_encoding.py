@@ -14,9 +14,9 @@ from txray.errors import UnknownNameError, UsageError
 from txray.models import Pieces, TextModel
 
 
-def model(limit: int | None, overlap: int = 0) -> TextModel:
+def model(max_length: int | None, overlap: int = 0) -> TextModel:
     return TextModel(
-        nn.Identity(), lambda words: [], prefix=(900,), suffix=(901,), limit=limit, overlap=overlap
+        nn.Identity(), lambda words: [], prefix=(900,), suffix=(901,), max_length=max_length, overlap=overlap
     )
 
 
@@ -60,30 +60,30 @@ def test_every_readable_word_is_counted_once_with_all_its_pieces(
 
 
 def test_inputs_are_as_full_as_words_allow() -> None:
-    _, made = inputs(Document("d", ("w",) * 10), pieces_of([1] * 10), model(limit=6))
+    _, made = inputs(Document("d", ("w",) * 10), pieces_of([1] * 10), model(max_length=6))
     assert [len(encoded.ids) for encoded in made] == [6, 6, 4]
-    _, whole = inputs(Document("d", ("w",) * 10), pieces_of([1] * 10), model(limit=None))
+    _, whole = inputs(Document("d", ("w",) * 10), pieces_of([1] * 10), model(max_length=None))
     assert len(whole) == 1
 
 
 def test_words_at_a_cut_are_counted_where_they_have_more_context() -> None:
-    _, made = inputs(Document("d", ("w",) * 12), pieces_of([1] * 12), model(limit=10, overlap=4))
+    _, made = inputs(Document("d", ("w",) * 12), pieces_of([1] * 12), model(max_length=10, overlap=4))
     assert [encoded.ids[1:-1] for encoded in made] == [list(range(8)), list(range(4, 12))]
     assert [encoded.words.tolist() for encoded in made] == [list(range(6)), list(range(6, 12))]
 
 
 def test_nothing_readable_gives_no_input() -> None:
-    text, made = inputs(Document("d", ("a", "b")), pieces_of([0, 0]), model(limit=5))
+    text, made = inputs(Document("d", ("a", "b")), pieces_of([0, 0]), model(max_length=5))
     assert made == []
     assert text.readable == 0
     assert text.skipped == {UNKNOWN_WORD: 2}
 
 
 def test_a_text_model_checks_what_it_is_given() -> None:
-    with pytest.raises(UsageError, match="limit=2 leaves no room beside 2"):
-        model(limit=2)
+    with pytest.raises(UsageError, match="max_length=2 leaves no room beside 2"):
+        model(max_length=2)
     with pytest.raises(UsageError, match="overlap=8"):
-        model(limit=10, overlap=8)
+        model(max_length=10, overlap=8)
     with pytest.raises(UnknownNameError, match="did you mean 'mean'"):
         TextModel(nn.Identity(), lambda words: [], pooling="men")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="gave 1 ids for 2 words"):

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from txray.capture import Layer, collect, estimate
 from txray.capture.estimate import bytes_of, free_memory, require_memory
-from txray.capture.layers import sites_of
-from txray.capture.model_adapter import reader_of
+from txray.capture.layers import hook_points_for
+from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
 from txray.errors import UsageError
 from txray.preferences import fold_of
@@ -22,8 +22,8 @@ LINEAR = "encoder.layers.*.linear1"
 
 
 def needed(features: list[str], selection: str = "all", **options: Any) -> int:
-    reader = reader_of(transformer(), outputs=False)
-    sites = sites_of(reader, [LINEAR], Selection.parse(selection))
+    reader = adapter_for(transformer(), outputs=False)
+    sites = hook_points_for(reader, [LINEAR], Selection.parse(selection))
     asked = {"folds": 16, "memory": None, **options}
     return require_memory(sites, reader, corpus_of(documents()), features, **asked)
 

@@ -13,18 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import compare, synthetic_pair, with_significance
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning, StageError
 from txray.preferences import Stage, merge_folders, merge_stages
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning")
 
 
 def fold_by_hand(text: str, purpose: bytes, folds: int = 16) -> int:

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.builders.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.conftest import missing
 from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
-from tests.unit.capture.text_models import TextCnn, TimeFirst, seeded, transformer, word_ids
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
@@ -202,7 +202,7 @@ def test_the_same_weights_in_two_models_are_wholly_alike() -> None:
 
 
 def test_words_outside_a_layers_output_are_left_out_for_all_layers() -> None:
-    cnn = TextModel(seeded(TextCnn), word_ids, padding=1, shortest=3)
+    cnn = TextModel(seeded(TextCnn), word_ids, padding=1, min_length=3)
     # Many of the same length, which are read together.
     made = [document.cut(9) for document in documents(30)]
     found = layer_similarity(cnn, small_model(), corpus_of(made), ["embedding", "conv"], ["rnn"])
@@ -226,7 +226,7 @@ def test_words_outside_a_layers_output_are_left_out_for_all_layers() -> None:
 def test_words_that_neither_reads_are_counted_once() -> None:
     corpus = corpus_of(LETTERS_AND_NUMBERS)
     found = layer_similarity(
-        transformer(), transformer(limit=4), corpus, ["encoder.layers.0"], names=("all", "short ones")
+        transformer(), transformer(max_length=4), corpus, ["encoder.layers.0"], names=("all", "short ones")
     )
     long = sum(len(w) > 4 and w.isalpha() for document in LETTERS_AND_NUMBERS for w in document.words)
     assert found.skipped == {UNREAD_BOTH: NUMBERS, UNREAD_SECOND: long}
@@ -281,7 +281,7 @@ def test_layouts_and_shifts_are_those_of_the_layers() -> None:
     model = TextModel(seeded(TimeFirst), word_ids)
     corpus = corpus_of(documents(6))
     layers = ["lstm", "flat"]
-    found = layer_similarity(model, model, corpus, layers, [Layer("lstm", shift=-1)])
+    found = layer_similarity(model, model, corpus, layers, [Layer("lstm", lag=-1)])
     plain = layer_similarity(model, model, corpus, layers, ["lstm"])
     assert plain.matrix()[0, 0] == pytest.approx(1, abs=1e-12)
     assert found.matrix()[0, 0] < 0.99

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.capture.text_models import (
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -13,11 +13,11 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.capture.texts import small_model
+from tests.builders.texts import small_model
 from txray.capture import Layer, Selection, capturing, layer_names, layer_shapes, matching_layers
-from txray.capture.layers import sites_of
+from txray.capture.layers import hook_points_for
 from txray.capture.layout import DryRun, Layout, layout_of
-from txray.capture.model_adapter import reader_of
+from txray.capture.model_adapter import adapter_for
 from txray.errors import CaptureError, UnknownNameError, UsageError
 from txray.models import TextModel
 
@@ -81,7 +81,7 @@ def test_a_size_that_looks_like_another_axis_confuses_nothing() -> None:
 
 
 def test_short_models_are_run_as_short_as_they_are() -> None:
-    shapes = {shape.name: shape for shape in layer_shapes(transformer(limit=6))}
+    shapes = {shape.name: shape for shape in layer_shapes(transformer(max_length=6))}
     assert shapes["encoder.layers.0.linear1"].layout == Layout("batch-time-neurons", 12)
 
 
@@ -96,18 +96,18 @@ def test_what_has_no_activations_per_position_is_refused() -> None:
 
 
 def test_a_layer_may_have_its_own_selection_layout_and_shift() -> None:
-    reader = reader_of(TextModel(seeded(TextCnn), word_ids, shifts={"conv": -1}), outputs=False)
+    reader = adapter_for(TextModel(seeded(TextCnn), word_ids, lags={"conv": -1}), outputs=False)
     layers = [
         Layer("conv", "batch-neurons-time", selection="max-2/absolute"),
-        Layer("act", shift=-2),
+        Layer("act", lag=-2),
         "embedding",
     ]
-    conv, act, embedding = sites_of(reader, layers, Selection("all"))
-    assert (conv.selection, conv.shift) == (Selection("max-2", "absolute"), -1)
-    assert (act.selection, act.shift) == (Selection("all"), -2)
-    assert embedding.shift == 0
+    conv, act, embedding = hook_points_for(reader, layers, Selection("all"))
+    assert (conv.selection, conv.lag) == (Selection("max-2", "absolute"), -1)
+    assert (act.selection, act.lag) == (Selection("all"), -2)
+    assert embedding.lag == 0
     with pytest.raises(UsageError, match=r"'conv' is meant twice, by 'conv' and 'c\*'"):
-        sites_of(reader, ["conv", "c*"], Selection())
+        hook_points_for(reader, ["conv", "c*"], Selection())
 
 
 def test_only_what_is_collected_must_give_a_tensor() -> None:

@@ -11,14 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import TextCnn, seeded, word_ids
+from tests.builders.text_models import TextCnn, seeded, word_ids
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, UsageError
 from txray.models import Pieces, TextModel
 from txray.preferences import Stage
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def text(*documents: str) -> Corpus:
@@ -80,7 +78,7 @@ def test_a_change_in_place_that_no_dry_run_shows_is_refused() -> None:
 
 
 def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
-    model = TextModel(seeded(TextCnn), word_ids, shortest=3)
+    model = TextModel(seeded(TextCnn), word_ids, min_length=3)
     corpus = text(LONG, "good film", "new")
     stage = collect(model, corpus, ["conv", "embedding"], ["token"], "all/absolute", name="s")
     accounts = stage.manifest["layers"]
@@ -97,15 +95,15 @@ def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
 
 def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
     refused(
-        "failed on documents 'd0', 1 inputs of 1 positions: .*'shortest'",
+        "failed on documents 'd0', 1 inputs of 1 positions: .*'min_length'",
         seeded(TextCnn),
         "conv",
         text("good"),
     )
-    account = collected(seeded(TextCnn), "conv", text("good"), shortest=3).manifest["layers"]["conv"]
+    account = collected(seeded(TextCnn), "conv", text("good"), min_length=3).manifest["layers"]["conv"]
     assert (account["counted"], account["skipped"]) == (0, {"outside the layer's output": 1})
-    with pytest.raises(UsageError, match="shortest=0; it must be at least 1"):
-        TextModel(seeded(TextCnn), word_ids, shortest=0)
+    with pytest.raises(UsageError, match="min_length=0; it must be at least 1"):
+        TextModel(seeded(TextCnn), word_ids, min_length=0)
 
 
 class Routed(Small):
@@ -313,7 +311,7 @@ def test_equals_are_ranked_alike_however_many_neurons_are_looked_at(monkeypatch:
     nn.init.constant_(module.weight, 1.0)
     corpus = text(LONG, "a good film", "the new plot")
     whole = collected(nn.Sequential(module), "0", corpus, "all").exemplars
-    monkeypatch.setattr("txray.capture.responses._CELLS", 40)
+    monkeypatch.setattr("txray.capture.activations._CELLS", 40)
     assert collected(nn.Sequential(module), "0", corpus, "all").exemplars.equals(whole)
     assert len(whole) == 30 * 8
 

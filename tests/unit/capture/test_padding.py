@@ -10,17 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builders.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
+from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import SIZE, Packed, Transformer, seeded, transformer, with_mask, word_ids
-from tests.unit.capture.texts import corpus_of, documents
 from txray import layer_similarity
 from txray.capture import collect
 from txray.errors import PaddingWarning
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
-from txray.pruning import Activity
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+from txray.pruning import ActivationStats
 
 
 class TwoWay(nn.Module):
@@ -108,10 +106,10 @@ def test_models_that_ignore_padding_are_read_padded(module_of: Any, layer: str) 
 
 
 def test_a_model_that_padding_changes_in_long_inputs_alone_is_read_in_equal_lengths() -> None:
-    stage = read(seeded(InBlocks), limit=50)
+    stage = read(seeded(InBlocks), max_length=50)
     assert batches_of(stage) == "equal lengths"
-    same_preferences(stage, read(seeded(InBlocks), limit=50, batch_positions=1), rtol=1e-5)
-    assert batches_of(read(seeded(InBlocks), limit=30)) == "padded"
+    same_preferences(stage, read(seeded(InBlocks), max_length=50, batch_positions=1), rtol=1e-5)
+    assert batches_of(read(seeded(InBlocks), max_length=30)) == "padded"
 
 
 def test_only_layers_that_are_read_are_asked() -> None:
@@ -164,7 +162,7 @@ def test_parts_of_a_corpus_agree_on_how_they_are_read() -> None:
 def test_models_that_read_hardly_anything_are_tried_as_far_as_they_go(
     limit: int, prefix: tuple[int, ...]
 ) -> None:
-    stage = read(seeded(TwoWay), limit=limit, prefix=prefix)
+    stage = read(seeded(TwoWay), max_length=limit, prefix=prefix)
     # Where all inputs have one length, there is no padding.
     assert batches_of(stage) == ("padded" if limit - len(prefix) == 1 else "equal lengths")
 
@@ -172,7 +170,7 @@ def test_models_that_read_hardly_anything_are_tried_as_far_as_they_go(
 def test_activity_and_similarity_are_read_alike() -> None:
     module, corpus = seeded(TwoWay), corpus_of(documents(12))
     known, believed = (TextModel(module, word_ids, with_mask, reads_padding=reads) for reads in (False, None))
-    one, other = (Activity.over(model, corpus, "rnn") for model in (known, believed))
+    one, other = (ActivationStats.measure(model, corpus, "rnn") for model in (known, believed))
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
     same = layer_similarity(known, believed, corpus, ["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)

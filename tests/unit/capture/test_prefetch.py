@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import collect
 from txray.capture.prefetch import prefetched
 

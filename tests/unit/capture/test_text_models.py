@@ -13,8 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.unit.capture.test_collect import same_preferences, table_of
-from tests.unit.capture.text_models import (
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -24,7 +23,8 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.capture.texts import corpus_of, documents
+from tests.builders.texts import corpus_of, documents
+from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import compare, report
 from txray.capture import Layer, Selection, capturing, collect
 from txray.corpus import Corpus, Document, demo_corpus
@@ -34,8 +34,6 @@ from txray.preferences import Stage, fold_of
 
 LINEAR = "encoder.layers.0.linear1"
 Rows = dict[tuple[int, int, str], list[float]]
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def activations(
@@ -152,7 +150,7 @@ def test_batches_order_and_windows_change_nothing(selection: str, positions: int
     whole = collect(model, corpus_of(made), ["embedding"], kinds, selection, name="s")
     for limit, overlap in ((9, 0), (9, 4), (30, 11)):
         cut = collect(
-            replace(model, limit=limit, overlap=overlap),
+            replace(model, max_length=limit, overlap=overlap),
             corpus_of(made),
             ["embedding"],
             kinds,
@@ -181,7 +179,7 @@ def test_a_convolution_credits_the_words_that_it_covers() -> None:
     module, made = seeded(TextCnn), documents(15)
     model = TextModel(module, word_ids)
     stage = collect(
-        model, corpus_of(made), layers=[Layer("act", shift=-1, selection="max-position"), "conv"], name="s"
+        model, corpus_of(made), layers=[Layer("act", lag=-1, selection="max-position"), "conv"], name="s"
     )
     expected: Rows = defaultdict(list)
     for document in made:
@@ -351,7 +349,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("selection", ["max-1", "all", "max-position"])
 def test_strange_words_are_read_or_counted_as_skipped(selection: str, tmp_path: Any) -> None:
-    model = transformer(limit=50, overlap=10)
+    model = transformer(max_length=50, overlap=10)
     stage = collect(model, corpus_of(STRANGE), layers=[LINEAR, "embedding"], selection=selection, name="s")
     for account in stage.manifest["layers"].values():
         assert account["counted"] + sum(account["skipped"].values()) == stage.manifest["words"] == 3_012

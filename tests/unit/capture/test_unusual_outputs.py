@@ -10,15 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, seeded, word_ids
+from tests.builders.text_models import SIZE, seeded, word_ids
 from txray.capture import Layer, collect, layer_shapes
 from txray.capture.layout import DryRun, Layout, layout_of
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError
 from txray.models import TextModel
 from txray.preferences import Stage
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 CORPUS = Corpus.from_documents(
     "c",
@@ -85,8 +83,8 @@ def test_more_steps_than_the_input_are_refused_with_the_remedy() -> None:
 def test_a_given_shift_explains_the_steps_that_there_are_more(padded: bool, behind: bool) -> None:
     module = seeded(lambda: OwnStart(behind=behind))  # type: ignore[arg-type]
     shift = 0 if behind else 1
-    by_layer = stage_of(module, Layer("linear", shift=shift), reads_padding=padded)
-    by_model = stage_of(module, "linear", shifts={"lin*": shift}, reads_padding=padded)
+    by_layer = stage_of(module, Layer("linear", lag=shift), reads_padding=padded)
+    by_model = stage_of(module, "linear", lags={"lin*": shift}, reads_padding=padded)
     for stage in (by_layer, by_model):
         account = stage.manifest["layers"]["linear"]
         assert (account["counted"], account["skipped"]) == (12, {})
@@ -105,7 +103,7 @@ def test_a_convolution_with_wide_padding_is_credited_in_the_middle() -> None:
     module = seeded(Wide)
     with pytest.raises(CaptureError, match="13 steps for 11 positions"):
         stage_of(module, "conv")
-    stage = stage_of(module, Layer("conv", shift=1))
+    stage = stage_of(module, Layer("conv", lag=1))
     same = nn.functional.conv1d
 
     def rows(ids: Tensor) -> Tensor:
@@ -153,7 +151,7 @@ def test_a_convolution_in_two_dimensions_is_read() -> None:
 
 def test_a_convolution_in_two_dimensions_without_padding_credits_the_first_word() -> None:
     module = seeded(lambda: KimCnn(padding=0))  # type: ignore[arg-type]
-    stage = stage_of(module, "conv", shortest=3)
+    stage = stage_of(module, "conv", min_length=3)
     account = stage.manifest["layers"]["conv"]
     assert (account["counted"], account["skipped"]) == (7, {"outside the layer's output": 5})
     document = next(iter(CORPUS))

@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained language model, a classifier, and three stages."""
     folder = tmp_path_factory.mktemp("cli")
     patch = pytest.MonkeyPatch()
-    # A million words of demo text is more than these tests need.
+    # All of the embedded text is more than these tests need.
     patch.setattr("txray.cli.options.DEMO_WORDS", 6_000)
     articles = ("--format", "demo", "--text", "encyclopedia")
     reviews = ("--format", "demo", "--text", "reviews")

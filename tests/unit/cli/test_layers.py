@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AlbertConfig, AlbertModel
 
-from tests.unit.models.hub_folders import folder_of
+from tests.builders.hub_folders import folder_of
 from txray.cli.layers import _calls, _layout
 from txray.cli.main import _exit_code
 from txray.preferences import Stage

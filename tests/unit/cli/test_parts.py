@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.builders.texts import documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.texts import documents, small_model
 from txray.cli.main import _exit_code
 from txray.cli.parts import engine_of, rank_device, shard_and_folder
 from txray.engines import Ray
@@ -44,7 +44,6 @@ def asked(tmp_path: Path) -> list[object]:
     ]
 
 
-@pytest.mark.slow
 def test_torchrun_collects_parts_that_merge_to_the_whole(asked: list[object], tmp_path: Path) -> None:
     assert txray(*asked, "--out", tmp_path / "whole") == 0
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "txray"]
@@ -127,7 +126,6 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.slow
 def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object], tmp_path: Path) -> None:
     asked[3:6] = ["demo", "--text", "reviews", "--max-words", 400_000]
     # Below `nohup` and in the background of a shell, Ctrl-C is ignored, and so it would be here.
@@ -159,7 +157,6 @@ def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-@pytest.mark.slow
 def test_a_cluster_of_its_own_says_no_more_than_a_single_pass(
     asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

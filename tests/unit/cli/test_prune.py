@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import torch
 
-from tests.unit.models.hub_folders import folder_of
+from tests.builders.hub_folders import folder_of
 from txray import Mask, collect, load_model, masked
 from txray.cli.main import _exit_code
 from txray.corpus import demo_corpus
 from txray.models import RecurrentModel, classifier, language_model, save_model
-from txray.pruning import load_masks, load_pruning
+from txray.pruning import Pruning
 
 Options = tuple[object, ...]
-FEW = ("--random", 3, "--resamples", 20, "--permutations", 50)
+FEW = ("--random-sets", 3, "--resamples", 20, "--permutations", 50)
 
 
 def txray(*arguments: object) -> int:
@@ -35,7 +35,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Options:
             for review in demo_corpus("reviews", words=6_000, split=split)
         ]
         pl.DataFrame(reviews).write_csv(folder / f"reviews_{split}.csv")
-    return "-f", "imdb", "-t", folder, "--documents", 12
+    return "-f", "imdb", "-t", folder, "--max-documents", 12
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +68,12 @@ def test_the_sets_of_the_paper_are_pruned_and_drawn(
     assert re.search(
         r"effects: \d+ better and \d+ worse than random sets of the same size, of \d+ compared", told.out
     )
-    assert "train: the whole model is not better than chance: accuracy" in told.out
-    found = load_pruning(out)
+    assert "train: the unpruned model is not better than chance: accuracy" in told.out
+    found = Pruning.load(out)
     assert [each.name[0] for each in found.neuron_sets()] == ["A", "B", "C", "D"]
     assert found.effects["split"].unique(maintain_order=True).to_list() == ["train", "test"]
     empty = [each.name for each in found.neuron_sets() if not len(each)]
-    assert all(f"set {name}: no neuron is in it" in told.err for name in empty)
+    assert all(f"set {name}: has no neurons" in told.err for name in empty)
     for figure in ("pruning", "pruning-gap"):
         assert txray("plot", figure, out, "-o", tmp_path / f"{figure}.json", "--metric", "auroc") == 0
         assert "AUROC" in json.loads((tmp_path / f"{figure}.json").read_text())["layout"]["title"]["text"]
@@ -89,7 +89,7 @@ def test_any_set_is_pruned(read: Options, place: Path, tmp_path: Path) -> None:
     chosen = [argument for name in names for argument in ("--set", name)]
     command = ("prune", "table", place / "after", *read, *stages(place), *FEW, *chosen)
     assert txray(*command, "--split", "test", "-o", out) == 0
-    sets = {each.name: each.neurons for each in load_pruning(out).neuron_sets()}
+    sets = {each.name: each.neurons for each in Pruning.load(out).neuron_sets()}
     assert sets["3,5-7"] == (3, 5, 6, 7)
     assert len(sets["top-3:mass"]) == 3
     assert len(sets["bottom-2:taylor"]) == 2
@@ -100,7 +100,7 @@ def test_curves_are_pruned_by_all_rankings(read: Options, place: Path, tmp_path:
     out = tmp_path / "out"
     more = ("--share", 0.2, "--share", 0.6, "--ablation", ablation)
     assert txray("prune", "curve", place / "after", *read, *stages(place), *FEW, *more, "-o", out) == 0
-    found = load_pruning(out)
+    found = Pruning.load(out)
     rankings = [
         "mass",
         "length",
@@ -125,7 +125,7 @@ def test_language_models_are_pruned_by_perplexity(
     command = ("prune", "curve", place / "lm-after", *read, *FEW, "--share", 0.3, "-o", out)
     assert txray(*command) == 0
     assert "perplexity" in capsys.readouterr().out
-    rankings = load_pruning(out).effects["ranking"].unique(maintain_order=True).to_list()
+    rankings = Pruning.load(out).effects["ranking"].unique(maintain_order=True).to_list()
     assert rankings == ["magnitude", "activation", "wanda", "taylor"]  # there are no stages
     # A dropout has no weights, and nothing reads it as it is.
     command = (
@@ -159,7 +159,7 @@ def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest
             ablation,
         )
         assert txray(*command, "-o", out) == 0
-        assert "36 of 40 neurons kept" in capsys.readouterr().out
+        assert "36 of 40 neurons and" in capsys.readouterr().out
         whole, smaller = load_model(place / "after"), load_model(out)
         assert isinstance(whole, RecurrentModel)
         assert isinstance(smaller, RecurrentModel)
@@ -168,7 +168,7 @@ def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest
         assert txray(*command, "-o", mask) == 0
         capsys.readouterr()
         ids, lengths = torch.arange(40).reshape(4, 10), torch.tensor([10, 9, 8, 10])
-        with masked(whole, *load_masks(mask)):
+        with masked(whole, Mask.load(mask)):
             wanted = whole(ids, lengths)
         torch.testing.assert_close(smaller(ids, lengths), wanted, atol=1e-5, rtol=0)
 
@@ -220,7 +220,7 @@ def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
     common = (bert, *read, "--classes", "neg,pos", *FEW, "--stage", stage)
     out = tmp_path / "out"
     assert txray("prune", "table", *common, "--set", "top-5:mass", "--set", "1,2", "-o", out) == 0
-    found = load_pruning(out)
+    found = Pruning.load(out)
     assert found.effects["metric"].unique(maintain_order=True).to_list() == [
         "accuracy",
         "f1",
@@ -244,7 +244,7 @@ def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
     assert txray("prune", "curve", *common, *more, "-o", tmp_path / "curve") == 0
     mask = tmp_path / "mask.json"
     assert txray("prune", "export", bert, "--stage", stage, "--set", "top-5:mass", "-o", mask) == 0
-    (loaded,) = load_masks(mask)
+    loaded = Mask.load(mask)
     assert (loaded.layer, len(loaded)) == (layer, 5)
     with masked(load_model(bert), loaded):
         pass
@@ -266,7 +266,7 @@ def test_mlp_neurons_of_a_causal_model_are_pruned_by_perplexity(read: Options, t
     layer = ("--layer", "h.0.mlp.act")
     rankings = ("--ranking", "wanda", "--ranking", "taylor", "--share", 0.5)
     assert txray("prune", "curve", folder, *read, *FEW, *layer, *rankings, "-o", out) == 0
-    assert "perplexity" in load_pruning(out).effects["metric"].to_list()
+    assert "perplexity" in Pruning.load(out).effects["metric"].to_list()
     with masked(load_model(folder), Mask("h.0.mlp.act", [1])):
         pass
 
@@ -287,23 +287,24 @@ def test_models_without_a_head_are_told_so(
     ("more", "told"),
     [
         (("--set", "avoid"), "unknown set (or numbers"),
-        (("--set", "90"), "set '90': layer 'rnn' has no neuron 90; there are 0 to 39"),
+        (("--set", "90"), "set '90': layer 'rnn' has no neuron 90; its neurons are 0 to 39"),
         (("--set", "0-39"), "40 neurons of layer 'rnn', which has 40"),
         (("--set", "top-90:mass"), "ranking 'mass': needs a stage"),
         (("--set", "avoided"), "is a state between two stages"),
         (("--set", "1", "--layer", "rn"), "unknown layer 'rn'"),
         (("--set", "1", "--set", "1"), "several sets are named '1'"),
-        (("--set", "1", "--random", "1"), "random=1; one random set"),
-        (("--set", "1", "--ablation", "one"), "unknown ablation 'one'"),
+        (("--set", "1", "--random-sets", "1"), "n_random_sets=1; one random set"),
+        (("--set", "1", "--ablation", "one"), "'one' is not one of 'zero', 'mean', 'resample'"),
+        (("--set", "1", "--scope", "last"), "'last' is not one of 'every-step', 'final-state'"),
         (("--set", "1", "--split", "dev"), "unknown split 'dev'"),
-        (("--set", "1", "--documents", "0"), "documents=0"),
+        (("--set", "1", "--max-documents", "0"), "max_documents=0"),
         ((), "the paper's sets need two stages"),
         (("--set", "1", "--classes", "neg,pos"), "names the classes of a Hugging Face model"),
         (("--set", "1" * 5_000), "is neither a number nor a range"),
-        (("--set", "1", "--random", "100000000"), "random=100000000; give a whole number"),
+        (("--set", "1", "--random-sets", "100000000"), "n_random_sets=100000000; pass an integer"),
         (
             ("--set", "1", "--ablation", "resample", "--seed", str(1 << 64)),
-            "seed=18446744073709551616; give a whole",
+            "seed=18446744073709551616; pass an integer",
         ),
         (("--before", "stage-before", "--set", "1"), "--before without --stage"),
     ],
@@ -336,7 +337,7 @@ def test_results_do_not_replace_the_folder_that_one_is_in(
     read: Options, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert txray("prune", "table", place / "after", *read, "--set", "1", "-o", ".") == 2
-    assert "name a folder to be made" in capsys.readouterr().err
+    assert "pass a new folder" in capsys.readouterr().err
 
 
 def test_states_need_the_same_layer(place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -348,7 +349,7 @@ def test_states_need_the_same_layer(place: Path, capsys: pytest.CaptureFixture[s
 def test_no_model_is_replaced_by_a_smaller_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (place / "after" / "model.safetensors").read_bytes()
     assert txray("prune", "export", place / "after", "--set", "1", "-o", place / "after") == 2
-    assert "is there already; name a new folder" in capsys.readouterr().err
+    assert "already exists; pass a new folder" in capsys.readouterr().err
     assert (place / "after" / "model.safetensors").read_bytes() == before
 
 
@@ -387,7 +388,7 @@ def test_rankings_come_from_training_text_unless_another_is_named(
             out,
         )
         assert txray(*command) == 0
-        (found,) = load_pruning(out).neuron_sets()
+        (found,) = Pruning.load(out).neuron_sets()
         sets[name] = found.neurons
     assert sets["both"] == sets["test"] != sets["flattered"]
 
@@ -422,7 +423,7 @@ def test_a_text_without_splits_is_pruned_whole_and_its_groups_are_counted(
         0.3,
     )
     assert txray(*command, "-o", out) == 0
-    summary = load_pruning(out).summary["texts"]["all"]
+    summary = Pruning.load(out).summary["texts"]["all"]
     assert (summary["documents"], summary["groups"]) == (12, 3)
     assert "12 documents in 3 groups" in capsys.readouterr().out
 

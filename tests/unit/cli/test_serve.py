@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import txray.web.dashboard
-from tests.unit.web.dashboard.builders import stage_of
+from tests.builders.layered_stages import stage_of
 from txray.cli.main import _exit_code
 from txray.errors import ExposedWarning
 

@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders.hostile import IN_CORPORA
 from tests.unit.corpus.conftest import Containers
 from txray.corpus import Annotator, Corpus, Document, annotators, demo_corpus
 from txray.corpus.annotators.annotator import as_label, pieces, readable
 from txray.errors import CorpusError, UnknownNameError, UsageError
-
-HOSTILE = ("<b>", "", "\0", "a b", "\u200b", "x" * 100_000, "\n", "|", "%", "日本", "=1+1", "ﬁ")
-"""Words that are no trouble for any annotator."""
 
 
 def last(word: str, size: int) -> str:
@@ -159,12 +157,12 @@ class TestWords:
             "_",
             "O",
         )
-        assert annotated(annotators.words(len, "length"), *HOSTILE[:3]) == ("3", "0", "1")
+        assert annotated(annotators.words(len, "length"), *IN_CORPORA[:3]) == ("3", "0", "1")
         assert annotated(annotators.words(str.isupper, "upper"), "A", "b") == ("True", "False")
 
     def test_hostile_words(self) -> None:
-        values = annotated(annotators.words(lambda word: word, "copy"), *HOSTILE)
-        assert values == tuple(map(as_label, HOSTILE))
+        values = annotated(annotators.words(lambda word: word, "copy"), *IN_CORPORA)
+        assert values == tuple(map(as_label, IN_CORPORA))
 
     @pytest.mark.parametrize("value", [0.5, b"x", ["a"]])
     def test_other_values_are_refused(self, value: object) -> None:
@@ -320,9 +318,9 @@ class TestLexicon:
         assert len({lexicon.fingerprint for lexicon in lexicons}) == len(lexicons)
 
     def test_hostile_words(self, write: Containers) -> None:
-        lines = "".join(f"{word}\tc{place}\n" for place, word in enumerate(HOSTILE) if word.strip())
-        values = annotated(annotators.lexicon(write.plain("h.tsv", lines)), *HOSTILE)
-        assert [value.startswith("c") for value in values] == [bool(word.strip()) for word in HOSTILE]
+        lines = "".join(f"{word}\tc{place}\n" for place, word in enumerate(IN_CORPORA) if word.strip())
+        values = annotated(annotators.lexicon(write.plain("h.tsv", lines)), *IN_CORPORA)
+        assert [value.startswith("c") for value in values] == [bool(word.strip()) for word in IN_CORPORA]
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.corpus.test_annotators import HOSTILE, annotated, document
+from tests.builders.hostile import IN_CORPORA
+from tests.unit.corpus.test_annotators import annotated, document
 from txray.corpus import annotators
 from txray.errors import UsageError
 
@@ -168,8 +169,8 @@ class TestReal:
     @pytest.mark.parametrize(("kind", "labels"), [("pos", ["DT", "NN"]), ("ner", ["PER", "LOC"])])
     def test_hostile_words(self, kind: str, labels: list[str]) -> None:
         annotator = annotators.flair(self.tagger(kind, labels))
-        assert len(annotated(annotator, *HOSTILE)) == len(HOSTILE)
-        assert annotated(annotator, *HOSTILE) == annotated(annotator, *HOSTILE)
+        assert len(annotated(annotator, *IN_CORPORA)) == len(IN_CORPORA)
+        assert annotated(annotator, *IN_CORPORA) == annotated(annotator, *IN_CORPORA)
 
     def test_the_fingerprint_is_of_weights_and_labels(self) -> None:
         def fingerprint(*how: Any) -> str:

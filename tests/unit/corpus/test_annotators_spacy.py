@@ -14,7 +14,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from tests.unit.corpus.test_annotators import HOSTILE, annotated, document
+from tests.builders.hostile import IN_CORPORA
+from tests.unit.corpus.test_annotators import annotated, document
 from txray.corpus import annotators, demo_corpus
 from txray.errors import UnknownNameError, UsageError
 
@@ -115,7 +116,7 @@ class TestColumns:
 
     def test_hostile_words(self, trained: Language) -> None:
         for annotator in (annotators.spacy(trained, "pos"), annotators.spacy(entities(), "ent")):
-            assert len(annotated(annotator, *HOSTILE)) == len(HOSTILE)
+            assert len(annotated(annotator, *IN_CORPORA)) == len(IN_CORPORA)
 
     def test_a_lemma_may_hold_a_space(self) -> None:
         nlp = spacy.blank("en")

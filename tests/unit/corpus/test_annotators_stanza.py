@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.corpus.test_annotators import HOSTILE, annotated, document
+from tests.builders.hostile import IN_CORPORA
+from tests.unit.corpus.test_annotators import annotated, document
 from txray.corpus import annotators
 from txray.errors import UnknownNameError, UsageError
 
@@ -197,7 +198,7 @@ class TestReal:
 
     def test_hostile_words(self, pipeline: Any) -> None:
         annotator = annotators.stanza(pipeline, "upos")
-        assert len(annotated(annotator, *HOSTILE)) == len(HOSTILE)
+        assert len(annotated(annotator, *IN_CORPORA)) == len(IN_CORPORA)
 
     def test_the_fingerprint_reads_the_file_of_the_model(self, pipeline: Any) -> None:
         file = Path(pipeline.processors["pos"].config["model_path"])

@@ -330,7 +330,6 @@ def test_importing_the_module_imports_no_large_library() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.slow
 class TestEnglishWebTreebank:
     @pytest.fixture(scope="class")
     @staticmethod

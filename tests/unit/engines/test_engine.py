@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.capture.texts import corpus_of, documents, small_model
-from tests.unit.preferences.builders import random_events, stage_of
+from tests.builders.preferences import random_events, stage_of
+from tests.builders.texts import corpus_of, documents, small_model
 from txray import collect
 from txray.capture import CollectRequest, Engine, Selection
 from txray.capture.single_pass import SinglePass

@@ -10,18 +10,18 @@ import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
 
-from tests.unit.experiment.tiny import TINY
+from tests.builders.tiny_experiment import TINY
 from txray.analysis import Timeline
 from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, ExperimentResult, run_experiment, write_results
 from txray.experiment.comparisons import PaperComparisons, timeline_of
 from txray.experiment.paper_table import Row, markdown, rows
 from txray.experiment.pruning import PruningResults, pruning_table
-from txray.experiment.run import _spread, stage_name
+from txray.experiment.run import stage_name
 from txray.experiment.significance_table import chance_table
 from txray.experiment.sources import RealSources, held_out
 from txray.preferences import Stage
-from txray.pruning import load_pruning
+from txray.pruning import Pruning
 
 
 def quiet(_: str) -> None:
@@ -52,12 +52,6 @@ def test_the_epochs_are_followed_beside_the_validation_text(
     curves = outcome.pretraining.curves.filter(pl.col("split") == "validation").sort("epoch")
     assert epochs.stages["perplexity"].to_list() == curves["perplexity"].to_list()
     assert {stage.manifest["words"] for stage in outcome.epochs.values()} == {TINY.collection_words}
-
-
-def test_of_many_epochs_some_are_followed_evenly_spread() -> None:
-    assert _spread(list(range(51)), 6) == {0, 10, 20, 30, 40, 50}
-    assert _spread([0, 1, 2], 13) == {0, 1, 2}
-    assert _spread(list(range(51)), 1) == {0}
 
 
 def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row], epochs: Timeline) -> None:
@@ -194,7 +188,7 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
 def test_a_classifier_that_finds_nothing_has_no_share_to_lose(
     written: Path, outcome: ExperimentResult
 ) -> None:
-    sets, curves = (load_pruning(written / "pruning" / name) for name in ("sets", "curves"))
+    sets, curves = (Pruning.load(written / "pruning" / name) for name in ("sets", "curves"))
     supervision = PaperComparisons.of(outcome).supervision["token"]
     assert " % (" in pruning_table(PruningResults(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))
@@ -214,15 +208,15 @@ def test_finished_steps_are_not_done_again(outcome: ExperimentResult) -> None:
 
 
 def test_a_folder_of_another_experiment_is_refused(outcome: ExperimentResult) -> None:
-    with pytest.raises(UsageError, match="experiment with hidden=20, asked for hidden=24"):
+    with pytest.raises(UsageError, match=r"experiment with settings.hidden=20 \(requested: 24\)"):
         run_experiment(replace(TINY, hidden=24), DemoSources(), outcome.folder, say=quiet)
-    with pytest.raises(UsageError, match="seed='0', asked for seed='5'"):
+    with pytest.raises(UsageError, match=r"seed='0' \(requested: '5'\)"):
         run_experiment(TINY, DemoSources(5), outcome.folder, say=quiet)
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="not empty and holds no experiment"):
+    with pytest.raises(UsageError, match="does not hold an experiment"):
         run_experiment(TINY, DemoSources(), tmp_path, say=quiet)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import nn
 
-from tests.unit.models.families import FAMILIES, JOINED, tokenizer
+from tests.builders.families import FAMILIES, JOINED, tokenizer
 from tests.unit.models.test_families import alone, collected, pairs_of, wrong_pairs
 from txray import masked
 from txray.errors import UsageError
@@ -23,8 +23,6 @@ from txray.pruning import Mask
 
 BART = next(family for family in FAMILIES if family.name == "Bart")
 ROBERTA = next(family for family in FAMILIES if family.name == "Roberta")
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 class LoraModel(nn.Module):

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.models.families import CASES, WORDS, Family, tokenizer
+from tests.builders.families import CASES, WORDS, Family, tokenizer
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.models import from_transformers
 from txray.preferences import Stage
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 CLS, SEP = 0, 2
 OF_THE_ENCODER = ("encoder_attn.k_proj", "EncDecAttention.v", "crossattention.self.key")

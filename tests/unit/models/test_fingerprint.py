@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.models.builders import small
+from tests.builders.recurrent import small
 from txray.identity import unidentified
 from txray.models.fingerprint import computation_fingerprint, model_fingerprint
 

@@ -17,10 +17,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from tests.builders.families import JOINED
+from tests.builders.hub_folders import FAMILIES, folder_of
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
-from tests.unit.models.families import JOINED
-from tests.unit.models.hub_folders import FAMILIES, folder_of
 from txray import report
 from txray.capture import capturing, collect, layer_shapes
 from txray.corpus import Corpus, Document, demo_corpus
@@ -35,8 +35,6 @@ LAYERS = {
     "llama": ["layers.0.mlp.act_fn", "layers.1"],
     "t5": ["encoder.block.0.layer.1.DenseReluDense.act", "decoder.block.1.layer.2.DenseReluDense.wo"],
 }
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +240,7 @@ def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, P
                 zip(stage.preferences().features, stage.preferences().feature_counts(), strict=True)
             )
             assert counts == {"film": 500, "good": 500, "is": 500, "the": 500}
-    assert hugging_face(folders["roberta"]).limit == 64
+    assert hugging_face(folders["roberta"]).max_length == 64
     with pytest.raises(UsageError, match="window=65; the model reads at most 64"):
         hugging_face(folders["bert"], window=65)
 
@@ -423,7 +421,7 @@ def test_a_padding_or_a_limit_that_the_model_does_not_know_is_replaced(
         (folder / "tokenizer_config.json").write_text(json.dumps(changed))
         model = load_model(folder)
         assert isinstance(model, TextModel)
-        assert (model.padding, model.limit) == (0, 64)
+        assert (model.padding, model.max_length) == (0, 64)
         stage = collect(model, corpus_of(reviews(4)), ["h.1"], name="s")
         assert stage.manifest["layers"]["h.1"]["counted"] > 0
 
@@ -501,4 +499,4 @@ def test_a_decoder_that_was_saved_alone_is_told_how_to_be_read(tmp_path: Path) -
 def test_a_joined_encoder_and_decoder_is_read_whole(tmp_path: Path) -> None:
     folder = saved(JOINED.build(""), tmp_path / "joined", "bert")
     model = hugging_face(folder)
-    assert (type(model.module).__name__, model.limit) == ("EncoderDecoderModel", 20)
+    assert (type(model.module).__name__, model.max_length) == ("EncoderDecoderModel", 20)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.models.builders import CELLS, small, words
+from tests.builders.recurrent import CELLS, small, words
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.models.builders import CELLS, small
+from tests.builders.recurrent import CELLS, small
 from txray.errors import UnknownNameError
 from txray.models import SentimentClassifier, classifier
 from txray.models.recurrent import Cell

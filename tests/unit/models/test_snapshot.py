@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from tests.unit.models.builders import CELLS, small, words
+from tests.builders.recurrent import CELLS, small, words
 from txray.errors import SnapshotError, UsageError
 from txray.models import (
     RecurrentModel,
@@ -20,7 +20,7 @@ from txray.models import (
     language_model,
     load_model,
     save_model,
-    snapshot_facts,
+    snapshot_metadata,
 )
 from txray.models.recurrent import Cell
 
@@ -48,7 +48,7 @@ def test_language_models_come_back_bit_by_bit(cell: Cell, tmp_path: Path) -> Non
         "model.safetensors",
         "vocabulary.json",
     ]
-    assert snapshot_facts(tmp_path / "s") == {"epoch": 3}
+    assert snapshot_metadata(tmp_path / "s") == {"epoch": 3}
 
 
 @pytest.mark.parametrize("pooling", ["last", "last+avg+max"])
@@ -240,7 +240,7 @@ def test_what_could_not_be_loaded_is_not_written(change: Any, remedy: str, tmp_p
     change(model)
     with pytest.raises(UsageError, match=rf"weight.*{remedy}"):
         save_model(model, tmp_path / "s", epoch=2)
-    assert snapshot_facts(tmp_path / "s") == {"epoch": 1}
+    assert snapshot_metadata(tmp_path / "s") == {"epoch": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["s"]
 
 

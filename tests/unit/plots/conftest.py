@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 from plotly.offline import get_plotlyjs
 
-from tests.unit.plots.builders import HOSTILE, Text, plain_words
+from tests.builders.figures import Text, plain_words
+from tests.builders.hostile import IN_CORPORA
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def text() -> Text:
 @pytest.fixture(scope="session")
 def hostile() -> Text:
     """Words that try to be more than words; 12 neurons."""
-    return Text([*HOSTILE, *plain_words(40)], n_words=3000, n_neurons=12)
+    return Text([*IN_CORPORA, *plain_words(40)], n_words=3000, n_neurons=12)
 
 
 @pytest.fixture(scope="module")

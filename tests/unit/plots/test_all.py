@@ -10,19 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit.plots.builders import (
-    HOSTILE,
-    Text,
-    all_figures,
-    caption_of,
-    marks_in,
-    plain_words,
-    strings_in,
-    title_of,
-)
+from tests.builders.figures import Text, all_figures, caption_of, marks_in, plain_words, strings_in, title_of
+from tests.builders.hostile import IN_CORPORA
 from txray import plots
 from txray.analysis import compare
-from txray.plots.text import shown, visible
+from txray.plots.text import escape_word, sanitize
 from txray.plots.theme import MARKS
 from txray.preferences import Preferences
 
@@ -64,8 +56,8 @@ def test_no_text_is_a_template(attacked: dict[str, go.Figure]) -> None:
 
 def test_hostile_words_are_shown_as_text(attacked: dict[str, go.Figure]) -> None:
     everything = " ".join(strings_in(attacked["token_frequency"].to_plotly_json())).replace("<br>", " ")
-    for word in HOSTILE:
-        assert shown(word).split(" ")[0] in everything, visible(word)
+    for word in IN_CORPORA:
+        assert escape_word(word).split(" ")[0] in everything, sanitize(word)
 
 
 def test_titles_state_a_number_and_captions_the_source(ordinary: dict[str, go.Figure]) -> None:

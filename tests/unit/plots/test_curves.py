@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import title_of
+from tests.builders.figures import title_of
 from txray.errors import ShapeError
 from txray.plots import classifier_curves, training_curves
 

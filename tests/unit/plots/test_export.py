@@ -16,7 +16,7 @@ import plotly.io
 import pytest
 from playwright.sync_api import Browser
 
-from tests.unit.plots.builders import Text
+from tests.builders.figures import Text
 from txray.analysis import compare
 from txray.errors import OutputError, UnknownNameError, UsageError
 from txray.plots import export, hellinger_length, mass_activation, save_figure, save_figures

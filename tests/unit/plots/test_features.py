@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, rows_of
+from tests.builders.figures import Text, distribution, rows_of
 from txray.plots.features import preferred, strongest
 from txray.preferences import Preferences
 

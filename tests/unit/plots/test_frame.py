@@ -5,25 +5,17 @@ import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import Page
 
-from tests.unit.plots.builders import Text, caption_of
+from tests.builders.figures import Text, caption_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.plots import theme
-from txray.plots.frame import (
-    Panel,
-    caption,
-    dress,
-    even_sample,
-    linear_axis,
-    log_axis,
-    log_ticks,
-    tiled,
-    whole_step,
-)
+from txray.plots.axes import linear_axis, log_axis, log_ticks, whole_step
+from txray.plots.frame import add_frame, caption
+from txray.plots.panels import Panel, tiled
 
 
 def framed(title: str = "One of 2", *, traces: int = 1, name: str = "stage") -> go.Figure:
     figure = go.Figure([go.Scatter(x=[1], y=[1], name=f"{name}{i}") for i in range(traces)])
-    return dress(figure, title=title, subtitle="what", caption="from where")
+    return add_frame(figure, title=title, subtitle="what", caption="from where")
 
 
 def plot_area(figure: go.Figure) -> tuple[float, float]:
@@ -91,18 +83,6 @@ def test_a_log_axis_holds_all_positive_values() -> None:
     assert axis["range"][1] > np.log10(40_000)
     assert axis["title"]["text"] == "tokens, log scale"
     assert log_axis(np.array([]), "tokens")["range"] == [0.0, 1.0]
-
-
-@pytest.mark.parametrize(("size", "most"), [(0, 5), (3, 5), (5, 5), (1000, 7), (100_001, 20_000)])
-def test_an_even_sample_keeps_both_ends(size: int, most: int) -> None:
-    sample = even_sample(size, most)
-    assert len(sample) == min(size, most)
-    assert len(set(sample.tolist())) == len(sample)
-    if size:
-        assert sample[0] == 0
-        assert sample[-1] == size - 1
-        gaps = np.diff(sample)
-        assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
 
 
 @pytest.mark.parametrize(

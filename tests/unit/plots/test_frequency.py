@@ -6,10 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.unit.plots.builders import Text, plain_words, rows_of, title_of
+from tests.builders.figures import Text, plain_words, rows_of, title_of
 from txray.errors import ShapeError, UsageError
 from txray.plots import pos_frequency
-from txray.plots.text import shown
+from txray.plots.text import escape_word
 from txray.preferences import Preferences
 
 
@@ -26,7 +26,7 @@ def test_bars_are_the_corpus_and_markers_the_mass(text: Text) -> None:
     corpus = Counter(text.tags)
     ordered = [tag for tag, _ in corpus.most_common()]
     assert sorted(corpus.values(), reverse=True) == [corpus[tag] for tag in ordered]
-    assert list(figure.layout.xaxis.ticktext) == [shown(tag) for tag in ordered]
+    assert list(figure.layout.xaxis.ticktext) == [escape_word(tag) for tag in ordered]
     bars, *markers = figure.data
     np.testing.assert_allclose(bars.y, [100 * corpus[tag] / len(text.tags) for tag in ordered], rtol=1e-12)
     for trace, preferences in zip(markers, (early, late), strict=True):

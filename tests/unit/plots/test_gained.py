@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, mass_of, title_of
+from tests.builders.figures import Text, distribution, mass_of, title_of
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
 from txray.plots import gained_neurons, gained_table
@@ -53,7 +53,7 @@ def test_the_title_tells_their_share_of_the_mass(comparison: Comparison) -> None
     mass = mass_of(comparison.after)
     share = sum(mass[n] for n in range(9)) / sum(mass)
     assert title_of(gained_table(comparison)).startswith("8 of 40 neurons are gained in sup, with ")
-    assert f"{100 * share:.0f} %" in title_of(gained_table(comparison))
+    assert f"{100 * share:.0f}%" in title_of(gained_table(comparison))
 
 
 def test_nothing_gained_is_said_in_words(text: Text) -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from txray.plots.labels import Box, Label, label_box, place
+from txray.plots.labels import Box, Label, label_box, place_labels
 from txray.plots.text import text_width
 
 AREA = Box(0, 0, 400, 200)
@@ -22,7 +22,7 @@ def crowd(n: int, seed: int) -> list[Label]:
 @pytest.mark.parametrize("seed", range(5))
 def test_no_label_overlaps_a_label_or_a_marker_or_leaves_the_area(seed: int) -> None:
     labels = crowd(80, seed)
-    sides = place(labels, area=AREA, size=11, radius=4)
+    sides = place_labels(labels, area=AREA, size=11, radius=4)
     boxes = {
         index: label_box(label, side, size=11, radius=4)
         for index, (label, side) in enumerate(zip(labels, sides, strict=True))
@@ -46,16 +46,16 @@ def test_no_label_overlaps_a_label_or_a_marker_or_leaves_the_area(seed: int) -> 
 
 def test_the_important_label_wins() -> None:
     first, second = Label("important", 200, 100), Label("later", 215, 100)
-    sides = place([first, second], area=AREA, size=11, radius=4)
+    sides = place_labels([first, second], area=AREA, size=11, radius=4)
     assert sides[0] is not None
-    swapped = place([second, first], area=AREA, size=11, radius=4)
+    swapped = place_labels([second, first], area=AREA, size=11, radius=4)
     assert swapped[0] == "middle right"
 
 
 def test_no_room_no_label() -> None:
-    assert place([Label("far too long for this", 10, 10)], area=Box(0, 0, 20, 20), size=11, radius=4) == [
-        None
-    ]
+    assert place_labels(
+        [Label("far too long for this", 10, 10)], area=Box(0, 0, 20, 20), size=11, radius=4
+    ) == [None]
 
 
 def test_a_box_holds_its_text() -> None:

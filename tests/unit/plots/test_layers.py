@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Page
 
-from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
+from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.analysis import MEASURES, LayerSimilarity
 from txray.analysis.layers.result import SIMILARITY_SCHEMA
@@ -72,7 +72,7 @@ def test_of_a_model_with_itself_the_title_names_the_pair_that_is_least_alike() -
 def test_the_caption_accounts_for_the_words() -> None:
     told = caption_of(layer_similarity(similarity(numbered(3), ["rnn"]))).replace("<br>", " ")
     assert "text wikitext/valid · 9,000 words · 3 layers of A, 1 layer of B" in told
-    assert "1,000 words skipped (10 %)" in told
+    assert "1,000 words skipped (10%)" in told
 
 
 def test_what_names_have_in_common_is_said_once() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.plots.builders import Text, caption_of, mass_of, numbers_in, title_of
+from tests.builders.figures import Text, caption_of, mass_of, numbers_in, title_of
 from txray.errors import UsageError
 from txray.plots import mass_activation, stage_styles
 from txray.plots.mass import half_mass

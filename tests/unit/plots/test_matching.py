@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, numbers_in, stage_of, title_of
+from tests.builders.figures import Text, distribution, numbers_in, stage_of, title_of
 from txray import plots
 from txray.analysis import Matching, layer_affinity, match
 from txray.errors import UsageError

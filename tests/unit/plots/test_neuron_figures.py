@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, numbers_in, plain_words, rows_of, title_of
+from tests.builders.figures import Text, distribution, numbers_in, plain_words, rows_of, title_of
 from txray.analysis import Comparison, compare
 from txray.errors import ShapeError, UsageError
 from txray.plots import least_changed_neurons, most_changed_neurons, neuron_detail

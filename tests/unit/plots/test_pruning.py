@@ -13,9 +13,9 @@ from playwright.sync_api import Page
 from scipy.stats import false_discovery_control, norm
 from scipy.stats import t as student
 
-from tests.unit.plots.builders import caption_of, numbers_in, strings_in, title_of
+from tests.builders.classifiers import recurrent_classifier, recurrent_model, reviews, synthetic_pair
+from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw, overlapping
-from tests.unit.pruning.builders import recurrent_classifier, recurrent_model, reviews, synthetic_pair
 from txray import Pruning, plots, prune
 from txray.errors import ChanceWarning, UnknownNameError, UsageError
 from txray.plots.text import signed
@@ -27,12 +27,16 @@ HOSTILE = "<b>$a$</b>" + "w" * 90
 
 @pytest.fixture(scope="module")
 def sets() -> Pruning:
-    from benchmarks.evidence.pruning import planted_sets
+    from benchmarks.evidence.pruning import known_sets
 
     classifier = synthetic_pair()
     texts = {"train": classifier.documents(150, 1), "test": classifier.documents(150, 2)}
     return prune(
-        classifier.model, [*planted_sets(), NeuronSet("empty", "rnn", ())], texts, random=5, resamples=100
+        classifier.model,
+        [*known_sets(), NeuronSet("empty", "rnn", ())],
+        texts,
+        n_random_sets=5,
+        resamples=100,
     )
 
 
@@ -43,7 +47,7 @@ def curves() -> Pruning:
         recurrent_classifier(),
         curve_sets(scores, "rnn", (0.1, 0.5)),
         {"test": reviews()},
-        random=4,
+        n_random_sets=4,
         resamples=50,
     )
 
@@ -52,7 +56,7 @@ def curves() -> Pruning:
 def hostile() -> Pruning:
     chosen = [NeuronSet(HOSTILE + str(i), "rnn", tuple(range(i + 1)), HOSTILE + str(i)) for i in range(8)]
     texts = {HOSTILE: reviews(30, 1), HOSTILE + "2": reviews(30, 2)}
-    return prune(recurrent_classifier(), chosen, texts, random=3, resamples=20)
+    return prune(recurrent_classifier(), chosen, texts, n_random_sets=3, resamples=20)
 
 
 def named(figure: go.Figure, name: str) -> go.Scatter:
@@ -118,7 +122,9 @@ def test_the_title_of_a_gap_tells_what_differs_from_the_whole_model(sets: Prunin
 
 def test_a_gap_of_one_set_stands_beside_the_whole_models() -> None:
     texts = {"train": reviews(40, 1), "test": reviews(40, 2)}
-    found = prune(recurrent_classifier(), [NeuronSet("A", "rnn", (1, 2))], texts, random=2, resamples=50)
+    found = prune(
+        recurrent_classifier(), [NeuronSet("A", "rnn", (1, 2))], texts, n_random_sets=2, resamples=50
+    )
     title = title_of(plots.pruning_gap(found, "loss"))
     gaps = [
         np.subtract(*found.effects.filter(pl.col("metric") == "loss")[name]) for name in ("unpruned", "value")
@@ -164,8 +170,8 @@ def test_one_unlikely_set_among_many_is_called_better_only_if_that_is_unlikely(
 def test_a_model_that_knows_nothing_is_named_in_every_title() -> None:
     texts = {"train": reviews(40, 1), "test": reviews(40, 2)}
     chosen = curve_sets({"mass": np.arange(12.0)}, "rnn", (0.1, 0.5))
-    with pytest.warns(ChanceWarning, match="'test' the whole model is not better than chance"):
-        found = prune(recurrent_classifier(), chosen, texts, random=2, resamples=50)
+    with pytest.warns(ChanceWarning, match="'test' the unpruned model is not better than chance"):
+        found = prune(recurrent_classifier(), chosen, texts, n_random_sets=2, resamples=50)
     for figure_of in (plots.pruning_effects, plots.pruning_gap, plots.sparsity_curves):
         for metric in ("auroc", "accuracy", "f1"):
             title = title_of(figure_of(found, metric))
@@ -198,7 +204,7 @@ def test_curves_begin_with_the_whole_model(curves: Pruning) -> None:
 
 def test_language_models_are_drawn_by_perplexity() -> None:
     chosen = [*curve_sets({"mass": np.arange(12.0)}, "rnn", (0.1, 0.5))]
-    found = prune(recurrent_model(), chosen, {"test": reviews(20)}, random=0, resamples=20)
+    found = prune(recurrent_model(), chosen, {"test": reviews(20)}, n_random_sets=0, resamples=20)
     figure = plots.sparsity_curves(found)
     assert figure.layout.yaxis.type == "log"
     assert "perplexity" in figure.layout.yaxis.title.text

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import Page
 
+from tests.builders.figures import Text, all_figures
 from tests.conftest import missing
-from tests.unit.plots.builders import Text, all_figures
 from tests.unit.plots.rendering import boxes, draw, overlapping
 from txray.plots import neuron_detail
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.unit.plots.builders import Text, distribution, numbers_in, title_of
+from tests.builders.figures import Text, distribution, numbers_in, title_of
 from txray.analysis import Comparison, compare
 from txray.plots import hellinger_length
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import hypergeom
 from scipy.stats import t as student
 
-from tests.unit.plots.builders import (
+from tests.builders.figures import (
     Text,
     caption_of,
     distribution,

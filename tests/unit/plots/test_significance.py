@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import (
+from tests.builders.figures import (
     Text,
     caption_of,
     numbers_in,

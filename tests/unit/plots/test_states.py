@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plots.builders import Text, numbers_in, title_of
+from tests.builders.figures import Text, numbers_in, title_of
 from txray.analysis import compare
 from txray.errors import UsageError
 from txray.plots import states
@@ -30,7 +30,7 @@ def test_a_narrow_bar_has_a_short_label_or_none(text: Text) -> None:
     a = text.stage("a", seed=0)[0]
     figure = states(compare(a, text.stage("b", seed=1, silent=[1])[0]))
     labels = {trace.name.split(",")[0].split(" ")[0]: trace.text[0] for trace in figure.data}
-    assert labels == {"shared": "shared 39 (98 %)", "avoided": "1", "gained": "", "unpreferred": ""}
+    assert labels == {"shared": "shared 39 (98%)", "avoided": "1", "gained": "", "unpreferred": ""}
 
 
 def test_nothing_to_draw_is_refused() -> None:

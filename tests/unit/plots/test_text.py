@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plots.builders import HOSTILE
+from tests.builders.hostile import IN_CORPORA
 from txray.plots.text import (
     LONGEST_WORD,
-    figure_of,
+    escape,
+    escape_word,
     fitted,
-    hover,
-    listed,
-    markup,
+    format_number,
+    hover_text,
+    join_words,
     percent,
     plural,
-    shown,
+    sanitize,
     text_width,
-    unmarked,
-    visible,
+    unescape,
     wrapped,
 )
 
@@ -45,14 +45,14 @@ ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=60)
     ],
 )
 def test_nothing_in_a_word_is_hidden(word: str, expected: str) -> None:
-    assert visible(word) == expected
+    assert sanitize(word) == expected
 
 
 @given(ANY_TEXT)
 def test_shown_words_are_one_line_of_text_without_markup(word: str) -> None:
-    result = shown(word)
+    result = escape_word(word)
     assert not set(result) & set("<>$\n\r\t\x00")
-    assert html.unescape(result) == visible(word) == unmarked(result)
+    assert html.unescape(result) == sanitize(word) == unescape(result)
     result.encode("utf-8")
     allowed = "\u200c\u200d\u2068\u2069"
     assert all(
@@ -62,11 +62,11 @@ def test_shown_words_are_one_line_of_text_without_markup(word: str) -> None:
 
 
 def test_a_megabyte_word_is_cut() -> None:
-    assert len(visible("w" * 1_000_000)) == LONGEST_WORD
+    assert len(sanitize("w" * 1_000_000)) == LONGEST_WORD
 
 
 def test_an_entity_in_a_word_stays_text() -> None:
-    assert shown("a&lt;b") == "a&amp;lt;b"
+    assert escape_word("a&lt;b") == "a&amp;lt;b"
 
 
 @given(st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=12), min_size=1, max_size=30))
@@ -77,12 +77,12 @@ def test_wrapping_loses_nothing_and_fits(words: list[str]) -> None:
 
 
 def test_hover_breaks_long_lines_and_escapes_every_one() -> None:
-    text = hover("<h>", listed(HOSTILE), "", "tail")
+    text = hover_text("<h>", join_words(IN_CORPORA), "", "tail")
     assert "<h>" not in text
     assert text.startswith("<b>&lt;h&gt;</b><br>")
     assert all(tag in ("<b>", "</b>", "<br>") for tag in re.findall(r"<[^>]*>", text))
     assert text.endswith("<br>tail")
-    assert all(text_width(unmarked(line), 12) <= 460 for line in text.split("<br>")[1:])
+    assert all(text_width(unescape(line), 12) <= 460 for line in text.split("<br>")[1:])
 
 
 def test_fitted_text_is_never_wider() -> None:
@@ -94,7 +94,7 @@ def test_fitted_text_is_never_wider() -> None:
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(0, "0 %"), (0.882, "88 %"), (0.0462, "4.6 %"), (-0.4253, "-43 %"), (0.00004, "0.004 %"), (1, "100 %")],
+    [(0, "0%"), (0.882, "88%"), (0.0462, "4.6%"), (-0.4253, "-43%"), (0.00004, "0.004%"), (1, "100%")],
 )
 def test_percent(share: float, expected: str) -> None:
     assert percent(share) == expected
@@ -104,7 +104,7 @@ def test_percent(share: float, expected: str) -> None:
     ("number", "expected"), [(1307.42, "1,307"), (0.48123, "0.481"), (97.26, "97.3"), (0.0000421, "4.21e-05")]
 )
 def test_figure_of(number: float, expected: str) -> None:
-    assert figure_of(number) == expected
+    assert format_number(number) == expected
 
 
 def test_plural() -> None:
@@ -116,4 +116,4 @@ def test_plural() -> None:
 
 
 def test_markup_survives_a_round_trip() -> None:
-    assert unmarked(markup("&lt; <b> $x$ &#36;")) == "&lt; <b> $x$ &#36;"
+    assert unescape(escape("&lt; <b> $x$ &#36;")) == "&lt; <b> $x$ &#36;"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, numbers_in, timeline_of, title_of
+from tests.builders.figures import Text, numbers_in, timeline_of, title_of
 from txray import plots
 from txray.analysis import Timeline
 from txray.errors import UnknownNameError, UsageError

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.plots.builders import Text, caption_of, numbers_in, plain_words, significant, title_of
+from tests.builders.figures import Text, caption_of, numbers_in, plain_words, significant, title_of
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
 from txray.plots import theme, volcano

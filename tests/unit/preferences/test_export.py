@@ -12,27 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.preferences.builders import Events, preferences_of, random_events, stage_of
+from tests.builders.hostile import IN_TABLES
+from tests.builders.preferences import Events, preferences_of, random_events, stage_of
 from txray.errors import OutputError, UnknownNameError, UsageError
 from txray.preferences import Preferences, Stage
-
-HOSTILE = [
-    "a,b",
-    'say "hi"',
-    "two\nlines",
-    "\r",
-    "\r\n",
-    " ",
-    "",
-    "null",
-    "NA",
-    "1984",
-    "=1+1",
-    "'",
-    "\t",
-    "日本",
-    "\0",
-]
 
 
 @pytest.fixture
@@ -42,7 +25,7 @@ def preferences() -> Preferences:
 
 @pytest.fixture
 def hostile() -> Preferences:
-    events: Events = [(place % 4, place % 3, word, 0.1 * (place + 1)) for place, word in enumerate(HOSTILE)]
+    events: Events = [(place % 4, place % 3, word, 0.1 * (place + 1)) for place, word in enumerate(IN_TABLES)]
     return preferences_of(events)
 
 
@@ -75,7 +58,7 @@ class TestPandas:
         pandas = pytest.importorskip("pandas")
         frame = hostile.to_pandas()
         assert frame["feature"].dtype == pandas.Series(["a"], dtype=str).dtype
-        assert set(frame["feature"]) == set(HOSTILE)
+        assert set(frame["feature"]) == set(IN_TABLES)
         assert not frame["feature"].isna().any()
 
     def test_it_says_what_it_is_of(self, preferences: Preferences) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gamma, poisson
 
-from tests.unit.preferences.builders import preferences_of, random_events
+from tests.builders.preferences import preferences_of, random_events
 from txray.errors import UsageError
 from txray.preferences import Preferences
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders.text_models import transformer
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.text_models import transformer
-from tests.unit.capture.texts import corpus_of, documents, small_model
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import ShapeError, UsageError
@@ -21,10 +21,7 @@ from txray.preferences import Stage, merge_stages
 
 LINEAR = "encoder.layers.0.linear1"
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning")
 
 
 def whole_and_shards(of: int, n: int = 40, **options: Any) -> tuple[Stage, list[Stage]]:

@@ -11,16 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.builders.preferences import arrays, random_events, stage_of
+from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from tests.unit.capture.texts import corpus_of, documents, small_model
-from tests.unit.preferences.builders import arrays, random_events, stage_of
 from tests.unit.preferences.test_merge import LINEAR, only, whole_and_shards
 from txray.capture import collect
 from txray.corpus import Document
 from txray.errors import OutputError, ShapeError, StageError, UsageError
 from txray.preferences import Stage, StageFolder, folder_merge, merge_folders, merge_stages
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 def saved(stages: list[Stage], folder: Path) -> list[Path]:

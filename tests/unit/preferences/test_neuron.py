@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.preferences.builders import preferences_of, random_events, stage_of
+from tests.builders.preferences import preferences_of, random_events, stage_of
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import NeuronPreferences, Stage, StageFolder
 
@@ -160,9 +160,9 @@ def test_a_stage_is_indexed_by_name(stage: Stage, folder: StageFolder) -> None:
 
 def test_layer_and_feature_type_are_keywords(stage: Stage) -> None:
     with pytest.raises(TypeError):
-        stage.preferences("rnn")  # type: ignore[misc]
+        stage.preferences(layer="rnn")  # type: ignore[misc]
     with pytest.raises(TypeError):
-        stage.to_dataset("token")  # type: ignore[misc]
+        stage.to_dataset(feature_type="token")  # type: ignore[misc]
 
 
 def test_preferences_show_themselves(stage: Stage) -> None:

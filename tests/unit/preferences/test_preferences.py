@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.preferences.builders import preferences_of, random_events
+from tests.builders.preferences import preferences_of, random_events
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import Distributions, document_key
 from txray.preferences.distributions import aligned

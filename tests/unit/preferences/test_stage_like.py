@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.preferences.builders import random_events, stage_of
+from tests.builders.preferences import random_events, stage_of
 from txray.errors import StageError, UsageError
 from txray.preferences import Stage, StageFolder, as_stage, as_stages
 

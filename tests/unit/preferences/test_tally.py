@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.preferences.builders import (
+from tests.builders.preferences import (
     Events,
     add,
     arrays,

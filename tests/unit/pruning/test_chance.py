@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from txray.pruning.bootstrap import Bootstrap
 from txray.pruning.chance import above_chance, chance_note
-from txray.pruning.outcomes import Classified, Measured, Predicted
-from txray.pruning.rows import Samples
+from txray.pruning.predictions import ClassPredictions, UserMetrics, WordPredictions
 
 
-def classified(target: list[int], score: list[float]) -> Classified:
+def classified(target: list[int], score: list[float]) -> ClassPredictions:
     """Two classes; the score is that of the second."""
     logits = np.stack((np.zeros(len(score)), np.array(score)), axis=1)
-    return Classified(
+    return ClassPredictions(
         logits - np.logaddexp(logits[:, 0], logits[:, 1])[:, None], np.array(target, dtype=np.int64)
     )
 
 
-def levels(outcomes: Classified | Predicted | Measured) -> dict[str, dict[str, float | bool | None]]:
-    return Samples.of(outcomes, "digest", 500).chance(outcomes)
+def levels(
+    outcomes: ClassPredictions | WordPredictions | UserMetrics,
+) -> dict[str, dict[str, float | bool | None]]:
+    return Bootstrap.of(outcomes, "digest", 500).chance(outcomes)
 
 
 def test_the_level_of_accuracy_is_the_share_of_the_largest_class() -> None:
@@ -66,6 +68,6 @@ def test_what_cannot_be_known_is_not_claimed() -> None:
     one_document = levels(classified([1], [1.0]))
     assert one_document["accuracy"]["above"] is None
     assert chance_note(one_document) == ""
-    assert levels(Predicted(np.ones(5), np.ones(5))) == {}
-    assert levels(Measured({"mine": np.ones(5)})) == {}
+    assert levels(WordPredictions(np.ones(5), np.ones(5))) == {}
+    assert levels(UserMetrics({"mine": np.ones(5)})) == {}
     assert above_chance({}, "perplexity") is None

@@ -1,4 +1,4 @@
-"""Effects of pruning: what is silenced, what is said of it, and that it goes on where it stopped."""
+"""Effects of pruning: what is ablated, how it is compared with random sets, and resuming."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,
-    synthetic_pair,
+    synthetic_classifier,
     text_classifier,
     text_predictor,
 )
-from txray import Mask, Pruning, TextModel, masked, prune
+from txray import Mask, TextModel, masked, prune
 from txray.errors import ShapeError, StageError, UnknownNameError, UsageError
-from txray.pruning import Activity, Evaluator, NeuronSet, evaluator, load_pruning, pool
-from txray.pruning.held import Documents
-from txray.pruning.sets import random_orders
+from txray.pruning import ActivationStats, Evaluator, NeuronSet, Pruning, evaluator, pool_runs
+from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.neuron_sets import random_orders
 
 SETS = [
     NeuronSet("few", "rnn", (1, 4)),
@@ -36,13 +36,13 @@ SETS = [
 @pytest.fixture(scope="module")
 def found() -> Pruning:
     texts = {"train": reviews(40, 1), "test": reviews(50, 2)}
-    return prune(recurrent_classifier(), SETS, texts, random=6, resamples=200)
+    return prune(recurrent_classifier(), SETS, texts, n_random_sets=6, resamples=200)
 
 
 def score(model: object, text: Evaluator, neurons: tuple[int, ...], layer: str = "rnn") -> dict[str, float]:
     with masked(model, Mask(layer, neurons)):  # type: ignore[arg-type]
-        outcomes = text.outcomes(Documents(), lambda amount: None)
-    metrics = outcomes.metrics(np.ones((1, outcomes.documents)))
+        predictions = text.predict(BatchKeys(), lambda amount: None)
+    metrics = predictions.metrics(np.ones((1, predictions.n_documents)))
     return {name: float(each[0]) for name, each in metrics.items()}
 
 
@@ -104,10 +104,10 @@ def test_same_seed_same_numbers_and_the_order_of_documents_and_sets_leaves_no_tr
         name: Corpus.from_documents(name, list(corpus)[::-1])
         for name, corpus in (("train", reviews(40, 1)), ("test", reviews(50, 2)))
     }
-    again = prune(recurrent_classifier(), SETS[::-1], texts, random=6, resamples=200)
+    again = prune(recurrent_classifier(), SETS[::-1], texts, n_random_sets=6, resamples=200)
     key = ["set", "split", "metric"]
     assert again.effects.sort(key).equals(found.effects.sort(key))
-    other = prune(recurrent_classifier(), SETS, texts, random=6, resamples=200, seed=1)
+    other = prune(recurrent_classifier(), SETS, texts, n_random_sets=6, resamples=200, seed=1)
     assert not other.random["value"].equals(found.random["value"])
     assert other.effects["value"].equals(found.effects["value"])
 
@@ -116,41 +116,42 @@ def test_the_model_is_left_as_it_was(found: Pruning) -> None:
     model = recurrent_classifier().train()
     before = {name: each.clone() for name, each in model.state_dict().items()}
     state = torch.random.get_rng_state()
-    prune(model, SETS, {"test": reviews()}, random=2, resamples=10)
+    prune(model, SETS, {"test": reviews()}, n_random_sets=2, resamples=10)
     assert model.training
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 
 def test_what_is_saved_comes_back(found: Pruning, tmp_path: Path) -> None:
-    loaded = load_pruning(found.save(tmp_path / "out"))
+    loaded = Pruning.load(found.save(tmp_path / "out"))
     for name in ("effects", "random", "sets", "resamples"):
         assert getattr(loaded, name).equals(getattr(found, name))
     assert loaded.summary == found.summary
     assert loaded.neuron_sets() == SETS
+    assert loaded.layer == "rnn"
     assert "3 sets, 16 verdicts, 6 random sets" in repr(loaded)
-    with pytest.raises(StageError, match=r"holds no pruning\.json"):
-        load_pruning(tmp_path)
+    with pytest.raises(StageError, match=r"has no pruning\.json"):
+        Pruning.load(tmp_path)
     summary = (tmp_path / "out" / "pruning.json").read_text()
     for content in ("{", "[]", "{}", "[" * 100_000, summary.replace('"texts"', '"tests"')):
         (tmp_path / "out" / "pruning.json").write_text(content)
         with pytest.raises(StageError, match="damaged"):
-            load_pruning(tmp_path / "out")
+            Pruning.load(tmp_path / "out")
     (tmp_path / "out" / "pruning.json").write_text(summary)
     found.random.drop("draw").write_parquet(tmp_path / "out" / "random.parquet")
     with pytest.raises(StageError, match=r"random\.parquet has other columns"):
-        load_pruning(tmp_path / "out")
+        Pruning.load(tmp_path / "out")
     (tmp_path / "out" / "effects.parquet").write_bytes(b"x")
     with pytest.raises(StageError, match="damaged"):
-        load_pruning(tmp_path / "out")
+        Pruning.load(tmp_path / "out")
 
 
 def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20)
+    wanted = prune(recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20)
     runs: list[int] = []
-    real = Evaluator.outcomes
+    real = Evaluator.predict
 
     def counted(self: Evaluator, *arguments: object) -> object:
         if len(runs) == 4:
@@ -158,11 +159,15 @@ def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
         runs.append(1)
         return real(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Evaluator, "outcomes", counted)
+    monkeypatch.setattr(Evaluator, "predict", counted)
     with pytest.raises(KeyboardInterrupt):
-        prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
-    monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
-    found = prune(recurrent_classifier(), SETS, {"test": reviews()}, random=3, resamples=20, folder=tmp_path)
+        prune(
+            recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
+        )
+    monkeypatch.setattr(Evaluator, "predict", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    found = prune(
+        recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
+    )
     assert len(runs) == 1 + 2 + 6 + 1  # the whole model runs again, to see that it is the same
     assert found.effects.equals(wanted.effects)
     assert found.resamples.equals(wanted.resamples)
@@ -175,20 +180,22 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
         {"ablation": "mean"},
         {"ablation": "resample"},
         {"ablation": "resample", "seed": 1},
-        {"when": "final-state"},
+        {"scope": "final-state"},
     ):
-        fresh = prune(model, few, {"test": reviews()}, random=2, resamples=5, **options)  # type: ignore[arg-type]
-        kept = prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
+        fresh = prune(model, few, {"test": reviews()}, n_random_sets=2, resamples=5, **options)  # type: ignore[arg-type]
+        kept = prune(
+            model, few, {"test": reviews()}, n_random_sets=2, resamples=5, folder=tmp_path, **options
+        )  # type: ignore[arg-type]
         assert kept.effects.equals(fresh.effects)
     # Another model, another text, other means.
-    other = Activity.over(model, reviews(20, 9))
+    other = ActivationStats.measure(model, reviews(20, 9))
     for pruned, text, options in (
         (recurrent_classifier(seed=1), reviews(), {}),
         (model, reviews(40, 3), {}),
-        (model, reviews(), {"ablation": "mean", "activity": other}),
+        (model, reviews(), {"ablation": "mean", "activation_stats": other}),
     ):
-        fresh = prune(pruned, few, {"test": text}, random=2, resamples=5, **options)  # type: ignore[arg-type]
-        kept = prune(pruned, few, {"test": text}, random=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
+        fresh = prune(pruned, few, {"test": text}, n_random_sets=2, resamples=5, **options)  # type: ignore[arg-type]
+        kept = prune(pruned, few, {"test": text}, n_random_sets=2, resamples=5, folder=tmp_path, **options)  # type: ignore[arg-type]
         assert kept.effects.equals(fresh.effects)
     few_documents, no_number = io.BytesIO(), io.BytesIO()
     np.savez(few_documents, log_probability=np.zeros((3, 2)))
@@ -197,12 +204,12 @@ def test_runs_that_are_kept_are_of_this_model_text_and_mask(tmp_path: Path) -> N
         for file in tmp_path.glob("*.npz"):
             file.write_bytes(content)
         with pytest.raises(StageError, match="damaged"):
-            prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+            prune(model, few, {"test": reviews()}, n_random_sets=2, resamples=5, folder=tmp_path)
 
 
 def test_runs_of_a_model_that_computes_something_else_are_refused(tmp_path: Path) -> None:
     model, few = text_classifier(), [NeuronSet("two", "act", (0, 3))]
-    prune(model, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+    prune(model, few, {"test": reviews()}, n_random_sets=2, resamples=5, folder=tmp_path)
     other = TextModel(
         model.module,
         model.encode,
@@ -211,13 +218,13 @@ def test_runs_of_a_model_that_computes_something_else_are_refused(tmp_path: Path
         classes=model.classes,
     )
     with pytest.raises(StageError, match="computes something else with the same weights"):
-        prune(other, few, {"test": reviews()}, random=2, resamples=5, folder=tmp_path)
+        prune(other, few, {"test": reviews()}, n_random_sets=2, resamples=5, folder=tmp_path)
 
 
 def test_ablations_do_different_things(found: Pruning) -> None:
     model, text = recurrent_classifier(), {"test": reviews(50, 2)}
     values = {
-        ablation: prune(model, SETS[1:2], text, ablation=ablation, random=0).effects["value"].to_list()  # type: ignore[arg-type]
+        ablation: prune(model, SETS[1:2], text, ablation=ablation, n_random_sets=0).effects["value"].to_list()  # type: ignore[arg-type]
         for ablation in ("zero", "mean", "resample")
     }
     assert len({tuple(each) for each in values.values()}) == 3
@@ -232,7 +239,9 @@ def test_language_models_and_text_models_are_pruned_by_the_same_call() -> None:
     ):
         classes = getattr(model, "classes", ()) or ("neg", "pos")
         corpus = reviews(30, classes=classes)
-        found = prune(model, [NeuronSet("two", layer, (0, 3))], {"test": corpus}, random=3, resamples=50)
+        found = prune(
+            model, [NeuronSet("two", layer, (0, 3))], {"test": corpus}, n_random_sets=3, resamples=50
+        )
         assert found.effects["metric"].to_list() == metrics
         assert found.effects["change"].abs().max() > 0  # type: ignore[operator]
         assert found.summary["better"]["loss"] == -1
@@ -247,7 +256,9 @@ def test_a_metric_of_the_user_measures_the_masked_model() -> None:
         return list(model.module(ids, everything)[:, 0].tolist())
 
     sets = [NeuronSet("two", "act", (0, 3))]
-    found = prune(model, sets, metric=lambda: {"each": each(), "all": sum(each())}, random=3, resamples=100)
+    found = prune(
+        model, sets, metric=lambda: {"each": each(), "all": sum(each())}, n_random_sets=3, resamples=100
+    )
     with masked(model, Mask("act", (0, 3))):
         wanted = each()
     rows = {row["metric"]: row for row in found.effects.iter_rows(named=True)}
@@ -257,7 +268,7 @@ def test_a_metric_of_the_user_measures_the_masked_model() -> None:
     assert rows["all"]["change_low"] is None  # one number in all has no documents to resample
     assert rows["each"]["split"] == "metric"
     assert found.summary["better"] == {"each": 1, "all": 1}
-    lower = prune(model, sets, metric=lambda: sum(each()), higher_is_better=False, random=0)
+    lower = prune(model, sets, metric=lambda: sum(each()), higher_is_better=False, n_random_sets=0)
     assert lower.summary["better"] == {"metric": -1}
     assert lower.effects["change_low"].is_null().all()
 
@@ -272,15 +283,15 @@ def test_metrics_that_fail_are_told_in_one_line() -> None:
     names = iter([{"a": 1.0}, {"b": 1.0}])
     for metric, text in (
         (broken, "metric: failed with nothing pruned: RuntimeError: no luck"),
-        (lambda: float("nan"), "no finite number"),
+        (lambda: float("nan"), "a number that is not finite"),
         (lambda: "high", "could not convert string"),
-        (list, "it gives no number"),
-        (dict, "it gives no number"),
-        (lambda: [1.0] * next(counts), "gave 2 numbers where it gave 3 of the unpruned model"),
-        (lambda: next(names), "gave b where it gave a of the unpruned model"),
+        (list, "it returns no number"),
+        (dict, "it returns no number"),
+        (lambda: [1.0] * next(counts), "returned 2 numbers, but 3 for the unpruned model"),
+        (lambda: next(names), "returned b, but a for the unpruned model"),
     ):
         with pytest.raises(UsageError) as raised:
-            prune(model, sets, metric=metric, random=2)  # type: ignore[arg-type]
+            prune(model, sets, metric=metric, n_random_sets=2)  # type: ignore[arg-type]
         assert text in str(raised.value)
         assert "\n" not in str(raised.value)
 
@@ -294,7 +305,7 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
 
     for make, error, told in (
         (lambda: prune(model, [], text), UsageError, "nothing to prune: no sets"),
-        (lambda: prune(model, SETS[2:], text), UsageError, "nothing to prune: 'none' hold no neuron"),
+        (lambda: prune(model, SETS[2:], text), UsageError, "nothing to prune: 'none' have no neurons"),
         (
             lambda: prune(model, named(range(12)), text),
             UsageError,
@@ -308,28 +319,32 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
         (lambda: prune(model, named(range(10, 14)), text), UsageError, "no neuron 12"),
         (lambda: prune(model, named(range(2), "rn"), text), UnknownNameError, "unknown layer 'rn'"),
         (lambda: prune(model, [*few, *few], text), UsageError, "several sets are named 'few'"),
-        (lambda: prune(model, few), UsageError, "give either texts"),
-        (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "give either texts"),
-        (lambda: prune(model, few, text, random=1), UsageError, "random=1; one random set tells nothing"),
-        (lambda: prune(model, few, text, random=-3), UsageError, "random=-3"),
+        (lambda: prune(model, few), UsageError, "pass either texts"),
+        (lambda: prune(model, few, text, metric=lambda: 1.0), UsageError, "pass either texts"),
+        (
+            lambda: prune(model, few, text, n_random_sets=1),
+            UsageError,
+            "n_random_sets=1; one random set does not show",
+        ),
+        (lambda: prune(model, few, text, n_random_sets=-3), UsageError, "n_random_sets=-3"),
         (
             lambda: prune(model, few, text, resamples=1),
             UsageError,
-            "resamples=1; give a whole number from 2 to 1,000,000",
+            "resamples=1; pass an integer from 2 to 1,000,000",
         ),
         (lambda: prune(model, few, text, seed=-1), UsageError, "seed=-1"),
-        (lambda: prune(model, few, text, seed=1.5), UsageError, "seed=1.5; give a whole number"),  # type: ignore[arg-type]
-        (lambda: prune(model, few, text, random=10**8), UsageError, "random=100000000"),
-        (lambda: prune(model, few, reviews()), UsageError, "texts of kind Corpus; give them by name"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, seed=1.5), UsageError, "seed=1.5; pass an integer"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, n_random_sets=10**8), UsageError, "n_random_sets=100000000"),
+        (lambda: prune(model, few, reviews()), UsageError, "texts of type Corpus; pass them by name"),  # type: ignore[arg-type]
         (
             lambda: prune(model, few, {"test": evaluator(recurrent_classifier(), reviews())}),
             UsageError,
-            "text 'test' scores another model",
+            "text 'test' is an evaluator of another model",
         ),
         (
-            lambda: prune(model, few, {"test": evaluator(model, reviews())}, documents=3),
+            lambda: prune(model, few, {"test": evaluator(model, reviews())}, max_documents=3),
             UsageError,
-            "has chosen its documents",
+            "has selected its documents",
         ),
         (
             lambda: prune(
@@ -337,17 +352,17 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
                 few,
                 text,
                 ablation="mean",
-                activity=Activity("rnn", 1, np.ones(9), None, np.ones(9), None),
+                activation_stats=ActivationStats("rnn", 1, np.ones(9), None, np.ones(9), None),
             ),
             ShapeError,
-            "activity of 9 neurons of layer 'rnn', the model has 12",
+            "activation statistics of 9 neurons of layer 'rnn', the model has 12",
         ),
         (lambda: prune(model, few, text, ablation="one"), UnknownNameError, "unknown ablation 'one'"),  # type: ignore[arg-type]
-        (lambda: prune(model, few, text, when="never"), UnknownNameError, "unknown time of a mask"),  # type: ignore[arg-type]
+        (lambda: prune(model, few, text, scope="never"), UnknownNameError, "unknown scope"),  # type: ignore[arg-type]
         (
             lambda: prune(model, few, {"test": evaluator(model, reviews())}, ablation="mean"),
             UsageError,
-            "give activity of the layer",
+            "pass activation_stats of the layer",
         ),
         (
             lambda: prune(
@@ -355,10 +370,10 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
                 few,
                 text,
                 ablation="mean",
-                activity=Activity("other", 1, np.ones(12), None, np.ones(12), None),
+                activation_stats=ActivationStats("other", 1, np.ones(12), None, np.ones(12), None),
             ),
             UsageError,
-            "activity is of layer 'other'",
+            "activation statistics of layer 'other'",
         ),
     ):
         with pytest.raises(error) as raised:
@@ -368,10 +383,10 @@ def test_what_cannot_be_pruned_is_told_in_one_line() -> None:
 
 
 def test_planted_neurons_are_told_apart_from_random_ones() -> None:
-    from benchmarks.evidence.pruning import planted_sets
+    from benchmarks.evidence.pruning import known_sets
 
-    classifier = synthetic_pair()
-    sets = planted_sets()
+    classifier = synthetic_classifier()
+    sets = known_sets()
     found = prune(classifier.model, sets, {"test": classifier.documents(1_000, 3)}).effects
     rows = {(row["set"], row["metric"]): row for row in found.iter_rows(named=True)}
     whole, *truth = classifier.truth([(), *(each.neurons for each in sets)])
@@ -389,8 +404,8 @@ def test_planted_neurons_are_told_apart_from_random_ones() -> None:
 
 def test_several_trainings_are_pooled(found: Pruning) -> None:
     texts = {"train": reviews(40, 1), "test": reviews(50, 2)}
-    second = prune(recurrent_classifier(seed=5), SETS, texts, random=6, resamples=200, seed=5)
-    both = pool([found, second])
+    second = prune(recurrent_classifier(seed=5), SETS, texts, n_random_sets=6, resamples=200, seed=5)
+    both = pool_runs([found, second])
     assert both["trainings"].unique().to_list() == [2]
     assert len(both) == 16  # the empty set is left out
     for row in both.iter_rows(named=True):
@@ -437,16 +452,22 @@ def test_several_trainings_are_pooled(found: Pruning) -> None:
     third = recurrent_classifier(seed=6)
     other = [NeuronSet("other", "rnn", (1,))]
     for others, text in (
-        ([found], "1 pruning; give those of at least 2"),
+        ([found], "1 pruning; pass those of at least 2"),
         ([found, second, found], "two of the prunings are of the same model"),
-        ([found, prune(third, SETS, texts, random=0, resamples=200)], "without random sets"),
-        ([found, prune(third, SETS, texts, random=2, resamples=50)], r"with resamples \[200, 50\]"),
-        ([found, prune(third, SETS, texts, random=2, resamples=200, when="final-state")], "with when"),
-        ([found, prune(recurrent_model(), SETS, texts, random=2, resamples=200)], "with better"),
-        ([found, prune(third, other, texts, random=2, resamples=200)], "no set is in two of the prunings"),
+        ([found, prune(third, SETS, texts, n_random_sets=0, resamples=200)], "without random sets"),
+        ([found, prune(third, SETS, texts, n_random_sets=2, resamples=50)], r"with resamples \[200, 50\]"),
+        (
+            [found, prune(third, SETS, texts, n_random_sets=2, resamples=200, scope="final-state")],
+            "with scope",
+        ),
+        ([found, prune(recurrent_model(), SETS, texts, n_random_sets=2, resamples=200)], "with better"),
+        (
+            [found, prune(third, other, texts, n_random_sets=2, resamples=200)],
+            "no set is in two of the prunings",
+        ),
     ):
         with pytest.raises(UsageError, match=text):
-            pool(others)
+            pool_runs(others)
 
 
 def test_numbers_without_documents_or_scatter_are_not_pooled() -> None:
@@ -458,8 +479,24 @@ def test_numbers_without_documents_or_scatter_are_not_pooled() -> None:
             each = model(ids, torch.full((5,), 6)).tolist()
             return {"each": each, "all": sum(each)}
 
-        return prune(model, SETS[:1], metric=metric, random=4, resamples=30)  # type: ignore[arg-type]
+        return prune(model, SETS[:1], metric=metric, n_random_sets=4, resamples=30)  # type: ignore[arg-type]
 
     first, second = measured(0), measured(1)
     second = replace(second, summary={**second.summary, "model": "other"})
-    assert pool([first, second])["metric"].to_list() == ["each"]
+    assert pool_runs([first, second])["metric"].to_list() == ["each"]
+
+
+def test_a_pruning_shows_itself_in_a_notebook_and_as_a_figure(found: Pruning) -> None:
+    hostile = replace(found, effects=found.effects.with_columns(set=pl.lit("<script>")))
+    html = hostile._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    for text in (
+        "Pruning of 3 sets",
+        "Ablation zero (every-step) in rnn",
+        "6 random sets",
+        "20 of 24 effects",
+    ):
+        assert text in html
+    assert "AUROC" in found.plot("auroc").layout.title.text
+    assert replace(found, summary={**found.summary, "layers": {"a": 3, "b": 4}}).layer is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     WORDS,
     Tagged,
     recurrent_classifier,
@@ -21,13 +21,13 @@ from txray import Corpus, Document, TextModel
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.pruning import Evaluator, evaluator
 from txray.pruning import inputs as inputs_module
-from txray.pruning.held import Documents
-from txray.pruning.outcomes import Classified, Outcomes, Predicted
+from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.predictions import ClassPredictions, Predictions, WordPredictions
 from txray.training import language_model_loss
 
 
-def outcomes(found: Evaluator) -> Outcomes:
-    return found.outcomes(Documents(), lambda amount: None)
+def outcomes(found: Evaluator) -> Predictions:
+    return found.predict(BatchKeys(), lambda amount: None)
 
 
 def by_id(found: Evaluator, corpus: Corpus) -> dict[str, int]:
@@ -41,7 +41,7 @@ def test_a_recurrent_classifier_is_scored_document_by_document() -> None:
     model, corpus = recurrent_classifier(), reviews(30)
     found = evaluator(model, corpus)
     scored = outcomes(found)
-    assert isinstance(scored, Classified)
+    assert isinstance(scored, ClassPredictions)
     places = by_id(found, corpus)
     for document in corpus:
         ids = torch.tensor([model.encode(document.words)])
@@ -59,10 +59,10 @@ def test_a_language_model_is_scored_as_its_own_loss_says() -> None:
 
 
 def test_a_text_model_is_scored_on_the_pieces_that_it_reads() -> None:
-    model, corpus = text_classifier(prefix=(0,), suffix=(1,), limit=9), reviews(25)
+    model, corpus = text_classifier(prefix=(0,), suffix=(1,), max_length=9), reviews(25)
     found = evaluator(model, corpus)
     scored = outcomes(found)
-    assert isinstance(scored, Classified)
+    assert isinstance(scored, ClassPredictions)
     places = by_id(found, corpus)
     cut = 0
     for document in corpus:
@@ -71,13 +71,13 @@ def test_a_text_model_is_scored_on_the_pieces_that_it_reads() -> None:
         ids = torch.tensor([[0, *pieces[:7], 1]])
         wanted = model.module(ids, torch.ones_like(ids)).log_softmax(dim=1)[0].detach().numpy()
         np.testing.assert_allclose(scored.log_probability[places[document.id]], wanted, atol=1e-6)
-    assert found.inputs.cut == cut > 0
+    assert found.inputs.n_truncated == cut > 0
 
 
 def test_long_documents_of_a_text_predictor_are_scored_window_by_window() -> None:
-    model, corpus = text_predictor(limit=6), reviews(20)
+    model, corpus = text_predictor(max_length=6), reviews(20)
     scored = outcomes(evaluator(model, corpus))
-    assert isinstance(scored, Predicted)
+    assert isinstance(scored, WordPredictions)
     total = words = 0.0
     for document in corpus:
         ids = list(model.pieces(document.words).ids)
@@ -99,7 +99,7 @@ def test_scores_depend_neither_on_batches_nor_on_the_order_of_documents(
         "classifier": recurrent_classifier(),
         "language": recurrent_model(),
         "text": text_classifier(),
-        "predictor": text_predictor(limit=6),
+        "predictor": text_predictor(max_length=6),
         # Padding that a module cannot see is never read beside text.
         "blind": TextModel(
             blind.module,
@@ -121,10 +121,10 @@ def test_scores_depend_neither_on_batches_nor_on_the_order_of_documents(
 
 def test_some_documents_are_chosen_by_their_ids_alone() -> None:
     corpus = reviews(40)
-    few = evaluator(recurrent_classifier(), corpus, documents=10).inputs
+    few = evaluator(recurrent_classifier(), corpus, max_documents=10).inputs
     backwards = Corpus.from_documents("backwards", list(corpus)[::-1])
-    assert few.documents == 10
-    assert few.digest == evaluator(recurrent_classifier(), backwards, documents=10).inputs.digest
+    assert few.n_documents == 10
+    assert few.digest == evaluator(recurrent_classifier(), backwards, max_documents=10).inputs.digest
     all_keys = evaluator(recurrent_classifier(), corpus).inputs.keys
     np.testing.assert_array_equal(few.keys, all_keys[:10])
 
@@ -163,9 +163,13 @@ def test_what_cannot_be_scored_is_told_in_one_line() -> None:
         (
             lambda: evaluator(text_predictor(), short),
             CorpusError,
-            "no document of which the model predicts anything",
+            "the model predicts nothing of any document",
         ),
-        (lambda: evaluator(model, reviews(), documents=0), UsageError, "documents=0; it must be at least 1"),
+        (
+            lambda: evaluator(model, reviews(), max_documents=0),
+            UsageError,
+            "max_documents=0; it must be at least 1",
+        ),
         (
             lambda: evaluator(torch.nn.Linear(1, 1), reviews()),
             UsageError,
@@ -205,10 +209,10 @@ def test_models_that_give_something_else_than_scores_are_told_so() -> None:
     for forward, text in (
         (
             lambda module, ids, mask: torch.zeros(len(ids), 3),
-            r"gave \(\d+, 3\) for \d+ documents of 2 classes",
+            r"returned \(\d+, 3\) for \d+ documents of 2 classes",
         ),
-        (lambda module, ids, mask: "nothing", "returned str; with a task, 'forward' returns logits"),
-        (lambda module, ids, mask: torch.full((len(ids), 2), torch.nan), "scores are no numbers"),
+        (lambda module, ids, mask: "nothing", "returned str; with a task, 'forward' must return logits"),
+        (lambda module, ids, mask: torch.full((len(ids), 2), torch.nan), "scores are not finite"),
         (broken, "failed on .*: no such luck"),
     ):
         with pytest.raises(CaptureError, match=text):
@@ -222,4 +226,4 @@ def test_documents_without_anything_to_read_are_counted() -> None:
         [Document("odd", ("!!",), labels=labels), *reviews(10), Document("odd2", ("??",), labels=labels)],
     )
     inputs = evaluator(text_classifier(), corpus).inputs
-    assert (inputs.documents, inputs.skipped) == (10, 2)
+    assert (inputs.n_documents, inputs.n_skipped) == (10, 2)

@@ -1,4 +1,4 @@
-"""Documents that depend on each other are resampled together, and counted as one."""
+"""Documents that depend on each other are bootstrap_counts together, and counted as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,
@@ -21,9 +21,9 @@ from tests.unit.pruning.builders import (
 from txray import Corpus, Document, Pruning, prune
 from txray.errors import StageError, UsageError
 from txray.plots.metrics import caption_of_pruning
-from txray.pruning import Evaluator, NeuronSet, evaluator, load_pruning, pool
-from txray.pruning.bootstrap import bounds, group_numbers, resampled
-from txray.pruning.outcomes import Classified
+from txray.pruning import Evaluator, NeuronSet, evaluator, pool_runs
+from txray.pruning.bootstrap import bootstrap_counts, group_numbers, percentile_interval
+from txray.pruning.predictions import ClassPredictions
 
 FEW = [NeuronSet("few", "rnn", (1, 4))]
 ACT = [NeuronSet("few", "act", (1, 4))]
@@ -52,7 +52,7 @@ def widths(pruning: Pruning) -> dict[str, float]:
     return {metric: high - low for metric, low, high in rows}
 
 
-def metrics_by_hand(outcomes: Classified, chosen: NDArray[np.int64]) -> list[float]:
+def metrics_by_hand(outcomes: ClassPredictions, chosen: NDArray[np.int64]) -> list[float]:
     log_probability, target = outcomes.log_probability[chosen], outcomes.target[chosen]
     score = log_probability[:, 1] - log_probability[:, 0]
     pairs = score[target == 1][:, None] - score[target == 0]
@@ -71,8 +71,8 @@ def test_it_is_a_cluster_bootstrap() -> None:
     easy = random.normal(0.5, 1, size=25)[members]
     score = (2 * target - 1) * easy + random.normal(size=150) * 0.3
     log_odds = np.stack((np.zeros(150), score), axis=1)
-    outcomes = Classified(log_odds - np.logaddexp(0, log_odds[:, 1:]), target)
-    weights = resampled(group_numbers(members.tolist()), 1_000, "text")
+    outcomes = ClassPredictions(log_odds - np.logaddexp(0, log_odds[:, 1:]), target)
+    weights = bootstrap_counts(group_numbers(members.tolist()), 1_000, "text")
     found = outcomes.metrics(weights)
     ours = np.stack([found[name] for name in ("accuracy", "auroc", "loss")])
     # What was drawn, taken apart: as many books as there are, each with all of its documents.
@@ -92,17 +92,17 @@ def test_it_is_a_cluster_bootstrap() -> None:
             for _ in range(1_000)
         ]
     ).T
-    alone = outcomes.metrics(resampled(np.arange(150), 1_000, "text"))
+    alone = outcomes.metrics(bootstrap_counts(np.arange(150), 1_000, "text"))
     for name, one, other in zip(("accuracy", "auroc", "loss"), ours, plain, strict=True):
-        (low, high), wanted = bounds(one), np.quantile(other, [0.025, 0.975])
+        (low, high), wanted = percentile_interval(one), np.quantile(other, [0.025, 0.975])
         np.testing.assert_allclose([low, high], wanted, atol=0.12 * (wanted[1] - wanted[0]))
-        assert high - low > 1.2 * np.subtract(*bounds(alone[name])[::-1])
+        assert high - low > 1.2 * np.subtract(*percentile_interval(alone[name])[::-1])
 
 
 def test_documents_without_a_group_are_drawn_one_by_one() -> None:
     seed = int.from_bytes(hashlib.sha256(b"text").digest()[:8], "little")
     wanted = np.random.default_rng([seed, 30]).multinomial(30, [1 / 30] * 30, size=40)
-    found = resampled(group_numbers(range(900, 930)), 40, "text")
+    found = bootstrap_counts(group_numbers(range(900, 930)), 40, "text")
     np.testing.assert_array_equal(found, wanted)
     assert found.flags.c_contiguous  # sums of other layouts differ in their last digits
     np.testing.assert_array_equal(group_numbers([7, 3, 7, 9, 3]), [0, 1, 0, 2, 1])
@@ -114,11 +114,11 @@ def test_a_text_that_is_there_four_times_has_the_intervals_of_the_text(kind: str
         "classifier": (recurrent_classifier(), FEW),
         "language": (recurrent_model(), FEW),
         "text": (text_classifier(), ACT),
-        "predictor": (text_predictor(limit=6), ACT),
+        "predictor": (text_predictor(max_length=6), ACT),
     }[kind]
     corpus = reviews(50, 2)
     once, four, apart = (
-        prune(model, sets, {"test": each}, random=0, resamples=2_000)
+        prune(model, sets, {"test": each}, n_random_sets=0, resamples=2_000)
         for each in (corpus, repeated(corpus, 4), one_by_one(repeated(corpus, 4)))
     )
     assert [
@@ -134,7 +134,7 @@ def test_a_text_that_is_there_four_times_has_the_intervals_of_the_text(kind: str
 
 def test_groups_of_one_change_nothing() -> None:
     found, alone = (
-        prune(recurrent_classifier(), FEW, {"test": each}, random=3, resamples=100)
+        prune(recurrent_classifier(), FEW, {"test": each}, n_random_sets=3, resamples=100)
         for each in (reviews(50, 2), one_by_one(reviews(50, 2)))
     )
     for name in ("effects", "random", "resamples"):
@@ -144,7 +144,9 @@ def test_groups_of_one_change_nothing() -> None:
 
 
 def test_of_one_group_there_is_no_interval() -> None:
-    found = prune(recurrent_classifier(), FEW, {"test": in_books(reviews(20), 1)}, random=3, resamples=100)
+    found = prune(
+        recurrent_classifier(), FEW, {"test": in_books(reviews(20), 1)}, n_random_sets=3, resamples=100
+    )
     assert found.summary["texts"]["test"]["groups"] == 1
     assert found.effects["documents"].unique().to_list() == [20]
     assert found.effects["change"].is_not_null().all()
@@ -166,7 +168,7 @@ def test_cutting_leaves_groups_as_they_are() -> None:
             Document("also", ("plot", "was"), labels=labels[0], group="book"),
         ],
     )
-    for model in (recurrent_classifier(), recurrent_model(), text_classifier(), text_predictor(limit=2)):
+    for model in (recurrent_classifier(), recurrent_model(), text_classifier(), text_predictor(max_length=2)):
         for max_length in (None, 3, 2):
             inputs = evaluator(model, corpus, max_length=max_length).inputs
             keys = dict(zip(inputs.keys.tolist(), inputs.groups.tolist(), strict=True))
@@ -195,13 +197,13 @@ def test_groups_do_not_depend_on_the_order_of_documents() -> None:
 
 
 def test_finished_runs_serve_other_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"random": 3, "resamples": 100}
+    options = {"n_random_sets": 3, "resamples": 100}
     prune(recurrent_classifier(), FEW, {"test": reviews()}, folder=tmp_path, **options)  # type: ignore[arg-type]
     books = {"test": in_books(reviews(), 5)}
     fresh = prune(recurrent_classifier(), FEW, books, **options)  # type: ignore[arg-type]
     runs: list[int] = []
-    real = Evaluator.outcomes
-    monkeypatch.setattr(Evaluator, "outcomes", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    real = Evaluator.predict
+    monkeypatch.setattr(Evaluator, "predict", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
     again = prune(recurrent_classifier(), FEW, books, folder=tmp_path, **options)  # type: ignore[arg-type]
     assert len(runs) == 1  # the whole model, which always runs
     assert again.effects.equals(fresh.effects)
@@ -211,30 +213,30 @@ def test_finished_runs_serve_other_groups(tmp_path: Path, monkeypatch: pytest.Mo
 def test_trainings_are_pooled_over_the_same_groups() -> None:
     def pruned(seed: int, books: int) -> Pruning:
         texts = {"test": in_books(reviews(48, 2), books)}
-        return prune(recurrent_classifier(seed=seed), FEW, texts, random=4, resamples=100)
+        return prune(recurrent_classifier(seed=seed), FEW, texts, n_random_sets=4, resamples=100)
 
     first, second = pruned(0, 8), pruned(1, 8)
-    for row in pool([first, second]).iter_rows(named=True):
+    for row in pool_runs([first, second]).iter_rows(named=True):
         drawn = np.mean(
             [each.resamples.filter(pl.col("metric") == row["metric"])["change"] for each in (first, second)],
             axis=0,
         )
         assert [row["change_low"], row["change_high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
     with pytest.raises(UsageError, match=r"'test': the same documents in 8 and 6 groups"):
-        pool([first, pruned(1, 6)])
+        pool_runs([first, pruned(1, 6)])
     # Other documents are in groups of their own.
     other = prune(
         recurrent_classifier(seed=1),
         FEW,
         {"test": in_books(reviews(48, 3), 6)},
-        random=4,
+        n_random_sets=4,
         resamples=100,
     )
-    assert pool([first, other])["trainings"].unique().to_list() == [2]
+    assert pool_runs([first, other])["trainings"].unique().to_list() == [2]
 
 
 def test_a_pruning_that_does_not_say_its_groups_is_refused(tmp_path: Path) -> None:
-    out = prune(recurrent_classifier(), FEW, {"test": reviews()}, random=2, resamples=5).save(
+    out = prune(recurrent_classifier(), FEW, {"test": reviews()}, n_random_sets=2, resamples=5).save(
         tmp_path / "out"
     )
     summary = (out / "pruning.json").read_text()
@@ -247,4 +249,4 @@ def test_a_pruning_that_does_not_say_its_groups_is_refused(tmp_path: Path) -> No
         assert summary.count(old) == 1
         (out / "pruning.json").write_text(summary.replace(old, new))
         with pytest.raises(StageError, match="damaged"):
-            load_pruning(out)
+            Pruning.load(out)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import (
+from tests.builders.recurrent import CELLS, small
+from tests.builders.text_models import (
     Packed,
     TextCnn,
     TimeFirst,
@@ -19,14 +20,13 @@ from tests.unit.capture.text_models import (
     with_mask,
     word_ids,
 )
-from tests.unit.models.builders import CELLS, small
 from tests.unit.pruning.oracle import unrolled
 from txray import Mask, TextModel, collect, demo_corpus, masked
 from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError
 from txray.models import RecurrentModel, classifier
 from txray.models.recurrent import Cell
-from txray.pruning import compact
-from txray.pruning.masking import Target
+from txray.pruning import compact_model
+from txray.pruning.masking import MaskTarget
 
 NEURONS = [5, 1]
 IDS = torch.from_numpy(np.random.default_rng(3).integers(0, 11, (4, 12)))
@@ -45,7 +45,7 @@ def lively(cell: Cell, layers: int, seed: int = 0) -> RecurrentModel:
 
 
 @pytest.mark.parametrize(("cell", "layers"), list(itertools.product(CELLS, (1, 2))))
-def test_silent_neurons_are_not_seen_by_the_recurrence_at_any_step(cell: Cell, layers: int) -> None:
+def test_ablated_neurons_are_not_seen_by_the_recurrence_at_any_step(cell: Cell, layers: int) -> None:
     model = lively(cell, layers)
 
     def zero(h: np.ndarray, step: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def test_documents_that_were_not_announced_are_refused() -> None:
     model, values = lively("lstm", 1), np.zeros((3, 2))
     with masked(model, Mask("rnn", NEURONS, "resample", values=values)) as documents:
         documents.keys = np.arange(3).astype(np.uint64)
-        with pytest.raises(UsageError, match="reads 4 documents where 3 were announced"):
+        with pytest.raises(UsageError, match="reads 4 documents, but the mask has keys of 3"):
             model.hidden_states(IDS)
 
 
@@ -129,7 +129,7 @@ def test_a_mask_of_the_final_state_leaves_the_recurrence_alone(cell: Cell) -> No
         features = model.pool(model.hidden_states(IDS)[0], LENGTHS)
         features[:, NEURONS] = 0
         wanted = model.head(features).squeeze(1)
-        with masked(model, Mask("rnn", NEURONS, when="final-state")):
+        with masked(model, Mask("rnn", NEURONS, scope="final-state")):
             outputs, _ = model.hidden_states(IDS)
             found = model(IDS, LENGTHS)
         torch.testing.assert_close(found, wanted)
@@ -169,7 +169,7 @@ def test_a_layer_has_one_mask_at_a_time() -> None:
     whole, _ = model.hidden_states(IDS)
     with masked(model, Mask("rnn", [0])):
         outer, _ = model.hidden_states(IDS)
-        with pytest.raises(UsageError, match="has a mask already"), masked(model, Mask("rnn", NEURONS)):
+        with pytest.raises(UsageError, match="already has a mask"), masked(model, Mask("rnn", NEURONS)):
             pass
         assert torch.equal(model.hidden_states(IDS)[0], outer)
     assert torch.equal(model.hidden_states(IDS)[0], whole)
@@ -340,7 +340,7 @@ def test_packed_and_time_first_layers_are_masked_inside(model: TextModel) -> Non
 
 
 def test_layers_of_every_layout_are_masked_at_their_neurons() -> None:
-    cnn = TextModel(seeded(TextCnn), word_ids, shortest=3)
+    cnn = TextModel(seeded(TextCnn), word_ids, min_length=3)
     ids = torch.arange(20).reshape(2, 10)
     for model, layer, axis in (
         (cnn, "act", 1),
@@ -381,27 +381,27 @@ def test_layers_and_neurons_that_do_not_exist_and_impossible_masks_are_told_in_o
     model = small()
     for make, error, text in (
         (lambda: Mask("rn", [1]), UnknownNameError, "unknown layer 'rn' (did you mean 'rnn'?)"),
-        (lambda: Mask("rnn", [7]), UsageError, "layer 'rnn' has no neuron 7; there are 0 to 6"),
-        (lambda: Mask("rnn", [3, 8, 9]), UsageError, "no neuron 8 (2 of the 3 asked for do not exist)"),
-        (lambda: Mask("rnn", range(7)), UsageError, "all 7 neurons would be silent"),
-        (lambda: Mask("rnn", [1, 1]), UsageError, "neuron 1 is named twice"),
-        (lambda: Mask("rnn", [-1]), UsageError, "neuron -1; give whole numbers"),
-        (lambda: Mask("rnn", [True, False]), UsageError, "not a mask of booleans"),
-        (lambda: Mask("rnn", [0.5]), UsageError, "neuron 0.5; give whole numbers"),  # type: ignore[list-item]
+        (lambda: Mask("rnn", [7]), UsageError, "layer 'rnn' has no neuron 7; its neurons are 0 to 6"),
+        (lambda: Mask("rnn", [3, 8, 9]), UsageError, "no neuron 8 (2 of the 3 requested do not exist)"),
+        (lambda: Mask("rnn", range(7)), UsageError, "all 7 neurons would be ablated"),
+        (lambda: Mask("rnn", [1, 1]), UsageError, "neuron 1 is listed twice"),
+        (lambda: Mask("rnn", [-1]), UsageError, "neuron -1; pass integers"),
+        (lambda: Mask("rnn", [True, False]), UsageError, "not a boolean mask"),
+        (lambda: Mask("rnn", [0.5]), UsageError, "neuron 0.5; pass integers"),  # type: ignore[list-item]
         (lambda: Mask("rnn", [1], "median"), UnknownNameError, "unknown ablation 'median'"),  # type: ignore[arg-type]
-        (lambda: Mask("rnn", [1], when="once"), UnknownNameError, "unknown time of a mask 'once'"),  # type: ignore[arg-type]
+        (lambda: Mask("rnn", [1], scope="once"), UnknownNameError, "unknown scope 'once'"),  # type: ignore[arg-type]
         (lambda: Mask("rnn", [1], "mean"), UsageError, "ablation 'mean' needs values"),
         (lambda: Mask("rnn", [1], "mean", values=np.ones(2)), ShapeError, "values of shape (2,)"),
         (lambda: Mask("rnn", [1], "mean", values=np.array([np.nan])), ShapeError, "finite numbers"),
         (lambda: Mask("rnn", [1], "resample", values=np.ones((0, 1))), ShapeError, "values of shape (0, 1)"),
         (
-            lambda: Mask("rnn", [1], when="final-state"),
+            lambda: Mask("rnn", [1], scope="final-state"),
             UsageError,
-            "for the recurrent layer of txray's classifiers",
+            "needs the recurrent layer of a txray classifier",
         ),
-        (lambda: Mask("**", [1]), UsageError, "means 4 layers"),
-        (lambda: Mask(3, [1]), UsageError, "layer 3; give its name"),  # type: ignore[arg-type]
-        (lambda: Mask("rnn", [1], seed=-1), UsageError, "seed=-1; give a whole number"),
+        (lambda: Mask("**", [1]), UsageError, "matches 4 layers"),
+        (lambda: Mask(3, [1]), UsageError, "layer 3; pass its name"),  # type: ignore[arg-type]
+        (lambda: Mask("rnn", [1], seed=-1), UsageError, "seed=-1; pass an integer"),
     ):
         with pytest.raises(error) as raised, masked(model, make()):
             pass
@@ -416,8 +416,8 @@ def test_layers_that_cannot_be_masked_inside_are_refused() -> None:
     nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
     with pytest.raises(UsageError, match="its weights are parametrized"), masked(model, Mask("rnn", [1])):
         pass
-    stack = compact(small(layers=2), Mask("rnn", [1]))
-    with pytest.raises(UsageError, match="name it 'rnn'"), masked(stack, Mask("rnn.layers.0", [1])):
+    stack = compact_model(small(layers=2), Mask("rnn", [1]))
+    with pytest.raises(UsageError, match="pass 'rnn'"), masked(stack, Mask("rnn.layers.0", [1])):
         pass
 
 
@@ -426,17 +426,17 @@ def test_a_bare_module_is_masked_where_its_neurons_are_known() -> None:
     with masked(module, Mask("0", [2], "mean", values=np.array([7.0]))):
         assert module(torch.zeros(1, 3))[0, 2] == 7
     with (
-        pytest.raises(UsageError, match="nobody knows how many neurons a ReLU gives"),
+        pytest.raises(UsageError, match="the number of neurons of a ReLU"),
         masked(module, Mask("1", [2])),
     ):
         pass
 
 
 def test_words_in_pieces_change_nothing_about_masks() -> None:
-    model = TextModel(seeded(TextCnn), letter_pieces, shortest=3)
-    assert Target.of(model, "conv").n_neurons == 7
+    model = TextModel(seeded(TextCnn), letter_pieces, min_length=3)
+    assert MaskTarget.of(model, "conv").n_neurons == 7
     with pytest.raises(UnknownNameError, match="unknown layer ''"):
-        Target.of(model, "")
+        MaskTarget.of(model, "")
 
 
 class SharedLayers(nn.Module):
@@ -476,7 +476,7 @@ def test_masks_are_of_outputs_and_take_the_names_that_stages_have() -> None:
     for layer in ("out", "out:call=0", "out:call=-1"):
         with masked(model, Mask(layer, [2])):
             assert torch.equal(model.module(ids), wanted)
-    with pytest.raises(UsageError, match="not of its input"), masked(model, Mask("out:input", [2])):
+    with pytest.raises(UsageError, match="not to its input"), masked(model, Mask("out:input", [2])):
         pass
 
 

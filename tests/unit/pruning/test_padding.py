@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.capture.text_models import SIZE, seeded, word_ids
-from tests.unit.models.families import FAMILIES, WORDS, tokenizer
-from tests.unit.pruning.builders import reviews, with_mask
+from tests.builders.classifiers import reviews, with_mask
+from tests.builders.families import FAMILIES, WORDS, tokenizer
+from tests.builders.text_models import SIZE, seeded, word_ids
 from txray import Corpus, Document, TextModel, prune
 from txray.errors import PaddingWarning
 from txray.models import from_transformers
-from txray.pruning import Activity, NeuronSet
+from txray.pruning import ActivationStats, NeuronSet
 
 CLASSES = ("neg", "pos")
 
@@ -37,7 +37,7 @@ def labelled() -> Corpus:
 def unpruned(model: TextModel, corpus: Corpus, layer: str, **options: Any) -> dict[str, float]:
     """The scores of the whole model."""
     sets = [NeuronSet("a", layer, (1, 2))]
-    effects = prune(model, sets, {"test": corpus}, random=2, resamples=10, **options).effects
+    effects = prune(model, sets, {"test": corpus}, n_random_sets=2, resamples=10, **options).effects
     return dict(effects.select("metric", "unpruned").iter_rows())
 
 
@@ -107,9 +107,13 @@ def test_whoever_insists_on_padding_is_warned() -> None:
 
 
 def test_documents_keep_their_samples_when_lengths_are_read_apart() -> None:
-    activity = Activity.over(both_ways(), reviews(), "hidden")
+    activity = ActivationStats.measure(both_ways(), reviews(), "hidden")
     for reads in (False, None):
         effects = unpruned(
-            both_ways(reads_padding=reads), reviews(), "hidden", ablation="resample", activity=activity
+            both_ways(reads_padding=reads),
+            reviews(),
+            "hidden",
+            ablation="resample",
+            activation_stats=activity,
         )
         assert effects["loss"] > 0

@@ -1,4 +1,4 @@
-"""Sets, plans, rankings, activity."""
+"""Sets, plans, rankings, stats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.unit.pruning.builders import (
+from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,
@@ -20,10 +20,19 @@ from txray import Mask, TextModel, collect, compare, masked, with_significance
 from txray.analysis import Comparison
 from txray.errors import UnknownNameError, UsageError
 from txray.models import RecurrentModel
-from txray.pruning import RANKINGS, Activity, Evidence, curve_sets, evaluator, in_state, paper_sets, ranked
-from txray.pruning.held import Documents
-from txray.pruning.plans import shares_of_mass
-from txray.pruning.sets import listed, parsed, pruning_order, random_orders
+from txray.pruning import (
+    RANKINGS,
+    ActivationStats,
+    RankingInputs,
+    curve_sets,
+    evaluator,
+    in_state,
+    paper_sets,
+    ranked,
+)
+from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.neuron_sets import pruning_order, random_orders, shares_of_mass
+from txray.pruning.set_notation import parse_indices, parse_set
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +54,23 @@ def test_states_are_those_of_the_comparison(comparison: Comparison) -> None:
         assert list(in_state(comparison, state).neurons) == wanted
     confident = tested.neurons.filter(pl.col("confident_state") == "avoided")["neuron"].to_list()
     assert list(in_state(tested, "confident-avoided").neurons) == confident
-    with pytest.raises(UsageError, match="needs to know what is more than chance"):
+    with pytest.raises(UsageError, match="tested for significance"):
         in_state(comparison, "confident-avoided")
     with pytest.raises(UnknownNameError, match="unknown state 'avoid'"):
         in_state(comparison, "avoid")
 
 
-def test_ranked_sets_take_the_extremes_of_those_that_have_a_score() -> None:
+def test_ranked_sets_take_the_extremes_of_those_that_have_one() -> None:
     scores = np.array([3.0, np.nan, 1.0, 1.0, 7.0])
-    assert ranked(scores, "rnn", 2, most=False, ranking="mass").neurons == (2, 3)
-    assert ranked(scores, "rnn", 2, most=True, ranking="mass").neurons == (0, 4)
-    assert ranked(scores, "rnn", 2, most=True, ranking="mass").name == "top-2:mass"
+    assert ranked(scores, "rnn", 2, largest=False, ranking="mass").neurons == (2, 3)
+    assert ranked(scores, "rnn", 2, largest=True, ranking="mass").neurons == (0, 4)
+    assert ranked(scores, "rnn", 2, largest=True, ranking="mass").name == "top-2:mass"
     np.testing.assert_array_equal(pruning_order(scores), [2, 3, 0, 4, 1])
-    np.testing.assert_array_equal(pruning_order(scores, most=True), [4, 0, 2, 3, 1])
-    with pytest.raises(
-        UsageError, match="4 of 5 neurons of layer 'rnn' have a score 'mass'; ask for no more"
-    ):
-        ranked(scores, "rnn", 5, most=True, ranking="mass")
+    np.testing.assert_array_equal(pruning_order(scores, largest_first=True), [4, 0, 2, 3, 1])
+    with pytest.raises(UsageError, match="ranking 'mass' applies to 4 of 5 neurons of layer 'rnn'"):
+        ranked(scores, "rnn", 5, largest=True, ranking="mass")
     with pytest.raises(UsageError, match="k=0"):
-        ranked(scores, "rnn", 0, most=True, ranking="mass")
+        ranked(scores, "rnn", 0, largest=True, ranking="mass")
 
 
 def test_random_orders_hold_every_neuron_once_and_larger_sets_the_smaller_ones() -> None:
@@ -75,7 +82,7 @@ def test_random_orders_hold_every_neuron_once_and_larger_sets_the_smaller_ones()
 
 def test_sets_are_read_as_users_write_them(comparison: Comparison) -> None:
     def read(text: str, pair: Comparison | None = comparison) -> tuple[int, ...]:
-        return parsed(text, "rnn", pair, lambda name: np.arange(40.0)).neurons
+        return parse_set(text, "rnn", pair, lambda name: np.arange(40.0)).neurons
 
     assert read("3,17,20-22") == (3, 17, 20, 21, 22)
     assert read("avoided") == in_state(comparison, "avoided").neurons
@@ -86,7 +93,7 @@ def test_sets_are_read_as_users_write_them(comparison: Comparison) -> None:
         ("top-x:mass", UnknownNameError, "or top-20:mass"),
         ("3,x", UsageError, "'x' is neither a number nor a range"),
         ("9-3", UsageError, "'9-3' is neither"),
-        ("1-99999999", UsageError, "no layer's worth"),
+        ("1-99999999", UsageError, "more neurons than a layer has"),
         ("3-", UsageError, "'3-' is neither"),
         ("1" * 5_000, UsageError, "is neither a number nor a range"),
         ("3,٣", UsageError, "is neither a number nor a range"),
@@ -94,9 +101,9 @@ def test_sets_are_read_as_users_write_them(comparison: Comparison) -> None:
         with pytest.raises(error) as raised:
             read(text)
         assert told in str(raised.value)
-    with pytest.raises(UsageError, match="a state between two stages; give both"):
+    with pytest.raises(UsageError, match="a state between two stages; pass both"):
         read("gained", None)
-    assert listed(" 1 , 2") == (1, 2)
+    assert parse_indices(" 1 , 2") == (1, 2)
 
 
 def test_the_sets_of_the_paper(comparison: Comparison) -> None:
@@ -124,10 +131,10 @@ def test_the_sets_of_the_paper(comparison: Comparison) -> None:
 def test_curves_prune_more_and_more_of_the_least_important() -> None:
     scores = {"a": np.arange(20.0), "b": np.append(np.full(5, np.nan), np.arange(15.0)[::-1])}
     sets = {each.name: each.neurons for each in curve_sets(scores, "rnn", (0.1, 0.5, 0.9))}
-    assert sets["a 10 %"] == (0, 1)
-    assert sets["a 50 %"] == tuple(range(10))
-    assert sets["b 10 %"] == (18, 19)
-    assert sets["b 90 %"] == (0, 1, 2, *range(5, 20))  # those without a score go last
+    assert sets["a 10%"] == (0, 1)
+    assert sets["a 50%"] == tuple(range(10))
+    assert sets["b 10%"] == (18, 19)
+    assert sets["b 90%"] == (0, 1, 2, *range(5, 20))  # those without a score go last
     few = curve_sets({"a": np.arange(5.0)}, "rnn", (0.05, 0.1, 0.3, 0.99))
     assert [len(each) for each in few] == [1, 2, 4]  # the same neurons are no other set
     for shares, text in (
@@ -144,14 +151,14 @@ def test_curves_prune_more_and_more_of_the_least_important() -> None:
         curve_sets({"a": np.ones(1)}, "rnn")
 
 
-def evidence_of(model: RecurrentModel | TextModel, layer: str, **options: object) -> Evidence:
+def evidence_of(model: RecurrentModel | TextModel, layer: str, **options: object) -> RankingInputs:
     corpus = reviews(30)
-    return Evidence(model, layer, corpus=corpus, evaluator=evaluator(model, corpus), **options)  # type: ignore[arg-type]
+    return RankingInputs(model, layer, corpus=corpus, evaluator=evaluator(model, corpus), **options)  # type: ignore[arg-type]
 
 
 def test_activity_is_what_neurons_do_at_every_word() -> None:
     model, corpus = recurrent_classifier(), reviews(30)
-    found = Activity.over(model, corpus)
+    found = ActivationStats.measure(model, corpus)
     states = [
         model.hidden_states(torch.tensor([model.encode(document.words)]))[0][0, 1:-1]
         .detach()
@@ -173,67 +180,69 @@ def test_samples_depend_neither_on_batches_nor_on_order() -> None:
     from txray import Corpus
 
     model, corpus = recurrent_classifier(), reviews(120)
-    whole = Activity.over(model, corpus)
-    other = Activity.over(model, Corpus.from_documents("b", list(corpus)[::-1]), batch_positions=30)
+    whole = ActivationStats.measure(model, corpus)
+    other = ActivationStats.measure(model, Corpus.from_documents("b", list(corpus)[::-1]), batch_positions=30)
     assert whole.words > 512
     np.testing.assert_allclose(whole.samples, other.samples, atol=1e-6)  # type: ignore[arg-type]
-    assert not np.allclose(whole.samples, Activity.over(model, corpus, seed=1).samples)  # type: ignore[arg-type]
+    assert not np.allclose(whole.samples, ActivationStats.measure(model, corpus, seed=1).samples)  # type: ignore[arg-type]
 
 
-def test_activity_makes_masks_and_a_stage_knows_means() -> None:
+def test_statistics_make_masks_and_a_stage_has_means() -> None:
     model, corpus = recurrent_classifier(), reviews(30)
-    activity = Activity.over(model, corpus)
-    mask = activity.mask([5, 2])
-    np.testing.assert_allclose(mask.values, activity.mean[[2, 5]], rtol=1e-6)  # type: ignore[arg-type]
-    assert activity.mask([5, 2], "zero").values is None
-    assert activity.mask([5, 2], "resample").values.shape == activity.samples[:, [2, 5]].shape  # type: ignore[union-attr, index]
+    stats = ActivationStats.measure(model, corpus)
+    mask = stats.mask([5, 2])
+    np.testing.assert_allclose(mask.values, stats.mean[[2, 5]], rtol=1e-6)  # type: ignore[arg-type]
+    assert stats.mask([5, 2], "zero").values is None
+    assert stats.mask([5, 2], "resample").values.shape == stats.samples[:, [2, 5]].shape  # type: ignore[union-attr, index]
     with masked(model, mask):
         collect(model, corpus, name="masked")
     with pytest.raises(UsageError, match="no neuron 12"):
-        activity.mask([12])
+        stats.mask([12])
     stage = collect(model, corpus, selection="max-1/zscore", name="scaled")
-    np.testing.assert_allclose(Activity.of_stage(stage).mean, activity.mean, atol=1e-6)
-    found = Activity.of_stage(stage).root_mean_square
-    np.testing.assert_allclose(found, activity.root_mean_square, atol=1e-6)
-    with pytest.raises(UsageError, match="keeps no activations to resample from"):
-        Activity.of_stage(stage).mask([1], "resample")
-    with pytest.raises(UsageError, match="has no means of the neurons of layer 'rnn'"):
-        Activity.of_stage(collect(model, corpus, name="plain"))
+    np.testing.assert_allclose(ActivationStats.from_stage(stage).mean, stats.mean, atol=1e-6)
+    found = ActivationStats.from_stage(stage).root_mean_square
+    np.testing.assert_allclose(found, stats.root_mean_square, atol=1e-6)
+    with pytest.raises(UsageError, match="has no activations to resample from"):
+        ActivationStats.from_stage(stage).mask([1], "resample")
+    with pytest.raises(UsageError, match="has no mean activations of layer 'rnn'"):
+        ActivationStats.from_stage(collect(model, corpus, name="plain"))
 
 
 def test_magnitude_is_the_norm_of_the_weights_that_make_a_neuron() -> None:
     model = recurrent_classifier()
     weights = torch.cat((model.rnn.weight_ih_l0, model.rnn.weight_hh_l0), dim=1).detach().numpy()
     wanted = [np.sqrt(np.square(weights[neuron::12]).sum()) for neuron in range(12)]
-    np.testing.assert_allclose(evidence_of(model, "rnn").scores("magnitude"), wanted, rtol=1e-6)
+    np.testing.assert_allclose(evidence_of(model, "rnn").importance("magnitude"), wanted, rtol=1e-6)
     text = text_classifier()
     weight = text.module.hidden.weight.detach().numpy()  # type: ignore[union-attr]
     np.testing.assert_allclose(
-        evidence_of(text, "hidden").scores("magnitude"), np.linalg.norm(weight, axis=1), rtol=1e-6
+        evidence_of(text, "hidden").importance("magnitude"), np.linalg.norm(weight, axis=1), rtol=1e-6
     )
-    with pytest.raises(UsageError, match=r"layer 'act' \(Tanh\) has no weights that make its 9 neurons"):
-        evidence_of(text, "act").scores("magnitude")
+    with pytest.raises(UsageError, match=r"layer 'act' \(Tanh\) has no incoming weights of its 9 neurons"):
+        evidence_of(text, "act").importance("magnitude")
 
 
 def test_wanda_weighs_what_reads_a_neuron_by_how_large_it_is() -> None:
     model = recurrent_classifier()
     found = evidence_of(model, "rnn")
     weights = model.rnn.weight_hh_l0.abs().sum(dim=0) + model.head.weight.abs().sum(dim=0)
-    wanted = weights.detach().numpy() * found.activity.root_mean_square
-    np.testing.assert_allclose(found.scores("wanda"), wanted, rtol=1e-5)
+    wanted = weights.detach().numpy() * found.activation_stats.root_mean_square
+    np.testing.assert_allclose(found.importance("wanda"), wanted, rtol=1e-5)
     language = recurrent_model()
     assert language.decoder.weight.shape == (11, 12)
     weights = language.rnn.weight_hh_l0.abs().sum(dim=0) + language.decoder.weight.abs().sum(dim=0)
     of = evidence_of(language, "rnn")
     np.testing.assert_allclose(
-        of.scores("wanda"), weights.detach().numpy() * of.activity.root_mean_square, rtol=1e-5
+        of.importance("wanda"), weights.detach().numpy() * of.activation_stats.root_mean_square, rtol=1e-5
     )
     predictor = text_predictor()
     reads = evidence_of(predictor, "act")
     weight = predictor.module.head.weight.detach().abs().sum(dim=0).numpy()  # type: ignore[union-attr]
-    np.testing.assert_allclose(reads.scores("wanda"), weight * reads.activity.root_mean_square, rtol=1e-5)
-    with pytest.raises(UsageError, match="no linear layer reads the output of 'act' as it is"):
-        evidence_of(text_classifier(), "act").scores("wanda")  # its head reads the mean
+    np.testing.assert_allclose(
+        reads.importance("wanda"), weight * reads.activation_stats.root_mean_square, rtol=1e-5
+    )
+    with pytest.raises(UsageError, match="no linear layer reads the output of 'act' directly"):
+        evidence_of(text_classifier(), "act").importance("wanda")  # its head reads the mean
 
 
 def test_taylor_sees_what_is_read_from_the_state() -> None:
@@ -262,7 +271,7 @@ def test_taylor_sees_what_is_read_from_the_state() -> None:
             classes=("neg", "pos"),
             reads_padding=False,
         )
-        scores.append(evidence_of(model, "lstm").scores("taylor"))
+        scores.append(evidence_of(model, "lstm").importance("taylor"))
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
@@ -275,7 +284,7 @@ def test_taylor_is_the_slope_of_the_loss_as_a_neuron_is_turned_down(kind: str) -
         "predictor": (text_predictor(), "act"),
     }[kind]
     found = evidence_of(model, layer)
-    scores = found.scores("taylor")
+    scores = found.importance("taylor")
     assert found.evaluator is not None
 
     def loss(neuron: int, scale: float) -> float:
@@ -292,9 +301,7 @@ def test_taylor_is_the_slope_of_the_loss_as_a_neuron_is_turned_down(kind: str) -
                 reader = turned.head if kind == "recurrent" else turned.decoder
                 reader.weight[:, neuron] *= scale
         metrics = (
-            evaluator(turned, reviews(30))
-            .outcomes(Documents(), lambda amount: None)
-            .metrics(np.ones((1, 30)))
+            evaluator(turned, reviews(30)).predict(BatchKeys(), lambda amount: None).metrics(np.ones((1, 30)))
         )
         return float(metrics["loss"][0])
 
@@ -323,7 +330,7 @@ def test_taylor_knows_where_an_output_has_its_neurons() -> None:
         module = Filters().eval()
     base = text_classifier()
     model = TextModel(module, base.encode, base.forward, task="classification", classes=("neg", "pos"))
-    scores = evidence_of(model, "conv").scores("taylor")
+    scores = evidence_of(model, "conv").importance("taylor")
     total = torch.zeros(2, 5)
     losses = []
     for document in reviews(30):
@@ -338,7 +345,7 @@ def test_taylor_knows_where_an_output_has_its_neurons() -> None:
 
 def test_taylor_leaves_the_model_as_it_was() -> None:
     model = recurrent_classifier()
-    evidence_of(model, "rnn").scores("taylor")
+    evidence_of(model, "rnn").importance("taylor")
     assert all(each.grad is None for each in model.parameters())
     assert "forward" not in model.rnn.__dict__
 
@@ -346,25 +353,25 @@ def test_taylor_leaves_the_model_as_it_was() -> None:
 def test_rankings_of_stages_say_what_they_lack(comparison: Comparison) -> None:
     model = recurrent_classifier(40, 1)
     found = evidence_of(model, "rnn", preferences=comparison.after, comparison=comparison)
-    np.testing.assert_array_equal(found.scores("mass"), comparison.after.mass())
-    np.testing.assert_array_equal(found.scores("length"), comparison.after.lengths())
-    np.testing.assert_array_equal(found.scores("wins"), comparison.after.wins())
+    np.testing.assert_array_equal(found.importance("mass"), comparison.after.mass())
+    np.testing.assert_array_equal(found.importance("length"), comparison.after.lengths())
+    np.testing.assert_array_equal(found.importance("wins"), comparison.after.wins())
     distances = comparison.neurons["hellinger"]
-    assert np.isnan(found.scores("hellinger")).sum() == distances.null_count() > 0
-    with pytest.raises(UsageError, match="needs to know what is more than chance"):
-        found.scores("signal")
-    bare = Evidence(model, "rnn")
+    assert np.isnan(found.importance("hellinger")).sum() == distances.null_count() > 0
+    with pytest.raises(UsageError, match="tested for significance"):
+        found.importance("signal")
+    bare = RankingInputs(model, "rnn")
     for name in ("mass", "length", "wins"):
         with pytest.raises(UsageError, match=f"ranking '{name}': needs a stage of the model"):
-            bare.scores(name)
+            bare.importance(name)
     for name in ("hellinger", "signal"):
         with pytest.raises(UsageError, match=f"ranking '{name}': needs an earlier stage"):
-            bare.scores(name)
+            bare.importance(name)
     for name in ("activation", "wanda", "taylor"):
         with pytest.raises(UsageError, match=r"needs? a text|activations need a text"):
-            bare.scores(name)
+            bare.importance(name)
     with pytest.raises(UnknownNameError, match="did you mean 'wanda'"):
-        bare.scores("wands")
+        bare.importance("wands")
     assert set(RANKINGS) == {
         "mass", "length", "wins", "hellinger", "signal", "magnitude", "activation", "wanda", "taylor"
     }  # fmt: skip
@@ -386,7 +393,7 @@ def test_planted_models_compute_what_is_known_of_them() -> None:
     corpus = classifier.documents(300, 8)
     found = evaluator(classifier.model, corpus)
     with masked(classifier.model, Mask("rnn", [0, 20])):
-        scored = found.outcomes(Documents(), lambda amount: None)
+        scored = found.predict(BatchKeys(), lambda amount: None)
     head = classifier.head.copy()
     head[[0, 20]] = 0
     from txray.preferences import document_key

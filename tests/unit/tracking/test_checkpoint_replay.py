@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.models.hub_folders import folder_of
-from tests.unit.tracking.builders import FAST, Remembering, probe, same, untrained
+from tests.builders.hub_folders import folder_of
+from tests.builders.tracking import FAST, RecordingLogger, same, spec, untrained
 from txray.capture import Selection, collect
 from txray.errors import SnapshotError, UnknownNameError, UsageError
 from txray.models import TextModel, save_model
 from txray.preferences import Stage
 from txray.tracking import CollectSpec, find_checkpoints, replay
 from txray.tracking import collect_spec as probes
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def snapshots(tmp_path: Path) -> list[Path]:
 
 
 def replayed(snapshots: list[Path], out: Path, **options: Any) -> Any:
-    return replay(snapshots, probe(), out, **{**FAST, **options})
+    return replay(snapshots, spec(), out, **{**FAST, **options})
 
 
 def times(out: Path) -> dict[str, int]:
@@ -71,7 +69,7 @@ def test_an_interrupted_replay_goes_on_where_it_stopped(
         "collect",
         lambda *given, **options: asked.append(options["name"]) or collect(*given, **options),
     )
-    logger = Remembering()
+    logger = RecordingLogger()
     assert same(replayed(snapshots, tmp_path / "parts", loggers=[logger]), whole)
     assert asked == ["epoch-002"]
     assert made.items() < times(tmp_path / "parts").items()
@@ -125,9 +123,9 @@ def test_checkpoints_of_transformers_tell_their_number(tmp_path: Path) -> None:
     unit, found = find_checkpoints([start, tmp_path / "run"])
     assert unit == "step"
     assert [each.number for each in found] == [0, 9, 10]
-    with pytest.raises(UsageError, match="does not tell its step; only the first"):
+    with pytest.raises(UsageError, match="does not state its step; only the first"):
         find_checkpoints([tmp_path / "run", start])
-    with pytest.raises(UsageError, match="does not tell its epoch; replay by steps"):
+    with pytest.raises(UsageError, match="does not state its epoch; replay by steps"):
         find_checkpoints([tmp_path / "run"], unit="epoch")
     shutil.rmtree(tmp_path / "run" / "checkpoint-9")
     hub(tmp_path / "run", 5, 0.5)
@@ -184,7 +182,9 @@ def test_what_cannot_be_passed_over_is_named_and_the_advice_helps(tmp_path: Path
     options["table"]["a"] = 1
     of_lightning(tmp_path / "1.ckpt", 1, hyper_parameters=options)
     Table.ran = False
-    with pytest.raises(SnapshotError, match=r"test_replaying\.Table.*state_dict, global_step and epoch"):
+    with pytest.raises(
+        SnapshotError, match=r"test_checkpoint_replay\.Table.*state_dict, global_step and epoch"
+    ):
         find_checkpoints([tmp_path], base=untrained)
     assert not Table.ran
     content = torch.load(tmp_path / "1.ckpt", weights_only=False)
@@ -223,10 +223,10 @@ def test_another_base_is_measured_anew(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for shift in (0, 0, 1):
         before = times(out)
-        replay([tmp_path], probe(), out, base=base(shift), **FAST)
+        replay([tmp_path], spec(), out, base=base(shift), **FAST)
         assert (times(out) == before) is (shift == 0 and before != {})
         latest = find_checkpoints([tmp_path], base=base(shift))[1][-1].load()
-        fresh = collect(latest, probe().text, ["rnn"], name="step-000002")
+        fresh = collect(latest, spec().text, ["rnn"], name="step-000002")
         stored = Stage.load(out / "stages" / "step-000002")
         assert stored.preferences().table().equals(fresh.preferences().table())
 
@@ -255,7 +255,7 @@ def test_a_state_with_damaged_values_is_one_line(state: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("number", [-1, True, "1", None])
 def test_a_checkpoint_of_lightning_tells_its_number(number: Any, tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "global_step": number}, tmp_path / "a.ckpt")
-    with pytest.raises(UsageError, match="does not tell its step"):
+    with pytest.raises(UsageError, match="does not state its step"):
         find_checkpoints([tmp_path / "a.ckpt"], base=untrained)
 
 
@@ -274,10 +274,10 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     for step in (1, 2):
         weights = {f"model.{name}": value for name, value in untrained().state_dict().items()}
         torch.save({"state_dict": weights, "global_step": step, "epoch": step}, tmp_path / f"{step}.ckpt")
-    with pytest.raises(UsageError, match="give base, the model that they are of"):
+    with pytest.raises(UsageError, match="pass base"):
         find_checkpoints([tmp_path])
-    with pytest.raises(SnapshotError, match="begin with 'net.', are not those of the base model"):
-        replay([tmp_path], probe(), tmp_path / "out", base=untrained, prefix="net.")
+    with pytest.raises(SnapshotError, match="begin with 'net.' do not fit the base model"):
+        replay([tmp_path], spec(), tmp_path / "out", base=untrained, prefix="net.")
     _, found = find_checkpoints([tmp_path], base=untrained)
     assert [each.number for each in found] == [1, 2]
 
@@ -298,7 +298,7 @@ def test_what_is_no_checkpoint_is_one_line(snapshots: list[Path], tmp_path: Path
     with pytest.raises(UsageError, match="numbered by epochs"):
         find_checkpoints(snapshots, unit="step")
     save_model(untrained(), tmp_path / "untold")
-    with pytest.raises(UsageError, match="does not tell its epoch"):
+    with pytest.raises(UsageError, match="does not state its epoch"):
         find_checkpoints([tmp_path / "untold"])
 
 
@@ -307,7 +307,7 @@ def test_a_probe_reads_its_text_once(tmp_path: Path) -> None:
 
     def documents(skipped: Any) -> Any:
         passes.append(1)
-        return iter(list(probe().corpus)[:20])
+        return iter(list(spec().corpus)[:20])
 
     from txray.corpus import Corpus
 

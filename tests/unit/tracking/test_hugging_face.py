@@ -23,13 +23,11 @@ from transformers import (
 )
 
 import txray
-from tests.unit.models.hub_folders import folder_of
-from tests.unit.tracking.builders import FAST, same
+from tests.builders.hub_folders import folder_of
+from tests.builders.tracking import FAST, same
 from txray.errors import TrackingWarning, UsageError
 from txray.tracking import CollectSpec, HuggingFaceCallback, replay
-from txray.tracking.trainer_state import logged_scores
-
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
+from txray.tracking.trainer_state import logged_metrics
 
 REVIEWS = txray.demo_corpus("reviews", words=3_000)
 
@@ -77,7 +75,7 @@ def trainer(folder: Path, model: Any, out: Path, *callbacks: Any, **options: Any
     )
 
 
-def probe() -> CollectSpec:
+def spec() -> CollectSpec:
     return CollectSpec(REVIEWS, ["bert.encoder.layer.*.intermediate"], ["token", "pos"], max_words=1_500)
 
 
@@ -94,7 +92,7 @@ def test_training_is_bit_identical_and_its_story_the_replayed_one(bert: Path, tm
     bare.train()
     drawn = torch.rand(1)
 
-    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=4, **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "live", every=4, **FAST)
     watched = trainer(bert, untrained(bert), tmp_path / "watched", callback)
     before = tmp_path / "watched" / "checkpoint-0"
     watched.model.save_pretrained(before)
@@ -108,7 +106,7 @@ def test_training_is_bit_identical_and_its_story_the_replayed_one(bert: Path, tm
     names = ["step-000000", "step-000004", "step-000008", "step-000012"]
     assert callback.timelines["token"].names == names
     assert callback.timelines["token"].stages["loss"].null_count() == 2  # of two layers, before any step
-    replayed = replay([tmp_path / "watched"], probe(), tmp_path / "replayed", **FAST)
+    replayed = replay([tmp_path / "watched"], spec(), tmp_path / "replayed", **FAST)
     assert same(replayed, callback.timelines)
     for name in names:
         manifests = [
@@ -119,7 +117,7 @@ def test_training_is_bit_identical_and_its_story_the_replayed_one(bert: Path, tm
 
 
 def test_a_training_that_goes_on_from_a_checkpoint(bert: Path, tmp_path: Path) -> None:
-    whole = HuggingFaceCallback(probe(), tmp_path / "whole", every=4, **FAST)
+    whole = HuggingFaceCallback(spec(), tmp_path / "whole", every=4, **FAST)
     trainer(bert, untrained(bert), tmp_path / "a", whole).train()
 
     class Stops(HuggingFaceCallback):
@@ -130,9 +128,9 @@ def test_a_training_that_goes_on_from_a_checkpoint(bert: Path, tmp_path: Path) -
 
     with pytest.raises(KeyboardInterrupt):
         trainer(
-            bert, untrained(bert), tmp_path / "b", Stops(probe(), tmp_path / "parts", every=4, **FAST)
+            bert, untrained(bert), tmp_path / "b", Stops(spec(), tmp_path / "parts", every=4, **FAST)
         ).train()
-    rest = HuggingFaceCallback(probe(), tmp_path / "parts", every=4, **FAST)
+    rest = HuggingFaceCallback(spec(), tmp_path / "parts", every=4, **FAST)
     trainer(bert, untrained(bert), tmp_path / "b", rest).train(
         resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-8")
     )
@@ -140,13 +138,13 @@ def test_a_training_that_goes_on_from_a_checkpoint(bert: Path, tmp_path: Path) -
 
 
 def test_epochs_and_scores_of_evaluations(bert: Path, tmp_path: Path) -> None:
-    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=1, unit="epoch", **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "live", every=1, unit="epoch", **FAST)
     settings = {"eval_strategy": "epoch", "save_strategy": "epoch"}
     trainer(bert, untrained(bert), tmp_path / "run", callback, **settings).train()
     stages = callback.timelines["token"].stages
     assert stages["stage"].unique(maintain_order=True).to_list() == ["epoch-000", "epoch-001", "epoch-002"]
     assert set(callback.timelines["token"].scores) == {"loss", "eval_loss"}
-    replayed = replay([tmp_path / "run"], probe(), tmp_path / "again", unit="epoch", **FAST)
+    replayed = replay([tmp_path / "run"], spec(), tmp_path / "again", unit="epoch", **FAST)
     assert replayed["token"].names == ["epoch-001", "epoch-002"]
     assert replayed["token"].stages["eval_loss"].to_list() == [
         value for name, value in zip(stages["stage"], stages["eval_loss"], strict=True) if name != "epoch-000"
@@ -155,9 +153,9 @@ def test_epochs_and_scores_of_evaluations(bert: Path, tmp_path: Path) -> None:
 
 def test_the_last_stage_is_of_the_last_step_and_not_of_the_best_model(bert: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 4, "learning_rate": 0.05}
-    plain = HuggingFaceCallback(probe(), tmp_path / "plain", every=100, **FAST)
+    plain = HuggingFaceCallback(spec(), tmp_path / "plain", every=100, **FAST)
     trainer(bert, untrained(bert), tmp_path / "a", plain, **settings).train()
-    callback = HuggingFaceCallback(probe(), tmp_path / "best", every=100, **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "best", every=100, **FAST)
     made = trainer(bert, untrained(bert), tmp_path / "b", callback, load_best_model_at_end=True, **settings)
     made.train()
     assert made.state.best_global_step < 12
@@ -177,7 +175,7 @@ def test_a_training_that_an_evaluation_ends_is_looked_at_before_the_best_model_c
         def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             control.should_training_stop = True
 
-    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=100, unit=unit, **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "live", every=100, unit=unit, **FAST)
     settings = {"eval_strategy": strategy, "save_strategy": strategy, "eval_steps": 4}
     made = trainer(
         bert, untrained(bert), tmp_path / "a", callback, Stops(), load_best_model_at_end=True, **settings
@@ -189,10 +187,10 @@ def test_a_training_that_an_evaluation_ends_is_looked_at_before_the_best_model_c
 
 
 def test_an_epoch_that_ends_early_is_not_the_one_before(bert: Path, tmp_path: Path) -> None:
-    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=1, unit="epoch", **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "live", every=1, unit="epoch", **FAST)
     trainer(bert, untrained(bert), tmp_path / "a", callback, max_steps=3).train()
     assert callback.timelines["token"].names == ["epoch-000", "epoch-001"]
-    longer = HuggingFaceCallback(probe(), tmp_path / "longer", every=1, unit="epoch", **FAST)
+    longer = HuggingFaceCallback(spec(), tmp_path / "longer", every=1, unit="epoch", **FAST)
     trainer(bert, untrained(bert), tmp_path / "b", longer, max_steps=8).train()
     assert longer.timelines["token"].names == ["epoch-000", "epoch-001", "epoch-002"]
 
@@ -203,7 +201,7 @@ def test_what_becomes_of_the_folder_does_not_end_a_training(bert: Path, tmp_path
             if state.global_step == 6:
                 shutil.rmtree(tmp_path / "live" / "stages")
 
-    callback = HuggingFaceCallback(probe(), tmp_path / "live", every=4, **FAST)
+    callback = HuggingFaceCallback(spec(), tmp_path / "live", every=4, **FAST)
     made = trainer(bert, untrained(bert), tmp_path / "a", callback, Removes())
     with pytest.warns(TrackingWarning, match="no timeline"):
         made.train()
@@ -211,7 +209,7 @@ def test_what_becomes_of_the_folder_does_not_end_a_training(bert: Path, tmp_path
 
 
 def test_what_the_trainer_lacks_is_told_in_one_line(bert: Path, tmp_path: Path) -> None:
-    made = trainer(bert, untrained(bert), tmp_path / "run", HuggingFaceCallback(probe(), tmp_path / "live"))
+    made = trainer(bert, untrained(bert), tmp_path / "run", HuggingFaceCallback(spec(), tmp_path / "live"))
     made.callback_handler.processing_class = None
     with pytest.raises(UsageError, match="no processing_class") as caught:
         made.train()
@@ -227,7 +225,7 @@ def test_other_processes_than_the_first_do_not_look(bert: Path, tmp_path: Path) 
             state.is_world_process_zero = False
             super().on_train_begin(args, state, control, **given)
 
-    callback = Other(probe(), tmp_path / "live", every=1, **FAST)
+    callback = Other(spec(), tmp_path / "live", every=1, **FAST)
     trainer(bert, untrained(bert), tmp_path / "run", callback, max_steps=2).train()
     assert not (tmp_path / "live").exists()
 
@@ -252,10 +250,10 @@ def test_scores_are_what_was_logged_so_far_and_no_times() -> None:
         {"loss": 1.0, "epoch": 1.5, "step": 6},
         {"train_runtime": 9.0, "train_loss": 1.5, "total_flos": 8.0, "epoch": 1.5, "step": 6},
     ]
-    assert logged_scores(logged, 1, "step") == {}
-    assert logged_scores(logged, 5, "step") == {"loss": 2.0, "eval_loss": 1.5}
-    assert logged_scores(logged, 6, "step") == {"loss": 1.0, "eval_loss": 1.5}
-    assert logged_scores(logged, 1, "epoch") == {"loss": 2.0, "eval_loss": 1.5}
+    assert logged_metrics(logged, 1, "step") == {}
+    assert logged_metrics(logged, 5, "step") == {"loss": 2.0, "eval_loss": 1.5}
+    assert logged_metrics(logged, 6, "step") == {"loss": 1.0, "eval_loss": 1.5}
+    assert logged_metrics(logged, 1, "epoch") == {"loss": 2.0, "eval_loss": 1.5}
 
 
 def test_texts_longer_than_a_model_with_a_head_reads_do_not_end_its_training(tmp_path: Path) -> None:
@@ -270,4 +268,4 @@ def test_texts_longer_than_a_model_with_a_head_reads_do_not_end_its_training(tmp
     trainer(folder, model, tmp_path / "run", callback, max_steps=2).train()
     stage = callback.timelines["token"].names
     assert stage == ["step-000000", "step-000001", "step-000002"]
-    assert txray.models.from_transformers(model, AutoTokenizer.from_pretrained(folder)).limit == 64
+    assert txray.models.from_transformers(model, AutoTokenizer.from_pretrained(folder)).max_length == 64

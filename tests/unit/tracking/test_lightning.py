@@ -11,15 +11,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import txray
-from tests.unit.tracking.builders import FAST, TEXT, probe, same, untrained
+from tests.builders.tracking import FAST, TEXT, same, spec, untrained
 from txray.models import classifier
 from txray.tracking import CollectSpec, LightningCallback, replay
 from txray.training import train_classifier, train_language_model
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning"),
-    pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning")
 
 
 class Learner(pl.LightningModule):
@@ -68,12 +65,12 @@ def test_training_is_bit_identical_and_its_story_the_replayed_one(unit: Any, tmp
     every = {"epoch": {"every_n_epochs": 1}, "step": {"every_n_train_steps": 3}}[unit]
     saved = ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, **every)
     callback = LightningCallback(
-        probe(), tmp_path / "live", every=3 if unit == "step" else 1, unit=unit, **FAST
+        spec(), tmp_path / "live", every=3 if unit == "step" else 1, unit=unit, **FAST
     )
     watched = trained(tmp_path / "watched", callback, saved)
     assert torch.equal(torch.rand(1), drawn)
     assert all(map(torch.equal, bare.state_dict().values(), watched.state_dict().values()))
-    replayed = replay([tmp_path / "saved"], probe(), tmp_path / "replayed", unit=unit, base=untrained, **FAST)
+    replayed = replay([tmp_path / "saved"], spec(), tmp_path / "replayed", unit=unit, base=untrained, **FAST)
     live = callback.timelines["token"]
     assert live.names == (
         ["epoch-000", "epoch-001", "epoch-002"]
@@ -88,7 +85,7 @@ def test_training_is_bit_identical_and_its_story_the_replayed_one(unit: Any, tmp
 
 
 def test_gradients_added_up_count_as_one_step(tmp_path: Path) -> None:
-    callback = LightningCallback(probe(), tmp_path / "live", every=2, unit="step", **FAST)
+    callback = LightningCallback(spec(), tmp_path / "live", every=2, unit="step", **FAST)
     trained(tmp_path / "run", callback, accumulate_grad_batches=2)
     assert [folder.name for folder in callback.tracker.stages] == [
         f"step-{step:06d}" for step in (0, 2, 4, 6)
@@ -97,7 +94,7 @@ def test_gradients_added_up_count_as_one_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", [5, 7])
 def test_a_training_that_goes_on_within_an_epoch_leaves_the_looks_before_it(at: int, tmp_path: Path) -> None:
-    whole = LightningCallback(probe(), tmp_path / "whole", **FAST)
+    whole = LightningCallback(spec(), tmp_path / "whole", **FAST)
     trained(tmp_path / "a", whole)
 
     class Stops(pl.Callback):
@@ -107,9 +104,9 @@ def test_a_training_that_goes_on_within_an_epoch_leaves_the_looks_before_it(at: 
 
     kept = ModelCheckpoint(dirpath=tmp_path / "kept", every_n_train_steps=at, filename="{step}")
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        trained(tmp_path / "b", LightningCallback(probe(), tmp_path / "parts", **FAST), Stops(), kept)
+        trained(tmp_path / "b", LightningCallback(spec(), tmp_path / "parts", **FAST), Stops(), kept)
     before = (tmp_path / "parts" / "stages" / "epoch-001" / "manifest.json").read_bytes()
-    rest = LightningCallback(probe(), tmp_path / "parts", **FAST)
+    rest = LightningCallback(spec(), tmp_path / "parts", **FAST)
     trained(tmp_path / "b", rest, checkpoint=tmp_path / "kept" / f"step={at}.ckpt")
     assert rest.timelines["token"].names == ["epoch-000", "epoch-001", "epoch-002"]
     assert (tmp_path / "parts" / "stages" / "epoch-001" / "manifest.json").read_bytes() == before

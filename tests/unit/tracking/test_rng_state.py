@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from txray.tracking.rng_state import undisturbed
+from txray.tracking.rng_state import preserve_rng_state
 
 
 def draws() -> tuple[float, float, float]:
@@ -25,7 +25,7 @@ def test_random_numbers_go_on_as_if_nobody_had_drawn(fails: bool) -> None:
         seed(7)
     draws()
     try:
-        with undisturbed():
+        with preserve_rng_state():
             draws()
             if fails:
                 raise KeyboardInterrupt

@@ -17,19 +17,17 @@ import pytest
 import torch
 
 import txray
-from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, same, untrained
+from tests.builders.tracking import FAST, Loop, RecordingLogger, same, spec, untrained
 from txray.analysis import change_measures, stage_measures
 from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageError
 from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
 
-pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
-
 
 def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tuple[Loop, Tracker, Any]:
     """A training with a tracker."""
     loop = Loop(untrained())
-    tracker = Tracker(probe(("token", "pos")), folder, every=every, **{**FAST, **options})
+    tracker = Tracker(spec(("token", "pos")), folder, every=every, **{**FAST, **options})
     tracker.begin(loop.model)
     for _ in range(steps):
         tracker.step(loop.model, loss=loop.step())
@@ -37,7 +35,7 @@ def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tup
 
 
 def test_looks_are_taken_before_every_so_many_steps_and_in_the_end(tmp_path: Path) -> None:
-    logger = Remembering()
+    logger = RecordingLogger()
     _, tracker, found = watched(tmp_path / "run", loggers=[logger])
     names = ["step-000000", "step-000002", "step-000004", "step-000005"]
     assert [folder.name for folder in tracker.stages] == names
@@ -50,16 +48,16 @@ def test_looks_are_taken_before_every_so_many_steps_and_in_the_end(tmp_path: Pat
     assert (tmp_path / "run" / "timeline" / "pos" / "timeline.json").is_file()
     assert logger.closed == 1
     record = json.loads((tmp_path / "run" / "tracking.json").read_text())
-    assert [look["number"] for look in record["looks"]] == [0, 2, 4, 5]
-    assert 0 < record["looks"][1]["seconds"] < 60
-    assert record["looks"][1]["trained"] > 0
+    assert [look["number"] for look in record["measurements"]] == [0, 2, 4, 5]
+    assert 0 < record["measurements"][1]["seconds"] < 60
+    assert record["measurements"][1]["trained"] > 0
 
 
 def test_training_does_not_notice(tmp_path: Path) -> None:
     bare = Loop(untrained())
     losses = [bare.step() for _ in range(5)]
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker = Tracker(spec(), tmp_path / "run", **FAST)
     tracker.begin(loop.model)
     seen = []
     for _ in range(5):
@@ -85,7 +83,7 @@ def test_training_does_not_notice_models_that_draw_random_numbers_when_they_read
     expected = (random.random(), np.random.rand(), float(torch.rand(1)))
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(1)
-    tracker = Tracker(txray.CollectSpec(probe().corpus, ["2"], max_words=500), tmp_path / "run", **FAST)
+    tracker = Tracker(txray.CollectSpec(spec().corpus, ["2"], max_words=500), tmp_path / "run", **FAST)
     tracker.begin(model)
     tracker.step(model)
     tracker.end(model)
@@ -93,7 +91,7 @@ def test_training_does_not_notice_models_that_draw_random_numbers_when_they_read
 
 
 def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
-    logger = Remembering()
+    logger = RecordingLogger()
     _, tracker, found = watched(tmp_path / "run", loggers=[logger])
     for kind, story in found.items():
         steps = {name: int(name.split("-")[1]) for name in story.names}
@@ -121,7 +119,7 @@ def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_every_figure_of_a_look_can_be_drawn(figure: str, tmp_path: Path) -> None:
-    logger = Remembering()
+    logger = RecordingLogger()
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrackingWarning)
         watched(tmp_path / "run", steps=1, loggers=[logger], figures=[figure])
@@ -129,7 +127,7 @@ def test_every_figure_of_a_look_can_be_drawn(figure: str, tmp_path: Path) -> Non
 
 
 def test_without_tests_of_chance_the_rest_is_told(tmp_path: Path) -> None:
-    logger = Remembering()
+    logger = RecordingLogger()
     _, _, found = watched(tmp_path / "run", steps=2, loggers=[logger], permutations=0, figures=["volcano"])
     told = logger.values[2]
     assert "txray/rnn/token/previous/changed" not in told
@@ -138,31 +136,31 @@ def test_without_tests_of_chance_the_rest_is_told(tmp_path: Path) -> None:
     assert not any("volcano" in name for name, _ in logger.figures)
 
 
-class Broken(Remembering):
+class Broken(RecordingLogger):
     def scalars(self, values: Any, step: int) -> None:
         raise ConnectionError("no\nserver")
 
 
 def test_a_logger_that_fails_is_told_of_once_and_does_not_stop_anything(tmp_path: Path) -> None:
-    broken, sound = Broken(), Remembering()
+    broken, sound = Broken(), RecordingLogger()
     with pytest.warns(TrackingWarning) as caught:
         _, tracker, _ = watched(tmp_path / "run", loggers=[broken, sound])
     told = [str(each.message) for each in caught if issubclass(each.category, TrackingWarning)]
-    assert told == ["tracking: Broken failed: no server; training goes on, and the stages are kept"]
+    assert told == ["tracking: Broken failed: no server; training continues, and the stages are saved"]
     assert sorted(sound.values) == [0, 2, 4, 5]
     assert len(broken.stages) == len(tracker.stages) == 4
 
 
 def test_a_look_that_fails_is_told_of_and_training_goes_on(tmp_path: Path) -> None:
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker = Tracker(spec(), tmp_path / "run", **FAST)
     tracker.begin(loop.model)
     tracker.step(loop.model)
     weights = loop.model.rnn.weight_ih_l0
     kept = weights.detach().clone()
     with torch.no_grad():
         weights.fill_(float("nan"))
-    with pytest.warns(TrackingWarning, match=r"no look at step 2: .*training goes on"):
+    with pytest.warns(TrackingWarning, match=r"no measurement at step 2: .*training continues"):
         tracker.step(loop.model)
     with torch.no_grad():
         weights.copy_(kept)
@@ -176,28 +174,28 @@ def test_what_is_asked_wrongly_shows_at_the_beginning(tmp_path: Path) -> None:
     model = untrained()
     for options, told in (
         ({"unit": "word"}, "unit"),
-        ({"figures": ["pie"]}, "figure of a look"),
+        ({"figures": ["pie"]}, "figure of a measurement"),
         ({"weight": "heavy"}, "weight"),
     ):
         with pytest.raises(UnknownNameError, match=told):
-            Tracker(probe(), tmp_path / "a", **options)  # type: ignore[arg-type]
+            Tracker(spec(), tmp_path / "a", **options)  # type: ignore[arg-type]
     for options in ({"every": 0}, {"permutations": -1}, {"level": 1.0}, {"budget": -1.0}):
         with pytest.raises(UsageError, match=next(iter(options))):
-            Tracker(probe(), tmp_path / "a", **options)  # type: ignore[arg-type]
+            Tracker(spec(), tmp_path / "a", **options)  # type: ignore[arg-type]
     for option, wrong in (
         ("every", (2.5, True, "5", float("nan"))),
         ("permutations", ("5", 2.5, True)),
         ("budget", ("5", True, 5)),
         ("figures", ("volcano",)),
-        ("loggers", ("tensorboard", Remembering(), ["tensorboard"])),
+        ("loggers", ("tensorboard", RecordingLogger(), ["tensorboard"])),
     ):
         for value in wrong:
             with pytest.raises(UsageError, match="tracker: "):
-                Tracker(probe(), tmp_path / "a", **{option: value})  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="probe: a str is no corpus"):
+                Tracker(spec(), tmp_path / "a", **{option: value})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="CollectSpec: corpus is a str"):
         txray.CollectSpec("text.txt", ["rnn"])  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="unknown layer 'rn'"):
-        Tracker(txray.CollectSpec(probe().corpus, ["rn"]), tmp_path / "a").begin(model)
+        Tracker(txray.CollectSpec(spec().corpus, ["rn"]), tmp_path / "a").begin(model)
     assert not (tmp_path / "a").exists()
 
 
@@ -209,13 +207,13 @@ def test_a_budget_leaves_looks_out_and_says_how_many(tmp_path: Path) -> None:
         json.loads((tmp_path / "run" / "tracking.json").read_text())["postponed"] == 4
     )  # and the last one was taken
     assert found["token"].names == ["step-000000", "step-000005"]
-    assert tracker.spent > 0
+    assert tracker.overhead_seconds > 0
 
 
 def test_a_training_that_goes_on_goes_on_with_the_same_story(tmp_path: Path) -> None:
     _, _, whole = watched(tmp_path / "whole", steps=6)
     loop = Loop(untrained())
-    tracker = Tracker(probe(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    tracker = Tracker(spec(("token", "pos")), tmp_path / "parts", every=2, **FAST)
     tracker.begin(loop.model)
     for step in range(1, 6):
         tracker.step(loop.model, loss=loop.step())
@@ -230,7 +228,7 @@ def test_a_training_that_goes_on_goes_on_with_the_same_story(tmp_path: Path) -> 
     again.model.load_state_dict(saved[0])
     again.optimizer.load_state_dict(saved[1])
     torch.set_rng_state(saved[2])
-    resumed = Tracker(probe(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    resumed = Tracker(spec(("token", "pos")), tmp_path / "parts", every=2, **FAST)
     resumed.begin(again.model, 3)
     assert [folder.name for folder in resumed.stages] == ["step-000000", "step-000002"]
     assert not (tmp_path / "parts" / "stages" / "step-000004").exists()
@@ -251,15 +249,15 @@ def test_the_same_training_again_keeps_its_stages(tmp_path: Path) -> None:
 def test_another_training_does_not_mix_with_the_first(tmp_path: Path) -> None:
     watched(tmp_path / "run", steps=1)
     with pytest.raises(UsageError, match="began with other weights; give another folder"):
-        Tracker(probe(("token", "pos")), tmp_path / "run", **FAST).begin(untrained(seed=1))
-    with pytest.raises(UsageError, match="holds a tracking with features="):
-        Tracker(probe(), tmp_path / "run", **FAST)
-    with pytest.raises(UsageError, match="unit='step', asked for is unit='epoch'"):
-        Tracker(probe(("token", "pos")), tmp_path / "run", unit="epoch", **FAST)
+        Tracker(spec(("token", "pos")), tmp_path / "run", **FAST).begin(untrained(seed=1))
+    with pytest.raises(UsageError, match="holds a tracking with feature_types="):
+        Tracker(spec(), tmp_path / "run", **FAST)
+    with pytest.raises(UsageError, match=r"unit='step' \(requested: 'epoch'\)"):
+        Tracker(spec(("token", "pos")), tmp_path / "run", unit="epoch", **FAST)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match="holds something that is no tracking"):
-        Tracker(probe(), tmp_path / "other")
+    with pytest.raises(UsageError, match="does not hold a tracking"):
+        Tracker(spec(), tmp_path / "other")
 
 
 def test_a_record_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
@@ -269,7 +267,7 @@ def test_a_record_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     file = tmp_path / "run" / "tracking.json"
     file.write_text(file.read_text().replace("step-000001", "../../mine"))
     with pytest.raises(StageError, match=r"damaged \(stage '../../mine'\)"):
-        Tracker(probe(("token", "pos")), tmp_path / "run", **FAST).begin(untrained())
+        Tracker(spec(("token", "pos")), tmp_path / "run", **FAST).begin(untrained())
     assert mine.is_dir()
 
 
@@ -277,7 +275,7 @@ def test_an_error_that_nobody_expects_does_not_end_a_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", **FAST)
+    tracker = Tracker(spec(), tmp_path / "run", **FAST)
     tracker.begin(loop.model)
 
     def broken(*_: Any, **__: Any) -> None:
@@ -286,7 +284,7 @@ def test_an_error_that_nobody_expects_does_not_end_a_training(
     with monkeypatch.context() as patched:
         patched.setattr("txray.tracking.comparison_config.compare", broken)
         with pytest.warns(
-            TrackingWarning, match="no look at step 1: ZeroDivisionError: by zero; training goes on"
+            TrackingWarning, match="no measurement at step 1: ZeroDivisionError: by zero; training continues"
         ):
             tracker.step(loop.model)
     tracker.step(loop.model)
@@ -298,14 +296,14 @@ def test_a_damaged_record_is_one_line(content: str, tmp_path: Path) -> None:
     watched(tmp_path / "run", steps=1)
     (tmp_path / "run" / "tracking.json").write_text(content)
     with pytest.raises(StageError, match=r"tracking\.json") as caught:
-        Tracker(probe(("token", "pos")), tmp_path / "run")
+        Tracker(spec(("token", "pos")), tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
 def test_the_story_of_many_looks_is_told_by_some_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.tracking.tracker._MOST_STAGES", 3)
+    monkeypatch.setattr("txray.tracking.tracker._MAX_STAGES", 3)
     _, tracker, found = watched(tmp_path / "run", steps=6, every=1)
     assert len(tracker.stages) == 7
     assert found["token"].names == ["step-000000", "step-000003", "step-000006"]
@@ -315,15 +313,19 @@ def test_the_story_of_many_looks_is_told_by_some_of_them(
 def test_a_training_that_was_killed_in_its_first_look_begins_again(at: str, tmp_path: Path) -> None:
     loop = Loop(untrained())
     folder = tmp_path / "run"
-    name = "txray.preferences.stage.Stage.save" if at == "stage" else "txray.tracking.history.Record.add"
+    name = (
+        "txray.preferences.stage.Stage.save"
+        if at == "stage"
+        else "txray.tracking.history.TrackingHistory.add"
+    )
     with pytest.MonkeyPatch.context() as patched, pytest.raises(_KilledError):
         patched.setattr(name, _killed)
-        Tracker(probe(), folder, **FAST).begin(loop.model)
+        Tracker(spec(), folder, **FAST).begin(loop.model)
     # What the signal that cannot be caught leaves of files that were being written.
     (folder / "stages").mkdir(exist_ok=True)
     for left in (folder / "stages" / ".txray-step-000000.x1", folder / ".txray-tracking.json.1-0"):
         left.mkdir()
-    tracker = Tracker(probe(), folder, **FAST)
+    tracker = Tracker(spec(), folder, **FAST)
     tracker.begin(loop.model)
     tracker.step(loop.model, loss=loop.step())
     assert tracker.end(loop.model)["token"].names == ["step-000000", "step-000001"]
@@ -341,7 +343,7 @@ def _killed(*_: Any) -> None:
 def test_what_was_killed_before_it_wrote_anything_is_no_other_thing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / ".txray-tracking.json.1-0").mkdir(parents=True)
-    Tracker(probe(), folder, **FAST).begin(untrained())
+    Tracker(spec(), folder, **FAST).begin(untrained())
     assert (folder / "tracking.json").is_file()
 
 
@@ -358,7 +360,7 @@ def test_what_was_killed_before_it_wrote_anything_is_no_other_thing(tmp_path: Pa
 )
 def test_a_score_may_be_whatever_holds_one_number(loss: Any, tmp_path: Path) -> None:
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker = Tracker(spec(), tmp_path / "run", permutations=0)
     tracker.begin(loop.model, np.int64(0))
     loop.step()
     with warnings.catch_warnings():
@@ -366,15 +368,15 @@ def test_a_score_may_be_whatever_holds_one_number(loss: Any, tmp_path: Path) -> 
         tracker.step(loop.model, loss=loss, missing=None)
     assert tracker.end(loop.model)["token"].stages["loss"].to_list() == [None, 1.5]
     record = json.loads((tmp_path / "run" / "tracking.json").read_text())
-    assert record["looks"][1]["scores"] == {"loss": 1.5}
+    assert record["measurements"][1]["metrics"] == {"loss": 1.5}
 
 
 @pytest.mark.parametrize("scores", [{"loss": "low"}, {"loss": [1.0, 2.0]}, {"loss": 10**400}, {"stage": 1.0}])
 def test_what_is_no_score_costs_one_look_and_nothing_else(scores: Any, tmp_path: Path) -> None:
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", permutations=0)
+    tracker = Tracker(spec(), tmp_path / "run", permutations=0)
     tracker.begin(loop.model)
-    with pytest.warns(TrackingWarning, match=f"no look at step 1: tracker: .*'{next(iter(scores))}'"):
+    with pytest.warns(TrackingWarning, match=f"no measurement at step 1: tracker: .*'{next(iter(scores))}'"):
         tracker.step(loop.model, **scores)
     loop.step()
     tracker.step(loop.model, loss=2.0)
@@ -387,13 +389,13 @@ def test_what_is_no_score_costs_one_look_and_nothing_else(scores: Any, tmp_path:
         {"settings": None},
         {"settings": ["unit"]},
         {"postponed": float("inf")},
-        {"looks": [{"number": "0", "stage": "step-000000"}]},
-        {"looks": [{"number": 1, "stage": "step-000000"}]},
-        {"looks": [{"number": 0, "stage": "step-000000"}] * 2},
-        {"looks": [{"number": 0, "stage": "step-000000", "scores": None}]},
-        {"looks": [{"number": 0, "stage": "step-000000", "scores": {"loss": "low"}}]},
-        {"looks": [{"number": 0, "stage": "step-000000", "scores": ["loss"]}]},
-        {"looks": [{"number": 0, "stage": "step-000000", "seconds": None}]},
+        {"measurements": [{"number": "0", "stage_name": "step-000000"}]},
+        {"measurements": [{"number": 1, "stage_name": "step-000000"}]},
+        {"measurements": [{"number": 0, "stage_name": "step-000000"}] * 2},
+        {"measurements": [{"number": 0, "stage_name": "step-000000", "metrics": None}]},
+        {"measurements": [{"number": 0, "stage_name": "step-000000", "metrics": {"loss": "low"}}]},
+        {"measurements": [{"number": 0, "stage_name": "step-000000", "metrics": ["loss"]}]},
+        {"measurements": [{"number": 0, "stage_name": "step-000000", "seconds": None}]},
     ],
 )
 def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_path: Path) -> None:
@@ -401,21 +403,21 @@ def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_pa
     file = tmp_path / "run" / "tracking.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
     with pytest.raises(StageError, match=r"tracking\.json: damaged") as caught:
-        Tracker(probe(("token", "pos")), tmp_path / "run")
+        Tracker(spec(("token", "pos")), tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("gone", ["stages/step-000002", "."])
 def test_a_folder_that_goes_while_a_training_runs_does_not_end_it(gone: str, tmp_path: Path) -> None:
-    loop, logger = Loop(untrained()), Remembering()
-    tracker = Tracker(probe(), tmp_path / "run", loggers=[logger], **FAST)
+    loop, logger = Loop(untrained()), RecordingLogger()
+    tracker = Tracker(spec(), tmp_path / "run", loggers=[logger], **FAST)
     tracker.begin(loop.model)
     for number in range(1, 5):
         loop.step()
         if number == 3:
             shutil.rmtree(tmp_path / "run" / gone)
         tracker.step(loop.model)
-    with pytest.warns(TrackingWarning, match=r"no timeline: .*no such folder.*are kept"):
+    with pytest.warns(TrackingWarning, match=r"no timeline: .*no such folder.*are saved"):
         assert tracker.end(loop.model) == {}
     assert logger.closed == 1
     assert (tmp_path / "run" / "stages" / "step-000004").is_dir()
@@ -430,10 +432,10 @@ def test_what_is_looked_at_is_made_only_where_a_look_is_taken(tmp_path: Path) ->
             raise ZeroDivisionError("not this time")
         return owner.model
 
-    tracker = Tracker(probe(), tmp_path / "run", every=2, as_model=as_model, **FAST)
+    tracker = Tracker(spec(), tmp_path / "run", every=2, as_model=as_model, **FAST)
     tracker.begin(loop)  # type: ignore[arg-type]
     tracker.step(loop)  # type: ignore[arg-type]
-    with pytest.warns(TrackingWarning, match="no look at step 2: ZeroDivisionError: not this time"):
+    with pytest.warns(TrackingWarning, match="no measurement at step 2: ZeroDivisionError: not this time"):
         tracker.step(loop)  # type: ignore[arg-type]
     for _ in range(3):
         tracker.step(loop)  # type: ignore[arg-type]
@@ -452,9 +454,9 @@ def test_an_error_that_cannot_say_what_it_is_ends_no_training(tmp_path: Path) ->
         return owner
 
     loop = Loop(untrained())
-    tracker = Tracker(probe(), tmp_path / "run", as_model=as_model, **FAST)
+    tracker = Tracker(spec(), tmp_path / "run", as_model=as_model, **FAST)
     tracker.begin(loop.model)
-    with pytest.warns(TrackingWarning, match="no look at step 1: Mute: Mute; training goes on"):
+    with pytest.warns(TrackingWarning, match="no measurement at step 1: Mute: Mute; training continues"):
         tracker.step(loop.model)
 
 
@@ -469,9 +471,9 @@ def test_a_model_that_reads_otherwise_does_not_mix_with_the_first(tmp_path: Path
             lambda module, ids, mask: module.hidden_states(ids),  # type: ignore[operator]
         )
 
-    Tracker(probe(), tmp_path / "run", **FAST).begin(reading(0))
-    Tracker(probe(), tmp_path / "run", **FAST).begin(reading(0))
+    Tracker(spec(), tmp_path / "run", **FAST).begin(reading(0))
+    Tracker(spec(), tmp_path / "run", **FAST).begin(reading(0))
     with pytest.raises(UsageError, match="other code, such as another encode"):
-        Tracker(probe(), tmp_path / "run", **FAST).begin(reading(1))
-    with pytest.raises(UsageError, match="exemplars=8, asked for is exemplars=3"):
-        Tracker(replace(probe(), exemplars=3), tmp_path / "run", **FAST)
+        Tracker(spec(), tmp_path / "run", **FAST).begin(reading(1))
+    with pytest.raises(UsageError, match=r"exemplars=8 \(requested: 3\)"):
+        Tracker(replace(spec(), exemplars=3), tmp_path / "run", **FAST)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from tests.unit.training.texts import model, reviews, ring
+from tests.builders.training_texts import model, reviews, ring
 from txray.models import classifier
 from txray.training import TrainingRun, train_classifier, train_language_model
 

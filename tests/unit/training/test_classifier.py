@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 import torch
 
-from tests.unit.training.texts import RING, VOCABULARY, bytes_of, model, reviews
+from tests.builders.training_texts import RING, VOCABULARY, bytes_of, model, reviews
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError, UsageError
 from txray.models import SentimentClassifier, classifier, load_model
 from txray.models.fingerprint import model_fingerprint
 from txray.training import TrainingRun, train_classifier
-from txray.training.classifier import _ClassifierLearner
+from txray.training.classifier import _ClassifierModule
 from txray.training.reviews import Reviews
 
 TRAIN, VALIDATION, TEST = (
@@ -214,8 +214,8 @@ def test_each_epoch_and_each_seed_has_an_order_of_its_own() -> None:
     documents = {"train": Reviews.of(TRAIN, start(), 100), "validation": Reviews.of(VALIDATION, start(), 100)}
     orders = set()
     for seed, epoch in ((0, 1), (0, 2), (1, 1), (0, 1)):
-        learner = _ClassifierLearner(start(), documents, batch_size=7, learning_rate=0.1, seed=seed)
-        orders.add(tuple(tuple(ids.flatten().tolist()) for ids, _, _ in learner.batches(epoch)))
+        module = _ClassifierModule(start(), documents, batch_size=7, learning_rate=0.1, seed=seed)
+        orders.add(tuple(tuple(ids.flatten().tolist()) for ids, _, _ in module.batches(epoch)))
     assert len(orders) == 3
 
 
@@ -290,7 +290,7 @@ def test_refuses_a_folder_with_other_settings(
 
 
 def test_refuses_another_pooling(finished: TrainingRun) -> None:
-    with pytest.raises(UsageError, match="pooling='last.avg.max', asked for is pooling='last'"):
+    with pytest.raises(UsageError, match=r"pooling='last.avg.max' \(requested: 'last'\)"):
         train_classifier(
             start("last"),
             TRAIN,

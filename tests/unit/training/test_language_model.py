@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tests.unit.training.texts import RING, VOCABULARY, bytes_of, model, ring
+from tests.builders.training_texts import RING, VOCABULARY, bytes_of, model, ring
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import SnapshotError, TxrayError, UnknownNameError, UsageError
-from txray.models import RecurrentLanguageModel, load_model, snapshot_facts
+from txray.models import RecurrentLanguageModel, load_model, snapshot_metadata
 from txray.models.fingerprint import model_fingerprint
 from txray.training import TrainingRun, language_model_loss, load_run, train_language_model
-from txray.training.language_model import _LanguageModelLearner
+from txray.training.language_model import _LanguageModelModule
 from txray.training.stream import TokenStream
 
 TRAIN, VALIDATION, TEST = ring("train", 60, 0), ring("validation", 8, 1), ring("test", 8, 2)
@@ -68,7 +68,7 @@ def test_curves_and_snapshots_cover_every_epoch_and_split(finished: TrainingRun)
         epoch: f"epoch-{epoch:03d}" for epoch in range(9)
     }
     for epoch, path in finished.snapshots.items():
-        assert snapshot_facts(path)["epoch"] == epoch
+        assert snapshot_metadata(path)["epoch"] == epoch
     prints = {model_fingerprint(load_model(path)) for path in finished.snapshots.values()}
     assert len(prints) == 9
     assert pl.read_parquet(finished.folder / "curves.parquet").equals(finished.curves)
@@ -93,12 +93,12 @@ def test_losses_are_those_of_plain_loops(finished: TrainingRun, epoch: int) -> N
     assert language_model_loss(snapshot, TEST) == pytest.approx(expected["test"], rel=1e-5)
 
 
-def test_a_long_text_is_scored_in_lanes_that_leave_nothing_out(finished: TrainingRun) -> None:
+def test_a_long_text_is_evaluated_in_rows_that_leave_nothing_out(finished: TrainingRun) -> None:
     snapshot = load_model(finished.snapshots[2])
     assert isinstance(snapshot, RecurrentLanguageModel)
     text = ring("long", 130, 3)
     ids = stream_of(text)
-    assert 2000 < len(ids) < 3000, "two lanes"
+    assert 2000 < len(ids) < 3000, "two rows"
     half = -(-(len(ids) - 1) // 2)
     expected = loss_by_loops(snapshot, [ids[: half + 1], ids[half:]])
     assert language_model_loss(snapshot, text) == pytest.approx(expected, rel=1e-5)
@@ -137,16 +137,16 @@ def test_windows_carry_the_state_on_and_epochs_start_afresh() -> None:
     streams = {
         split: TokenStream.of(text, VOCABULARY) for split, text in (("train", TRAIN), ("validation", TEST))
     }
-    learner = _LanguageModelLearner(start, streams, batch_size=3, bptt=7, learning_rate=0.1)
-    windows = list(learner.batches(1))
+    module = _LanguageModelModule(start, streams, batch_size=3, bptt=7, learning_rate=0.1)
+    windows = list(module.batches(1))
     ids = torch.cat([inputs for inputs, _ in windows], dim=1)
     targets = torch.cat([targets for _, targets in windows], dim=1)
     with torch.no_grad():
         logits, _ = start(ids[:, :21])
     expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, :21], reduction="none")
     for _epoch in range(2):
-        learner.on_train_epoch_start()
-        losses = [learner.training_step(window, 0) for window in windows[:3]]
+        module.on_train_epoch_start()
+        losses = [module.training_step(window, 0) for window in windows[:3]]
         torch.testing.assert_close(torch.stack(losses).detach(), expected.view(3, 3, 7).mean(dim=(0, 2)))
     losses[2].backward()  # would fail if it reached into the second window, which is detached
     assert start.rnn.weight_hh_l0.grad is not None
@@ -155,11 +155,11 @@ def test_windows_carry_the_state_on_and_epochs_start_afresh() -> None:
 def test_the_decoder_learns_from_outputs_after_dropout() -> None:
     start = model(dropout=0.5).train()
     streams = {"train": TokenStream.of(TRAIN, VOCABULARY), "validation": TokenStream.of(TEST, VOCABULARY)}
-    learner = _LanguageModelLearner(start, streams, batch_size=3, bptt=7, learning_rate=0.1)
-    inputs, targets = next(iter(learner.batches(1)))
+    module = _LanguageModelModule(start, streams, batch_size=3, bptt=7, learning_rate=0.1)
+    inputs, targets = next(iter(module.batches(1)))
     thinned: list[torch.Tensor] = []
     start.dropout.register_forward_hook(lambda module, given, result: thinned.append(result.detach()))
-    loss = learner.training_step((inputs, targets), 0)
+    loss = module.training_step((inputs, targets), 0)
     embedded, outputs = thinned
     assert (embedded.shape[-1], outputs.shape[-1]) == (6, 8)
     expected = torch.nn.functional.cross_entropy(start.decoder(outputs).flatten(0, 1), targets.flatten())
@@ -299,17 +299,17 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path: Path, finished: Trainin
 
 
 def test_refuses_fewer_epochs_than_there_are(finished: TrainingRun) -> None:
-    with pytest.raises(UsageError, match="has 8 epochs already, asked for are 7"):
+    with pytest.raises(UsageError, match=r"has 8 epochs already \(requested: 7\)"):
         train(finished.folder, epochs=7)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bptt": 11}, "bptt=10, asked for is bptt=11"),
+        ({"bptt": 11}, r"bptt=10 \(requested: 11\)"),
         ({"batch_size": 5}, "batch_size=4"),
         ({"learning_rate": 0.5}, "learning_rate=0.02"),
-        ({"clip": 9.0}, "clip=0.25, asked for is clip=9.0"),
+        ({"clip": 9.0}, r"clip=0.25 \(requested: 9.0\)"),
         ({"seed": 7}, "seed=0"),
         ({"patience": 3}, "patience=None"),
     ],
@@ -331,19 +331,19 @@ def test_refuses_a_folder_with_other_text_or_another_model(finished: TrainingRun
         "learning_rate": 0.02,
         "device": "cpu",
     }
-    with pytest.raises(UsageError, match="text of 'test' differs"):
+    with pytest.raises(UsageError, match="differs in text.test"):
         train_language_model(model(), TRAIN, VALIDATION, VALIDATION, folder=finished.folder, **settings)
-    with pytest.raises(UsageError, match="text of 'test' differs"):
+    with pytest.raises(UsageError, match="differs in text.test"):
         train_language_model(model(), TRAIN, VALIDATION, folder=finished.folder, **settings)
-    with pytest.raises(UsageError, match="weights differ"):
+    with pytest.raises(UsageError, match="differs in weights"):
         train_language_model(model(seed=1), TRAIN, VALIDATION, TEST, folder=finished.folder, **settings)
 
 
 def test_refuses_a_folder_with_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(UsageError, match="holds something that is no training run"):
+    with pytest.raises(UsageError, match="does not hold a training"):
         train(tmp_path)
-    with pytest.raises(UsageError, match="holds something that is no training run"):
+    with pytest.raises(UsageError, match="does not hold a training"):
         train(tmp_path / "thesis.tex")
     assert bytes_of(tmp_path) == {"thesis.tex": b"x"}
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.training_texts import bytes_of
 from tests.unit.training.killed import EPOCHS, train
-from tests.unit.training.texts import bytes_of
 from txray.errors import SnapshotError
 from txray.models import load_model
 from txray.training import TrainingRun, load_run
-from txray.training.classifier import _ClassifierLearner
-from txray.training.language_model import _LanguageModelLearner
+from txray.training.classifier import _ClassifierModule
+from txray.training.language_model import _LanguageModelModule
 
-LANGUAGE_MODEL_STEP = "txray.training.language_model:_LanguageModelLearner.training_step"
-CLASSIFIER_STEP = "txray.training.classifier:_ClassifierLearner.training_step"
+LANGUAGE_MODEL_STEP = "txray.training.language_model:_LanguageModelModule.training_step"
+CLASSIFIER_STEP = "txray.training.classifier:_ClassifierModule.training_step"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("kind", "learner"), [("language-model", _LanguageModelLearner), ("classifier", _ClassifierLearner)]
+    ("kind", "module"), [("language-model", _LanguageModelModule), ("classifier", _ClassifierModule)]
 )
 def test_ctrl_c_comes_through_and_the_training_can_go_on(
     tmp_path: Path,
@@ -81,13 +81,13 @@ def test_ctrl_c_comes_through_and_the_training_can_go_on(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
     kind: str,
-    learner: type,
+    module: type,
 ) -> None:
     # A process started in the background ignores Ctrl-C; this one must hear it.
     handler = signal.default_int_handler
     before = signal.signal(signal.SIGINT, handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    original, seen = learner.training_step, 0  # type: ignore[attr-defined]
+    original, seen = module.training_step, 0  # type: ignore[attr-defined]
 
     def interrupted(self: object, batch: object, batch_idx: int) -> object:
         nonlocal seen
@@ -97,7 +97,7 @@ def test_ctrl_c_comes_through_and_the_training_can_go_on(
         return original(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(learner, "training_step", interrupted)
+        patch.setattr(module, "training_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(kind, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is handler
@@ -111,8 +111,8 @@ def test_a_finished_training_is_not_trained_again(
     for kind, run in whole.items():
         before = bytes_of(run.folder)
         with monkeypatch.context() as patch:
-            for learner in (_LanguageModelLearner, _ClassifierLearner):
-                patch.delattr(learner, "training_step")
+            for module in (_LanguageModelModule, _ClassifierModule):
+                patch.delattr(module, "training_step")
             again = train(kind, run.folder)
         assert again.curves.equals(run.curves)
         assert bytes_of(run.folder) == before

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.training.texts import RING, VOCABULARY
+from tests.builders.training_texts import RING, VOCABULARY
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError
-from txray.training.stream import IGNORED, Lanes, TokenStream
+from txray.training.stream import IGNORED, StreamBatches, TokenStream
 
 TEXTS = st.lists(
     st.lists(st.sampled_from([*RING, "B", "other", "<unk>"]), min_size=1, max_size=9).map(tuple),
@@ -38,29 +38,29 @@ def test_stream_is_the_documents_between_ends(texts: list[tuple[str, ...]]) -> N
     assert stream.unknown == sum(word in ("other", "<unk>") for words in texts for word in words)
 
 
-@given(size=st.integers(2, 60), lanes=st.integers(1, 8), bptt=st.integers(1, 9))
-def test_windows_are_those_of_a_plain_numpy_cut(size: int, lanes: int, bptt: int) -> None:
+@given(size=st.integers(2, 60), n_rows=st.integers(1, 8), bptt=st.integers(1, 9))
+def test_windows_are_those_of_a_plain_numpy_cut(size: int, n_rows: int, bptt: int) -> None:
     ids = np.arange(100, 100 + size)
-    time = -(-(size - 1) // lanes)
-    filled = np.full(lanes * time + 1, -1)
+    time = -(-(size - 1) // n_rows)
+    filled = np.full(n_rows * time + 1, -1)
     filled[:size] = ids
-    rows = [filled[lane * time : (lane + 1) * time + 1] for lane in range(lanes)]
+    rows = [filled[row * time : (row + 1) * time + 1] for row in range(n_rows)]
 
-    cut = Lanes.of(torch.from_numpy(ids), lanes)
+    cut = StreamBatches.of(torch.from_numpy(ids), n_rows)
     windows = list(cut.windows(bptt))
-    assert len(windows) == cut.count(bptt) == -(-time // bptt)
+    assert len(windows) == cut.window_count(bptt) == -(-time // bptt)
     seen = []
     for number, (inputs, targets) in enumerate(windows):
-        for lane, row in enumerate(rows):
+        for index, row in enumerate(rows):
             start = number * bptt
-            for place in range(inputs.shape[1]):
-                word, following = row[start + place], row[start + place + 1]
+            for step in range(inputs.shape[1]):
+                word, following = row[start + step], row[start + step + 1]
                 if following >= 0:
-                    assert inputs[lane, place] == word
-                    assert targets[lane, place] == following
+                    assert inputs[index, step] == word
+                    assert targets[index, step] == following
                     seen.append(int(following))
                 else:
-                    assert targets[lane, place] == IGNORED
+                    assert targets[index, step] == IGNORED
     assert sorted(seen) == list(range(101, 100 + size)), "each position but the first is a target once"
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from txray._optional import package
+from txray._optional import import_package
 from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UsageError
@@ -43,7 +43,7 @@ class FlairAnnotator:
     """
 
     def __init__(self, tagger: Any, name: str | None = None) -> None:
-        self._sentence = package("flair.data", "annotators.flair").Sentence
+        self._sentence = import_package("flair.data", "annotators.flair").Sentence
         if not (
             callable(getattr(tagger, "predict", None))
             and isinstance(getattr(tagger, "label_type", None), str)
@@ -69,7 +69,7 @@ class FlairAnnotator:
         labels = getattr(model, "label_dictionary", None)
         return derived(
             "flair",
-            package("flair", "annotators.flair").__version__,
+            import_package("flair", "annotators.flair").__version__,
             model.label_type,
             str(model),
             None if labels is None else labels.get_items(),

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from txray._optional import package
+from txray._optional import import_extra
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError, in_one_line
@@ -71,7 +71,7 @@ class SpacyAnnotator:
             raise UnknownNameError.of("column of a spaCy pipeline", column, COLUMNS)
         self.name = column
         self._nlp = _loaded(nlp) if isinstance(nlp, str | Path) else nlp
-        self._language = package("spacy.language", "annotators.spacy").Language
+        self._language = import_extra("annotators.spacy needs", "text", "spacy.language").Language
         if not isinstance(self._nlp, self._language):
             raise UsageError(
                 f"annotators.spacy: a {type(nlp).__name__}; give a pipeline, or the name or folder of one"
@@ -143,7 +143,7 @@ def _identity(component: Any) -> str:
 
 def _loaded(nlp: str | Path) -> Any:
     try:
-        return package("spacy", "annotators.spacy").load(nlp)
+        return import_extra("annotators.spacy needs", "text", "spacy").load(nlp)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(
             f"spaCy pipeline '{nlp}': cannot be loaded ({in_one_line(error)}); install it, or name its folder"

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from txray._optional import package
+from txray._optional import import_package
 from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
@@ -63,7 +63,7 @@ class StanzaAnnotator:
     def __init__(self, pipeline: Any, column: str) -> None:
         if column not in COLUMNS:
             raise UnknownNameError.of("column of a Stanza pipeline", column, COLUMNS)
-        self._document = package("stanza.models.common.doc", "annotators.stanza").Document
+        self._document = import_package("stanza.models.common.doc", "annotators.stanza").Document
         processors = getattr(pipeline, "processors", None)
         if not isinstance(processors, dict) or not callable(getattr(pipeline, "process", None)):
             raise UsageError(f"annotators.stanza: a {type(pipeline).__name__}; give a stanza.Pipeline")
@@ -92,7 +92,7 @@ class StanzaAnnotator:
             if name in self._processors
         ]
         language = getattr(self._pipeline, "lang", None)
-        library = package("stanza", "annotators.stanza").__version__
+        library = import_package("stanza", "annotators.stanza").__version__
         return derived("stanza", self.name, library, language, *chain(*processors))
 
     def __call__(self, document: Document) -> tuple[str, ...]:

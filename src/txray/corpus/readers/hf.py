@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.corpus.columns import Annotations
 from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
@@ -45,7 +45,7 @@ def read_hf(
         UsageError: a split where there is none, or none where there are several; a column that holds something else
             than is needed; datasets is not installed.
     """
-    datasets = require("format 'hf' needs", "hf", "datasets")
+    datasets = import_extra("format 'hf' needs", "hf", "datasets")
     if kind_of(path) != "folder" or not any((path / name).is_file() for name in (_SPLITS, _STATE)):
         raise CorpusError(
             f"{path}: is no folder that save_to_disk wrote (it has no {_STATE} or {_SPLITS}); for Parquet files use "

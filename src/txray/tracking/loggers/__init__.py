@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txray._lazy import lazily
-from txray.tracking.loggers.logger import Logger
+from txray._lazy import attach
 
 if TYPE_CHECKING:
-    from txray.tracking.loggers.mlflow import MLflowLogger
-    from txray.tracking.loggers.tensorboard import TensorBoardLogger
-    from txray.tracking.loggers.visdom import VisdomLogger
-    from txray.tracking.loggers.wandb import WandbLogger
+    from txray.tracking.loggers.logger import Logger as Logger
+    from txray.tracking.loggers.mlflow import MLflowLogger as MLflowLogger
+    from txray.tracking.loggers.tensorboard import TensorBoardLogger as TensorBoardLogger
+    from txray.tracking.loggers.visdom import VisdomLogger as VisdomLogger
+    from txray.tracking.loggers.wandb import WandbLogger as WandbLogger
 
-# Looked up on first use: what writes figures and tables costs plotly and polars.
-_HOMES = {
-    "MLflowLogger": "mlflow",
-    "TensorBoardLogger": "tensorboard",
-    "VisdomLogger": "visdom",
-    "WandbLogger": "wandb",
-}
-
-__all__ = ["Logger", "MLflowLogger", "TensorBoardLogger", "VisdomLogger", "WandbLogger"]
-
-__getattr__, __dir__ = lazily(__name__, _HOMES, __all__)
+# Imported on first use: what writes figures and tables costs plotly and polars.
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "logger": "Logger",
+        "mlflow": "MLflowLogger",
+        "tensorboard": "TensorBoardLogger",
+        "visdom": "VisdomLogger",
+        "wandb": "WandbLogger",
+    },
+)

@@ -1,4 +1,4 @@
-"""What a tracker tells of a stage folder next to, or instead of, its files."""
+"""Key facts of a stage folder, logged beside or instead of its files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from txray.preferences.manifest import read_manifest
 
 
 def stage_facts(folder: Path) -> dict[str, str | int]:
-    """The key facts of a stage folder.
+    """Return the key facts of a stage folder.
 
     Args:
-        folder: a complete stage.
+        folder: a complete stage folder.
 
     Returns:
-        Its `stage` (name), `folder`, `words` and, where the manifest tells them, `corpus`, `layers` with their
-        neurons, `features` and `selection`.
+        `stage` (its name), `folder`, `words` and, if the manifest has them, `corpus`, `layers` with their numbers of
+        neurons, `feature_types` and `selection`.
 
     Raises:
-        StageError: no complete stage folder.
+        StageError: not a complete stage folder.
     """
     manifest = read_manifest(folder)
     layers = ", ".join(f"{layer} ({neurons} neurons)" for layer, neurons in manifest["neurons"].items())
@@ -31,12 +31,12 @@ def stage_facts(folder: Path) -> dict[str, str | int]:
         "corpus": corpus.get("name") if isinstance(corpus, dict) else None,
         "words": manifest.get("words"),
         "layers": layers,
-        "features": ", ".join(manifest["features"]),
+        "feature_types": ", ".join(manifest["features"]),
         "selection": manifest.get("selection"),
     }
     return {name: value for name, value in facts.items() if isinstance(value, str | int)}
 
 
 def facts_table(facts: dict[str, str | int]) -> pl.DataFrame:
-    """The facts as a table, columns fact and value (both texts)."""
+    """Return the facts as a table with the string columns fact and value."""
     return pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})

@@ -1,4 +1,4 @@
-"""What trackers' libraries raise, in many ways and lines, as one error in one line."""
+"""Errors of logging libraries as one-line errors of txray."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from txray.errors import OutputError, in_one_line
 
 
 @contextmanager
-def one_line(place: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn errors of a tracker into one of txray's.
+def wrap_errors(target: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of a logging library that are raised in the block into an `OutputError`.
 
     Args:
-        place: what would not take something, e.g. `visdom at http://localhost:8097`.
-        errors: what it raises; everything else stays what it is.
+        target: name of the target in the message, e.g. `visdom at http://localhost:8097`.
+        errors: types to convert; others are raised unchanged.
 
     Raises:
         OutputError: one of `errors` was raised in the block.
@@ -22,11 +22,11 @@ def one_line(place: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise OutputError(f"{place} did not take it: {in_one_line(error)}") from error
+        raise OutputError(f"{target} did not accept the data: {in_one_line(error)}") from error
 
 
-def cause(error: BaseException) -> BaseException:
-    """The error at the bottom, where the one at the top tells nothing."""
+def root_cause(error: BaseException) -> BaseException:
+    """Return the first error of a chain, for libraries whose outermost error has no message of its own."""
     while error.__context__ is not None:
         error = error.__context__
     return error

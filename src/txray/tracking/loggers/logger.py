@@ -1,4 +1,4 @@
-"""What every place that keeps measurements of a training can do."""
+"""Interface of loggers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Logger(Protocol):
-    """Takes what is measured while a model is trained.
+    """Receives the measurements of a training.
 
-    Names are paths with slashes, such as `txray/rnn/token/previous/changed`. Steps never fall.
+    Names are paths with slashes, such as `txray/rnn/token/previous/changed`. Steps never decrease.
     """
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Keep some numbers of one step."""
+        """Log the numbers of a step."""
 
     def figure(self, name: str, figure: go.Figure, step: int) -> None:
-        """Keep a figure of one step."""
+        """Log a figure of a step."""
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
-        """Keep a table of one step."""
+        """Log a table of a step."""
 
     def stage(self, folder: Path, step: int) -> None:
-        """Keep a stage folder, as a whole."""
+        """Log a stage folder."""
 
     def close(self) -> None:
-        """Write down everything; nothing is logged afterwards."""
+        """Flush all data; nothing is logged afterwards."""

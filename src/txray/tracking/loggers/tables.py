@@ -1,6 +1,6 @@
-"""Tables for trackers: cells that every tracker can keep, and tables as text where it has none.
+"""Tables for loggers: cells that every logger can store, and tables as text for loggers without tables.
 
-What stands in a cell is text of a corpus: it is shown as it is, whatever Markdown or HTML makes of it.
+Cells hold words of a corpus, so Markdown and HTML in them are escaped.
 """
 
 from __future__ import annotations
@@ -12,60 +12,60 @@ from typing import Any
 
 import polars as pl
 
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 
 SHOWN_ROWS = 100
-"""Rows of a table that is shown as text; the text says how many there are."""
+"""Rows of a table shown as text; the text gives the total."""
 
-_LONGEST_CELL = 200
-"""Characters of a cell that are shown: some words, a path."""
+_MAX_CELL = 200
+"""Characters shown of a cell: some words, a path."""
 
 _PUNCTUATION = re.compile(r"[!-$&-*<>@\[-`{-~]")
-"""What can begin markup of Markdown or HTML; not what numbers and ordinary text need."""
+"""Characters that can begin Markdown or HTML markup, except those of numbers and ordinary text."""
 
 
 def plain_rows(table: pl.DataFrame) -> list[list[Any]]:
-    """All rows, each cell null, true or false, a finite number, or a text.
+    """Return all rows; each cell is None, a boolean, a finite number or a string.
 
     Args:
-        table: any.
+        table: a table of any columns.
 
     Returns:
-        Row by row, in the order of the columns. Numbers that are not finite are null; lists (with
-        commas), dates and whatever else there is are texts.
+        Row by row, in the order of the columns. Numbers that are not finite become None; lists (joined by commas),
+        dates and other values become strings.
     """
     return [[_plain(cell) for cell in row] for row in table.iter_rows()]
 
 
 def markdown_table(table: pl.DataFrame) -> str:
-    """The first `SHOWN_ROWS` rows as a table of Markdown, and how many there are.
+    """Return the first `SHOWN_ROWS` rows as a Markdown table, with the total number of rows.
 
     Args:
-        table: any; words that are markup are shown as text.
+        table: a table of any columns; markup in cells is escaped.
     """
     lines = [f"{_count(table)}"]
     if table.width:
-        titles = [markdown_text(visible(name)) for name in table.columns]
+        titles = [markdown_text(sanitize(name)) for name in table.columns]
         lines += ["", _line(titles), _line(["---"] * table.width)]
         lines += [_line([markdown_text(cell) for cell in row]) for row in _shown(table)]
     return "\n".join(lines)
 
 
 def markdown_text(text: str) -> str:
-    """A text that Markdown shows as it is.
+    """Return a text with Markdown and HTML escaped.
 
-    Entities rather than backslashes: they also hold within tables and HTML, in every dialect.
+    Entities instead of backslashes: they also work within tables and HTML, in every dialect.
     """
-    return _PUNCTUATION.sub(lambda found: f"&#{ord(found[0])};", text)
+    return _PUNCTUATION.sub(lambda match: f"&#{ord(match[0])};", text)
 
 
 def html_table(table: pl.DataFrame) -> str:
-    """The first `SHOWN_ROWS` rows as a table of HTML, and how many there are.
+    """Return the first `SHOWN_ROWS` rows as an HTML table, with the total number of rows.
 
     Args:
-        table: any; words that are markup are shown as text.
+        table: a table of any columns; markup in cells is escaped.
     """
-    titles = "".join(f"<th>{html.escape(visible(name))}</th>" for name in table.columns)
+    titles = "".join(f"<th>{html.escape(sanitize(name))}</th>" for name in table.columns)
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in _shown(table)
     )
@@ -78,14 +78,14 @@ def _count(table: pl.DataFrame) -> str:
 
 
 def _shown(table: pl.DataFrame) -> list[list[str]]:
-    """Cells as texts of one short line each; what is null is an empty text."""
+    """Return cells as short one-line strings; None is empty."""
     return [
         ["" if cell is None else _short(cell) for cell in row] for row in table.head(SHOWN_ROWS).iter_rows()
     ]
 
 
 def _short(cell: Any) -> str:
-    return f"{cell:.4g}" if isinstance(cell, float) else visible(_text(cell), _LONGEST_CELL)
+    return f"{cell:.4g}" if isinstance(cell, float) else sanitize(_text(cell), _MAX_CELL)
 
 
 def _line(cells: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""TensorBoard: scalars as they are, figures as pictures, tables and stages as text."""
+"""TensorBoard: scalars, figures as images, tables and stages as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import OutputError, UsageError
 from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
@@ -22,43 +22,44 @@ if TYPE_CHECKING:
 class TensorBoardLogger:
     """Logs to a folder of TensorBoard; needs the extra `tensorboard`, and a Chromium or Chrome for figures.
 
-    TensorBoard has no plotly figures and no tables: figures become PNG images, tables their first rows as text,
-    and of a stage folder its path and key facts are told. Scalars are kept in single precision, as by everyone.
+    TensorBoard has no plotly figures and no tables: figures become PNG images, tables their first rows as text, and a
+    stage its path and key facts. TensorBoard stores scalars in single precision.
 
     Attributes:
-        writer: the `SummaryWriter` that is written to.
+        writer: the `SummaryWriter`.
     """
 
-    def __init__(self, place: Any) -> None:
-        """Write into a folder, or by a writer.
+    def __init__(self, target: Any) -> None:
+        """Log to a folder or to an existing writer.
 
         Args:
-            place: a folder, which is made; or a `SummaryWriter`, which stays open after `close`.
+            target: a folder, created if it does not exist; or a `SummaryWriter`, which `close` leaves open.
 
         Raises:
             UsageError: tensorboard or kaleido is missing.
         """
-        # tensorboard itself first: where it is missing, torch's own error names none.
-        who = "logging to TensorBoard needs"
-        require(who, "tensorboard", "tensorboard", "kaleido")
-        self._own = isinstance(place, str | Path)
-        if self._own:
-            place = require(who, "tensorboard", "torch.utils.tensorboard").SummaryWriter(str(place))
-        self.writer = place
-        self._told = False
+        # tensorboard first: if it is missing, the error of torch does not say so.
+        purpose = "logging to TensorBoard needs"
+        import_extra(purpose, "tensorboard", "tensorboard", "kaleido")
+        self._opened_writer = isinstance(target, str | Path)
+        if self._opened_writer:
+            target = import_extra(purpose, "tensorboard", "torch.utils.tensorboard").SummaryWriter(
+                str(target)
+            )
+        self.writer = target
+        self._warned = False
         self._waiting: dict[str, go.Figure] = {}
         self._step = 0
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Keep some numbers of one step, also those that are not finite."""
+        """Log the numbers of a step, infinite and NaN included."""
         for name, value in values.items():
             self.writer.add_scalar(name, float(value), step)
 
     def figure(self, name: str, figure: go.Figure, step: int) -> None:
-        """Keep a figure of one step as a picture: drawn with the others of its step, since a browser starts slowly.
+        """Log a figure of a step as an image, rendered with the others of its step because a browser starts slowly.
 
-        Where no browser is there to draw it, a warning says so once, and a text stands in its place: the
-        training that is watched goes on.
+        Without a browser, each image is replaced by a text, with one warning; training continues.
         """
         if step != self._step or name in self._waiting:
             self._draw()
@@ -66,57 +67,55 @@ class TensorBoardLogger:
         self._waiting[name] = figure
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
-        """Keep the first 100 rows of a table as text, and how many there are."""
+        """Log the first 100 rows of a table as text, with the total number of rows."""
         self.writer.add_text(name, markdown_table(table), step)
 
     def stage(self, folder: Path, step: int) -> None:
-        """Tell where a stage folder is, and what it is of; the folder itself stays where it is.
-
-        The figures so far are drawn.
+        """Log the path and key facts of a stage folder, and render the figures so far; the folder is not copied.
 
         Raises:
-            StageError: no complete stage folder.
+            StageError: not a complete stage folder.
         """
         self._draw()
         self.writer.add_text("txray/stage", markdown_table(facts_table(stage_facts(folder))), step)
 
     def close(self) -> None:
-        """Write down everything, and close the writer if it was opened here."""
+        """Flush all data, and close the writer if this logger opened it."""
         self._draw()
         self.writer.flush()
-        if self._own:
+        if self._opened_writer:
             self.writer.close()
 
     def _draw(self) -> None:
         waiting, self._waiting = self._waiting, {}
         if waiting:
-            self._keep(waiting)
+            self._log_images(waiting)
 
-    def _keep(self, figures: Mapping[str, go.Figure]) -> None:
-        """Draw figures of one step; where they fail together, each on its own."""
+    def _log_images(self, figures: Mapping[str, go.Figure]) -> None:
+        """Render figures of one step together, and if that fails, one by one."""
         import numpy as np
         from PIL import Image
 
         try:
             contents = to_pngs(figures)
         except UsageError as error:
-            self._keep_reason(figures, error)
+            self._log_failure(figures, error)
         except OutputError as error:
             if len(figures) == 1:
-                self._keep_reason(figures, error)
+                self._log_failure(figures, error)
             else:
                 for name, figure in figures.items():
-                    self._keep({name: figure})
+                    self._log_images({name: figure})
         else:
             for name, content in zip(figures, contents, strict=True):
                 with Image.open(BytesIO(content)) as image:
                     pixels = np.asarray(image.convert("RGB"))
                 self.writer.add_image(name, pixels, self._step, dataformats="HWC")
 
-    def _keep_reason(self, figures: Iterable[str], error: Exception) -> None:
-        """Keep a text in place of figures that could not be drawn, and warn the first time."""
+    def _log_failure(self, figures: Iterable[str], error: Exception) -> None:
+        """Log a text instead of figures that could not be rendered, and warn the first time."""
         for name in figures:
             self.writer.add_text(name, markdown_text(str(error)), self._step)
-        if not self._told:
-            warnings.warn(f"TensorBoard gets no pictures: {error}", stacklevel=5)
-        self._told = True
+        if not self._warned:
+            warnings.warn(f"TensorBoard gets no images: {error}", stacklevel=5)
+        self._warned = True

@@ -1,8 +1,8 @@
-"""Rows of a W&B run's history that leave W&B's own step to the people who log to the same run.
+"""Rows of a W&B run's history that leave W&B's own step to other code that logs to the same run.
 
-W&B's step never falls: a row for an earlier one is dropped. Committing a row moves the step by one; people who
-count it themselves (`run.log(..., step=epoch)`) would then log for a step that is over. Measurements therefore go
-into the row that is open, beside whatever people log, and carry a step of their own.
+W&B's step never decreases: a row for an earlier step is dropped. Committing a row increments the step; code that sets
+the step itself (`run.log(..., step=epoch)`) would then log for a step that is over. Measurements therefore go into the
+open row, beside whatever other code logs, and carry a step of their own.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from collections.abc import Mapping
 from typing import Any
 
 STEP = "txray/step"
-"""The step that W&B draws measurements over."""
+"""Step over which W&B plots measurements."""
 
 
-class Rows:
-    """Measurements of one step become one row, in the order of their steps; none is dropped.
+class HistoryRows:
+    """Writes the measurements of each step as one row, in the order of the steps; none is dropped.
 
-    A row needs a step of W&B's. Where the run has not gone on since the row before, and moving it could be in
-    somebody's way, rows wait until it has, the last ones until `close`.
+    Each row needs a W&B step of its own. If the run has not moved since the last row, and incrementing its step could
+    interfere with other code, rows wait until it moves, the last ones until `close`.
     """
 
     def __init__(self, run: Any, *, shared: bool) -> None:
-        """Begin with the row that is open.
+        """Begin with the open row.
 
         Args:
-            run: a run of W&B that is active.
-            shared: whether somebody else logs to it.
+            run: an active W&B run.
+            shared: whether other code logs to it.
         """
         self._run = run
         self._shared = shared
-        self._begun = run.step
+        self._first_step = run.step
         self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
-        self._written: tuple[int, int] | None = None  # the step of the last row, and W&B's
+        self._written: tuple[int, int] | None = None  # step of the last row, and W&B's step
 
     def add(self, values: Mapping[str, Any], step: int) -> None:
-        """Keep values of one step."""
+        """Add values of a step."""
         self._require_active()
         if self._waiting and self._waiting[-1][0] == step:
             self._waiting[-1][1].update(values)
@@ -47,13 +47,13 @@ class Rows:
         self._write(move=not self._shared or self._counted_by_wandb())
 
     def close(self) -> None:
-        """Write what waits; the last row stays open, W&B writes it with whatever comes next or at the run's end."""
+        """Write the waiting rows; the last one stays open, and W&B writes it at its next row or at the run's end."""
         if self._waiting:
             self._require_active()
             self._write(move=True)
 
     def _require_active(self) -> None:
-        """Fail at once where the run has ended; asked for its step, W&B would wait for half a minute."""
+        """Raise at once if the run has ended; reading its step would block for half a minute."""
         self._run.log({}, commit=False)
 
     def _write(self, *, move: bool) -> None:
@@ -67,9 +67,9 @@ class Rows:
             self._run.log({**values, STEP: step}, commit=False)
 
     def _counted_by_wandb(self) -> bool:
-        """Whether people leave the step to W&B, one per call; unknown until they have logged something."""
-        if self._run.step == self._begun:
+        """Return True if other code leaves the step to W&B, one per call; False until it has logged something."""
+        if self._run.step == self._first_step:
             return False
-        # W&B notes it for its own statistics, and tells it nowhere else.
+        # W&B stores this only in its telemetry.
         feature = getattr(getattr(self._run, "_telemetry_obj", None), "feature", None)
         return getattr(feature, "set_step_log", True) is False

@@ -1,9 +1,9 @@
-"""The dashboard: look at stages in a browser; what is looked at stands in the address."""
+"""The dashboard: explore stages in a browser; every view has a URL of its own."""
 
-from txray._optional import require
+from txray._optional import import_extra
 
-# Before anything below imports them: in one line where they are missing.
-require("the dashboard needs", "dashboard", "dash", "waitress")
+# Before the imports below, so that missing packages give a one-line error.
+import_extra("the dashboard needs", "dashboard", "dash", "waitress")
 
 from txray.web.dashboard.server import Dashboard, serve  # noqa: E402
 

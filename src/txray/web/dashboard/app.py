@@ -1,4 +1,4 @@
-"""The Dash application: pages, callbacks, and the addresses that its scripts ask."""
+"""The Dash application: layout, callbacks and routes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_u
 from txray.pruning import Pruning
 from txray.web.dashboard import layout, panels
 from txray.web.dashboard.components import BLANK
-from txray.web.dashboard.control_state import facts
+from txray.web.dashboard.control_state import control_state
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-from txray.web.dashboard.jobs.worker import JobPending
-from txray.web.dashboard.neuron_details import record
-from txray.web.dashboard.requests import read, told
+from txray.web.dashboard.jobs.queue import JobPending
+from txray.web.dashboard.neuron_details import neuron_details
+from txray.web.dashboard.requests import error_message, parse_view
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.routes import add_addresses
+from txray.web.dashboard.routes import add_routes
 from txray.web.dashboard.security import Guard
-from txray.web.dashboard.summary_card import headline
+from txray.web.dashboard.summary_card import summary_card
 from txray.web.dashboard.url_state import UrlState
 
 _FLAT = {"height": "0", "overflow": "hidden"}
@@ -31,32 +31,32 @@ _PAGE = """<!doctype html>
 {%metas%}
 <title>{%title%}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/look.css">
+<link rel="stylesheet" href="/dashboard.css">
 {%css%}
 </head>
 <body>
 {%app_entry%}
-<footer>{%config%}<script src="/look.js"></script>{%scripts%}{%renderer%}</footer>
+<footer>{%config%}<script src="/dashboard.js"></script>{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
 
 Value = TypeVar("Value")
 
 
-def build(desk: ResultStore, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
-    """The application over a desk.
+def build(store: ResultStore, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
+    """Return the application.
 
     Args:
-        desk: that hands out results.
-        guard: of every request.
-        prunings: whose effects the page of a neuron tells.
+        store: of the results.
+        guard: checks every request.
+        prunings: whose effects the page of a neuron shows.
     """
     app = Dash(
         "txray",
         title="txray",
         update_title="",
         include_assets_files=False,
-        # Pictures come into the page when they are looked at.
+        # Figures are added to a page when it is shown.
         suppress_callback_exceptions=True,
         index_string=_PAGE,
         add_log_handler=False,
@@ -66,17 +66,17 @@ def build(desk: ResultStore, guard: Guard, prunings: Sequence[Pruning] = ()) -> 
         ],
     )
     app.layout = layout.shell()
-    add_addresses(app.server, desk)
-    _figures(app, desk)
-    _texts(app, desk, list(prunings))
-    _state(app, desk)
-    _scripts(app)
+    add_routes(app.server, store)
+    _figure_callbacks(app, store)
+    _text_callbacks(app, store, list(prunings))
+    _state_callbacks(app, store)
+    _client_callbacks(app)
     guard.watch(app.server, app.csp_hashes())
     return app
 
 
-def _figures(app: Dash, desk: ResultStore) -> None:
-    """One callback per picture, so that each comes as soon as it can, and fails alone."""
+def _figure_callbacks(app: Dash, store: ResultStore) -> None:
+    """Add one callback per figure, so that each is shown as soon as it is ready, and fails alone."""
     for name, figure in FIGURES.items():
 
         @app.callback(
@@ -100,30 +100,30 @@ def _figures(app: Dash, desk: ResultStore) -> None:
             name: str = name,
             page: str = figure.page,
         ) -> Any:
-            view, _ = read(desk, path, search)
+            view, _ = parse_view(store, path, search)
             if theme is None or view.page != page:
                 return (no_update,) * 7
-            if not FIGURES[name].wanted(desk):
+            if not FIGURES[name].wanted(store):
                 return BLANK, _FLAT, "", "", "", "", True
             try:
-                picture = FIGURES[name].draw(view, desk)
-                shown = picture.on_screen(dark=theme == "dark")
+                picture = FIGURES[name].draw(view, store)
+                figure = picture.for_web(dark=theme == "dark")
             except Exception as error:
-                kind = "empty" if isinstance(error, JobPending) else "notice"
-                return BLANK, _FLAT, FIGURES[name].title, "", told(error), kind, False
-            _brushed(shown, name, view)
+                class_name = "empty" if isinstance(error, JobPending) else "notice"
+                return BLANK, _FLAT, FIGURES[name].title, "", error_message(error), class_name, False
+            _brushed(figure, name, view)
             size = {
-                "height": f"{shown.layout.height}px",
-                "width": f"{shown.layout.width}px" if shown.layout.width else "100%",
+                "height": f"{figure.layout.height}px",
+                "width": f"{figure.layout.width}px" if figure.layout.width else "100%",
             }
-            return shown, size, picture.finding, picture.note, "", "", False
+            return figure, size, picture.finding, picture.note, "", "", False
 
 
 def _brushed(figure: go.Figure, name: str, view: UrlState) -> None:
-    """Draw the bounds that a view has on the axes of a picture, in place."""
-    bounds = {each.column: (each.low, each.high) for each in view.ranges}
+    """Draw the ranges that a URL sets on the axes of a figure, in place."""
+    bounds = {limits.column: (limits.low, limits.high) for limits in view.ranges}
     axes = {axis: bounds.get(column) for axis, column in zip(("x", "y"), FIGURES[name].brush, strict=True)}
-    # What was drawn by hand goes: the bounds of the view are drawn instead.
+    # The region that was drawn by hand is replaced by the ranges in the URL.
     figure.update_layout(selectionrevision=view.search, selections=[])
     if not any(axes.values()):
         return
@@ -144,128 +144,133 @@ def _brushed(figure: go.Figure, name: str, view: UrlState) -> None:
     figure.add_shape(shape)
 
 
-def _texts(app: Dash, desk: ResultStore, prunings: list[Pruning]) -> None:
-    """Callbacks that fill in words and small tables."""
+def _text_callbacks(app: Dash, store: ResultStore, prunings: list[Pruning]) -> None:
+    """Add the callbacks that fill in texts and small tables."""
 
     def guarded(
         make: Callable[[UrlState], Value], path: str | None, search: str | None, page: str
     ) -> Value | Any:
-        view, _ = read(desk, path, search)
+        view, _ = parse_view(store, path, search)
         if view.page != page:
             return no_update
         try:
             return make(view)
         except Exception as error:
-            return html.P(told(error), className="notice" if not isinstance(error, JobPending) else "empty")
+            return html.P(
+                error_message(error), className="notice" if not isinstance(error, JobPending) else "empty"
+            )
 
     address = (Input("url", "pathname"), Input("url", "search"), Input("version", "data"))
 
-    @app.callback(Output("headline", "children"), Output("headline", "aria-busy"), *address)
-    def _headline(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = read(desk, path, search)
+    @app.callback(Output("summary", "children"), Output("summary", "aria-busy"), *address)
+    def _summary(path: str | None, search: str | None, _version: str) -> Any:
+        view, _ = parse_view(store, path, search)
         if view.page != "overview":
             return no_update, no_update
         try:
-            return headline(FilteredComparison.of(view.unfiltered(), desk)), "false"
-        except JobPending as waiting:
-            return html.P(told(waiting), className="empty"), "true"
+            return summary_card(FilteredComparison.of(view.unfiltered(), store)), "false"
+        except JobPending as pending:
+            return html.P(error_message(pending), className="empty"), "true"
         except Exception as error:
-            return html.P(told(error), className="notice"), "false"
+            return html.P(error_message(error), className="notice"), "false"
 
     @app.callback(Output("nearest", "children"), *address)
     def _nearest(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda view: panels.nearest_rows(view, desk), path, search, "neuron")
+        return guarded(lambda view: panels.nearest_rows(view, store), path, search, "neuron")
 
     @app.callback(Output("pruned", "children"), Output("pruned", "hidden"), *address)
     def _pruned(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = read(desk, path, search)
-        rows = panels.pruned_rows(view, desk, prunings) if view.page == "neuron" else []
+        view, _ = parse_view(store, path, search)
+        rows = panels.pruned_rows(view, store, prunings) if view.page == "neuron" else []
         return rows, not rows
 
     @app.callback(Output("feature-rows", "children"), *address)
     def _feature(path: str | None, search: str | None, _version: str) -> Any:
         return guarded(
-            lambda view: panels.feature_rows(view, desk) if view.word else [], path, search, "feature"
+            lambda view: panels.feature_rows(view, store) if view.word else [], path, search, "feature"
         )
 
     @app.callback(Output("sources", "children"), *address)
     def _sources(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda _: panels.sources(desk), path, search, "sources")
+        return guarded(lambda _: panels.sources(store), path, search, "sources")
 
     @app.callback(
-        Output("record", "data"), Output("neuron-say", "children"), Output("neuron-say", "hidden"), *address
+        Output("neuron-details", "data"),
+        Output("neuron-message", "children"),
+        Output("neuron-message", "hidden"),
+        *address,
     )
-    def _record(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = read(desk, path, search)
+    def _neuron(path: str | None, search: str | None, _version: str) -> Any:
+        view, _ = parse_view(store, path, search)
         if view.page != "neuron":
             return no_update, no_update, no_update
         try:
-            return record(view, desk), "", True
+            return neuron_details(view, store), "", True
         except Exception as error:
-            return None, told(error), False
+            return None, error_message(error), False
 
 
-def _state(app: Dash, desk: ResultStore) -> None:
-    """Callbacks that tell what is being done and what has changed."""
+def _state_callbacks(app: Dash, store: ResultStore) -> None:
+    """Add the callbacks for the controls, running jobs, and changed stage folders."""
 
     @app.callback(
-        Output("facts", "data"), Input("url", "pathname"), Input("url", "search"), Input("version", "data")
+        Output("controls", "data"), Input("url", "pathname"), Input("url", "search"), Input("version", "data")
     )
-    def _facts(path: str | None, search: str | None, _version: str) -> Any:
-        view, remarks = read(desk, path, search)
-        return facts(view, desk, remarks)
+    def _controls(path: str | None, search: str | None, _version: str) -> Any:
+        view, warnings = parse_view(store, path, search)
+        return control_state(view, store, warnings)
 
     @app.callback(
         Output("version", "data"),
-        Output("doing", "children"),
+        Output("job-status", "children"),
         Output("tick", "interval"),
-        Output("changed-told", "children"),
+        Output("changed-message", "children"),
         Output("changed", "hidden"),
         Input("tick", "n_intervals"),
         Input("reload", "n_clicks"),
         State("version", "data"),
     )
-    def _tick(_number: int | None, _clicks: int | None, former: str) -> Any:
-        problems = desk.try_again() if ctx.triggered_id == "reload" else []
-        changes = [*problems, *desk.library.changes()]
-        doing = desk.doing()
-        version = desk.version
+    def _tick(_number: int | None, _clicks: int | None, shown_version: str) -> Any:
+        problems = store.retry_failed() if ctx.triggered_id == "reload" else []
+        changes = [*problems, *store.catalog.changes()]
+        running = [str(status) for status in store.job_status() if status.current is not None]
+        version = store.version
         return (
-            no_update if version == former else version,
-            " · ".join(doing),
-            1_000 if doing else 4_000,
+            no_update if version == shown_version else version,
+            " · ".join(running),
+            1_000 if running else 4_000,
             "; ".join(dict.fromkeys(changes)),
             not changes,
         )
 
 
-def _scripts(app: Dash) -> None:
-    """Callbacks that run in the browser: see dashboard.js."""
+def _client_callbacks(app: Dash) -> None:
+    """Add the callbacks that run in the browser; see dashboard.js."""
     app.clientside_callback(
         ClientsideFunction("txray", "follow"),
         Output("main", "data-followed"),
         Input("url", "pathname"),
         Input("url", "search"),
-        Input("facts", "data"),
+        Input("controls", "data"),
         Input("version", "data"),
     )
     app.clientside_callback(
         ClientsideFunction("txray", "mount"),
         *(Output(f"{name}-slot", "children") for name in FIGURES),
         Input("url", "pathname"),
-        Input("headline", "children"),
+        Input("summary", "children"),
         State("cards", "data"),
         *(State(f"{name}-slot", "children") for name in FIGURES),
     )
     app.clientside_callback(
-        ClientsideFunction("txray", "shade"),
+        ClientsideFunction("txray", "theme"),
         Output("theme", "data"),
-        Input("shade", "n_clicks"),
+        Input("theme-switch", "n_clicks"),
     )
     app.clientside_callback(
         ClientsideFunction("txray", "detail"),
         Output("detail", "data-shown"),
-        Input("record", "data"),
+        Input("neuron-details", "data"),
     )
     for name, figure in FIGURES.items():
         app.clientside_callback(
@@ -286,6 +291,6 @@ def _scripts(app: Dash) -> None:
             Output(f"{name}-card", "data-clicked"),
             Input(f"{name}-figure", "clickData"),
             State(f"{name}-figure", "id"),
-            State("facts", "data"),
+            State("controls", "data"),
             prevent_initial_call=True,
         )

@@ -1,4 +1,4 @@
-"""Pieces of pages that stand on several of them."""
+"""Components that several pages share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ GRAPH = {
     "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"],
     "doubleClickDelay": 400,
 }
-"""How plotly behaves: saving is done beside the picture, with its words."""
-
+"""Configuration of plotly; figures are saved by the page itself, with their captions."""
 
 BLANK: Mapping[str, Any] = {
     "data": [],
@@ -30,15 +29,15 @@ BLANK: Mapping[str, Any] = {
         "yaxis": {"visible": False},
     },
 }
-"""A figure of nothing, on any ground."""
+"""An empty figure for either theme."""
 
 
 def card(name: str, figure: Figure) -> html.Figure:
-    """A place for a picture: its finding as a heading, how to read it, the picture, and what it is saved as.
+    """Return the card of a figure: finding, figure, note on how to read it, and links to save it.
 
     Args:
         name: of the figure, for ids.
-        figure: whose place it is.
+        figure: its properties.
     """
     heading = f"{name}-finding"
     graph = dcc.Graph(
@@ -72,14 +71,17 @@ def card(name: str, figure: Figure) -> html.Figure:
 
 def _save(name: str, title: str) -> html.Details:
     images = [
-        html.Button(kind.upper(), type="button", **{"data-save": kind, "data-figure": name})
-        for kind in ("png", "svg")
+        html.Button(file_format.upper(), type="button", **{"data-save": file_format, "data-figure": name})
+        for file_format in ("png", "svg")
     ]
     files = [
         html.A(
-            kind.upper(), href=f"/export/{name}.{kind}", download=f"{name}.{kind}", **{"data-export": name}
+            file_format.upper(),
+            href=f"/export/{name}.{file_format}",
+            download=f"{name}.{file_format}",
+            **{"data-export": name},
         )
-        for kind in ("html", "csv")
+        for file_format in ("html", "csv")
     ]
     return html.Details(
         [
@@ -91,9 +93,9 @@ def _save(name: str, title: str) -> html.Details:
 
 
 def slot(name: str) -> html.Div:
-    """Where the place of a picture comes once its page is looked at and its words are there.
+    """Return an empty element, which the page's script replaces by the card of a figure once its page is shown.
 
-    Loading and starting plotly.js keeps a browser busy for a second or more, in which nothing else would appear.
+    Loading plotly.js keeps a browser busy for a second or more, so texts and tables come first.
 
     Args:
         name: of the figure, for ids.
@@ -102,27 +104,27 @@ def slot(name: str) -> html.Div:
 
 
 def slots(page: str) -> list[html.Div]:
-    """The slots of a page, in order."""
+    """Return the slots of a page, in order."""
     return [slot(name) for name, figure in FIGURES.items() if figure.page == page]
 
 
 def every_card() -> dict[str, Any]:
-    """Name of each figure -> its place, as the plain values that the page's script puts into its slot."""
+    """Return name -> card of every figure, as plain values that the page's script puts into the slots."""
     from plotly.io.json import to_json_plotly
 
-    found: dict[str, Any] = json.loads(
+    cards: dict[str, Any] = json.loads(
         to_json_plotly({name: card(name, figure) for name, figure in FIGURES.items()})
     )
-    return found
+    return cards
 
 
 def grid(name: str, label: str, caption: str) -> html.Div:
-    """A place for a long table, which the page's script fills.
+    """Return the element of a long table, which the page's script fills.
 
     Args:
         name: for ids.
         label: what the rows are.
-        caption: id of the element that tells how many there are.
+        caption: id of the element that shows how many rows there are.
     """
     return html.Div(
         html.Table(
@@ -142,12 +144,12 @@ def grid(name: str, label: str, caption: str) -> html.Div:
 
 
 def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
-    """A small table that may be wider than the screen.
+    """Return a small table, which scrolls if it is wider than the screen.
 
     Args:
         heads: of the columns.
-        rows: of text or elements; the first of each is its head.
-        label: what it holds.
+        rows: of text or elements; the first cell of a row is its head.
+        label: what it shows.
     """
     return html.Div(
         html.Table(
@@ -169,12 +171,12 @@ def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
 
 
 def word(text: str) -> html.Bdi:
-    """A word of a corpus, kept from reordering its neighbours; text, whatever is in it."""
+    """Return a word of a corpus as plain text that cannot reorder its neighbours."""
     return html.Bdi(text)
 
 
 def stage_label(name: str, color: str) -> html.Span:
-    """A stage's name with its colour."""
+    """Return the name of a stage with its colour."""
     return html.Span(
         [html.Span(className="dot", style={"background": color}), html.Bdi(name)], className="stage"
     )

@@ -1,8 +1,9 @@
-"""What the controls of every page show, as plain JSON values."""
+"""State of the controls: their options and the current choices, as plain JSON values."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,45 +12,42 @@ from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import UNTESTED, state_label
 from txray.errors import TxrayError
 from txray.plots.frame import feature_noun
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.plots.theme import stage_styles
 from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.jobs.tasks import shared_layers
-from txray.web.dashboard.jobs.worker import JobPending
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.url_state import RANGES, UrlState
+from txray.web.dashboard.url_state import RANGES, Range, UrlState
 
-_MOST_TAGS = 200
+_MAX_TAGS = 200
 
 
-def facts(view: UrlState, desk: ResultStore, remarks: list[str]) -> dict[str, Any]:
-    """What there is to choose, and how much of it the view leaves.
+def control_state(view: UrlState, store: ResultStore, warnings: list[str]) -> dict[str, Any]:
+    """Return the options of all controls, and how many neurons pass the filters.
 
     Args:
-        view: completed.
-        desk: for the stages.
-        remarks: on what the view named wrongly.
+        view: with defaults filled in.
+        store: for the stages.
+        warnings: about what the URL named wrongly.
     """
-    library = desk.library
-    styles = stage_styles(library.names)
-    before, after = library[view.before], library[view.after]
-    common = shared_layers(before, after)
-    told: dict[str, Any] = {
-        "stages": [{"name": name, "color": styles[name].color} for name in library.names],
-        "features": library.feature_types,
-        "layers": common,
+    catalog = store.catalog
+    styles = stage_styles(catalog.names)
+    before, after = catalog[view.before], catalog[view.after]
+    state: dict[str, Any] = {
+        "stages": [{"name": name, "color": styles[name].color} for name in catalog.names],
+        "featureTypes": catalog.feature_types,
+        "layers": shared_layers(before, after),
         "layersBefore": list(before.layers),
         "layersAfter": list(after.layers),
         "before": view.before,
         "after": view.after,
-        "feature": view.feature,
-        "noun": feature_noun(view.feature),
-        "ranges": [
-            {"column": each.column, "told": _told(each.column, each.low, each.high)} for each in view.ranges
-        ],
-        "columns": [[name, text] for name, text in RANGES.items()],
-        "remarks": remarks,
-        "tags": _tags(view, desk),
+        "featureType": view.feature_type,
+        "noun": feature_noun(view.feature_type),
+        "ranges": [{"column": bounds.column, "label": _range_label(bounds)} for bounds in view.ranges],
+        "columns": [[name, title] for name, title in RANGES.items()],
+        "warnings": warnings,
+        "tags": _tags(view, store),
         "starts": [],
         "states": [],
         "picked": None,
@@ -59,57 +57,55 @@ def facts(view: UrlState, desk: ResultStore, remarks: list[str]) -> dict[str, An
         "tested": False,
         "untested": False,
     }
-    desk.prepare(before, after, view.feature)
+    store.prepare(before, after, view.feature_type)
     try:
-        scene = FilteredComparison.of(view, desk)
-        neurons = scene.neurons
-        numbers = _numbers(scene)
-    except JobPending as waiting:
-        return told | {"waiting": str(waiting)}
+        filtered = FilteredComparison.of(view, store)
+        neurons = filtered.neurons
+        numbers = _numbers(filtered)
+    except JobPending as pending:
+        return state | {"waiting": str(pending)}
     except TxrayError as error:
-        return told | {"problem": str(error)}
-    return told | {
-        "starts": _starts(scene),
+        return state | {"problem": str(error)}
+    return state | {
+        "starts": _starts(filtered),
         "states": [
             {
-                "name": state,
-                "label": state_label(state, tested=not scene.observed, pending=scene.pair.pending),
-                "number": numbers.get(state, 0),
+                "name": name,
+                "label": state_label(name, tested=not filtered.observed, pending=filtered.pair.pending),
+                "number": numbers.get(name, 0),
             }
-            for state in _states(scene)
+            for name in _states(filtered)
         ],
-        "picked": len(scene.picked),
+        "picked": len(filtered.picked),
         "total": len(neurons),
-        "tested": bool(scene.pair.tested),
-        "untested": scene.findings.untested > 0,
-        "note": scene.pair.note,
+        "tested": bool(filtered.pair.tested),
+        "untested": filtered.findings.untested > 0,
+        "note": filtered.pair.note,
     }
 
 
-def _states(scene: FilteredComparison) -> list[str]:
-    """Return the states that neurons can be in; one that is picked out stays, so that it can be taken off."""
+def _states(filtered: FilteredComparison) -> list[str]:
+    """Return the states that neurons can be in, and selected ones, so that they can be deselected."""
     absent = set()
-    if not scene.pair.tested:
+    if not filtered.pair.tested:
         absent.add("unsure")
-    if scene.findings.untested == 0 or scene.observed:
+    if filtered.findings.untested == 0 or filtered.observed:
         absent.add(UNTESTED)
-    if not scene.findings.tested_layers and not scene.observed:
-        # Nothing of what is looked at is tested: all of it is untested.
+    if not filtered.findings.tested_layers and not filtered.observed:
+        # None of these layers is tested: all neurons are untested.
         absent |= set(CONFIDENT_STATES)
-    return [state for state in SHOWN_STATES if state not in absent or state in scene.view.states]
+    return [state for state in SHOWN_STATES if state not in absent or state in filtered.view.states]
 
 
-def _numbers(scene: FilteredComparison) -> Counter[str]:
-    """Neurons in each state among those that the other filters leave."""
-    others = FilteredComparison(
-        scene.view.but(states=()), scene.desk, scene.before, scene.after, scene.pair, scene.styles
-    ).picked
+def _numbers(filtered: FilteredComparison) -> Counter[str]:
+    """Return the number of neurons in each state among those that pass the other filters."""
+    others = replace(filtered, view=filtered.view.replace(states=())).picked
     return Counter(dict(others["shown"].value_counts().iter_rows()))
 
 
-def _starts(scene: FilteredComparison) -> list[list[Any]]:
-    """Layer and place of its first neuron: what a mark in a picture is found by."""
-    runs = scene.pair.neurons["layer"].rle()
+def _starts(filtered: FilteredComparison) -> list[list[Any]]:
+    """Return each layer and the row of its first neuron, by which the page finds the neuron of a mark."""
+    runs = filtered.pair.neurons["layer"].rle()
     lengths = runs.struct.field("len").to_numpy()
     return [
         [layer, int(start)]
@@ -117,18 +113,18 @@ def _starts(scene: FilteredComparison) -> list[list[Any]]:
     ]
 
 
-def _tags(view: UrlState, desk: ResultStore) -> list[str]:
-    """Tags that a neuron's mass can fall on."""
-    sides = [desk.library[name] for name in (view.before, view.after)]
+def _tags(view: UrlState, store: ResultStore) -> list[str]:
+    """Return the tags that the mass of a neuron can fall on."""
+    sides = [store.catalog[name] for name in (view.before, view.after)]
     try:
         names = {tag for stage in sides if "pos" in stage.feature_types for tag in stage.vocabulary("pos")[0]}
     except TxrayError:
         return []
-    return sorted(names)[:_MOST_TAGS]
+    return sorted(names)[:_MAX_TAGS]
 
 
-def _told(column: str, low: float | None, high: float | None) -> str:
-    ends = [visible(f"{end:.3g}") for end in (low, high) if end is not None]
+def _range_label(bounds: Range) -> str:
+    ends = [sanitize(f"{end:.3g}") for end in (bounds.low, bounds.high) if end is not None]
     if len(ends) == 2:
-        return f"{RANGES[column]} {ends[0]} to {ends[1]}"
-    return f"{RANGES[column]} {'at least' if low is not None else 'at most'} {ends[0]}"
+        return f"{RANGES[bounds.column]} {ends[0]} to {ends[1]}"
+    return f"{RANGES[bounds.column]} {'at least' if bounds.low is not None else 'at most'} {ends[0]}"

@@ -1,4 +1,4 @@
-"""Stages to look at where nobody has any: a small experiment on the embedded corpus."""
+"""Stages of a small experiment on the embedded corpus, for users without stages of their own."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _LAST = "sup"
 """The stage that an experiment collects last."""
 
 
-def demo_stages(say: Callable[[str], None], *, words: int = 60_000, epochs: int = 3) -> list[Path]:
-    """Folders of the demo's stages, made on first use: half a minute, kept in the user's cache folder.
+def demo_stages(log: Callable[[str], None], *, words: int = 60_000, epochs: int = 3) -> list[Path]:
+    """Return the folders of the demo's stages, made on first use (half a minute) in the user's cache folder.
 
     Args:
-        say: told what is being done, one line at a time.
-        words: of pretraining; whoever wants to look does not want to wait: fewer than `txray demo` takes.
-        epochs: of pretraining; fewer, likewise.
+        log: called with each line of progress.
+        words: of pretraining; fewer than `txray demo` takes, because the user waits.
+        epochs: of pretraining; fewer likewise.
     """
-    place = cache_folder() / f"demo-{version('txray')}"
-    if not (place / "stages" / _LAST / MANIFEST).is_file():
+    folder = cache_folder() / f"demo-{version('txray')}"
+    if not (folder / "stages" / _LAST / MANIFEST).is_file():
         from dataclasses import replace
 
         from txray.experiment import DemoSources, preset, run_experiment
 
-        say("no stage given: making a demo, which takes up to a minute the first time")
+        log("no stage given: making a demo, which takes up to a minute the first time")
         settings = replace(preset("demo"), pretraining_words=words, epochs=epochs, classifier_epochs=2)
-        run_experiment(settings, DemoSources(0), place, say=say)
+        run_experiment(settings, DemoSources(0), folder, say=log)
     else:
-        say(f"no stage given: the demo made before, in {place}")
-    return stage_folders([place])
+        log(f"no stage given: showing the demo in {folder}")
+    return stage_folders([folder])

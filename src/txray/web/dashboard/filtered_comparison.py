@@ -1,4 +1,4 @@
-"""What all panels of a page draw from: two stages compared, and which neurons are picked out."""
+"""Two compared stages and the filters of a page: the data of all its figures and tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from txray.analysis import Findings
 from txray.analysis.shown_distance import PLAIN, ShownDistance, matched_distance
 from txray.errors import UnknownNameError
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, plural, visible
+from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
 from txray.web.dashboard.result_store import ResultStore
@@ -24,83 +24,85 @@ from txray.web.dashboard.url_state import UrlState
 
 @dataclass(frozen=True, eq=False)
 class FilteredComparison:
-    """A view of a pair of stages.
+    """Two compared stages and the neurons that pass the filters.
 
     Attributes:
-        view: what is looked at, whatever the page and the order of its table; stages and feature type exist.
-        desk: for everything else that panels need.
+        view: whose filters count; its stages and feature type exist.
+        store: for everything else that figures need.
         before, after: the stages.
-        pair: compared, and tested as far as that is done.
+        pair: the comparison, tested as far as that is done.
         styles: of all stages.
     """
 
     view: UrlState
-    desk: ResultStore
+    store: ResultStore
     before: StageFolder
     after: StageFolder
     pair: TestedPair
     styles: Mapping[str, StageStyle]
 
     @classmethod
-    def of(cls, view: UrlState, desk: ResultStore) -> FilteredComparison:
-        """Look up what a view names.
+    def of(cls, view: UrlState, store: ResultStore) -> FilteredComparison:
+        """Compare the stages that a URL names.
 
         Raises:
-            NotReady: the stages are being read or compared.
-            TxrayError: they cannot be; or a layer that they do not have in common.
+            JobPending: the stages are being read or compared.
+            TxrayError: they cannot be compared, or they do not share the layer.
         """
-        before, after = desk.library[view.before], desk.library[view.after]
-        pair = desk.pair(before, after, view.feature, view.layer)
+        before, after = store.catalog[view.before], store.catalog[view.after]
+        pair = store.pair(before, after, view.feature_type, view.layer)
         if view.layer and view.layer not in pair.layers:
             raise UnknownNameError.of("layer of both stages", view.layer, pair.layers)
-        # All pictures of a page, its table and its controls ask for the same scene.
-        seen = (view.feature, view.layer, view.states, view.ranges, view.prefers, view.top)
-        return desk.kept(
-            # A stage that was opened again may still make the same pair; results of the former one cannot be read.
-            ("scene", id(pair), id(before), id(after), seen),
-            lambda: cls(view, desk, before, after, pair, stage_styles(desk.library.names)),
-            # Its rows are copied where some are left out, once or twice.
-            lambda scene: (
-                2 * int(pair.neurons.estimated_size()) if scene.view.filtered or view.layer else 1 << 20
+        # All figures, the table and the controls of a page share one instance, so it is cached.
+        filters = (view.feature_type, view.layer, view.states, view.ranges, view.prefers, view.top)
+        return store.memoize(
+            # A stage that was opened again may give the same pair, but the former folder can no longer be read.
+            ("filtered", id(pair), id(before), id(after), filters),
+            lambda: cls(view, store, before, after, pair, stage_styles(store.catalog.names)),
+            # Rows are copied, once or twice, if some are left out.
+            lambda filtered: (
+                2 * int(pair.neurons.estimated_size()) if filtered.view.is_filtered or view.layer else 1 << 20
             ),
         )
 
     @property
     def noun(self) -> str:
-        """What one feature is called."""
-        return feature_noun(self.view.feature)
+        """Name of one feature: token, tag ..."""
+        return feature_noun(self.view.feature_type)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Those that are looked at."""
+        """The layers that are shown."""
         return (self.view.layer,) if self.view.layer else self.pair.layers
 
     @property
     def tested(self) -> bool:
-        """Whether all of these layers have been tested."""
+        """Whether all of these layers are tested."""
         return set(self.layers) <= set(self.pair.tested)
 
     @property
     def distance(self) -> ShownDistance:
-        """The distance that pictures show: at equal numbers of wins once all of these layers have been tested."""
+        """The distance that figures show: at equal numbers of wins once all of these layers are tested."""
         return matched_distance("hellinger") if self.tested else PLAIN
 
     @cached_property
     def neurons(self) -> pl.DataFrame:
-        """One row per neuron of the layers that are looked at: `pair.neurons`, `distance` (as drawn), `picked`."""
+        """The rows of `pair.neurons` in these layers, with `distance` (as shown) and `picked` (passes the filters)."""
         table = self.pair.neurons
         rows = table if not self.view.layer else table.filter(pl.col("layer") == self.view.layer)
         rows = rows.with_columns(distance=pl.col(self.distance.column))
-        return rows.with_columns(picked=pl.lit(value=True) if not self.view.filtered else self._picked(rows))
+        return rows.with_columns(
+            picked=pl.lit(value=True) if not self.view.is_filtered else self._picked(rows)
+        )
 
     @cached_property
     def findings(self) -> Findings:
-        """Counts of all neurons of these layers, whatever the other filters leave."""
-        return Findings.of(self.neurons, self.desk.choices.fdr, pending=self.pair.pending)
+        """Counts of all neurons of these layers, whatever the other filters."""
+        return Findings.of(self.neurons, self.store.config.tested_fdr, pending=self.pair.pending)
 
     @property
     def observed(self) -> bool:
-        """Whether states are observed ones, because nothing of the pair is or will be tested."""
+        """Whether states are the observed ones, because nothing of the pair is or will be tested."""
         return not self.pair.tested and not self.pair.pending
 
     @cached_property
@@ -110,23 +112,24 @@ class FilteredComparison:
 
     @cached_property
     def picked(self) -> pl.DataFrame:
-        """The rows of `neurons` that the view's filters leave."""
-        return self.neurons.filter("picked") if self.view.filtered else self.neurons
+        """The rows of `neurons` that pass the filters."""
+        return self.neurons.filter("picked") if self.view.is_filtered else self.neurons
 
     def _picked(self, rows: pl.DataFrame) -> pl.Series:
         view = self.view
-        kept = [pl.lit(value=True)]
+        conditions = [pl.lit(value=True)]
         if view.states:
-            kept.append(pl.col("shown").cast(pl.String).is_in(view.states))
+            conditions.append(pl.col("shown").cast(pl.String).is_in(view.states))
         for bounds in view.ranges:
             if bounds.low is not None:
-                kept.append(pl.col(bounds.column) >= bounds.low)
+                conditions.append(pl.col(bounds.column) >= bounds.low)
             if bounds.high is not None:
-                kept.append(pl.col(bounds.column) <= bounds.high)
-        found = rows.select(pl.all_horizontal(kept).fill_null(value=False).alias("picked"))["picked"]
-        if len(found) != len(rows):
-            found = found.new_from_index(0, len(rows))
-        mask = found.to_numpy().copy()
+                conditions.append(pl.col(bounds.column) <= bounds.high)
+        passed = rows.select(pl.all_horizontal(conditions).fill_null(value=False).alias("picked"))["picked"]
+        if len(passed) != len(rows):
+            # A literal alone has one row.
+            passed = passed.new_from_index(0, len(rows))
+        mask = passed.to_numpy().copy()
         if view.prefers:
             mask &= self._prefers(rows, view.prefers)
         if view.top:
@@ -134,49 +137,47 @@ class FilteredComparison:
         return pl.Series(mask)
 
     def _prefers(self, rows: pl.DataFrame, feature: str) -> NDArray[np.bool_]:
-        feature_type = self.view.feature
-        return np.logical_or(
-            *(
-                self.desk.preferred(stage, feature_type, feature)[places(stage, rows)]
-                for stage in (self.before, self.after)
-            )
+        before, after = (
+            self.store.prefers(stage, self.view.feature_type, feature)[stage_rows(stage, rows)]
+            for stage in (self.before, self.after)
         )
+        return before | after
 
     def _top(self, rows: pl.DataFrame, tag: str) -> NDArray[np.bool_]:
-        """Where most of the mass falls on a tag: after, or before where a neuron fires no more."""
-        digests = [self.desk.tops(stage, "pos") for stage in (self.before, self.after)]
-        first, last = (
-            digest.gather(places(stage, rows))
-            for digest, stage in zip(digests, (self.before, self.after), strict=True)
+        """Return where most of the mass falls on a tag: after, or before where a neuron is unused after."""
+        before, after = (
+            self.store.dominant_features(stage, "pos").gather(stage_rows(stage, rows))
+            for stage in (self.before, self.after)
         )
-        return (last.fill_null(first) == tag).fill_null(value=False).to_numpy()
+        return (after.fill_null(before) == tag).fill_null(value=False).to_numpy()
 
     @property
     def caption(self) -> str:
-        """Where the numbers come from, as plain text."""
-        layers = visible(self.layers[0]) if len(self.layers) == 1 else f"{count(len(self.layers))} layers"
+        """The origin of the numbers, as plain text."""
+        layers = sanitize(self.layers[0]) if len(self.layers) == 1 else f"{count(len(self.layers))} layers"
         parts = [
-            f"stages {visible(self.before.name)}, {visible(self.after.name)}",
+            f"stages {sanitize(self.before.name)}, {sanitize(self.after.name)}",
             layers if len(self.layers) > 1 else f"layer {layers}",
-            f"feature {visible(self.view.feature)}",
+            f"feature type {sanitize(self.view.feature_type)}",
             f"selection {self.after.manifest['selections'][self.layers[0]]}",
-            f"weight {self.desk.choices.weight}",
+            f"weight {self.store.config.weight}",
         ]
         if not self.tested:
             parts.append(self.findings.progress)
-        if self.view.filtered:
-            parts.append(f"{count(len(self.picked))} of {plural(len(self.neurons), 'neuron')} picked out")
+        if self.view.is_filtered:
+            parts.append(f"{count(len(self.picked))} of {plural(len(self.neurons), 'neuron')} selected")
         return " · ".join(parts)
 
 
-def places(stage: StageFolder, rows: pl.DataFrame) -> NDArray[np.int64]:
-    """(n_rows,) where each neuron stands among all neurons of a stage, layer by layer.
+def stage_rows(stage: StageFolder, rows: pl.DataFrame) -> NDArray[np.int64]:
+    """Return (n_rows,) the row of each neuron among all neurons of a stage, layer by layer.
 
     Args:
         stage: that has the layers of the rows.
-        rows: with columns layer and neuron, the layers standing together.
+        rows: with columns layer and neuron, sorted by layer.
     """
     runs = rows["layer"].rle()
-    offsets = [stage.starts[layer] for layer in runs.struct.field("value")]
-    found = np.repeat(offsets, runs.struct.field("len").to_numpy()) + rows["neuron"].to_numpy()
-    return np.asarray(found, np.int64)
+    starts = [stage.starts[layer] for layer in runs.struct.field("value")]
+    return np.asarray(
+        np.repeat(starts, runs.struct.field("len").to_numpy()) + rows["neuron"].to_numpy(), np.int64
+    )

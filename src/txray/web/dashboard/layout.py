@@ -1,4 +1,4 @@
-"""What stands on each page; what changes is filled in by callbacks and by the page's script."""
+"""Layout of the pages; callbacks and the page's script fill in what changes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from txray.web.dashboard.url_state import PAGES
 
 
 def shell() -> html.Div:
-    """Everything of every page; one of them is shown at a time."""
+    """Return the elements of all pages; one page is shown at a time."""
     return html.Div(
         [
             dcc.Location(id="url", refresh=False),
-            dcc.Store(id="facts"),
+            dcc.Store(id="controls"),
             dcc.Store(id="theme"),
             dcc.Store(id="version", data=""),
-            dcc.Store(id="record"),
+            dcc.Store(id="neuron-details"),
             dcc.Store(id="cards", data=every_card()),
             dcc.Interval(id="tick", interval=1_000),
             html.A("Skip to the content", href="#main", className="skip"),
@@ -38,24 +38,26 @@ def shell() -> html.Div:
                         ),
                         **{"aria-label": "Pages"},
                     ),
-                    html.Button("Dark", id="shade", type="button", className="quiet"),
+                    html.Button("Switch to dark", id="theme-switch", type="button", className="quiet"),
                 ],
                 className="topbar",
             ),
             html.Form(
-                id="chooser",
-                className="controls chooser",
-                **{"aria-label": "Stages", "data-controls": "chooser"},
+                id="stage-controls",
+                className="controls stage-controls",
+                **{"aria-label": "Stages", "data-controls": "stages"},
             ),
             html.Main(
                 [
-                    html.P("", id="doing", className="doing", role="status", **{"aria-live": "polite"}),
-                    html.Div(id="remarks"),
+                    html.P(
+                        "", id="job-status", className="job-status", role="status", **{"aria-live": "polite"}
+                    ),
+                    html.Div(id="warnings"),
                     html.Div(
                         [
-                            html.Span("", id="changed-told"),
+                            html.Span("", id="changed-message"),
                             " ",
-                            html.Button("Load again", id="reload", type="button"),
+                            html.Button("Reload", id="reload", type="button"),
                         ],
                         id="changed",
                         className="notice",
@@ -67,7 +69,7 @@ def shell() -> html.Div:
                     feature(),
                     matching(),
                     html.Section(
-                        [html.H1("Where the numbers come from"), html.Div(id="sources")],
+                        [html.H1("Sources of the numbers"), html.Div(id="sources")],
                         id="page-sources",
                         hidden=True,
                     ),
@@ -80,18 +82,18 @@ def shell() -> html.Div:
 
 
 def overview() -> html.Section:
-    """Headline, filters, pictures, and the table that follows them."""
+    """Return the overview: summary, filters, figures, and the table of neurons."""
     return html.Section(
         [
-            html.H1("What the neurons know", className="unseen"),
-            html.Article("Reading the stages …", id="headline", className="pair", **{"aria-busy": "true"}),
+            html.H1("What changed between two stages", className="unseen"),
+            html.Article("Reading the stages …", id="summary", className="pair", **{"aria-busy": "true"}),
             html.Form(id="filters", className="controls", role="search", **{"aria-label": "Neurons"}),
             html.Div(slots("overview"), className="cards"),
             html.H2("Neurons", id="neurons-heading"),
             html.P(
                 [
-                    html.Span("", id="found", role="status", **{"aria-live": "polite"}),
-                    " Arrow keys walk through the list, Enter opens a neuron. ",
+                    html.Span("", id="neurons-count", role="status", **{"aria-live": "polite"}),
+                    " Arrow keys move through the list, Enter opens a neuron. ",
                     html.A(
                         "Save as CSV",
                         href="/export/neurons.csv",
@@ -101,7 +103,7 @@ def overview() -> html.Section:
                 ],
                 className="note",
             ),
-            grid("neurons", "Neurons", "found"),
+            grid("neurons", "Neurons", "neurons-count"),
         ],
         id="page-overview",
         hidden=True,
@@ -109,12 +111,12 @@ def overview() -> html.Section:
 
 
 def neuron() -> html.Section:
-    """One neuron."""
+    """Return the page of a neuron."""
     return html.Section(
         [
             html.H1("One neuron", className="unseen"),
-            html.Form(id="which-neuron", className="controls", **{"aria-label": "Neuron"}),
-            html.P("", id="neuron-say", className="notice", hidden=True),
+            html.Form(id="neuron-controls", className="controls", **{"aria-label": "Neuron"}),
+            html.P("", id="neuron-message", className="notice", hidden=True),
             html.Div(
                 [
                     html.Div(id="neuron-head", className="detail head"),
@@ -149,11 +151,13 @@ def neuron() -> html.Section:
 
 
 def feature() -> html.Section:
-    """One feature."""
+    """Return the page of a feature."""
     return html.Section(
         [
-            html.H1("Which neurons prefer it?", id="feature-heading"),
-            html.Form(id="which-feature", className="controls", role="search", **{"aria-label": "Feature"}),
+            html.H1("Which neurons respond to this word?", id="feature-heading"),
+            html.Form(
+                id="feature-controls", className="controls", role="search", **{"aria-label": "Feature"}
+            ),
             html.Div(slots("feature"), className="cards"),
             html.Div(id="feature-rows"),
         ],
@@ -163,21 +167,21 @@ def feature() -> html.Section:
 
 
 def matching() -> html.Section:
-    """Two layers matched."""
+    """Return the page of two matched layers."""
     return html.Section(
         [
-            html.H1("Which neuron is which?"),
+            html.H1("Find each neuron's counterpart"),
             html.P(
-                "Where the number of a neuron means nothing, in another model, layer or training, neurons are paired "
+                "In another model, layer or training run, the number of a neuron means nothing. Neurons are paired "
                 "by what they prefer.",
                 className="lead",
             ),
-            html.Form(id="which-layers", className="controls", **{"aria-label": "Layers"}),
+            html.Form(id="layer-controls", className="controls", **{"aria-label": "Layers"}),
             html.Div(slots("matching"), className="cards"),
             html.P(
-                html.Span("", id="pairs-found", role="status", **{"aria-live": "polite"}), className="note"
+                html.Span("", id="pairs-count", role="status", **{"aria-live": "polite"}), className="note"
             ),
-            grid("pairs", "Pairs of neurons", "pairs-found"),
+            grid("pairs", "Pairs of neurons", "pairs-count"),
         ],
         id="page-matching",
         hidden=True,

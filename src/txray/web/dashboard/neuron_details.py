@@ -1,4 +1,4 @@
-"""Everything about one neuron, as the plain record that the page's details are drawn from."""
+"""Details of one neuron, as plain JSON values for the page."""
 
 from __future__ import annotations
 
@@ -13,204 +13,194 @@ from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, figure_of, plural, visible
+from txray.plots.text import count, format_number, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
-from txray.web.dashboard.jobs.worker import JobPending
+from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
 from txray.web.dashboard.url_state import UrlState
 
-_FEATURES = 60
-_LIFTED = 30
-_EXEMPLARS = 8
+_MAX_FEATURES, _MAX_DISTINCTIVE, _MAX_EXEMPLARS = 60, 30, 8
 
 
-def record(view: UrlState, desk: ResultStore) -> dict[str, Any]:
-    """What the neuron of a view prefers, where it fires, and what became of it.
+def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
+    """Return what a neuron prefers, where it is active, and how it changed.
 
     Args:
-        view: that names a neuron.
-        desk: for the stages.
+        view: whose URL names the neuron.
+        store: for the stages.
 
     Raises:
         UsageError: no such neuron.
-        NotReady: a stage is being read.
+        JobPending: a stage is being read.
     """
-    look = NeuronSelection.of(view, desk)
-    styles = stage_styles(desk.library.names)
-    weight = desk.choices.weight
-    own = [look.preferred(stage, look.feature_type, weight) for stage in look.sides]
-    row, pair = _row(view, desk, look)
-    state = str(row["shown"]) if row else "shared" if len(own) == 1 and len(own[0]) else "unpreferred"
+    selection = NeuronSelection.of(view, store)
+    styles = stage_styles(store.catalog.names)
+    weight = store.config.weight
+    preferred = [selection.preferred(stage, selection.feature_type, weight) for stage in selection.sides]
+    row, pair = _row(view, store, selection)
+    state = (
+        str(row["shown"]) if row else "shared" if len(preferred) == 1 and len(preferred[0]) else "unpreferred"
+    )
     return {
-        "title": f"Neuron {look.neuron}",
+        "title": f"Neuron {selection.neuron}",
         "href": None,
         "state": state,
         "label": str(row["label"]) if row else state,
-        "sentence": _sentence(look, own, row, pair, desk.choices.level),
-        "sides": [_side(stage, styles) for stage in look.sides],
+        "sentence": _sentence(selection, preferred, row, pair, store.config.fdr),
+        "sides": [_side(stage, styles) for stage in selection.sides],
         "beyond": [],
-        "tables": [*_tables(view, look, own, weight), *_lifted(view, look, own)],
+        "tables": [*_tables(view, selection, preferred, weight), *_distinctive(view, selection, preferred)],
         "exemplars": [
             {
                 **_side(stage, styles),
-                "items": _exemplars(stage.exemplars_of_neuron(look.neuron, layer=look.layer)),
+                "items": _exemplars(stage.exemplars_of_neuron(selection.neuron, layer=selection.layer)),
             }
-            for stage in look.sides
+            for stage in selection.sides
         ],
-        "stages": [_stage(stage, look, desk, styles) for stage in look.stages],
+        "stages": [_stage(stage, selection, store, styles) for stage in selection.stages],
     }
 
 
 def _side(stage: StageFolder, styles: Mapping[str, StageStyle]) -> dict[str, str]:
-    return {"name": visible(stage.name), "color": styles[stage.name].color}
+    return {"name": sanitize(stage.name), "color": styles[stage.name].color}
 
 
 def _row(
-    view: UrlState, desk: ResultStore, look: NeuronSelection
+    view: UrlState, store: ResultStore, selection: NeuronSelection
 ) -> tuple[dict[str, Any] | None, TestedPair | None]:
-    """The neuron's row in the comparison of the two stages; None where they cannot be compared."""
-    if len(look.sides) < 2:
+    """Return the row of the neuron in the comparison of the two stages; None if they cannot be compared."""
+    if len(selection.sides) < 2:
         return None, None
     try:
-        before, after = look.sides
-        pair = desk.pair(before, after, view.feature, look.layer)
+        before, after = selection.sides
+        pair = store.pair(before, after, view.feature_type, selection.layer)
     except JobPending:
         raise
     except TxrayError:
         return None, None
-    if look.layer not in pair.layers:
+    if selection.layer not in pair.layers:
         return None, None
-    found = pair.neurons.filter((pl.col("layer") == look.layer) & (pl.col("neuron") == look.neuron))
+    rows = pair.neurons.filter((pl.col("layer") == selection.layer) & (pl.col("neuron") == selection.neuron))
     words = {
         "label": state_in_words(pending=pair.pending),
-        "significant": is_significant(desk.choices.level),
+        "significant": is_significant(store.config.fdr),
     }
-    return found.with_columns(**words).row(0, named=True), pair
+    return rows.with_columns(**words).row(0, named=True), pair
 
 
 def _sentence(
-    look: NeuronSelection,
-    own: Sequence[Preferred],
+    selection: NeuronSelection,
+    preferred: Sequence[Preferred],
     row: Mapping[str, Any] | None,
     pair: TestedPair | None,
-    level: float,
+    fdr: float,
 ) -> str:
-    """What happened to the neuron, in words."""
-    noun = feature_noun(look.feature_type)
-    names = [visible(stage.name) for stage in look.sides]
-    lengths = [plural(len(side), noun) if len(side) else "nothing" for side in own]
-    if len(own) == 1:
+    """Return what the neuron prefers and how it changed, in words."""
+    noun = feature_noun(selection.feature_type)
+    names = [sanitize(stage.name) for stage in selection.sides]
+    lengths = [plural(len(side), noun) if len(side) else "nothing" for side in preferred]
+    if len(preferred) == 1:
         return f"Prefers {lengths[0]} in {names[0]}."
-    told = f"Prefers {lengths[0]} in {names[0]}, {lengths[1]} in {names[1]}."
-    distance = hellinger_of(own[0], own[1])
+    text = f"Prefers {lengths[0]} in {names[0]}, {lengths[1]} in {names[1]}."
+    distance = hellinger_of(preferred[0], preferred[1])
     if distance is not None:
-        told += f" Hellinger distance {distance:.3f}."
+        text += f" Hellinger distance {distance:.3f}."
     if row is None or pair is None:
-        return told
-    if look.layer not in pair.tested:
-        return f"{told} {pair.problem or ('Not yet tested.' if pair.pending else 'Observed, not tested.')}"
-    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(level)}"
+        return text
+    if selection.layer not in pair.tested:
+        return f"{text} {pair.problem or ('Not yet tested.' if pair.pending else 'Observed, not tested.')}"
+    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(fdr)}"
     if row["q_value"] is not None:
-        told += (
+        text += (
             f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
-            f"{row['distance_null']:.3f}: {verdict} (q = {figure_of(row['q_value'])})."
+            f"{row['distance_null']:.3f}: {verdict} (q = {format_number(row['q_value'])})."
         )
-        told += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
+        text += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
     elif row["shown"] == "unsure":
-        told += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
+        text += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
-        told += f" {str(row['state']).capitalize()}: {verdict} (q = {figure_of(row['rate_q_value'])})."
+        text += f" {str(row['state']).capitalize()}: {verdict} (q = {format_number(row['rate_q_value'])})."
     elif row["state"] == "shared":
-        told += " Too rarely active to be tested."
-    return told
+        text += " Too rarely active to be tested."
+    return text
 
 
 def _tables(
-    view: UrlState, look: NeuronSelection, own: Sequence[Preferred], weight: str
+    view: UrlState, selection: NeuronSelection, preferred: Sequence[Preferred], weight: str
 ) -> list[dict[str, Any]]:
-    """Features by probability, kind by kind."""
-    found = []
-    feature_types = [
-        look.feature_type,
-        *(
-            feature_type
-            for feature_type in ("token", "pos", "output", "label")
-            if feature_type != look.feature_type
-        ),
-    ]
-    for feature_type in feature_types:
-        if not all(feature_type in stage.feature_types for stage in look.sides):
+    """Return tables of features by probability, one per feature type."""
+    tables = []
+    for feature_type in dict.fromkeys((selection.feature_type, "token", "pos", "output", "label")):
+        if not all(feature_type in stage.feature_types for stage in selection.sides):
             continue
         sides = (
-            own
-            if feature_type == look.feature_type
-            else [look.preferred(stage, feature_type, weight) for stage in look.sides]
+            preferred
+            if feature_type == selection.feature_type
+            else [selection.preferred(stage, feature_type, weight) for stage in selection.sides]
         )
-        shares = [dict(zip(s.feature, s.probability.tolist(), strict=True)) for s in sides]
+        shares = [dict(zip(side.feature, side.probability.tolist(), strict=True)) for side in sides]
         union = len({name for side in shares for name in side})
         if union:
-            told = (
-                f"by probability, {_FEATURES} strongest of {count(union)}"
-                if union > _FEATURES
-                else "by probability"
-            )
-            found.append(
+            limit = f", {_MAX_FEATURES} strongest of {count(union)}" if union > _MAX_FEATURES else ""
+            tables.append(
                 {
                     "kind": feature_type,
                     "title": f"Preferred {feature_noun(feature_type)}s",
-                    "note": told,
+                    "note": f"by probability{limit}",
                     "unit": "percent",
-                    **_joined(view, feature_type, shares, _FEATURES),
+                    **_joined(view, feature_type, shares, _MAX_FEATURES),
                 }
             )
-    return found
+    return tables
 
 
-def _lifted(view: UrlState, look: NeuronSelection, own: Sequence[Preferred]) -> list[dict[str, Any]]:
-    """Features by how much they outdo their frequency."""
+def _distinctive(
+    view: UrlState, selection: NeuronSelection, preferred: Sequence[Preferred]
+) -> list[dict[str, Any]]:
+    """Return the table of features by lift; empty if none is more frequent than expected."""
     lifts = [
         {name: value for name, value in zip(side.feature, side.lift.tolist(), strict=True) if value > 1}
-        for side in own
+        for side in preferred
     ]
     if not any(lifts):
         return []
     table = {
-        "kind": f"{look.feature_type} lift",
-        "title": "Beyond frequency",
-        "note": "by lift: times as strongly as its frequency in the text would make it",
+        "kind": f"{selection.feature_type} lift",
+        "title": f"Most distinctive {feature_noun(selection.feature_type)}s",
+        "note": "by lift: how many times more often than the frequency in the text predicts",
         "unit": "times",
-        **_joined(view, look.feature_type, lifts, _LIFTED),
+        **_joined(view, selection.feature_type, lifts, _MAX_DISTINCTIVE),
     }
     return [table]
 
 
 def _joined(
-    view: UrlState, feature_type: str, sides: Sequence[Mapping[str, float]], most: int
+    view: UrlState, feature_type: str, sides: Sequence[Mapping[str, float]], limit: int
 ) -> dict[str, Any]:
-    """`rows`: name and value of each side, the largest first; `links`: the page of each feature."""
+    """Return `rows`, name and value of each side, largest first, and `links`, to the page of each feature."""
     best = {
         name: max(side.get(name, 0.0) for side in sides) for name in {name for side in sides for name in side}
     }
-    names = sorted(best, key=lambda name: (-best[name], name))[:most]
-    page = view.but(page="feature", feature=feature_type, neuron=None)
+    names = sorted(best, key=lambda name: (-best[name], name))[:limit]
+    page = view.replace(page="feature", feature_type=feature_type, neuron=None)
     return {
-        "rows": [[visible(name), *(side.get(name, 0.0) for side in sides)] for name in names],
-        "links": [page.but(word=name).address for name in names],
+        "rows": [[sanitize(name), *(side.get(name, 0.0) for side in sides)] for name in names],
+        "links": [page.replace(word=name).address for name in names],
     }
 
 
 def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
     items = []
-    for row in table.head(_EXEMPLARS).iter_rows(named=True):
+    for row in table.head(_MAX_EXEMPLARS).iter_rows(named=True):
         item = {name: row[name] for name in ("activation", "position", "probability")}
         for name in ("document", "word", "before", "after", "output", "label"):
             item[name] = (
                 None
                 if row[name] is None
-                else " ".join(map(visible, row[name].split(" ")))
+                else " ".join(map(sanitize, row[name].split(" ")))
                 if row[name]
                 else ""
             )
@@ -227,10 +217,10 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _stage(
-    stage: StageFolder, look: NeuronSelection, desk: ResultStore, styles: Mapping[str, StageStyle]
+    stage: StageFolder, selection: NeuronSelection, store: ResultStore, styles: Mapping[str, StageStyle]
 ) -> dict[str, Any]:
-    of_layer = desk.digest_of(stage, look.feature_type, look.layer)
-    row = of_layer.row(look.neuron, named=True)
+    of_layer = store.layer_table(stage, selection.feature_type, selection.layer)
+    row = of_layer.row(selection.neuron, named=True)
     mass = float(of_layer["mass"].to_numpy().sum())
     return {
         **_side(stage, styles),
@@ -241,52 +231,47 @@ def _stage(
     }
 
 
-def nearest(view: UrlState, desk: ResultStore, most: int = 8) -> list[dict[str, Any]]:
-    """Neurons that prefer most nearly the same as the neuron of a view, in either stage.
+def nearest(view: UrlState, store: ResultStore, limit: int = 8) -> list[dict[str, Any]]:
+    """Return the neurons whose preferences are most similar to those of a neuron, in either stage.
 
     Args:
-        view: that names a neuron; it is looked up in the stage after, or before where it is un-preferred after.
-        desk: for the stages.
-        most: neurons per stage.
+        view: whose URL names the neuron; its preferences are those after, or before if it is unused after.
+        store: for the stages.
+        limit: number of neurons per stage.
 
     Returns:
-        Per stage: `stage`, `color`, and `neurons`: neuron, affinity (1 - H^2, from 0 to 1), words.
+        Per stage: `stage`, `color`, `layer` and `neurons`: neuron, affinity (1 - H^2, from 0 to 1), words.
 
     Raises:
-        UsageError: no such neuron.
-        NotReady: a stage is being read.
+        UsageError: no such neuron, or it prefers nothing.
+        JobPending: a stage is being read.
     """
-    look = NeuronSelection.of(view, desk)
-    weight, styles = desk.choices.weight, stage_styles(desk.library.names)
-    held = [(stage, look.preferred(stage, look.feature_type, weight)) for stage in look.sides]
-    preferred = [(stage, side) for stage, side in held if len(side)]
-    if not preferred:
-        raise UsageError("The neuron prefers nothing in either stage, so none is near it.")
-    own_stage, own = preferred[-1]
-    found = []
-    for stage in look.sides:
-        layer = stage.preferences(layer=look.layer, feature_type=look.feature_type).distributions(weight)
-        vector = np.zeros(len(layer.features))
-        # As objects: as an array of text, every word would take as much memory as the longest.
-        places = np.searchsorted(layer.features, np.array(own.feature, dtype=object))
-        for place, name, share in zip(places, own.feature, own.probability, strict=True):
-            if place < len(layer.features) and layer.features[place] == name:
-                vector[place] = np.sqrt(share)
+    selection = NeuronSelection.of(view, store)
+    weight, styles = store.config.weight, stage_styles(store.catalog.names)
+    sides = [(stage, selection.preferred(stage, selection.feature_type, weight)) for stage in selection.sides]
+    active = [(stage, preferred) for stage, preferred in sides if len(preferred)]
+    if not active:
+        raise UsageError("The neuron responds to no word in either stage, so no other neuron is near it.")
+    reference, preferred = active[-1]
+    share_of = dict(zip(preferred.feature, preferred.probability.tolist(), strict=True))
+    tables = []
+    for stage in selection.sides:
+        layer = stage[selection.layer, selection.feature_type].distributions(weight)
+        vector = np.sqrt([share_of.get(name, 0.0) for name in layer.features])
         affinity = np.sqrt(layer.matrix) @ vector
-        if stage is own_stage:
-            affinity[look.neuron] = -1
-        names = desk.names_of(stage, look.feature_type, look.layer)["beyond"]
-        order = [int(i) for i in np.argsort(-affinity, kind="stable")[:most] if affinity[i] > 0]
-        found.append(
+        if stage is reference:
+            affinity[selection.neuron] = -1
+        words = store.preferred_words(stage, selection.feature_type, selection.layer)["beyond"]
+        order = [int(i) for i in np.argsort(-affinity, kind="stable")[:limit] if affinity[i] > 0]
+        tables.append(
             {
-                "stage": visible(stage.name),
+                "stage": sanitize(stage.name),
                 "color": styles[stage.name].color,
-                "own": visible(own_stage.name),
-                "layer": look.layer,
+                "layer": selection.layer,
                 "neurons": [
-                    {"neuron": i, "affinity": float(min(affinity[i], 1)), "words": names[i].to_list()}
+                    {"neuron": i, "affinity": float(min(affinity[i], 1)), "words": words[i].to_list()}
                     for i in order
                 ],
             }
         )
-    return found
+    return tables

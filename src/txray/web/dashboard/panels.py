@@ -1,4 +1,4 @@
-"""Words and small tables of the pages: what is near a neuron, what pruning did, where a feature went, the sources."""
+"""Texts and small tables of the pages: nearest neurons, effects of pruning, neurons of a feature, sources."""
 
 from __future__ import annotations
 
@@ -9,72 +9,74 @@ from dash import html
 
 from txray.analysis.findings import fdr_label
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
 from txray.preferences import StageFolder
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
 from txray.web.dashboard.components import stage_label, table, word
-from txray.web.dashboard.figures.features import postings
+from txray.web.dashboard.figures.features import feature_index
 from txray.web.dashboard.neuron_details import nearest
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
-_LISTED = 100
-"""Neurons of a feature's page."""
+_MAX_ROWS = 100
+"""Neurons listed on the page of a feature."""
 
 
-def nearest_rows(view: UrlState, desk: ResultStore) -> list[Any]:
-    """Neurons that prefer most nearly the same as the one of a view."""
+def nearest_rows(view: UrlState, store: ResultStore) -> list[Any]:
+    """Return tables of the neurons whose preferences are most similar to those of the selected neuron."""
     parts: list[Any] = [html.P("Nearest neurons", className="eyebrow")]
-    for side in nearest(view, desk):
+    for side in nearest(view, store):
         rows = [
             [
                 html.A(
-                    f"neuron {each['neuron']}",
-                    href=view.but(neuron=each["neuron"], layer=side["layer"]).address,
+                    f"neuron {near['neuron']}",
+                    href=view.replace(neuron=near["neuron"], layer=side["layer"]).address,
                     **{"data-go": ""},
                 ),
-                f"{each['affinity']:.2f}",
-                word(", ".join(each["words"])),
+                f"{near['affinity']:.2f}",
+                word(", ".join(near["words"])),
             ]
-            for each in side["neurons"]
+            for near in side["neurons"]
         ]
         parts.append(html.H3(["In ", stage_label(side["stage"], side["color"])]))
         parts.append(
             table(
-                ["Neuron", "Affinity", "Prefers beyond frequency"],
+                ["Neuron", "Affinity", "Most distinctive words"],
                 rows,
                 f"Nearest neurons in {side['stage']}",
             )
             if rows
-            else html.P("None shares a feature with it.", className="empty")
+            else html.P("No other neuron responds to any of its words.", className="empty")
         )
     parts.append(
         html.P(
-            "Affinity: how much two preference distributions overlap, 1 − H²; 1 is the same, 0 nothing in common.",
+            "Affinity: overlap of two preference distributions (1 − H²), from 0 (nothing in common) to 1 (identical).",
             className="note",
         )
     )
     return parts
 
 
-def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> list[Any]:
-    """What became of the model's scores where the neuron was pruned; empty where it never was."""
-    rows, chance = [], []
-    # As the rest of the page does.
-    layer = view.layer or next(iter(desk.library[view.after].layers))
+def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> list[Any]:
+    """Return the effects of pruning sets that hold the neuron; empty if there are none."""
+    rows, warnings = [], []
+    # The same default as for the rest of the page.
+    layer = view.layer or next(iter(store.catalog[view.after].layers))
     for pruning in prunings:
-        holding = [
-            each.name for each in pruning.neuron_sets() if view.neuron in each.neurons and each.layer == layer
+        sets = [
+            neurons.name
+            for neurons in pruning.neuron_sets()
+            if view.neuron in neurons.neurons and neurons.layer == layer
         ]
-        effects = pruning.effects.filter(pl.col("set").is_in(holding) & (pl.col("split") != "train"))
+        effects = pruning.effects.filter(pl.col("set").is_in(sets) & (pl.col("split") != "train"))
         for split in effects["split"].unique(maintain_order=True).to_list():
             clause = chance_note(levels_of(pruning.summary["texts"].get(split, {})))
             if clause:
-                chance.append(
-                    f"On {visible(split)} the whole model is not better than chance: {clause}; changes of such metrics "
-                    "mean nothing."
+                warnings.append(
+                    f"On {sanitize(split)} the whole model is not better than chance ({clause}), so changes of these "
+                    "metrics mean nothing."
                 )
         for row in effects.iter_rows(named=True):
             interval = (
@@ -84,10 +86,10 @@ def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> l
             )
             rows.append(
                 [
-                    visible(row["set"]),
+                    sanitize(row["set"]),
                     count(row["neurons"]),
-                    visible(row["metric"]),
-                    # A score may be undefined, as the AUROC of texts of one class is.
+                    sanitize(row["metric"]),
+                    # A metric may be undefined, such as the AUROC of texts of one class.
                     "–" if row["change"] is None else f"{row['change']:+.3f}{interval}",
                     row["verdict"] or "–",
                 ]
@@ -96,16 +98,18 @@ def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> l
         return []
     return [
         html.P("Pruning", className="eyebrow"),
-        html.H3("What became of the model without it"),
+        html.H3("The model without this neuron"),
         table(
-            ["Set", "Neurons", "Score", "Change (95 %)", "Against random sets"], rows, "Effects of pruning"
+            ["Set", "Neurons", "Metric", "Change (95% interval)", "Against random sets"],
+            rows,
+            "Effects of pruning",
         ),
         html.P(
             " ".join(
                 (
-                    "Neurons were pruned in sets; the effect is that of the whole set. Verdicts are of each effect "
-                    "alone, at 95%: of twenty that are like random sets, one is called better or worse.",
-                    *chance,
+                    "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected for the "
+                    "number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
+                    *warnings,
                 )
             ),
             className="note",
@@ -113,20 +117,19 @@ def pruned_rows(view: UrlState, desk: ResultStore, prunings: list[Pruning]) -> l
     ]
 
 
-def feature_rows(view: UrlState, desk: ResultStore) -> list[Any]:
-    """Where the neurons that prefer a feature went, and which they are.
+def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
+    """Return the neurons that prefer a feature, and what became of them.
 
     Raises:
-        UsageError: the view names no feature.
-        NotReady: a stage is being read.
+        UsageError: the URL names no feature.
+        JobPending: a stage is being read.
     """
-    found = postings(view, desk)
-    before, after = (desk.library[name] for name in (view.before, view.after))
-    sides = [
-        found.get(stage, pl.DataFrame(schema=next(iter(found.values())).schema)) for stage in (before, after)
-    ]
+    index = feature_index(view, store)
+    before, after = (store.catalog[name] for name in (view.before, view.after))
+    empty = next(iter(index.values())).clear()
+    sides = [index.get(stage, empty) for stage in (before, after)]
     keys = ["layer", "neuron"]
-    both = (
+    neurons = (
         sides[0]
         .select(*keys, before="probability", lift_before="lift", count_before="count")
         .join(
@@ -135,28 +138,34 @@ def feature_rows(view: UrlState, desk: ResultStore) -> list[Any]:
             how="full",
             coalesce=True,
         )
-        .with_columns(most=pl.max_horizontal("lift_before", "lift_after"))
-        .sort(["most", *keys], descending=[True, False, False])
+        .with_columns(
+            lift=pl.max_horizontal("lift_before", "lift_after"),
+            outcome=pl.when(pl.col("after").is_null())
+            .then(pl.lit("stopped"))
+            .otherwise(pl.when(pl.col("before").is_null()).then(pl.lit("started")).otherwise(pl.lit("kept"))),
+        )
+        .sort(["lift", *keys], descending=[True, False, False])
     )
-    kept = both.filter(pl.col("before").is_not_null() & pl.col("after").is_not_null()).height
-    left = both.filter(pl.col("after").is_null()).height
-    names = [visible(stage.name) for stage in (before, after)]
-    if not len(both):
+    names = [sanitize(stage.name) for stage in (before, after)]
+    if not len(neurons):
         return [
             html.P(
-                f"No neuron prefers “{visible(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
+                f"No neuron responds to “{sanitize(view.word)}” in {names[0]} or {names[1]}.{_hint(view, before)}",
                 className="empty",
             )
         ]
+    n_kept, n_stopped, n_started = (
+        neurons.filter(outcome=outcome).height for outcome in ("kept", "stopped", "started")
+    )
     sentence = (
-        f"From {names[0]} to {names[1]}, {plural(kept, 'neuron')} kept preferring it, {count(left)} left it and "
-        f"{count(len(both) - kept - left)} came to it."
+        f"From {names[0]} to {names[1]}, {plural(n_kept, 'neuron')} kept responding to it, {count(n_stopped)} stopped and "
+        f"{count(n_started)} started."
     )
     rows = [
         [
             html.A(
                 f"{row['layer']} · {row['neuron']}" if len(after.layers) > 1 else f"neuron {row['neuron']}",
-                href=view.but(page="neuron", layer=row["layer"], neuron=row["neuron"]).address,
+                href=view.replace(page="neuron", layer=row["layer"], neuron=row["neuron"]).address,
                 **{"data-go": ""},
             ),
             *(
@@ -165,97 +174,96 @@ def feature_rows(view: UrlState, desk: ResultStore) -> list[Any]:
                 else f"{percent(row[side])} · {row[f'lift_{side}']:.1f} × · {plural(row[f'count_{side}'], 'win')}"
                 for side in ("before", "after")
             ),
-            "kept"
-            if None not in (row["before"], row["after"])
-            else "left"
-            if row["after"] is None
-            else "came",
+            row["outcome"],
         ]
-        for row in both.head(_LISTED).iter_rows(named=True)
+        for row in neurons.head(_MAX_ROWS).iter_rows(named=True)
     ]
-    shown = "" if len(both) <= _LISTED else f" The {_LISTED} strongest are listed."
+    limit = "" if len(neurons) <= _MAX_ROWS else f" The {_MAX_ROWS} strongest are listed."
     return [
-        html.H2("Where they went"),
-        html.P(sentence + shown, className="lead"),
-        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that prefer {visible(view.word)}"),
+        html.H2("What became of them"),
+        html.P(sentence + limit, className="lead"),
+        table(["Neuron", names[0], names[1], ""], rows, f"Neurons that respond to {sanitize(view.word)}"),
         html.P(
-            "Probability in the neuron's distribution, times its frequency would give (lift), and words won. "
-            "The most beyond frequency first.",
+            "Probability in the neuron's distribution, lift (how many times more often than the frequency predicts), "
+            "and number of wins; ranked by lift.",
             className="note",
         ),
     ]
 
 
 def _hint(view: UrlState, stage: StageFolder) -> str:
-    """Features that are spelled alike."""
+    """Return suggestions with similar spelling."""
     from difflib import get_close_matches
 
-    if view.feature not in stage.feature_types:
+    if view.feature_type not in stage.feature_types:
         return ""
-    names = stage.vocabulary(view.feature)[0]
+    names = stage.vocabulary(view.feature_type)[0]
     close = get_close_matches(view.word, names.tolist(), n=3)
     return (
-        f" Did you mean {', '.join(f'“{visible(name)}”' for name in close)}?"
+        f" Did you mean {', '.join(f'“{sanitize(name)}”' for name in close)}?"
         if close
-        else f" Its {feature_noun(view.feature)} is not in the text."
+        else f" This {feature_noun(view.feature_type)} does not occur in the text."
     )
 
 
-def whole(path: str) -> str:
-    """A path as one line, never cut; part by part where something in it could not be seen."""
-    return path if path.isprintable() else "/".join(visible(part) if part else "" for part in path.split("/"))
+def full_path(path: str) -> str:
+    """Return a path as one line, not truncated, with invisible characters escaped."""
+    return (
+        path if path.isprintable() else "/".join(sanitize(part) if part else "" for part in path.split("/"))
+    )
 
 
-def sources(desk: ResultStore) -> list[Any]:
-    """Where every stage comes from."""
-    styles = stage_styles(desk.library.names)
+def sources(store: ResultStore) -> list[Any]:
+    """Return the origin of every stage."""
+    styles = stage_styles(store.catalog.names)
     rows = []
-    for stage in desk.library:
+    for stage in store.catalog:
         manifest = stage.manifest
         corpus, model = manifest.get("corpus") or {}, manifest.get("model") or {}
         layers = stage.layers
         rows.append(
             [
-                stage_label(visible(stage.name), styles[stage.name].color),
-                f"{visible(next(iter(layers)))} and {len(layers) - 1} more"
+                stage_label(sanitize(stage.name), styles[stage.name].color),
+                f"{sanitize(next(iter(layers)))} and {count(len(layers) - 1)} more"
                 if len(layers) > 1
-                else visible(next(iter(layers))),
+                else sanitize(next(iter(layers))),
                 count(sum(stage.n_neurons.values())),
-                ", ".join(map(visible, stage.feature_types)),
-                ", ".join(dict.fromkeys(map(visible, manifest["selections"].values()))),
+                ", ".join(map(sanitize, stage.feature_types)),
+                ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",
                 percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",
                 count(manifest["folds"]),
-                visible(str(corpus.get("name", "–"))),
-                visible(str(model.get("type", "–"))),
-                # Whole: a path that is cut off leads nowhere.
-                whole(str(stage.path)),
+                sanitize(str(corpus.get("name", "–"))),
+                sanitize(str(model.get("type", "–"))),
+                # In full: a truncated path cannot be opened.
+                full_path(str(stage.path)),
             ]
         )
     heads = [
         "Stage",
         "Layers",
         "Neurons",
-        "Features",
+        "Feature types",
         "Selection",
         "Words",
-        "Unknown",
+        "Unknown words",
         "Folds",
         "Corpus",
         "Model",
         "Folder",
     ]
-    choices = desk.choices
+    config = store.config
     return [
         table(heads, rows, "Stages"),
         html.P(
-            f"Weight {choices.weight}; "
+            f"Weight: {config.weight}. "
             + (
-                "observed, not tested."
-                if choices.fdr is None
-                else f"tested at {fdr_label(choices.fdr)}, with up to {count(choices.permutations)} permutations."
+                "Changes are observed, not tested."
+                if config.tested_fdr is None
+                else f"Changes are tested at {fdr_label(config.tested_fdr)}, with up to {count(config.permutations)} "
+                "permutations per neuron."
             ),
             className="note",
         ),
-        html.P(f"Results are kept in {whole(str(desk.cache.folder))}.", className="note"),
+        html.P(f"Results are cached in {full_path(str(store.cache.folder))}.", className="note"),
     ]

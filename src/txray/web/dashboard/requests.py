@@ -1,25 +1,26 @@
-"""What an address asks for, and what is told where it cannot be answered."""
+"""Parse the URL of a request, and turn errors into messages."""
 
 from __future__ import annotations
 
 import logging
 
 from txray.errors import TxrayError, in_one_line
-from txray.web.dashboard.jobs.worker import JobPending
+from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.url_state import UrlState, completed, misread
+from txray.web.dashboard.url_state import UrlState, parse_warnings, with_defaults
 
 logger = logging.getLogger("txray.web.dashboard")
 
 
-def read(desk: ResultStore, path: str | None, search: str | None) -> tuple[UrlState, list[str]]:
-    """The view that an address names, completed, with remarks on what it names wrongly."""
-    view, remarks = completed(UrlState.read(path, search), desk.library.names, desk.library.feature_types)
-    return view, [*remarks, *misread(search)]
+def parse_view(store: ResultStore, path: str | None, search: str | None) -> tuple[UrlState, list[str]]:
+    """Return the state that a URL describes, with defaults filled in, and warnings about what it names wrongly."""
+    catalog = store.catalog
+    view, warnings = with_defaults(UrlState.parse(path, search), catalog.names, catalog.feature_types)
+    return view, [*warnings, *parse_warnings(search)]
 
 
-def told(error: Exception) -> str:
-    """What to show for an error: one line, nothing that only developers read."""
+def error_message(error: Exception) -> str:
+    """Return a one-line, user-facing message for an exception."""
     if isinstance(error, JobPending):
         return f"{error} …"
     if isinstance(error, TxrayError):

@@ -1,8 +1,8 @@
-"""What pages ask for: results that are there, or how far they are."""
+"""Results for the pages: served from memory or from the cache on disk, or scheduled as background jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,133 +17,132 @@ from txray.errors import StageError, UnknownNameError, in_one_line
 from txray.lru_cache import LRUCache
 from txray.preferences import StageFolder
 from txray.web.dashboard.cache import Cache, read_note, read_result
-from txray.web.dashboard.jobs.tasks import TESTED, shared_layers
-from txray.web.dashboard.jobs.worker import Job, JobWorker
+from txray.web.dashboard.jobs.plan import JobPlan
+from txray.web.dashboard.jobs.queue import Job, JobQueue, JobStatus
+from txray.web.dashboard.jobs.tasks import TESTED, curve_file, index_file, shared_layers
 from txray.web.dashboard.results import ComparisonConfig, MatchResult, TagMass, TestedPair
 from txray.web.dashboard.stage_catalog import StageCatalog
 
 Value = TypeVar("Value")
 
-_TABLES_HELD, _MADE_HELD = 384 << 20, 256 << 20
-"""Bytes of results that are kept in memory, and of what was made from them."""
+_MAX_TABLE_BYTES, _MAX_DERIVED_BYTES = 384 << 20, 256 << 20
+"""Limits in memory: of results, and of what is computed from them."""
 
 
 class ResultStore:
-    """Hands out results; what is not there yet is asked of one of two processes."""
+    """Serve cached results, and schedule missing ones on one of two background workers."""
 
-    def __init__(self, library: StageCatalog, cache: Cache, choices: ComparisonConfig) -> None:
-        """Nothing is started until something is asked for.
+    def __init__(self, catalog: StageCatalog, cache: Cache, config: ComparisonConfig) -> None:
+        """Start no worker before a result is missing.
 
         Args:
-            library: the stages.
-            cache: where results are kept.
-            choices: how stages are compared.
+            catalog: the stages.
+            cache: of results on disk.
+            config: how stages are compared.
         """
-        self.library, self.cache, self.choices = library, cache, choices
-        self._held, self._made = LRUCache(_TABLES_HELD), LRUCache(_MADE_HELD)
+        self.catalog, self.cache, self.config = catalog, cache, config
+        self._plan = JobPlan(cache, config)
+        self._tables, self._derived = LRUCache(_MAX_TABLE_BYTES), LRUCache(_MAX_DERIVED_BYTES)
         # Tests take long: what somebody waits for must not queue behind them.
-        self._quick, self._slow = JobWorker("reading stages", 2), JobWorker("testing", 15)
+        self._reading, self._testing = JobQueue("reading stages", 2), JobQueue("testing", 15)
 
     def close(self) -> None:
-        """End the processes."""
-        for process in (self._quick, self._slow):
-            process.close()
+        """Stop the workers."""
+        for queue in (self._reading, self._testing):
+            queue.close()
+
+    def job_status(self) -> tuple[JobStatus, JobStatus]:
+        """Return the status of the queue that reads, compares and matches stages, and of the one that tests."""
+        return self._reading.status(), self._testing.status()
 
     @property
     def version(self) -> str:
         """Changes whenever a page may have more to show."""
-        return f"{self.library.revision}.{self._quick.finished}.{self._slow.finished}"
+        finished = [str(status.n_finished) for status in self.job_status()]
+        return ".".join([str(self.catalog.revision), *finished])
 
-    def doing(self) -> list[str]:
-        """What is being done, in words, with its progress."""
-        return [told for process in (self._quick, self._slow) for told in process.doing()]
+    def retry_failed(self) -> list[str]:
+        """Let failed jobs run again, and open changed stages again; return which cannot be opened."""
+        for queue in (self._reading, self._testing):
+            queue.clear_errors()
+        return self.catalog.reload()
 
-    def try_again(self) -> list[str]:
-        """Forget what failed, and open again what has changed; returns what cannot be opened."""
-        for process in (self._quick, self._slow):
-            process.forget()
-        return self.library.reload()
+    def memoize(self, key: Any, compute: Callable[[], Value], size_of: Callable[[Value], int]) -> Value:
+        """Return a value computed from results, from memory if possible; see `LRUCache.get`."""
+        return self._derived.get(key, compute, size_of)
 
-    def kept(self, key: Any, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
-        """A value made from results, kept as long as there is room; see `LRUCache.get`."""
-        return self._made.get(key, make, size)
-
-    def digest(self, stage: StageFolder, feature_type: str) -> pl.DataFrame:
-        """The numbers of every neuron of a stage, layer by layer: layer, neuron, length, wins, mass.
+    def neuron_table(self, stage: StageFolder, feature_type: str) -> pl.DataFrame:
+        """Return layer, neuron, length, wins and mass of every neuron of a stage, layer by layer.
 
         Raises:
-            NotReady: it is being made.
-            TxrayError: it cannot be made.
+            JobPending: the stage is being read.
+            TxrayError: it cannot be read.
         """
-        file = self._ready(self._digest(stage, feature_type))
+        file = self._ready(self._plan.neuron_table(stage, feature_type))
         layers = pl.Enum(list(stage.layers))
 
         def read() -> pl.DataFrame:
             table = read_result(file).select("layer", "neuron", "length", "wins", "mass")
             return table.with_columns(pl.col("layer").cast(layers))
 
-        return self._held.get(("digest", file), read, lambda table: int(table.estimated_size()))
+        return self._tables.get(("neurons", file), read, _bytes)
 
-    def digest_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
-        """The rows of one layer of `digest`: row n is neuron n."""
-        return self.digest(stage, feature_type).slice(stage.starts[layer], stage.n_neurons[layer])
+    def layer_table(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
+        """Return the rows of one layer of `neuron_table`: row n is neuron n."""
+        return self.neuron_table(stage, feature_type).slice(stage.starts[layer], stage.n_neurons[layer])
 
-    def names_of(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
-        """What the neurons of one layer prefer, as words to show: `strongest` and `beyond`; row n is neuron n."""
-        file = self._ready(self._digest(stage, feature_type))
-        rows = pl.scan_parquet(file).slice(stage.starts[layer], stage.n_neurons[layer])
+    def preferred_words(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
+        """Return what the neurons of one layer prefer, as words: `strongest` and `beyond`; row n is neuron n."""
+        file = self._ready(self._plan.neuron_table(stage, feature_type))
+        start, size = stage.starts[layer], stage.n_neurons[layer]
         try:
-            return rows.select("strongest", "beyond").collect()
+            return pl.scan_parquet(file).slice(start, size).select("strongest", "beyond").collect()
         except (OSError, pl.exceptions.PolarsError):
-            # Reading all of it removes what is damaged, and says so.
-            return read_result(file).slice(stage.starts[layer], stage.n_neurons[layer])
+            # Reading all of it removes a damaged file, and says so.
+            return read_result(file).slice(start, size)
 
-    def tops(self, stage: StageFolder, feature_type: str) -> pl.Series:
-        """(n_neurons of all layers,) the feature that most of each neuron's mass falls on."""
-        file = self._ready(self._digest(stage, feature_type))
-        return self._held.get(
-            ("tops", file), lambda: read_result(file)["top"], lambda names: int(names.estimated_size())
+    def dominant_features(self, stage: StageFolder, feature_type: str) -> pl.Series:
+        """Return (n_neurons of all layers,) the feature that most of the mass of each neuron falls on."""
+        file = self._ready(self._plan.neuron_table(stage, feature_type))
+        return self._tables.get(
+            ("top", file), lambda: read_result(file)["top"], lambda names: int(names.estimated_size())
         )
 
-    def postings(self, stage: StageFolder, feature_type: str, feature: str) -> pl.DataFrame:
-        """The neurons of a stage that prefer a feature: layer (a name), neuron, count, mass, probability, lift."""
-        self.digest(stage, feature_type)
-        wanted = pl.col("feature") == feature
+    def feature_index(self, stage: StageFolder, feature_type: str, feature: str) -> pl.DataFrame:
+        """Return layer, neuron, count, mass, probability and lift of the neurons of a stage that prefer a feature."""
+        self.neuron_table(stage, feature_type)
+
+        def read(file: Path) -> pl.DataFrame:
+            return pl.scan_parquet(file).filter(pl.col("feature") == feature).drop("feature").collect()
 
         def find() -> pl.DataFrame:
+            rows = self._read_index(stage, feature_type, read)
             layers = pl.Series(list(stage.layers), dtype=pl.String)
-            found = self._postings(
-                stage,
-                feature_type,
-                lambda file: pl.scan_parquet(file).filter(wanted).drop("feature").collect(),
-            )
-            return found.with_columns(layer=layers.gather(found["layer"]))
+            return rows.with_columns(layer=layers.gather(rows["layer"]))
 
-        key = ("postings", stage.fingerprint, feature_type, feature)
-        return self._held.get(key, find, lambda table: int(table.estimated_size()))
+        return self._tables.get(("index", stage.fingerprint, feature_type, feature), find, _bytes)
 
-    def preferred(self, stage: StageFolder, feature_type: str, feature: str) -> NDArray[np.bool_]:
-        """(n_neurons of all layers,) whether each prefers a feature."""
+    def prefers(self, stage: StageFolder, feature_type: str, feature: str) -> NDArray[np.bool_]:
+        """Return (n_neurons of all layers,) whether each prefers a feature."""
 
         def mark() -> NDArray[np.bool_]:
-            found = self.postings(stage, feature_type, feature)
-            offsets = found["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
-            place = offsets + found["neuron"].to_numpy()
-            marked = np.zeros(sum(stage.n_neurons.values()), np.bool_)
-            marked[place] = True
-            return marked
+            rows = self.feature_index(stage, feature_type, feature)
+            starts = rows["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
+            mask = np.zeros(sum(stage.n_neurons.values()), np.bool_)
+            mask[starts + rows["neuron"].to_numpy()] = True
+            return mask
 
-        return self._held.get(
-            ("preferred", stage.fingerprint, feature_type, feature), mark, lambda marked: marked.nbytes
+        return self._tables.get(
+            ("prefers", stage.fingerprint, feature_type, feature), mark, lambda mask: mask.nbytes
         )
 
-    def tag_mass(self, stage: StageFolder, feature_type: str = "pos") -> TagMass:
-        """Where the activation mass of every neuron falls, for a kind with few features."""
-        self.digest(stage, feature_type)
+    def mass_by_tag(self, stage: StageFolder, feature_type: str = "pos") -> TagMass:
+        """Return where the activation mass of every neuron falls, for a feature type with few features."""
+        self.neuron_table(stage, feature_type)
 
         def read() -> TagMass:
             names, counts = stage.vocabulary(feature_type)
-            table = self._postings(stage, feature_type, read_result)
+            table = self._read_index(stage, feature_type, read_result)
             starts = np.array(list(stage.starts.values()))
             feature = table["feature"].cast(pl.Enum(names.tolist())).to_physical().to_numpy()
             return TagMass(
@@ -154,221 +153,140 @@ class ResultStore:
                 counts.sum(axis=0),
             )
 
-        return self._held.get(
+        return self._tables.get(
             ("tags", stage.fingerprint, feature_type), read, lambda tags: 8 * len(tags.neuron)
         )
 
     def pair(
         self, before: StageFolder, after: StageFolder, feature_type: str, layer: str | None = None
     ) -> TestedPair:
-        """Two stages compared, and tested as far as that is done.
+        """Return two stages compared, and tested as far as that is done.
 
         Args:
             before, after: the stages.
-            kind: the feature type.
-            layer: whose tests are wanted first.
+            feature_type: the feature type.
+            layer: whose tests are needed first.
 
         Raises:
-            NotReady: it is being made.
-            TxrayError: it cannot be made.
+            JobPending: the stages are being compared.
+            TxrayError: they cannot be compared.
         """
-        table = self._table(self._pair(before, after, feature_type))
+        neuron_tables = self._neuron_tables(before, after, feature_type)
+        file = self._ready(self._plan.comparison(before, after, feature_type, neuron_tables))
+        table = self._tables.get(file, lambda: read_result(file), _bytes)
         layers = tuple(table["layer"].unique(maintain_order=True))
-        if not self.choices.permutations:
-            return self._joined(table, layers, {}, "")
-        first = [name for name in layers if name == layer]
         files, problem = {}, ""
-        for name in (*first, *(other for other in layers if other != layer)):
-            request = self._tests(before, after, feature_type, name, urgent=name == layer)
-            if request.out.is_file():
-                files[name] = request.out
-            else:
-                problem = problem or self._slow.problem(request)
+        if self.config.permutations:
+            for name in sorted(layers, key=lambda name: name != layer):
+                job = self._plan.significance(before, after, feature_type, name, urgent=name == layer)
+                if job.out.is_file():
+                    files[name] = job.out
+                    continue
+                problem = problem or self._testing.error(job)
                 if not problem:
-                    self._slow.ask(request)
-        return self._joined(table, layers, files, problem)
+                    self._testing.submit(job)
+
+        def join() -> tuple[pl.DataFrame, TestedPair]:
+            return table, self._joined(table, layers, files, problem)
+
+        # The table is kept with the pair, so that no other table can get its id; its columns are not copied.
+        key = ("pair", id(table), tuple(sorted(files)), problem)
+        return self.memoize(key, join, lambda joined: _bytes(joined[1].neurons) - _bytes(table))[1]
 
     def _joined(
         self, table: pl.DataFrame, layers: tuple[str, ...], files: dict[str, Path], problem: str
     ) -> TestedPair:
-        def join() -> TestedPair:
-            parts, notes = [], []
-            for name, size in zip(layers, _sizes(table), strict=True):
-                if name in files:
-                    parts.append(read_result(files[name]))
-                    notes.append(read_note(files[name]))
-                else:
-                    parts.append(_untested(size))
-            # In one piece: polars may panic on columns of several, some of nulls only, when it turns numbers into text.
-            tested = pl.concat(parts, rechunk=True)
-            pending = bool(self.choices.permutations) and not problem and len(files) < len(layers)
-            observed = pl.col("state").cast(pl.Enum(SHOWN_STATES))
-            neurons = pl.concat([table, tested], how="horizontal").with_columns(
-                layer=pl.col("layer").cast(pl.Enum(layers)),
-                shown=tested_state() if files or pending else observed,
-                place=pl.int_range(pl.len(), dtype=pl.UInt32),
-            )
-            done = tuple(name for name in layers if name in files)
-            note = next((note for note in notes if note), "")
-            return TestedPair(neurons, layers, done, note, problem, pending)
-
-        key = ("joined", id(table), tuple(sorted(files)), problem)
-        # The table itself is kept with it, so that no other table can have its id; its columns are not copied.
-        held = self.kept(
-            key,
-            lambda: (table, join()),
-            lambda pair: int(pair[1].neurons.estimated_size() - table.estimated_size()),
+        sizes = table.group_by("layer", maintain_order=True).len()["len"]
+        parts = [
+            read_result(files[name]) if name in files else _untested(size)
+            for name, size in zip(layers, sizes, strict=True)
+        ]
+        # In one chunk: polars may panic on columns of several, some of nulls only, when it turns numbers into text.
+        tested = pl.concat(parts, rechunk=True)
+        pending = bool(self.config.permutations) and not problem and len(files) < len(layers)
+        observed = pl.col("state").cast(pl.Enum(SHOWN_STATES))
+        neurons = pl.concat([table, tested], how="horizontal").with_columns(
+            pl.col("layer").cast(pl.Enum(layers)),
+            (tested_state() if files or pending else observed).alias("shown"),
+            pl.int_range(pl.len(), dtype=pl.UInt32).alias("place"),
         )
-        return held[1]
+        done = tuple(name for name in layers if name in files)
+        note = next(filter(None, (read_note(files[name]) for name in done)), "")
+        return TestedPair(neurons, layers, done, note, problem, pending)
 
     def matching(
         self, before: StageFolder, after: StageFolder, layer_before: str, layer_after: str, feature_type: str
     ) -> MatchResult:
-        """The neurons of one layer matched to those of another.
+        """Return the neurons of one layer matched to those of another.
 
         Raises:
-            NotReady: it is being made.
-            TxrayError: it cannot be made.
+            JobPending: they are being matched.
+            TxrayError: they cannot be matched.
         """
         for stage, layer in ((before, layer_before), (after, layer_after)):
             if layer not in stage.layers:
                 raise UnknownNameError.of(f"layer of stage {stage.name!r}", layer, stage.layers)
-        digests = [self._ready(self._digest(stage, feature_type)) for stage in (before, after)]
-        name = f"{_index(before, layer_before)}-{_index(after, layer_after)}"
-        out = self.cache.place("matchings", self._of_pair(before, after, feature_type), name)
-        request = Job(
-            "matching",
-            out,
-            {
-                **self._compared(before, after, feature_type, out),
-                "layer_before": layer_before,
-                "layer_after": layer_after,
-                "digests": [str(file) for file in digests],
-            },
-            f"matching {before.name} and {after.name}",
-            "layers",
-        )
-        file = self._ready(request)
+        neuron_tables = self._neuron_tables(before, after, feature_type)
+        layers = layer_before, layer_after
+        file = self._ready(self._plan.matching(before, after, feature_type, layers, neuron_tables))
         try:
-            curve = read_result(file.with_name(f"{file.stem}-curve.parquet"))
+            curve = read_result(curve_file(file))
         except StageError:
-            # The pairs tell that both are there.
+            # The file of the pairs says that both exist.
             with suppress(OSError):
                 file.unlink()
             raise
-        return MatchResult(self._table(request), curve, float(read_note(file)))
+        pairs = self._tables.get(file, lambda: read_result(file), _bytes)
+        return MatchResult(pairs, curve, float(read_note(file)))
 
     def prepare(self, before: StageFolder, after: StageFolder, feature_type: str) -> None:
-        """Ask for what somebody will look at sooner or later: digests of all stages, those of the pair first."""
-        for stage in self.library:
-            for each in dict.fromkeys((feature_type, "pos")):
-                if each in stage.feature_types:
-                    self._quick.ask(self._digest(stage, each, urgent=stage in (before, after)))
+        """Schedule what will be needed sooner or later: reading all stages, the two of the pair first."""
+        for stage in self.catalog:
+            for name in dict.fromkeys((feature_type, "pos")):
+                if name in stage.feature_types:
+                    urgent = stage in (before, after)
+                    self._reading.submit(self._plan.neuron_table(stage, name, urgent=urgent))
 
-    def _digest(self, stage: StageFolder, feature_type: str, *, urgent: bool = True) -> Job:
-        if feature_type not in stage.feature_types:
-            raise UnknownNameError.of(
-                f"feature type of stage {stage.name!r}", feature_type, stage.feature_types
-            )
-        out = self.cache.place("stages", stage.fingerprint, f"{feature_type}-{self.choices.weight}")
-        arguments = {
-            "neurons": str(out),
-            "postings": str(self._postings_file(stage, feature_type)),
-            "stage": str(stage.path),
-            "kind": feature_type,
-            "weight": self.choices.weight,
-        }
-        return Job("digest", out, arguments, f"reading {stage.name} ({feature_type})", "layers", urgent)
+    def _neuron_tables(self, before: StageFolder, after: StageFolder, feature_type: str) -> list[Path]:
+        return [self._ready(self._plan.neuron_table(stage, feature_type)) for stage in (before, after)]
 
-    def _postings_file(self, stage: StageFolder, feature_type: str) -> Path:
-        return self.cache.place("stages", stage.fingerprint, f"{feature_type}-{self.choices.weight}-postings")
-
-    def _postings(
+    def _read_index(
         self, stage: StageFolder, feature_type: str, read: Callable[[Path], pl.DataFrame]
     ) -> pl.DataFrame:
-        """What is read of the postings; where they are damaged, they are made anew when they are asked for again."""
-        file = self._postings_file(stage, feature_type)
+        """Read from the feature index of a stage; if it is damaged, the stage is read again when next needed."""
+        table = self._plan.neuron_table(stage, feature_type).out
+        file = index_file(table)
         try:
             return read(file)
         except (OSError, StageError, pl.exceptions.PolarsError) as error:
-            # The digest tells that both are there.
-            for each in (file, self._digest(stage, feature_type).out):
+            # The neuron table says that both exist.
+            for damaged in (file, table):
                 with suppress(OSError):
-                    each.unlink()
+                    damaged.unlink()
             raise StageError(
-                f"{file}: cannot be read ({in_one_line(error)}); reload to make it anew"
+                f"{file}: cannot be read ({in_one_line(error)}); reload to make it again"
             ) from error
 
-    def _pair(self, before: StageFolder, after: StageFolder, feature_type: str) -> Job:
-        digests = [self._ready(self._digest(stage, feature_type)) for stage in (before, after)]
-        out = self.cache.place("pairs", self._of_pair(before, after, feature_type), "neurons")
-        arguments = {
-            **self._compared(before, after, feature_type, out),
-            "digests": [str(file) for file in digests],
-        }
-        return Job("pair", out, arguments, f"comparing {before.name} with {after.name}", "layers")
-
-    def _tests(
-        self, before: StageFolder, after: StageFolder, feature_type: str, layer: str, *, urgent: bool
-    ) -> Job:
-        level, permutations = self.choices.level, self.choices.permutations
-        name = f"tests-{level:g}-{permutations}-{_index(before, layer)}"
-        out = self.cache.place("pairs", self._of_pair(before, after, feature_type), name)
-        arguments = {
-            **self._compared(before, after, feature_type, out),
-            "layer": layer,
-            "level": level,
-            "permutations": permutations,
-        }
-        what = f"testing {before.name} against {after.name}, layer {layer}"
-        return Job("tests", out, arguments, what, "layers", urgent)
-
-    def _compared(
-        self, before: StageFolder, after: StageFolder, feature_type: str, out: Path
-    ) -> dict[str, Any]:
-        """Arguments of everything that is done with two stages."""
-        return {
-            "out": str(out),
-            "before": str(before.path),
-            "after": str(after.path),
-            "kind": feature_type,
-            "weight": self.choices.weight,
-        }
-
-    def _of_pair(self, before: StageFolder, after: StageFolder, feature_type: str) -> str:
-        return f"{before.fingerprint}-{after.fingerprint}-{feature_type}-{self.choices.weight}"
-
-    def _ready(self, request: Job) -> Path:
-        """The file of a request; asked for where it is not there."""
-        if not request.out.is_file():
-            self._quick.wait(request)
-        return request.out
-
-    def _table(self, request: Job) -> pl.DataFrame:
-        file = self._ready(request)
-        return self._held.get(file, lambda: read_result(file), lambda table: int(table.estimated_size()))
+    def _ready(self, job: Job) -> Path:
+        """Return the file of a job; submit the job if the file is missing."""
+        if not job.out.is_file():
+            self._reading.require(job)
+        return job.out
 
 
 def common_layers(stages: Sequence[StageFolder]) -> list[str]:
-    """Layers that every stage has, with the same neurons."""
+    """Return the layers that all stages have, with as many neurons and the same selection."""
     first = stages[0]
-    held = [set(shared_layers(first, other)) for other in stages]
-    return [layer for layer in first.layers if all(layer in layers for layers in held)]
+    shared = [set(shared_layers(first, other)) for other in stages]
+    return [layer for layer in first.layers if all(layer in layers for layers in shared)]
 
 
-def _index(stage: StageFolder, layer: str) -> int:
-    return list(stage.layers).index(layer)
+def _bytes(table: pl.DataFrame) -> int:
+    return int(table.estimated_size())
 
 
-def _sizes(table: pl.DataFrame) -> Iterator[int]:
-    return iter(table.group_by("layer", maintain_order=True).len()["len"].to_list())
-
-
-def _untested(size: int) -> pl.DataFrame:
-    dtypes = {name: pl.Float64() for name in TESTED if name != "confident_state"}
+def _untested(n_neurons: int) -> pl.DataFrame:
+    dtypes = {name: pl.Float64() for name in TESTED} | {"confident_state": pl.Enum(CONFIDENT_STATES)}
     return pl.DataFrame(
-        [
-            pl.Series(name, [None], dtype=dtypes.get(name, pl.Enum(CONFIDENT_STATES))).new_from_index(0, size)
-            for name in TESTED
-        ]
+        [pl.Series(name, [None], dtype=dtype).new_from_index(0, n_neurons) for name, dtype in dtypes.items()]
     )

@@ -1,4 +1,4 @@
-"""What a desk hands out, and how stages are compared."""
+"""Results that the store returns, and how they are computed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from txray.preferences.preferences import Weight
 
-FALSE_MATCHES = 0.05
-"""Share of chance pairs that count as matches, in every matching of the dashboard."""
+FALSE_MATCH_RATE = 0.05
+"""Share of chance pairs that count as matches, in all matchings of the dashboard."""
 
 
 @dataclass(frozen=True)
@@ -19,32 +19,34 @@ class ComparisonConfig:
     """How stages are compared, the same for the whole dashboard.
 
     Attributes:
-        weight: what distributions normalise.
-        level: false-discovery rate at which a change is called one.
-        permutations: of a neuron at most; 0 leaves tests out.
+        weight: which weight the distributions normalise.
+        fdr: false discovery rate of the tests.
+        permutations: maximum number per neuron; 0 disables the tests.
+        seed: of the permutations.
     """
 
     weight: Weight = "mean"
-    level: float = 0.05
+    fdr: float = 0.05
     permutations: int = 10_000
+    seed: int = 0
 
     @property
-    def fdr(self) -> float | None:
-        """False discovery rate of the tests; None if there are none."""
-        return self.level if self.permutations else None
+    def tested_fdr(self) -> float | None:
+        """False discovery rate of the tests; None if they are disabled."""
+        return self.fdr if self.permutations else None
 
 
 @dataclass(frozen=True, eq=False)
 class TestedPair:
-    """Two stages compared, with as many tests as are done.
+    """A comparison of two stages, with the tests that are done so far.
 
     Attributes:
-        neurons: one row per neuron of every layer that both have: the columns of `jobs.tasks.pair`, those of
-            the tests (null where they are not done), `shown` (the tested state, `untested` where tests are not done;
+        neurons: one row per neuron of every layer that both stages have: the columns of `jobs.tasks.comparison`, those
+            of the tests (null where they are not done), `shown` (the tested state, `untested` where tests are not done;
             the observed state if nothing is or will be tested), `place` (row).
         layers: in order.
         tested: layers whose tests are done.
-        note: what tests warn of.
+        note: warnings of the tests.
         problem: why tests cannot be done, if so.
         pending: whether the other layers are going to be tested.
     """
@@ -59,12 +61,12 @@ class TestedPair:
 
 @dataclass(frozen=True, eq=False)
 class MatchResult:
-    """Neurons of two layers, one to one.
+    """A one-to-one matching of the neurons of two layers.
 
     Attributes:
-        pairs: as in `txray.Matching.pairs`, with what each side prefers.
+        pairs: as in `txray.Matching.pairs`, with what each neuron prefers.
         curve: as from `txray.Matching.curve`.
-        share: of the possible pairs that match.
+        share: of the possible pairs that are matches.
     """
 
     pairs: pl.DataFrame
@@ -74,14 +76,14 @@ class MatchResult:
 
 @dataclass(frozen=True, eq=False)
 class TagMass:
-    """Activation mass of every neuron of a stage on every feature of a small kind.
+    """Activation mass of every neuron of a stage on every feature of a small feature type.
 
     Attributes:
         names: of the features, sorted.
-        neuron: (n,) row among all neurons of all layers, in order.
-        starts: (n_features,) where the rows of each feature begin; they stand feature by feature.
+        neuron: (n,) row among the neurons of all layers; sorted by feature.
+        starts: (n_features,) first row of each feature.
         mass: (n,) float32.
-        corpus: (n_features,) how often each occurs.
+        corpus: (n_features,) occurrences of each feature in the corpus.
     """
 
     names: list[str]
@@ -91,12 +93,12 @@ class TagMass:
     corpus: NDArray[np.int64]
 
     def of(self, picked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(n_features,) mass of some neurons on each feature.
+        """Return the (n_features,) mass of some neurons on each feature.
 
         Args:
             picked: (n_neurons of all layers,).
         """
-        # A sum over nothing is 0: one more row makes the last feature end, and those without rows begin at their end.
+        # One more row of 0, because reduceat needs valid starts, also of features without rows at the end.
         mass = np.append(self.mass * picked[self.neuron], np.float32(0))
         sums = np.add.reduceat(mass, self.starts, dtype=np.float64)
         return np.where(np.diff(self.starts, append=len(self.mass)) > 0, sums, 0.0)

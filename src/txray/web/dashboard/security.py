@@ -1,4 +1,4 @@
-"""Who may ask: only this machine, or whoever knows the token; and what the page may load."""
+"""Check requests (from this machine only, or with a token), and restrict what pages may load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COOKIE = "txray-token"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only.
+    """Return whether a host can be reached from this machine only.
 
     Args:
         host: a name or an address.
@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 def refused(code: int, text: str) -> Response:
-    """The answer to a request that cannot be answered: one line.
+    """Return the response to a refused request: one line.
 
     Args:
         code: HTTP status.
@@ -40,16 +40,16 @@ def refused(code: int, text: str) -> Response:
 
 @dataclass(frozen=True)
 class Guard:
-    """What every request is checked for.
+    """A check of all requests to a server.
 
     Attributes:
-        token: that a request must know, in its address or its cookie; None where only this machine can ask.
+        token: required in the URL or the cookie of a request; None if only this machine can connect.
     """
 
     token: str | None
 
     def watch(self, server: Flask, scripts: Sequence[str]) -> None:
-        """Check every request of a server, and tell browsers what its pages may load.
+        """Check every request to a server, and send a content security policy with every response.
 
         Args:
             server: of the dashboard.
@@ -71,22 +71,20 @@ class Guard:
             return response
 
     def _refusal(self) -> AnyResponse | None:
-        """The answer to a request that is not let in; None for all others."""
+        """Return the response to a request that is refused; None for all others."""
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
-            # A page of another site, that cannot read the answer, must not set anything going, either.
-            return refused(403, f"answers to its own pages only, not to those of {origin!r}")
+            # Pages of other sites cannot read responses, but must not start jobs either.
+            return refused(403, f"serves its own pages only, not those of {origin!r}")
         if self.token is None:
-            # Another site's name that points to this machine must not read what it serves.
+            # DNS rebinding: another site's name may point to this machine.
             host = urlsplit(f"//{request.host}").hostname or ""
             if is_loopback(host):
                 return None
-            return refused(
-                403, f"answers to localhost only, not to {host!r}; serve with --host to allow others"
-            )
-        given = request.args.get("token")
-        if given is not None and self._fits(given):
-            # The rest of the address is the view.
+            return refused(403, f"serves localhost only, not {host!r}; serve with --host to allow others")
+        token = request.args.get("token")
+        if token is not None and self._fits(token):
+            # The other parameters are the state of the page.
             rest = urlencode(
                 [(name, value) for name, value in request.args.items(multi=True) if name != "token"]
             )
@@ -95,7 +93,7 @@ class Guard:
             return answer
         if self._fits(request.cookies.get(COOKIE, "")):
             return None
-        return refused(401, "open the address with its token, as 'txray serve' printed it")
+        return refused(401, "open the URL with the token that 'txray serve' printed")
 
-    def _fits(self, given: str) -> bool:
-        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+    def _fits(self, token: str) -> bool:
+        return self.token is not None and hmac.compare_digest(token.encode(), self.token.encode())

@@ -1,4 +1,4 @@
-"""The stages that are served: opened as folders, and noticed when they change."""
+"""The stages that are served: opened as folders, and checked for changes on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from txray.preferences.stage_folder import CACHE_BYTES
 
 
 class StageCatalog:
-    """The stages that are served, in order, each of its own name."""
+    """The stages that are served, in order, with unique names."""
 
     def __init__(self, folders: Sequence[Path | str]) -> None:
         """Open them.
@@ -32,9 +32,9 @@ class StageCatalog:
         names = [stage.name for stage in self._stages]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            places = ", ".join(str(stage.path) for stage in self._stages if stage.name == twice[0])
+            paths = ", ".join(str(stage.path) for stage in self._stages if stage.name == twice[0])
             raise UsageError(
-                f"dashboard: several stages are named {twice[0]!r} ({places}); serve one of them, or collect under "
+                f"dashboard: several stages are named {twice[0]!r} ({paths}); serve one of them, or collect under "
                 "another name"
             )
 
@@ -49,27 +49,27 @@ class StageCatalog:
 
     @property
     def names(self) -> list[str]:
-        """Of the stages, in order."""
+        """Names of the stages, in order."""
         return [stage.name for stage in self._stages]
 
     @property
     def feature_types(self) -> list[str]:
-        """Every feature type of any stage."""
+        """The feature types of all stages."""
         return list(
             dict.fromkeys(feature_type for stage in self._stages for feature_type in stage.feature_types)
         )
 
     @property
     def layers(self) -> list[str]:
-        """Every layer of any stage."""
+        """The layers of all stages."""
         return list(dict.fromkeys(layer for stage in self._stages for layer in stage.layers))
 
     def changes(self) -> list[str]:
-        """What happened to the folders since they were opened, in words."""
+        """Return what happened to the folders since they were opened, in words."""
         return [stage.changed for stage in self._stages if stage.changed]
 
     def reload(self) -> list[str]:
-        """Open again what has changed; returns what cannot be opened, in words, and keeps that as it was."""
+        """Open changed folders again; return which cannot be opened, in words, and keep those as they were."""
         problems = []
         for index, stage in enumerate(self._stages):
             if not stage.changed:
@@ -82,7 +82,7 @@ class StageCatalog:
             others = {other.name for other in self._stages if other is not stage}
             if new.name in others:
                 problems.append(
-                    f"stage folder {stage.path} now holds a stage {new.name!r}, which another one is named"
+                    f"stage folder {stage.path} now holds a stage {new.name!r}; another stage has the same name"
                 )
                 continue
             self._stages[index] = new

@@ -1,4 +1,4 @@
-"""What changed between two stages, in words and numbers: the card at the top of the overview."""
+"""The card at the top of the overview: what changed between two stages, in words and numbers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dash import html
 
 from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
-from txray.plots.text import count, plural, visible
+from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 _STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
 
 
-def headline(scene: FilteredComparison) -> list[Any]:
-    """Numbers, a bar of states, and sentences.
+def summary_card(filtered: FilteredComparison) -> list[Any]:
+    """Return a heading, numbers, a bar of states, and sentences.
 
     Args:
-        scene: what is looked at; of its filters only the layer counts.
+        filtered: of its filters only the layer counts.
     """
-    findings = scene.findings
-    numbers = dict(scene.neurons["shown"].value_counts().iter_rows())
+    findings = filtered.findings
+    numbers = dict(filtered.neurons["shown"].value_counts().iter_rows())
     shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
-    facts = [
+    entries = [
         html.Div(
             [
                 html.Dt(
                     [
                         html.Span(className=f"dot {state}"),
-                        state_label(state, tested=not scene.observed, pending=scene.pair.pending),
+                        state_label(state, tested=not filtered.observed, pending=filtered.pair.pending),
                     ]
                 ),
                 html.Dd(count(number)),
@@ -40,34 +40,34 @@ def headline(scene: FilteredComparison) -> list[Any]:
     ]
     if findings.tested:
         title = f"changed significantly, of {count(findings.tested)}"
-        facts.append(html.Div([html.Dt(title), html.Dd(count(findings.changed))]))
-    facts += [html.Div([html.Dt(name), html.Dd(value)]) for name, value in _distances(scene)]
+        entries.append(html.Div([html.Dt(title), html.Dd(count(findings.changed))]))
+    entries += [html.Div([html.Dt(name), html.Dd(value)]) for name, value in _distances(filtered)]
     return [
         html.H2(
             [
-                html.Bdi(visible(scene.before.name)),
+                html.Bdi(sanitize(filtered.before.name)),
                 " → ",
-                html.Bdi(visible(scene.after.name)),
+                html.Bdi(sanitize(filtered.after.name)),
                 " ",
-                html.Small(_where(scene)),
+                html.Small(_where(filtered)),
             ],
-            id="headline-heading",
+            id="summary-heading",
         ),
-        html.Dl(facts, className="numbers"),
+        html.Dl(entries, className="numbers"),
         html.Div(
             [html.Span(className=state, style={"flex": number}) for state, number in shown],
             className="proportions",
             **{"aria-hidden": "true"},
         ),
-        html.P(" ".join(_sentences(scene))),
+        html.P(" ".join(_sentences(filtered))),
     ]
 
 
-def _distances(scene: FilteredComparison) -> list[tuple[str, str]]:
-    """Return names and values of how far shared neurons moved: of the tested ones as soon as there are any."""
-    findings = scene.findings
+def _distances(filtered: FilteredComparison) -> list[tuple[str, str]]:
+    """Return names and values of how far shared neurons moved: of tested ones as soon as there are any."""
+    findings = filtered.findings
     distance = matched_distance("hellinger") if findings.tested else PLAIN
-    compared = distance.rows(scene.shared)
+    compared = distance.rows(filtered.shared)
     if not len(compared):
         return []
     where = "" if findings.finished or not findings.tested else f", {plural(len(compared), 'tested neuron')}"
@@ -82,12 +82,16 @@ def _distances(scene: FilteredComparison) -> list[tuple[str, str]]:
     return values
 
 
-def _where(scene: FilteredComparison) -> str:
-    return f"layer {visible(scene.layers[0])}" if len(scene.layers) == 1 else f"{len(scene.layers)} layers"
+def _where(filtered: FilteredComparison) -> str:
+    return (
+        f"layer {sanitize(filtered.layers[0])}"
+        if len(filtered.layers) == 1
+        else f"{len(filtered.layers)} layers"
+    )
 
 
-def _sentences(scene: FilteredComparison) -> list[str]:
-    sentences = scene.findings.sentences(visible(scene.before.name), visible(scene.after.name))
-    if scene.pair.problem and not scene.tested:
-        sentences.append(f"No tests: {scene.pair.problem}")
+def _sentences(filtered: FilteredComparison) -> list[str]:
+    sentences = filtered.findings.sentences(sanitize(filtered.before.name), sanitize(filtered.after.name))
+    if filtered.pair.problem and not filtered.tested:
+        sentences.append(f"No tests: {filtered.pair.problem}")
     return sentences

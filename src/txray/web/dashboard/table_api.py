@@ -1,4 +1,4 @@
-"""Rows of the tables, as plain JSON values, a screenful at a time."""
+"""Rows of the long tables, as plain JSON values, in chunks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
-MOST = 500
-"""Rows that one request can ask for."""
+MAX_ROWS = 500
+"""Rows per request."""
 
 _SHOWN = (
     "place",
@@ -34,30 +34,30 @@ _SHOWN = (
 )
 
 
-def neuron_rows(view: UrlState, desk: ResultStore, start: int, number: int) -> dict[str, Any]:
-    """Some of the neurons that a view leaves, sorted as it says.
+def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> dict[str, Any]:
+    """Return some of the neurons that pass the filters, in the order of a view.
 
     Args:
-        view: completed.
-        desk: for the pair.
+        view: with defaults filled in.
+        store: for the pair.
         start: of the first row.
-        number: of rows, at most `MOST`.
+        number: of rows, up to `MAX_ROWS`.
 
     Returns:
-        `total`, `start`, `rows`; of a row `label` is its state in words, and `faint` tells that it is not significant.
+        `total`, `start`, `rows`; in a row, `label` is the state in words, and `faint` says that it is not significant.
 
     Raises:
-        NotReady: the stages are being compared.
-        TxrayError: they cannot be.
+        JobPending: the stages are being compared.
+        TxrayError: they cannot be compared.
     """
-    scene = FilteredComparison.of(view, desk)
-    rows = scene.picked[order_of(scene, view)[start : start + min(number, MOST)]]
+    filtered = FilteredComparison.of(view, store)
+    rows = filtered.picked[order_of(filtered, view)[start : start + min(number, MAX_ROWS)]]
     words = rows.select(
-        label=state_in_words(pending=scene.pair.pending),
-        faint=is_tested() & ~is_significant(desk.choices.level),
+        label=state_in_words(pending=filtered.pair.pending),
+        faint=is_tested() & ~is_significant(store.config.fdr),
     )
     return {
-        "total": len(scene.picked),
+        "total": len(filtered.picked),
         "start": start,
         "rows": [
             {
@@ -78,38 +78,38 @@ def neuron_rows(view: UrlState, desk: ResultStore, start: int, number: int) -> d
     }
 
 
-def order_of(scene: FilteredComparison, view: UrlState) -> pl.Series:
-    """Rows of `scene.picked` in the order of a view; neurons without a value come last.
+def order_of(filtered: FilteredComparison, view: UrlState) -> pl.Series:
+    """Return the row numbers of `filtered.picked` in the order of a view; neurons without a value come last.
 
     Args:
-        scene: of the view.
-        view: whose order counts.
+        filtered: the neurons.
+        view: its order.
     """
-    picked, falling = scene.picked, view.falling
+    picked, descending = filtered.picked, view.descending
 
     def sort() -> pl.Series:
         if view.sort == "change":
-            return changed_most_first(picked, scene.desk.choices.fdr, descending=falling)
+            return changed_most_first(picked, filtered.store.config.tested_fdr, descending=descending)
         key = pl.col(view.sort).list.first() if view.sort.startswith("beyond_") else pl.col(view.sort)
-        order = pl.arg_sort_by([key, pl.col("place")], descending=[falling, False], nulls_last=True)
+        order = pl.arg_sort_by([key, pl.col("place")], descending=[descending, False], nulls_last=True)
         return picked.select(order.alias("order"))["order"]
 
-    # Whoever scrolls asks for the same order again and again; and a screenful is all that is taken from the rows.
-    key = ("order", id(picked), view.sort, falling)
-    return scene.desk.kept(key, lambda: (picked, sort()), lambda held: 4 * len(held[1]))[1]
+    # Scrolling needs the same order many times, and takes one chunk of rows at a time.
+    key = ("order", id(picked), view.sort, descending)
+    return filtered.store.memoize(key, lambda: (picked, sort()), lambda ordered: 4 * len(ordered[1]))[1]
 
 
-def pair_rows(view: UrlState, desk: ResultStore, start: int, number: int) -> dict[str, Any]:
-    """Some of the pairs of a matching, the most alike first, then neurons that match none.
+def pair_rows(view: UrlState, store: ResultStore, start: int, number: int) -> dict[str, Any]:
+    """Return some of the pairs of a matching, most similar first, then neurons without a match.
 
     Raises:
-        NotReady: it is being made.
-        TxrayError: it cannot be made.
+        JobPending: the layers are being matched.
+        TxrayError: they cannot be matched.
     """
-    table = matched(view, desk).pairs
-    falling = view.falling if view.sort == "affinity" else True
-    ordered = table.sort(["state", "affinity"], descending=[False, falling], nulls_last=True)
-    rows = ordered[start : start + min(number, MOST)]
+    table = matched(view, store).pairs
+    descending = view.descending if view.sort == "affinity" else True
+    ordered = table.sort(["state", "affinity"], descending=[False, descending], nulls_last=True)
+    rows = ordered[start : start + min(number, MAX_ROWS)]
     return {
         "total": len(table),
         "start": start,

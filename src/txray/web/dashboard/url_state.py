@@ -1,15 +1,16 @@
-"""Everything that an address says: which page, stages, neurons; and the address that says it."""
+"""The state of a page as kept in its URL: page, stages, filters, sorting, neuron."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from txray.analysis import SHOWN_STATES
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 
 PAGES: Mapping[str, str] = {
     "overview": "Overview",
@@ -18,12 +19,12 @@ PAGES: Mapping[str, str] = {
     "matching": "Matching",
     "sources": "Sources",
 }
-"""Path -> its name in the navigation."""
+"""Path -> name in the navigation."""
 
 RANGES: Mapping[str, str] = {
     "hellinger_length": "Hellinger length",
     "hellinger": "Hellinger distance",
-    "distance": "distance drawn",
+    "distance": "distance shown",
     "hellinger_corrected": "corrected Hellinger distance",
     "z_score": "z-score",
     "q_value": "q-value",
@@ -34,19 +35,19 @@ RANGES: Mapping[str, str] = {
     "wins_before": "wins before",
     "wins_after": "wins after",
 }
-"""Columns that can be kept within bounds -> what they are called."""
+"""Columns that can be filtered by a range -> their names for people."""
 
 SORTS = ("layer", "neuron", "shown", "change", *RANGES, "beyond_before", "beyond_after")
-"""What the table of neurons can be sorted by."""
+"""Columns by which the table of neurons can be sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bounds of a column; neurons without a value lie outside.
+    """A range of a column; neurons without a value lie outside.
 
     Attributes:
         column: one of `RANGES`.
-        low, high: None for no bound.
+        low, high: inclusive bounds; None for no bound.
     """
 
     column: str
@@ -57,8 +58,8 @@ class Range:
         return "..".join("" if end is None else f"{end:.12g}" for end in (self.low, self.high))
 
     @classmethod
-    def read(cls, column: str, text: str) -> Range | None:
-        """Bounds from `low..high`, either of which may be missing; None where the text is none, or says nothing."""
+    def parse(cls, column: str, text: str) -> Range | None:
+        """Return the range `low..high`, in which either end may be missing; None if the text is no range."""
         first, dots, second = text.partition("..")
         try:
             low, high = (float(end) if end.strip() else None for end in (first, second))
@@ -71,19 +72,19 @@ class Range:
 
 @dataclass(frozen=True)
 class UrlState:
-    """What is looked at.
+    """What a page shows.
 
     Attributes:
         page: one of `PAGES`.
         before, after: names of stages.
-        feature: the feature type.
+        feature_type: the feature type.
         layer: only neurons of this layer; empty for all.
         layer_after: of the stage after, for matching; empty for the same.
-        states: only neurons in these; empty for all.
-        ranges: only neurons within these.
+        states: only neurons in these states; empty for all.
+        ranges: only neurons within these ranges.
         prefers: only neurons that prefer this feature before or after.
-        top: only neurons whose activation mass falls mostly on this tag, after (before where it fires no more).
-        sort, falling: of the table.
+        top: only neurons whose activation mass falls mostly on this tag, after (before if they are unused after).
+        sort, descending: order of the table.
         neuron: number in the layer, for the page of a neuron.
         word: for the page of a feature.
     """
@@ -91,7 +92,7 @@ class UrlState:
     page: str = "overview"
     before: str = ""
     after: str = ""
-    feature: str = ""
+    feature_type: str = ""
     layer: str = ""
     layer_after: str = ""
     states: tuple[str, ...] = ()
@@ -99,115 +100,117 @@ class UrlState:
     prefers: str = ""
     top: str = ""
     sort: str = "change"
-    falling: bool = True
+    descending: bool = True
     neuron: int | None = None
     word: str = ""
 
     @classmethod
-    def read(cls, path: str | None, search: str | None) -> UrlState:
-        """The view that an address names; what it says wrongly is left out.
+    def parse(cls, path: str | None, search: str | None) -> UrlState:
+        """Return the state that a URL describes; invalid values are left out.
 
         Args:
-            path: below the address of the dashboard.
-            search: of the address, with or without its question mark.
+            path: of the URL, below that of the dashboard.
+            search: query string of the URL, with or without its question mark.
         """
         page = (path or "/").strip("/").rpartition("/")[2] or "overview"
-        said = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
-        sort = said.get("sort", "-change")
-        number = said.get("neuron", "")
+        query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+        sort = query.get("sort", "-change")
+        number = query.get("neuron", "")
         return cls(
             page=page if page in PAGES else "overview",
-            **{name: said.get(name, "") for name in _TEXTS},
-            states=tuple(state for state in SHOWN_STATES if state in said.get("state", "").split(",")),
+            **{name: query.get(name, "") for name in _TEXTS},
+            states=tuple(state for state in SHOWN_STATES if state in query.get("state", "").split(",")),
             ranges=tuple(
-                found
+                bounds
                 for name in RANGES
-                if name in said and (found := Range.read(name, said[name])) is not None
+                if name in query and (bounds := Range.parse(name, query[name])) is not None
             ),
             sort=sort.removeprefix("-") if sort.removeprefix("-") in SORTS else "change",
-            falling=sort.startswith("-") or sort.removeprefix("-") not in SORTS,
+            descending=sort.startswith("-") or sort.removeprefix("-") not in SORTS,
             neuron=int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None,
         )
 
     @property
     def path(self) -> str:
-        """Of the address."""
+        """Path of the URL."""
         return "/" if self.page == "overview" else f"/{self.page}"
 
     @property
     def search(self) -> str:
-        """Of the address; what is as usual is left out, so that the same view has one address."""
-        said: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in _TEXTS if getattr(self, name)]
+        """Query string of the URL; defaults are left out, so that each state has one URL."""
+        query: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in _TEXTS if getattr(self, name)]
         if self.states:
-            said.append(("state", ",".join(self.states)))
-        said += [(each.column, str(each)) for each in self.ranges]
-        if (self.sort, self.falling) != ("change", True):
-            said.append(("sort", f"{'-' if self.falling else ''}{self.sort}"))
+            query.append(("state", ",".join(self.states)))
+        query += [(bounds.column, str(bounds)) for bounds in self.ranges]
+        if (self.sort, self.descending) != ("change", True):
+            query.append(("sort", f"{'-' if self.descending else ''}{self.sort}"))
         if self.neuron is not None:
-            said.append(("neuron", self.neuron))
-        return f"?{urlencode(said, quote_via=quote, errors='replace')}" if said else ""
+            query.append(("neuron", self.neuron))
+        return f"?{urlencode(query, quote_via=quote, errors='replace')}" if query else ""
 
     @property
     def address(self) -> str:
-        """Path and search."""
+        """Path and query string."""
         return self.path + self.search
 
-    def but(self, **changes: Any) -> UrlState:
-        """The same view with some fields changed."""
-        return replace(self, **changes)
+    def replace(self, **changes: Any) -> UrlState:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
 
     def unfiltered(self) -> UrlState:
-        """The same view of all neurons of the same layers."""
-        return replace(self, states=(), ranges=(), prefers="", top="")
+        """Return a copy without filters; the layer stays."""
+        return dataclasses.replace(self, states=(), ranges=(), prefers="", top="")
 
     @property
-    def filtered(self) -> bool:
-        """Whether some neurons are left out, beside those of other layers."""
+    def is_filtered(self) -> bool:
+        """Whether some neurons of the layers are left out."""
         return bool(self.states or self.ranges or self.prefers or self.top)
 
 
-_TEXTS = ("before", "after", "feature", "layer", "layer_after", "prefers", "top", "word")
+_TEXTS = ("before", "after", "feature_type", "layer", "layer_after", "prefers", "top", "word")
 
 
-def completed(view: UrlState, stages: Sequence[str], features: Sequence[str]) -> tuple[UrlState, list[str]]:
-    """The view with everything named that an address may leave out, and what it named that is not there.
+def with_defaults(
+    view: UrlState, stages: Sequence[str], feature_types: Sequence[str]
+) -> tuple[UrlState, list[str]]:
+    """Fill in stages and feature type where a URL leaves them out or names one that does not exist.
 
     Args:
-        view: as read.
+        view: as parsed.
         stages: names of the stages, in order.
-        features: the feature types.
+        feature_types: the feature types.
 
     Returns:
-        The view, whose stages and feature type exist, and remarks on what was replaced.
+        The state, whose stages and feature type exist, and a warning for each name that was replaced.
     """
-    usual = {
+    defaults = {
         "before": stages[-2] if len(stages) > 1 else stages[0],
         "after": stages[-1],
-        "feature": "token" if "token" in features else features[0],
+        "feature_type": "token" if "token" in feature_types else feature_types[0],
     }
-    known = {"before": stages, "after": stages, "feature": features}
+    known = {"before": stages, "after": stages, "feature_type": feature_types}
     changes: dict[str, Any] = {}
-    remarks = []
-    for name, value in usual.items():
-        asked = getattr(view, name)
-        if asked in known[name]:
+    warnings = []
+    for name, default in defaults.items():
+        requested = getattr(view, name)
+        if requested in known[name]:
             continue
-        changes[name] = value
-        if asked:
-            what = "feature type" if name == "feature" else "stage"
-            remarks.append(f"There is no {what} “{asked}” here; “{value}” is shown instead.")
-    return replace(view, **changes), remarks
+        changes[name] = default
+        if requested:
+            noun = "feature type" if name == "feature_type" else "stage"
+            warnings.append(f"There is no {noun} “{requested}”; “{default}” is shown instead.")
+    return dataclasses.replace(view, **changes), warnings
 
 
-def misread(search: str | None) -> list[str]:
-    """Remarks on bounds in an address that are none.
+def parse_warnings(search: str | None) -> list[str]:
+    """Return a warning for each invalid range in a query string.
 
     Args:
-        search: of the address, with or without its question mark.
+        search: query string of a URL, with or without its question mark.
     """
-    said = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
+    query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
     return [
-        f"{name}={visible(said[name])} are no bounds of the {told}; write {name}=0.2..0.8, or one end only."
-        for name, told in RANGES.items()
-        if said.get(name) and Range.read(name, said[name]) is None
+        f"{name}={sanitize(query[name])} is not a range of the {title}; write {name}=0.2..0.8, or one end only."
+        for name, title in RANGES.items()
+        if query.get(name) and Range.parse(name, query[name]) is None
     ]

@@ -1,7 +1,7 @@
 """What the detail explorer needs, as columns that turn into compact JSON.
 
 Words become indices into one table per feature type, numbers keep four significant digits, and
-every neuron keeps only its strongest features and occurrences. Words pass through `visible`, so nothing
+every neuron keeps only its strongest features and occurrences. Words pass through `sanitize`, so nothing
 in them is hidden or long; they are still plain text, and the page inserts them as text.
 """
 
@@ -18,7 +18,7 @@ from txray.analysis import CONFIDENT_STATES, Comparison
 from txray.analysis.findings import changed_most_first, fdr_label, is_significant
 from txray.plots.features import distinctive
 from txray.plots.frame import feature_noun
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
@@ -55,7 +55,7 @@ def explorer_data(
         "nouns": {name: feature_noun(name) for stage in stages for name in stage.feature_types},
         "stages": [
             {
-                "name": visible(stage.name),
+                "name": sanitize(stage.name),
                 "color": styles[stage.name].color,
                 "layers": {
                     layer: _layer(stage, layer, feature_type)
@@ -108,7 +108,7 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
 
 def _visible_line(text: str) -> str:
     """Words joined by spaces, each made visible."""
-    return " ".join(visible(word) for word in text.split(" ")) if text else ""
+    return " ".join(sanitize(word) for word in text.split(" ")) if text else ""
 
 
 def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTables) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class _WordTables:
 
     def tables(self) -> dict[str, list[str]]:
         return {
-            feature_type: [visible(feature_type) for feature_type in ids]
+            feature_type: [sanitize(feature_type) for feature_type in ids]
             for feature_type, ids in self._ids.items()
         }
 

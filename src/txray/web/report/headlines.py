@@ -1,54 +1,50 @@
-"""The findings in words: one card per comparison, as HTML."""
+"""The findings in words: one card per comparison."""
 
 from __future__ import annotations
 
-from html import escape
-
 import polars as pl
+from markupsafe import Markup
 
 from txray.analysis import Comparison, Findings
 from txray.analysis.findings import state_label
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, percent, plural, visible
+from txray.plots.text import count, percent, plural, sanitize
+from txray.web.report.templates import render
 
 _ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
 
 
-def headline(comparison: Comparison) -> str:
-    """A card that says what changed between two stages: numbers, a bar of states, two sentences.
+def headline(comparison: Comparison) -> Markup:
+    """Return a card that says what changed between two stages: numbers, a bar of states, sentences.
 
     Args:
         comparison: of two stages.
     """
-    before, after = (visible(side.stage) for side in (comparison.before, comparison.after))
-    layer = visible(comparison.after.layer)
-    noun = feature_noun(comparison.after.feature_type)
+    before, after = (sanitize(side.stage) for side in (comparison.before, comparison.after))
     findings = comparison.findings
-    numbers = "\n".join(
-        f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in _numbers(comparison, findings, noun)
-    )
-    sentences = " ".join(_sentences(comparison, before, after))
-    return (
-        '<article class="pair">\n'
-        f"<h3><bdi>{escape(before)}</bdi> → <bdi>{escape(after)}</bdi> "
-        f"<small>layer {escape(layer)}</small></h3>\n"
-        f'<dl class="numbers">\n{numbers}\n</dl>\n{_bar(findings)}\n<p>{escape(sentences)}</p>\n</article>'
+    counts = findings.states or findings.observed
+    return render(
+        "card.html",
+        before=comparison.before.stage,
+        after=comparison.after.stage,
+        layer=comparison.after.layer,
+        # Names and dots of the states are the legend of the bar below.
+        states=[
+            (state, state_label(state, tested=findings.finished), counts[state])
+            for state in _ORDER
+            if counts.get(state)
+        ],
+        numbers=_numbers(comparison, findings),
+        sentences=_sentences(comparison, before, after),
     )
 
 
-def _numbers(comparison: Comparison, findings: Findings, noun: str) -> list[tuple[str, str]]:
-    """Names, as HTML, and values; the dots of the states are the legend of the bar below."""
+def _numbers(comparison: Comparison, findings: Findings) -> list[tuple[str, str]]:
+    """Return names and values of the numbers that stand behind those of the states."""
     summary = comparison.summary
-    numbers = [
-        (
-            f'<span class="dot {state}"></span>{state_label(state, tested=findings.finished)}',
-            count(number),
-        )
-        for state, number in _states(findings).items()
-    ]
+    numbers = []
     if findings.tested:
         numbers.append((f"changed significantly, of {count(findings.tested)}", count(findings.changed)))
     distance = shown_distance(comparison)
@@ -62,7 +58,10 @@ def _numbers(comparison: Comparison, findings: Findings, noun: str) -> list[tupl
         numbers.append((f"{CORRECTED} of the layer (95% interval)", corrected_words(summary)))
     if summary["length_change_shared"] is not None:
         shared = comparison.neurons.filter(pl.col("state") == "shared")
-        name, change = f"{escape(noun)}s per shared neuron", summary["length_change_shared"]
+        name, change = (
+            f"{feature_noun(comparison.after.feature_type)}s per shared neuron",
+            summary["length_change_shared"],
+        )
         if comparison.tested:
             sums = [shared[f"rarefied_length_{side}"].to_numpy().sum() for side in ("before", "after")]
             name, change = f"{name} at equal numbers of wins", float(sums[1] / sums[0]) - 1
@@ -70,42 +69,28 @@ def _numbers(comparison: Comparison, findings: Findings, noun: str) -> list[tupl
     return numbers
 
 
-def _bar(findings: Findings) -> str:
-    """Proportions of the states; the numbers stand above it, so it is hidden from screen readers."""
-    parts = "".join(
-        f'<span class="{state}" style="flex:{number}"></span>' for state, number in _states(findings).items()
-    )
-    return f'<div class="proportions" aria-hidden="true">{parts}</div>'
-
-
-def _states(findings: Findings) -> dict[str, int]:
-    """Return state -> neurons for the states that occur: tested ones, or observed ones if nothing is tested."""
-    counts = findings.states or findings.observed
-    return {state: counts[state] for state in _ORDER if counts.get(state)}
-
-
 def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
     summary, noun = comparison.summary, feature_noun(comparison.after.feature_type)
-    told = comparison.findings.sentences(before, after)
+    sentences = comparison.findings.sentences(before, after)
     if summary["shared"]:
-        told.append(
+        sentences.append(
             f"Shared neurons prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
             f"{summary['mean_length_shared_after']:,.1f} after."
         )
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     if comparison.tested and len(shared):
         lengths = [shared[f"rarefied_length_{side}"].to_numpy().mean() for side in ("before", "after")]
-        told.append(
+        sentences.append(
             f"At equal numbers of activations a shared neuron prefers {lengths[0]:,.1f} {noun}s before and "
             f"{lengths[1]:,.1f} after."
         )
     halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]
     if all(halves):
-        told.append(
+        sentences.append(
             f"Half of the activation mass is held by {plural(halves[0], 'neuron')} before and by "
             f"{count(halves[1])} after."
         )
-    return told
+    return sentences
 
 
 def _signed(change: float) -> str:

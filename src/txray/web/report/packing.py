@@ -7,24 +7,16 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from txray.plots.theme import STATE_COLORS, UNSURE
+from txray.web.assets import read_asset, shared_script, shared_style
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-SCRIPTS = (
-    "parts.js",
-    "table.js",
-    "detail.js",
-    "records.js",
-    "neurons.js",
-    "explorer.js",
-    "report.js",
-)
-"""In this order: classes before what uses them at once."""
+_PACKAGE = "txray.web.report"
+_SCRIPTS = ("records.js", "neurons.js", "explorer.js", "report.js")
+"""Classes stand before their users."""
 
 
 def packed(text: str) -> str:
@@ -57,20 +49,14 @@ def _as_svg(figure: dict[str, Any]) -> dict[str, Any]:
     return {"data": traces, "layout": figure["layout"]}
 
 
-def static(name: str) -> str:
-    """A text file of this package."""
-    return resources.files("txray.web.report").joinpath("static", name).read_text(encoding="utf-8")
-
-
-def look() -> str:
-    """The style sheet of every page: the colours of the states, then what all pages share."""
-    colors = " ".join(f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items())
-    return f":root {{ {colors} }}\n{static('look.css')}"
-
-
 def script() -> str:
-    """All of the page's own JavaScript."""
-    return '"use strict";\n' + "\n".join(static(name) for name in SCRIPTS)
+    """Return all of the page's own JavaScript."""
+    return "\n".join([shared_script(), *(read_asset(name, _PACKAGE) for name in _SCRIPTS)])
+
+
+def style() -> str:
+    """Return the style sheet of the page."""
+    return f"{shared_style()}\n{read_asset('report.css', _PACKAGE)}"
 
 
 def policy(*scripts: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING
 
 from txray.analysis import Comparison, compare, with_significance
@@ -18,10 +16,11 @@ from txray.preferences import Stage
 from txray.progress import Advance, progress
 from txray.web.report.explorer import FEATURES, explorer_data
 from txray.web.report.headlines import headline
-from txray.web.report.packing import figures_json, look, packed, packed_json, policy, script, static
-from txray.web.report.provenance import provenance_table, stage_label
+from txray.web.report.packing import figures_json, packed, packed_json, policy, script, style
+from txray.web.report.provenance import provenance_table
 from txray.web.report.sections import Section, comparison_section, overview_section
 from txray.web.report.story import section_html
+from txray.web.report.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -132,16 +131,17 @@ def _page(
         ("provenance", "Sources"),
     ]
     data = explorer_data(stages, comparisons, styles)
-    return Template(static("template.html")).substitute(
-        title=escape(title),
-        version=escape(version("txray")),
-        policy=escape(policy(plotly, own)),
-        css=look() + static("report.css"),
-        navigation="\n".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links),
-        stages=" → ".join(stage_label(stage.name, styles) for stage in stages),
-        headlines="\n".join(headline(comparison) for comparison in comparisons),
-        sections="\n".join(written),
-        noun=escape(data["nouns"][data["feature"]]),
+    return render(
+        "page.html",
+        title=title,
+        version=version("txray"),
+        policy=policy(plotly, own),
+        css=style(),
+        links=links,
+        stages=[(stage.name, styles[stage.name].color) for stage in stages],
+        cards=[headline(comparison) for comparison in comparisons],
+        sections=written,
+        noun=data["nouns"][data["feature"]],
         features=FEATURES,
         provenance=provenance_table(stages, styles),
         plotly=packed(plotly),

@@ -10,7 +10,7 @@ import numpy as np
 
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, Stage, token_tags
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def comparison_section(
             "before without being the strongest.",
         )
     )
-    name = f"{visible(comparison.before.stage)} → {visible(comparison.after.stage)}"
+    name = f"{sanitize(comparison.before.stage)} → {sanitize(comparison.after.stage)}"
     if any(len(stage.layers) > 1 for stage in stages):
-        name += f" ({visible(comparison.after.layer)})"
+        name += f" ({sanitize(comparison.after.layer)})"
     return Section(title or name, text, pictures)
 
 
@@ -159,7 +159,7 @@ def overview_section(
 
 def _few(preferences: Sequence[Preferences]) -> Sequence[Preferences]:
     """At most as many stages as a figure of activation mass can hold, the first and the last among them."""
-    from txray.plots.frame import even_sample
+    from txray.sampling import even_sample
 
     return [preferences[index] for index in even_sample(len(preferences), _MOST_STAGES)]
 

@@ -4,81 +4,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape, unescape
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from txray.analysis import Comparison
+from txray.plots.frame import heading_height, headings
 from txray.plots.theme import WIDTH
 from txray.web.report.sections import Picture, Section
+from txray.web.report.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_BREAK = r"<br\s*/?>"
-
 
 def section_html(
     index: int, section: Section, comparisons: Sequence[Comparison], figures: list[go.Figure]
-) -> str:
-    """HTML of a section.
+) -> Markup:
+    """Return the HTML of a section.
 
     Args:
         index: of the section, for its address.
         section: what to show.
         comparisons: of the report, in the order of the explorer.
-        figures: of the page so far; those of this section are appended, the HTML refers to their places.
+        figures: of the page so far; those of this section are appended, the HTML refers to their indices.
     """
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n", section.text) if part.strip()]
-    lines = [
-        f'<section id="section-{index}" aria-labelledby="section-{index}-heading">',
-        f'<h2 id="section-{index}-heading">{escape(section.title)}</h2>',
-        *(f'<p class="text">{escape(paragraph)}</p>' for paragraph in paragraphs),
-    ]
-    for picture in section.figures:
-        lines.append(_picture(len(figures), picture, comparisons))
-        figures.append(picture.figure)
-    return "\n".join([*lines, "</section>"])
+    first = len(figures)
+    figures += [picture.figure for picture in section.figures]
+    return render(
+        "section.html",
+        index=index,
+        title=section.title,
+        paragraphs=paragraphs,
+        figures=[_figure(first + i, picture, comparisons) for i, picture in enumerate(section.figures)],
+    )
 
 
-def _picture(index: int, picture: Picture, comparisons: Sequence[Comparison]) -> str:
-    """HTML of a figure: its title as a heading, a place to draw it, its caption."""
+def _figure(index: int, picture: Picture, comparisons: Sequence[Comparison]) -> dict[str, object]:
+    """Return what the template shows of a figure: its title as a heading, its size without it, its caption."""
     layout = picture.figure.layout
     title, subtitle = headings(layout)
     heading = heading_height(layout)
-    pair = next((i for i, each in enumerate(comparisons) if each is picture.comparison), None)
-    clickable = "" if pair is None else f' data-pair="{pair}"'
-    size = f"width:{layout.width or WIDTH}px;height:{(layout.height or 450) - heading}px"
-    name = f"figure-{index}"
-    small = f"<small>{escape(subtitle)}</small>" if subtitle else ""
-    lines = [
-        f'<figure aria-labelledby="{name}">',
-        f'<h3 class="finding" id="{name}">{escape(title or "Figure")}{small}</h3>',
-        f'<div class="plot" tabindex="0" role="group" aria-labelledby="{name}">',
-        f'<div data-figure="{index}" data-heading="{heading}"{clickable} style="{size}"></div></div>',
-        f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else "",
-        "</figure>",
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-def headings(layout: go.Layout) -> tuple[str, str]:
-    """Title and subtitle as plain text: where lines of a title are bold, the others are its subtitle."""
-    lines = re.split(_BREAK, layout.title.text or "")
-    bold = [line for line in lines if line.startswith("<b>")] or lines
-    rest = [line for line in lines if line not in bold]
-    if layout.title.subtitle.text:
-        rest.append(layout.title.subtitle.text)
-    return _plain(" ".join(bold)), _plain(" ".join(rest))
-
-
-def heading_height(layout: go.Layout) -> int:
-    """Pixels that the figure spends on its own title; 0 where its frame leaves no choice."""
-    if layout.margin.t is None or layout.height is None or not layout.title.text:
-        return 0
-    lines = len(re.split(_BREAK, layout.title.text))
-    return int(min(1.3 * (layout.title.font.size or 17) * lines, layout.margin.t))
-
-
-def _plain(markup: str) -> str:
-    """Text of a plotly title without its markup."""
-    return unescape(re.sub(r"</?(b|i|sub|sup|span)( [^>]*)?>", "", re.sub(_BREAK, " ", markup)))
+    return {
+        "index": index,
+        "title": title or "Figure",
+        "subtitle": subtitle,
+        "heading": heading,
+        "pair": next((i for i, pair in enumerate(comparisons) if pair is picture.comparison), None),
+        "width": layout.width or WIDTH,
+        "height": (layout.height or 450) - heading,
+        "caption": picture.caption,
+    }

@@ -13,19 +13,8 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from tests.unit.web.dashboard.builders import stage_of
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<b>bold</b> & &lt;",
-    "[link](javascript:alert(1))",
-    "*a* _b_ `c` ~~d~~ | e",
-    "# head",
-    "line\nend\x00",
-    "",
-    "אבג",
-)
-"""Words that Markdown or HTML would make something of, and words of which little is seen."""
+from tests.builders.hostile import IN_MARKDOWN
+from tests.builders.layered_stages import stage_of
 
 SCALARS = {
     "txray/encoder.layer.0.intermediate/token/previous/changed": 0.125,
@@ -79,12 +68,12 @@ def figure() -> go.Figure:
 @pytest.fixture
 def table() -> pl.DataFrame:
     """One row per hostile word, with numbers, nulls and lists."""
-    n = len(HOSTILE)
+    n = len(IN_MARKDOWN)
     return pl.DataFrame(
         {
             "neuron": range(n),
             "distance": [0.25, None, math.nan, math.inf, *[0.5] * (n - 4)],
-            "word": HOSTILE,
+            "word": IN_MARKDOWN,
             "near <i>": [["a", "b"], *[[]] * (n - 1)],
             "kept": [True, False, None, *[True] * (n - 3)],
         }

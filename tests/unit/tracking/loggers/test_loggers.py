@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from txray._optional import require
+from txray._optional import import_extra
 from txray.errors import UsageError
 from txray.tracking import loggers
 from txray.tracking.loggers import MLflowLogger, TensorBoardLogger, VisdomLogger, WandbLogger
@@ -56,14 +56,14 @@ def test_a_library_that_is_missing_is_one_line_with_the_extra(
 
 
 def test_what_an_extra_brings_is_imported() -> None:
-    assert require("this needs", "none", "json", "html") is sys.modules["json"]
+    assert import_extra("this needs", "none", "json", "html") is sys.modules["json"]
 
 
 def test_what_is_missing_below_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "zipapp", raising=False)
     monkeypatch.setitem(sys.modules, "zipfile", None)
     with pytest.raises(UsageError) as caught:
-        require("this needs", "some", "zipapp", otherwise="or do without")
+        import_extra("this needs", "some", "zipapp", hint="or do without")
     assert str(caught.value) == (
         "this needs the extra 'some' (zipfile is missing): pip install 'txray[some]' (or do without)"
     )

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from tests.unit.tracking.loggers.conftest import HOSTILE, SCALARS
+from tests.builders.hostile import IN_MARKDOWN
+from tests.unit.tracking.loggers.conftest import SCALARS
 from txray.errors import OutputError, StageError, UsageError
 from txray.plots import to_html
 from txray.tracking.loggers import Logger, MLflowLogger
@@ -110,7 +111,7 @@ def test_tables_are_those_that_were_logged(table: pl.DataFrame, client: mlflow.M
     logger.table("txray/changed", table, 5)
     content = json.loads(artifact(client, logger.run_id, "txray/changed/step-5.json").read_text("utf-8"))
     assert content["columns"] == table.columns
-    assert [row[2] for row in content["data"]] == list(HOSTILE)
+    assert [row[2] for row in content["data"]] == list(IN_MARKDOWN)
     assert [row[1] for row in content["data"]][:5] == [0.25, None, None, None, 0.5]
 
 
@@ -124,7 +125,7 @@ def test_mlflow_reads_and_lists_tables_as_its_own(table: pl.DataFrame, client: m
     experiment = run.info.experiment_id
     assert client.get_experiment(experiment).name == "other"
     read = client.load_table(experiment, "txray/changed/step-5.json", [logger.run_id])
-    assert list(read["word"]) == list(HOSTILE)
+    assert list(read["word"]) == list(IN_MARKDOWN)
     assert client.load_table(experiment, "txray/empty/step-5.json", [logger.run_id]).empty
     listed = json.loads(run.data.tags["mlflow.loggedArtifacts"])
     assert [each["path"] for each in listed] == [
@@ -222,6 +223,8 @@ def test_a_store_that_goes_away_is_one_line(
         lambda: logger.stage(stage_folder, 1),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f"MLflow run {logger.run_id} did not take it: ") as caught:
+        with pytest.raises(
+            OutputError, match=f"MLflow run {logger.run_id} did not accept the data: "
+        ) as caught:
             work()
         assert "\n" not in str(caught.value)

@@ -7,16 +7,16 @@ import polars as pl
 import pytest
 from tensorboard import plugin_util
 
-from tests.unit.tracking.loggers.conftest import HOSTILE
-from txray.plots.text import visible
+from tests.builders.hostile import IN_MARKDOWN
+from txray.plots.text import sanitize
 from txray.tracking.loggers.tables import SHOWN_ROWS, html_table, markdown_table, markdown_text, plain_rows
 
 
 def test_cells_are_what_every_tracker_can_keep(table: pl.DataFrame) -> None:
     rows = plain_rows(table)
-    assert [row[0] for row in rows] == list(range(len(HOSTILE)))
+    assert [row[0] for row in rows] == list(range(len(IN_MARKDOWN)))
     assert [row[1] for row in rows][:5] == [0.25, None, None, None, 0.5]
-    assert [row[2] for row in rows] == list(HOSTILE)
+    assert [row[2] for row in rows] == list(IN_MARKDOWN)
     assert [row[3] for row in rows][:2] == ["a, b", ""]
     assert [row[4] for row in rows][:3] == [True, False, None]
 
@@ -28,12 +28,12 @@ def test_whatever_else_there_is_becomes_text() -> None:
     assert plain_rows(dated) == [["2020-01-02", "{'a': 1}"]]
 
 
-@pytest.mark.parametrize("word", HOSTILE)
+@pytest.mark.parametrize("word", IN_MARKDOWN)
 def test_markdown_shows_words_as_they_are(word: str) -> None:
-    text = plugin_util.markdown_to_safe_html(f"| {markdown_text(visible(word))} | x |\n| --- | --- |\n")
+    text = plugin_util.markdown_to_safe_html(f"| {markdown_text(sanitize(word))} | x |\n| --- | --- |\n")
     (cell, _) = re.findall(r"<th>(.*?)</th>", text)
     assert "<" not in cell
-    assert html.unescape(cell) == visible(word)
+    assert html.unescape(cell) == sanitize(word)
 
 
 def shown_cells(text: str) -> list[list[str]]:
@@ -55,9 +55,9 @@ def test_tables_as_text_hold_every_cell(show: object, table: pl.DataFrame) -> No
     titles, *rows = shown_cells(text)
     assert titles == ["neuron", "distance", "word", "near <i>", "kept"]
     assert [row[1] for row in rows[:4]] == ["0.25", "", "nan", "inf"]
-    assert [row[2] for row in rows] == [visible(word) for word in HOSTILE]
+    assert [row[2] for row in rows] == [sanitize(word) for word in IN_MARKDOWN]
     assert rows[0][3] == "a, b"
-    assert f"{len(HOSTILE)} rows" in text
+    assert f"{len(IN_MARKDOWN)} rows" in text
 
 
 @pytest.mark.parametrize("show", [html_table, markdown_table])

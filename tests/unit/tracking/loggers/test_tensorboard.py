@@ -82,7 +82,7 @@ def test_one_figure_that_cannot_be_drawn_costs_no_other(
     broken.to_dict = lambda: {"data": 7}  # type: ignore[method-assign]
     logger.figure("map", figure, 5)
     logger.figure("broken", broken, 5)
-    with pytest.warns(UserWarning, match="TensorBoard gets no pictures: broken"):
+    with pytest.warns(UserWarning, match="TensorBoard gets no images: broken"):
         logger.close()
     found = read(tmp_path)
     assert found.Tags()["images"] == ["map"]
@@ -95,7 +95,7 @@ def test_without_a_browser_the_rest_is_logged(
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-browser"))
     logger = TensorBoardLogger(tmp_path / "log")
     logger.figure("map", figure, 5)
-    with pytest.warns(UserWarning, match="TensorBoard gets no pictures: .*BROWSER_PATH") as warned:
+    with pytest.warns(UserWarning, match="TensorBoard gets no images: .*BROWSER_PATH") as warned:
         logger.stage(stage_folder, 5)
     assert warned[0].filename == __file__
     with warnings.catch_warnings(action="error"):

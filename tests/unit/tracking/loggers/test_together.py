@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.unit.tracking.builders import FAST, Loop, Remembering, probe, untrained
+from tests.builders.tracking import FAST, Loop, RecordingLogger, spec, untrained
 from tests.unit.tracking.loggers import test_tensorboard, test_wandb
 from tests.unit.tracking.loggers.test_mlflow import store
 from tests.unit.tracking.loggers.test_visdom import Server, server
@@ -22,11 +22,10 @@ from txray.tracking.loggers import MLflowLogger, TensorBoardLogger, VisdomLogger
 __all__ = ["place", "server", "store"]
 
 
-@pytest.mark.filterwarnings("ignore::txray.errors.DominanceWarning")
 def test_every_tracker_holds_the_numbers_figures_tables_and_stages(
     tmp_path: Path, place: Path, store: Path, server: Server
 ) -> None:
-    told = Remembering()
+    told = RecordingLogger()
     of_mlflow = MLflowLogger(name="watched")
     of_visdom = VisdomLogger(env="watched", **server.options)
     loggers = [
@@ -39,7 +38,7 @@ def test_every_tracker_holds_the_numbers_figures_tables_and_stages(
     loop = Loop(untrained())
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrackingWarning)
-        tracker = Tracker(probe(), tmp_path / "run", every=2, loggers=loggers, **FAST)
+        tracker = Tracker(spec(), tmp_path / "run", every=2, loggers=loggers, **FAST)
         tracker.begin(loop.model)
         for _ in range(4):
             tracker.step(loop.model, loss=loop.step())

@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 import visdom
 
-from tests.unit.tracking.loggers.conftest import HOSTILE
+from tests.builders.hostile import IN_MARKDOWN
 from txray.errors import OutputError, StageError, UsageError
 from txray.plots.plotly_json import plain_figure
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.tracking.loggers import Logger, VisdomLogger
 
 SERVER = Path(__file__).with_name("visdom_server.py")
@@ -120,8 +120,8 @@ def test_tables_are_text(table: pl.DataFrame, server: Server, logger: VisdomLogg
     assert window["type"] == "text"
     assert window["title"] == "txray/changed, step 5"
     assert "<script" not in window["content"]
-    for word in HOSTILE:
-        assert f"<td>{visible(word)}</td>" in html.unescape(window["content"])
+    for word in IN_MARKDOWN:
+        assert f"<td>{sanitize(word)}</td>" in html.unescape(window["content"])
     logger.table("txray/changed", pl.DataFrame(), 6)
     assert "0 rows" in server.window("txray/changed", logger.client.env)["content"]
 
@@ -207,7 +207,7 @@ def test_a_server_that_goes_away_is_one_line(raises: bool, tmp_path: Path) -> No
         lambda: logger.table("changed", pl.DataFrame(), 1),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f":{server.port} did not take it") as caught:
+        with pytest.raises(OutputError, match=f":{server.port} did not accept the data") as caught:
             work()
         assert "\n" not in str(caught.value)
 

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 import wandb
 
-from tests.unit.tracking.loggers.conftest import HOSTILE, SCALARS
+from tests.builders.hostile import IN_MARKDOWN
+from tests.unit.tracking.loggers.conftest import SCALARS
 from tests.unit.tracking.loggers.wandb_file import history, records
 from txray.errors import OutputError, StageError, UsageError
 from txray.plots.plotly_json import plain_figure
@@ -96,10 +97,10 @@ def test_tables_are_those_that_were_logged(table: pl.DataFrame, place: Path) -> 
     logger.close()
     (logged,) = files(place, "table")
     assert logged["columns"] == table.columns
-    assert [row[2] for row in logged["data"]] == list(HOSTILE)
+    assert [row[2] for row in logged["data"]] == list(IN_MARKDOWN)
     assert [row[1] for row in logged["data"]][:5] == [0.25, None, None, None, 0.5]
     (row,) = history(place)
-    assert row["txray/changed/nrows"] == len(HOSTILE)
+    assert row["txray/changed/nrows"] == len(IN_MARKDOWN)
 
 
 @pytest.mark.parametrize("empty", [pl.DataFrame(), pl.DataFrame({"word": []})])
@@ -215,7 +216,9 @@ def test_a_run_that_has_ended_is_one_line_at_once(figure: go.Figure, stage_folde
         lambda: logger.stage(stage_folder, 2),
         logger.close,
     ):
-        with pytest.raises(OutputError, match=f"W&B run {run.id} did not take it: .*finished") as caught:
+        with pytest.raises(
+            OutputError, match=f"W&B run {run.id} did not accept the data: .*finished"
+        ) as caught:
             work()
         assert "\n" not in str(caught.value)
     done.close()

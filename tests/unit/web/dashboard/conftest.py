@@ -10,11 +10,11 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, story
+from tests.builders.layered_stages import AFTER, BEFORE, story
 from txray.preferences import Stage
 from txray.web.dashboard.app import build
 from txray.web.dashboard.cache import Cache
-from txray.web.dashboard.jobs.worker import JobPending
+from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import ComparisonConfig, TestedPair
 from txray.web.dashboard.security import Guard
@@ -23,16 +23,16 @@ from txray.web.dashboard.url_state import UrlState
 
 DEADLINE = 60.0
 """Seconds that anything may take on a machine that is shared."""
-CHOICES = ComparisonConfig(permutations=200)
+CONFIG = ComparisonConfig(permutations=200)
 
 Value = TypeVar("Value")
 
 
-class DeskMaker(Protocol):
+class StoreMaker(Protocol):
     """Makes desks that are closed when the test ends."""
 
     def __call__(
-        self, folders: list[Path], cache: Path, choices: ComparisonConfig = CHOICES
+        self, folders: list[Path], cache: Path, config: ComparisonConfig = CONFIG
     ) -> ResultStore: ...
 
 
@@ -57,13 +57,13 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def all_tested(
-    desk: ResultStore, before: str = BEFORE, after: str = AFTER, kind: str = "token"
+    store: ResultStore, before: str = BEFORE, after: str = AFTER, feature_type: str = "token"
 ) -> TestedPair:
     """A pair whose tests are all done."""
-    sides = desk.library[before], desk.library[after]
+    sides = store.catalog[before], store.catalog[after]
 
     def pair() -> TestedPair:
-        found = desk.pair(*sides, kind)
+        found = store.pair(*sides, feature_type)
         assert not found.problem
         if found.tested != found.layers:
             raise JobPending("testing")
@@ -92,24 +92,24 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def desk(folders: list[Path], cache: Path) -> Iterator[ResultStore]:
+def store(folders: list[Path], cache: Path) -> Iterator[ResultStore]:
     """A desk over the stages, all of them read, with the pair that is looked at most tested."""
-    made = ResultStore(StageCatalog(folders), Cache(cache), CHOICES)
-    for stage in made.library:
-        for kind in stage.feature_types:
-            settled(made.digest, stage, kind)
+    made = ResultStore(StageCatalog(folders), Cache(cache), CONFIG)
+    for stage in made.catalog:
+        for feature_type in stage.feature_types:
+            settled(made.neuron_table, stage, feature_type)
     all_tested(made)
     yield made
     made.close()
 
 
 @pytest.fixture
-def desk_over() -> Iterator[DeskMaker]:
+def store_over() -> Iterator[StoreMaker]:
     """Makes further desks."""
     made = []
 
-    def make(folders: list[Path], cache: Path, choices: ComparisonConfig = CHOICES) -> ResultStore:
-        made.append(ResultStore(StageCatalog(folders), Cache(cache), choices))
+    def make(folders: list[Path], cache: Path, config: ComparisonConfig = CONFIG) -> ResultStore:
+        made.append(ResultStore(StageCatalog(folders), Cache(cache), config))
         return made[-1]
 
     yield make
@@ -120,10 +120,10 @@ def desk_over() -> Iterator[DeskMaker]:
 @pytest.fixture(scope="session")
 def view() -> UrlState:
     """The pair that is looked at most."""
-    return UrlState(before=BEFORE, after=AFTER, feature="token")
+    return UrlState(before=BEFORE, after=AFTER, feature_type="token")
 
 
 @pytest.fixture(scope="session")
-def client(desk: ResultStore) -> FlaskClient:
+def client(store: ResultStore) -> FlaskClient:
     """Asks the dashboard as a browser on this machine does."""
-    return build(desk, Guard(None)).server.test_client()
+    return build(store, Guard(None)).server.test_client()

@@ -22,7 +22,7 @@ def age(path: Path, days: float) -> None:
 
 
 def test_a_result_comes_back_with_its_note(tmp_path: Path) -> None:
-    file = Cache(tmp_path / "new").place("stages", "abc", "token-mean")
+    file = Cache(tmp_path / "new").path("stages", "abc", "token-mean")
     assert file.parent.name == "abc"
     write_result(file, TABLE, "a “note”", rows=2)
     assert read_result(file).equals(TABLE)
@@ -36,7 +36,7 @@ def test_a_result_comes_back_with_its_note(tmp_path: Path) -> None:
 def test_a_damaged_result_is_told_in_one_line_and_removed(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "r.parquet"
     file.write_bytes(content)
-    with pytest.raises(StageError, match="cannot be read .*; reload to make it anew") as caught:
+    with pytest.raises(StageError, match="cannot be read .*; reload to make it again") as caught:
         read_result(file)
     assert "\n" not in str(caught.value)
     assert not file.exists()
@@ -46,12 +46,12 @@ def test_a_damaged_result_is_told_in_one_line_and_removed(tmp_path: Path, conten
 
 def test_tidy_removes_what_nobody_used_for_a_month(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    files = {name: cache.place("stages", name, "token-mean") for name in ("old", "new", "used")}
+    files = {name: cache.path("stages", name, "token-mean") for name in ("old", "new", "used")}
     for file in files.values():
         write_result(file, TABLE)
         age(file, 31)
         age(file.parent, 31 if file is not files["new"] else 29)
-    lone = cache.place("pairs", "lone")
+    lone = cache.path("pairs", "lone")
     write_result(lone, TABLE)
     age(lone, 31)
     foreign = tmp_path / "notes.txt"

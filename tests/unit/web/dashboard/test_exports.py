@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW
 from tests.unit.web.dashboard.conftest import settled
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.result_store import ResultStore
@@ -21,25 +22,25 @@ from txray.web.dashboard.table_api import neuron_rows, pair_rows
 from txray.web.dashboard.url_state import UrlState
 
 
-def search_of(name: str, view: UrlState, desk: ResultStore) -> str:
+def search_of(name: str, view: UrlState, store: ResultStore) -> str:
     """The address's search for which a picture can be drawn; what it needs is there."""
     layer = LOW if FIGURES[name].page in ("neuron", "matching") else ""
-    asked = view.but(page=FIGURES[name].page, layer=layer, neuron=0, word=HOSTILE[0])
-    settled(FIGURES[name].draw, asked, desk)
+    asked = view.replace(page=FIGURES[name].page, layer=layer, neuron=0, word=IN_CORPORA[0])
+    settled(FIGURES[name].draw, asked, store)
     return asked.search
 
 
-def test_rows_come_a_page_at_a_time(client: FlaskClient, desk: ResultStore, view: UrlState) -> None:
-    said = view.but(sort="layer", falling=False)
+def test_rows_come_a_page_at_a_time(client: FlaskClient, store: ResultStore, view: UrlState) -> None:
+    said = view.replace(sort="layer", descending=False)
     answer = client.get(f"/rows/neurons{said.search}&start=3&number=5")
     assert answer.status_code == 200
-    assert answer.json == neuron_rows(said, desk, 3, 5)
+    assert answer.json == neuron_rows(said, store, 3, 5)
     assert len(answer.json["rows"]) == 5
     every = client.get(f"/rows/neurons{said.search}").json
     assert every is not None
     assert (every["total"], len(every["rows"])) == (21, 21)
-    pairs = settled(pair_rows, view.but(layer=LOW), desk, 1, 2)
-    assert client.get(f"/rows/pairs{view.but(layer=LOW).search}&start=1&number=2").json == pairs
+    pairs = settled(pair_rows, view.replace(layer=LOW), store, 1, 2)
+    assert client.get(f"/rows/pairs{view.replace(layer=LOW).search}&start=1&number=2").json == pairs
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def test_rows_come_a_page_at_a_time(client: FlaskClient, desk: ResultStore, view
 )
 @pytest.mark.parametrize("table", ["neurons", "pairs"])
 def test_odd_pages_of_rows_are_answered(
-    table: str, said: str, code: int, client: FlaskClient, desk: ResultStore, view: UrlState
+    table: str, said: str, code: int, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    asked = view.but(layer=LOW)
-    settled(pair_rows, asked, desk, 0, 1)
+    asked = view.replace(layer=LOW)
+    settled(pair_rows, asked, store, 0, 1)
     answer = client.get(f"/rows/{table}{asked.search}&{said}")
     assert answer.status_code == code
     if code == 400:
@@ -78,7 +79,7 @@ def test_an_unknown_table_is_refused(client: FlaskClient) -> None:
 
 
 def test_a_problem_comes_beside_no_rows(client: FlaskClient, view: UrlState) -> None:
-    answer = client.get(f"/rows/neurons{view.but(layer='nowhere').search}")
+    answer = client.get(f"/rows/neurons{view.replace(layer='nowhere').search}")
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["rows"] == []
@@ -87,9 +88,9 @@ def test_a_problem_comes_beside_no_rows(client: FlaskClient, view: UrlState) -> 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_picture_is_saved_as_json(
-    name: str, client: FlaskClient, desk: ResultStore, view: UrlState
+    name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.json{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.json{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     figure = json.loads(answer.text)
     assert figure["data"]
@@ -99,9 +100,9 @@ def test_every_picture_is_saved_as_json(
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_picture_is_saved_as_a_page_in_which_words_stay_text(
-    name: str, client: FlaskClient, desk: ResultStore, view: UrlState
+    name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.html{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.html{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.html"'
     assert "<script>alert(1)" not in answer.text
@@ -111,9 +112,9 @@ def test_every_picture_is_saved_as_a_page_in_which_words_stay_text(
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_picture_is_saved_as_a_table(
-    name: str, client: FlaskClient, desk: ResultStore, view: UrlState
+    name: str, client: FlaskClient, store: ResultStore, view: UrlState
 ) -> None:
-    answer = client.get(f"/export/{name}.csv{search_of(name, view, desk)}")
+    answer = client.get(f"/export/{name}.csv{search_of(name, view, store)}")
     assert (answer.status_code, answer.mimetype) == (200, "text/csv")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -124,9 +125,9 @@ def test_every_picture_is_saved_as_a_table(
 
 
 def test_the_table_of_neurons_is_saved_as_it_is_sorted(
-    client: FlaskClient, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    client: FlaskClient, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    said = view.but(sort="neuron", falling=False, layer=LOW)
+    said = view.replace(sort="neuron", descending=False, layer=LOW)
     answer = client.get(f"/export/neurons.csv{said.search}")
     assert answer.status_code == 200
     rows = pl.read_csv(answer.data)
@@ -140,10 +141,10 @@ def test_the_table_of_neurons_is_saved_as_it_is_sorted(
 
 
 def test_words_of_a_neuron_come_back_from_its_table(
-    client: FlaskClient, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    client: FlaskClient, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    asked = view.but(page="neuron", layer=HIGH, neuron=3)
-    settled(FIGURES["neuron"].draw, asked, desk)
+    asked = view.replace(page="neuron", layer=HIGH, neuron=3)
+    settled(FIGURES["neuron"].draw, asked, store)
     text = client.get(f"/export/neuron.csv{asked.search}").text
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     found = [row["feature"] for row in rows if (row["kind"], row["stage"]) == ("token", AFTER)]
@@ -172,7 +173,7 @@ def test_what_cannot_be_saved_is_refused_in_one_line(path: str, told: str, clien
 
 @pytest.mark.parametrize("name", [*FIGURES, "neurons"])
 def test_a_problem_is_a_refusal_in_one_line(name: str, client: FlaskClient, view: UrlState) -> None:
-    wrong = view.but(layer="nowhere", neuron=99, word="")
+    wrong = view.replace(layer="nowhere", neuron=99, word="")
     answer = client.get(f"/export/{name}.csv{wrong.search}")
     assert answer.status_code == 409
     assert answer.text.startswith("txray: ")
@@ -190,12 +191,12 @@ def test_hostile_words_in_the_table_of_neurons_are_visible(client: FlaskClient, 
     ]
     assert not set("".join(shown)) & set("\x00\x07\u202e\n")
     words = " ".join(shown)
-    assert visible(HOSTILE[0]) in words
-    assert visible(HOSTILE[6]) in words
+    assert sanitize(IN_CORPORA[0]) in words
+    assert sanitize(IN_CORPORA[6]) in words
 
 
 def test_looks_are_served(client: FlaskClient) -> None:
-    script, style = client.get("/look.js"), client.get("/look.css")
+    script, style = client.get("/dashboard.js"), client.get("/dashboard.css")
     assert script.mimetype == "text/javascript"
     assert script.text.startswith('"use strict";')
     known = re.search(r"^const FIGURES = (\{.*\});$", script.text, re.MULTILINE)

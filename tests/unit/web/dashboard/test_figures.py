@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tests.unit.web.dashboard.builders import LOW, stage_of
-from tests.unit.web.dashboard.conftest import DeskMaker, settled
+from tests.builders.layered_stages import LOW, stage_of
+from tests.unit.web.dashboard.conftest import StoreMaker, settled
 from txray.analysis import mass_divergence
 from txray.preferences import Stage
 from txray.web.dashboard.figures import features, scatter, tags
@@ -18,10 +18,10 @@ from txray.web.dashboard.results import ComparisonConfig
 from txray.web.dashboard.url_state import UrlState
 
 
-def test_a_tested_pair_shows_matched_distances_beside_their_null(desk: ResultStore, view: UrlState) -> None:
-    scene = settled(FilteredComparison.of, view, desk)
-    drawing = scatter.draw(scene)
-    rows = scene.shared
+def test_a_tested_pair_shows_matched_distances_beside_their_null(store: ResultStore, view: UrlState) -> None:
+    filtered = settled(FilteredComparison.of, view, store)
+    drawing = scatter.draw(filtered)
+    rows = filtered.shared
     marks = [y for trace in drawing.figure.data if trace.customdata is not None for y in trace.y]
     assert sorted(marks) == sorted(rows["distance_matched"].to_list())
     matched, null, plain = (
@@ -32,47 +32,47 @@ def test_a_tested_pair_shows_matched_distances_beside_their_null(desk: ResultSto
     assert "equal numbers of wins" in drawing.figure.layout.yaxis.title.text
 
 
-def test_an_untested_pair_shows_plain_distances_alone(tmp_path: Path, desk_over: DeskMaker) -> None:
+def test_an_untested_pair_shows_plain_distances_alone(tmp_path: Path, store_over: StoreMaker) -> None:
     folders = [
         stage_of(name, layers={LOW: 8}, seed=seed).save(tmp_path / name)
         for name, seed in (("a", 1), ("b", 2))
     ]
-    desk = desk_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
-    scene = settled(FilteredComparison.of, UrlState(before="a", after="b", feature="token"), desk)
-    drawing = scatter.draw(scene)
+    store = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
+    filtered = settled(FilteredComparison.of, UrlState(before="a", after="b", feature_type="token"), store)
+    drawing = scatter.draw(filtered)
     marks = [y for trace in drawing.figure.data if trace.customdata is not None for y in trace.y]
-    assert sorted(marks) == sorted(scene.shared["hellinger"].to_list())
+    assert sorted(marks) == sorted(filtered.shared["hellinger"].to_list())
     assert "nothing had changed" not in drawing.finding + str(drawing.figure.to_dict())
 
 
-def test_mass_is_set_beside_the_text_that_its_own_stage_read(tmp_path: Path, desk_over: DeskMaker) -> None:
+def test_mass_is_set_beside_the_text_that_its_own_stage_read(tmp_path: Path, store_over: StoreMaker) -> None:
     made = [
         stage_of(name, layers={LOW: 8}, seed=1, n_words=words) for name, words in (("a", 1_600), ("b", 60))
     ]
-    desk = desk_over(
+    store = store_over(
         [each.save(tmp_path / each.name) for each in made],
         tmp_path / "cache",
         ComparisonConfig(permutations=0),
     )
-    scene = settled(FilteredComparison.of, UrlState(before="a", after="b", feature="token"), desk)
-    settled(desk.digest, scene.before, "pos")
-    settled(desk.digest, scene.after, "pos")
-    drawing = tags.draw(scene)
+    filtered = settled(FilteredComparison.of, UrlState(before="a", after="b", feature_type="token"), store)
+    settled(store.neuron_table, filtered.before, "pos")
+    settled(store.neuron_table, filtered.after, "pos")
+    drawing = tags.draw(filtered)
     bars = [trace for trace in drawing.figure.data if trace.type == "bar"]
     assert [bar.name for bar in bars] == ["share of the words of a", "share of the words of b"]
     for stage in made:
         pos = stage.preferences(feature_type="pos")
         assert f"{mass_divergence(pos):.2f} in {stage.name}" in drawing.finding
-    same = settled(FilteredComparison.of, UrlState(before="a", after="a", feature="token"), desk)
+    same = settled(FilteredComparison.of, UrlState(before="a", after="a", feature_type="token"), store)
     assert [t.name for t in tags.draw(same).figure.data if t.type == "bar"] == ["share of the words"]
 
 
 def test_a_words_neurons_are_counted_beside_all_and_beside_its_frequency(
-    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    asked = view.but(page="feature", word="word3")
-    finding = settled(features.draw, asked, desk).finding
-    for name in list(desk.library.names)[:1]:
+    asked = view.replace(page="feature", word="word3")
+    finding = settled(features.draw, asked, store).finding
+    for name in list(store.catalog.names)[:1]:
         rows = pl.concat(
             [
                 stages[name].preferences(layer=layer).table().filter(pl.col("feature") == "word3")

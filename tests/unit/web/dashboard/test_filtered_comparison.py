@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, TAGS, stage_of
-from tests.unit.web.dashboard.conftest import DeskMaker, settled
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, TAGS, stage_of
+from tests.unit.web.dashboard.conftest import StoreMaker, settled
 from txray.analysis import CONFIDENT_STATES
 from txray.errors import UnknownNameError
 from txray.plots.features import preferred
 from txray.preferences import Stage
 from txray.web.dashboard.figures import FIGURES
-from txray.web.dashboard.filtered_comparison import FilteredComparison, places
+from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import ComparisonConfig
 from txray.web.dashboard.url_state import RANGES, Range, UrlState
@@ -29,12 +30,12 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def filters(
-    desk: ResultStore, stages: dict[str, Stage], view: UrlState
+    store: ResultStore, stages: dict[str, Stage], view: UrlState
 ) -> Callable[[UrlState], list[tuple[str, int]]]:
     """What a view should leave: layer and number of every neuron."""
     for name in (BEFORE, AFTER):
-        settled(desk.digest, desk.library[name], "pos")
-    rows = settled(FilteredComparison.of, view, desk).neurons.to_dicts()
+        settled(store.neuron_table, store.catalog[name], "pos")
+    rows = settled(FilteredComparison.of, view, store).neurons.to_dicts()
 
     def prefers(row: Row, feature: str) -> bool:
         return any(
@@ -73,12 +74,12 @@ def filters(
     return wanted
 
 
-def left(view: UrlState, desk: ResultStore) -> list[tuple[str, int]]:
+def left(view: UrlState, store: ResultStore) -> list[tuple[str, int]]:
     """What a scene leaves."""
-    scene = FilteredComparison.of(view, desk)
-    picked = scene.picked.select("layer", "neuron").rows()
-    assert scene.neurons.filter("picked").select("layer", "neuron").rows() == picked
-    assert scene.picked["place"].is_sorted()
+    filtered = FilteredComparison.of(view, store)
+    picked = filtered.picked.select("layer", "neuron").rows()
+    assert filtered.neurons.filter("picked").select("layer", "neuron").rows() == picked
+    assert filtered.picked["place"].is_sorted()
     return picked
 
 
@@ -86,50 +87,52 @@ Wanted = Callable[[UrlState], list[tuple[str, int]]]
 
 
 @pytest.mark.parametrize("state", CONFIDENT_STATES)
-def test_states_are_kept(state: str, desk: ResultStore, view: UrlState, filters: Wanted) -> None:
-    asked = view.but(states=(state,))
-    assert left(asked, desk) == filters(asked) != []
+def test_states_are_kept(state: str, store: ResultStore, view: UrlState, filters: Wanted) -> None:
+    asked = view.replace(states=(state,))
+    assert left(asked, store) == filters(asked) != []
 
 
 @pytest.mark.parametrize("column", RANGES)
 @pytest.mark.parametrize("ends", ["low", "high", "both", "value"])
 def test_ranges_are_kept_with_their_ends(
-    column: str, ends: str, desk: ResultStore, view: UrlState, filters: Wanted
+    column: str, ends: str, store: ResultStore, view: UrlState, filters: Wanted
 ) -> None:
-    values = FilteredComparison.of(view, desk).neurons[column].drop_nulls().sort().to_list()
+    values = FilteredComparison.of(view, store).neurons[column].drop_nulls().sort().to_list()
     first, last = float(values[len(values) // 3]), float(values[2 * len(values) // 3])
     low, high = {"low": (first, None), "high": (None, last), "both": (first, last), "value": (first, first)}[
         ends
     ]
-    asked = view.but(ranges=(Range(column, low, high),))
-    found = left(asked, desk)
+    asked = view.replace(ranges=(Range(column, low, high),))
+    found = left(asked, store)
     assert found == filters(asked) != []
     # Whoever bounds a column leaves out those without a value, even where every value fits.
-    everything = view.but(ranges=(Range(column, min(values), max(values)),))
-    assert len(left(everything, desk)) == len(values)
+    everything = view.replace(ranges=(Range(column, min(values), max(values)),))
+    assert len(left(everything, store)) == len(values)
 
 
-@pytest.mark.parametrize("feature", ["word3", "not there", HOSTILE[0], HOSTILE[3], HOSTILE[6], "w" * 3_000])
+@pytest.mark.parametrize(
+    "feature", ["word3", "not there", IN_CORPORA[0], IN_CORPORA[3], IN_CORPORA[6], "w" * 3_000]
+)
 def test_neurons_that_prefer_a_feature_on_either_side_are_kept(
-    feature: str, desk: ResultStore, view: UrlState, filters: Wanted
+    feature: str, store: ResultStore, view: UrlState, filters: Wanted
 ) -> None:
-    asked = view.but(prefers=feature)
-    assert left(asked, desk) == filters(asked)
-    assert bool(left(asked, desk)) == (feature != "not there")
+    asked = view.replace(prefers=feature)
+    assert left(asked, store) == filters(asked)
+    assert bool(left(asked, store)) == (feature != "not there")
 
 
 @pytest.mark.parametrize("tag", [*TAGS, "not there"])
 def test_neurons_whose_mass_falls_on_a_tag_are_kept(
-    tag: str, desk: ResultStore, view: UrlState, filters: Wanted
+    tag: str, store: ResultStore, view: UrlState, filters: Wanted
 ) -> None:
-    asked = view.but(top=tag)
-    assert left(asked, desk) == filters(asked)
+    asked = view.replace(top=tag)
+    assert left(asked, store) == filters(asked)
 
 
 def test_a_neuron_that_fires_no_more_counts_by_what_it_was(
-    desk: ResultStore, view: UrlState, filters: Wanted
+    store: ResultStore, view: UrlState, filters: Wanted
 ) -> None:
-    found = {tag: left(view.but(top=tag), desk) for tag in TAGS}
+    found = {tag: left(view.replace(top=tag), store) for tag in TAGS}
     assert sum((LOW, GONE) in each for each in found.values()) == 1
 
 
@@ -139,12 +142,12 @@ def test_a_neuron_that_fires_no_more_counts_by_what_it_was(
     chosen=st.lists(
         st.tuples(st.sampled_from(list(RANGES)), st.floats(0, 60), st.floats(0, 300)), max_size=2
     ),
-    prefers=st.sampled_from(["", "word1", "word7", HOSTILE[1]]),
+    prefers=st.sampled_from(["", "word1", "word7", IN_CORPORA[1]]),
     top=st.sampled_from(["", *TAGS]),
 )
 @settings(max_examples=60)
 def test_filters_combine(
-    desk: ResultStore,
+    store: ResultStore,
     view: UrlState,
     filters: Wanted,
     layer: str,
@@ -155,18 +158,18 @@ def test_filters_combine(
 ) -> None:
     kept = tuple(state for state in CONFIDENT_STATES if state in states)
     ranges = {column: Range(column, low, low + width) for column, low, width in chosen}
-    asked = view.but(layer=layer, states=kept, prefers=prefers, top=top, ranges=tuple(ranges.values()))
-    assert left(asked, desk) == filters(asked)
+    asked = view.replace(layer=layer, states=kept, prefers=prefers, top=top, ranges=tuple(ranges.values()))
+    assert left(asked, store) == filters(asked)
 
 
-def test_nothing_may_be_left(desk: ResultStore, view: UrlState) -> None:
-    asked = view.but(states=("avoided",), ranges=(Range("hellinger", 0, 1),))
-    assert left(asked, desk) == []
-    assert "0 of 21 neurons picked out" in FilteredComparison.of(asked, desk).caption
+def test_nothing_may_be_left(store: ResultStore, view: UrlState) -> None:
+    asked = view.replace(states=("avoided",), ranges=(Range("hellinger", 0, 1),))
+    assert left(asked, store) == []
+    assert "0 of 21 neurons picked out" in FilteredComparison.of(asked, store).caption
 
 
-def test_a_layer_is_looked_at_alone(desk: ResultStore, view: UrlState) -> None:
-    whole, alone = FilteredComparison.of(view, desk), FilteredComparison.of(view.but(layer=HIGH), desk)
+def test_a_layer_is_looked_at_alone(store: ResultStore, view: UrlState) -> None:
+    whole, alone = FilteredComparison.of(view, store), FilteredComparison.of(view.replace(layer=HIGH), store)
     assert whole.layers == tuple(LAYERS)
     assert alone.layers == (HIGH,)
     assert whole.tested
@@ -176,34 +179,36 @@ def test_a_layer_is_looked_at_alone(desk: ResultStore, view: UrlState) -> None:
     assert "2 layers" in whole.caption
     assert f"layer {HIGH}" in alone.caption
     with pytest.raises(UnknownNameError, match="layer of both stages 'hig'"):
-        FilteredComparison.of(view.but(layer="hig"), desk)
+        FilteredComparison.of(view.replace(layer="hig"), store)
 
 
-def test_places_count_layer_by_layer(desk: ResultStore, view: UrlState) -> None:
-    rows = FilteredComparison.of(view, desk).neurons
-    stage = desk.library[BEFORE]
-    assert places(stage, rows).tolist() == list(range(21))
+def test_places_count_layer_by_layer(store: ResultStore, view: UrlState) -> None:
+    rows = FilteredComparison.of(view, store).neurons
+    stage = store.catalog[BEFORE]
+    assert stage_rows(stage, rows).tolist() == list(range(21))
     some = rows.filter(pl.col("neuron") % 4 == 1)
     offsets = {LOW: 0, HIGH: LAYERS[LOW]}
-    assert places(stage, some).tolist() == [
+    assert stage_rows(stage, some).tolist() == [
         offsets[row[0]] + row[1] for row in some.select("layer", "neuron").rows()
     ]
-    assert places(stage, rows.head(0)).tolist() == []
+    assert stage_rows(stage, rows.head(0)).tolist() == []
 
 
-def test_a_folder_that_was_only_touched_is_read_after_reloading(tmp_path: Path, desk_over: DeskMaker) -> None:
+def test_a_folder_that_was_only_touched_is_read_after_reloading(
+    tmp_path: Path, store_over: StoreMaker
+) -> None:
     folders = [stage_of(name, seed=seed).save(tmp_path / name) for name, seed in (("a", 1), ("b", 2))]
-    asked = desk_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
-    view = UrlState(before="a", after="b", feature="token")
+    asked = store_over(folders, tmp_path / "cache", ComparisonConfig(permutations=0))
+    view = UrlState(before="a", after="b", feature_type="token")
     settled(FilteredComparison.of, view, asked)
     for name in ("a", "b"):
-        settled(asked.digest, asked.library[name], "pos")
+        settled(asked.neuron_table, asked.catalog[name], "pos")
     for folder in folders:
         manifest = folder / "manifest.json"
         told = manifest.stat()
         os.utime(manifest, ns=(told.st_atime_ns, told.st_mtime_ns + 1_000_000))
-    assert len(asked.library.changes()) == 2
-    assert asked.try_again() == []
-    scene = FilteredComparison.of(view, asked)
-    assert (scene.before, scene.after) == (asked.library["a"], asked.library["b"])
+    assert len(asked.catalog.changes()) == 2
+    assert asked.retry_failed() == []
+    filtered = FilteredComparison.of(view, asked)
+    assert (filtered.before, filtered.after) == (asked.catalog["a"], asked.catalog["b"])
     assert settled(FIGURES["tags"].draw, view, asked).finding.startswith("Activation mass departs")

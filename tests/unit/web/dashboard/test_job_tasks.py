@@ -12,11 +12,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import txray
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
+from tests.builders.layered_stages import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
 from txray.analysis import compare, match, with_significance
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.plots.features import distinctive, preferred, strongest
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, Stage
 from txray.preferences.preferences import WEIGHTS, Weight
 from txray.web.dashboard.cache import read_note, read_result
@@ -24,33 +24,38 @@ from txray.web.dashboard.jobs import tasks
 from txray.web.dashboard.stage_catalog import StageFolder
 
 
-class Told(list[tuple[int, int]]):
-    """What a piece of work tells of its progress."""
+class Progress(list[tuple[int, int]]):
+    """The progress of a task."""
 
-    def __call__(self, done: int, of: int) -> None:
-        self.append((done, of))
-
-
-def digest(folder: Path, place: Path, kind: str = "token", weight: Weight = "mean") -> tuple[Path, Path]:
-    """The two files of a digest."""
-    files = place / f"{folder.name}-{kind}.parquet", place / f"{folder.name}-{kind}-postings.parquet"
-    tasks.digest(*files, str(folder), kind, weight, Told())
-    return files
+    def __call__(self, done: int, total: int) -> None:
+        self.append((done, total))
 
 
-@pytest.mark.parametrize("kind", ["token", "pos"])
+def neuron_table(
+    folder: Path, results: Path, feature_type: str = "token", weight: Weight = "mean"
+) -> tuple[Path, Path]:
+    """The two files of a neuron table."""
+    out = results / f"{folder.name}-{feature_type}.parquet"
+    tasks.neuron_table(out, str(folder), feature_type, weight, Progress())
+    return out, tasks.index_file(out)
+
+
+@pytest.mark.parametrize("feature_type", ["token", "pos"])
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
-    kind: str, weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    feature_type: str, weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    told = Told()
+    progress = Progress()
     file = tmp_path / "n.parquet"
-    tasks.digest(file, tmp_path / "p.parquet", str(folders[1]), kind, weight, told)
-    assert told == [(1, 2), (2, 2)]
+    tasks.neuron_table(file, str(folders[1]), feature_type, weight, progress)
+    assert progress == [(1, 2), (2, 2)]
     rows = read_result(file)
     assert len(rows) == sum(LAYERS.values())
     for layer, size in LAYERS.items():
-        mine, whole = rows.filter(layer=layer), stages[BEFORE].preferences(layer=layer, feature_type=kind)
+        mine, whole = (
+            rows.filter(layer=layer),
+            stages[BEFORE].preferences(layer=layer, feature_type=feature_type),
+        )
         assert mine["neuron"].to_list() == list(range(size))
         assert mine["length"].to_list() == whole.lengths().tolist()
         assert mine["wins"].to_list() == whole.wins().tolist()
@@ -60,7 +65,7 @@ def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
             ("strongest", strongest(whole, 5, weight)),
             ("beyond", distinctive(whole, 5)),
         ):
-            assert mine[column].to_list() == [list(map(visible, names)) for names in expected]
+            assert mine[column].to_list() == [list(map(sanitize, names)) for names in expected]
     assert rows.filter(layer=LOW, neuron=SILENT)["strongest"].to_list() == [[]]
 
 
@@ -70,15 +75,15 @@ def _heaviest(preferences: Preferences, neuron: int) -> str | None:
     return order[0][1] if order else None
 
 
-@pytest.mark.parametrize("kind", ["token", "pos"])
+@pytest.mark.parametrize("feature_type", ["token", "pos"])
 def test_postings_hold_every_preference_with_its_numbers(
-    kind: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    feature_type: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    postings = read_result(digest(folders[1], tmp_path, kind)[1])
-    assert postings["feature"].is_sorted()
+    feature_index = read_result(neuron_table(folders[1], tmp_path, feature_type)[1])
+    assert feature_index["feature"].is_sorted()
     keys = ["feature", "neuron"]
     for number, layer in enumerate(LAYERS):
-        expected = stages[BEFORE].preferences(layer=layer, feature_type=kind).table()
+        expected = stages[BEFORE].preferences(layer=layer, feature_type=feature_type).table()
         columns = [
             pl.col("neuron").cast(pl.UInt32),
             "feature",
@@ -87,7 +92,7 @@ def test_postings_hold_every_preference_with_its_numbers(
             pl.col("probability").cast(pl.Float32),
             pl.col("lift").cast(pl.Float32),
         ]
-        mine = postings.filter(layer=number).drop("layer")
+        mine = feature_index.filter(layer=number).drop("layer")
         assert mine.select(pl.struct(keys).is_sorted()).item()
         assert_frame_equal(
             mine.sort(keys),
@@ -101,9 +106,9 @@ def test_postings_hold_every_preference_with_its_numbers(
 def test_postings_hold_the_probability_of_their_weight(
     weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    postings = read_result(digest(folders[1], tmp_path, weight=weight)[1])
+    feature_index = read_result(neuron_table(folders[1], tmp_path, weight=weight)[1])
     found = preferred(stages[BEFORE].preferences(layer=HIGH), 3, weight)
-    mine = postings.filter(layer=1, neuron=3)
+    mine = feature_index.filter(layer=1, neuron=3)
     shares = dict(zip(mine["feature"], mine["probability"], strict=True))
     assert shares == dict(zip(found.feature, found.probability.astype(np.float32).tolist(), strict=True))
 
@@ -121,13 +126,15 @@ def test_a_stage_in_which_nothing_fires_has_a_digest(tmp_path: Path) -> None:
         for key, each in stage.collected.items()
     }
     folder = replace(stage, collected=quiet).save(tmp_path / "quiet")
-    neurons, postings = (read_result(file) for file in digest(folder, tmp_path))
+    neurons, feature_index = (read_result(file) for file in neuron_table(folder, tmp_path))
     assert neurons["length"].to_list() == [0] * 5
     assert neurons["top"].to_list() == [None] * 5
     assert neurons["beyond"].to_list() == [[]] * 5
-    assert len(postings) == 0
+    assert len(feature_index) == 0
     files = str(tmp_path / "quiet-token.parquet")
-    tasks.pair(tmp_path / "pair.parquet", str(folder), str(folder), "token", "mean", (files, files), Told())
+    tasks.comparison(
+        tmp_path / "pair.parquet", str(folder), str(folder), "token", "mean", (files, files), Progress()
+    )
     assert set(read_result(tmp_path / "pair.parquet")["state"]) == {"unpreferred"}
 
 
@@ -138,36 +145,38 @@ def test_a_damaged_table_is_an_error_before_anything_is_written(name: str, tmp_p
         file.seek(100)
         file.write(b"\xff\x00\xff")
     with pytest.raises(StageError, match=rf"{name} is missing or damaged .*; collect the stage again"):
-        digest(folder, tmp_path)
+        neuron_table(folder, tmp_path)
     (folder / name).unlink()
     with pytest.raises(StageError, match=f"{name} is missing or damaged") as caught:
-        digest(folder, tmp_path)
+        neuron_table(folder, tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.parquet"))
 
 
-def pair(folders: list[Path], place: Path, weight: Weight = "mean", kind: str = "token") -> pl.DataFrame:
-    digests = tuple(str(digest(folder, place, kind, weight)[0]) for folder in folders)
-    out = place / "pair.parquet"
-    tasks.pair(out, str(folders[0]), str(folders[1]), kind, weight, digests, Told())  # type: ignore[arg-type]
+def pair(
+    folders: list[Path], results: Path, weight: Weight = "mean", feature_type: str = "token"
+) -> pl.DataFrame:
+    neuron_tables = tuple(str(neuron_table(folder, results, feature_type, weight)[0]) for folder in folders)
+    out = results / "pair.parquet"
+    tasks.comparison(out, str(folders[0]), str(folders[1]), feature_type, weight, neuron_tables, Progress())  # type: ignore[arg-type]
     return read_result(out)
 
 
-@pytest.mark.parametrize(("weight", "kind"), [("mean", "token"), ("mass", "pos")])
+@pytest.mark.parametrize(("weight", "feature_type"), [("mean", "token"), ("mass", "pos")])
 def test_a_pair_equals_the_comparison_of_every_layer(
-    weight: Weight, kind: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    weight: Weight, feature_type: str, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    found = pair(folders[1:3], tmp_path, weight, kind)
+    found = pair(folders[1:3], tmp_path, weight, feature_type)
     assert found["layer"].unique(maintain_order=True).to_list() == list(LAYERS)
     for layer in LAYERS:
-        whole = txray.compare(stages[BEFORE], stages[AFTER], kind, layer, weight=weight).neurons
+        whole = txray.compare(stages[BEFORE], stages[AFTER], feature_type, layer, weight=weight).neurons
         mine = found.filter(layer=layer)
         common = [name for name in whole.columns if name != "hellinger_published_code"]
         assert_frame_equal(
             mine.select(common), whole.select(common), check_dtypes=False, rel_tol=0, abs_tol=0
         )
     for side, folder in zip(("before", "after"), folders[1:3], strict=True):
-        named = read_result(digest(folder, tmp_path, kind, weight)[0])
+        named = read_result(neuron_table(folder, tmp_path, feature_type, weight)[0])
         for column in ("strongest", "beyond"):
             assert found[f"{column}_{side}"].to_list() == named[column].to_list()
     states = found.filter(layer=LOW)["state"]
@@ -190,19 +199,19 @@ def test_stages_without_common_layers_cannot_be_a_pair(folders: list[Path], tmp_
     assert "\n" not in str(e.value)
 
 
-# At the last level nothing can be sure.
-@pytest.mark.parametrize(("layer", "level"), [(LOW, 0.1), (HIGH, 0.1), (LOW, 1e-12)])
+# At the last rate nothing can be significant.
+@pytest.mark.parametrize(("layer", "fdr"), [(LOW, 0.1), (HIGH, 0.1), (LOW, 1e-12)])
 def test_tests_equal_those_of_a_comparison(
-    layer: str, level: float, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
+    layer: str, fdr: float, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    out, told = tmp_path / "tests.parquet", Told()
+    out, progress = tmp_path / "tests.parquet", Progress()
     sides = str(folders[1]), str(folders[2])
-    tasks.tests(out, *sides, layer, "token", "mean", level, 150, told)
+    tasks.significance(out, *sides, layer, "token", "mean", fdr, 150, 3, progress)
     found = compare(stages[BEFORE], stages[AFTER], "token", layer)
     with warnings.catch_warnings(action="ignore", category=PowerWarning):
-        expected = with_significance(replace(found, documents=True), level=level, permutations=150)
+        expected = with_significance(replace(found, documents=True), level=fdr, permutations=150, seed=3)
     assert_frame_equal(read_result(out), expected.neurons.select(tasks.TESTED), rel_tol=0, abs_tol=0)
-    assert told == [(1, 1)]
+    assert progress == [(1, 1)]
 
 
 def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path) -> None:
@@ -210,8 +219,8 @@ def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path)
     sides = str(folders[1]), str(folders[2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tasks.tests(few, *sides, LOW, "token", "mean", 0.05, 5, Told())
-        tasks.tests(many, *sides, LOW, "token", "mean", 0.05, 1_000, Told())
+        tasks.significance(few, *sides, LOW, "token", "mean", 0.05, 5, 0, Progress())
+        tasks.significance(many, *sides, LOW, "token", "mean", 0.05, 1_000, 0, Progress())
     assert "permutations" in read_note(few)
     assert read_note(many) == ""
 
@@ -219,9 +228,11 @@ def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path)
 def test_a_matching_equals_that_of_txray(
     folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
-    digests = tuple(str(digest(folders[i], tmp_path)[0]) for i in (1, 3))
+    neuron_tables = tuple(str(neuron_table(folders[i], tmp_path)[0]) for i in (1, 3))
     out = tmp_path / "m.parquet"
-    tasks.matching(out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", digests, Told())  # type: ignore[arg-type]
+    tasks.matching(
+        out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", neuron_tables, Progress()
+    )  # type: ignore[arg-type]
     expected = match(stages[BEFORE], stages["wide"], "token", LOW, "wide")
     pairs = read_result(out)
     assert_frame_equal(
@@ -229,27 +240,27 @@ def test_a_matching_equals_that_of_txray(
     )
     assert set(pairs["state"]) >= {"matched"}
     assert float(read_note(out)) == expected.matched_share
-    assert_frame_equal(read_result(tmp_path / "m-curve.parquet"), expected.curve())
+    assert_frame_equal(read_result(tasks.curve_file(out)), expected.curve())
     for side, stage, layer in (("before", BEFORE, LOW), ("after", "wide", "wide")):
         wins = stages[stage].preferences(layer=layer).wins()
         beyond = distinctive(stages[stage].preferences(layer=layer), 5)
         for row in pairs.filter(pl.col(side).is_not_null()).iter_rows(named=True):
             assert row[f"wins_{side}"] == wins[row[side]]
-            assert row[f"beyond_{side}"] == [visible(name) for name in beyond[row[side]]]
+            assert row[f"beyond_{side}"] == [sanitize(name) for name in beyond[row[side]]]
 
 
-def test_a_damaged_digest_is_removed_so_that_it_is_made_anew(folders: list[Path], tmp_path: Path) -> None:
-    good = digest(folders[1], tmp_path)[0]
+def test_a_damaged_digest_is_removed_so_that_it_is_made_again(folders: list[Path], tmp_path: Path) -> None:
+    good = neuron_table(folders[1], tmp_path)[0]
     bad = tmp_path / "bad.parquet"
     for call in (
-        lambda: tasks.pair(
+        lambda: tasks.comparison(
             tmp_path / "o.parquet",
             str(folders[1]),
             str(folders[2]),
             "token",
             "mean",
             (str(good), str(bad)),
-            Told(),
+            Progress(),
         ),
         lambda: tasks.matching(
             tmp_path / "o.parquet",
@@ -260,10 +271,10 @@ def test_a_damaged_digest_is_removed_so_that_it_is_made_anew(folders: list[Path]
             "token",
             "mean",
             (str(good), str(bad)),
-            Told(),
+            Progress(),
         ),
     ):
         bad.write_bytes(b"not a table")
-        with pytest.raises(StageError, match="reload to make it anew"):
+        with pytest.raises(StageError, match="reload to make it again"):
             call()
         assert not bad.exists()

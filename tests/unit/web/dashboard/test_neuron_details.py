@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.web.dashboard.builders import (
+from tests.builders.layered_stages import (
     AFTER,
     BEFORE,
     COME,
@@ -22,13 +22,13 @@ from tests.unit.web.dashboard.builders import (
     SILENT,
     stage_of,
 )
-from tests.unit.web.dashboard.conftest import DeskMaker, all_tested, settled
+from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled
 from txray.analysis import compare
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import preferred
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
-from txray.web.dashboard.neuron_details import nearest, record
+from txray.web.dashboard.neuron_details import nearest, neuron_details
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import ComparisonConfig
@@ -38,19 +38,19 @@ NEURONS = [(LOW, 0), (LOW, 7), (HIGH, 3)]
 
 
 def of(view: UrlState, layer: str, neuron: int | None) -> UrlState:
-    return view.but(page="neuron", layer=layer, neuron=neuron)
+    return view.replace(page="neuron", layer=layer, neuron=neuron)
 
 
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
-@pytest.mark.parametrize("kind", ["token", "pos"])
+@pytest.mark.parametrize("feature_type", ["token", "pos"])
 def test_probabilities_are_those_of_the_preferences(
-    layer: str, neuron: int, kind: str, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    layer: str, neuron: int, kind: str, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    table = _table(settled(record, of(view, layer, neuron), desk), kind)
+    table = _table(settled(neuron_details, of(view, layer, neuron), store), kind)
     sides = []
     for name in (BEFORE, AFTER):
         rows = stages[name].preferences(layer=layer, feature_type=kind).table(neuron)
-        sides.append(dict(zip(map(visible, rows["feature"]), rows["probability"], strict=True)))
+        sides.append(dict(zip(map(sanitize, rows["feature"]), rows["probability"], strict=True)))
     assert {row[0] for row in table["rows"]} == set().union(*sides)
     for name, before, after in table["rows"]:
         assert before == pytest.approx(sides[0].get(name, 0), rel=1e-12)
@@ -65,14 +65,14 @@ def _table(found: dict[str, Any], kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
 def test_lifts_are_those_of_the_preferences_where_above_one(
-    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    layer: str, neuron: int, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    table = _table(settled(record, of(view, layer, neuron), desk), "token lift")
+    table = _table(settled(neuron_details, of(view, layer, neuron), store), "token lift")
     sides = []
     for name in (BEFORE, AFTER):
         rows = stages[name].preferences(layer=layer).table(neuron)
         sides.append(
-            {visible(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
+            {sanitize(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
         )
     assert table["rows"]
     for name, *values in table["rows"]:
@@ -81,12 +81,12 @@ def test_lifts_are_those_of_the_preferences_where_above_one(
 
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
 def test_distances_are_those_of_a_comparison(
-    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    layer: str, neuron: int, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     expected = compare(stages[BEFORE], stages[AFTER], "token", layer).neurons["hellinger"][neuron]
     sides = [preferred(stages[name].preferences(layer=layer), neuron) for name in (BEFORE, AFTER)]
     assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
-    sentence = settled(record, of(view, layer, neuron), desk)["sentence"]
+    sentence = settled(neuron_details, of(view, layer, neuron), store)["sentence"]
     assert f"Hellinger distance {expected:.3f}." in sentence
 
 
@@ -100,17 +100,17 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
 @pytest.mark.parametrize(
     ("neuron", "state", "words"),
     [
-        (GONE, "avoided", f"nothing in {visible(AFTER)}. Avoided: significant at 5% FDR"),
+        (GONE, "avoided", f"nothing in {sanitize(AFTER)}. Avoided: significant at 5% FDR"),
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
-        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {visible(AFTER)}."),
+        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {sanitize(AFTER)}."),
         (RARE, "unsure", "Prefers 1 token"),
         (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
     ],
 )
 def test_the_sentence_tells_what_became_of_it(
-    neuron: int, state: str, words: str, desk: ResultStore, view: UrlState
+    neuron: int, state: str, words: str, store: ResultStore, view: UrlState
 ) -> None:
-    found = settled(record, of(view, LOW, neuron), desk)
+    found = settled(neuron_details, of(view, LOW, neuron), store)
     assert found["state"] == state
     assert words in found["sentence"]
     assert "\n" not in found["sentence"]
@@ -118,9 +118,9 @@ def test_the_sentence_tells_what_became_of_it(
 
 @pytest.mark.parametrize(("layer", "neuron"), [*NEURONS, (LOW, SILENT), (LOW, RARE)])
 def test_a_record_is_plain_json_without_anything_hidden(
-    layer: str, neuron: int, desk: ResultStore, view: UrlState
+    layer: str, neuron: int, store: ResultStore, view: UrlState
 ) -> None:
-    found = settled(record, of(view, layer, neuron), desk)
+    found = settled(neuron_details, of(view, layer, neuron), store)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     texts = [row[0] for table in found["tables"] for row in table["rows"]]
     for side in found["exemplars"]:
@@ -132,52 +132,52 @@ def test_a_record_is_plain_json_without_anything_hidden(
 
 
 def test_exemplars_are_the_strongest_of_each_side(
-    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    found = settled(record, of(view, HIGH, 3), desk)["exemplars"]
-    assert [side["name"] for side in found] == [BEFORE, visible(AFTER)]
+    found = settled(neuron_details, of(view, HIGH, 3), store)["exemplars"]
+    assert [side["name"] for side in found] == [BEFORE, sanitize(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         rows = stages[name].exemplars.filter(layer=HIGH, neuron=3).sort("rank")
         assert [item["activation"] for item in side["items"]] == rows["activation"].to_list()
-        assert [item["word"] for item in side["items"]] == list(map(visible, rows["word"]))
+        assert [item["word"] for item in side["items"]] == list(map(sanitize, rows["word"]))
         for item in side["items"]:
             words = sum(len(item[part].split(" ")) for part in ("before", "after") if item[part])
             assert len(item["activations"]) == words + 1
 
 
-def test_links_lead_to_the_feature_they_name(desk: ResultStore, view: UrlState) -> None:
-    table = _table(settled(record, of(view, LOW, 0), desk), "token")
+def test_links_lead_to_the_feature_they_name(store: ResultStore, view: UrlState) -> None:
+    table = _table(settled(neuron_details, of(view, LOW, 0), store), "token")
     for (name, *_), link in zip(table["rows"], table["links"], strict=True):
         path, _, search = link.partition("?")
-        target = UrlState.read(path, search)
+        target = UrlState.parse(path, search)
         assert (target.page, target.feature, target.neuron) == ("feature", "token", None)
-        assert visible(target.word) == name
+        assert sanitize(target.word) == name
         assert (target.before, target.after) == (BEFORE, AFTER)
 
 
 def test_every_stage_with_the_layer_is_told_of(
-    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    found = settled(record, of(view, LOW, 0), desk)["stages"]
-    assert [each["name"] for each in found] == ["start", BEFORE, visible(AFTER)]
+    found = settled(neuron_details, of(view, LOW, 0), store)["stages"]
+    assert [each["name"] for each in found] == ["start", BEFORE, sanitize(AFTER)]
     for each, name in zip(found, ("start", BEFORE, AFTER), strict=True):
         whole = stages[name].preferences(layer=LOW)
         assert (each["length"], each["wins"]) == (whole.lengths()[0], whole.wins()[0])
         assert each["share"] == pytest.approx(whole.mass()[0] / whole.mass().sum())
 
 
-def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(desk: ResultStore, view: UrlState) -> None:
-    alone = view.but(before=BEFORE, after="wide", page="neuron", layer="wide", neuron=2)
-    found = settled(record, alone, desk)
+def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(store: ResultStore, view: UrlState) -> None:
+    alone = view.replace(before=BEFORE, after="wide", page="neuron", layer="wide", neuron=2)
+    found = settled(neuron_details, alone, store)
     assert [side["name"] for side in found["sides"]] == ["wide"]
     assert found["sentence"].startswith("Prefers ")
     assert found["state"] == "shared"
-    other_size = alone.but(layer=HIGH)
-    assert [stage.name for stage in NeuronSelection.of(other_size, desk).sides] == ["wide"]
-    assert settled(record, other_size, desk)["sides"][0]["name"] == "wide"
+    other_size = alone.replace(layer=HIGH)
+    assert [stage.name for stage in NeuronSelection.of(other_size, store).sides] == ["wide"]
+    assert settled(neuron_details, other_size, store)["sides"][0]["name"] == "wide"
 
 
-@pytest.mark.parametrize("function", [record, nearest])
+@pytest.mark.parametrize("function", [neuron_details, nearest])
 @pytest.mark.parametrize(
     ("layer", "neuron", "told"),
     [
@@ -188,26 +188,26 @@ def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(desk: ResultSt
     ],
 )
 def test_a_neuron_that_is_not_there_is_a_wrong_request(
-    function: Any, layer: str, neuron: int | None, told: str, desk: ResultStore, view: UrlState
+    function: Any, layer: str, neuron: int | None, told: str, store: ResultStore, view: UrlState
 ) -> None:
     with pytest.raises(UsageError, match=told) as caught:
-        settled(function, of(view, layer, neuron), desk)
+        settled(function, of(view, layer, neuron), store)
     assert "\n" not in str(caught.value)
 
 
-def test_a_kind_that_neither_stage_holds_is_a_wrong_request(desk: ResultStore, view: UrlState) -> None:
-    alone = view.but(before="wide", after="wide", feature="pos", layer="wide", neuron=1)
+def test_a_kind_that_neither_stage_holds_is_a_wrong_request(store: ResultStore, view: UrlState) -> None:
+    alone = view.replace(before="wide", after="wide", feature_type="pos", layer="wide", neuron=1)
     with pytest.raises(UsageError, match="Neither stage holds the feature type pos for layer wide"):
-        NeuronSelection.of(alone, desk)
+        NeuronSelection.of(alone, store)
 
 
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
 def test_nearest_neurons_are_those_of_most_overlap(
-    layer: str, neuron: int, desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    layer: str, neuron: int, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    found = settled(nearest, of(view, layer, neuron), desk)
+    found = settled(nearest, of(view, layer, neuron), store)
     own = preferred(stages[AFTER].preferences(layer=layer), neuron)
-    assert [side["stage"] for side in found] == [BEFORE, visible(AFTER)]
+    assert [side["stage"] for side in found] == [BEFORE, sanitize(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         others = [n for n in range(LAYERS[layer]) if not (name == AFTER and n == neuron)]
         affinity = {
@@ -221,20 +221,20 @@ def test_nearest_neurons_are_those_of_most_overlap(
         assert values == pytest.approx([affinity[n] for n in expected][: len(values)], abs=1e-9)
 
 
-def test_a_neuron_that_is_gone_is_looked_up_where_it_was(desk: ResultStore, view: UrlState) -> None:
-    found = settled(nearest, of(view, LOW, GONE), desk)
+def test_a_neuron_that_is_gone_is_looked_up_where_it_was(store: ResultStore, view: UrlState) -> None:
+    found = settled(nearest, of(view, LOW, GONE), store)
     assert [side["own"] for side in found] == [BEFORE, BEFORE]
     assert GONE not in [each["neuron"] for each in found[0]["neurons"]]
     with pytest.raises(UsageError, match="prefers nothing in either stage"):
-        settled(nearest, of(view, LOW, SILENT), desk)
+        settled(nearest, of(view, LOW, SILENT), store)
 
 
 def test_nearest_does_not_grow_with_the_longest_word(
-    tmp_path: Path, desk_over: DeskMaker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store_over: StoreMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stage_of("own").save(tmp_path / "own")
-    asked = desk_over([folder], tmp_path / "cache", ComparisonConfig(permutations=0))
-    view = UrlState(before="own", after="own", feature="token", layer=LOW, neuron=0)
+    asked = store_over([folder], tmp_path / "cache", ComparisonConfig(permutations=0))
+    view = UrlState(before="own", after="own", feature_type="token", layer=LOW, neuron=0)
     searched: list[Sequence[str]] = []
     plain = np.searchsorted
     monkeypatch.setattr(
@@ -249,18 +249,18 @@ def test_nearest_does_not_grow_with_the_longest_word(
 
 
 def test_a_level_that_was_chosen_decides_what_is_sure(
-    folders: list[Path], cache: Path, desk_over: DeskMaker, view: UrlState
+    folders: list[Path], cache: Path, store_over: StoreMaker, view: UrlState
 ) -> None:
     for level in (0.05, 0.001):
-        asked = desk_over(folders, cache, ComparisonConfig(level=level, permutations=200))
+        asked = store_over(folders, cache, ComparisonConfig(level=level, permutations=200))
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
-        sentence = settled(record, of(view, LOW, 0), asked)["sentence"]
+        sentence = settled(neuron_details, of(view, LOW, 0), asked)["sentence"]
         assert ("not significant at" in sentence) == (q_value > level)
 
 
-def test_what_cannot_be_compared_is_still_told(desk: ResultStore, view: UrlState) -> None:
+def test_what_cannot_be_compared_is_still_told(store: ResultStore, view: UrlState) -> None:
     with pytest.raises(TxrayError, match="no layer of the same size"):
-        settled(desk.pair, desk.library[BEFORE], desk.library["wide"], "token")
-    found = settled(record, view.but(after="wide", layer=LOW, neuron=0), desk)
+        settled(store.pair, store.catalog[BEFORE], store.catalog["wide"], "token")
+    found = settled(neuron_details, view.replace(after="wide", layer=LOW, neuron=0), store)
     assert [side["name"] for side in found["sides"]] == [BEFORE]

@@ -11,20 +11,21 @@ import pytest
 from dash.development.base_component import Component
 from plotly.utils import PlotlyJSONEncoder
 
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, GONE, HIGH, HOSTILE, LAYERS, LOW, SILENT
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, SILENT
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
 from txray.errors import UsageError
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.pruning import Pruning
-from txray.pruning.rows import EFFECTS, RANDOM, RESAMPLES, SETS
+from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, RESAMPLE_SCHEMA, SET_SCHEMA
 from txray.web.dashboard.app import build
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.panels import feature_rows, nearest_rows, pruned_rows, sources
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.security import Guard
-from txray.web.dashboard.summary_card import headline
+from txray.web.dashboard.summary_card import summary_card
 from txray.web.dashboard.url_state import Range, UrlState
 
 
@@ -43,32 +44,32 @@ def links(parts: Any) -> list[UrlState]:
         return [view for part in parts for view in links(part)]
     if not isinstance(parts, Component):
         return []
-    own = [UrlState.read(*parts.href.partition("?")[::2])] if hasattr(parts, "href") else []
+    own = [UrlState.parse(*parts.href.partition("?")[::2])] if hasattr(parts, "href") else []
     return own + links(getattr(parts, "children", None))
 
 
-def test_the_headline_counts_states_whatever_the_filters(desk: ResultStore, view: UrlState) -> None:
-    scene = FilteredComparison.of(view.unfiltered(), desk)
-    rows = scene.pair.neurons
-    text = plain(headline(scene))
+def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, view: UrlState) -> None:
+    filtered = FilteredComparison.of(view.unfiltered(), store)
+    rows = filtered.pair.neurons
+    text = plain(summary_card(filtered))
     for state in ("shared", "avoided", "gained", "unsure", "unpreferred"):
         label = f"{state}, significant" if state in ("avoided", "gained") else state
         assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
     assert f"changed significantly, of {tested} {changed}" in text
-    assert f"{BEFORE}  →  {visible(AFTER)}   2 layers" in text
+    assert f"{BEFORE}  →  {sanitize(AFTER)}   2 layers" in text
     mean, null = (rows[name].mean() for name in ("distance_matched", "distance_null"))
     assert f"at equal numbers of wins {mean:.2f} the same if nothing had changed {null:.2f}" in text
     assert "are in use in both unsup and" in text
     assert "not yet tested" not in text
-    assert f"layer {HIGH}" in plain(headline(FilteredComparison.of(view.but(layer=HIGH), desk)))
+    assert f"layer {HIGH}" in plain(summary_card(FilteredComparison.of(view.replace(layer=HIGH), store)))
 
 
 def test_the_neurons_of_a_feature_are_kept_left_or_came(
-    desk: ResultStore, view: UrlState, stages: dict[str, Stage]
+    store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    for word in ("word3", HOSTILE[0]):
-        parts = feature_rows(view.but(page="feature", word=word), desk)
+    for word in ("word3", IN_CORPORA[0]):
+        parts = feature_rows(view.replace(page="feature", word=word), store)
         holders = [
             {
                 (layer, neuron)
@@ -87,17 +88,17 @@ def test_the_neurons_of_a_feature_are_kept_left_or_came(
         assert {(each.layer, each.neuron) for each in links(parts)} == kept | left | came
         assert {each.page for each in links(parts)} == {"neuron"}
         assert text.split().count("came") - 1 == len(came)
-    alone = feature_rows(view.but(page="feature", word="word3", layer=HIGH), desk)
+    alone = feature_rows(view.replace(page="feature", word="word3", layer=HIGH), store)
     assert {each.layer for each in links(alone)} == {HIGH}
 
 
-def test_no_feature_is_a_request_to_type_one(desk: ResultStore, view: UrlState) -> None:
+def test_no_feature_is_a_request_to_type_one(store: ResultStore, view: UrlState) -> None:
     with pytest.raises(UsageError, match="Type a token above"):
-        feature_rows(view.but(page="feature", word=""), desk)
+        feature_rows(view.replace(page="feature", word=""), store)
 
 
-def test_nearest_neurons_link_to_their_pages(desk: ResultStore, view: UrlState) -> None:
-    parts = settled(nearest_rows, view.but(page="neuron", layer=LOW, neuron=GONE), desk)
+def test_nearest_neurons_link_to_their_pages(store: ResultStore, view: UrlState) -> None:
+    parts = settled(nearest_rows, view.replace(page="neuron", layer=LOW, neuron=GONE), store)
     assert all((each.page, each.layer) == ("neuron", LOW) for each in links(parts))
     assert GONE not in [each.neuron for each in links(parts)][:8]
     assert SILENT not in [each.neuron for each in links(parts)]
@@ -105,19 +106,19 @@ def test_nearest_neurons_link_to_their_pages(desk: ResultStore, view: UrlState) 
 
 
 def test_sources_tell_the_choices_and_where_results_lie(
-    desk: ResultStore, folders: list[Path], cache: Path
+    store: ResultStore, folders: list[Path], cache: Path
 ) -> None:
-    text = plain(sources(desk))
+    text = plain(sources(store))
     assert all(str(folder) in text for folder in folders)
     assert f"Results are kept in {cache}." in text
     assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
-    assert f"{visible(LOW)} and 1 more 21" in text
+    assert f"{sanitize(LOW)} and 1 more 21" in text
 
 
 def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
     """Effects of some sets: name, layer, neurons, change; on two splits."""
     effects = [
-        dict.fromkeys(EFFECTS)
+        dict.fromkeys(EFFECT_SCHEMA)
         | {"set": name, "layer": layer, "neurons": len(neurons.split()), "split": split, "metric": "<i>f1"}
         | {"change": change, "change_low": None if change is None else change - 0.1}
         | {
@@ -128,12 +129,12 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
         for split in ("train", "test")
     ]
     return Pruning(
-        pl.DataFrame(effects, schema=EFFECTS),
-        pl.DataFrame(schema=RANDOM),
+        pl.DataFrame(effects, schema=EFFECT_SCHEMA),
+        pl.DataFrame(schema=RANDOM_SCHEMA),
         pl.DataFrame(
-            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SETS, orient="row"
+            [(name, "r", layer, neurons) for name, layer, neurons, _ in sets], schema=SET_SCHEMA, orient="row"
         ),
-        pl.DataFrame(schema=RESAMPLES),
+        pl.DataFrame(schema=RESAMPLE_SCHEMA),
         {
             "random": 1,
             "texts": {
@@ -149,12 +150,12 @@ def pruning_of(*sets: tuple[str, str, str, float | None]) -> Pruning:
 
 @pytest.mark.parametrize("layer", [LOW, HIGH, ""])
 def test_effects_of_pruning_are_those_of_the_neurons_own_sets(
-    layer: str, desk: ResultStore, view: UrlState
+    layer: str, store: ResultStore, view: UrlState
 ) -> None:
     pruning = pruning_of(
         ("a<b>", LOW, "0 3", -0.25), ("b", LOW, "1 2", -0.5), ("c", HIGH, "3", 0.125), ("d", LOW, "3 4", None)
     )
-    text = plain(pruned_rows(view.but(page="neuron", layer=layer, neuron=3), desk, [pruning]))
+    text = plain(pruned_rows(view.replace(page="neuron", layer=layer, neuron=3), store, [pruning]))
     if layer == HIGH:
         assert "c 1 <i>f1 +0.125 (+0.025 to +0.225) worse" in text
         assert "-0.25" not in text
@@ -166,32 +167,32 @@ def test_effects_of_pruning_are_those_of_the_neurons_own_sets(
         assert "+0.125" not in text
         assert text.count("<i>f1") == 2
     assert "-0.5" not in text
-    assert pruned_rows(view.but(page="neuron", layer=LOW, neuron=9), desk, [pruning]) == []
-    assert pruned_rows(view.but(page="neuron", layer=LOW), desk, []) == []
+    assert pruned_rows(view.replace(page="neuron", layer=LOW, neuron=9), store, [pruning]) == []
+    assert pruned_rows(view.replace(page="neuron", layer=LOW), store, []) == []
 
 
-def test_the_page_of_a_neuron_is_told_of_its_pruning(desk: ResultStore, view: UrlState) -> None:
+def test_the_page_of_a_neuron_is_told_of_its_pruning(store: ResultStore, view: UrlState) -> None:
     pruning = pruning_of(("set", LOW, "0", -0.5))
-    calls = Callbacks(build(desk, Guard(None), [pruning]).server.test_client())
-    found = calls.call("pruned.children", view.but(page="neuron", neuron=0))
+    calls = Callbacks(build(store, Guard(None), [pruning]).server.test_client())
+    found = calls.call("pruned.children", view.replace(page="neuron", neuron=0))
     assert found is not None
     assert found["pruned"]["hidden"] is False
     assert "-0.500" in json.dumps(found)
-    other = calls.call("pruned.children", view.but(page="neuron", neuron=1))
+    other = calls.call("pruned.children", view.replace(page="neuron", neuron=1))
     assert other is not None
     assert other["pruned"] == {"children": [], "hidden": True}
 
 
-def test_words_stay_text_in_every_component(desk: ResultStore, view: UrlState) -> None:
-    for word in HOSTILE:
+def test_words_stay_text_in_every_component(store: ResultStore, view: UrlState) -> None:
+    for word in IN_CORPORA:
         if word:
-            parts = feature_rows(view.but(page="feature", word=word), desk)
+            parts = feature_rows(view.replace(page="feature", word=word), store)
             text = json.dumps(parts, cls=PlotlyJSONEncoder)
             assert "dangerously" not in text
             assert not set(plain(parts)) & set("\n\x00\x07\u202e")
 
 
-def test_a_filter_does_not_change_the_headline(desk: ResultStore, view: UrlState) -> None:
-    calls = Callbacks(build(desk, Guard(None)).server.test_client())
-    filtered = view.but(states=("gained",), ranges=(Range("hellinger", 0, 0.1),))
+def test_a_filter_does_not_change_the_headline(store: ResultStore, view: UrlState) -> None:
+    calls = Callbacks(build(store, Guard(None)).server.test_client())
+    filtered = view.replace(states=("gained",), ranges=(Range("hellinger", 0, 0.1),))
     assert calls.call("headline.children", filtered) == calls.call("headline.children", view)

@@ -10,20 +10,20 @@ from typing import Any, Protocol
 import polars as pl
 import pytest
 
-from tests.unit.web.dashboard.conftest import CHOICES, DeskMaker, all_tested, settled
+from tests.builders.stages import stage_of, vocabulary
+from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
-from tests.unit.web.report.builders import stage_of, vocabulary
 from txray.analysis import compare, with_significance
 from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
-from txray.web.dashboard.control_state import facts
+from txray.web.dashboard.control_state import control_state
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-from txray.web.dashboard.neuron_details import record
+from txray.web.dashboard.neuron_details import neuron_details
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import ComparisonConfig
 from txray.web.dashboard.stage_catalog import StageCatalog
-from txray.web.dashboard.summary_card import headline
+from txray.web.dashboard.summary_card import summary_card
 from txray.web.dashboard.table_api import neuron_rows
 from txray.web.dashboard.url_state import UrlState
 
@@ -66,18 +66,18 @@ def pair_of_stages(saved_pair: list[Path]) -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def view() -> UrlState:
-    return UrlState(before=NAMES[0], after=NAMES[1], feature="token")
+    return UrlState(before=NAMES[0], after=NAMES[1], feature_type="token")
 
 
 @pytest.fixture(scope="module")
 def complete(saved_pair: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every test, made once."""
     place = tmp_path_factory.mktemp("complete")
-    desk = ResultStore(StageCatalog(saved_pair), Cache(place), CHOICES)
-    for stage in desk.library:
-        settled(desk.digest, stage, "token")
-    all_tested(desk, *NAMES)
-    desk.close()
+    store = ResultStore(StageCatalog(saved_pair), Cache(place), CONFIG)
+    for stage in store.catalog:
+        settled(store.neuron_table, stage, "token")
+    all_tested(store, *NAMES)
+    store.close()
     return place
 
 
@@ -88,14 +88,14 @@ class DeskWith(Protocol):
 
 
 @pytest.fixture
-def desk_with(saved_pair: list[Path], complete: Path, tmp_path: Path, desk_over: DeskMaker) -> DeskWith:
+def desk_with(saved_pair: list[Path], complete: Path, tmp_path: Path, store_over: StoreMaker) -> DeskWith:
     def make(*done: str) -> ResultStore:
         shutil.copytree(complete, tmp_path / "results")
-        desk = desk_over(saved_pair, tmp_path / "results")
-        desk._slow.close()
+        store = store_over(saved_pair, tmp_path / "results")
+        store._slow.close()
         for layer in set(LAYERS) - set(done):
-            desk._tests(*desk.library, "token", layer, urgent=False).out.unlink()
-        return desk
+            store._tests(*store.catalog, "token", layer, urgent=False).out.unlink()
+        return store
 
     return make
 
@@ -108,7 +108,7 @@ def partial(desk_with: DeskWith) -> ResultStore:
 
 def expected(stages: list[Stage], layer: str) -> pl.DataFrame:
     """One layer, compared and tested without the dashboard."""
-    return with_significance(compare(*stages, "token", layer), permutations=CHOICES.permutations).neurons
+    return with_significance(compare(*stages, "token", layer), permutations=CONFIG.permutations).neurons
 
 
 def observed(stages: list[Stage]) -> Counter[str]:
@@ -124,7 +124,7 @@ def observed(stages: list[Stage]) -> Counter[str]:
 def test_a_partial_result_is_worded_as_one(
     partial: ResultStore, view: UrlState, pair_of_stages: list[Stage]
 ) -> None:
-    text = plain(headline(FilteredComparison.of(view, partial)))
+    text = plain(summary_card(FilteredComparison.of(view, partial)))
     rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
     tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
     assert (
@@ -150,7 +150,7 @@ def test_a_partial_result_is_worded_as_one(
 def test_numbers_are_those_of_the_tested_layer(
     partial: ResultStore, view: UrlState, pair_of_stages: list[Stage]
 ) -> None:
-    told = facts(view, partial, [])
+    told = control_state(view, partial, [])
     wanted = Counter(expected(pair_of_stages, DONE)["confident_state"].to_list()) + Counter(untested=5 * SIZE)
     numbers = {each["name"]: each["number"] for each in told["states"]}
     assert {state: number for state, number in numbers.items() if number} == dict(wanted)
@@ -161,26 +161,27 @@ def test_numbers_are_those_of_the_tested_layer(
 
 
 def test_untested_neurons_can_be_picked_out(partial: ResultStore, view: UrlState) -> None:
-    search = view.but(states=("untested",)).search
-    asked = UrlState.read("/", search)
+    search = view.replace(states=("untested",)).search
+    asked = UrlState.parse("/", search)
     assert asked.states == ("untested",)
     rows = neuron_rows(asked, partial, 0, 500)["rows"]
     assert len(rows) == 5 * SIZE
     assert {row["layer"] for row in rows} == set(LAYERS) - {DONE}
     assert all(row["label"].endswith(", not yet tested") and not row["faint"] for row in rows)
-    one = facts(view.but(layer="l1", states=("untested",)), partial, [])
+    one = control_state(view.replace(layer="l1", states=("untested",)), partial, [])
     assert [each["name"] for each in one["states"]] == ["untested"]
 
 
 def test_the_chip_of_a_picked_state_stays_when_tests_are_done(desk_with: DeskWith, view: UrlState) -> None:
     whole = desk_with(*LAYERS)
-    names = [each["name"] for each in facts(view, whole, [])["states"]]
+    names = [each["name"] for each in control_state(view, whole, [])["states"]]
     assert "untested" not in names
     states = {
-        each["name"]: each["number"] for each in facts(view.but(states=("untested",)), whole, [])["states"]
+        each["name"]: each["number"]
+        for each in control_state(view.replace(states=("untested",)), whole, [])["states"]
     }
     assert states["untested"] == 0
-    text = plain(headline(FilteredComparison.of(view, whole)))
+    text = plain(summary_card(FilteredComparison.of(view, whole)))
     assert "tested so far" not in text
     assert "yet" not in text
     assert "Observed" not in text
@@ -212,7 +213,7 @@ def test_significant_neurons_come_before_untested_ones_and_those_before_the_rest
 
 
 def test_a_neuron_that_waits_for_its_test_says_so(partial: ResultStore, view: UrlState) -> None:
-    found = settled(record, view.but(page="neuron", layer="l1", neuron=8), partial)
+    found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), partial)
     assert (found["state"], found["label"]) == ("untested", "shared, not yet tested")
     assert found["sentence"].endswith("Not yet tested.")
 
@@ -221,32 +222,36 @@ def test_before_the_first_test_nothing_is_called_significant(
     desk_with: DeskWith, view: UrlState, pair_of_stages: list[Stage]
 ) -> None:
     waiting = desk_with()
-    text = plain(headline(FilteredComparison.of(view, waiting)))
+    text = plain(summary_card(FilteredComparison.of(view, waiting)))
     every = observed(pair_of_stages)
     assert f"Observed, not yet tested: {every['shared']} of {6 * SIZE} neurons" in text
     assert "significant" not in text
-    assert [each["name"] for each in facts(view, waiting, [])["states"]] == ["untested"]
+    assert [each["name"] for each in control_state(view, waiting, [])["states"]] == ["untested"]
     assert FIGURES["volcano"].draw(view, waiting).finding == "Not yet tested"
     assert not any(row["faint"] for row in neuron_rows(view, waiting, 0, 500)["rows"])
 
 
 def test_without_tests_states_are_observed_ones(
-    saved_pair: list[Path], tmp_path: Path, desk_over: DeskMaker, view: UrlState, pair_of_stages: list[Stage]
+    saved_pair: list[Path],
+    tmp_path: Path,
+    store_over: StoreMaker,
+    view: UrlState,
+    pair_of_stages: list[Stage],
 ) -> None:
-    plain_desk = desk_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
-    for stage in plain_desk.library:
-        settled(plain_desk.digest, stage, "token")
-    settled(plain_desk.pair, *plain_desk.library, "token")
-    text = plain(headline(FilteredComparison.of(view, plain_desk)))
+    plain_desk = store_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
+    for stage in plain_desk.catalog:
+        settled(plain_desk.neuron_table, stage, "token")
+    settled(plain_desk.pair, *plain_desk.catalog, "token")
+    text = plain(summary_card(FilteredComparison.of(view, plain_desk)))
     assert "Observed, not tested: " in text
     assert "significant" not in text
     assert "yet" not in text
     every = observed(pair_of_stages)
-    states = facts(view, plain_desk, [])["states"]
+    states = control_state(view, plain_desk, [])["states"]
     assert {each["name"]: each["number"] for each in states} == {
         state: every[state] for state in ("shared", "avoided", "gained", "unpreferred")
     }
     assert [each["label"] for each in states][1:3] == ["avoided, observed", "gained, observed"]
-    found = settled(record, view.but(page="neuron", layer="l1", neuron=8), plain_desk)
+    found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), plain_desk)
     assert found["label"] == "shared, not tested"
     assert found["sentence"].endswith("Observed, not tested.")

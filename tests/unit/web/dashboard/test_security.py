@@ -13,7 +13,7 @@ TOKEN = "a-token-that-nobody-guesses"
 PATHS = (
     "/",
     "/neuron",
-    "/look.js",
+    "/dashboard.js",
     "/rows/neurons",
     "/export/neurons.csv",
     "/_dash-layout",
@@ -22,9 +22,9 @@ PATHS = (
 
 
 @pytest.fixture
-def exposed(desk: ResultStore) -> FlaskClient:
+def exposed(store: ResultStore) -> FlaskClient:
     """A dashboard that other machines can reach."""
-    return build(desk, Guard(TOKEN)).server.test_client()
+    return build(store, Guard(TOKEN)).server.test_client()
 
 
 @pytest.mark.parametrize(

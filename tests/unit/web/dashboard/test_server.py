@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import txray
-from tests.unit.web.dashboard.builders import stage_of
+from tests.builders.layered_stages import stage_of
 from tests.unit.web.dashboard.conftest import until
 from txray.errors import ExposedWarning, StageError, UsageError
 from txray.preferences import Stage
@@ -82,7 +82,7 @@ def test_stages_are_served_without_a_folder_of_their_own(
     dashboard = serve(stages["start"], folders[1])
     (place,) = (Path(folder.name) for folder in dashboard._folders)
     assert place.is_dir()
-    assert [stage.name for stage in dashboard._desk.library] == ["start", "unsup"]
+    assert [stage.name for stage in dashboard._store.catalog] == ["start", "unsup"]
     assert get(dashboard.url)[0] == 200
     dashboard.close()
     assert not place.exists()
@@ -91,8 +91,8 @@ def test_stages_are_served_without_a_folder_of_their_own(
 def test_close_ends_it(serve: Serve, folders: list[Path]) -> None:
     with serve(folders[0]) as dashboard:
         get(f"{dashboard.url}rows/neurons")
-        until(lambda: dashboard._desk._quick._child, "a process")
-        child = dashboard._desk._quick._child
+        until(lambda: dashboard._store._quick._child, "a process")
+        child = dashboard._store._quick._child
         assert child is not None
     with pytest.raises(OSError, match="refused"):
         get(dashboard.url)
@@ -133,7 +133,7 @@ def test_sockets_are_closed_by_the_thread_that_waits_for_them(
 def test_a_browser_that_keeps_its_connection_is_told_of_the_end(serve: Serve, folders: list[Path]) -> None:
     dashboard = serve(folders[0])
     connection = http.client.HTTPConnection("127.0.0.1", server.PORT, timeout=30)
-    connection.request("GET", "/look.css")
+    connection.request("GET", "/dashboard.css")
     assert connection.getresponse().read()
     dashboard.close()
     assert not dashboard._thread.is_alive()

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.preferences.builders import arrays
-from tests.unit.web.dashboard.builders import AFTER, BEFORE, HIGH, HOSTILE, LAYERS, LOW, SILENT, stage_of
+from tests.builders.hostile import IN_CORPORA
+from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILENT, stage_of
+from tests.builders.preferences import arrays
 from txray.errors import StageError, UnknownNameError, UsageError
 from txray.lru_cache import LRUCache
 from txray.preferences import Stage, StageFolder
@@ -161,14 +162,14 @@ def test_a_feature_kind_cannot_lead_out_of_the_folder(folder: Path) -> None:
 
 
 def test_a_library_keeps_order_and_finds_by_name(folders: list[Path]) -> None:
-    library = StageCatalog(folders)
-    assert library.names == ["start", BEFORE, AFTER, "wide"]
-    assert [stage.path for stage in library] == folders
-    assert library[AFTER].path == folders[2]
-    assert library.feature_types == ["token", "pos"]
-    assert library.layers == [LOW, HIGH, "wide"]
+    catalog = StageCatalog(folders)
+    assert catalog.names == ["start", BEFORE, AFTER, "wide"]
+    assert [stage.path for stage in catalog] == folders
+    assert catalog[AFTER].path == folders[2]
+    assert catalog.feature_types == ["token", "pos"]
+    assert catalog.layers == [LOW, HIGH, "wide"]
     with pytest.raises(UnknownNameError, match="unknown stage 'strat'.*did you mean 'start'"):
-        library["strat"]
+        catalog["strat"]
 
 
 def test_a_library_refuses_what_it_cannot_serve(folders: list[Path], tmp_path: Path) -> None:
@@ -184,42 +185,42 @@ def test_a_library_refuses_what_it_cannot_serve(folders: list[Path], tmp_path: P
 
 
 def test_reload_opens_what_changed_and_only_that(folder: Path, folders: list[Path]) -> None:
-    library = StageCatalog([folders[0], folder])
-    other, former = library["start"], library["own"]
+    catalog = StageCatalog([folders[0], folder])
+    other, former = catalog["start"], catalog["own"]
     _rewrite(folder)
-    assert library.changes() == [f"stage folder {folder} has changed on disk"]
-    assert library.reload() == []
-    assert library.changes() == []
-    assert library.revision == 1
-    assert library["start"] is other
-    assert library["own"].fingerprint != former.fingerprint
+    assert catalog.changes() == [f"stage folder {folder} has changed on disk"]
+    assert catalog.reload() == []
+    assert catalog.changes() == []
+    assert catalog.revision == 1
+    assert catalog["start"] is other
+    assert catalog["own"].fingerprint != former.fingerprint
     expected = Stage.load(folder).preferences(layer=LOW)
-    assert np.array_equal(library["own"].preferences(layer=LOW, feature_type="token").sum, expected.sum)
+    assert np.array_equal(catalog["own"].preferences(layer=LOW, feature_type="token").sum, expected.sum)
 
 
 def test_reload_keeps_what_is_gone_until_it_is_back(folder: Path, tmp_path: Path) -> None:
-    library = StageCatalog([folder])
+    catalog = StageCatalog([folder])
     folder.rename(tmp_path / "away")
-    (problem,) = library.reload()
+    (problem,) = catalog.reload()
     assert "there is no such folder" in problem
     assert "\n" not in problem
-    assert library.names == ["own"]
-    assert len(library.changes()) == 1
+    assert catalog.names == ["own"]
+    assert len(catalog.changes()) == 1
     (tmp_path / "away").rename(folder)
-    assert library.reload() == []
-    assert library.changes() == []
-    assert library["own"].preferences(layer=LOW, feature_type="token").n_neurons == LAYERS[LOW]
+    assert catalog.reload() == []
+    assert catalog.changes() == []
+    assert catalog["own"].preferences(layer=LOW, feature_type="token").n_neurons == LAYERS[LOW]
 
 
 def test_reload_refuses_a_stage_that_is_named_like_another(folder: Path, folders: list[Path]) -> None:
-    library = StageCatalog([folders[0], folder])
+    catalog = StageCatalog([folders[0], folder])
     stage_of("start", seed=9).save(folder)
-    (problem,) = library.reload()
+    (problem,) = catalog.reload()
     assert "now holds a stage 'start', which another one is named" in problem
-    assert library.names == ["start", "own"]
+    assert catalog.names == ["start", "own"]
     stage_of("renamed", seed=9).save(folder)
-    assert library.reload() == []
-    assert library.names == ["start", "renamed"]
+    assert catalog.reload() == []
+    assert catalog.names == ["start", "renamed"]
 
 
 def test_recent_holds_at_most_its_bytes() -> None:
@@ -252,10 +253,10 @@ def test_recent_is_safe_to_use_from_several_threads() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(use, range(8)))
-    assert len(recent._entries) <= 5
+    assert len(recent._held) <= 5
 
 
 def test_hostile_words_are_read_as_they_were_written(stages: dict[str, Stage], folders: list[Path]) -> None:
     names, counts = StageFolder.open(folders[0]).vocabulary("token")
-    assert set(HOSTILE) <= set(names)
+    assert set(IN_CORPORA) <= set(names)
     assert counts.sum() == stages["start"].preferences(layer=LOW).words

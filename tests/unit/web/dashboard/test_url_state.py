@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from txray.analysis import CONFIDENT_STATES
-from txray.web.dashboard.url_state import PAGES, RANGES, SORTS, Range, UrlState, completed
+from txray.web.dashboard.url_state import PAGES, RANGES, SORTS, Range, UrlState, with_defaults
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 bounds = st.none() | st.floats(allow_nan=False, allow_infinity=False).map(lambda x: float(f"{x:.6g}"))
@@ -35,23 +35,23 @@ views = st.builds(
     ),
     ranges=ranges(),
     sort=st.sampled_from(SORTS),
-    falling=st.booleans(),
+    descending=st.booleans(),
     neuron=st.none() | st.integers(0, 999_999_999),
 )
 
 
 @given(views)
 def test_an_address_reads_back_as_the_view_it_was_made_of(view: UrlState) -> None:
-    assert UrlState.read(view.path, view.search) == view
+    assert UrlState.parse(view.path, view.search) == view
     assert view.address == view.path + view.search
-    assert UrlState.read(view.path, view.search.removeprefix("?")) == view
+    assert UrlState.parse(view.path, view.search.removeprefix("?")) == view
 
 
 def test_the_usual_view_has_the_shortest_address() -> None:
     assert UrlState().address == "/"
     assert UrlState(page="feature", word="a b&c=d#é").address == "/feature?word=a%20b%26c%3Dd%23%C3%A9"
-    assert UrlState(sort="layer", falling=False).address == "/?sort=layer"
-    assert UrlState(sort="change", falling=False).address == "/?sort=change"
+    assert UrlState(sort="layer", descending=False).address == "/?sort=layer"
+    assert UrlState(sort="change", descending=False).address == "/?sort=change"
 
 
 @given(
@@ -67,8 +67,8 @@ def test_the_usual_view_has_the_shortest_address() -> None:
     ).map(lambda said: "?" + urlencode(said, quote_via=quote, errors="replace")),
 )
 def test_no_address_is_too_malformed_to_read(path: str | None, search: str | None) -> None:
-    view = UrlState.read(path, search)
-    assert UrlState.read(view.path, view.search).page == view.page
+    view = UrlState.parse(path, search)
+    assert UrlState.parse(view.path, view.search).page == view.page
     assert view.page in PAGES
     assert view.sort in SORTS
     assert set(view.states) <= set(CONFIDENT_STATES)
@@ -103,27 +103,27 @@ def test_no_address_is_too_malformed_to_read(path: str | None, search: str | Non
     ],
 )
 def test_what_an_address_says_wrongly_is_left_out(search: str) -> None:
-    assert UrlState.read("/", search) == UrlState()
+    assert UrlState.parse("/", search) == UrlState()
 
 
 def test_unknown_pages_are_the_overview() -> None:
-    assert UrlState.read("/nowhere", "").page == "overview"
-    assert UrlState.read("//evil.example/neuron/", "").page == "neuron"
-    assert UrlState.read(None, None) == UrlState()
+    assert UrlState.parse("/nowhere", "").page == "overview"
+    assert UrlState.parse("//evil.example/neuron/", "").page == "neuron"
+    assert UrlState.parse(None, None) == UrlState()
 
 
 def test_of_a_repeated_word_the_last_counts() -> None:
-    assert UrlState.read("/", "?before=a&before=b&neuron=1&neuron=2") == UrlState(before="b", neuron=2)
+    assert UrlState.parse("/", "?before=a&before=b&neuron=1&neuron=2") == UrlState(before="b", neuron=2)
 
 
 def test_surrogates_become_something_that_can_be_sent() -> None:
-    view = UrlState.read("/feature", "?word=\ud800")
-    assert UrlState.read(view.path, view.search).word.isascii() or "\ufffd" in view.word
+    view = UrlState.parse("/feature", "?word=\ud800")
+    assert UrlState.parse(view.path, view.search).word.isascii() or "\ufffd" in view.word
     assert UrlState(word="\udfff").search == "?word=%3F"
 
 
 def test_half_of_a_range_is_kept() -> None:
-    view = UrlState.read("/", "?q_value=..0.05&mass_after=10..&length_after=2..3")
+    view = UrlState.parse("/", "?q_value=..0.05&mass_after=10..&length_after=2..3")
     assert view.ranges == (
         Range("q_value", None, 0.05),
         Range("length_after", 2, 3),
@@ -132,7 +132,7 @@ def test_half_of_a_range_is_kept() -> None:
 
 
 def test_states_are_read_in_their_own_order() -> None:
-    assert UrlState.read("/", "?state=gained,shared,gained").states == ("shared", "gained")
+    assert UrlState.parse("/", "?state=gained,shared,gained").states == ("shared", "gained")
 
 
 @pytest.mark.parametrize(
@@ -141,25 +141,28 @@ def test_states_are_read_in_their_own_order() -> None:
 )
 def test_unfiltered_takes_every_filter_off_and_nothing_else(change: dict[str, Any]) -> None:
     view = UrlState(layer="rnn", before="a", sort="layer", neuron=3, word="w")
-    assert not view.filtered
-    assert view.but(**change).filtered
-    assert view.but(**change).unfiltered() == view
+    assert not view.is_filtered
+    assert view.replace(**change).filtered
+    assert view.replace(**change).unfiltered() == view
 
 
 def test_completed_fills_in_what_an_address_leaves_out() -> None:
-    assert completed(UrlState(), ["a", "b", "c"], ["pos", "token"]) == (
-        UrlState(before="b", after="c", feature="token"),
+    assert with_defaults(UrlState(), ["a", "b", "c"], ["pos", "token"]) == (
+        UrlState(before="b", after="c", feature_type="token"),
         [],
     )
-    assert completed(UrlState(), ["a"], ["pos"]) == (UrlState(before="a", after="a", feature="pos"), [])
-    named = UrlState(before="c", after="a", feature="pos", layer="x")
-    assert completed(named, ["a", "b", "c"], ["pos", "token"]) == (named, [])
+    assert with_defaults(UrlState(), ["a"], ["pos"]) == (
+        UrlState(before="a", after="a", feature_type="pos"),
+        [],
+    )
+    named = UrlState(before="c", after="a", feature_type="pos", layer="x")
+    assert with_defaults(named, ["a", "b", "c"], ["pos", "token"]) == (named, [])
 
 
 def test_completed_remarks_on_what_is_not_there() -> None:
-    asked = UrlState(before="gone", after="b", feature="smell")
-    view, remarks = completed(asked, ["a", "b", "c"], ["token", "pos"])
-    assert (view.before, view.after, view.feature) == ("b", "b", "token")
+    asked = UrlState(before="gone", after="b", feature_type="smell")
+    view, remarks = with_defaults(asked, ["a", "b", "c"], ["token", "pos"])
+    assert (view.before, view.after, view.feature_type) == ("b", "b", "token")
     assert len(remarks) == 2
     assert "no stage “gone”" in remarks[0]
     assert "“b” is shown instead" in remarks[0]

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.unit.web.report.builders import stage_of, story, vocabulary
+from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import CONFIDENT_STATES, STATES, Comparison, compare, with_significance
 from txray.plots import stage_styles
 from txray.preferences import Stage

@@ -9,7 +9,7 @@ from html import unescape
 import numpy as np
 import polars as pl
 
-from tests.unit.web.report.builders import stage_of, vocabulary
+from tests.builders.stages import stage_of, vocabulary
 from txray.analysis import CONFIDENT_STATES, compare, with_significance
 from txray.preferences import Preferences
 from txray.web.report.headlines import headline
@@ -42,7 +42,7 @@ def test_numbers_are_those_of_the_neurons() -> None:
         assert f"{state} {number} " in text
     change = now[shared].sum() / was[shared].sum() - 1
     assert change < 0
-    assert f"tokens per shared neuron −{round(-100 * change)} %" in text
+    assert f"tokens per shared neuron −{round(-100 * change)}%" in text
     assert f"{np.mean(was[shared]):.1f} tokens on average before and {np.mean(now[shared]):.1f} after" in text
     assert "11 of 20 neurons are in use in both unsup and sup" in text
     assert "Observed, not tested" in text
@@ -80,7 +80,7 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
     change = 100 * (lengths[1] / lengths[0] - 1)
     assert (
         f"tokens per shared neuron at equal numbers of wins {'+' if change > 0 else '−'}{abs(change):.0f}"
-        in (re.sub(r"(\d)\.\d %", r"\1 %", text))
+        in (re.sub(r"(\d)\.\d%", r"\1%", text))
     )
     untested = words_of(headline(compare(before, after)))
     assert "significant" not in untested

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import txray
-from tests.unit.web.report.builders import stage_of, story, vocabulary
+from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import compare
 from txray.errors import OutputError, ShapeError, UnknownNameError, UsageError
 from txray.preferences import Preferences, Stage

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit.web.report.builders import stage_of, story, vocabulary
+from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import compare
 from txray.errors import UsageError
 from txray.plots import stage_styles

@@ -47,27 +47,29 @@ class Figure:
     wanted: Callable[[ResultStore], bool] = lambda _: True
 
 
-def _of_scene(draw: Callable[[FilteredComparison], FigureCard]) -> Callable[[UrlState, ResultStore], Picture]:
-    def picture(view: UrlState, desk: ResultStore) -> Picture:
-        scene = FilteredComparison.of(view, desk)
-        return replace(draw(scene), caption=scene.caption)
+def _of_comparison(
+    draw: Callable[[FilteredComparison], FigureCard],
+) -> Callable[[UrlState, ResultStore], Picture]:
+    def picture(view: UrlState, store: ResultStore) -> Picture:
+        filtered = FilteredComparison.of(view, store)
+        return replace(draw(filtered), caption=filtered.caption)
 
     return picture
 
 
 FIGURES: Mapping[str, Figure] = {
-    "scatter": Figure("overview", "Distance", _of_scene(scatter.draw), scatter.BRUSH),
-    "volcano": Figure("overview", "Significance", _of_scene(volcano.draw), volcano.BRUSH),
-    "shift": Figure("overview", "Length", _of_scene(shift.draw), shift.BRUSH),
-    "mass": Figure("overview", "Activation mass", _of_scene(mass.draw), mass.BRUSH),
-    "tags": Figure("overview", "Parts of speech", _of_scene(tags.draw)),
-    "flow": Figure("overview", "Knowledge flow", _of_scene(flow.draw)),
+    "scatter": Figure("overview", "Distance", _of_comparison(scatter.draw), scatter.BRUSH),
+    "volcano": Figure("overview", "Significance", _of_comparison(volcano.draw), volcano.BRUSH),
+    "shift": Figure("overview", "Length", _of_comparison(shift.draw), shift.BRUSH),
+    "mass": Figure("overview", "Activation mass", _of_comparison(mass.draw), mass.BRUSH),
+    "tags": Figure("overview", "Parts of speech", _of_comparison(tags.draw)),
+    "flow": Figure("overview", "Knowledge flow", _of_comparison(flow.draw)),
     "layers": Figure(
         "overview",
         "Layers and stages",
-        _of_scene(layers.draw),
+        _of_comparison(layers.draw),
         wide=True,
-        wanted=lambda desk: len(desk.library.layers) > 1,
+        wanted=lambda store: len(store.catalog.layers) > 1,
     ),
     "neuron": Figure("neuron", "Preferences", neuron.draw, wide=True),
     "timeline": Figure("neuron", "Over the stages", timeline.draw, wide=True),

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.plots.frame import dress, fit
+from txray.plots.frame import add_frame, fit_panel, heading_height, headings
 from txray.plots.theme import darkened
-from txray.web.report.story import heading_height, headings
 
 HEIGHT = 330
 """Pixels of a panel's figure."""
@@ -40,20 +39,20 @@ class FigureCard:
     below: int = 52
     height: int = HEIGHT
 
-    def on_screen(self, *, dark: bool) -> go.Figure:
+    def for_web(self, *, dark: bool) -> go.Figure:
         """The picture as the page shows it, as wide as there is room; its figure gets that size itself.
 
         Args:
             dark: for a dark ground.
         """
-        figure = fit(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
+        figure = fit_panel(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
         # Zooming stays as long as the axes mean the same.
         figure.update_layout(uirevision="same", hovermode="closest")
         return darkened(figure) if dark else figure
 
-    def on_paper(self) -> go.Figure:
+    def for_export(self) -> go.Figure:
         """The picture with title and caption, on white."""
-        return dress(
+        return add_frame(
             go.Figure(self.figure),
             title=self.finding,
             subtitle=self.note,
@@ -86,7 +85,7 @@ class StyledFigure:
         """Its subtitle, as plain text."""
         return headings(self.figure.layout)[1]
 
-    def on_screen(self, *, dark: bool) -> go.Figure:
+    def for_web(self, *, dark: bool) -> go.Figure:
         """The picture without its title, which stands above it.
 
         Args:
@@ -99,7 +98,7 @@ class StyledFigure:
         )
         return darkened(figure) if dark else figure
 
-    def on_paper(self) -> go.Figure:
+    def for_export(self) -> go.Figure:
         """The picture as it is."""
         return self.figure
 

@@ -10,29 +10,32 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.plots.flow import Flow, draw_flow
-from txray.plots.frame import even_sample, say
+from txray.plots.frame import empty_figure
 from txray.preferences import StageFolder
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.filtered_comparison import FilteredComparison, places
+from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import common_layers
 
 _MOST = 10
 """Stages side by side."""
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """Preferred and un-preferred neurons of every stage, and the streams between them.
 
     Args:
-        scene: what is looked at.
+        filtered: what is looked at.
 
     Raises:
-        NotReady: the stages are being read.
+        JobPending: the stages are being read.
     """
-    stages = _along(scene)
+    stages = _along(filtered)
     if len(stages) < 2:
         figure = go.Figure()
-        say(figure, "Only one stage has these layers and features. Serve several stages to see neurons move.")
+        empty_figure(
+            figure, "Only one stage has these layers and features. Serve several stages to see neurons move."
+        )
         return FigureCard(figure, "No flow between stages", "", pl.DataFrame())
     # Stages of one model have the same layers: their neurons stand at the same places.
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
@@ -40,8 +43,8 @@ def draw(scene: FilteredComparison) -> FigureCard:
     for stage in stages:
         layers = tuple(stage.n_neurons.items())
         if layers not in at:
-            at[layers] = places(stage, scene.picked)
-        length = scene.desk.digest(stage, scene.view.feature)["length"].to_numpy()
+            at[layers] = stage_rows(stage, filtered.picked)
+        length = filtered.store.neuron_table(stage, filtered.view.feature_type)["length"].to_numpy()
         preferred.append(length[at[layers]] > 0)
     links = []
     for (first, before), (second, after) in pairwise(zip(stages, preferred, strict=True)):
@@ -56,15 +59,15 @@ def draw(scene: FilteredComparison) -> FigureCard:
     flow = Flow(
         tuple(stage.name for stage in stages),
         tuple(int(each.sum()) for each in preferred),
-        len(scene.picked),
+        len(filtered.picked),
         tuple(links),
         tested=False,
     )
-    drawn = "" if len(stages) == len(scene.desk.library.names) else f" {len(stages)} stages are drawn."
+    drawn = "" if len(stages) == len(filtered.store.catalog.names) else f" {len(stages)} stages are drawn."
     return FigureCard(
         draw_flow(flow)
-        if len(scene.picked)
-        else say(go.Figure(), "No neuron is picked out; take filters off."),
+        if len(filtered.picked)
+        else empty_figure(go.Figure(), "No neuron is picked out; take filters off."),
         flow.finding,
         "Observed, not tested: neurons with few activations can appear or disappear by chance. Dark bars: neurons in "
         "use, their number below." + drawn,
@@ -76,15 +79,15 @@ def draw(scene: FilteredComparison) -> FigureCard:
     )
 
 
-def _along(scene: FilteredComparison) -> list[StageFolder]:
+def _along(filtered: FilteredComparison) -> list[StageFolder]:
     """Stages that have all of these layers, an even sample of many."""
     able = [
         stage
-        for stage in scene.desk.library
-        if scene.view.feature in stage.feature_types
-        and set(scene.layers) <= set(common_layers([scene.before, scene.after, stage]))
+        for stage in filtered.store.catalog
+        if filtered.view.feature_type in stage.feature_types
+        and set(filtered.layers) <= set(common_layers([filtered.before, filtered.after, stage]))
     ]
     chosen = set(even_sample(len(able), _MOST).tolist()) | {
-        index for index, stage in enumerate(able) if stage in (scene.before, scene.after)
+        index for index, stage in enumerate(able) if stage in (filtered.before, filtered.after)
     }
     return [able[index] for index in sorted(chosen)]

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.plots import theme
-from txray.plots.frame import even_sample
-from txray.plots.text import fitted, hover, markup, percent, plural, text_width, visible
+from txray.plots.text import escape, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.preferences import StageFolder
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
@@ -18,19 +18,19 @@ _ROW = 12
 _LONGEST = 120
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """A cell per layer and stage, as dark as neurons are preferred there.
 
     Args:
-        scene: what is looked at.
+        filtered: what is looked at.
 
     Raises:
-        NotReady: the stages are being read.
+        JobPending: the stages are being read.
     """
-    stages = [stage for stage in scene.desk.library if scene.view.feature in stage.feature_types]
+    stages = [stage for stage in filtered.store.catalog if filtered.view.feature_type in stage.feature_types]
     stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
     shares = pl.concat(
-        [_summary(scene, stage).select(pl.lit(stage.name).alias("stage"), pl.all()) for stage in stages]
+        [_summary(filtered, stage).select(pl.lit(stage.name).alias("stage"), pl.all()) for stage in stages]
     )
     every = shares["layer"].unique(maintain_order=True).to_list()
     layers = [every[index] for index in even_sample(len(every), _ROWS)]
@@ -51,26 +51,26 @@ def draw(scene: FilteredComparison) -> FigureCard:
             ygap=1,
             customdata=[[[layer, name] for name in names] for layer in layers],
             hovertext=[
-                [_story(layer, name, held.get((layer, name)), scene.noun) for name in names]
+                [_story(layer, name, held.get((layer, name)), filtered.noun) for name in names]
                 for layer in layers
             ],
             hoverinfo="text",
             colorbar={"thickness": 12, "outlinewidth": 0, "tickformat": ".0%"},
         )
     )
-    labels = [fitted(visible(layer), _LONGEST, theme.CAPTION_SIZE) for layer in layers]
-    under = [fitted(visible(name), _LONGEST, theme.CAPTION_SIZE) for name in names]
+    labels = [fitted(sanitize(layer), _LONGEST, theme.CAPTION_SIZE) for layer in layers]
+    under = [fitted(sanitize(name), _LONGEST, theme.CAPTION_SIZE) for name in names]
     step = max(1, len(layers) // 24)
     figure.update_yaxes(
         range=[len(layers) - 0.5, -0.5],
         tickvals=list(range(0, len(layers), step)),
-        ticktext=[markup(label) for label in labels[::step]],
+        ticktext=[escape(label) for label in labels[::step]],
         tickfont={"size": theme.CAPTION_SIZE},
         showgrid=False,
     )
     figure.update_xaxes(
         tickvals=list(range(len(names))),
-        ticktext=[markup(name) for name in under],
+        ticktext=[escape(name) for name in under],
         tickangle=-90 if len(names) > 4 else 0,
         tickfont={"size": theme.CAPTION_SIZE},
         showgrid=False,
@@ -91,31 +91,31 @@ def draw(scene: FilteredComparison) -> FigureCard:
     )
 
 
-def _summary(scene: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
+def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
     """One row per layer: share of preferred neurons, neurons, mean length of the preferred ones."""
-    feature_type = scene.view.feature
-    digest = scene.desk.digest(stage, feature_type)
+    feature_type = filtered.view.feature_type
+    neuron_table = filtered.store.neuron_table(stage, feature_type)
 
     def make() -> pl.DataFrame:
         preferred = pl.col("length") > 0
         # Stages of other models have other layers: as text they can stand in one table.
         layer = pl.col("layer").cast(pl.String)
-        return digest.group_by(layer, maintain_order=True).agg(
+        return neuron_table.group_by(layer, maintain_order=True).agg(
             share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()
         )
 
-    return scene.desk.kept(
+    return filtered.store.memoize(
         ("layers", stage.fingerprint, feature_type), make, lambda table: int(table.estimated_size())
     )
 
 
 def _story(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
     if row is None:
-        return hover(f"{visible(layer)} in {visible(stage)}", "not collected")
+        return hover_text(f"{sanitize(layer)} in {sanitize(stage)}", "not collected")
     share, length = row["share"], row["length"]
     assert isinstance(share, float)
-    return hover(
-        f"{visible(layer)} in {visible(stage)}",
+    return hover_text(
+        f"{sanitize(layer)} in {sanitize(stage)}",
         f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are preferred",
         f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
     )

@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.findings import state_in_words
-from txray.plots.frame import even_sample
-from txray.plots.text import shown, visible
+from txray.plots.text import escape_word, sanitize
+from txray.sampling import even_sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 MARKS = 2_500
@@ -39,16 +39,16 @@ def selected(rows: pl.DataFrame) -> NDArray[np.int64] | None:
     return None if mask.all() else np.flatnonzero(mask)
 
 
-def fading(rows: pl.DataFrame) -> dict[str, object]:
+def dim_unselected(rows: pl.DataFrame) -> dict[str, object]:
     """What a trace of marks needs, so that neurons that are not picked out fade."""
     return {"selectedpoints": selected(rows), "unselected": {"marker": {"opacity": FAINT}}}
 
 
-def names(scene: FilteredComparison) -> pl.Expr:
+def names(filtered: FilteredComparison) -> pl.Expr:
     """What a neuron is called, as markup: its number, with the layer where there are several."""
-    if len(scene.layers) == 1:
+    if len(filtered.layers) == 1:
         return pl.format("neuron {}", "neuron")
-    told = {layer: shown(layer) for layer in scene.layers}
+    told = {layer: escape_word(layer) for layer in filtered.layers}
     return pl.format("{}, neuron {}", pl.col("layer").cast(pl.String).replace_strict(told), "neuron")
 
 
@@ -57,20 +57,23 @@ def escaped(text: pl.Expr) -> pl.Expr:
     return text.str.replace_many(["&", "<", ">", "$"], ["&amp;", "&lt;", "&gt;", "&#36;"])
 
 
-def stories(scene: FilteredComparison, rows: pl.DataFrame, *lines: pl.Expr) -> NDArray[np.object_]:
+def hover_texts(filtered: FilteredComparison, rows: pl.DataFrame, *lines: pl.Expr) -> NDArray[np.object_]:
     """Hover text of neurons: name and state, lines of the panel, what they prefer beyond its frequency.
 
     Args:
-        scene: that they are of.
+        filtered: that they are of.
         rows: of its neurons.
         lines: further lines, as markup.
     """
-    told = [pl.format("<b>{}: {}</b>", names(scene), state_in_words(pending=scene.pair.pending)), *lines]
-    for side, stage in (("before", scene.before), ("after", scene.after)):
+    told = [
+        pl.format("<b>{}: {}</b>", names(filtered), state_in_words(pending=filtered.pair.pending)),
+        *lines,
+    ]
+    for side, stage in (("before", filtered.before), ("after", filtered.after)):
         listed = escaped(pl.col(f"beyond_{side}").list.join(", "))
         told.append(
             pl.when(pl.col(f"beyond_{side}").list.len() > 0).then(
-                pl.format("{}: {}", pl.lit(shown(stage.name)), listed)
+                pl.format("{}: {}", pl.lit(escape_word(stage.name)), listed)
             )
         )
     # An array, because plotly looks at every entry of a list.
@@ -78,10 +81,10 @@ def stories(scene: FilteredComparison, rows: pl.DataFrame, *lines: pl.Expr) -> N
     return rows.select(text.alias("told"))["told"].to_numpy()
 
 
-def label(scene: FilteredComparison, row: dict[str, object], names_of: str) -> str:
+def label(filtered: FilteredComparison, row: dict[str, object], preferred_words: str) -> str:
     """A neuron's name beside its mark, as plain text."""
-    features = row[names_of]
+    features = row[preferred_words]
     assert isinstance(features, list)
     told = ", ".join(features[:3])
-    where = "" if len(scene.layers) == 1 else f"{visible(str(row['layer']))} · "
+    where = "" if len(filtered.layers) == 1 else f"{sanitize(str(row['layer']))} · "
     return f"{where}{row['neuron']}: {told}" if told else f"{where}{row['neuron']}"

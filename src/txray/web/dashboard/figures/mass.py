@@ -7,10 +7,12 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.mass_inequality import half_mass
-from txray.plots.frame import even_sample, log_axis, say, whole_step
-from txray.plots.text import count, plural, shown, visible
+from txray.plots.axes import log_axis, whole_step
+from txray.plots.frame import empty_figure
+from txray.plots.text import count, escape_word, plural, sanitize
+from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import sample, stories
+from txray.web.dashboard.figures.marks import hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("", "mass_after")
@@ -20,20 +22,20 @@ _POINTS = 500
 _PICKED = 1_000
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """One line per stage, and a mark on the later one for each neuron that is picked out.
 
     Args:
-        scene: what is looked at.
+        filtered: what is looked at.
     """
-    rows = scene.neurons
+    rows = filtered.neurons
     figure = go.Figure()
     masses = {side: rows[f"mass_{side}"].to_numpy() for side in ("before", "after")}
-    for side, stage in (("before", scene.before), ("after", scene.after)):
-        mass, style = np.sort(masses[side][masses[side] > 0])[::-1], scene.styles[stage.name]
+    for side, stage in (("before", filtered.before), ("after", filtered.after)):
+        mass, style = np.sort(masses[side][masses[side] > 0])[::-1], filtered.styles[stage.name]
         at = even_sample(len(mass), _POINTS)
         figure.add_scatter(
-            name=f"{shown(stage.name)} ({count(len(mass))} neurons)",
+            name=f"{escape_word(stage.name)} ({count(len(mass))} neurons)",
             x=at + 1,
             y=mass[at],
             mode="lines+markers",
@@ -43,8 +45,8 @@ def draw(scene: FilteredComparison) -> FigureCard:
             # A box drawn here is about mass, whatever points of the line lie in it.
             unselected={"marker": {"opacity": 1}},
         )
-    if scene.view.filtered:
-        _mark(figure, scene, masses["after"])
+    if filtered.view.is_filtered:
+        _mark(figure, filtered, masses["after"])
     every = np.concatenate(list(masses.values()))
     most = max(int((mass > 0).sum()) for mass in masses.values())
     figure.update_xaxes(
@@ -57,24 +59,24 @@ def draw(scene: FilteredComparison) -> FigureCard:
     figure.update_yaxes(log_axis(every, "activation mass"))
     figure.update_layout(dragmode="select", selectdirection="v")
     if most == 0:
-        say(figure, "No neuron has any activation mass.")
+        empty_figure(figure, "No neuron has any activation mass.")
     halves = [half_mass(masses[side]) for side in ("before", "after")]
     return FigureCard(
         figure,
-        f"Half of the activation mass is held by {plural(halves[0], 'neuron')} in {visible(scene.before.name)}, "
-        f"{count(halves[1])} in {visible(scene.after.name)}",
+        f"Half of the activation mass is held by {plural(halves[0], 'neuron')} in {sanitize(filtered.before.name)}, "
+        f"{count(halves[1])} in {sanitize(filtered.after.name)}",
         f"Where a line falls fast, few neurons win most words. A region picks neurons by their mass in "
-        f"{visible(scene.after.name)}.",
+        f"{sanitize(filtered.after.name)}.",
         rows.select("layer", "neuron", "mass_before", "mass_after", "wins_before", "wins_after"),
     )
 
 
 def _mark(
-    figure: go.Figure, scene: FilteredComparison, mass: np.ndarray[tuple[int], np.dtype[np.float64]]
+    figure: go.Figure, filtered: FilteredComparison, mass: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> None:
     rank = np.empty(len(mass), np.int64)
     rank[np.argsort(-mass, kind="stable")] = np.arange(1, len(mass) + 1)
-    there = scene.neurons.with_columns(rank=pl.Series(rank)).filter(
+    there = filtered.neurons.with_columns(rank=pl.Series(rank)).filter(
         pl.col("picked") & (pl.col("mass_after") > 0)
     )
     drawn = sample(there, _PICKED)
@@ -85,12 +87,14 @@ def _mark(
         customdata=drawn["place"].to_list(),
         mode="markers",
         marker={
-            "color": scene.styles[scene.after.name].color,
+            "color": filtered.styles[filtered.after.name].color,
             "size": 8,
             "symbol": "line-ns-open",
             "opacity": 0.8,
             "line": {"width": 2},
         },
-        hovertext=stories(scene, drawn, pl.format("rank {}, mass {}", "rank", pl.col("mass_after").round(1))),
+        hovertext=hover_texts(
+            filtered, drawn, pl.format("rank {}, mass {}", "rank", pl.col("mass_after").round(1))
+        ),
         hoverinfo="text",
     )

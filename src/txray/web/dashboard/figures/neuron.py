@@ -13,36 +13,39 @@ from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
 
-def draw(view: UrlState, desk: ResultStore) -> StyledFigure:
+def draw(view: UrlState, store: ResultStore) -> StyledFigure:
     """Preferences before and after, for stages that hold tokens and tags.
 
     Args:
         view: that names a neuron.
-        desk: for the stages.
+        store: for the stages.
 
     Raises:
         UsageError: no such neuron, or stages without tags.
     """
-    look = NeuronSelection.of(view, desk)
-    able = [stage for stage in look.sides if {"token", "pos"} <= set(stage.feature_types)]
+    selection = NeuronSelection.of(view, store)
+    able = [stage for stage in selection.sides if {"token", "pos"} <= set(stage.feature_types)]
     if not able:
         raise UsageError(
             "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
         )
     tokens, tags = (
-        [stage.preferences_of_neuron(look.neuron, layer=look.layer, feature_type=kind) for stage in able]
+        [
+            stage.preferences_of_neuron(selection.neuron, layer=selection.layer, feature_type=kind)
+            for stage in able
+        ]
         for kind in ("token", "pos")
     )
     figure = neuron_detail(
         tokens,
-        look.neuron,
+        selection.neuron,
         pos=tags,
         token_tags=usual_tags(stage.tags for stage in able),
-        weight=desk.choices.weight,
-        styles=stage_styles(desk.library.names),
+        weight=store.config.weight,
+        styles=stage_styles(store.catalog.names),
     )
     tables = [
-        side.table(look.neuron).select(
+        side.table(selection.neuron).select(
             pl.lit(side.stage).alias("stage"), pl.lit(side.feature_type).alias("kind"), pl.all()
         )
         for side in (*tokens, *tags)

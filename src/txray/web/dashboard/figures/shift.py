@@ -8,10 +8,11 @@ import polars as pl
 
 from txray.analysis.significance.rarefaction import LengthChange
 from txray.plots import theme
-from txray.plots.frame import log_axis, say
-from txray.plots.text import figure_of, markup, percent, plural, visible
+from txray.plots.axes import log_axis
+from txray.plots.frame import empty_figure
+from txray.plots.text import escape, format_number, percent, plural, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import fading, sample, stories
+from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("length_before", "length_after")
@@ -20,21 +21,21 @@ BRUSH = ("length_before", "length_after")
 _WAYS = ((-1, "fewer", theme.SHORTENED, "triangle-down"), (1, "more", theme.LENGTHENED, "triangle-up"))
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """One mark per shared neuron: below the diagonal it has become more specialised.
 
     Args:
-        scene: what is looked at.
+        filtered: what is looked at.
     """
-    rows = scene.shared
+    rows = filtered.shared
     change = (pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)).sign()
     numbers = dict(rows.select(way=change)["way"].value_counts().iter_rows())
     drawn = sample(rows)
     figure = go.Figure()
     lengths = rows.select(BRUSH).to_numpy().astype(np.float64)
     axes = [
-        log_axis(lengths.ravel(), f"{scene.noun}s in {visible(stage.name)}")
-        for stage in (scene.before, scene.after)
+        log_axis(lengths.ravel(), f"{filtered.noun}s in {sanitize(stage.name)}")
+        for stage in (filtered.before, filtered.after)
     ]
     ends = [10**end for end in axes[0]["range"]]
     figure.add_scatter(
@@ -56,20 +57,22 @@ def draw(scene: FilteredComparison) -> FigureCard:
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
-            hovertext=stories(
-                scene, mine, pl.format("{} → {} " + markup(scene.noun) + "s", "length_before", "length_after")
+            hovertext=hover_texts(
+                filtered,
+                mine,
+                pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after"),
             ),
             hoverinfo="text",
-            **fading(mine),
+            **dim_unselected(mine),
         )
     figure.update_xaxes(axes[0])
     figure.update_yaxes(axes[1])
     figure.update_layout(dragmode="select")
     if not len(rows):
-        say(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, "No neuron is preferred in both stages, so no length can shift.")
     return FigureCard(
         figure,
-        _finding(scene, rows),
+        _finding(filtered, rows),
         "Below the dotted line: fewer features after. A neuron that wins fewer words has fewer features to show.",
         rows.select(
             "layer",
@@ -83,17 +86,17 @@ def draw(scene: FilteredComparison) -> FigureCard:
     )
 
 
-def _finding(scene: FilteredComparison, rows: pl.DataFrame) -> str:
+def _finding(filtered: FilteredComparison, rows: pl.DataFrame) -> str:
     if not len(rows):
-        return f"No neuron is shared by {visible(scene.before.name)} and {visible(scene.after.name)}"
+        return f"No neuron is shared by {sanitize(filtered.before.name)} and {sanitize(filtered.after.name)}"
     before, after = (float(rows[name].to_numpy().mean()) for name in BRUSH)
     change = after / before - 1
     way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}" if change else "as many"
     finding = (
-        f"{plural(len(rows), 'shared neuron')} on average prefer {way} {scene.noun}s after "
-        f"({figure_of(before)} to {figure_of(after)})"
+        f"{plural(len(rows), 'shared neuron')} on average prefer {way} {filtered.noun}s after "
+        f"({format_number(before)} to {format_number(after)})"
     )
-    if not scene.tested:
+    if not filtered.tested:
         return finding
     equal = rows.select("rarefied_length_before", "rarefied_length_after").drop_nulls().to_numpy()
-    return f"{finding}; {LengthChange.of(*equal.T).words(scene.noun)}"
+    return f"{finding}; {LengthChange.of(*equal.T).words(filtered.noun)}"

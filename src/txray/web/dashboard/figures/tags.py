@@ -7,12 +7,13 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.frame import linear_axis, say
-from txray.plots.text import fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.axes import linear_axis
+from txray.plots.frame import empty_figure
+from txray.plots.text import escape, escape_word, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.plots.theme import SIZE
 from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.filtered_comparison import FilteredComparison, places
+from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.results import TagMass
 
 _TOP = 24
@@ -20,19 +21,19 @@ _LONGEST = 90
 _CORPORA = ("#C9C9C9", "#8A8A8A")
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """Bars for the corpus, marks for the mass of the neurons that are picked out, before and after.
 
     Args:
-        scene: what is looked at; without tags in either stage, it says so.
+        filtered: what is looked at; without tags in either stage, it says so.
 
     Raises:
-        NotReady: the tags are being read.
+        JobPending: the tags are being read.
     """
-    sides = [stage for stage in (scene.before, scene.after) if "pos" in stage.feature_types]
+    sides = [stage for stage in (filtered.before, filtered.after) if "pos" in stage.feature_types]
     if not sides:
         return _none()
-    masses = [scene.desk.tag_mass(stage) for stage in sides]
+    masses = [filtered.store.mass_by_tag(stage) for stage in sides]
     names = sorted({name for each in masses for name in each.names})
     corpora = {
         stage.name: _over(names, each, each.corpus / each.corpus.sum())
@@ -42,25 +43,27 @@ def draw(scene: FilteredComparison) -> FigureCard:
     first, *others = corpora.values()
     same_text = all(np.array_equal(first, other) for other in others)
     shares = {
-        stage.name: _shares(scene, stage, each, names) for stage, each in zip(sides, masses, strict=True)
+        stage.name: _shares(filtered, stage, each, names) for stage, each in zip(sides, masses, strict=True)
     }
     ticks = [names[i] for i in order]
     figure = go.Figure()
     for (stage, corpus), color in list(zip(corpora.items(), _CORPORA, strict=False))[: 1 if same_text else 2]:
-        whose = "" if same_text else f" of {shown(stage)}"
+        whose = "" if same_text else f" of {escape_word(stage)}"
         figure.add_bar(
             name=f"share of the words{whose}",
             x=np.arange(len(order)),
             y=100 * corpus[order],
             marker={"color": color},
             customdata=ticks,
-            hovertext=[hover(visible(names[i]), f"{percent(corpus[i])} of the words{whose}") for i in order],
+            hovertext=[
+                hover_text(sanitize(names[i]), f"{percent(corpus[i])} of the words{whose}") for i in order
+            ],
             hoverinfo="text",
         )
     for (stage, share), shift in zip(shares.items(), (-0.16, 0.16), strict=False):
-        style = scene.styles[stage]
+        style = filtered.styles[stage]
         figure.add_scatter(
-            name=f"of the mass, {shown(stage)}",
+            name=f"of the mass, {escape_word(stage)}",
             x=np.arange(len(order)) + shift,
             y=100 * share[order],
             customdata=ticks,
@@ -72,32 +75,33 @@ def draw(scene: FilteredComparison) -> FigureCard:
                 "line": {"color": "white", "width": 1},
             },
             hovertext=[
-                hover(
-                    f"{visible(names[i])} in {visible(stage)}", f"{percent(share[i])} of the activation mass"
+                hover_text(
+                    f"{sanitize(names[i])} in {sanitize(stage)}",
+                    f"{percent(share[i])} of the activation mass",
                 )
                 for i in order
             ],
             hoverinfo="text",
         )
-    under = [fitted(visible(tick), _LONGEST, SIZE) for tick in ticks]
+    under = [fitted(sanitize(tick), _LONGEST, SIZE) for tick in ticks]
     figure.update_xaxes(
         tickmode="array",
         tickvals=np.arange(len(ticks)),
-        ticktext=[markup(tick) for tick in under],
+        ticktext=[escape(tick) for tick in under],
         tickangle=-90,
         range=[-0.6, len(ticks) - 0.4],
         showgrid=False,
     )
     values = np.concatenate([share[order] for share in (*corpora.values(), *shares.values())])
-    figure.update_yaxes(linear_axis(100 * values, "share", unit=" %"))
+    figure.update_yaxes(linear_axis(100 * values, "share", unit="%"))
     figure.update_layout(dragmode=False)
     longest = max((text_width(tick, SIZE) for tick in under), default=0)
-    whose = "of the neurons picked out " if scene.view.filtered else ""
+    whose = "of the neurons picked out " if filtered.view.is_filtered else ""
     return FigureCard(
         figure,
         f"Activation mass {whose}departs from tag frequency by "
         + ", ".join(
-            f"{np.abs(share - corpora[stage]).sum() / 2:.2f} in {visible(stage)}"
+            f"{np.abs(share - corpora[stage]).sum() / 2:.2f} in {sanitize(stage)}"
             for stage, share in shares.items()
         ),
         f"{plural(len(order), 'tag')}, the most frequent first (total variation over all {len(names)}). "
@@ -121,11 +125,11 @@ def _over(names: list[str], tags: TagMass, values: NDArray[np.float64]) -> NDArr
 
 
 def _shares(
-    scene: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
+    filtered: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
 ) -> NDArray[np.float64]:
     """(n_names,) share of the mass of the neurons that are picked out."""
     mask = np.zeros(sum(stage.n_neurons.values()), np.bool_)
-    mask[places(stage, scene.picked)] = True
+    mask[stage_rows(stage, filtered.picked)] = True
     mass = tags.of(mask)
     total = mass.sum()
     return _over(names, tags, np.asarray(mass / total if total else mass, np.float64))
@@ -133,5 +137,7 @@ def _shares(
 
 def _none() -> FigureCard:
     figure = go.Figure()
-    say(figure, "These stages hold no POS tags. Collect them with '--features token,pos' to see this.")
+    empty_figure(
+        figure, "These stages hold no POS tags. Collect them with '--features token,pos' to see this."
+    )
     return FigureCard(figure, "No POS tags", "", pl.DataFrame())

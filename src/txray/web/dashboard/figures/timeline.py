@@ -11,7 +11,17 @@ import polars as pl
 from txray.analysis.shown_distance import PLAIN
 from txray.plots import theme
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, fitted, hover, markup, percent, plural, shown, text_width, visible
+from txray.plots.text import (
+    count,
+    escape,
+    fitted,
+    hover_text,
+    join_words,
+    percent,
+    plural,
+    sanitize,
+    text_width,
+)
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
@@ -20,28 +30,32 @@ from txray.web.dashboard.url_state import UrlState
 _LONGEST = 110
 
 
-def draw(view: UrlState, desk: ResultStore) -> FigureCard:
+def draw(view: UrlState, store: ResultStore) -> FigureCard:
     """Length, share of the mass, and distance to the stage before, stage by stage.
 
     Args:
         view: that names a neuron.
-        desk: for the stages.
+        store: for the stages.
 
     Raises:
         UsageError: no such neuron.
     """
-    look, noun = NeuronSelection.of(view, desk), feature_noun(view.feature)
-    styles = theme.stage_styles(desk.library.names)
-    sides = [look.preferred(stage, look.feature_type, desk.choices.weight) for stage in look.stages]
+    selection, noun = NeuronSelection.of(view, store), feature_noun(view.feature_type)
+    styles = theme.stage_styles(store.catalog.names)
+    sides = [
+        selection.preferred(stage, selection.feature_type, store.config.weight) for stage in selection.stages
+    ]
     distances = [
         None,
         *(hellinger_of(first, second) for first, second in pairwise(sides)),
     ]
     shares = []
-    for stage, side in zip(look.stages, sides, strict=True):
-        mass = float(desk.digest_of(stage, look.feature_type, look.layer)["mass"].to_numpy().sum())
+    for stage, side in zip(selection.stages, sides, strict=True):
+        mass = float(
+            store.layer_table(stage, selection.feature_type, selection.layer)["mass"].to_numpy().sum()
+        )
         shares.append(float(side.mass.sum()) / mass if mass else 0.0)
-    names = [stage.name for stage in look.stages]
+    names = [stage.name for stage in selection.stages]
     figure = go.Figure()
     rows: tuple[tuple[str, Sequence[float | None], list[str], str], ...] = (
         (f"{noun}s", [len(side) for side in sides], [f"{count(len(side))} {noun}s" for side in sides], ""),
@@ -49,7 +63,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
             "share of mass",
             [100 * share for share in shares],
             [f"{percent(s)} of the mass" for s in shares],
-            " %",
+            "%",
         ),
         (
             "distance to previous",
@@ -77,7 +91,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
                 "symbol": [styles[name].symbol for name in names],
                 "size": 10,
             },
-            hovertext=[hover(visible(name), line) for name, line in zip(names, told, strict=True)],
+            hovertext=[hover_text(sanitize(name), line) for name, line in zip(names, told, strict=True)],
             hoverinfo="text",
         )
         top = max((value for value in values if value is not None), default=1) or 1
@@ -86,7 +100,7 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
                 f"yaxis{axis}": {
                     "domain": [1 - number / 3 + 0.04, 1 - (number - 1) / 3 - 0.03],
                     "range": [-0.08 * top, 1.12 * top],
-                    "title": {"text": markup(title)},
+                    "title": {"text": escape(title)},
                     "ticksuffix": unit,
                     "nticks": 4,
                     "anchor": "x",
@@ -95,25 +109,25 @@ def draw(view: UrlState, desk: ResultStore) -> FigureCard:
         )
     figure.update_xaxes(
         tickvals=places,
-        ticktext=[markup(fitted(visible(name), _LONGEST, theme.SIZE)) for name in names],
+        ticktext=[escape(fitted(sanitize(name), _LONGEST, theme.SIZE)) for name in names],
         tickangle=-45 if len(names) > 3 else 0,
         range=[-0.4, len(names) - 0.6],
         anchor="y3",
     )
     figure.update_layout(dragmode=False)
-    longest = max(text_width(fitted(visible(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
+    longest = max(text_width(fitted(sanitize(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
     held = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return FigureCard(
         figure,
-        f"Neuron {look.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
-        + (f", first in {visible(held[0])}" if held else ""),
+        f"Neuron {selection.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
+        + (f", first in {sanitize(held[0])}" if held else ""),
         f"{noun.capitalize() if noun.islower() else noun}s that it prefers, its share of the layer's activation mass, "
         "and the distance to the stage before, of all its wins: few wins make it large by chance.",
         pl.DataFrame(
             {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
             strict=False,
         ),
-        f"layer {visible(look.layer)} · feature {visible(look.feature_type)} · stages {', '.join(map(shown, names))}",
+        f"layer {sanitize(selection.layer)} · feature {sanitize(selection.feature_type)} · stages {join_words(names)}",
         left=84,
         below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
         height=430,

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.analysis.shown_distance import CORRECTED
 from txray.plots import theme
-from txray.plots.frame import say
-from txray.plots.labels import Box, Label, Side, place
-from txray.plots.text import count, fitted, markup
+from txray.plots.frame import empty_figure
+from txray.plots.labels import Box, Label, Side, place_labels
+from txray.plots.text import count, escape, fitted
 from txray.plots.volcano import DISTANCE_AXIS, DISTANCE_SPAN, span
 from txray.web.dashboard.figures.figure_card import HEIGHT, NARROW, FigureCard
-from txray.web.dashboard.figures.marks import fading, label, sample, stories
+from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, label, sample
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("hellinger_corrected", "z_score")
@@ -26,14 +26,14 @@ _SIZE, _LONGEST, _RADIUS = 11, 150, 4.5
 _SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
 
 
-def draw(scene: FilteredComparison) -> FigureCard:
+def draw(filtered: FilteredComparison) -> FigureCard:
     """One mark per tested neuron; those that stand out are named.
 
     Args:
-        scene: what is looked at.
+        filtered: what is looked at.
     """
-    fdr = scene.desk.choices.level
-    rows = scene.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
+    fdr = filtered.store.config.fdr
+    rows = filtered.neurons.filter(pl.all_horizontal(pl.col("q_value", *BRUSH).is_not_null()))
     drawn = sample(rows)
     figure = go.Figure()
     spans = [DISTANCE_SPAN, span(drawn[BRUSH[1]].to_numpy())]
@@ -52,18 +52,18 @@ def draw(scene: FilteredComparison) -> FigureCard:
             customdata=mine["place"].to_list(),
             mode="markers",
             marker={"color": color, "size": size, "opacity": 0.7},
-            hovertext=stories(
-                scene,
+            hovertext=hover_texts(
+                filtered,
                 mine,
                 corrected_line(),
                 pl.format("q-value {}", pl.col("q_value").round(4)),
             ),
             hoverinfo="text",
-            **fading(mine),
+            **dim_unselected(mine),
         )
     changed = drawn.filter(is_significant(fdr) & pl.col("picked"))
     if len(changed):
-        figure.add_trace(_labels(scene, drawn, changed, spans))
+        figure.add_trace(_labels(filtered, drawn, changed, spans))
     figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
     figure.update_yaxes(range=spans[1], title_text="z-score (against permutations)")
     for each, axis in zip(spans, ("x", "y"), strict=True):
@@ -71,10 +71,10 @@ def draw(scene: FilteredComparison) -> FigureCard:
             figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
     figure.update_layout(dragmode="select")
     if not len(rows):
-        say(figure, _empty(scene))
+        empty_figure(figure, _empty(filtered))
     return FigureCard(
         figure,
-        _finding(scene),
+        _finding(filtered),
         "Further right: larger change. Higher: more certain. Labels: most distinctive words after.",
         rows.drop("picked", "place"),
     )
@@ -90,25 +90,25 @@ def corrected_line() -> pl.Expr:
     )
 
 
-def _finding(scene: FilteredComparison) -> str:
-    findings = scene.findings
+def _finding(filtered: FilteredComparison) -> str:
+    findings = filtered.findings
     text = findings.changes if findings.tested_layers else findings.progress
     text = f"{text[0].upper()}{text[1:]}"
     return text if findings.finished or not findings.tested_layers else f"{text}; {findings.progress}"
 
 
-def _empty(scene: FilteredComparison) -> str:
-    if scene.pair.problem:
-        return scene.pair.problem
-    if not scene.desk.choices.permutations:
+def _empty(filtered: FilteredComparison) -> str:
+    if filtered.pair.problem:
+        return filtered.pair.problem
+    if not filtered.store.config.permutations:
         return "Observed, not tested (--permutations 0); serve again with tests to see what is significant."
-    if scene.tested:
+    if filtered.tested:
         return "No neuron is preferred in both stages often enough to be tested."
     return "Testing … significance appears here layer by layer."
 
 
 def _labels(
-    scene: FilteredComparison, drawn: pl.DataFrame, changed: pl.DataFrame, spans: list[list[float]]
+    filtered: FilteredComparison, drawn: pl.DataFrame, changed: pl.DataFrame, spans: list[list[float]]
 ) -> go.Scatter:
     """Names of the neurons that moved farthest or are surest, as many as find room."""
     size = np.array([NARROW - 80, HEIGHT - 102])
@@ -122,10 +122,10 @@ def _labels(
     chosen = changed.with_columns(rank=rank).sort("rank", "place").head(_LABELS)
     others = drawn.filter(~pl.col("place").is_in(chosen["place"].implode()))
     labels = [
-        Label(fitted(label(scene, row, "beyond_after"), _LONGEST, _SIZE), float(x), float(y), _SIDES)
+        Label(fitted(label(filtered, row, "beyond_after"), _LONGEST, _SIZE), float(x), float(y), _SIDES)
         for row, (x, y) in zip(chosen.iter_rows(named=True), pixels(chosen), strict=True)
     ]
-    placed = place(
+    placed = place_labels(
         labels,
         area=Box(0, 0, float(size[0]), float(size[1])),
         size=_SIZE,
@@ -140,7 +140,7 @@ def _labels(
         # Markers that are not seen keep the text away from those that are.
         mode="markers+text",
         marker={"size": 2 * _RADIUS, "opacity": 0},
-        text=[markup(labels[i].text) for i in found],
+        text=[escape(labels[i].text) for i in found],
         textposition=[placed[i] for i in found],
         textfont={"size": _SIZE, "color": theme.INK},
         showlegend=False,

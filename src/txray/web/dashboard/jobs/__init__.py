@@ -1,1 +1,1 @@
-"""Background jobs of the dashboard."""
+"""Background jobs: what they do, in which order, and the processes that do them."""

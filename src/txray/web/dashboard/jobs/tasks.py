@@ -1,4 +1,4 @@
-"""Results that take longer than a click: made once, by a process of their own, and kept as files."""
+"""Tasks that take longer than a click: each writes one result into a file of the cache."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ from txray.analysis import compare, match, with_significance
 from txray.analysis.comparison import same_documents
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
-from txray.plots.text import visible
+from txray.plots.text import sanitize
 from txray.preferences import Preferences, StageFolder
 from txray.preferences.preferences import Weight
 from txray.web.dashboard.cache import read_result, write_result
-from txray.web.dashboard.results import FALSE_MATCHES
+from txray.web.dashboard.results import FALSE_MATCH_RATE
 
 NAMED = 5
 """Features named per neuron and stage."""
-POSTINGS = 1 << 16
-"""Rows of postings that are read together."""
+INDEX_ROWS = 1 << 16
+"""Rows per row group of the feature index, which are read together."""
 
 Advance = Callable[[int, int], None]
-"""Told how many parts are done, of how many."""
+"""Called with the number of parts that are done, and of all parts."""
 
 
-def digest(
-    neurons: Path, postings: Path, stage: str, feature_type: str, weight: Weight, advance: Advance
-) -> None:
-    """One row per neuron of a stage, and one per preferred feature of each neuron, to find neurons by feature.
+def index_file(table: Path) -> Path:
+    """Return the file of the feature index that belongs to a neuron table."""
+    return table.with_name(f"{table.stem}-index.parquet")
+
+
+def curve_file(pairs: Path) -> Path:
+    """Return the file of the curve that belongs to the pairs of a matching."""
+    return pairs.with_name(f"{pairs.stem}-curve.parquet")
+
+
+def neuron_table(out: Path, stage: str, feature_type: str, weight: Weight, advance: Advance) -> None:
+    """Write one row per neuron of a stage, and beside it the index by which neurons are found by feature.
 
     Args:
-        neurons: the file of the first; written last, so that it tells that both are there.
-        postings: the file of the second, sorted by feature.
-        stage: its folder.
-        kind: the feature type.
-        weight: what distributions normalise.
-        advance: told of every layer.
+        out: the file; written after its index (`index_file`), so that both exist where it does.
+        stage: folder of the stage.
+        feature_type: the feature type.
+        weight: which weight the distributions normalise.
+        advance: called after each layer.
 
     Raises:
         StageError: a table of the stage is damaged.
@@ -49,20 +56,20 @@ def digest(
     folder = StageFolder.open(stage)
     _check(folder, feature_type)
     names = pl.Series(folder.vocabulary(feature_type)[0].tolist(), dtype=pl.String)
-    shown = pl.Series(list(map(visible, names)), dtype=pl.String)
-    rows, found = [], []
+    shown = pl.Series(list(map(sanitize, names)), dtype=pl.String)
+    rows, index = [], []
     for number, layer in enumerate(folder.layers):
         preferences = folder.preferences(layer=layer, feature_type=feature_type)
-        lifted = preferences.lift()
-        rows.append(_neurons(preferences, weight, lifted, names, shown))
-        found.append(_postings(preferences, weight, lifted, number))
+        lifts = preferences.lift()
+        rows.append(_neurons(preferences, weight, lifts, names, shown))
+        index.append(_feature_index(preferences, weight, lifts, number))
         advance(number + 1, len(folder.layers))
-    table = pl.concat(found)
-    # Stable, and rows come layer by layer and neuron by neuron: they stay so for each feature.
+    table = pl.concat(index)
+    # Stable: within a feature, rows stay in the order of layers and neurons.
     table = table[np.argsort(table["feature_id"].to_numpy(), kind="stable")]
     table = table.with_columns(feature=names.gather(table["feature_id"])).drop("feature_id")
-    write_result(postings, table, rows=POSTINGS)
-    write_result(neurons, pl.concat(rows))
+    write_result(index_file(out), table, rows=INDEX_ROWS)
+    write_result(out, pl.concat(rows))
 
 
 def _check(folder: StageFolder, feature_type: str) -> None:
@@ -79,7 +86,7 @@ def _check(folder: StageFolder, feature_type: str) -> None:
 
 
 def _neurons(
-    preferences: Preferences, weight: Weight, lifted: NDArray[np.float64], names: pl.Series, shown: pl.Series
+    preferences: Preferences, weight: Weight, lifts: NDArray[np.float64], names: pl.Series, shown: pl.Series
 ) -> pl.DataFrame:
     totals = preferences.totals
     weights = totals.weights(weight)
@@ -93,33 +100,35 @@ def _neurons(
             "mass": preferences.mass(),
             "top": _lists(preferences, heaviest, names).list.first(),
             "strongest": _lists(preferences, _leading(preferences, weights, weights > 0, NAMED), shown),
-            "beyond": _lists(preferences, _leading(preferences, lifted, lifted > 1, NAMED), shown),
+            "beyond": _lists(preferences, _leading(preferences, lifts, lifts > 1, NAMED), shown),
         }
     )
 
 
 def _leading(
-    preferences: Preferences, value: NDArray[np.float64], kept: NDArray[np.bool_], most: int
+    preferences: Preferences, value: NDArray[np.float64], mask: NDArray[np.bool_], limit: int
 ) -> NDArray[np.int64]:
-    """Rows of `totals`: of every neuron those of the largest values, the largest first, ties by feature."""
+    """Return the rows of `totals` with the largest values of each neuron, largest first, ties by feature."""
     neuron = preferences.totals.neuron
     order = np.lexsort((-value, neuron))
     starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
     rank = np.arange(len(order)) - starts[neuron[order]]
-    return np.asarray(order[(rank < most) & kept[order]], np.int64)
+    return np.asarray(order[(rank < limit) & mask[order]], np.int64)
 
 
 def _lists(preferences: Preferences, rows: NDArray[np.int64], names: pl.Series) -> pl.Series:
-    """(n_neurons,) lists of names of some rows of `totals`, which stand neuron by neuron."""
+    """Return (n_neurons,) lists of the names of some rows of `totals`, which are sorted by neuron."""
     totals = preferences.totals
-    chosen = pl.DataFrame({"neuron": totals.neuron[rows], "name": names.gather(totals.feature_id[rows])})
-    grouped = chosen.group_by("neuron", maintain_order=True).agg("name")
+    names_of_neuron = pl.DataFrame(
+        {"neuron": totals.neuron[rows], "name": names.gather(totals.feature_id[rows])}
+    )
+    grouped = names_of_neuron.group_by("neuron", maintain_order=True).agg("name")
     every = pl.DataFrame({"neuron": np.arange(preferences.n_neurons)})
     return every.join(grouped, on="neuron", how="left", maintain_order="left")["name"].fill_null([])
 
 
-def _postings(
-    preferences: Preferences, weight: Weight, lifted: NDArray[np.float64], layer: int
+def _feature_index(
+    preferences: Preferences, weight: Weight, lifts: NDArray[np.float64], layer: int
 ) -> pl.DataFrame:
     totals = preferences.totals
     weights = totals.weights(weight)
@@ -132,7 +141,7 @@ def _postings(
             "count": totals.count.astype(np.uint32),
             "mass": totals.sum.astype(np.float32),
             "probability": _share(weights, total).astype(np.float32),
-            "lift": lifted.astype(np.float32),
+            "lift": lifts.astype(np.float32),
         }
     )
 
@@ -141,13 +150,13 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
-def pair(
+def comparison(
     out: Path,
     before: str,
     after: str,
     feature_type: str,
     weight: Weight,
-    digests: tuple[str, str],
+    neuron_tables: tuple[str, str],
     advance: Advance,
 ) -> None:
     """Compare two stages, layer by layer: one row per neuron of every layer that both have.
@@ -155,43 +164,43 @@ def pair(
     Args:
         out: the file.
         before, after: folders of the stages.
-        kind: the feature type.
-        weight: what distributions normalise.
-        digests: of the two stages, files of `digest`.
-        advance: told of every layer.
+        feature_type: the feature type.
+        weight: which weight the distributions normalise.
+        neuron_tables: of the two stages, files of `neuron_table`.
+        advance: called after each layer.
     """
-    sides = StageFolder.open(before), StageFolder.open(after)
-    layers = shared_layers(*sides)
+    stages = StageFolder.open(before), StageFolder.open(after)
+    layers = shared_layers(*stages)
     if not layers:
         raise UsageError(
-            f"stages {sides[0].name!r} and {sides[1].name!r} have no layer of the same size and selection in common; "
+            f"stages {stages[0].name!r} and {stages[1].name!r} have no layer of the same size and selection in common; "
             "match their neurons instead"
         )
     tables = []
     for number, layer in enumerate(layers):
-        first, second = (side[layer, feature_type] for side in sides)
-        found = compare(first, second, weight=weight)
+        first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
+        neurons = compare(first, second, weight=weight).neurons
         tables.append(
-            found.neurons.drop("hellinger_published_code").with_columns(
+            neurons.drop("hellinger_published_code").with_columns(
                 pl.lit(layer).alias("layer"), pl.col("neuron").cast(pl.UInt32)
             )
         )
         advance(number + 1, len(layers))
     table = pl.concat(tables)
-    for side, file in zip(("before", "after"), digests, strict=True):
-        named = read_result(Path(file)).select("layer", "neuron", "strongest", "beyond")
-        named = named.rename({name: f"{name}_{side}" for name in ("strongest", "beyond")})
-        table = table.join(named, on=["layer", "neuron"], how="left", maintain_order="left")
+    for side, file in zip(("before", "after"), neuron_tables, strict=True):
+        names = read_result(Path(file)).select("layer", "neuron", "strongest", "beyond")
+        names = names.rename({name: f"{name}_{side}" for name in ("strongest", "beyond")})
+        table = table.join(names, on=["layer", "neuron"], how="left", maintain_order="left")
     write_result(out, table.select("layer", pl.exclude("layer")))
 
 
 def shared_layers(before: StageFolder, after: StageFolder) -> list[str]:
-    """Layers that both have, with the same neurons and collected in the same way."""
-    same = [manifest["selections"] for manifest in (before.manifest, after.manifest)]
+    """Return the layers that both stages have, with as many neurons and the same selection."""
+    selections = [stage.manifest["selections"] for stage in (before, after)]
     return [
         layer
         for layer, neurons in before.n_neurons.items()
-        if after.n_neurons.get(layer) == neurons and same[0][layer] == same[1][layer]
+        if after.n_neurons.get(layer) == neurons and selections[0][layer] == selections[1][layer]
     ]
 
 
@@ -210,40 +219,42 @@ TESTED = (
     "rarefied_length_after",
     "confident_state",
 )
-"""Columns that tests add."""
+"""Columns that the tests add."""
 
 
-def tests(
+def significance(
     out: Path,
     before: str,
     after: str,
     layer: str,
     feature_type: str,
     weight: Weight,
-    level: float,
+    fdr: float,
     permutations: int,
+    seed: int,
     advance: Advance,
 ) -> None:
-    """What is more than chance, for one layer: one row per neuron, with the columns `TESTED`.
+    """Test the neurons of one layer for significant changes: one row per neuron, with the columns `TESTED`.
 
     Args:
-        out: the file; what the tests warn of is its note.
+        out: the file; warnings of the tests are its note.
         before, after: folders of the stages.
-        layer: which.
-        kind: the feature type.
-        weight: what distributions normalise.
-        level: false-discovery rate.
-        permutations: of a neuron at most.
-        advance: told when it is done.
+        layer: name of the layer.
+        feature_type: the feature type.
+        weight: which weight the distributions normalise.
+        fdr: false discovery rate.
+        permutations: maximum number of permutations per neuron.
+        seed: of the permutations.
+        advance: called at the end.
     """
-    sides = StageFolder.open(before), StageFolder.open(after)
-    first, second = (side[layer, feature_type] for side in sides)
-    found = compare(first, second, weight=weight)
-    found = replace(found, documents=same_documents(*(side.manifest for side in sides)))
-    with warnings.catch_warnings(record=True) as warned:
+    stages = StageFolder.open(before), StageFolder.open(after)
+    first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
+    untested = compare(first, second, weight=weight)
+    untested = replace(untested, documents=same_documents(*(stage.manifest for stage in stages)))
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PowerWarning)
-        tested = with_significance(found, level=level, permutations=permutations)
-    note = "; ".join(str(one.message) for one in warned if issubclass(one.category, PowerWarning))
+        tested = with_significance(untested, level=fdr, permutations=permutations, seed=seed)
+    note = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, PowerWarning))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
 
@@ -256,30 +267,32 @@ def matching(
     layer_after: str,
     feature_type: str,
     weight: Weight,
-    digests: tuple[str, str],
+    neuron_tables: tuple[str, str],
     advance: Advance,
 ) -> None:
-    """Match the neurons of two layers: the pairs, as in `txray.Matching.pairs`, with what each side prefers.
+    """Match the neurons of two layers: the pairs, as in `txray.Matching.pairs`, with what each neuron prefers.
 
     Args:
-        out: the file.
+        out: the file; written after its curve (`curve_file`), so that both exist where it does.
         before, after: folders of the stages.
-        layer_before, layer_after: which.
-        kind: the feature type.
-        weight: what distributions normalise.
-        digests: of the two stages, files of `digest`.
-        advance: told when it is done.
+        layer_before, layer_after: names of the layers.
+        feature_type: the feature type.
+        weight: which weight the distributions normalise.
+        neuron_tables: of the two stages, files of `neuron_table`.
+        advance: called at the end.
     """
-    sides = StageFolder.open(before), StageFolder.open(after)
-    found = match(
-        sides[0].preferences(layer=layer_before, feature_type=feature_type),
-        sides[1].preferences(layer=layer_after, feature_type=feature_type),
+    stages = StageFolder.open(before), StageFolder.open(after)
+    matches = match(
+        stages[0].preferences(layer=layer_before, feature_type=feature_type),
+        stages[1].preferences(layer=layer_after, feature_type=feature_type),
         weight=weight,
-        level=FALSE_MATCHES,
+        level=FALSE_MATCH_RATE,
     )
-    table = found.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
-    for side, layer, file in zip(("before", "after"), (layer_before, layer_after), digests, strict=True):
-        named = (
+    table = matches.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
+    for side, layer, file in zip(
+        ("before", "after"), (layer_before, layer_after), neuron_tables, strict=True
+    ):
+        of_layer = (
             read_result(Path(file))
             .filter(pl.col("layer") == layer)
             .select(
@@ -287,17 +300,16 @@ def matching(
                 *(pl.col(name).alias(f"{name}_{side}") for name in ("beyond", "wins")),
             )
         )
-        table = table.join(named, on=side, how="left", maintain_order="left")
-    curve = found.curve()
-    write_result(out.with_name(f"{out.stem}-curve.parquet"), curve)
-    write_result(out, table, f"{found.matched_share!r}")
+        table = table.join(of_layer, on=side, how="left", maintain_order="left")
+    write_result(curve_file(out), matches.curve())
+    write_result(out, table, f"{matches.matched_share!r}")
     advance(1, 1)
 
 
-WORK: Mapping[str, Callable[..., None]] = {
-    "digest": digest,
-    "pair": pair,
-    "tests": tests,
+TASKS: Mapping[str, Callable[..., None]] = {
+    "neuron_table": neuron_table,
+    "comparison": comparison,
+    "significance": significance,
     "matching": matching,
 }
-"""What the process can be asked for."""
+"""Name of each task -> the function that does it."""

@@ -1,4 +1,4 @@
-// The page: which part is shown, what its tables hold, what a click or a region in a picture means.
+// The page: which part is shown, the rows of its tables, and the effects of clicks and selections in figures.
 
 const PAGES = ["overview", "neuron", "feature", "matching", "sources"];
 const pageOf = (path) => {
@@ -6,55 +6,57 @@ const pageOf = (path) => {
   return PAGES.includes(name) ? name : "overview";
 };
 
+const wordsOf = ({ featureType, noun }) => (featureType === "token" ? "Words" : `${noun[0].toUpperCase()}${noun.slice(1)}s`);
+
 const COLUMNS = {
-  neurons: (facts) => [
-    ...(facts.layers.length > 1 && !said("layer") ? [{ key: "layer", heading: "Layer", about: "Name of the layer", show: (row) => word(row.layer), risingFirst: true }] : []),
+  neurons: (controls) => [
+    ...(controls.layers.length > 1 && !urlParam("layer") ? [{ key: "layer", heading: "Layer", about: "Name of the layer", show: (row) => word(row.layer), risingFirst: true }] : []),
     { key: "neuron", heading: "Neuron", about: "Index in the layer", show: (row) => node("a", { href: neuronAddress(row.layer, row.neuron), "data-go": "", tabindex: "-1" }, String(row.neuron)), risingFirst: true },
-    { key: "shown", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, not significant", show: (row) => node("span", { class: `pill ${row.shown}` }, row.label), risingFirst: true },
-    { key: "beyond_before", heading: "Prefers before", about: `Beyond frequency, in ${facts.before}`, show: (row) => node("bdi", {}, row.beyond_before.join("  ")), risingFirst: true },
-    { key: "beyond_after", heading: "Prefers after", about: `Beyond frequency, in ${facts.after}`, show: (row) => node("bdi", {}, row.beyond_after.join("  ")), risingFirst: true },
-    { key: "length_before", heading: "Length before", about: `Features preferred in ${facts.before}`, show: (row) => count(row.length_before) },
-    { key: "length_after", heading: "Length after", about: `Features preferred in ${facts.after}`, show: (row) => count(row.length_after) },
-    { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${facts.after}`, show: (row) => quantity(row.mass_after) },
-    { key: "hellinger", heading: "Hellinger distance", about: "Of all wins, as in the paper: 0 same preferences, 1 nothing in common; few wins make it large", show: (row) => fixed(row.hellinger) },
-    { key: "hellinger_corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
-    { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
+    { key: "shown", heading: "State", about: "In both stages (shared), only before (avoided), only after (gained), in neither (unpreferred); undecided: in one stage only, but not significant", show: (row) => node("span", { class: `pill ${row.shown}` }, row.label), risingFirst: true },
+    { key: "beyond_before", heading: `${wordsOf(controls)} before`, about: `Most distinctive, in ${controls.before}`, show: (row) => node("bdi", {}, row.beyond_before.join("  ")), risingFirst: true },
+    { key: "beyond_after", heading: `${wordsOf(controls)} after`, about: `Most distinctive, in ${controls.after}`, show: (row) => node("bdi", {}, row.beyond_after.join("  ")), risingFirst: true },
+    { key: "length_before", heading: "Length before", about: `Number of features it prefers in ${controls.before}`, show: (row) => count(row.length_before) },
+    { key: "length_after", heading: "Length after", about: `Number of features it prefers in ${controls.after}`, show: (row) => count(row.length_after) },
+    { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${controls.after}`, show: (row) => quantity(row.mass_after) },
+    { key: "hellinger", heading: "Hellinger distance", about: "Between the preferences before and after, over all wins as in the paper: 0 identical, 1 nothing in common; large if there are few wins", show: (row) => fixed(row.hellinger) },
+    { key: "hellinger_corrected", heading: "Corrected distance", about: "Size of the change: Hellinger distance without the bias of small samples, with its 95% interval; 0 identical, 1 nothing in common", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
+    { key: "change", heading: "Change, z", about: "Certainty of the change: z-score against permutations. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
     { key: "q_value", heading: "q-value", about: "False discovery rate at which the neuron is significant", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
-  pairs: (facts) => [
-    { key: "before", heading: "Before", about: `Neuron of ${facts.before}`, show: (row) => (row.before === null ? "–" : String(row.before)), sortable: false },
-    { key: "after", heading: "After", about: `Neuron of ${facts.after}`, show: (row) => (row.after === null ? "–" : String(row.after)), sortable: false },
-    { key: "affinity", heading: "Affinity", about: "Overlap of their distributions, 1 is the same", show: (row) => fixed(row.affinity) },
-    { key: "mutual", heading: "Mutual", about: "Whether each is the nearest of the other", show: (row) => (row.state !== "matched" ? "no match" : row.mutual ? "yes" : "no"), sortable: false },
-    { key: "beyond_before", heading: "Prefers before", about: `Beyond frequency, in ${facts.before}`, show: (row) => node("bdi", {}, (row.beyond_before ?? []).join("  ")), sortable: false },
-    { key: "beyond_after", heading: "Prefers after", about: `Beyond frequency, in ${facts.after}`, show: (row) => node("bdi", {}, (row.beyond_after ?? []).join("  ")), sortable: false },
+  pairs: (controls) => [
+    { key: "before", heading: "Before", about: `Neuron of ${controls.before}`, show: (row) => (row.before === null ? "–" : String(row.before)), sortable: false },
+    { key: "after", heading: "After", about: `Neuron of ${controls.after}`, show: (row) => (row.after === null ? "–" : String(row.after)), sortable: false },
+    { key: "affinity", heading: "Affinity", about: "Overlap of their preferences, from 0 (nothing in common) to 1 (identical)", show: (row) => fixed(row.affinity) },
+    { key: "mutual", heading: "Mutual", about: "Whether they are the nearest neurons of each other", show: (row) => (row.state !== "matched" ? "no match" : row.mutual ? "yes" : "no"), sortable: false },
+    { key: "beyond_before", heading: `${wordsOf(controls)} before`, about: `Most distinctive, in ${controls.before}`, show: (row) => node("bdi", {}, (row.beyond_before ?? []).join("  ")), sortable: false },
+    { key: "beyond_after", heading: `${wordsOf(controls)} after`, about: `Most distinctive, in ${controls.after}`, show: (row) => node("bdi", {}, (row.beyond_after ?? []).join("  ")), sortable: false },
   ],
 };
 
 const fixed = (number) => (number === null || number === undefined ? "–" : number.toFixed(3));
 const neuronAddress = (layer, neuron) => addressWith({ layer, neuron }, "/neuron");
 
-/** Light or dark as chosen before. In a frame of somebody else's page, as in a notebook, browsers may keep nothing. */
-const keptShade = () => {
+/** The theme chosen before. Browsers may refuse storage in a frame, such as in a notebook. */
+const savedTheme = () => {
   try {
     return window.localStorage.getItem("txray-theme");
   } catch {
     return null;
   }
 };
-const keepShade = (shade) => {
+const saveTheme = (theme) => {
   try {
-    window.localStorage.setItem("txray-theme", shade);
+    window.localStorage.setItem("txray-theme", theme);
   } catch {
-    // Then it lasts as long as the page.
+    // Then the theme is lost with the page.
   }
 };
 
-/** A long table of the page, and what it shows now. */
+/** A long table of the page, with its current rows. */
 class Listing {
-  constructor(name, found, open) {
+  constructor(name, caption, open) {
     this.name = name;
-    this.found = document.getElementById(found);
+    this.caption = document.getElementById(caption);
     this.key = "";
     this.table = new VirtualTable({
       view: document.getElementById(`${name}-view`),
@@ -65,7 +67,7 @@ class Listing {
       onEnter: open,
       onSort: ({ key, falling }) => change({ sort: `${falling ? "-" : ""}${key}` }),
     });
-    // A click opens, where walking by keys only marks.
+    // A click opens a row; the arrow keys only mark it.
     document.getElementById(`${name}-body`).addEventListener("click", (event) => {
       const index = event.target.closest("tr[data-index]")?.dataset.index;
       const row = index === undefined ? undefined : this.source?.at(Number(index));
@@ -73,48 +75,48 @@ class Listing {
     });
   }
 
-  /** Show what the address says, unless that is what is shown already. */
-  show(facts, version) {
-    const sort = said("sort") || "-change";
-    const key = JSON.stringify([window.location.search, facts.before, facts.after, facts.layers.length]);
+  /** Show the rows for the URL, unless they are shown already. */
+  show(controls, version) {
+    const sort = urlParam("sort") || "-change";
+    const key = JSON.stringify([window.location.search, controls.before, controls.after, controls.layers.length]);
     if (this.key === `${key} ${version}`) return;
     const same = this.key.startsWith(`${key} `);
     this.key = `${key} ${version}`;
-    this.table.use(COLUMNS[this.name](facts), { key: sort.replace(/^-/, ""), falling: sort.startsWith("-") });
-    // States take more room where they say that they are not tested.
-    this.table.view.classList.toggle("untested-rows", Boolean(facts.untested));
+    this.table.use(COLUMNS[this.name](controls), { key: sort.replace(/^-/, ""), falling: sort.startsWith("-") });
+    // States of untested neurons have longer labels.
+    this.table.view.classList.toggle("untested-rows", Boolean(controls.untested));
     const former = this.table.view.scrollTop;
     let first = true;
     const source = new ServerRows(`/rows/${this.name}${window.location.search}`, () => {
       if (this.source !== source) return;
-      this.tell(source);
+      this.showCount(source);
       if (first) this.table.setRows(source);
       else this.table.refresh();
-      // More has become known of the same rows: nobody wants to be thrown back to the top.
+      // The same rows with more results: stay at the same position.
       if (first && same) this.table.view.scrollTop = former;
       first = false;
     });
     this.source = source;
   }
 
-  tell(source) {
+  showCount(source) {
     firstRows();
     const noun = this.name === "pairs" ? "pairs and single neurons" : "neurons";
-    this.found.textContent = source.told || (source.length ? `${count(source.length)} ${noun}.` : "No neuron is left; take a filter off.");
+    this.caption.textContent = source.message || (source.length ? `${count(source.length)} ${noun}.` : "No neuron matches. Clear filters.");
   }
 }
 
-let firstRows; // called when the first rows of a table have come
+let firstRows; // called when the first rows of a table are shown
 
 const page = {
   rows: new Promise((done) => { firstRows = done; }),
 
-  /** Build what the page's script owns, once. */
+  /** Create tables and details, once. */
   start() {
     if (this.listings) return;
     this.listings = {
-      overview: new Listing("neurons", "found", (row) => go(neuronAddress(row.layer, row.neuron))),
-      matching: new Listing("pairs", "pairs-found", (row) => this.openPair(row)),
+      overview: new Listing("neurons", "neurons-count", (row) => go(neuronAddress(row.layer, row.neuron))),
+      matching: new Listing("pairs", "pairs-count", (row) => this.openPair(row)),
     };
     this.details = new Detail(document.getElementById("detail"));
     for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
@@ -122,13 +124,13 @@ const page = {
     window.addEventListener("resize", () => this.fitLabels());
   },
 
-  /** The neuron of the stage after, or the one before where it has no counterpart. */
+  /** Open the neuron of the stage after, or the one before if it has no counterpart. */
   openPair({ before, after }) {
-    const [own, other] = matchedLayers(this.facts);
-    go(after === null ? neuronAddress(own, before) : neuronAddress(other, after));
+    const [layerBefore, layerAfter] = matchedLayers(this.controls);
+    go(after === null ? neuronAddress(layerBefore, before) : neuronAddress(layerAfter, after));
   },
 
-  /** The first rows stand, or half a second has passed; and the browser has painted what there is. */
+  /** Wait for the first rows, but at most half a second, and for the browser to paint them. */
   async words() {
     await Promise.race([this.rows, new Promise((done) => setTimeout(done, 500))]);
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -152,27 +154,27 @@ const page = {
     if (save) this.save(save.dataset.figure, save.dataset.save, save);
   },
 
-  /** Save a picture with its words, as the server frames it for a paper. */
+  /** Save a figure with its captions, as framed by the server. */
   async save(name, format, button) {
     button.disabled = true;
     try {
-      const answer = await fetch(`/export/${name}.json${window.location.search}`);
-      if (!answer.ok) throw new Error((await answer.text()).trim());
-      const { data, layout } = await answer.json();
+      const response = await fetch(`/export/${name}.json${window.location.search}`);
+      if (!response.ok) throw new Error((await response.text()).trim());
+      const { data, layout } = await response.json();
       const { width, height } = layout;
       const address = await Plotly.toImage({ data, layout }, { format, width, height, scale: format === "png" ? 2 : 1 });
       const link = node("a", { href: address, download: `${name}.${format}` });
       link.click();
       document.documentElement.dataset.saved = `${name}.${format}`;
     } catch (error) {
-      const place = document.getElementById(`${name}-problem`);
-      place.className = "notice";
-      place.textContent = `It could not be saved: ${error.message}`;
+      const problem = document.getElementById(`${name}-problem`);
+      problem.className = "notice";
+      problem.textContent = `The figure could not be saved: ${error.message}`;
     }
     button.disabled = false;
   },
 
-  /** Names are placed for a wide panel; where it is narrow they would lie on one another. */
+  /** Hide labels in narrow panels, where they would overlap. */
   fitLabels() {
     for (const plot of document.querySelectorAll(".js-plotly-plot")) {
       if (!plot.clientWidth || !plot.data) continue;
@@ -182,7 +184,7 @@ const page = {
       const names = plot.layout.annotations ?? [];
       const changes = {};
       if (names.length > 3) {
-        // Of the stages of a flow, the first and the last are named on a narrow screen.
+        // On a narrow screen, only the first and the last stage of a flow are named.
         names.forEach((name, index) => {
           const shown = wide || index === 0 || index === names.length - 1;
           if ((name.visible ?? true) !== shown) changes[`annotations[${index}].visible`] = shown;
@@ -196,9 +198,9 @@ const page = {
   },
 
   showPage(name) {
-    for (const each of PAGES) {
-      const section = document.getElementById(`page-${each}`);
-      if (section) section.hidden = each !== name;
+    for (const item of PAGES) {
+      const section = document.getElementById(`page-${item}`);
+      if (section) section.hidden = item !== name;
     }
     for (const link of document.querySelectorAll("nav a[data-page]")) {
       if (link.dataset.page === name) link.setAttribute("aria-current", "page");
@@ -216,56 +218,56 @@ const page = {
 
 window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
   txray: {
-    /** Make the page what the address says. */
-    follow(path, search, facts, version) {
+    /** Update the page to its URL. */
+    follow(path, search, controls, version) {
       page.start();
       const name = pageOf(path);
       page.showPage(name);
       page.showExports();
-      if (!facts) return "";
-      page.facts = facts;
-      showChooser(document.getElementById("chooser"), facts);
-      document.getElementById("remarks").replaceChildren(
-        ...[...facts.remarks, ...(facts.problem && name === "overview" ? [facts.problem] : []), ...(facts.note ? [facts.note] : [])].map((text) => node("p", { class: "notice" }, text)));
+      if (!controls) return "";
+      page.controls = controls;
+      showStageControls(document.getElementById("stage-controls"), controls);
+      document.getElementById("warnings").replaceChildren(
+        ...[...controls.warnings, ...(controls.problem && name === "overview" ? [controls.problem] : []), ...(controls.note ? [controls.note] : [])].map((text) => node("p", { class: "notice" }, text)));
       if (name === "overview") {
-        showFilters(document.getElementById("filters"), facts);
-        page.listings.overview.show(facts, version);
+        showFilters(document.getElementById("filters"), controls);
+        page.listings.overview.show(controls, version);
       }
-      if (name === "neuron") showWhichNeuron(document.getElementById("which-neuron"), facts);
-      if (name === "feature") showWhichFeature(document.getElementById("which-feature"), facts);
+      if (name === "neuron") showNeuronControls(document.getElementById("neuron-controls"), controls);
+      if (name === "feature") showFeatureControls(document.getElementById("feature-controls"), controls);
       if (name === "matching") {
-        showWhichLayers(document.getElementById("which-layers"), facts);
-        page.listings.matching.show(facts, version);
+        showLayerControls(document.getElementById("layer-controls"), controls);
+        page.listings.matching.show(controls, version);
       }
-      const title = { overview: `${facts.before} → ${facts.after}`, neuron: said("neuron") ? `Neuron ${said("neuron")}` : "Neuron", feature: said("word") || "Feature", matching: "Matching", sources: "Sources" }[name];
+      const title = { overview: `${controls.before} → ${controls.after}`, neuron: urlParam("neuron") ? `Neuron ${urlParam("neuron")}` : "Neuron", feature: urlParam("word") || "Feature", matching: "Matching", sources: "Sources" }[name];
       document.title = `${title} · txray`;
-      return `${path}${search ?? ""} ${version} ${facts.waiting ? "waiting" : "ready"}`;
+      return `${path}${search ?? ""} ${version} ${controls.waiting ? "waiting" : "ready"}`;
     },
 
-    /** Pictures of a page come once it is looked at, and, on the overview, once the words above them are there. */
-    async mount(path, headline, cards, ...mounted) {
+    /** Add the figures of a page when it is first shown; on the overview, after the summary. */
+    async mount(path, summary, cards, ...mounted) {
       const name = pageOf(path);
-      const ready = name !== "overview" || typeof headline !== "string";
+      const ready = name !== "overview" || typeof summary !== "string";
       if (ready && name === "overview" && !mounted.some(Boolean)) await page.words();
-      return Object.entries(FIGURES).map(([figure, { page: own }], index) =>
-        (own === name && ready && !mounted[index] ? cards[figure] : dash_clientside.no_update));
+      return Object.entries(FIGURES).map(([figure, { page: figurePage }], index) =>
+        (figurePage === name && ready && !mounted[index] ? cards[figure] : dash_clientside.no_update));
     },
 
-    /** Light or dark: as the system says, until somebody says otherwise. */
-    shade(clicks) {
+    /** Light or dark: as set in the system, until the user switches. */
+    theme(clicks) {
       const root = document.documentElement;
       const system = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-      let shade = root.dataset.theme ?? keptShade() ?? system;
+      let theme = root.dataset.theme ?? savedTheme() ?? system;
       if (clicks) {
-        shade = shade === "dark" ? "light" : "dark";
-        keepShade(shade);
+        theme = theme === "dark" ? "light" : "dark";
+        saveTheme(theme);
       }
-      root.dataset.theme = shade;
-      document.getElementById("shade").textContent = shade === "dark" ? "Light" : "Dark";
-      return shade;
+      root.dataset.theme = theme;
+      document.getElementById("theme-switch").textContent = theme === "dark" ? "Switch to light" : "Switch to dark";
+      return theme;
     },
 
-    /** A picture is about to be drawn: names follow once it stands. */
+    /** A figure is about to be drawn: fit its labels afterwards. */
     fit() {
       clearTimeout(page.fitting);
       page.fitting = setTimeout(() => page.fitLabels(), 300);
@@ -277,7 +279,7 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       document.getElementById("one-neuron").hidden = !record;
       if (record) {
         page.details.show(record);
-        // What became of it stands above the pictures.
+        // The header is shown above the figures.
         const head = document.getElementById("neuron-head");
         for (const side of ["--before", "--after"]) head.style.setProperty(side, page.details.place.style.getPropertyValue(side));
         head.replaceChildren(page.details.place.querySelector("header"));
@@ -285,13 +287,13 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       return record ? record.title : "";
     },
 
-    /** A region drawn in a picture bounds the columns along its axes. */
+    /** A region drawn in a figure filters the columns of its axes. */
     brush(selection, id) {
       const name = id.replace(/-figure$/, "");
       const columns = FIGURES[name].brush;
       if (!selection?.range) {
-        // A double click takes the region away; a picture drawn anew says nothing.
-        if (selection === null && columns.some((column) => column && said(column))) change(Object.fromEntries(columns.filter(Boolean).map((column) => [column, null])));
+        // A double click removes the region; a redrawn figure reports undefined.
+        if (selection === null && columns.some((column) => column && urlParam(column))) change(Object.fromEntries(columns.filter(Boolean).map((column) => [column, null])));
         return "";
       }
       const changes = {};
@@ -303,26 +305,26 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
       return JSON.stringify(changes);
     },
 
-    /** A mark is a neuron, a bar a tag, a cell a layer in a stage. */
-    click(clicked, id, facts) {
+    /** A mark opens a neuron, a bar filters by its tag, a cell shows a layer of a stage. */
+    click(clicked, id, controls) {
       const name = id.replace(/-figure$/, "");
       const point = clicked?.points?.[0];
-      // Dash passes on what a mark carries, but not what a cell carries.
-      const what = point?.customdata ?? (name === "layers" ? document.querySelector(`#${id} .js-plotly-plot`)?.data[0].customdata[point?.y]?.[point?.x] : null);
-      if (what === undefined || what === null) return "";
-      if (name === "tags") change({ top: what });
+      // Dash passes on the custom data of marks, but not those of heatmap cells.
+      const value = point?.customdata ?? (name === "layers" ? document.querySelector(`#${id} .js-plotly-plot`)?.data[0].customdata[point?.y]?.[point?.x] : null);
+      if (value === undefined || value === null) return "";
+      if (name === "tags") change({ top: value });
       else if (name === "layers") {
-        const [layer, stage] = what;
-        const names = facts.stages.map((each) => each.name);
-        const place = names.indexOf(stage);
-        change({ layer, after: stage, before: names[Math.max(place - 1, 0)] });
+        const [layer, stage] = value;
+        const names = controls.stages.map((item) => item.name);
+        const index = names.indexOf(stage);
+        change({ layer, after: stage, before: names[Math.max(index - 1, 0)] });
       } else {
-        const place = Array.isArray(what) ? what[0] : what;
-        const found = facts?.starts.findLast(([, start]) => start <= place);
-        if (found) go(neuronAddress(found[0], place - found[1]));
+        const row = Array.isArray(value) ? value[0] : value;
+        const layer = controls?.starts.findLast(([, start]) => start <= row);
+        if (layer) go(neuronAddress(layer[0], row - layer[1]));
         window.scrollTo(0, 0);
       }
-      return String(what);
+      return String(value);
     },
   },
 });

@@ -1,7 +1,7 @@
-// Rows of a long table that come from the server, a screenful at a time.
+// Rows of a long table, loaded from the server in chunks.
 
 const CHUNK = 200; // rows per request
-const HELD = 40; // chunks that are kept
+const MAX_CHUNKS = 40; // in memory
 
 class ServerRows {
   /** @param address of the rows, without start and number; @param onRows called when some have arrived */
@@ -9,9 +9,9 @@ class ServerRows {
     this.address = address;
     this.onRows = onRows;
     this.length = 0;
-    this.told = ""; // why there are none, if so
+    this.message = ""; // why there are no rows, if so
     this.chunks = new Map();
-    this.asked = new Set();
+    this.requested = new Set();
     this.load(0);
   }
 
@@ -19,7 +19,7 @@ class ServerRows {
     return this.chunks.get(Math.floor(index / CHUNK))?.[index % CHUNK];
   }
 
-  /** The rows from first to last are in view. */
+  /** Load the rows from first to last, which are in view. */
   want(first, last) {
     for (let chunk = Math.floor(first / CHUNK); chunk <= Math.floor(Math.max(first, last - 1) / CHUNK); chunk++) {
       if (chunk * CHUNK < this.length) this.load(chunk);
@@ -27,34 +27,34 @@ class ServerRows {
   }
 
   async load(chunk) {
-    // What failed is not asked for again by this source: the table asks at every redraw.
-    if (this.chunks.has(chunk) || this.asked.has(chunk)) return;
-    this.asked.add(chunk);
+    // Failed chunks are not requested again, because the table would do so at every redraw.
+    if (this.chunks.has(chunk) || this.requested.has(chunk)) return;
+    this.requested.add(chunk);
     try {
-      const answer = await fetch(`${this.address}${this.address.includes("?") ? "&" : "?"}start=${chunk * CHUNK}&number=${CHUNK}`);
-      if (!answer.ok) throw new Error((await answer.text()).trim());
-      const { total, rows, waiting, problem } = await answer.json();
+      const response = await fetch(`${this.address}${this.address.includes("?") ? "&" : "?"}start=${chunk * CHUNK}&number=${CHUNK}`);
+      if (!response.ok) throw new Error((await response.text()).trim());
+      const { total, rows, waiting, problem } = await response.json();
       this.length = total;
-      this.told = waiting ?? problem ?? "";
+      this.message = waiting ?? problem ?? "";
       this.chunks.set(chunk, rows);
-      this.asked.delete(chunk);
-      while (this.chunks.size > HELD) this.chunks.delete(this.chunks.keys().next().value);
+      this.requested.delete(chunk);
+      while (this.chunks.size > MAX_CHUNKS) this.chunks.delete(this.chunks.keys().next().value);
     } catch (error) {
-      this.told = `The rows did not come (${error.message}); is the dashboard still running?`;
+      this.message = `The rows could not be loaded (${error.message}); is the dashboard still running?`;
     }
     this.onRows();
   }
 }
 
-/** Tell when the dashboard no longer answers, and when it does again; dash tells the console only. */
-function watchAnswers() {
-  const ask = window.fetch.bind(window);
-  const notice = node("p", { class: "notice gone", role: "alert", hidden: true }, "The dashboard does not answer; is it still running? This page goes on when it is.");
+/** Show when the server stops responding, and hide it when it responds again; Dash only logs to the console. */
+function watchConnection() {
+  const originalFetch = window.fetch.bind(window);
+  const notice = node("p", { class: "notice gone", role: "alert", hidden: true }, "The dashboard does not respond. Is it still running? This page continues when it is.");
   window.fetch = async (...request) => {
     try {
-      const answer = await ask(...request);
+      const response = await originalFetch(...request);
       notice.hidden = true;
-      return answer;
+      return response;
     } catch (error) {
       if (error.name !== "AbortError") {
         if (!notice.isConnected) document.body.prepend(notice);
@@ -65,4 +65,4 @@ function watchAnswers() {
   };
 }
 
-watchAnswers();
+watchConnection();

@@ -1,0 +1,1 @@
+"""Stages, corpora, models and hostile words that tests of several packages build."""
