@@ -187,7 +187,9 @@ def _comparing(means: Means, kind: str, target: str, neurons: int = 1500, sample
             _stage_of(name, table, neurons).save(Path(folder) / name)
 
         def whole() -> pl.DataFrame:
-            return compare(Stage.load(Path(folder) / "before"), Stage.load(Path(folder) / "after")).neurons
+            return compare(
+                Stage.load(Path(folder) / "before"), Stage.load(Path(folder) / "after"), permutations=0
+            ).neurons
 
         def loop() -> list[float | None]:
             return hellinger_by_loops(records["before"], records["after"], range(sample), means)

@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
 from benchmarks.texts import resampled
-from txray import Corpus, Document, TextModel, collect, compare, synthetic_pair, with_significance
+from txray import Corpus, Document, TextModel, collect, compare, synthetic_pair
 from txray.corpus import read_corpus
 
 RUNS = 20
@@ -46,7 +46,7 @@ class Counted:
         before, after = (
             collect(model, Corpus.from_documents("half", half), [layer], name="half") for half in halves
         )
-        neurons = with_significance(compare(before, after), seed=seed).neurons
+        neurons = compare(before, after, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null())
         small = pl.col("p_value") < 0.05
         self.often += tested.filter(fewer_wins() >= _OFTEN).select(small).to_series().to_list()

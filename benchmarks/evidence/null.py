@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent, ratio
 from benchmarks.texts import resampled
-from txray import Corpus, Document, Stage, collect, compare, synthetic_pair, with_significance
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair
 from txray.experiment import RealSources
 from txray.models import load_snapshot
 
@@ -40,7 +40,7 @@ class Counted:
 
     def add(self, before: Stage, after: Stage, kind: str, seed: int) -> None:
         """One more comparison of stages between which nothing changed."""
-        neurons = with_significance(compare(before, after, kind), seed=seed).neurons
+        neurons = compare(before, after, feature_type=kind, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null()).with_columns(fewer=fewer_wins())
         often = tested.filter(pl.col("fewer") >= _OFTEN)
         self.often += (often["p_value"] < 0.05).to_list()

@@ -11,7 +11,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, fewer_wins, percent
 from benchmarks.texts import resampled
-from txray import Corpus, Document, Stage, collect, compare, synthetic_pair, with_significance
+from txray import Corpus, Document, Stage, collect, compare, synthetic_pair
 from txray.corpus import read_corpus
 from txray.models import load_snapshot
 
@@ -52,9 +52,9 @@ def measured() -> Table:
 
 def _p_values(before: Stage, after: Stage, seed: int) -> pl.DataFrame:
     # Permutations of distances are not what is asked for here: as few as can be.
-    tested = with_significance(
-        compare(before, after), permutations=1_000, splits=1, draws=1, seed=seed
-    ).neurons
+    tested = (
+        compare(before, after, permutations=0).test(permutations=1_000, splits=1, draws=1, seed=seed).neurons
+    )
     return tested.filter(pl.col("rate_p_value").is_not_null()).select(
         "rate_p_value", "rate_q_value", fewer=fewer_wins()
     )

@@ -11,7 +11,7 @@ import polars as pl
 
 from benchmarks.evidence.tables import Table, auc, fewer_wins, number, percent, ratio
 from benchmarks.texts import resampled
-from txray import Stage, SyntheticPair, collect, compare, synthetic_pair, with_significance
+from txray import Stage, SyntheticPair, collect, compare, synthetic_pair
 from txray.preferences.preferences import Weight
 
 WORDS = (10_000, 20_000, 50_000, 100_000, 200_000, 400_000)
@@ -31,7 +31,7 @@ def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
         before, after = stages(pair, words, seed, same=same)
         weights: tuple[Weight, ...] = ("mean", "mass")
         for weight in weights:
-            tested = with_significance(compare(before, after, weight=weight), seed=seed).neurons
+            tested = compare(before, after, weight=weight, seed=seed).neurons
             found.append(
                 tested.join(pair.truth, on="neuron").with_columns(
                     fewer=fewer_wins(),

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from txray.analysis import compare as compare
     from txray.analysis import match as match
     from txray.analysis import timeline as timeline
-    from txray.analysis import with_significance as with_significance
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
     from txray.capture import collect as collect
@@ -68,7 +67,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "_version": "__version__",
-        "analysis": "Comparison LayerSimilarity Matching Timeline compare match timeline with_significance",
+        "analysis": "Comparison LayerSimilarity Matching Timeline compare match timeline",
         "capture": "Layer Selection collect",
         "capture.layer_similarity": "layer_similarity",
         "corpus": "Corpus Document Tagger demo_corpus read_corpus",

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request,
 
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, vocabulary
-from txray.analysis import compare, with_significance
+from txray.analysis import compare
 from txray.preferences import Stage
 
 PATIENCE = 60_000
@@ -202,7 +202,7 @@ def click_here(page: Page, place: Locator) -> None:
 
 def shows_neuron(page: Page, neuron: int | str) -> None:
     """Wait for the page of a neuron."""
-    title = re.compile(rf"^Neuron {neuron} (shared|avoided|gained|unsure|unpreferred)$")
+    title = re.compile(rf"^Neuron {neuron} (shared|avoided|gained|undecided|unpreferred)$")
     expect(page.locator("#page-neuron").get_by_role("heading", name=title)).to_be_visible()
 
 
@@ -254,9 +254,7 @@ def warm(url: str, *searches: str) -> None:
 
 def plain(before: Stage, after: Stage, layer: str = "rnn") -> pl.DataFrame:
     """One row per neuron, compared and tested without the dashboard, with the id that its row has."""
-    found = with_significance(
-        compare(before, after, layer=layer), level=0.05, permutations=PERMUTATIONS
-    ).neurons
+    found = compare(before, after, layer=layer, fdr=0.05, permutations=PERMUTATIONS).neurons
     return found.with_columns(
         id=pl.format("{}/{}", pl.lit(layer), "neuron"), shown=pl.col("confident_state").cast(pl.String)
     )

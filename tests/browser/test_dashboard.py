@@ -153,7 +153,7 @@ def test_a_bound_can_be_taken_off_by_itself(
 def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFrame) -> None:
     page = visit.page
     numbers = dict(neurons["shown"].value_counts().iter_rows())
-    for state in ("shared", "avoided", "gained", "unpreferred", "unsure"):
+    for state in ("shared", "avoided", "gained", "unpreferred", "undecided"):
         expect(page.locator(f".chip.{state} b")).to_have_text(str(numbers[state]))
     picked = []
     for state in ("gained", "avoided"):

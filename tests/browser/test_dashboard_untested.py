@@ -29,7 +29,7 @@ def test_states_are_called_observed(browser: Browser, tmp_path: Path) -> None:
         visit.close()
 
 
-@pytest.mark.parametrize("state", ["untested", "unsure"])
+@pytest.mark.parametrize("state", ["untested", "undecided"])
 def test_a_state_that_no_neuron_is_in_can_be_taken_off(browser: Browser, tmp_path: Path, state: str) -> None:
     stages = layered_stages()[:2]
     with txray.serve(*stages, wait=False, permutations=0, cache=tmp_path) as dashboard:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 import txray
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, story, vocabulary
-from txray.analysis import CONFIDENT_STATES, Comparison, compare, with_significance
+from txray.analysis import CONFIDENT_STATES, Comparison, compare
 from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.report import Section
@@ -84,7 +84,7 @@ def stages() -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def comparisons(stages: list[Stage]) -> list[Comparison]:
-    return [with_significance(compare(stages[i], stages[i + 1])) for i in range(3)]
+    return [compare(stages[i], stages[i + 1]) for i in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_sort_buttons_work_by_keyboard(explorer: Page) -> None:
 
 @pytest.mark.parametrize("state", CONFIDENT_STATES)
 def test_filters_by_state(explorer: Page, comparisons: list[Comparison], state: str) -> None:
-    pair = 2 if state == "unsure" else 0
+    pair = 2 if state == "undecided" else 0
     explorer.select_option("#pair", str(pair))
     wanted = comparisons[pair].neurons.filter(pl.col("confident_state") == state)["neuron"].to_list()
     assert 0 < len(wanted) < 60
@@ -300,8 +300,8 @@ def test_significant_neurons_come_first_and_the_rest_is_grey(
     drawn = page.evaluate(
         "[...document.querySelectorAll('#rows tr[data-id]')].map((row) => Number(row.dataset.id))"
     )
-    unsure = set(neurons.filter(~pl.col("sure"))["neuron"])
-    assert grey == [neuron for neuron in drawn if neuron in unsure]
+    undecided = set(neurons.filter(~pl.col("sure"))["neuron"])
+    assert grey == [neuron for neuron in drawn if neuron in undecided]
     visit.requests.clear()
 
 
@@ -330,12 +330,12 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
             assert (
                 line.inner_text().split(", ") == table.filter(pl.col("lift") > 1)["feature"].head(8).to_list()
             )
-    unsure = comparisons[2].neurons.filter(pl.col("confident_state") == "unsure")["neuron"][0]
+    undecided = comparisons[2].neurons.filter(pl.col("confident_state") == "undecided")["neuron"][0]
     explorer.select_option("#pair", "2")
-    explorer.fill("#query", str(unsure))
-    explorer.click(row_of(unsure))
+    explorer.fill("#query", str(undecided))
+    explorer.click(row_of(undecided))
     assert "not significant (5% FDR)" in explorer.inner_text("#detail .lead")
-    assert picked(explorer).startswith(f"Neuron {unsure} unsure")
+    assert picked(explorer).startswith(f"Neuron {undecided} undecided")
 
 
 def test_click_shows_what_the_neuron_prefers(explorer: Page, stages: list[Stage]) -> None:
@@ -641,7 +641,7 @@ def test_several_layers_can_be_told_apart(browser: Browser, tmp_path: Path) -> N
         )
         collected = {**one.collected, **two.collected}
         stages.append(Stage(name, collected, one.exemplars.vstack(two.exemplars), {}, one.tags))
-    pairs = [compare(*stages, layer=layer) for layer in ("lower", "constructor")]
+    pairs = [compare(*stages, layer=layer, permutations=0) for layer in ("lower", "constructor")]
     # One more stage, which lacks the upper layer.
     stages.append(stage_of("bare", words, layer="lower", n_neurons=5, seed=9))
     file = txray.report(stages, tmp_path / "report.html", comparisons=pairs)
@@ -708,7 +708,7 @@ def test_fifteen_hundred_neurons_and_four_stages(browser: Browser, tmp_path: Pat
         assert (stage.exemplars.group_by("neuron").len()["len"] >= 6).mean() > 0.99
     # It is the size that counts here: the tests of chance are as many, and each is as short as can be.
     pairs = [
-        with_significance(compare(before, after), permutations=100, splits=2, draws=1)
+        compare(before, after, permutations=0).test(permutations=100, splits=2, draws=1)
         for before, after in pairwise(stages)
     ]
     file = txray.report(stages, tmp_path / "report.html", comparisons=pairs)

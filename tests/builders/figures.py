@@ -21,7 +21,6 @@ from txray.analysis import (
     layer_affinity,
     match,
     timeline,
-    with_significance,
 )
 from txray.preferences import Preferences, Stage, Tally
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
@@ -153,7 +152,7 @@ def strings_in(value: Any) -> list[str]:
 
 def significant(before: Preferences, after: Preferences) -> Comparison:
     """A comparison with significance, by few permutations."""
-    return with_significance(compare(before, after), permutations=100, splits=2, draws=1)
+    return compare(before, after, permutations=0).test(permutations=100, splits=2, draws=1)
 
 
 def rarer(preferences: Preferences, keep: float, seed: int = 0) -> Preferences:
@@ -206,7 +205,7 @@ def all_figures(
 ) -> dict[str, go.Figure]:
     """Every figure of two stages."""
     (a, a_tags), (b, b_tags) = stages
-    tokens, tags = compare(a, b), compare(a_tags, b_tags)
+    tokens, tags = compare(a, b, permutations=0), compare(a_tags, b_tags, permutations=0)
     sure = significant(a, b)
     line = timeline_of(stages)
     matching = match(a, b, min_wins=1, shuffles=1)

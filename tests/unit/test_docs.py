@@ -168,7 +168,7 @@ def test_the_worked_example_gives_the_numbers_of_the_page(tmp_path: Path) -> Non
     assert_allclose(before.mass(), [2.7, 0, 1])
     probability = dict(before.table(neuron=0).select("feature", "probability").iter_rows())
     assert probability == pytest.approx({"ship": 0.35, "storm": 0.35, "sank": 0.30})
-    change = txray.compare(before, after).neurons
+    change = txray.compare(before, after, permutations=0).neurons
     assert change["state"].to_list() == ["shared", "gained", "avoided"]
     assert change["hellinger_length"][0] == 4
     assert change["hellinger"][0] == pytest.approx(0.698, abs=0.0005)

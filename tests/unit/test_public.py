@@ -51,7 +51,6 @@ PUBLIC = {
     "token_tags",
     "tracking",
     "training",
-    "with_significance",
 }
 PACKAGES = (
     "analysis",

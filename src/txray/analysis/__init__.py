@@ -15,7 +15,6 @@ from txray.analysis.layers.result import MEASURES, LayerSimilarity
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
 from txray.analysis.matching.match import MATCH_STATES, Matching, match
 from txray.analysis.significance.rarefaction import rarefied_lengths
-from txray.analysis.significance.tests import with_significance
 from txray.analysis.summaries import change_measures, stage_measures
 from txray.analysis.tag_mass_test import MassMatch, mass_divergence, mass_match
 from txray.analysis.timelines import CHANGES, REFERENCES, Timeline, timeline
@@ -59,5 +58,4 @@ __all__ = [
     "share_of_top",
     "stage_measures",
     "timeline",
-    "with_significance",
 ]

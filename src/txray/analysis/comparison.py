@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.distances import (
+    Distance,
     hellinger,
     hellinger_length,
     hellinger_published_code,
     published_code_distance,
+    require_distance,
 )
 from txray.analysis.findings import STATES, Findings, fdr_label
 from txray.analysis.mass_inequality import gini
 from txray.analysis.saving import save_tables
-from txray.errors import ShapeError
+from txray.analysis.significance.tests import SignificanceSettings, tested_neurons
+from txray.analysis.subjects import preferences_of, same_documents
+from txray.errors import ShapeError, UsageError
 from txray.preferences.distributions import aligned
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 
 SUMMARY = "summary.json"
-"""The file that tells a folder of a comparison."""
+"""The file that marks the folder of a saved comparison."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +43,10 @@ class Comparison:
         weight: what the preference distributions normalise.
         neurons: polars, one row per neuron: neuron, state, length_before, length_after,
             hellinger_length, mass_before, mass_after, wins_before, wins_after, hellinger and
-            hellinger_published_code (null where a side is un-preferred).
+            hellinger_published_code (null if the neuron is un-preferred in one of the stages); and the columns of
+            the tests, see `test`.
         summary: counts of the states and means over neurons, plain JSON values.
-        documents: whether both stages read the same documents; None where that is not known.
+        same_documents: whether both stages read the same documents; None if unknown.
     """
 
     before: Preferences
@@ -49,22 +54,87 @@ class Comparison:
     weight: Weight
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
-    documents: bool | None = None
+    same_documents: bool | None = None
+
+    @property
+    def layer(self) -> str:
+        """Return the name of the layer."""
+        return self.after.layer
+
+    @property
+    def feature_type(self) -> str:
+        """Return the feature type."""
+        return self.after.feature_type
 
     @property
     def tested(self) -> bool:
-        """Return whether `with_significance` has been applied."""
+        """Return whether the comparison has been tested."""
         return "changed" in self.summary
 
     @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests; None if there are none."""
-        return float(self.summary["level"]) if self.tested else None
+        return float(self.summary["fdr"]) if self.tested else None
 
     @property
     def findings(self) -> Findings:
         """Return counts of observed and tested states, and the sentences that report them."""
         return Findings.of(self.neurons, self.fdr)
+
+    def test(
+        self,
+        *,
+        distance: Distance = "hellinger",
+        permutations: int = 10_000,
+        fdr: float = 0.05,
+        seed: int = 0,
+        splits: int = 16,
+        draws: int = 10,
+    ) -> Comparison:
+        """Return a copy with tests of significance; `compare` runs them by default.
+
+        Both stages are compared at equal numbers of activations, neuron by neuron: the larger one is downsampled.
+        Whole folds of documents are exchanged, split and resampled, because words of one document are not independent.
+
+        The columns that `neurons` gains:
+
+        - `distance_matched`: the distance at equal numbers of activations; `distance_null`: its mean under permutation,
+          which is what to expect if nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: the
+          difference of the two (of H^2 for the Hellinger distance) in standard deviations of the permutations. It ranks
+          neurons whose p-values are all at the minimum.
+        - `hellinger_corrected`: how far the neuron moved, the Hellinger distance corrected for attenuation, with the
+          bounds of its 95% interval `hellinger_corrected_low` and `hellinger_corrected_high`; null if the halves of a
+          stage overlap too little to estimate it. `signal`: cross-validated H^2, 0 on average if nothing changed: for
+          ranking and testing, not a size.
+        - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
+        - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
+          difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
+          other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
+          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
+        - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
+
+        Args:
+            distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
+            permutations: maximum number per neuron; a few hundred are enough for most neurons.
+            fdr: false discovery rate.
+            seed: random seed; the same seed gives the same numbers.
+            splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
+            draws: number of random downsamplings that are averaged. More draws depend less on the seed and take longer.
+
+        Raises:
+            UnknownNameError: an unknown distance.
+            UsageError: fewer than two folds, different numbers of them, or a number out of range.
+
+        Warns:
+            PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
+        """
+        return self._tested(SignificanceSettings(distance, permutations, fdr, seed, splits, draws))
+
+    def _tested(self, settings: SignificanceSettings) -> Comparison:
+        neurons, summary = tested_neurons(
+            self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
+        )
+        return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
@@ -72,7 +142,7 @@ class Comparison:
             counts += (
                 "; significant ({fdr}): {changed} of {tested} shared changed, {confident_avoided} of {avoided} "
                 "avoided, {confident_gained} of {gained} gained".format(
-                    fdr=fdr_label(self.summary["level"]), **self.summary
+                    **{**self.summary, "fdr": fdr_label(self.summary["fdr"])}
                 )
             )
         else:
@@ -96,61 +166,71 @@ class Comparison:
 def compare(
     before: Stage | Preferences,
     after: Stage | Preferences,
-    feature_type: str = "token",
+    *,
     layer: str | None = None,
+    feature_type: str = "token",
     weight: Weight = "mean",
+    distance: Distance = "hellinger",
+    permutations: int = 10_000,
+    fdr: float = 0.05,
+    seed: int = 0,
 ) -> Comparison:
-    """Compare two stages neuron by neuron.
+    """Compare two stages neuron by neuron, and test which changes are significant.
 
     Args:
         before: the earlier stage, or its preferences.
         after: the later one; the same neurons.
-        feature: the feature type (for stages).
-        layer: may be left out where stages have one layer.
+        layer: required only if the stages have several layers.
+        feature_type: the feature type (of stages).
         weight: what the preference distributions normalise; the paper: `mean`.
+        distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
+        permutations: maximum number per neuron; 0 leaves the comparison untested (see `Comparison.test`), which
+            takes a fraction of the time.
+        fdr: false discovery rate of the tests.
+        seed: random seed of the tests.
 
     Raises:
-        UnknownNameError: no such layer, feature or weight.
+        UnknownNameError: an unknown layer, feature type, weight or distance.
         ShapeError: the two do not hold the same neurons, feature type or selection.
+        UsageError: stages that cannot be tested, or a number out of range.
+
+    Example:
+        >>> comparison = compare(zero_shot, sup)
+        >>> comparison.neurons.sort("z_score", descending=True)
 
     Source:
         Rethmeier et al. 2020, section 2.
     """
-    first = (
-        before.preferences(layer=layer, feature_type=feature_type) if isinstance(before, Stage) else before
+    require_distance(distance)
+    if permutations < 0:
+        raise UsageError(f"compare: permutations={permutations}; give a positive number, or 0 for no tests")
+    settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
+    p, q = (preferences_of(side, layer, feature_type) for side in (before, after))
+    _require_comparable(p, q)
+    neurons = _neurons(p, q, weight)
+    comparison = Comparison(
+        p, q, weight, neurons, _summary(p, q, weight, neurons), same_documents(before, after)
     )
-    second = after.preferences(layer=layer, feature_type=feature_type) if isinstance(after, Stage) else after
-    if first.n_neurons != second.n_neurons:
-        raise ShapeError(
-            f"stage {second.stage!r}: layer {second.layer!r} has {second.n_neurons} neurons, stage "
-            f"{first.stage!r}: layer {first.layer!r} has {first.n_neurons}; compare needs the same layer of "
-            "the same model"
-        )
-    if first.feature_type != second.feature_type:
-        raise ShapeError(
-            f"stage {first.stage!r} gives feature {first.feature_type!r}, stage {second.stage!r} gives "
-            f"{second.feature_type!r}; compare the same kind"
-        )
-    if first.selection != second.selection:
-        raise ShapeError(
-            f"stage {first.stage!r} was collected with selection {first.selection!r}, stage {second.stage!r} with "
-            f"{second.selection!r}; collect both in the same way"
-        )
-    neurons = _neurons(first, second, weight)
-    return Comparison(
-        first,
-        second,
-        weight,
-        neurons,
-        _summary(first, second, weight, neurons),
-        same_documents(*(side.manifest if isinstance(side, Stage) else {} for side in (before, after))),
-    )
+    return comparison if settings is None else comparison._tested(settings)
 
 
-def same_documents(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool | None:
-    """Whether two stages read the same documents, as their manifests tell; None where one does not."""
-    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in (before, after)]
-    return None if None in digests else digests[0] == digests[1]
+def _require_comparable(before: Preferences, after: Preferences) -> None:
+    if before.n_neurons != after.n_neurons:
+        raise ShapeError(
+            f"stage {after.stage!r}: layer {after.layer!r} has {after.n_neurons} neurons, stage "
+            f"{before.stage!r}: layer {before.layer!r} has {before.n_neurons}; compare needs the same layer of "
+            "the same model (txray.match works across layers and models)"
+        )
+    if before.feature_type != after.feature_type:
+        raise ShapeError(
+            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
+            f"{after.feature_type!r}; compare the same feature type"
+        )
+    if before.selection != after.selection:
+        raise ShapeError(
+            f"stage {before.stage!r} was collected with selection {before.selection!r}, stage {after.stage!r} with "
+            f"{after.selection!r}; collect both in the same way"
+        )
 
 
 def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:

@@ -9,8 +9,8 @@ import polars as pl
 
 STATES = ("shared", "avoided", "gained", "unpreferred")
 """Observed: preferred in both stages, only before, only after, in neither."""
-CONFIDENT_STATES = (*STATES, "unsure")
-"""The states, and `unsure` for neurons that may be avoided or gained by chance, or merely rarer."""
+CONFIDENT_STATES = (*STATES, "undecided")
+"""The states, and `undecided` for neurons that may be avoided or gained by chance, or merely rarer."""
 UNTESTED = "untested"
 """State of a neuron whose tests are not done, whatever was observed of it."""
 SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
@@ -47,16 +47,16 @@ def is_tested() -> pl.Expr:
 
 
 def confident_state(fdr: float) -> pl.Expr:
-    """Return the column `confident_state`: the observed state, `unsure` if it may be avoided or gained by chance.
+    """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance.
 
     Args:
         fdr: false discovery rate of the tests.
     """
     significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
-    unsure = pl.col("state").is_in(_ONE_SIDED) & ~significant.fill_null(value=False)
+    undecided = pl.col("state").is_in(_ONE_SIDED) & ~significant.fill_null(value=False)
     return (
-        pl.when(unsure)
-        .then(pl.lit("unsure"))
+        pl.when(undecided)
+        .then(pl.lit("undecided"))
         .otherwise(pl.col("state").cast(pl.String))
         .cast(pl.Enum(CONFIDENT_STATES))
         .alias("confident_state")

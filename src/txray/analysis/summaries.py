@@ -11,26 +11,27 @@ from txray.analysis.comparison import Comparison
 from txray.analysis.effect_sizes import effect_size
 from txray.analysis.findings import STATES
 from txray.analysis.mass_inequality import gini, half_mass
+from txray.analysis.subjects import preferences_of
 from txray.analysis.tag_mass_test import mass_match
 from txray.preferences.stage import Stage
 
 
 def stage_measures(
-    stage: Stage, feature_type: str = "token", layer: str | None = None, *, seed: int = 0
+    stage: Stage, *, layer: str | None = None, feature_type: str = "token", seed: int = 0
 ) -> dict[str, Any]:
-    """What one stage tells of a layer as a whole: the numbers of a row of `Timeline.stages`, which explains them.
+    """Return the measures of one layer of a stage: the numbers of a row of `Timeline.stages`, which explains them.
 
     Args:
-        stage: that was collected.
-        feature: the feature type.
-        layer: may be left out where the stage has one.
-        seed: of the shuffled tags.
+        stage: a collected stage.
+        layer: required only if the stage has several layers.
+        feature_type: the feature type.
+        seed: random seed of the shuffled tags.
 
     Raises:
-        UsageError: several layers and none named.
-        UnknownNameError: no such layer or feature.
+        UsageError: several layers, and none is named.
+        UnknownNameError: an unknown layer or feature type.
     """
-    preferences = stage.preferences(layer=layer, feature_type=feature_type)
+    preferences = preferences_of(stage, layer, feature_type)
     lengths, mass = preferences.lengths(), preferences.mass()
     preferred = lengths > 0
     row: dict[str, Any] = {
@@ -43,7 +44,7 @@ def stage_measures(
         "half_mass": half_mass(mass),
     }
     if {"token", "pos"} <= set(stage.feature_types) and len(stage.tags) and preferred.any():
-        match = mass_match(stage, preferences.layer, seed=seed)
+        match = mass_match(stage, layer=preferences.layer, seed=seed)
         low, middle, high = np.quantile(match.shuffled, [0.025, 0.5, 0.975]).tolist()
         row |= {
             "pos_divergence": match.divergence,
@@ -57,12 +58,11 @@ def stage_measures(
 
 
 def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
-    """What became of the neurons between two stages: the numbers of a row of `Timeline.changes`, which explains them.
+    """Return the measures of a comparison: the numbers of a row of `Timeline.changes`, which explains them.
 
     Args:
-        comparison: of stages with the same number of folds; with `with_significance`, or without: then what the tests
-            tell is left out.
-        seed: of the splits of the folds into halves, where the tests have not made them.
+        comparison: of stages with the same number of folds. If it is untested, the results of the tests are missing.
+        seed: random seed of the splits of the folds into halves, for an untested comparison.
     """
     summary = comparison.summary
     if comparison.tested:
@@ -90,7 +90,7 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
             "changed",
             "confident_avoided",
             "confident_gained",
-            "unsure",
+            "undecided",
         )
     }
     row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
@@ -103,5 +103,5 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """The value; None where it is no number."""
+    """Return the value; None if it is not finite."""
     return value if np.isfinite(value) else None

@@ -52,7 +52,7 @@ class MassMatch:
     p_value: float
 
 
-def mass_match(stage: Stage, layer: str | None = None, *, draws: int = 200, seed: int = 0) -> MassMatch:
+def mass_match(stage: Stage, *, layer: str | None = None, draws: int = 200, seed: int = 0) -> MassMatch:
     """How closely mass follows the frequency of the tags, and of shuffled ones.
 
     Args:

@@ -16,7 +16,8 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.findings import CONFIDENT_STATES, STATES
 from txray.analysis.saving import save_tables
-from txray.analysis.significance.tests import require_folds, with_significance
+from txray.analysis.significance.tests import require_folds
+from txray.analysis.subjects import common_layers
 from txray.analysis.summaries import change_measures, stage_measures
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences.preferences import Weight
@@ -49,11 +50,11 @@ class Timeline:
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
             hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
             without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
-            confident_avoided, confident_gained, unsure; distance_matched and its reference distance_null,
+            confident_avoided, confident_gained, undecided; distance_matched and its reference distance_null,
             distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
             rarefied_length_after (means over shared neurons, at equal numbers of activations).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
-            `CONFIDENT_STATES`), observed (the state that an `unsure` neuron was observed in, else the same), neurons.
+            `CONFIDENT_STATES`), observed (the observed state of an `undecided` neuron, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
             over shared neurons), hellinger_corrected (of the layer), signal (mean over neurons).
         steps: layer -> the comparisons of each stage with the one before.
@@ -176,43 +177,47 @@ class Timeline:
 
 def timeline(
     stages: Sequence[Stage],
-    feature_type: str = "token",
-    layers: Sequence[str] | None = None,
-    weight: Weight = "mean",
     *,
+    layers: str | Sequence[str] | None = None,
+    feature_type: str = "token",
+    weight: Weight = "mean",
     scores: pl.DataFrame | None = None,
     permutations: int = 10_000,
-    level: float = 0.05,
+    fdr: float = 0.05,
     seed: int = 0,
 ) -> Timeline:
     """Follow neurons through stages, in the order given.
 
-    Each stage is compared with the previous, the first and the last one; see `with_significance` for the tests.
+    Each stage is compared with the previous, the first and the last one; see `Comparison.test` for the tests.
 
     Args:
         stages: at least two, with distinct names, of the same neurons.
-        feature: the feature type.
-        layers: that are followed; by default all that every stage has.
+        layers: names or patterns (`encoder.*`) of the layers to follow; by default all that every stage has.
+        feature_type: the feature type.
         weight: what the preference distributions normalise.
         scores: one row per stage: `stage`, and any numbers, such as loss and perplexity; stages without a row get null.
             Or the table `stages` of another timeline, with the scores that it was given.
-        permutations: of a neuron at most; 0 leaves the tests out, which take most of the time.
-        level: false-discovery rate of the tests.
-        seed: of everything random.
+        permutations: maximum number per neuron; 0 disables the tests, which take most of the time.
+        fdr: false discovery rate of the tests.
+        seed: random seed.
 
     Raises:
         UsageError: fewer than two stages, the same name twice, no layer in common, or scores without stages.
-        UnknownNameError: no such layer, feature or weight.
+        UnknownNameError: an unknown layer, feature type or weight.
         ShapeError: stages that do not hold the same neurons.
     """
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError(f"timeline: stages {names}; give at least two, each of its own name")
-    chosen = _layers(stages, layers)
+    chosen = common_layers(stages, layers, "timeline")
     given = _scores(scores, names)
     pairs = [(layer, *pair) for layer in chosen for pair in _pairs(len(stages))]
     tables = [
-        {"layer": layer, "stage": stage.name, **stage_measures(stage, feature_type, layer, seed=seed)}
+        {
+            "layer": layer,
+            "stage": stage.name,
+            **stage_measures(stage, layer=layer, feature_type=feature_type, seed=seed),
+        }
         for layer in chosen
         for stage in stages
     ]
@@ -221,16 +226,23 @@ def timeline(
     steps: dict[str, list[Comparison]] = {layer: [] for layer in chosen}
     with progress(f"timeline of {len(stages)} stages", len(pairs), unit="pairs") as advance:
         for layer, i, j, references in pairs:
-            found = compare(stages[i], stages[j], feature_type, layer, weight)
-            require_folds(found)
-            if references and permutations:
-                found = with_significance(found, permutations=permutations, level=level, seed=seed)
+            comparison = compare(
+                stages[i],
+                stages[j],
+                layer=layer,
+                feature_type=feature_type,
+                weight=weight,
+                permutations=permutations if references else 0,
+                fdr=fdr,
+                seed=seed,
+            )
+            require_folds(comparison.before, comparison.after)
             pair = {"layer": layer, "before": names[i], "after": names[j]}
-            measures = change_measures(found, seed=seed)
+            measures = change_measures(comparison, seed=seed)
             distances.append({**pair, **measures})
             changes += [{"reference": reference, **pair, **measures} for reference in references]
             if "previous" in references:
-                steps[layer].append(found)
+                steps[layer].append(comparison)
             advance()
     order = {reference: index for index, reference in enumerate(REFERENCES)}
     return Timeline(
@@ -238,7 +250,7 @@ def timeline(
         changes=_table(sorted(changes, key=lambda change: order[change["reference"]]), _CHANGES),
         flows=_table(_flows(steps), _FLOWS),
         distances=_table(distances, _DISTANCES),
-        steps={layer: tuple(found) for layer, found in steps.items()},
+        steps={layer: tuple(comparisons) for layer, comparisons in steps.items()},
         feature_type=feature_type,
         scores=tuple(given.columns[1:]),
     )
@@ -260,7 +272,7 @@ _CHANGES: Schema = {
     **_DISTANCES,
     **dict.fromkeys(("hellinger_corrected_low", "hellinger_corrected_high"), pl.Float64()),
     **dict.fromkeys(STATES, pl.Int64()),
-    **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "unsure"), pl.Int64()),
+    **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "undecided"), pl.Int64()),
     **dict.fromkeys(
         (
             *("changed_share", "distance_matched", "distance_null", "distance_halves", "noise_floor"),
@@ -292,16 +304,6 @@ _STAGES: Schema = {
 def _table(rows: Iterable[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:
     """Rows as a table; what a row lacks is null."""
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
-
-
-def _layers(stages: Sequence[Stage], asked: Sequence[str] | None) -> list[str]:
-    common = [layer for layer in stages[0].layers if all(layer in stage.layers for stage in stages)]
-    for layer in asked or ():
-        if layer not in common:
-            raise UnknownNameError.of("layer of every stage", layer, common)
-    if not common or (asked is not None and not asked):
-        raise UsageError(f"timeline: stages {[stage.name for stage in stages]} have no layer in common")
-    return list(dict.fromkeys(asked)) if asked else common
 
 
 def _scores(scores: pl.DataFrame | None, names: Sequence[str]) -> pl.DataFrame:
@@ -345,7 +347,7 @@ def _flows(steps: Mapping[str, Sequence[Comparison]]) -> Iterator[dict[str, Any]
             states = neurons["confident_state"].cast(pl.String).to_list() if found.tested else observed
             number = Counter(zip(states, observed, strict=True))
             for state in CONFIDENT_STATES:
-                for of_state in ("avoided", "gained") if state == "unsure" else (state,):
+                for of_state in ("avoided", "gained") if state == "undecided" else (state,):
                     yield {
                         "layer": layer,
                         "before": found.before.stage,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -15,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
 from txray.capture.compiled import require_observable, without_compiled_code
-from txray.errors import CaptureError, UnknownNameError
+from txray.errors import CaptureError
+from txray.layer_patterns import matching_names
 from txray.models.base_model import input_device, without_wrappers
 
 Side = Literal["output", "input"]
@@ -215,37 +215,7 @@ def matching_layers(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     Raises:
         UnknownNameError: nothing is named so.
     """
-    names = layer_names(model)
-    known = set(names)
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        if pattern in known:
-            found[pattern] = None
-            continue
-        matcher = layer_pattern(pattern)
-        matched = [name for name in names if matcher.fullmatch(name)]
-        if not matched:
-            raise UnknownNameError.of("layer", pattern, names)
-        found.update(dict.fromkeys(matched))
-    return list(found)
-
-
-def layer_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern for names of layers, see `matching_layers`, as a regular expression."""
-    parts = re.split(r"(\*\*|\*|\?|\[[^\[\]]+\])", pattern)
-    rules = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
-    return re.compile(
-        "".join(
-            rules.get(part) or (_characters(part) if index % 2 else re.escape(part))
-            for index, part in enumerate(parts)
-        )
-    )
-
-
-def _characters(part: str) -> str:
-    """`[0-9]` or `[!a]` as a regular expression; everything else in it is a character."""
-    inner = part[1:-1].replace("\\", r"\\").replace("^", r"\^")
-    return f"[^{inner[1:]}]" if inner.startswith("!") and len(inner) > 1 else f"[{inner}]"
+    return matching_names(patterns, layer_names(model))
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
-from txray.capture.hooks import layer_pattern
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
+from txray.layer_patterns import layer_pattern
 from txray.models.base_model import input_device, unwrapped
 from txray.models.fingerprint import computation_fingerprint
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel

@@ -23,7 +23,7 @@ def compare(
     distance: Annotated[
         str, typer.Option("--distance", help="Tested: hellinger, jensen-shannon or total-variation.")
     ] = "hellinger",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
@@ -32,7 +32,6 @@ def compare(
 
     from txray._text import escape_control
     from txray.analysis import compare as compare_stages
-    from txray.analysis import with_significance
     from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
@@ -44,18 +43,14 @@ def compare(
     comparison = compare_stages(
         Stage.load(before),
         Stage.load(after),
-        feature_type=feature_type,
         layer=layer,
+        feature_type=feature_type,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
+        distance=distance,  # type: ignore[arg-type]  # checked there
+        permutations=permutations,
+        fdr=fdr,
+        seed=seed,
     )
-    if permutations:
-        comparison = with_significance(
-            comparison,
-            distance=distance,  # type: ignore[arg-type]  # checked there
-            level=level,
-            permutations=permutations,
-            seed=seed,
-        )
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in comparison.summary.items()

@@ -63,12 +63,15 @@ class PlotArgs:
 
     def pair(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
         """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
-        from txray.analysis import compare, with_significance
+        from txray.analysis import compare
 
-        found = compare(*self.two(), feature_type or self.feature_type, self.layer)
-        if not tested or not self.permutations:
-            return found
-        return with_significance(found, permutations=self.permutations, seed=self.seed)
+        return compare(
+            *self.two(),
+            layer=self.layer,
+            feature_type=feature_type or self.feature_type,
+            permutations=self.permutations if tested else 0,
+            seed=self.seed,
+        )
 
     def timeline(self, *, tested: bool = True) -> Timeline:
         """All stages in order."""
@@ -76,8 +79,8 @@ class PlotArgs:
 
         return timeline(
             self.stages,
-            self.feature_type,
-            None if self.layer is None else [self.layer],
+            layers=self.layer,
+            feature_type=self.feature_type,
             scores=self.scores,
             permutations=self.permutations if tested else 0,
             seed=self.seed,
@@ -87,7 +90,13 @@ class PlotArgs:
         """Which neuron of the one stage is which of the other."""
         from txray.analysis import match
 
-        return match(*self.two(), self.feature_type, self.layer, self.layer_after, seed=self.seed)
+        return match(
+            *self.two(),
+            layer=self.layer,
+            layer_after=self.layer_after,
+            feature_type=self.feature_type,
+            seed=self.seed,
+        )
 
     def token_tags(self) -> dict[str, str]:
         """Token -> its most frequent tag."""
@@ -172,7 +181,7 @@ def _layer_affinity(request: PlotArgs) -> go.Figure:
 
     if request.layer is not None or request.layer_after is not None:
         raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
-    found = compare_layers(*request.two(), request.feature_type, seed=request.seed)
+    found = compare_layers(*request.two(), feature_type=request.feature_type, seed=request.seed)
     return layer_affinity(*request.two(), found, request.feature_type)
 
 

@@ -26,8 +26,8 @@ def match(
     min_wins: Annotated[
         int, typer.Option("--min-wins", help="Neurons with fewer selected activations are left out.")
     ] = 20,
-    level: Annotated[
-        float, typer.Option("--level", help="Share of chance pairs that may pass for matches.")
+    false_match_rate: Annotated[
+        float, typer.Option("--false-match-rate", help="Share of chance pairs that may count as matches.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
@@ -41,12 +41,12 @@ def match(
     matching = match_stages(
         Stage.load(before),
         Stage.load(after),
-        feature_type=feature_type,
         layer=layer,
         layer_after=layer_after,
+        feature_type=feature_type,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
         min_wins=min_wins,
-        level=level,
+        false_match_rate=false_match_rate,
         seed=seed,
     )
     counts = matching.pairs["state"].value_counts()
@@ -64,7 +64,9 @@ def match(
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
     span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
-    typer.echo(f"a match has an affinity above {span}, which {100 * level:g} % of pairs reach by chance")
+    typer.echo(
+        f"a match has an affinity above {span}, which {100 * false_match_rate:g}% of pairs reach by chance"
+    )
     if out is not None:
         with atomic_file(out) as new:
             if out.suffix == ".csv":

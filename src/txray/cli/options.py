@@ -131,12 +131,10 @@ def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
 Weight = Annotated[
     str, typer.Option("--weight", help="What distributions normalise: mean (the paper), mass or count.")
 ]
-Level = Annotated[
-    float, typer.Option("--level", help="False-discovery rate at which a change is called one.")
-]
+Fdr = Annotated[float, typer.Option("--fdr", help="False discovery rate of the tests.")]
 Permutations = Annotated[
     int,
-    typer.Option("--permutations", help="Of a neuron at most, in tests; 0 leaves significance out."),
+    typer.Option("--permutations", help="Maximum number of permutations per neuron; 0 disables the tests."),
 ]
 Scores = Annotated[
     Path | None,

@@ -174,14 +174,18 @@ class PruneArgs:
 
     def comparison(self) -> Comparison | None:
         """Return the comparison of the stages, tested unless --permutations is 0; None without two stages."""
-        from txray.analysis import compare, with_significance
+        from txray.analysis import compare
 
         if self.before is None or self.stage is None:
             return None
-        comparison = compare(self.before, self.stage, self.stage.feature_types[0], self.layer)
-        if not self.options.permutations:
-            return comparison
-        return with_significance(comparison, permutations=self.options.permutations, seed=self.options.seed)
+        return compare(
+            self.before,
+            self.stage,
+            layer=self.layer,
+            feature_type=self.stage.feature_types[0],
+            permutations=self.options.permutations,
+            seed=self.options.seed,
+        )
 
     def rankings(self) -> list[str]:
         """Return the rankings that the stages allow."""

@@ -49,7 +49,7 @@ def replay(
     ] = "model.",
     logger: options.LoggerNames = None,
     weight: options.Weight = "mean",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 2_000,
     tokenized: options.Tokenized = False,
     html: options.Html = False,
@@ -79,7 +79,7 @@ def replay(
         device=str(device_of(device)),
         loggers=options.open_loggers(logger, out),
         weight=weight,
-        level=level,
+        fdr=fdr,
         permutations=permutations,
         seed=seed,
     )

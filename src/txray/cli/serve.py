@@ -33,7 +33,7 @@ def serve(
         ),
     ] = None,
     weight: options.Weight = "mean",
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     cache: Annotated[
         Path | None,
@@ -57,7 +57,7 @@ def serve(
         port=port,
         prunings=pruning or (),
         weight=weight,  # type: ignore[arg-type]  # checked there
-        fdr=level,
+        fdr=fdr,
         permutations=permutations,
         cache=cache,
         wait=False,

@@ -28,7 +28,7 @@ def timeline(
     ] = None,
     weight: options.Weight = "mean",
     scores: options.Scores = None,
-    level: options.Level = 0.05,
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
@@ -44,12 +44,12 @@ def timeline(
         require_replaceable(out, (SUMMARY,))
     found = follow(
         [Stage.load(folder) for folder in stage_folders(stages)],
-        feature_type,
-        layer,
+        layers=layer,
+        feature_type=feature_type,
         weight=weight,  # type: ignore[arg-type]  # the distributions check it
         scores=options.read_scores(scores),
         permutations=permutations,
-        level=level,
+        fdr=fdr,
         seed=seed,
     )
     print_timeline(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
+from txray.analysis import Comparison, Timeline, compare, timeline
 from txray.experiment.run import ExperimentResult, stage_name
 
 FEATURE_TYPES = ("token", "pos")
@@ -41,8 +41,10 @@ class PaperComparisons:
 
         def pair(before: str, after: str) -> dict[str, Comparison]:
             return {
-                feature_type: with_significance(
-                    compare(stages[before], stages[after], feature_type),
+                feature_type: compare(
+                    stages[before],
+                    stages[after],
+                    feature_type=feature_type,
                     permutations=settings.permutations,
                     seed=settings.seed,
                 )

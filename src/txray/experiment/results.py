@@ -47,7 +47,7 @@ def write_results(outcome: ExperimentResult, sources: Sources, *, device: str = 
     page = results_page(
         outcome,
         rows(outcome, questions, epochs),
-        f"Tested at {fdr_label(supervision.summary['level'])}; all means are over the neurons that were tested.\n\n"
+        f"Tested at {fdr_label(supervision.summary['fdr'])}; all means are over the neurons that were tested.\n\n"
         f"{chance_table(questions)}",
         pruning_table(pruned, supervision),
     )

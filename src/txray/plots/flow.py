@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _MOST = 24
 """Stages side by side."""
-# Darker than where unsure neurons are marks: here they lie between shared and un-preferred ones, which are grey, too.
-_COLORS = {**theme.STATE_COLORS, "unsure": theme.MUTED}
-_OPACITY = {"shared": 0.22, "unpreferred": 0.5, "unsure": 0.75}
+# Darker than for marks of undecided neurons: here they lie between shared and un-preferred ones, which are grey, too.
+_COLORS = {**theme.STATE_COLORS, "undecided": theme.MUTED}
+_OPACITY = {"shared": 0.22, "unpreferred": 0.5, "undecided": 0.75}
 _ENDS = {
     "shared": ("preferred", "preferred"),
     "avoided": ("preferred", "un-preferred"),
@@ -34,7 +34,7 @@ _MEANING = {
     "avoided": "only before",
     "gained": "only after",
     "unpreferred": "in neither",
-    "unsure": "avoided or gained, not significant",
+    "undecided": "avoided or gained, not significant",
 }
 _NODE = 14
 """Pixels."""
@@ -86,7 +86,7 @@ class Flow:
         names: of the stages, in order.
         preferred: neurons that are preferred in each.
         neurons: in all.
-        links: before, after, state, the state that an unsure neuron was observed in (else the same), neurons.
+        links: before, after, state, the state that an undecided neuron was observed in (else the same), neurons.
         tested: whether avoided and gained neurons are the significant ones only, or all that were observed.
     """
 
@@ -149,7 +149,8 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "customdata": [
                     hover_text(
                         f"{sanitize(before)} → {sanitize(after)}",
-                        f"{plural(n, 'neuron')} {flow.label(state) if state != 'unsure' else f'{observed}, unsure'}"
+                        f"{plural(n, 'neuron')} "
+                        f"{flow.label(state) if state != 'undecided' else f'{observed}, undecided'}"
                         f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
                     )
                     for before, after, state, observed, n in flow.links

@@ -30,7 +30,7 @@ _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
     """The k strongest and the k weakest gained neurons by activation mass; each neuron once.
 
-    If the comparison is tested (`txray.with_significance`), significantly gained neurons come first.
+    If the comparison is tested (`Comparison.test`), significantly gained neurons come first.
 
     Args:
         comparison: of two stages.
@@ -106,7 +106,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
             _cell(names, length) + _beyond(distinctive)
             for names, length, distinctive in rows.select("features", "length", "distinctive").iter_rows()
         ]
-        unsure = [confident is False for confident in rows["confident"]]
+        undecided = [confident is False for confident in rows["confident"]]
         figure.add_table(
             columnwidth=_COLUMNS,
             header={
@@ -128,8 +128,8 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
             cells={
                 "values": [
                     [
-                        f"{end}, unsure" if is_unsure else end
-                        for end, is_unsure in zip(rows["end"], unsure, strict=True)
+                        f"{end}, undecided" if is_undecided else end
+                        for end, is_undecided in zip(rows["end"], undecided, strict=True)
                     ],
                     [str(neuron) for neuron in rows["neuron"]],
                     [format_number(mass) for mass in rows["mass"]],
@@ -137,7 +137,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
                     ["<br>".join(map(escape, cell)) for cell in cells],
                 ],
                 "align": ["left", "right", "right", "right", "left"],
-                "font": {"color": [[theme.FAINT if each else theme.INK for each in unsure]]},
+                "font": {"color": [[theme.FAINT if each else theme.INK for each in undecided]]},
                 "fill": {
                     "color": [["#EAF5FC" if end == "strongest" else theme.PAPER for end in rows["end"]]]
                 },

@@ -152,7 +152,7 @@ def matching(matching: Matching) -> go.Figure:
 
 def _by_chance(matching: Matching) -> str:
     """Return the end of a clause: the share of pairs that match where features are shuffled."""
-    return f"{100 * matching.level:g}% by chance"
+    return f"{100 * matching.false_match_rate:g}% by chance"
 
 
 def _name(matching: Matching) -> str:

@@ -125,7 +125,7 @@ def most_changed_neurons(
 ) -> go.Figure:
     """The k shared neurons that changed most, each drawn as in `neuron_detail`.
 
-    If the comparison is tested (`txray.with_significance`), significant neurons come first, ranked by z-score;
+    If the comparison is tested (`Comparison.test`), significant neurons come first, ranked by z-score;
     otherwise neurons are ranked by Hellinger distance. Neurons that won only a few words in either
     stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
 

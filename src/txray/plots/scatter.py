@@ -91,7 +91,7 @@ def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "match
     ]
     # Below the others, because drawn first.
     for name, color, symbol, size, sign in (
-        (NOT_SIGNIFICANT, theme.UNSURE, "circle", 5, None),
+        (NOT_SIGNIFICANT, theme.UNDECIDED, "circle", 5, None),
         *groups,
     ):
         mine = np.flatnonzero(~sure if sign is None else sure & (change == sign))
@@ -194,7 +194,7 @@ def require_tested(comparison: Comparison, figure: str) -> None:
     if not comparison.tested:
         raise UsageError(
             f"{figure}: comparison {comparison.before.stage!r} -> {comparison.after.stage!r} has not been tested; "
-            "give txray.with_significance(comparison)"
+            "give a tested one: comparison.test(), or txray.compare with permutations"
         )
 
 

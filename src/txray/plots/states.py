@@ -17,7 +17,7 @@ from txray.plots.text import count, escape_word, hover_text, percent, plural, sa
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
-_COLORS = {**theme.STATE_COLORS, "unsure": theme.UNSURE}
+_COLORS = {**theme.STATE_COLORS, "undecided": theme.UNDECIDED}
 _ROW = 74
 
 
@@ -46,7 +46,7 @@ _BARS = (
     _Bar("shared", "in use in both"),
     _Bar("avoided", "only before", tested=True),
     _Bar("gained", "only after", tested=True),
-    _Bar("unsure", "in use in one only, not significant"),
+    _Bar("undecided", "in use in one only, not significant"),
     _Bar("avoided", "only before, not tested", tested=False),
     _Bar("gained", "only after, not tested", tested=False),
     _Bar("unpreferred", "in neither"),
@@ -72,7 +72,9 @@ def states(*comparisons: Comparison) -> go.Figure:
     tested = {comparison.tested for comparison in comparisons}
     for bar in _BARS:
         numbers = [bar.number(c) for c in comparisons]
-        if (bar.state == "unsure" and not any(numbers)) or not (bar.tested is None or bar.tested in tested):
+        if (bar.state == "undecided" and not any(numbers)) or not (
+            bar.tested is None or bar.tested in tested
+        ):
             continue
         shares = [n / max(len(c.neurons), 1) for n, c in zip(numbers, comparisons, strict=True)]
         figure.add_bar(

@@ -43,7 +43,7 @@ STATE_COLORS: Mapping[str, str] = {
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
 """Fewer features is kin to avoided, more to gained."""
 
-CHANGED, UNSURE = "#D55E00", "#BBBBBB"
+CHANGED, UNDECIDED = "#D55E00", "#BBBBBB"
 """More than chance, and no more than that."""
 
 SEQUENTIAL: tuple[tuple[float, str], ...] = (
@@ -81,7 +81,7 @@ _DARK: Mapping[str, str] = {
     MUTED: "#A2A6AD",
     FAINT: "#7C8087",
     GRID: "#35383D",
-    UNSURE: "#6A6E75",
+    UNDECIDED: "#6A6E75",
     "#444444": "#B9BDC4",
     "#0072B2": "#4FA3DC",
     "#332288": "#9C8CEB",

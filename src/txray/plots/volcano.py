@@ -50,13 +50,13 @@ def volcano(comparison: Comparison) -> go.Figure:
     prefer beyond its frequency in the later stage.
 
     Args:
-        comparison: with significance (`txray.with_significance`).
+        comparison: tested (`Comparison.test`).
 
     Raises:
         UsageError: nothing was tested.
     """
     require_tested(comparison, "volcano")
-    fdr = float(comparison.summary["level"])
+    fdr = float(comparison.summary["fdr"])
     able = pl.all_horizontal(pl.col("q_value", "z_score", X).is_not_null())
     neurons = comparison.neurons.filter(able)
     drawn = neurons[even_sample(len(neurons), theme.MARKS)]
@@ -67,7 +67,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     spans = [DISTANCE_SPAN, span(points[1])]
     figure = go.Figure()
     for is_changed, name, color, size in (
-        (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
+        (False, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
         (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
         at = np.flatnonzero(changed == is_changed)

@@ -13,7 +13,7 @@ from txray.analysis.comparison import Comparison
 from txray.analysis.findings import STATES
 from txray.errors import UnknownNameError, UsageError
 
-TESTED_STATES = ("confident-avoided", "confident-gained", "unsure")
+TESTED_STATES = ("confident-avoided", "confident-gained", "undecided")
 """States of tested comparisons: significant, or not."""
 
 SET_STATES = (*STATES, *TESTED_STATES)
@@ -63,7 +63,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     Args:
         comparison: comparison of the stages.
         state: `shared`, `avoided`, `gained` or `unpreferred`; for tested comparisons also `confident-avoided`,
-            `confident-gained` and `unsure`.
+            `confident-gained` and `undecided`.
         name: name of the set; that of the state by default.
 
     Raises:
@@ -77,8 +77,7 @@ def in_state(comparison: Comparison, state: str, *, name: str | None = None) -> 
     )
     if column not in comparison.neurons.columns:
         raise UsageError(
-            f"state {state!r}: needs a comparison tested for significance; pass "
-            "txray.with_significance(comparison)"
+            f"state {state!r}: needs a comparison tested for significance; pass comparison.test()"
         )
     neurons = comparison.neurons.filter(pl.col(column) == value)["neuron"].to_list()
     return NeuronSet(name or state, comparison.after.layer, tuple(neurons))

@@ -123,8 +123,7 @@ class RankingInputs:
             )
         if column not in self.comparison.neurons.columns:
             raise UsageError(
-                f"ranking {ranking!r}: needs a comparison tested for significance; pass "
-                "txray.with_significance(comparison)"
+                f"ranking {ranking!r}: needs a comparison tested for significance; pass comparison.test()"
             )
         return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()
 

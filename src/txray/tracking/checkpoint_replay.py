@@ -46,7 +46,7 @@ def replay(
         unit: number stages by step or by epoch; by default epochs for trainings by txray, steps for others.
         base, prefix: for Lightning checkpoints, see `txray.tracking.find_checkpoints`.
         device: device of the models.
-        options: options of `Tracker`: loggers, figures, weight, permutations, level, seed.
+        options: options of `Tracker`: loggers, figures, weight, permutations, fdr, seed.
 
     Returns:
         Feature type -> timeline.

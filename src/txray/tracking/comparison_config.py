@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from txray.analysis import Comparison, Timeline, compare, timeline, with_significance
+from txray.analysis import Comparison, Timeline, compare, timeline
 from txray.checks import is_integer
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import Stage
@@ -21,7 +21,7 @@ class ComparisonConfig:
     Attributes:
         weight: normalization of preference distributions.
         permutations: maximum number of permutations per neuron; 0 disables the tests.
-        level: false discovery rate.
+        fdr: false discovery rate.
         seed: random seed.
 
     Raises:
@@ -31,16 +31,16 @@ class ComparisonConfig:
 
     weight: Weight
     permutations: int
-    level: float
+    fdr: float
     seed: int
 
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
-        if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.level < 1:
+        if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.fdr < 1:
             raise UsageError(
-                f"tracker: permutations={self.permutations!r}, level={self.level!r}; permutations must be a whole "
-                "number, not negative, level between 0 and 1"
+                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be a whole "
+                "number, not negative, fdr between 0 and 1"
             )
 
     def compare(
@@ -61,14 +61,16 @@ class ComparisonConfig:
                 comparisons += [("first", comparison) for _, comparison in list(comparisons)]
                 continue
             for layer, feature_type in stage.collected:
-                comparison = compare(earlier, stage, feature_type, layer, self.weight)
-                if self.permutations:
-                    comparison = with_significance(
-                        comparison,
-                        permutations=self.permutations,
-                        level=self.level,
-                        seed=self.seed,
-                    )
+                comparison = compare(
+                    earlier,
+                    stage,
+                    layer=layer,
+                    feature_type=feature_type,
+                    weight=self.weight,
+                    permutations=self.permutations,
+                    fdr=self.fdr,
+                    seed=self.seed,
+                )
                 comparisons.append((reference, comparison))
         return comparisons
 
@@ -76,10 +78,10 @@ class ComparisonConfig:
         """Return the timeline of one feature type; see `txray.timeline`."""
         return timeline(
             stages,
-            feature_type,
+            feature_type=feature_type,
             weight=self.weight,
             scores=metrics,
             permutations=self.permutations,
-            level=self.level,
+            fdr=self.fdr,
             seed=self.seed,
         )

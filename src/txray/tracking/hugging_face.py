@@ -55,7 +55,7 @@ class HuggingFaceCallback(TrainerCallback):
             every, unit: number of steps or epochs between measurements.
             as_model: (model, processing class of the trainer) -> model for `txray.collect`;
                 `txray.models.from_transformers` by default.
-            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, fdr, seed.
         """
         self.tracker = Tracker(spec, folder, every=every, unit=unit, as_model=self._converted, **options)
         self.timelines: Mapping[str, Any] = {}

@@ -57,7 +57,7 @@ class LightningCallback(pl.Callback):
             as_model: Lightning module -> model for `txray.collect`; its attribute `model` by default.
             progress: (trainer, module) -> completed steps or epochs, and metrics; by default the trainer's counter and
                 `callback_metrics`.
-            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, level, seed.
+            options: options of `txray.Tracker`: budget, loggers, figures, weight, permutations, fdr, seed.
         """
         self.tracker = Tracker(spec, folder, every=every, unit=unit, as_model=as_model or _inner, **options)
         self.timelines: Mapping[str, Timeline] = {}

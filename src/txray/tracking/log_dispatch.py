@@ -88,7 +88,7 @@ class LoggerGroup:
             return
         values: dict[str, float] = {}
         for layer, feature_type in stage.collected:
-            measures = stage_measures(stage, feature_type, layer, seed=self._seed)
+            measures = stage_measures(stage, layer=layer, feature_type=feature_type, seed=self._seed)
             values |= _by_path(measures, _ROOT, layer, feature_type)
         for reference, comparison in comparisons:
             path = (_ROOT, comparison.after.layer, comparison.after.feature_type, reference)

@@ -76,7 +76,7 @@ class Tracker:
         figures: Sequence[str] = ("hellinger_length",),
         weight: Weight = "mean",
         permutations: int = 10_000,
-        level: float = 0.05,
+        fdr: float = 0.05,
         seed: int = 0,
         as_model: Callable[[Any], nn.Module | TextModel] | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Tracker:
             weight: normalization of preference distributions.
             permutations: maximum number of permutations per neuron; 0 disables the tests. The default is that of
                 `txray.timeline`: with fewer, p-values cannot get small enough to stand out among many neurons.
-            level: false discovery rate.
+            fdr: false discovery rate.
             seed: random seed of the comparisons.
             as_model: converts the object passed to `begin`, `step` and the others to what `txray.collect` takes;
                 called for each measurement, and counted as part of its time. None: they are passed as they are.
@@ -112,7 +112,7 @@ class Tracker:
         self.number = 0
         self._spec = spec
         self._every, self._unit = every, unit
-        self._comparisons = ComparisonConfig(weight, permutations, level, seed)
+        self._comparisons = ComparisonConfig(weight, permutations, fdr, seed)
         self._logging = LoggerGroup(loggers, figures, seed=seed)
         self._history = TrackingHistory(self.folder, {"unit": unit, **spec.as_json()})
         self._budget = Budget(budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from txray.plots.theme import STATE_COLORS, UNSURE
+from txray.plots.theme import STATE_COLORS, UNDECIDED
 
 _SHARED_SCRIPTS = ("dom.js", "table.js", "detail.js")
 
@@ -21,5 +21,7 @@ def shared_script() -> str:
 
 def shared_style() -> str:
     """Return the style sheet that every page begins with: the colours of the states, then the shared rules."""
-    colors = " ".join(f"--{state}: {color};" for state, color in {**STATE_COLORS, "unsure": UNSURE}.items())
+    colors = " ".join(
+        f"--{state}: {color};" for state, color in {**STATE_COLORS, "undecided": UNDECIDED}.items()
+    )
     return f":root {{ {colors} }}\n{read_asset('shared.css')}"

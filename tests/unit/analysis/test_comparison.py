@@ -18,7 +18,9 @@ AFTER = [(0, 0, "river", 0.9), (1, 2, "film", 0.5)]
 
 
 def test_states_lengths_and_masses_by_hand() -> None:
-    comparison = compare(preferences_of(BEFORE, n_neurons=4), preferences_of(AFTER, n_neurons=4))
+    comparison = compare(
+        preferences_of(BEFORE, n_neurons=4), preferences_of(AFTER, n_neurons=4), permutations=0
+    )
     neurons = comparison.neurons
     assert neurons["neuron"].to_list() == [0, 1, 2, 3]
     assert neurons["state"].to_list() == ["shared", "avoided", "gained", "unpreferred"]
@@ -32,7 +34,9 @@ def test_states_lengths_and_masses_by_hand() -> None:
 
 
 def test_summary_counts_states_and_averages_shared_neurons() -> None:
-    summary = compare(preferences_of(BEFORE, n_neurons=4), preferences_of(AFTER, n_neurons=4)).summary
+    summary = compare(
+        preferences_of(BEFORE, n_neurons=4), preferences_of(AFTER, n_neurons=4), permutations=0
+    ).summary
     assert [summary[state] for state in ("shared", "avoided", "gained", "unpreferred")] == [1, 1, 1, 1]
     assert summary["length_change_shared"] == pytest.approx(-0.5)
     assert summary["length_change"] == pytest.approx(2 / 3 - 1)
@@ -43,12 +47,14 @@ def test_summary_counts_states_and_averages_shared_neurons() -> None:
 def test_weight_changes_the_distance() -> None:
     before = preferences_of([(0, 0, "a", 1.0), (0, 0, "a", 1.0), (0, 0, "b", 1.0)], n_neurons=1)
     after = preferences_of([(0, 0, "a", 1.0), (0, 0, "b", 1.0)], n_neurons=1)
-    assert compare(before, after).neurons["hellinger"].item() == 0
-    assert compare(before, after, weight="count").neurons["hellinger"].item() > 0.1
+    assert compare(before, after, permutations=0).neurons["hellinger"].item() == 0
+    assert compare(before, after, weight="count", permutations=0).neurons["hellinger"].item() > 0.1
 
 
 def test_nothing_shared_gives_nulls_not_zeros() -> None:
-    comparison = compare(preferences_of(BEFORE[:1], n_neurons=2), preferences_of(BEFORE[2:], n_neurons=2))
+    comparison = compare(
+        preferences_of(BEFORE[:1], n_neurons=2), preferences_of(BEFORE[2:], n_neurons=2), permutations=0
+    )
     assert comparison.summary["shared"] == 0
     assert comparison.summary["mean_hellinger"] is None
     assert comparison.summary["length_change_shared"] is None
@@ -57,25 +63,29 @@ def test_nothing_shared_gives_nulls_not_zeros() -> None:
 
 def test_stages_and_their_preferences_compare_alike() -> None:
     before, after = stage_of(random_events(300, seed=1)), stage_of(random_events(300, seed=2))
-    assert compare(before, after).neurons.equals(compare(before.preferences(), after.preferences()).neurons)
+    assert compare(before, after, permutations=0).neurons.equals(
+        compare(before.preferences(), after.preferences(), permutations=0).neurons
+    )
 
 
 def test_different_layers_kinds_and_weights_are_refused() -> None:
     preferences = preferences_of(BEFORE, n_neurons=4)
     with pytest.raises(ShapeError, match="has 5 neurons, stage 's'.*has 4"):
-        compare(preferences, preferences_of(AFTER, n_neurons=5))
-    with pytest.raises(ShapeError, match="'token'.*'pos'; compare the same kind"):
-        compare(preferences, replace(preferences, feature_type="pos"))
+        compare(preferences, preferences_of(AFTER, n_neurons=5), permutations=0)
+    with pytest.raises(ShapeError, match="'token'.*'pos'; compare the same feature type"):
+        compare(preferences, replace(preferences, feature_type="pos"), permutations=0)
     with pytest.raises(ShapeError, match="selection 'max-1'.*'all'; collect both in the same way"):
-        compare(preferences, replace(preferences, selection="all"))
+        compare(preferences, replace(preferences, selection="all"), permutations=0)
     with pytest.raises(UnknownNameError, match="weight 'sum'"):
-        compare(preferences, preferences, weight="sum")  # type: ignore[arg-type]
+        compare(preferences, preferences, weight="sum", permutations=0)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="feature type of stage 's' 'pos'"):
-        compare(stage_of(BEFORE), stage_of(AFTER), feature_type="pos")
+        compare(stage_of(BEFORE), stage_of(AFTER), feature_type="pos", permutations=0)
 
 
 def test_saved_comparison_can_be_read_with_any_tool(tmp_path: Path) -> None:
-    comparison = compare(stage_of(random_events(300, seed=1)), stage_of(random_events(300, seed=2)))
+    comparison = compare(
+        stage_of(random_events(300, seed=1)), stage_of(random_events(300, seed=2)), permutations=0
+    )
     folder = comparison.save(tmp_path / "c")
     assert sorted(file.name for file in folder.iterdir()) == [
         "neurons.csv",

@@ -42,7 +42,7 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             row["q_value"] = float(rng.choice([0.001, 0.05, 0.0500001, 0.4])) if able else None
             row["z_score"] = float(rng.integers(-2, 6)) if able else None
             row["signal"] = float(rng.normal()) if able else None
-            row["confident_state"] = "unsure" if one_sided and rng.random() < 0.6 else state
+            row["confident_state"] = "undecided" if one_sided and rng.random() < 0.6 else state
             if layer not in tested:
                 row |= dict.fromkeys(("q_value", "z_score", "signal", "confident_state"))
             rows.append(row)
@@ -79,9 +79,9 @@ def test_significant_is_a_small_q_value_or_a_confident_state(fdr: float, tested:
 def test_a_state_is_confident_where_both_tests_are_passed() -> None:
     rows = [
         ("avoided", 0.05, 0.05, "avoided"),
-        ("avoided", 0.051, 0.01, "unsure"),
-        ("gained", 0.01, 0.051, "unsure"),
-        ("gained", None, 0.01, "unsure"),
+        ("avoided", 0.051, 0.01, "undecided"),
+        ("gained", 0.01, 0.051, "undecided"),
+        ("gained", None, 0.01, "undecided"),
         ("shared", 0.9, None, "shared"),
         ("unpreferred", None, None, "unpreferred"),
     ]
@@ -195,9 +195,9 @@ def test_without_tests_nothing_is_called_significant(pending: bool, words: str) 
     [
         ([], "0 avoided"),
         (["avoided"], "1 avoided, significant"),
-        (["unsure"], "1 avoided, not significant"),
-        (["unsure", "unsure"], "2 avoided, none of them significant"),
-        (["avoided"] * 1000 + ["unsure"] * 234, "1,234 avoided, 1,000 of them significant"),
+        (["undecided"], "1 avoided, not significant"),
+        (["undecided", "undecided"], "2 avoided, none of them significant"),
+        (["avoided"] * 1000 + ["undecided"] * 234, "1,234 avoided, 1,000 of them significant"),
     ],
 )
 def test_numbers_of_avoided_neurons_read_well(states: list[str], words: str) -> None:
@@ -219,4 +219,4 @@ def test_significance_is_defined_once() -> None:
     places = {
         str(file.relative_to(SOURCE)) for file in SOURCE.rglob("*.py") if defining.search(file.read_text())
     }
-    assert places == {"transfer/findings.py"}
+    assert places == {"analysis/findings.py"}

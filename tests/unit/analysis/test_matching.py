@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.builders.preferences import preferences_of, random_events, stage_of
 from tests.unit.analysis.test_significance import text
-from txray.analysis import compare, with_significance
+from txray.analysis import compare
 from txray.analysis.matching.match import match
 from txray.analysis.matching.thresholds import Thresholds
 from txray.errors import ShapeError, UsageError
@@ -71,7 +71,7 @@ def test_no_other_assignment_has_a_larger_sum(seed: int) -> None:
         preferences_of(random_events(60, n_neurons=4, n_features=9, seed=seed + side), n_neurons=4)
         for side in (0, 1)
     )
-    found = match(before, after, seed=1, level=0.99, min_wins=1)
+    found = match(before, after, seed=1, false_match_rate=0.99, min_wins=1)
     p, q = before.distributions(), after.distributions()
     overlap = np.zeros((4, 4))
     for i in range(4):
@@ -100,7 +100,7 @@ def test_the_comparison_goes_through_the_matching() -> None:
     other = renamed(again, number, 20)
     found = match(before, replace(other, layer="elsewhere", selection="max-2"), weight="mass")
     through = found.comparison().neurons
-    direct = compare(before, again, weight="mass").neurons["hellinger"].to_numpy()
+    direct = compare(before, again, weight="mass", permutations=0).neurons["hellinger"].to_numpy()
     assert through.columns[:3] == ["match_state", "neuron_before", "neuron_after"]
     states = {"matched": "shared", "unmatched-before": "avoided", "unmatched-after": "gained"}
     matched = 0
@@ -138,7 +138,7 @@ def test_what_cannot_be_matched_is_told() -> None:
     assert empty.comparison().summary["avoided"] == len(empty.pairs)
     rare = match(some, some, min_wins=10_000).comparison()
     assert len(rare.neurons) == rare.before.n_neurons == 0
-    assert with_significance(rare, permutations=10).summary["tested"] == 0
+    assert rare.test(permutations=10).summary["tested"] == 0
     with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
         match(stage_of(random_events(50)), replace(some, feature_type="pos"))
     for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):

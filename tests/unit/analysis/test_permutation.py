@@ -32,15 +32,15 @@ def test_folds_are_dealt_out_again(paired: bool) -> None:
     assert abs(counts / len(seen) * len(allowed) - 1).max() < 0.6
 
 
-def permuted(paired: bool, most: int, level: float = 0.0, n: int = 400) -> Permutations:
+def permuted(paired: bool, most: int, fdr: float = 0.0, n: int = 400) -> Permutations:
     draws = [FoldCounts.of(*pair(n))]
     return Permutations(
         draws,
         "mean",
         "hellinger",
         paired=paired,
-        most=most,
-        level=level,
+        max_permutations=most,
+        fdr=fdr,
         random=np.random.default_rng(0),
     )
 
@@ -79,7 +79,7 @@ def test_settled_neurons_are_permuted_no_further(monkeypatch: pytest.MonkeyPatch
     assert (found.done[tested & ~settled] == 800).all()
     assert (found.done[tested] < 800).any()
     # Where everything is a discovery, nothing is left to be decided.
-    assert (permuted(paired=False, most=800, level=1.0).done[tested] == 50).all()
+    assert (permuted(paired=False, most=800, fdr=1.0).done[tested] == 50).all()
 
 
 def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +89,12 @@ def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytes
     neuron = int(np.nanargmin(first.p_value))
     p_value = float(first.p_value[neuron])
 
-    def done(level: float) -> int:
+    def done(fdr: float) -> int:
         draws = [FoldCounts.of(*pair(400)).of_neurons(np.arange(12) == neuron)]
         random = np.random.default_rng(0)
-        found = Permutations(draws, "mean", "hellinger", paired=False, most=400, level=level, random=random)
+        found = Permutations(
+            draws, "mean", "hellinger", paired=False, max_permutations=400, fdr=fdr, random=random
+        )
         return int(found.done[neuron])
 
     assert done(p_value + 0.005) == 400
@@ -107,8 +109,8 @@ def test_a_stage_against_itself_is_never_a_change() -> None:
         "mean",
         "hellinger",
         paired=True,
-        most=500,
-        level=0.05,
+        max_permutations=500,
+        fdr=0.05,
         random=np.random.default_rng(0),
     )
     assert (found.p_value[found.done > 0] == 1).all()

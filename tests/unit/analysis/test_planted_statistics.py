@@ -19,7 +19,6 @@ from txray import (
     demo_corpus,
     match,
     synthetic_pair,
-    with_significance,
 )
 
 WORDS = 80_000
@@ -46,7 +45,7 @@ def table(comparison: Comparison, pair: SyntheticPair) -> pl.DataFrame:
 @cache
 def found(effect: float, seed: int, *, same: bool = True) -> pl.DataFrame:
     pair = synthetic_pair(100, effect=effect, seed=seed)
-    return table(with_significance(compare(*stages(pair, same=same)), **QUICK), pair)
+    return table(compare(*stages(pair, same=same), permutations=0).test(**QUICK), pair)
 
 
 def auc(score: pl.Series, positive: pl.Series) -> float:
@@ -105,7 +104,7 @@ def test_avoided_and_gained_with_confidence_are_vanished_and_appeared() -> None:
 
 def test_in_short_texts_states_without_confidence_are_often_wrong() -> None:
     pair = synthetic_pair(300, seed=1)
-    neurons = table(with_significance(compare(*stages(pair, words=10_000)), **QUICK), pair)
+    neurons = table(compare(*stages(pair, words=10_000), permutations=0).test(**QUICK), pair)
     stayed = neurons.filter(pl.col("group").is_in(["unchanged", "changed"]))
     plain, confident = (
         int(stayed[state].is_in(["avoided", "gained"]).sum()) for state in ("state", "confident_state")
@@ -121,7 +120,7 @@ def test_where_nothing_was_planted_nothing_is_found() -> None:
     small, discovered = [], 0
     for seed in range(4):
         pair = synthetic_pair(100, changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
-        neurons = table(with_significance(compare(*stages(pair)), **QUICK), pair)
+        neurons = table(compare(*stages(pair), permutations=0).test(**QUICK), pair)
         tested = neurons.filter(pl.col("p_value").is_not_null())
         small += (tested["p_value"] < 0.05).to_list()
         discovered += int((tested["q_value"] <= 0.05).sum())

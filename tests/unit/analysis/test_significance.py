@@ -17,7 +17,6 @@ from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import smallest_p_value
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.significance.split_half import Halves, split_in_halves
-from txray.analysis.significance.tests import with_significance
 from txray.errors import PowerWarning, UnknownNameError, UsageError
 from txray.preferences import Preferences
 
@@ -99,7 +98,9 @@ QUICK: dict[str, Any] = {"permutations": 400, "splits": 4, "draws": 2}
 def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered() -> None:
     small, discovered, squared = [], 0, []
     for seed in range(6):
-        comparison = with_significance(compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed)), **QUICK)
+        comparison = compare(text(60, 12_000, seed), text(60, 6_000, 100 + seed), permutations=0).test(
+            **QUICK
+        )
         tested = comparison.neurons.filter(pl.col("p_value").is_not_null())
         small += (tested["p_value"] < 0.05).to_list()
         squared += tested["signal"].drop_nulls().to_list()
@@ -114,7 +115,7 @@ def test_where_nothing_changed_few_p_values_are_small_and_nothing_is_discovered(
 
 def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confidence() -> None:
     before, after = text(60, 40_000, 1), text(60, 40_000, 2, moved=20, silent=10)
-    found = with_significance(compare(before, after), **QUICK)
+    found = compare(before, after, permutations=0).test(**QUICK)
     neurons = found.neurons
     changed = set(neurons.filter(pl.col("q_value") <= 0.05)["neuron"])
     assert len(changed & set(range(20))) >= 18
@@ -130,7 +131,7 @@ def test_neurons_that_changed_are_found_and_silent_ones_are_avoided_with_confide
     inside = (pl.col("hellinger_corrected_low") <= 0) & (pl.col("hellinger_corrected_high") >= 0)
     assert kept.select(inside.mean()).item() > 0.9
     # The words that neurons prefer are the same, in another order: that is no change of the weight `mean`.
-    by_mass = with_significance(compare(before, after, weight="mass"), **QUICK).neurons
+    by_mass = compare(before, after, weight="mass", permutations=0).test(**QUICK).neurons
     assert (by_mass.filter(pl.col("neuron") < 20)["hellinger_corrected_low"] > 0).mean() > 0.8
 
 
@@ -138,58 +139,60 @@ def test_a_neuron_that_won_once_is_not_avoided_knowledge() -> None:
     before = random_events(400, seed=1, folds=8)
     after = [event for event in random_events(400, seed=2, folds=8) if event[1] != 0]
     rare = [event for event in before if event[1] != 0] + [(3, 0, "w1", 0.5)]
-    for events, state in ((rare, "unsure"), (before, "avoided")):
-        comparison = compare(preferences_of(events, folds=8), preferences_of(after, folds=8))
-        row = with_significance(comparison, **{**QUICK, "permutations": 3_000}).neurons.row(0, named=True)
+    for events, state in ((rare, "undecided"), (before, "avoided")):
+        comparison = compare(preferences_of(events, folds=8), preferences_of(after, folds=8), permutations=0)
+        row = comparison.test(**{**QUICK, "permutations": 3_000}).neurons.row(0, named=True)
         assert (row["state"], row["confident_state"]) == ("avoided", state)
 
 
 def test_same_documents_are_compared_fold_by_fold() -> None:
     one, two = stage_of(random_events(200)), stage_of(random_events(200, seed=5))
-    assert with_significance(compare(one, one), **QUICK).summary["paired"] is True
-    assert with_significance(compare(one, two), **QUICK).summary["paired"] is False
+    assert compare(one, one, permutations=0).test(**QUICK).summary["paired"] is True
+    assert compare(one, two, permutations=0).test(**QUICK).summary["paired"] is False
     digests = [
         replace(stage, manifest={**stage.manifest, "corpus": {"documents_digest": digest}})
         for stage, digest in ((one, "a"), (one, "b"))
     ]
-    assert with_significance(compare(*digests), **QUICK).summary["paired"] is False
+    assert compare(*digests, permutations=0).test(**QUICK).summary["paired"] is False
 
 
 def test_same_seed_same_numbers_and_relabelling_neurons_changes_nothing() -> None:
     before, after = pair()
-    first, second = (with_significance(compare(before, after), **QUICK).neurons for _ in range(2))
+    first, second = (compare(before, after, permutations=0).test(**QUICK).neurons for _ in range(2))
     assert first.equals(second)
-    other = with_significance(compare(before, after), **QUICK, seed=1).neurons
+    other = compare(before, after, permutations=0).test(seed=1, **QUICK).neurons
     assert not first["p_value"].equals(other["p_value"])
     assert first.columns == other.columns
 
 
 @pytest.mark.parametrize("distance", ["jensen-shannon", "total-variation"])
 def test_other_distances_go_through_the_same(distance: str) -> None:
-    found = with_significance(compare(*pair()), **QUICK, distance=distance).neurons  # type: ignore[arg-type]
+    found = compare(*pair(), permutations=0).test(distance=distance, **QUICK).neurons  # type: ignore[arg-type]
     assert found["distance_matched"].drop_nulls().is_between(0, 1).all()
     assert found["p_value"].drop_nulls().is_between(0, 1).all()
 
 
 def test_what_cannot_be_tested_is_told() -> None:
     events = random_events(50, folds=1)
-    with pytest.raises(UsageError, match="collected with 1 and 1 folds; it needs the same number") as caught:
-        with_significance(compare(preferences_of(events, folds=1), preferences_of(events, folds=1)))
+    with pytest.raises(
+        UsageError, match="collected with 1 and 1 folds; both stages need the same number"
+    ) as caught:
+        compare(preferences_of(events, folds=1), preferences_of(events, folds=1), permutations=0)
     assert "\n" not in str(caught.value)
-    comparison = compare(*pair())
+    comparison = compare(*pair(), permutations=0)
     with pytest.raises(UnknownNameError, match="distance 'cosine'.*hellinger"):
-        with_significance(comparison, distance="cosine")  # type: ignore[arg-type]
+        comparison.test(distance="cosine")  # type: ignore[arg-type]
     wrong: dict[str, Any]
     for wrong in (
-        {"level": 0.0},
-        {"level": 1.0},
+        {"fdr": 0.0},
+        {"fdr": 1.0},
         {"permutations": 0},
         {"draws": 0},
         {"splits": 0},
         {"seed": -1},
     ):
         with pytest.raises(UsageError, match=f"significance: {next(iter(wrong))}="):
-            with_significance(comparison, **wrong)
+            comparison.test(**wrong)
 
 
 def test_absence_is_the_chance_of_meeting_a_tenth_of_the_rate_nowhere() -> None:
@@ -217,13 +220,13 @@ def test_absence_where_the_rate_is_a_tenth_is_as_rare_as_it_says() -> None:
     assert np.median(found[gone]) == pytest.approx(np.exp(-4.8), rel=0.5)
 
 
-def test_a_neuron_that_may_merely_be_rarer_is_unsure() -> None:
+def test_a_neuron_that_may_merely_be_rarer_is_undecided() -> None:
     def stage(wins: int) -> Preferences:
         events = [(i % 16, 0, f"w{i % 20}", 1.0) for i in range(wins)]
         return preferences_of([*events, *[(i % 16, 1, f"v{i % 20}", 1.0) for i in range(3_200)]], folds=16)
 
-    for wins, state in ((16, "unsure"), (64, "avoided")):
-        neurons = with_significance(compare(stage(wins), stage(0)), **QUICK).neurons
+    for wins, state in ((16, "undecided"), (64, "avoided")):
+        neurons = compare(stage(wins), stage(0), permutations=0).test(**QUICK).neurons
         row = neurons.row(0, named=True)
         assert row["rate_q_value"] <= 0.05, "its rate did fall, in either case"
         assert (row["absence_p_value"] <= 0.05) == (state == "avoided")
@@ -235,15 +238,15 @@ def test_tests_that_cannot_find_anything_warn() -> None:
     with pytest.warns(
         PowerWarning, match=r"no p-value can be below 0.1; collect more documents in more folds"
     ):
-        found = with_significance(compare(before, after), **QUICK)
+        found = compare(before, after, permutations=0).test(**QUICK)
     # Of 20 ways to deal six folds out, two are as extreme as what was observed.
     assert found.summary["smallest_p_value"] == pytest.approx(2 / 20)
     assert found.neurons["p_value"].min() > 0.05  # type: ignore[operator]
     with pytest.warns(PowerWarning, match="more permutations than 10"):
-        with_significance(compare(text(20, 4_000, 1), text(20, 4_000, 2)), permutations=10)
+        compare(text(20, 4_000, 1), text(20, 4_000, 2), permutations=10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with_significance(compare(text(20, 4_000, 1), text(20, 4_000, 2)), permutations=100)
+        compare(text(20, 4_000, 1), text(20, 4_000, 2), permutations=100)
 
 
 def test_only_folds_with_documents_count() -> None:
@@ -258,13 +261,11 @@ def test_only_folds_with_documents_count() -> None:
 
 def test_more_draws_leave_less_to_the_seed() -> None:
     # One stage has twenty times the words, so that most of it is thinned away.
-    comparison = compare(text(30, 60_000, 1), text(30, 3_000, 2))
+    comparison = compare(text(30, 60_000, 1), text(30, 3_000, 2), permutations=0)
     spread = []
     for draws in (1, 16):
         p_values = [
-            with_significance(comparison, **{**QUICK, "draws": draws, "seed": seed})
-            .neurons["p_value"]
-            .to_numpy()
+            comparison.test(**{**QUICK, "draws": draws, "seed": seed}).neurons["p_value"].to_numpy()
             for seed in range(4)
         ]
         spread.append(np.nanmean(np.nanstd(p_values, axis=0)))

@@ -20,7 +20,6 @@ from txray.analysis import (
     mass_match,
     rank_correlation,
     timeline,
-    with_significance,
 )
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import Stage
@@ -63,7 +62,7 @@ def test_each_change_is_that_of_the_comparison(line: Timeline) -> None:
     wanted += [("last", "a", "d"), ("last", "b", "d"), ("last", "c", "d")]
     assert line.changes.select("reference", "before", "after").rows() == wanted
     for row in line.changes.iter_rows(named=True):
-        found = with_significance(compare(made[row["before"]], made[row["after"]]), permutations=200)
+        found = compare(made[row["before"]], made[row["after"]], permutations=200)
         assert row["hellinger"] == found.summary["mean_hellinger"]
         assert row["signal"] == pytest.approx(found.neurons["signal"].mean())
         assert row["tested"] == found.summary["tested"]
@@ -79,7 +78,7 @@ def test_the_matrix_holds_every_pair_of_stages(line: Timeline) -> None:
     assert (np.diag(found) == 0).all()
     observed = line.matrix(column="hellinger")
     assert observed[0, 1] < observed[0, 2]
-    assert observed[1, 3] == compare(*stages()[1::2]).summary["mean_hellinger"]
+    assert observed[1, 3] == compare(*stages()[1::2], permutations=0).summary["mean_hellinger"]
     # Stages that are no neighbours, first or last of one another are only measured, not tested.
     sides = [stage.preferences() for stage in stages(5)[1:4:2]]
     longer = timeline(stages(5), permutations=200)
@@ -91,9 +90,9 @@ def test_flows_add_up_to_the_neurons(line: Timeline) -> None:
         assert rows["neurons"].sum() == 12
         found = line.steps["rnn"][line.names.index(after) - 1]  # type: ignore[arg-type]
         assert found.before.stage == before
-        unsure = rows.filter(pl.col("state") == "unsure")
-        assert unsure["neurons"].sum() == found.summary["unsure"]
-        assert set(unsure["observed"]) == {"avoided", "gained"}
+        undecided = rows.filter(pl.col("state") == "undecided")
+        assert undecided["neurons"].sum() == found.summary["undecided"]
+        assert set(undecided["observed"]) == {"avoided", "gained"}
         of_state = rows.group_by("observed").agg(pl.col("neurons").sum())
         assert {row: n for row, n in of_state.iter_rows() if n} == {
             state: n
@@ -132,7 +131,7 @@ def test_without_tests_nothing_is_called_changed() -> None:
     found = timeline(stages(), permutations=0)
     assert found.changes["changed"].is_null().all()
     assert found.changes["signal"].is_not_null().all()
-    assert (found.flows.filter(pl.col("state") == "unsure")["neurons"] == 0).all()
+    assert (found.flows.filter(pl.col("state") == "undecided")["neurons"] == 0).all()
     assert not found.steps["rnn"][0].tested
 
 
@@ -184,7 +183,7 @@ def test_what_cannot_be_followed_is_told() -> None:
     with pytest.raises(UnknownNameError, match="layer of every stage 'rn'"):
         timeline(made, layers=["rn"])
     with pytest.raises(UnknownNameError, match="pos"):
-        timeline(made, "pos")
+        timeline(made, feature_type="pos")
     with pytest.raises(ShapeError, match="13 neurons"):
         timeline([made[0], stage_of(random_events(50), "e", n_neurons=13)])
     with pytest.raises(UsageError, match="no layer in common"):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
-from txray import compare, synthetic_pair, with_significance
+from txray import compare, synthetic_pair
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning, StageError
@@ -180,8 +180,8 @@ def test_other_groups_are_other_documents_for_pairing() -> None:
     plain, grouped = (
         collect(model, corpus_of(source), name="s") for source in (sources, in_groups(sources, 2))
     )
-    assert compare(plain, plain).documents
-    assert compare(plain, grouped).documents is False
+    assert compare(plain, plain, permutations=0).same_documents
+    assert compare(plain, grouped, permutations=0).same_documents is False
 
 
 def test_fewer_groups_than_folds_are_warned_of() -> None:
@@ -190,7 +190,7 @@ def test_fewer_groups_than_folds_are_warned_of() -> None:
     few = [collect(model, corpus_of(half), name="s") for half in (sources[:30], sources[30:])]
     assert few[0].manifest["corpus"]["groups"] == 3
     with pytest.warns(PowerWarning, match=r"no p-value can be below 0\.[1-9]"):
-        with_significance(compare(*few), permutations=200)
+        compare(*few, permutations=200)
 
 
 def false_positives(units: list[list[Document]], seed: int) -> tuple[float, float]:
@@ -206,7 +206,7 @@ def false_positives(units: list[list[Document]], seed: int) -> tuple[float, floa
             for start in (0, 1)
         ]
         before, after = (collect(model, half, ["neurons"], name="half") for half in halves)
-        tested = with_significance(compare(before, after), permutations=400, draws=3)
+        tested = compare(before, after, permutations=0).test(permutations=400, draws=3)
         shares.append(float((tested.neurons["p_value"].drop_nulls() < 0.05).mean()))  # type: ignore[arg-type]
     return shares[0], shares[1]
 

@@ -265,13 +265,17 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("compare", "{early}", "{unsup}", "--layer", "decoder"), 2, "there are: rnn"),
         (("compare", "{early}", "{unsup}", "--weight", "sum"), 2, "mean, mass, count"),
         (("compare", "{early}", "{unsup}", "--distance", "cosine"), 2, "hellinger, jensen-shannon"),
-        (("compare", "{early}", "{unsup}", "--level", "5"), 2, "level=5.0; it must lie between 0 and 1"),
+        (("compare", "{early}", "{unsup}", "--fdr", "5"), 2, "fdr=5.0; it must lie between 0 and 1"),
         (
             ("compare", "{early}", "{unsup}", "--permutations", "-1"),
             2,
-            "permutations=-1; it must be at least 1",
+            "permutations=-1",
         ),
-        (("match", "{early}", "{unsup}", "--level", "0"), 2, "level must lie between 0 and 1"),
+        (
+            ("match", "{early}", "{unsup}", "--false-match-rate", "0"),
+            2,
+            "false_match_rate must lie between 0 and 1",
+        ),
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
         (("timeline", "{early}"), 2, "give at least two"),
         (("timeline", "{early}", "{unsup}", "--layer", "lstm"), 2, "layer of every stage 'lstm'"),
@@ -456,7 +460,7 @@ def test_tables_on_a_terminal_keep_names_whole(
 ) -> None:
     for name, value in (("COLUMNS", "80"), ("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("TERM", "xterm")):
         monkeypatch.setenv(name, value)
-    numbers = {f"confident_{name}": [1, 2] for name in ("avoided", "gained", "shared", "unsure", "others")}
+    numbers = {f"confident_{name}": [1, 2] for name in ("avoided", "gained", "shared", "undecided", "others")}
     print_table(pl.DataFrame({"layer": ["encoder.0", "encoder.1"], "stage": ["epoch-001"] * 2, **numbers}))
     told = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, told.splitlines())) <= 80

@@ -58,7 +58,7 @@ def test_options_reach_the_dashboard(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [stage_of(name, n_words=50).save(tmp_path / name) for name in ("b", "a")]
-    chosen = ("--host", "localhost", "--port", 8123, "--weight", "mass", "--level", 0.1, "--permutations", 9)
+    chosen = ("--host", "localhost", "--port", 8123, "--weight", "mass", "--fdr", 0.1, "--permutations", 9)
     chosen += ("--cache", tmp_path / "c", "--pruning", tmp_path / "p", "--pruning", tmp_path / "q")
     assert run(*folders, *chosen, "--no-browser") == 0
     assert served.asked == tuple(folders)
@@ -66,7 +66,7 @@ def test_options_reach_the_dashboard(
         "host": "localhost",
         "port": 8123,
         "weight": "mass",
-        "level": 0.1,
+        "fdr": 0.1,
         "permutations": 9,
         "cache": tmp_path / "c",
         "prunings": [tmp_path / "p", tmp_path / "q"],
@@ -84,7 +84,7 @@ def test_defaults_keep_it_on_this_machine_and_open_the_browser(served: Served, t
     assert run(tmp_path) == 0
     assert served.asked == (tmp_path / "stages" / "a",)
     assert (served.options["host"], served.options["port"]) == ("127.0.0.1", None)
-    assert (served.options["weight"], served.options["level"]) == ("mean", 0.05)
+    assert (served.options["weight"], served.options["fdr"]) == ("mean", 0.05)
     assert served.launched == [Served.url]
 
 
@@ -111,7 +111,7 @@ def test_a_wrong_folder_is_one_line(name: str, tmp_path: Path, capsys: pytest.Ca
     ("wrong", "told"),
     [
         (("--weight", "heavy"), "heavy"),
-        (("--level", "2"), "level"),
+        (("--fdr", "2"), "fdr"),
         (("--permutations", "-3"), "permutations"),
         (("--port", "99999"), "65535"),
         (("--port", "many"), "port"),

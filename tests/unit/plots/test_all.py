@@ -127,7 +127,7 @@ def test_more_neurons_than_marks_are_thinned_and_that_is_said() -> None:
             max=np.full(n, 0.5),
         )
 
-    comparison = compare(stage("before", one % 2), stage("after", one % 2))
+    comparison = compare(stage("before", one % 2), stage("after", one % 2), permutations=0)
     figure = plots.hellinger_length(comparison)
     assert marks_in(figure) == MARKS
     assert "an even sample of 20,000 neurons is drawn" in caption_of(figure)
@@ -150,7 +150,7 @@ def test_a_layer_without_neurons_is_said_in_words() -> None:
         sum_sq=np.zeros(0),
         max=np.zeros(0),
     )
-    comparison = compare(empty, empty)
+    comparison = compare(empty, empty, permutations=0)
     for figure in (
         plots.mass_activation([empty]),
         plots.hellinger_length(comparison),

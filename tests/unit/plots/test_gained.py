@@ -10,7 +10,11 @@ from txray.plots import gained_neurons, gained_table
 
 @pytest.fixture
 def comparison(text: Text) -> Comparison:
-    return compare(text.stage("unsup", seed=0, silent=range(9))[0], text.stage("sup", seed=1, silent=[3])[0])
+    return compare(
+        text.stage("unsup", seed=0, silent=range(9))[0],
+        text.stage("sup", seed=1, silent=[3])[0],
+        permutations=0,
+    )
 
 
 def test_rows_are_the_strongest_and_weakest_gained(comparison: Comparison) -> None:
@@ -58,7 +62,7 @@ def test_the_title_tells_their_share_of_the_mass(comparison: Comparison) -> None
 
 def test_nothing_gained_is_said_in_words(text: Text) -> None:
     a = text.stage("a", seed=0)[0]
-    comparison = compare(a, text.stage("b", seed=1)[0])
+    comparison = compare(a, text.stage("b", seed=1)[0], permutations=0)
     assert len(gained_neurons(comparison)) == 0
     figure = gained_table(comparison)
     assert title_of(figure) == "No neuron is gained from a to b"

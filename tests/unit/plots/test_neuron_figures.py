@@ -25,7 +25,7 @@ def stages(text: Text) -> tuple[Pair, Pair]:
 @pytest.fixture(scope="module")
 def pair(stages: tuple[Pair, Pair]) -> tuple[Comparison, Comparison]:
     (a, a_tags), (b, b_tags) = stages
-    return compare(a, b), compare(a_tags, b_tags)
+    return compare(a, b, permutations=0), compare(a_tags, b_tags, permutations=0)
 
 
 def detail(text: Text, stages: tuple[Pair, ...], neuron: int, **options: object) -> object:

@@ -13,7 +13,9 @@ from txray.plots import hellinger_length
 @pytest.fixture
 def comparison(text: Text) -> Comparison:
     return compare(
-        text.stage("unsup", seed=0, silent=[0, 1, 2])[0], text.stage("sup", seed=1, silent=[2, 3, 4, 5, 6])[0]
+        text.stage("unsup", seed=0, silent=[0, 1, 2])[0],
+        text.stage("sup", seed=1, silent=[2, 3, 4, 5, 6])[0],
+        permutations=0,
     )
 
 
@@ -73,8 +75,10 @@ def test_axes_are_logarithmic_length_and_whole_distance(comparison: Comparison) 
 
 def test_crowded_marks_are_fainter(text: Text) -> None:
     same = text.stage("a", seed=0)[0]
-    figure = hellinger_length(compare(same, same))
-    lonely = hellinger_length(compare(*(text.stage(n, seed=s)[0] for n, s in (("a", 0), ("b", 1)))))
+    figure = hellinger_length(compare(same, same, permutations=0))
+    lonely = hellinger_length(
+        compare(*(text.stage(n, seed=s)[0] for n, s in (("a", 0), ("b", 1))), permutations=0)
+    )
     assert min(o for trace in lonely.data for o in trace.marker.opacity) >= 0.15
     assert max(o for trace in lonely.data for o in trace.marker.opacity) > min(
         o for trace in figure.data for o in trace.marker.opacity
@@ -84,7 +88,7 @@ def test_crowded_marks_are_fainter(text: Text) -> None:
 def test_no_shared_neuron_is_said_in_words(text: Text) -> None:
     before = text.stage("a", seed=0, silent=range(20))[0]
     after = text.stage("b", seed=0, silent=range(20, 40))[0]
-    figure = hellinger_length(compare(before, after))
+    figure = hellinger_length(compare(before, after, permutations=0))
     assert title_of(figure) == "No neuron is shared by a and b"
     said = [note.text.replace("<br>", " ") for note in figure.layout.annotations]
     assert any("20 avoided, 20 gained, 0 in neither" in text for text in said)

@@ -26,6 +26,7 @@ def comparison(text: Text) -> Comparison:
     return compare(
         text.stage("unsup", seed=0, silent=[0, 1])[0],
         text.stage("sup", seed=1, silent=[2, *range(10, 25)])[0],
+        permutations=0,
     )
 
 
@@ -73,7 +74,7 @@ def test_the_title_tells_the_mean_change(comparison: Comparison) -> None:
 def test_lengths_at_equal_numbers_of_wins_stand_beside_plain_ones(text: Text) -> None:
     # After wins a fifth of the words: shorter for that reason alone.
     before = text.stage("a", seed=0)[0]
-    comparison = compare(before, rarer(text.stage("b", seed=0)[0], keep=0.2))
+    comparison = compare(before, rarer(text.stage("b", seed=0)[0], keep=0.2), permutations=0)
     plain, equal = title_of(length_shift(comparison)).split("; ")
     assert "fewer tokens in b" in plain
     expected = []
@@ -97,8 +98,8 @@ def test_lengths_at_equal_numbers_of_wins_stand_beside_plain_ones(text: Text) ->
 
 def test_tokens_have_a_log_axis_and_tags_a_linear_one(text: Text) -> None:
     long = Text(plain_words(2000), n_words=20_000, n_neurons=8)
-    tokens = compare(long.stage("a", seed=0)[0], long.stage("b", seed=1)[0])
-    tags = compare(long.stage("a", seed=0)[1], long.stage("b", seed=1)[1])
+    tokens = compare(long.stage("a", seed=0)[0], long.stage("b", seed=1)[0], permutations=0)
+    tags = compare(long.stage("a", seed=0)[1], long.stage("b", seed=1)[1], permutations=0)
     assert length_shift(tokens).layout.xaxis.type == "log"
     linear = length_shift(tags).layout.xaxis
     assert linear.type == "linear"
@@ -107,7 +108,7 @@ def test_tokens_have_a_log_axis_and_tags_a_linear_one(text: Text) -> None:
 
 def test_of_many_neurons_a_sample_is_drawn_and_said() -> None:
     many = Text(plain_words(500), n_words=30_000, n_neurons=1500)
-    comparison = compare(many.stage("a", seed=0)[0], many.stage("b", seed=1)[0])
+    comparison = compare(many.stage("a", seed=0)[0], many.stage("b", seed=1)[0], permutations=0)
     figure = length_shift(comparison)
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert sum(len(trace.x) // 3 for trace in lines) == 300
@@ -128,8 +129,8 @@ def test_rows_wear_their_stage(comparison: Comparison) -> None:
 
 def test_a_stage_against_itself_and_an_empty_pair(text: Text) -> None:
     same = text.stage("a", seed=0)[0]
-    assert "as many tokens in a as in a" in title_of(length_shift(compare(same, same)))
+    assert "as many tokens in a as in a" in title_of(length_shift(compare(same, same, permutations=0)))
     dead = text.stage("dead", seed=0, silent=range(40))[0]
-    figure = length_shift(compare(same, dead))
+    figure = length_shift(compare(same, dead, permutations=0))
     assert title_of(figure) == "No neuron is shared by a and dead"
     assert any("no length can shift" in note.text for note in figure.layout.annotations)

@@ -19,7 +19,7 @@ from tests.builders.figures import (
     title_of,
 )
 from txray import plots
-from txray.analysis import Comparison, compare, with_significance
+from txray.analysis import Comparison, compare
 from txray.errors import UnknownNameError
 from txray.plots import theme
 
@@ -33,7 +33,7 @@ def text() -> Text:
 @pytest.fixture(scope="module")
 def pair(text: Text) -> tuple[Comparison, Comparison]:
     a, b = text.stage("unsup", seed=0, silent=[0, 1]), text.stage("sup", seed=1, silent=[1, 2, 3, 4])
-    return significant(a[0], b[0]), compare(a[1], b[1])
+    return significant(a[0], b[0]), compare(a[1], b[1], permutations=0)
 
 
 def test_neurons_without_significant_change_are_grey(pair: tuple[Comparison, Comparison]) -> None:
@@ -43,7 +43,7 @@ def test_neurons_without_significant_change_are_grey(pair: tuple[Comparison, Com
     undecided = shared.filter(pl.col("q_value") > 0.05)
     assert 0 < len(undecided) < len(shared)
     assert traces["not significant"].customdata.tolist() == undecided["neuron"].to_list()
-    assert traces["not significant"].marker.color == theme.UNSURE
+    assert traces["not significant"].marker.color == theme.UNDECIDED
     drawn = sum(len(trace.x) for name, trace in traces.items() if name.endswith("sup"))
     assert drawn == len(shared) - len(undecided)
 
@@ -87,10 +87,8 @@ def test_the_plain_distance_stands_without_a_null(pair: tuple[Comparison, Compar
 
 
 def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
-    other = with_significance(
-        compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0]),
-        distance="total-variation",
-        permutations=100,
+    other = compare(
+        text.stage("a", seed=0)[0], text.stage("b", seed=1)[0], distance="total-variation", permutations=100
     )
     figure = plots.hellinger_length(other)
     assert "total variation distance at equal numbers of wins" in figure.layout.yaxis.title.text
@@ -101,19 +99,19 @@ def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
     assert "tested by total-variation, up to 100" in caption_of(figure)
 
 
-def test_states_tell_unsure_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
+def test_states_tell_undecided_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
     summary = pair[0].summary
     found = {trace.name.split(" (")[0]: trace.x[0] for trace in plots.states(pair[0]).data}
     wanted = {"shared": summary["shared"], "avoided, significant": summary["confident_avoided"]}
-    wanted |= {"gained, significant": summary["confident_gained"], "unsure": summary["unsure"]}
+    wanted |= {"gained, significant": summary["confident_gained"], "undecided": summary["undecided"]}
     for state, number in wanted.items():
         assert found.get(state, 0) == pytest.approx(100 * number / 40), state
     assert "avoided, observed" not in found
     assert sum(found.values()) == pytest.approx(100)
-    assert "unsure" not in {trace.name.split(" (")[0] for trace in plots.states(pair[1]).data}
+    assert "undecided" not in {trace.name.split(" (")[0] for trace in plots.states(pair[1]).data}
 
 
-def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
+def test_the_table_of_gained_neurons_greys_undecided_ones(text: Text) -> None:
     before = text.stage("a", seed=0, silent=list(range(6)))[0]
     found = significant(before, text.stage("b", seed=1)[0])
     # Two of the six are in doubt, and they are the strongest.
@@ -122,7 +120,7 @@ def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     comparison = replace(
         found,
         neurons=found.neurons.with_columns(
-            confident_state=pl.when(doubtful).then(pl.lit("unsure")).otherwise(states),
+            confident_state=pl.when(doubtful).then(pl.lit("undecided")).otherwise(states),
             mass_after=pl.when(doubtful).then(1e6).otherwise("mass_after"),
         ),
     )
@@ -132,13 +130,13 @@ def test_the_table_of_gained_neurons_greys_unsure_ones(text: Text) -> None:
     (table,) = plots.gained_table(comparison, 3).data
     colors = table.cells.font.color[0]
     assert list(colors) == [theme.INK] * 4 + [theme.FAINT] * 2
-    assert [cell.endswith(", unsure") for cell in table.cells["values"][0]] == [False] * 4 + [True] * 2
+    assert [cell.endswith(", undecided") for cell in table.cells["values"][0]] == [False] * 4 + [True] * 2
     title = title_of(plots.gained_table(comparison, 3))
     mass = comparison.neurons.filter((pl.col("state") == "gained") & ~doubtful)["mass_after"].sum()
     share = 100 * mass / comparison.neurons["mass_after"].sum()
     assert numbers_in(title)[:4] == [6, 40, 4, 5]
     assert float(re.findall(r"with ([\d.]+) %", title)[0]) == pytest.approx(share, abs=0.05)
-    untested = plots.gained_neurons(compare(comparison.before, comparison.after), 3)
+    untested = plots.gained_neurons(compare(comparison.before, comparison.after, permutations=0), 3)
     assert untested["confident"].is_null().all()
 
 
@@ -174,7 +172,7 @@ def test_neurons_are_ranked_by_what_is_sure(
 
 def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:
     a, b = text.stage("a", seed=0, silent=[0, 1])[0], text.stage("b", seed=1, silent=[1, 2, 3, 4])[0]
-    figure = plots.states(significant(a, b), compare(a, b))
+    figure = plots.states(significant(a, b), compare(a, b, permutations=0))
     bars = {trace.name.split(" (")[0]: list(trace.x) for trace in figure.data}
     assert bars["avoided, observed"] == pytest.approx([0, 100 * 3 / 40])
     assert bars["gained, observed"] == pytest.approx([0, 100 * 1 / 40])
@@ -188,7 +186,7 @@ def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:
 
 def test_figures_of_untested_comparisons_say_so(text: Text) -> None:
     a, b = (text.stage(name, seed=seed, silent=[seed]) for seed, name in enumerate("ab"))
-    tokens, tags = compare(a[0], b[0]), compare(a[1], b[1])
+    tokens, tags = compare(a[0], b[0], permutations=0), compare(a[1], b[1], permutations=0)
     figures = [
         plots.states(tokens),
         plots.hellinger_length(tokens),

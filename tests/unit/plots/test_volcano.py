@@ -31,7 +31,7 @@ def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comp
     rows = comparison.neurons.filter(
         pl.all_horizontal(pl.col("z_score", "hellinger_corrected").is_not_null())
     )
-    for trace, changed, color in ((grey, False, theme.UNSURE), (coloured, True, theme.CHANGED)):
+    for trace, changed, color in ((grey, False, theme.UNDECIDED), (coloured, True, theme.CHANGED)):
         mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
         assert len(mine) > 0
         assert trace.marker.color == color
@@ -88,8 +88,8 @@ def test_neurons_of_unknown_size_are_counted_in_the_caption(comparison: Comparis
 
 
 def test_only_tested_comparisons_are_drawn(text: Text) -> None:
-    untested = compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0])
-    with pytest.raises(UsageError, match="with_significance"):
+    untested = compare(text.stage("a", seed=0)[0], text.stage("b", seed=1)[0], permutations=0)
+    with pytest.raises(UsageError, match=r"comparison\.test"):
         volcano(untested)
 
 

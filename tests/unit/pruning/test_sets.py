@@ -16,7 +16,7 @@ from tests.builders.classifiers import (
     text_classifier,
     text_predictor,
 )
-from txray import Mask, TextModel, collect, compare, masked, with_significance
+from txray import Mask, TextModel, collect, compare, masked
 from txray.analysis import Comparison
 from txray.errors import UnknownNameError, UsageError
 from txray.models import RecurrentModel
@@ -44,11 +44,11 @@ def comparison() -> Comparison:
     before = collect(model, corpus, selection="max-3", name="before")
     with torch.no_grad():
         model.embedding.weight.add_(torch.from_numpy(np.random.default_rng(0).normal(0, 4, (11, 6))))
-    return compare(before, collect(model, corpus, selection="max-3", name="after"))
+    return compare(before, collect(model, corpus, selection="max-3", name="after"), permutations=0)
 
 
 def test_states_are_those_of_the_comparison(comparison: Comparison) -> None:
-    tested = with_significance(comparison, permutations=200)
+    tested = comparison.test(permutations=200)
     for state in ("shared", "avoided", "gained", "unpreferred"):
         wanted = comparison.neurons.filter(pl.col("state") == state)["neuron"].to_list()
         assert list(in_state(comparison, state).neurons) == wanted

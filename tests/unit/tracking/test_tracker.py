@@ -97,7 +97,7 @@ def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
         steps = {name: int(name.split("-")[1]) for name in story.names}
         for row in story.stages.iter_rows(named=True):
             told = logger.values[steps[row["stage"]]]
-            for name in stage_measures(txray.Stage.load(tracker.stages[0]), kind):
+            for name in stage_measures(txray.Stage.load(tracker.stages[0]), feature_type=kind):
                 assert told.get(f"txray/rnn/{kind}/{name}") == row[name], name
         rows = story.changes.filter(pl.col("reference").is_in(["previous", "first"]))
         assert len(rows) == 6
@@ -179,7 +179,7 @@ def test_what_is_asked_wrongly_shows_at_the_beginning(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnknownNameError, match=told):
             Tracker(spec(), tmp_path / "a", **options)  # type: ignore[arg-type]
-    for options in ({"every": 0}, {"permutations": -1}, {"level": 1.0}, {"budget": -1.0}):
+    for options in ({"every": 0}, {"permutations": -1}, {"fdr": 1.0}, {"budget": -1.0}):
         with pytest.raises(UsageError, match=next(iter(options))):
             Tracker(spec(), tmp_path / "a", **options)  # type: ignore[arg-type]
     for option, wrong in (

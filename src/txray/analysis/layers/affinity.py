@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.matching.affinity import Affinity
+from txray.analysis.subjects import common_layers, preferences_of
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
 from txray.preferences.stage import Stage
@@ -18,47 +19,50 @@ from txray.progress import progress
 def layer_affinity(
     before: Stage,
     after: Stage,
+    *,
+    layers: str | Sequence[str] | None = None,
     feature_type: str = "token",
     weight: Weight = "mean",
-    *,
     min_wins: int = 20,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Every layer of one stage against every layer of another, by what their neurons prefer.
+    """Return how similar the preferences of every layer of one stage and every layer of another are.
 
-    Cheaper than matching every pair of layers neuron by neuron: each neuron's nearest one is looked up, without an
-    assignment.
+    Cheaper than matching each pair of layers neuron by neuron: neurons are paired with their nearest neighbour, without
+    an assignment.
 
     Args:
-        before, after: stages of any models; the same one for its layers among themselves.
-        feature: the feature type.
+        before, after: stages of any models; the same stage twice compares its own layers.
+        layers: of both stages, names or patterns; all by default.
+        feature_type: the feature type.
         weight: what distributions normalise.
-        min_wins: selected activations that a neuron must have.
-        seed: of the shuffled features.
+        min_wins: minimum number of selected activations of a neuron.
+        seed: random seed of the shuffled features.
 
     Returns:
-        One row per pair of layers: layer_before, layer_after, affinity (of the neurons before with their nearest after,
-        mean), chance (the same with features exchanged for others of about the same frequency), mutual_share (neurons
-        whose nearest one has them as its nearest, as a share of the side that has fewer). Null where a side has no
-        neuron with enough wins.
+        One row per pair of layers: layer_before, layer_after, affinity (mean affinity of each neuron before to its
+        nearest neuron after), chance (the same with features exchanged for others of about the same frequency),
+        mutual_share (pairs of mutually nearest neurons, as a share of the smaller layer). Null if a layer has no neuron
+        with enough wins.
 
     Raises:
-        UnknownNameError: no such feature or weight.
-        UsageError: fewer than one win asked for, or a negative seed.
+        UnknownNameError: an unknown layer, feature type or weight.
+        UsageError: min_wins below 1, or a negative seed.
     """
     if min_wins < 1 or seed < 0:
         raise UsageError(
             f"layer affinity: min_wins={min_wins}, seed={seed}; at least 1, and no negative seed"
         )
     rows = []
-    pairs = [(first, second) for first in before.layers for second in after.layers]
+    layers_before, layers_after = (
+        stage.layers if layers is None else common_layers([stage], layers, "layer affinity")
+        for stage in (before, after)
+    )
+    pairs = [(p, q) for p in layers_before for q in layers_after]
     with progress(f"layers of {before.name} and {after.name}", len(pairs), unit="pairs") as advance:
-        for first, second in pairs:
-            sides = (
-                before[first, feature_type],
-                after[second, feature_type],
-            )
-            rows.append((first, second, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
+        for p, q in pairs:
+            sides = (preferences_of(before, p, feature_type), preferences_of(after, q, feature_type))
+            rows.append((p, q, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
             advance()
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 

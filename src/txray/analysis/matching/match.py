@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.matching.thresholds import Thresholds
+from txray.analysis.subjects import preferences_of
 from txray.errors import UsageError
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
@@ -35,7 +36,7 @@ class Matching:
         null: (n,) affinities of the pairs that are assigned where features are shuffled.
         weight: what the preference distributions normalise.
         min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
-        level: share of the chance pairs that may exceed the threshold.
+        false_match_rate: share of the chance pairs that may exceed the threshold.
     """
 
     before: Preferences
@@ -45,12 +46,13 @@ class Matching:
     null: NDArray[np.float64]
     weight: Weight
     min_wins: int
-    level: float
+    false_match_rate: float
 
     def __repr__(self) -> str:
         return (
             f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: "
-            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, {100 * self.level:g} % by chance)"
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, "
+            f"{100 * self.false_match_rate:g}% by chance)"
         )
 
     @property
@@ -97,7 +99,9 @@ class Matching:
         before = _renumbered(self.before, self.pairs["before"].to_numpy(), rows)
         after = _renumbered(self.after, self.pairs["after"].to_numpy(), rows)
         # Both were selected from other layers, or in other ways: that is the point of matching.
-        found = compare(before, replace(after, selection=before.selection), weight=self.weight)
+        found = compare(
+            before, replace(after, selection=before.selection), weight=self.weight, permutations=0
+        )
         neurons = pl.concat(
             [
                 self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
@@ -111,13 +115,13 @@ class Matching:
 def match(
     before: Stage | Preferences,
     after: Stage | Preferences,
-    feature_type: str = "token",
+    *,
     layer: str | None = None,
     layer_after: str | None = None,
+    feature_type: str = "token",
     weight: Weight = "mean",
-    *,
     min_wins: int = 20,
-    level: float = 0.05,
+    false_match_rate: float = 0.05,
     shuffles: int = 5,
     seed: int = 0,
 ) -> Matching:
@@ -130,34 +134,28 @@ def match(
     Args:
         before: a stage, or its preferences.
         after: another one, of the same feature type.
-        feature: the feature type (for stages).
-        layer: of `before`; may be left out where the stage has one layer.
+        layer: of `before`; required only if the stage has several layers.
         layer_after: of `after`; the same as `layer` by default.
+        feature_type: the feature type (of stages).
         weight: what the preference distributions normalise.
         min_wins: selected activations that a neuron must have: what rarer ones prefer says too little, and by chance
             two of them may prefer the same single word.
-        level: share of the chance pairs, among those of about the same length, that may pass for matches.
+        false_match_rate: share of the chance pairs, among those of about the same length, that may count as matches.
         shuffles: of the features.
         seed: of the shuffles.
 
     Raises:
         UnknownNameError: no such layer, feature or weight.
         ShapeError: different feature types.
-        UsageError: a level or number of shuffles that cannot be.
+        UsageError: a number out of range.
     """
-    if not 0 < level < 1 or min(shuffles, min_wins) < 1 or seed < 0:
+    if not 0 < false_match_rate < 1 or min(shuffles, min_wins) < 1 or seed < 0:
         raise UsageError(
-            f"match: level={level}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; level must lie between 0 "
-            "and 1, shuffles and min_wins be at least 1, and the seed must not be negative"
+            f"match: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
+            "false_match_rate must lie between 0 and 1, shuffles and min_wins be at least 1, seed not be negative"
         )
-    first = (
-        before.preferences(layer=layer, feature_type=feature_type) if isinstance(before, Stage) else before
-    )
-    second = (
-        after.preferences(layer=layer_after or layer, feature_type=feature_type)
-        if isinstance(after, Stage)
-        else after
-    )
+    first = preferences_of(before, layer, feature_type)
+    second = preferences_of(after, layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
     sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)
@@ -172,9 +170,9 @@ def match(
             strict=True,
         )
     )
-    thresholds = Thresholds.of(length, null, level)
+    thresholds = Thresholds.of(length, null, false_match_rate)
     pairs = _pairs(pair.observed(), *sides, lengths, thresholds)
-    return Matching(first, second, pairs, thresholds, null, weight, min_wins, level)
+    return Matching(first, second, pairs, thresholds, null, weight, min_wins, false_match_rate)
 
 
 def _shorter(

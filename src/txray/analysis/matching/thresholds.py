@@ -28,13 +28,15 @@ class Thresholds:
     affinity: NDArray[np.float64]
 
     @classmethod
-    def of(cls, length: NDArray[np.int64], affinity: NDArray[np.float64], level: float) -> Thresholds:
-        """Thresholds that a share `level` of the chance pairs of each length exceeds.
+    def of(
+        cls, length: NDArray[np.int64], affinity: NDArray[np.float64], false_match_rate: float
+    ) -> Thresholds:
+        """Thresholds that a share `false_match_rate` of the chance pairs of each length exceeds.
 
         Args:
             length: (n_pairs,) features of the shorter of the two, of each chance pair.
             affinity: (n_pairs,) of each chance pair.
-            level: between 0 and 1.
+            false_match_rate: between 0 and 1.
         """
         if not len(length):
             return cls(np.zeros(1, np.int64), np.ones(1))
@@ -48,7 +50,7 @@ class Thresholds:
         groups = np.split(affinity, starts[1:])
         first = length[starts]
         first[0] = 0
-        return cls(first, np.array([np.quantile(group, 1 - level) for group in groups]))
+        return cls(first, np.array([np.quantile(group, 1 - false_match_rate) for group in groups]))
 
     def at(self, length: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n_pairs,) the threshold of pairs whose shorter neuron prefers so many features."""

@@ -76,23 +76,23 @@ class Permutations:
         distance: Distance,
         *,
         paired: bool,
-        most: int,
-        level: float,
+        max_permutations: int,
+        fdr: float,
         random: np.random.Generator,
     ) -> None:
         """Permute.
 
-        A neuron is done when it is settled: enough permutations were as extreme, or it is among the false-discovery
-        rate `level` by a p-value that further permutations will hardly exceed. By its p-value alone it would be done as
-        soon as it once looks small, and some are by luck.
+        A neuron is done when it is settled: enough permutations were as extreme, or it is significant at the false
+        discovery rate `fdr` by a p-value that more permutations will hardly raise. The p-value alone would stop the
+        test as soon as it happens to look small.
 
         Args:
             draws: of the same two stages, differently thinned.
             weight: what distributions normalise.
             distance: which.
             paired: see `assignments`.
-            most: permutations of a neuron at most.
-            level: false-discovery rate that is to be decided.
+            max_permutations: of each neuron.
+            fdr: false discovery rate that is to be decided.
             random: deals.
 
         Source:
@@ -105,7 +105,7 @@ class Permutations:
         self.done = np.zeros(len(self.observed), np.int64)
         total, total_sq = np.zeros(len(self.observed)), np.zeros(len(self.observed))
         unsettled = np.isfinite(self.observed)
-        n = min(_FIRST, most)
+        n = min(_FIRST, max_permutations)
         while n > 0 and unsettled.any():
             some = [draw.of_neurons(unsettled) for draw in draws]
             dealt = assignments(folds, n, paired, random)
@@ -116,8 +116,8 @@ class Permutations:
             total_sq[unsettled] += np.square(found).sum(axis=1)
             self.extreme[unsettled] += (found >= self.observed[unsettled, None] - EQUAL).sum(axis=1)
             self.done[unsettled] += n
-            unsettled &= (self.extreme < _CLEAR) & (q_values(self._highest_p_value()) > level)
-            n = min(int(self.done.max()), most - int(self.done.max()))
+            unsettled &= (self.extreme < _CLEAR) & (q_values(self._highest_p_value()) > fdr)
+            n = min(int(self.done.max()), max_permutations - int(self.done.max()))
         self.null, mean_sq = (
             np.divide(summed, self.done, out=np.full(len(summed), np.nan), where=self.done > 0)
             for summed in (total, total_sq)

@@ -1,17 +1,16 @@
-"""Which changes are more than chance: columns that a comparison gains, from its folds alone."""
+"""Significance of the changes between two stages, as columns that a comparison gains; computed from folds alone."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.comparison import Comparison
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.findings import confident_state, is_significant
@@ -23,141 +22,125 @@ from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import stream
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.errors import PowerWarning, UsageError
+from txray.preferences.preferences import Preferences, Weight
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """The choices of `with_significance`, checked."""
+class SignificanceSettings:
+    """Checked settings of the tests; see `Comparison.test`.
 
-    distance: Distance
-    level: float
-    permutations: int
-    splits: int
-    draws: int
-    seed: int
+    Raises:
+        UnknownNameError: an unknown distance.
+        UsageError: a number out of range.
+    """
+
+    distance: Distance = "hellinger"
+    permutations: int = 10_000
+    fdr: float = 0.05
+    seed: int = 0
+    splits: int = 16
+    draws: int = 10
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
-        if not 0 < self.level < 1:
-            raise UsageError(f"significance: level={self.level}; it must lie between 0 and 1, such as 0.05")
-        for name, least in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"significance: {name}={getattr(self, name)}; it must be at least {least}")
+        if not 0 < self.fdr < 1:
+            raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
+        for name, smallest in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
+            if getattr(self, name) < smallest:
+                raise UsageError(
+                    f"significance: {name}={getattr(self, name)}; it must be at least {smallest}"
+                )
 
 
-def with_significance(
-    comparison: Comparison,
+def tested_neurons(
+    before: Preferences,
+    after: Preferences,
+    weight: Weight,
+    neurons: pl.DataFrame,
+    settings: SignificanceSettings,
     *,
-    distance: Distance = "hellinger",
-    level: float = 0.05,
-    permutations: int = 10_000,
-    splits: int = 16,
-    draws: int = 10,
-    seed: int = 0,
-) -> Comparison:
-    """The same comparison with what is known of chance.
-
-    Both stages are compared at equal numbers of activations, neuron by neuron: the larger is thinned. Documents, in
-    folds, are what is exchanged, split and resampled, because words of one document do not speak for themselves alone.
-
-    The columns that `neurons` gains:
-
-    - `distance_matched`: the distance at equal numbers of activations; `distance_null`: the same under permutation,
-      what is seen where nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: how far the
-      one exceeds the other (both as the test has them, H^2 for the Hellinger distance), in standard deviations of the
-      permutations. It ranks neurons whose p-values are all as small as the permutations can tell.
-    - `hellinger_corrected`: how far the neuron moved, the Hellinger distance corrected for attenuation, with the
-      bounds of its 95% interval `hellinger_corrected_low` and `hellinger_corrected_high`; null where the halves of a
-      stage overlap so little that it cannot be known. `signal`: cross-validated H^2, about 0 and as often below it
-      where nothing changed: for ranking and testing, not a size.
-    - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
-    - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
-      difference; `absence_p_value`: the chance that a neuron with wins in one stage only still responds in the other at
-      a tenth of its rate, and was not met; `confident_state`: the state, and `unsure` where it is avoided or gained and
-      the rates differ by no more than chance, or the neuron may merely have become so rare, or have been.
-    - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
+    same_documents: bool | None,
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
     Args:
-        comparison: of two stages that were collected with the same number of folds.
-        distance: what is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-        level: false-discovery rate at which a change is called one.
-        permutations: of a neuron at most; most neurons are settled by some hundreds.
-        splits: of the folds into halves, for `signal` and `hellinger_corrected`.
-        draws: of the activations that are kept where one stage has more, averaged over. The more, the less the result
-            depends on the seed; the time grows with them.
-        seed: of all of this: same seed, same numbers.
+        before, after: preferences of the same neurons.
+        weight: what preference distributions normalise.
+        neurons: one row per neuron, with the column `state`.
+        settings: of the tests.
+        same_documents: whether both stages read the same documents; None if unknown.
 
     Raises:
-        UnknownNameError: no such distance.
-        UsageError: fewer than two folds, different numbers of them, or a setting that cannot be.
+        UsageError: fewer than two folds, or different numbers of them.
 
     Warns:
-        PowerWarning: too few folds with documents, or too few permutations, for any neuron to be called changed.
+        PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
     """
-    settings = _Settings(distance, level, permutations, splits, draws, seed)
-    before, after = comparison.before, comparison.after
-    require_folds(comparison)
-    paired = same_documents(comparison)
+    require_folds(before, after)
+    paired = paired_folds(before, after, same_documents)
     folds = FoldCounts.of(before, after)
-    smallest = _smallest_p_value(comparison, settings, paired)
+    smallest = _smallest_p_value(before, after, settings, paired)
     matched = matched_draws(folds, settings.draws, settings.seed)
-    shared, of_layer = _changes(matched, comparison, settings, paired)
-    rates = _rates(folds, comparison, settings, paired)
+    changes, of_layer = _changes(matched, weight, settings, paired)
+    rates = _rates(folds, before, after, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
         for side, preferences in (("before", before), ("after", after))
     }
-    neurons = comparison.neurons.with_columns(
-        *(pl.Series(name, values).fill_nan(None) for name, values in {**shared, **rates, **lengths}.items()),
+    neurons = neurons.with_columns(
+        *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items()),
     )
-    neurons = neurons.with_columns(confident_state(settings.level))
+    neurons = neurons.with_columns(confident_state(settings.fdr))
     summary = {
-        **comparison.summary,
         **_summary(neurons, settings, paired),
         **{name: value if np.isfinite(value) else None for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
-    return replace(comparison, neurons=neurons, summary=summary)
+    return neurons, summary
 
 
-def _smallest_p_value(comparison: Comparison, settings: _Settings, paired: bool) -> float:
-    """What the tests can reach at best; warns where that is not enough."""
-    before, after = comparison.before, comparison.after
+def _smallest_p_value(
+    before: Preferences, after: Preferences, settings: SignificanceSettings, paired: bool
+) -> float:
+    """Return the smallest p-value that the tests can reach; warn if it is above the false discovery rate."""
     words = np.stack([side.corpus_counts.sum(axis=1) for side in (before, after)])
     smallest = smallest_p_value(words, paired, settings.permutations)
-    if smallest > settings.level:
+    if smallest > settings.fdr:
         warnings.warn(
-            f"significance of {before.stage!r} -> {after.stage!r}: no neuron can be called changed, because no p-value "
+            f"significance of {before.stage!r} -> {after.stage!r}: no neuron can be significant, because no p-value "
             f"can be below {smallest:.3g}; collect more documents in more folds (16 is the default), or allow more "
             f"permutations than {settings.permutations}",
             PowerWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
     return smallest
 
 
-def require_folds(comparison: Comparison) -> None:
-    """Refuse stages whose folds cannot be split, or exchanged for one another.
+def require_folds(before: Preferences, after: Preferences) -> None:
+    """Raise if the folds of two stages cannot be split, or exchanged for one another.
 
     Raises:
         UsageError: fewer than two folds, or different numbers of them.
     """
-    before, after = comparison.before, comparison.after
     if before.folds != after.folds or before.folds < 2:
         raise UsageError(
             f"significance of {before.stage!r} -> {after.stage!r}: collected with {before.folds} and {after.folds} "
-            "folds; it needs the same number on both sides, at least 2 (16 is better: fewer allow fewer permutations); "
-            "collect again, or leave the tests out (--permutations 0)"
+            "folds; both stages need the same number, at least 2 (16 is better: fewer allow fewer permutations); "
+            "collect again, or compare without tests (permutations=0, --permutations 0)"
         )
 
 
-def same_documents(comparison: Comparison) -> bool:
-    """Whether both stages read the same documents, fold by fold, as far as their features tell."""
-    before, after = comparison.before, comparison.after
+def paired_folds(before: Preferences, after: Preferences, same_documents: bool | None) -> bool:
+    """Return whether both stages read the same documents, fold by fold.
+
+    Args:
+        before, after: preferences of the two stages.
+        same_documents: what their manifests say; if None, their features and how often each occurs decide.
+    """
     words = before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)
-    if comparison.documents is not None:
-        return comparison.documents and bool(np.array_equal(*words))
+    if same_documents is not None:
+        return same_documents and bool(np.array_equal(*words))
     return bool(
         np.array_equal(before.features, after.features)
         and np.array_equal(before.corpus_counts, after.corpus_counts)
@@ -165,24 +148,21 @@ def same_documents(comparison: Comparison) -> bool:
 
 
 def _changes(
-    draws: list[FoldCounts],
-    comparison: Comparison,
-    settings: _Settings,
-    paired: bool,
+    draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
     permutations = Permutations(
         draws,
-        comparison.weight,
+        weight,
         settings.distance,
         paired=paired,
-        most=settings.permutations,
-        level=settings.level,
+        max_permutations=settings.permutations,
+        fdr=settings.fdr,
         random=stream(settings.seed, "permutations"),
     )
-    splits = split_in_halves(comparison.before.folds, settings.splits, stream(settings.seed, "splits"))
-    halves = Halves.of(draws, *splits, comparison.weight)
-    sizes = EffectSize.of(draws, halves, splits, comparison.weight)
+    splits = split_in_halves(draws[0].folds, settings.splits, stream(settings.seed, "splits"))
+    halves = Halves.of(draws, *splits, weight)
+    sizes = EffectSize.of(draws, halves, splits, weight)
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
     of_neurons = {
         "distance_matched": root(permutations.observed),
@@ -207,12 +187,12 @@ def _changes(
 
 def _rates(
     folds: FoldCounts,
-    comparison: Comparison,
-    settings: _Settings,
+    before: Preferences,
+    after: Preferences,
+    settings: SignificanceSettings,
     paired: bool,
 ) -> dict[str, NDArray[np.float64]]:
-    """What is known of how often neurons respond."""
-    before, after = comparison.before, comparison.after
+    """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
     random = stream(settings.seed, "rates")
@@ -226,21 +206,21 @@ def _rates(
     }
 
 
-def _summary(neurons: pl.DataFrame, settings: _Settings, paired: bool) -> Mapping[str, Any]:
-    """Plain JSON values."""
+def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
+    """Return plain JSON values for the summary of a comparison."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
     counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
         "distance": settings.distance,
-        "level": settings.level,
+        "fdr": settings.fdr,
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
         "tested": len(tested),
-        "changed": tested.filter(is_significant(settings.level)).height,
+        "changed": tested.filter(is_significant(settings.fdr)).height,
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
-        "unsure": int(counts.get("unsure", 0)),
+        "undecided": int(counts.get("undecided", 0)),
         "mean_signal": tested["signal"].mean(),
         "mean_distance_matched": tested["distance_matched"].mean(),
         "mean_distance_null": tested["distance_null"].mean(),

@@ -88,7 +88,7 @@ def _states(filtered: FilteredComparison) -> list[str]:
     """Return the states that neurons can be in, and selected ones, so that they can be deselected."""
     absent = set()
     if not filtered.pair.tested:
-        absent.add("unsure")
+        absent.add("undecided")
     if filtered.findings.untested == 0 or filtered.observed:
         absent.add(UNTESTED)
     if not filtered.findings.tested_layers and not filtered.observed:

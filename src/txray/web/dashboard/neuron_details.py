@@ -119,7 +119,7 @@ def _sentence(
             f"{row['distance_null']:.3f}: {verdict} (q = {format_number(row['q_value'])})."
         )
         text += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
-    elif row["shown"] == "unsure":
+    elif row["shown"] == "undecided":
         text += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
     elif row["state"] in ("avoided", "gained"):
         text += f" {str(row['state']).capitalize()}: {verdict} (q = {format_number(row['rate_q_value'])})."

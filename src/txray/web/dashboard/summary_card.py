@@ -12,7 +12,7 @@ from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
 from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
-_STATES = ("shared", "avoided", "gained", "unsure", "unpreferred", UNTESTED)
+_STATES = ("shared", "avoided", "gained", "undecided", "unpreferred", UNTESTED)
 
 
 def summary_card(filtered: FilteredComparison) -> list[Any]:

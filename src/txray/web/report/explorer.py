@@ -143,11 +143,11 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
 
 def _tests(comparison: Comparison) -> dict[str, Any]:
     """Return the columns of the tests: whether each neuron is significant, its rank by "changed most", the values."""
-    neurons, fdr = comparison.neurons, float(comparison.summary["level"])
+    neurons, fdr = comparison.neurons, float(comparison.summary["fdr"])
     rank = np.empty(len(neurons), np.int64)
     rank[changed_most_first(neurons, fdr).to_numpy()] = np.arange(len(neurons))
     return {
-        "level": fdr,
+        "fdr": fdr,
         "label": fdr_label(fdr),
         "sure": neurons.select(significant=is_significant(fdr))["significant"].to_list(),
         "rank": rank.tolist(),

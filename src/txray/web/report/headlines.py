@@ -13,7 +13,7 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.web.report.templates import render
 
-_ORDER = ("shared", "avoided", "gained", "unsure", "unpreferred")
+_ORDER = ("shared", "avoided", "gained", "undecided", "unpreferred")
 
 
 def headline(comparison: Comparison) -> Markup:

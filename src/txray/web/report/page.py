@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from txray.analysis import Comparison, compare, with_significance
+from txray.analysis import Comparison, compare
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
 from txray.plots.theme import StageStyle, stage_styles
@@ -75,7 +75,7 @@ def report(
 
 def _consecutive(stages: Sequence[Stage], feature_type: str, permutations: int) -> list[Comparison]:
     pairs = [
-        compare(before, after, feature_type, layer)
+        compare(before, after, layer=layer, feature_type=feature_type, permutations=0)
         for before, after in pairwise(stages)
         for layer in before.layers
         if layer in after.layers
@@ -88,9 +88,9 @@ def _consecutive(stages: Sequence[Stage], feature_type: str, permutations: int) 
 
 def _tested(pair: Comparison, permutations: int, advance: Advance) -> Comparison:
     testable = pair.before.folds == pair.after.folds > 1
-    found = with_significance(pair, permutations=permutations) if testable else pair
+    comparison = pair.test(permutations=permutations) if testable else pair
     advance()
-    return found
+    return comparison
 
 
 def _checked(stages: Sequence[Stage], comparisons: Sequence[Comparison]) -> Sequence[Comparison]:

@@ -185,4 +185,4 @@ def _tags(comparison: Comparison, stages: Sequence[Stage]) -> Comparison | None:
     before, after = sides
     if comparison.before.feature_type == "pos" or before is None or after is None:
         return None
-    return compare(before, after, weight=comparison.weight)
+    return compare(before, after, weight=comparison.weight, permutations=0)

@@ -37,7 +37,7 @@ def test_numbers_of_states_leave_the_filter_of_states_out(store: ResultStore, vi
     rows = FilteredComparison.of(view.replace(layer=LOW), store).neurons
     numbers = {each["name"]: each["number"] for each in told["states"]}
     assert numbers == {state: rows.filter(shown=state).height for state in numbers}
-    assert set(numbers) == {"shared", "avoided", "gained", "unpreferred", "unsure"}
+    assert set(numbers) == {"shared", "avoided", "gained", "unpreferred", "undecided"}
     assert told["picked"] == numbers["avoided"]
     assert told["total"] == LAYERS[LOW]
     bounded = control_state(view.replace(ranges=(Range("wins_before", 1, None),)), store, [])

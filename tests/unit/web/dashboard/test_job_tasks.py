@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 import txray
 from tests.builders.layered_stages import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
-from txray.analysis import compare, match, with_significance
+from txray.analysis import compare, match
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.plots.features import distinctive, preferred, strongest
 from txray.plots.text import sanitize
@@ -169,7 +169,14 @@ def test_a_pair_equals_the_comparison_of_every_layer(
     found = pair(folders[1:3], tmp_path, weight, feature_type)
     assert found["layer"].unique(maintain_order=True).to_list() == list(LAYERS)
     for layer in LAYERS:
-        whole = txray.compare(stages[BEFORE], stages[AFTER], feature_type, layer, weight=weight).neurons
+        whole = txray.compare(
+            stages[BEFORE],
+            stages[AFTER],
+            layer=layer,
+            feature_type=feature_type,
+            weight=weight,
+            permutations=0,
+        ).neurons
         mine = found.filter(layer=layer)
         common = [name for name in whole.columns if name != "hellinger_published_code"]
         assert_frame_equal(
@@ -207,9 +214,9 @@ def test_tests_equal_those_of_a_comparison(
     out, progress = tmp_path / "tests.parquet", Progress()
     sides = str(folders[1]), str(folders[2])
     tasks.significance(out, *sides, layer, "token", "mean", fdr, 150, 3, progress)
-    found = compare(stages[BEFORE], stages[AFTER], "token", layer)
+    found = compare(stages[BEFORE], stages[AFTER], layer=layer, feature_type="token", permutations=0)
     with warnings.catch_warnings(action="ignore", category=PowerWarning):
-        expected = with_significance(replace(found, documents=True), level=fdr, permutations=150, seed=3)
+        expected = replace(found, same_documents=True).test(fdr=fdr, permutations=150, seed=3)
     assert_frame_equal(read_result(out), expected.neurons.select(tasks.TESTED), rel_tol=0, abs_tol=0)
     assert progress == [(1, 1)]
 
@@ -233,7 +240,7 @@ def test_a_matching_equals_that_of_txray(
     tasks.matching(
         out, str(folders[1]), str(folders[3]), LOW, "wide", "token", "mean", neuron_tables, Progress()
     )  # type: ignore[arg-type]
-    expected = match(stages[BEFORE], stages["wide"], "token", LOW, "wide")
+    expected = match(stages[BEFORE], stages["wide"], layer=LOW, layer_after="wide", feature_type="token")
     pairs = read_result(out)
     assert_frame_equal(
         pairs.select(expected.pairs.columns), expected.pairs, check_dtypes=False, rel_tol=0, abs_tol=0

@@ -83,7 +83,9 @@ def test_lifts_are_those_of_the_preferences_where_above_one(
 def test_distances_are_those_of_a_comparison(
     layer: str, neuron: int, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    expected = compare(stages[BEFORE], stages[AFTER], "token", layer).neurons["hellinger"][neuron]
+    expected = compare(
+        stages[BEFORE], stages[AFTER], layer=layer, feature_type="token", permutations=0
+    ).neurons["hellinger"][neuron]
     sides = [preferred(stages[name].preferences(layer=layer), neuron) for name in (BEFORE, AFTER)]
     assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
     sentence = settled(neuron_details, of(view, layer, neuron), store)["sentence"]
@@ -103,7 +105,7 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
         (GONE, "avoided", f"nothing in {sanitize(AFTER)}. Avoided: significant at 5% FDR"),
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
         (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {sanitize(AFTER)}."),
-        (RARE, "unsure", "Prefers 1 token"),
+        (RARE, "undecided", "Prefers 1 token"),
         (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
     ],
 )
@@ -252,7 +254,7 @@ def test_a_level_that_was_chosen_decides_what_is_sure(
     folders: list[Path], cache: Path, store_over: StoreMaker, view: UrlState
 ) -> None:
     for level in (0.05, 0.001):
-        asked = store_over(folders, cache, ComparisonConfig(level=level, permutations=200))
+        asked = store_over(folders, cache, ComparisonConfig(fdr=level, permutations=200))
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
         sentence = settled(neuron_details, of(view, LOW, 0), asked)["sentence"]

@@ -52,7 +52,7 @@ def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, vie
     filtered = FilteredComparison.of(view.unfiltered(), store)
     rows = filtered.pair.neurons
     text = plain(summary_card(filtered))
-    for state in ("shared", "avoided", "gained", "unsure", "unpreferred"):
+    for state in ("shared", "avoided", "gained", "undecided", "unpreferred"):
         label = f"{state}, significant" if state in ("avoided", "gained") else state
         assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()

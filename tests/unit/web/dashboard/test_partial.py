@@ -13,7 +13,7 @@ import pytest
 from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
-from txray.analysis import compare, with_significance
+from txray.analysis import compare
 from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
@@ -108,7 +108,7 @@ def partial(desk_with: DeskWith) -> ResultStore:
 
 def expected(stages: list[Stage], layer: str) -> pl.DataFrame:
     """One layer, compared and tested without the dashboard."""
-    return with_significance(compare(*stages, "token", layer), permutations=CONFIG.permutations).neurons
+    return compare(*stages, layer=layer, feature_type="token", permutations=CONFIG.permutations).neurons
 
 
 def observed(stages: list[Stage]) -> Counter[str]:

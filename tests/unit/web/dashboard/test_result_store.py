@@ -79,7 +79,7 @@ def test_what_is_tested_joins_what_is_compared(store: ResultStore) -> None:
     for row in found.iter_rows(named=True):
         assert row["shown"] == row["confident_state"]
         assert (row["q_value"] is not None) <= (row["state"] == "shared")
-    assert "unsure" in found["shown"].to_list()
+    assert "undecided" in found["shown"].to_list()
 
 
 def test_without_permutations_nothing_is_tested(

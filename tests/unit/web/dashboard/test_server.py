@@ -242,12 +242,12 @@ def test_this_machine_needs_none_and_is_not_warned(host: str, serve: Serve, fold
     ("options", "told"),
     [
         ({"weight": "heavy"}, "weight 'heavy'; it must be one of mean, mass, count"),
-        ({"level": 0.0}, "level=0.0, permutations=10000; level must lie between 0 and 1"),
-        ({"level": 1}, "level=1"),
-        ({"level": float("nan")}, "level=nan"),
+        ({"fdr": 0.0}, "fdr=0.0, permutations=10000; fdr must lie between 0 and 1"),
+        ({"fdr": 1}, "fdr=1"),
+        ({"fdr": float("nan")}, "fdr=nan"),
         (
             {"permutations": -1},
-            "permutations=-1; level must lie between 0 and 1, permutations not be negative",
+            "permutations=-1; fdr must lie between 0 and 1, permutations not be negative",
         ),
     ],
 )

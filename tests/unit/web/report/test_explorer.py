@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.builders.stages import stage_of, story, vocabulary
-from txray.analysis import CONFIDENT_STATES, STATES, Comparison, compare, with_significance
+from txray.analysis import CONFIDENT_STATES, STATES, Comparison, compare
 from txray.plots import stage_styles
 from txray.preferences import Stage
 from txray.web.report.explorer import BEYOND, EXEMPLARS, FEATURES, explorer_data
@@ -29,7 +29,7 @@ def stages() -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def comparisons(stages: list[Stage]) -> list[Comparison]:
-    return [compare(stages[i], stages[i + 1]) for i in range(3)]
+    return [compare(stages[i], stages[i + 1], permutations=0) for i in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_rows_are_those_of_the_comparison(comparisons: list[Comparison], data: d
 
 def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str, Any]) -> None:
     assert all(pair["tests"] is None for pair in data["pairs"])
-    comparison = with_significance(compare(stages[0], stages[1]), permutations=500)
+    comparison = compare(stages[0], stages[1], permutations=500)
     (pair,) = data_of(stages, [comparison])["pairs"]
     neurons = comparison.neurons
     assert [CONFIDENT_STATES[state] for state in pair["state"]] == neurons["confident_state"].to_list()
@@ -173,7 +173,9 @@ def test_sizes_of_a_stage(stages: list[Stage], data: dict[str, Any]) -> None:
 def test_the_weight_of_the_comparison_counts() -> None:
     words = vocabulary(30)
     stages = [stage_of("a", words, seed=1), stage_of("b", words, seed=2)]
-    mean, mass = (data_of(stages, [compare(*stages, weight=weight)]) for weight in ("mean", "mass"))
+    mean, mass = (
+        data_of(stages, [compare(*stages, weight=weight, permutations=0)]) for weight in ("mean", "mass")
+    )
     wanted = stages[0].preferences().distributions("mass").matrix.toarray()
     features = mass["pairs"][0]["features"]["token"]
     names = stages[0].preferences().features.tolist()
@@ -188,21 +190,25 @@ def test_kinds_that_only_one_stage_holds_are_left_out() -> None:
     words = vocabulary(30)
     before, after = stage_of("a", words), stage_of("b", words, seed=1)
     bare = Stage("b", {("rnn", "token"): after.preferences()}, after.exemplars)
-    assert list(data_of([before, bare], [compare(before, bare)])["pairs"][0]["features"]) == ["token"]
+    assert list(data_of([before, bare], [compare(before, bare, permutations=0)])["pairs"][0]["features"]) == [
+        "token"
+    ]
 
 
 def test_a_stage_without_the_feature_is_only_named() -> None:
     words = vocabulary(30)
     stages = [stage_of(name, words, seed=seed) for seed, name in enumerate("abc")]
-    stages[2] = Stage("c", {("rnn", "pos"): stages[2]["rnn", "pos"]}, stages[2].exemplars)
-    data = data_of(stages, [compare(*stages[:2])])
+    stages[2] = Stage(
+        "c", {("rnn", "pos"): stages[2].preferences(layer="rnn", feature_type="pos")}, stages[2].exemplars
+    )
+    data = data_of(stages, [compare(*stages[:2], permutations=0)])
     assert [list(stage["layers"]) for stage in data["stages"]] == [["rnn"], ["rnn"], []]
 
 
 def test_words_are_made_visible_and_short() -> None:
     words = [*vocabulary(50), "a\x00b", "\u202eevil", "x" * 1_000_000]
     stages = [stage_of(name, words, n_words=60, seed=i) for i, name in enumerate("ab")]
-    data = data_of(stages, [compare(*stages)])
+    data = data_of(stages, [compare(*stages, permutations=0)])
     text = json.dumps(data, ensure_ascii=False)
     assert len(text) < 200_000
     assert "\x00" not in text

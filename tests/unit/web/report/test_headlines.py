@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tests.builders.stages import stage_of, vocabulary
-from txray.analysis import CONFIDENT_STATES, compare, with_significance
+from txray.analysis import CONFIDENT_STATES, compare
 from txray.preferences import Preferences
 from txray.web.report.headlines import headline
 
@@ -33,7 +33,7 @@ def test_numbers_are_those_of_the_neurons() -> None:
     words = vocabulary(60)
     before = stage_of("unsup", words, silent=range(3), seed=1)
     after = stage_of("sup", words, silent=range(2, 9), n_words=700, seed=2)
-    text = words_of(headline(compare(before, after)))
+    text = words_of(headline(compare(before, after, permutations=0)))
     first, second = before.preferences(), after.preferences()
     was, now = first.lengths(), second.lengths()
     shared = (was > 0) & (now > 0)
@@ -53,11 +53,11 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
     words = vocabulary(60)
     before = stage_of("unsup", words, silent=range(3), seed=1)
     after = stage_of("sup", words, silent=range(2, 9), n_words=700, seed=2)
-    found = with_significance(compare(before, after), permutations=500)
+    found = compare(before, after, permutations=500)
     # As if one of the six avoided ones were in doubt, and the others were not.
     avoided = found.neurons.filter(pl.col("state") == "avoided")["neuron"]
     doubtful, sure = pl.col("neuron") == avoided[0], pl.col("neuron").is_in(avoided[1:].implode())
-    states = pl.when(doubtful).then(pl.lit("unsure")).when(sure).then(pl.lit("avoided"))
+    states = pl.when(doubtful).then(pl.lit("undecided")).when(sure).then(pl.lit("avoided"))
     kept = pl.col("confident_state").cast(pl.String)
     neurons = found.neurons.with_columns(
         confident_state=states.otherwise(kept).cast(pl.Enum(CONFIDENT_STATES))
@@ -67,8 +67,8 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
     assert f"{summary['changed']} of {summary['tested']} tested shared neurons changed significantly" in text
     assert "(5% FDR); 6 avoided, 5 of them significant; 2 gained, " in text
     assert " avoided, significant 5 " in text
-    unsure = 1 + (neurons["state"] == "gained").sum() - summary["confident_gained"]
-    assert f" unsure {unsure} " in text
+    undecided = 1 + (neurons["state"] == "gained").sum() - summary["confident_gained"]
+    assert f" undecided {undecided} " in text
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     lengths = [shared[f"rarefied_length_{side}"].mean() for side in ("before", "after")]
     assert f"prefers {lengths[0]:.1f} tokens before and {lengths[1]:.1f} after" in text
@@ -82,7 +82,7 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
         f"tokens per shared neuron at equal numbers of wins {'+' if change > 0 else '−'}{abs(change):.0f}"
         in (re.sub(r"(\d)\.\d%", r"\1%", text))
     )
-    untested = words_of(headline(compare(before, after)))
+    untested = words_of(headline(compare(before, after, permutations=0)))
     assert "significant" not in untested
     assert f"mean Hellinger distance {plain:.2f}" in untested
     assert "if nothing had changed" not in untested
@@ -91,7 +91,9 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
 def test_nothing_shared_is_said_plainly() -> None:
     words = vocabulary(30)
     comparison = compare(
-        stage_of("a", words, silent=range(10)), stage_of("b", words, silent=range(10, 20), seed=1)
+        stage_of("a", words, silent=range(10)),
+        stage_of("b", words, silent=range(10, 20), seed=1),
+        permutations=0,
     )
     text = words_of(headline(comparison))
     assert "none of 20 neurons is in use in both a and b" in text
@@ -102,7 +104,7 @@ def test_nothing_shared_is_said_plainly() -> None:
 def test_names_are_escaped() -> None:
     words = vocabulary(30)
     name = "<img src=x onerror=alert(1)>"
-    comparison = compare(stage_of(name, words), stage_of("b", words, seed=1, layer="rnn"))
+    comparison = compare(stage_of(name, words), stage_of("b", words, seed=1, layer="rnn"), permutations=0)
     html = headline(comparison)
     assert "<img" not in html
     assert name in unescape(html)

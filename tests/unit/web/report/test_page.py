@@ -182,7 +182,9 @@ def test_names_and_texts_are_only_text(tmp_path: Path) -> None:
 
 
 def test_comparisons_can_be_chosen(stages: list[Stage], tmp_path: Path) -> None:
-    file = txray.report(stages, tmp_path / "r.html", comparisons=[compare(stages[0], stages[3])])
+    file = txray.report(
+        stages, tmp_path / "r.html", comparisons=[compare(stages[0], stages[3], permutations=0)]
+    )
     headings = [text for tag, text in Outline(file.read_text(encoding="utf-8")).headings if tag == "h2"]
     assert headings[1:3] == ["epoch-01 → sup", "Overview"]
 
@@ -206,11 +208,13 @@ def test_refuses_two_stages_of_one_name(stages: list[Stage], tmp_path: Path) -> 
 
 def test_refuses_a_comparison_of_a_stage_it_is_not_given(stages: list[Stage], tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="'sup'"):
-        txray.report(stages[:2], tmp_path / "r.html", comparisons=[compare(stages[0], stages[3])])
+        txray.report(
+            stages[:2], tmp_path / "r.html", comparisons=[compare(stages[0], stages[3], permutations=0)]
+        )
 
 
 def test_refuses_mixed_kinds(stages: list[Stage], tmp_path: Path) -> None:
-    pairs = [compare(stages[0], stages[1], feature_type=kind) for kind in ("token", "pos")]
+    pairs = [compare(stages[0], stages[1], feature_type=kind, permutations=0) for kind in ("token", "pos")]
     with pytest.raises(ShapeError, match=r"token.*pos"):
         txray.report(stages[:2], tmp_path / "r.html", comparisons=pairs)
 

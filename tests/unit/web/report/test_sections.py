@@ -26,7 +26,7 @@ def test_a_comparison_is_drawn_in_full() -> None:
         stage_of(name, words, n_words=8_000, silent=silent, seed=seed)
         for seed, (name, silent) in enumerate((("epoch-01", range(9)), ("epoch-48", range(4, 12))))
     ]
-    comparison = compare(*stages)
+    comparison = compare(*stages, permutations=0)
     section = comparison_section(comparison, stages)
     told = titles(section)
     assert section.title == "epoch-01 → epoch-48"
@@ -49,7 +49,7 @@ def test_without_tags_only_tokens_are_drawn() -> None:
         Stage(stage.name, {("rnn", "token"): stage.preferences()}, stage.exemplars)
         for stage in (stage_of("a", words, seed=1), stage_of("b", words, seed=2))
     ]
-    section = comparison_section(compare(*stages), stages)
+    section = comparison_section(compare(*stages, permutations=0), stages)
     assert len(section.figures) == 3
     assert not any("POS" in title for title in titles(section))
 
@@ -61,7 +61,9 @@ def test_the_overview_compares_tags_on_the_same_text() -> None:
     other = stage_of("elsewhere", words, seed=2)
     stages = [first, late, other]
     section = overview_section(
-        stages, [compare(first, late), compare(late, other)], stage_styles([stage.name for stage in stages])
+        stages,
+        [compare(first, late, permutations=0), compare(late, other, permutations=0)],
+        stage_styles([stage.name for stage in stages]),
     )
     (tags,) = [picture.figure for picture in section.figures if "POS tag" in picture.figure.layout.title.text]
     drawn = " ".join(trace.name for trace in tags.data)
@@ -72,7 +74,7 @@ def test_the_overview_compares_tags_on_the_same_text() -> None:
 def test_every_layer_has_its_own_mass_figure() -> None:
     words = vocabulary(50)
     stages = [two_layers(name, words, seed) for seed, name in enumerate("ab")]
-    pairs = [compare(*stages, layer=layer) for layer in ("one", "two")]
+    pairs = [compare(*stages, layer=layer, permutations=0) for layer in ("one", "two")]
     section = overview_section(stages, pairs, stage_styles("ab"))
     captions = [
         annotation.text
@@ -96,7 +98,7 @@ def test_a_section_needs_a_title() -> None:
 
 def test_title_and_subtitle_of_a_figure_become_its_heading() -> None:
     stages = story()[:2]
-    comparison = compare(*stages)
+    comparison = compare(*stages, permutations=0)
     figures: list[go.Figure] = []
     html = section_html(3, comparison_section(comparison, stages), [comparison], figures)
     assert len(figures) == html.count("<figure ") == 6
@@ -129,7 +131,7 @@ def test_blank_lines_part_paragraphs_and_text_is_escaped() -> None:
 def test_pictures_of_comparisons_that_the_report_does_not_hold_cannot_be_clicked() -> None:
     words = vocabulary(50)
     stages = [stage_of("a", words, seed=1), stage_of("b", words, seed=2)]
-    shown, other = compare(*stages), compare(*stages)
+    shown, other = compare(*stages, permutations=0), compare(*stages, permutations=0)
     section = Section("S", "", [Picture(go.Figure(), "", shown), Picture(go.Figure(), "", other)])
     html = section_html(0, section, [other], [])
     assert html.count("data-pair=") == 1

@@ -56,7 +56,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     figure = go.Figure()
     own = [styles[each].color for each in names]
     for name, values, color, width in (
-        ("prefer it", every, theme.UNSURE, 0.6),
+        ("prefer it", every, theme.UNDECIDED, 0.6),
         (f"at least {_LIFTED:g} times its frequency", lifted, own, 0.36),
     ):
         figure.add_bar(

@@ -40,7 +40,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
     numbers = dict(rows.select(group(filtered))["group"].value_counts().iter_rows())
     untested = state_label(UNTESTED, tested=True, pending=filtered.pair.pending)
-    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNSURE, "circle", 5)} | {
+    looks = {untested: (theme.FAINT, "circle-open", 6), NOT_SIGNIFICANT: (theme.UNDECIDED, "circle", 5)} | {
         name: (color, symbol, 8) for name, (color, symbol) in CHANGES.items()
     }
     for name, (color, symbol, size) in looks.items():

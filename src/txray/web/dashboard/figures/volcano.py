@@ -38,7 +38,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     figure = go.Figure()
     spans = [DISTANCE_SPAN, span(drawn[BRUSH[1]].to_numpy())]
     for sure, name, color, size in (
-        (False, NOT_SIGNIFICANT, theme.UNSURE, 5),
+        (False, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
         (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
         mine = drawn.filter(is_significant(fdr) == sure)

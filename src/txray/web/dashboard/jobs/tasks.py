@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis import compare, match, with_significance
-from txray.analysis.comparison import same_documents
+from txray.analysis import compare, match
+from txray.analysis.subjects import same_documents_of
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.text import sanitize
@@ -179,7 +179,7 @@ def comparison(
     tables = []
     for number, layer in enumerate(layers):
         first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
-        neurons = compare(first, second, weight=weight).neurons
+        neurons = compare(first, second, weight=weight, permutations=0).neurons
         tables.append(
             neurons.drop("hellinger_published_code").with_columns(
                 pl.lit(layer).alias("layer"), pl.col("neuron").cast(pl.UInt32)
@@ -249,11 +249,11 @@ def significance(
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
-    untested = compare(first, second, weight=weight)
-    untested = replace(untested, documents=same_documents(*(stage.manifest for stage in stages)))
+    untested = compare(first, second, weight=weight, permutations=0)
+    untested = replace(untested, same_documents=same_documents_of(*(stage.manifest for stage in stages)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PowerWarning)
-        tested = with_significance(untested, level=fdr, permutations=permutations, seed=seed)
+        tested = untested.test(fdr=fdr, permutations=permutations, seed=seed)
     note = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, PowerWarning))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
@@ -286,7 +286,7 @@ def matching(
         stages[0].preferences(layer=layer_before, feature_type=feature_type),
         stages[1].preferences(layer=layer_after, feature_type=feature_type),
         weight=weight,
-        level=FALSE_MATCH_RATE,
+        false_match_rate=FALSE_MATCH_RATE,
     )
     table = matches.pairs.with_columns(pl.col("before", "after").cast(pl.UInt32))
     for side, layer, file in zip(

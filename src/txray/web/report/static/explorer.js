@@ -64,7 +64,7 @@ class Explorer {
   showStates() {
     const { state, tests } = this.data.pairs[this.pair];
     const counts = STATES.map((_, index) => state.filter((each) => each === index).length);
-    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "unsure" || tests);
+    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "undecided" || tests);
     const choices = [["all", state.length], ...known];
     if (!choices.some(([name]) => name === this.state)) this.state = "all";
     const fieldset = document.getElementById("states");

@@ -23,7 +23,7 @@ class Neurons {
     // Numbers of neurons and names read best rising, sizes falling.
     return [
       { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String, risingFirst: true },
-      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; unsure: in one only, not significant", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, stateOfNeuron(STATES[pair.state[n]], pair.tests)), risingFirst: true },
+      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; undecided: in one only, not significant", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, stateOfNeuron(STATES[pair.state[n]], pair.tests)), risingFirst: true },
       { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")), risingFirst: true },
       number("length_before", "Length before", `Features preferred in ${before}`, count),
       number("length_after", "Length after", `Features preferred in ${after}`, count),

@@ -1,6 +1,6 @@
 // One neuron of one comparison as a plain record, put together from the packed columns and told in words.
 
-const STATES = ["shared", "avoided", "gained", "unpreferred", "unsure"];
+const STATES = ["shared", "avoided", "gained", "unpreferred", "undecided"];
 const ONE_SIDED = ["avoided", "gained"];
 
 /** What the neurons of a state are called beside their number: observed and tested ones differ. */
@@ -43,7 +43,7 @@ class Records {
     const features = (number) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
     const [first, second] = [pair.length_before[neuron], pair.length_after[neuron]];
     switch (STATES[pair.state[neuron]]) {
-      case "unsure": return `Preferred ${first ? features(first) : "nothing"} in ${before.name}, ${second ? features(second) : "none"} in ${after.name}: not significant (${pair.tests.label}).`;
+      case "undecided": return `Preferred ${first ? features(first) : "nothing"} in ${before.name}, ${second ? features(second) : "none"} in ${after.name}: not significant (${pair.tests.label}).`;
       case "avoided": return `Preferred ${features(first)} in ${before.name}, none in ${after.name}${this.oneSided(pair)}.`;
       case "gained": return `Preferred nothing in ${before.name}, ${features(second)} in ${after.name}${this.oneSided(pair)}.`;
       case "unpreferred": return "Prefers nothing in either stage.";
