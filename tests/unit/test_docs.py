@@ -102,7 +102,7 @@ def test_the_quickstart_runs_and_leaves_what_it_says(after_quickstart: Path) -> 
     left = {"language-model", "stages", "hellinger-length.html", "report.html", "my-bert.html"}
     assert {path.name for path in after_quickstart.iterdir()} >= left
     for stage in ("unsup", "zero-shot"):
-        assert txray.load_stage(after_quickstart / "stages" / stage).manifest["words"] == 20_000
+        assert txray.Stage.load(after_quickstart / "stages" / stage).manifest["words"] == 20_000
 
 
 def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:

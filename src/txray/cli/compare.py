@@ -37,13 +37,13 @@ def compare(
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     comparison = compare_stages(
-        load_stage(before),
-        load_stage(after),
+        Stage.load(before),
+        Stage.load(after),
         layer=layer,
         feature_type=feature_type,
         weight=weight,

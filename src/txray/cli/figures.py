@@ -43,7 +43,10 @@ class PlotArgs:
 
     def preferences(self, feature_type: str | None = None) -> list[Preferences]:
         """Return the preferences of every stage."""
-        return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
+        return [
+            stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
+            for stage in self.stages
+        ]
 
     def exactly_two(self) -> tuple[Stage, Stage]:
         """Return the earlier and the later stage.

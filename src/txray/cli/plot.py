@@ -63,14 +63,14 @@ def plot(
 ) -> None:
     """Draw a figure and save it to a file."""
     from txray.plots import save_figure
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     if figure == _CURVES:
         drawn = _curves(inputs)
     elif figure in PRUNING_FIGURES:
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
     elif figure in FIGURES:
-        stages = [load_stage(folder) for folder in inputs]
+        stages = [Stage.load(folder) for folder in inputs]
         plot_args = PlotArgs(
             stages,
             feature_type,

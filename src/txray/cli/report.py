@@ -18,13 +18,13 @@ def report(
     permutations: options.Permutations = 10_000,
 ) -> None:
     """Write a self-contained HTML report on two or more stages."""
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
     from txray.preferences.discovery import stage_folders
     from txray.web.report import report as write_report
 
     typer.echo(
         write_report(
-            [load_stage(folder) for folder in stage_folders(stages)],
+            [Stage.load(folder) for folder in stage_folders(stages)],
             out,
             title=title,
             feature_type=feature_type,
