@@ -151,7 +151,7 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what kaleido's library for browsers logs of itself: that a picture failed is told by us."""
+    """Silence the log of kaleido's browser library: errors are raised by this module."""
     logger = logging.getLogger("choreographer")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""Parts of the story: text with pictures."""
+"""Sections of the report: text with figures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Section:
 
     Attributes:
         title: plain text; the navigation shows it up to a colon.
-        text: plain text; blank lines part paragraphs.
+        text: plain text; blank lines separate paragraphs.
         figures: shown below the text, in order.
 
     Raises:
@@ -72,10 +72,10 @@ def comparison_section(
 
     Args:
         comparison: of two stages.
-        stages: the two stages are looked up here; where both hold POS tags, they are drawn too.
+        stages: the two stages are looked up here; if both have POS tags, these are drawn too.
         styles: of all stages of the report (`txray.plots.stage_styles`).
         title: `before → after` by default, with the layer where stages have several.
-        text: plain text; blank lines part paragraphs.
+        text: plain text; blank lines separate paragraphs.
     """
     from txray import plots
 
@@ -140,12 +140,12 @@ def overview_section(
     pictures = [Picture(plots.states(*comparisons))]
     for layer in dict.fromkeys(comparison.after.layer for comparison in comparisons):
         feature_type = comparisons[0].after.feature_type
-        held = [
+        of_layer = [
             stage.collected[layer, feature_type]
             for stage in stages
             if (layer, feature_type) in stage.collected
         ]
-        pictures.append(Picture(plots.mass_activation(_few(held), styles=styles)))
+        pictures.append(Picture(plots.mass_activation(_few(of_layer), styles=styles)))
         tagged = [stage.collected[layer, "pos"] for stage in stages if (layer, "pos") in stage.collected]
         if len(tagged) > 1:
             pictures.append(
