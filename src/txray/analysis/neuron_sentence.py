@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from txray.analysis.findings import NOT_TESTED, STATE_NAMES, fdr_label
+from txray.analysis.findings import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
@@ -22,7 +22,7 @@ def neuron_sentence(
     """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
 
     Args:
-        row: of `Comparison.neurons`.
+        row: of `Comparison.neurons`; if tested, with a column `significant` (`findings.is_significant`).
         noun: what one feature is called: `token`.
         stages: names of the two stages, as they are to be shown.
         fdr: false discovery rate of the tests; None if the neuron's layer is not tested.
@@ -57,7 +57,7 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
     level = fdr_label(fdr)
     if row["q_value"] is not None:
-        verdict = "significant" if row["q_value"] <= fdr else "not significant"
+        verdict = "significant" if row["significant"] else NOT_SIGNIFICANT
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]}"
         return [
             f"At equal numbers of wins {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had "

@@ -1,9 +1,10 @@
-"""Which figures the command line draws, and what each is drawn from."""
+"""The figures that the command line draws, and their sources."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray.errors import UsageError
@@ -17,17 +18,31 @@ if TYPE_CHECKING:
     from txray.pruning import Pruning
 
 
+def figure_path(path: Path | None) -> Path | None:
+    """Return the path of a figure; raise before any work if it cannot be written as its suffix says.
+
+    Raises:
+        UnknownNameError: an unknown suffix.
+        UsageError: an image, and kaleido is missing.
+    """
+    if path is not None:
+        from txray.plots.export import require_figure_path
+
+        require_figure_path(path)
+    return path
+
+
 @dataclass(frozen=True)
 class PlotArgs:
-    """What the user asked to draw.
+    """The stages and options of a figure.
 
     Attributes:
         stages: in order.
         feature, layer, layer_after: of them.
         neuron, k, min_wins: of figures that show or rank neurons.
-        permutations: of a neuron at most, in figures that show significance; 0 for none.
+        permutations: maximum number per neuron, in figures that show significance; 0 for no tests.
         scores: of the stages.
-        seed: of everything random.
+        seed: random seed.
     """
 
     stages: list[Stage]
@@ -41,29 +56,29 @@ class PlotArgs:
     scores: pl.DataFrame | None
     seed: int
 
-    def all(self, feature_type: str | None = None) -> list[Preferences]:
-        """The preferences of every stage."""
+    def preferences(self, feature_type: str | None = None) -> list[Preferences]:
+        """Return the preferences of every stage."""
         return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
 
-    def two(self) -> tuple[Stage, Stage]:
-        """The earlier and the later stage.
+    def exactly_two(self) -> tuple[Stage, Stage]:
+        """Return the earlier and the later stage.
 
         Raises:
             UsageError: not two.
         """
         if len(self.stages) != 2:
             raise UsageError(
-                f"this figure compares 2 stages, got {len(self.stages)}; name the earlier and the later one"
+                f"this figure compares 2 stages, got {len(self.stages)}; give the earlier and the later one"
             )
         before, after = self.stages
         return before, after
 
-    def pair(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
-        """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
+    def comparison(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
+        """Return the comparison of the two stages; `tested`: with tests, unless the user disabled them."""
         from txray.analysis import compare
 
         return compare(
-            *self.two(),
+            *self.exactly_two(),
             layer=self.layer,
             feature_type=feature_type or self.feature_type,
             permutations=self.permutations if tested else 0,
@@ -71,7 +86,7 @@ class PlotArgs:
         )
 
     def timeline(self, *, tested: bool = True) -> Timeline:
-        """All stages in order."""
+        """Return all stages in order as a timeline."""
         from txray.analysis import timeline
 
         return timeline(
@@ -84,11 +99,11 @@ class PlotArgs:
         )
 
     def matching(self) -> Matching:
-        """Which neuron of the one stage is which of the other."""
+        """Return the matching of the two stages."""
         from txray.analysis import match
 
         return match(
-            *self.two(),
+            *self.exactly_two(),
             layer=self.layer,
             layer_after=self.layer_after,
             feature_type=self.feature_type,
@@ -96,7 +111,7 @@ class PlotArgs:
         )
 
     def token_tags(self) -> dict[str, str]:
-        """Token -> its most frequent tag."""
+        """Return token -> its most frequent tag."""
         from txray.preferences import token_tags
 
         return token_tags(self.stages)
@@ -105,85 +120,85 @@ class PlotArgs:
 Draw = Callable[[PlotArgs], "go.Figure"]
 
 
-def _pos_frequency(request: PlotArgs) -> go.Figure:
+def _pos_frequency(args: PlotArgs) -> go.Figure:
     from txray.plots import pos_frequency
 
-    pair = request.pair("pos")
+    pair = args.comparison("pos")
     return pos_frequency(pair.before, pair.after)
 
 
-def _neuron(request: PlotArgs) -> go.Figure:
+def _neuron(args: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
-    if request.neuron is None:
-        raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
-    tags = request.token_tags()
-    return neuron_detail(request.all("token"), request.neuron, pos=request.all("pos"), token_tags=tags)
+    if args.neuron is None:
+        raise UsageError("figure 'neuron': no neuron given; add --neuron NUMBER")
+    tags = args.token_tags()
+    return neuron_detail(args.preferences("token"), args.neuron, pos=args.preferences("pos"), token_tags=tags)
 
 
 def _changed(most: bool) -> Draw:
-    def draw(request: PlotArgs) -> go.Figure:
+    def draw(args: PlotArgs) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
-        if request.feature_type != "token":
+        if args.feature_type != "token":
             raise UsageError(
-                f"figures of changed neurons show tokens with their tags, got --feature-type {request.feature_type}; "
-                "leave it out"
+                f"figures of changed neurons show tokens with their tags, got --feature-type {args.feature_type}; "
+                "omit it"
             )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
-            request.pair("token", tested=True),
-            pos=request.pair("pos"),
-            token_tags=request.token_tags(),
-            k=request.k,
-            min_wins=request.min_wins,
+            args.comparison("token", tested=True),
+            pos=args.comparison("pos"),
+            token_tags=args.token_tags(),
+            k=args.k,
+            min_wins=args.min_wins,
         )
 
     return draw
 
 
 def _of(name: str, source: Callable[[PlotArgs], Any]) -> Draw:
-    """The figure of this name, of what `source` makes of a request."""
+    """Return a function that draws the figure of a name from what `source` returns."""
 
-    def draw(request: PlotArgs) -> go.Figure:
+    def draw(args: PlotArgs) -> go.Figure:
         from txray import plots
 
-        figure: go.Figure = getattr(plots, name)(source(request))
+        figure: go.Figure = getattr(plots, name)(source(args))
         return figure
 
     return draw
 
 
-def _observed(request: PlotArgs) -> Comparison:
-    return request.pair()
+def _observed(args: PlotArgs) -> Comparison:
+    return args.comparison()
 
 
-def _tested(request: PlotArgs) -> Comparison:
-    return request.pair(tested=True)
+def _tested(args: PlotArgs) -> Comparison:
+    return args.comparison(tested=True)
 
 
-def _untested_line(request: PlotArgs) -> Timeline:
-    return request.timeline(tested=False)
+def _untested_line(args: PlotArgs) -> Timeline:
+    return args.timeline(tested=False)
 
 
-def _gained(request: PlotArgs) -> go.Figure:
+def _gained(args: PlotArgs) -> go.Figure:
     from txray.plots import gained_table
 
-    return gained_table(request.pair(tested=True), request.k)
+    return gained_table(args.comparison(tested=True), args.k)
 
 
-def _layer_affinity(request: PlotArgs) -> go.Figure:
+def _layer_affinity(args: PlotArgs) -> go.Figure:
     from txray.analysis import layer_affinity as compare_layers
     from txray.plots import layer_affinity
 
-    if request.layer is not None or request.layer_after is not None:
-        raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
-    found = compare_layers(*request.two(), feature_type=request.feature_type, seed=request.seed)
-    return layer_affinity(*request.two(), found, request.feature_type)
+    if args.layer is not None or args.layer_after is not None:
+        raise UsageError("figure 'layer-affinity' shows all layers; omit --layer")
+    table = compare_layers(*args.exactly_two(), feature_type=args.feature_type, seed=args.seed)
+    return layer_affinity(*args.exactly_two(), table, args.feature_type)
 
 
 FIGURES: Mapping[str, Draw] = {
-    "mass-activation": _of("mass_activation", PlotArgs.all),
+    "mass-activation": _of("mass_activation", PlotArgs.preferences),
     "pos-frequency": _pos_frequency,
     "hellinger-length": _of("hellinger_length", _tested),
     "volcano": _of("volcano", _tested),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.figures import figure_path
 
 
 def similarity(
@@ -43,7 +44,10 @@ def similarity(
         Path | None, typer.Option("--out", "-o", help="Writes the table and its summary to this folder.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option("--figure", help="Draws a file: .html, .json, .png, .pdf or .svg.")
+        Path | None,
+        typer.Option(
+            "--figure", help="Draws a file: .html, .json, .png, .pdf or .svg.", callback=figure_path
+        ),
     ] = None,
     memory: Annotated[
         float | None,

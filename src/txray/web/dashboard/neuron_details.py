@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.analysis.findings import state_in_words
+from txray.analysis.findings import is_significant, state_in_words
 from txray.analysis.neuron_sentence import neuron_sentence, preference_sentence
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
@@ -81,7 +81,8 @@ def _row(
     if selection.layer not in pair.layers:
         return None, None
     rows = pair.neurons.filter((pl.col("layer") == selection.layer) & (pl.col("neuron") == selection.neuron))
-    return rows.with_columns(label=state_in_words(pending=pair.pending)).row(0, named=True), pair
+    words = {"label": state_in_words(pending=pair.pending), "significant": is_significant(store.config.fdr)}
+    return rows.with_columns(**words).row(0, named=True), pair
 
 
 def _sentence(

@@ -166,9 +166,10 @@ def _sentences(comparison: Comparison) -> list[str]:
     """Return what happened to every neuron, in words."""
     noun = feature_noun(comparison.feature_type)
     stages = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
-    return [
-        neuron_sentence(row, noun, stages, comparison.fdr) for row in comparison.neurons.iter_rows(named=True)
-    ]
+    neurons, fdr = comparison.neurons, comparison.fdr
+    if fdr is not None:
+        neurons = neurons.with_columns(significant=is_significant(fdr))
+    return [neuron_sentence(row, noun, stages, fdr) for row in neurons.iter_rows(named=True)]
 
 
 def _tests(comparison: Comparison) -> dict[str, Any]:

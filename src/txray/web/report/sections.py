@@ -82,7 +82,7 @@ def comparison_section(
     pictures = [
         Picture(
             plots.hellinger_length(comparison),
-            "Use it to find neurons worth a look: distances at very different lengths are not comparable. "
+            "Use it to find neurons: distances at very different lengths are not comparable. "
             "Click a neuron to see what it prefers.",
             comparison,
         ),
@@ -105,7 +105,7 @@ def comparison_section(
     pictures.append(
         Picture(
             plots.gained_table(comparison),
-            "Neurons that never won a word in the earlier stage and do in the later one. They may have been active "
+            "Neurons that won no word in the earlier stage but some in the later one. They may have been active "
             "before without being the strongest.",
         )
     )
@@ -151,7 +151,7 @@ def overview_section(
             pictures.append(
                 Picture(
                     plots.pos_frequency(tagged[0], _late(tagged), styles=styles),
-                    "Corpus frequency is the null model: mass that merely follows it says little.",
+                    "Corpus frequency is the null model: mass that merely follows it is not informative.",
                 )
             )
     return Section("Overview", "", pictures)
