@@ -126,7 +126,7 @@ def test_an_unpreferred_stage_and_an_unpreferred_neuron(text: Text, stages: tupl
     assert names[0] == "unsup (not in use)"
     assert len(names) == 2
     alone = detail(text, stages[:1], 2)
-    assert title_of(alone) == "Neuron 2 is un-preferred"
+    assert title_of(alone) == "Neuron 2 is not in use"
     assert any("never won a word" in note.text for note in alone.layout.annotations)
 
 
