@@ -56,7 +56,7 @@ class PlotArgs:
         """
         if len(self.stages) != 2:
             raise UsageError(
-                f"this figure compares 2 stages, got {len(self.stages)}; name the earlier and the later one"
+                f"this figure compares 2 stages, got {len(self.stages)}; give the earlier and the later one"
             )
         before, after = self.stages
         return before, after

@@ -329,7 +329,7 @@ class Corpus:
             )
 
     def _require_positive(self, option: str, number: int) -> None:
-        if not is_whole(number) or number < 1:
+        if not is_integer(number) or number < 1:
             raise UsageError(f"corpus {self.name!r}: {option}={number!r}; give a whole number, at least 1")
 
 
