@@ -34,10 +34,10 @@ class Consumer(Protocol):
     def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
         """Take the output of the layer for one chunk."""
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
 
 

@@ -84,7 +84,7 @@ class StrongestPositions:
                 known = part if document.around is None else document.around.__getitem__
                 yield model_input.encoded, document.answered, activations, known
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
         held = list(self._open.items())
         return {
@@ -96,7 +96,7 @@ class StrongestPositions:
             "around": np.array([each.around for _, each in held], np.float64),
         }
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self._open = {
             key: _Open(None, left, answered, value, word, known)

@@ -126,11 +126,11 @@ class WordActivations:
             )
         return values
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
         return {"values": self.values, "read": self.read, "answered": self.answered}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self.values, self.read, self.answered = state["values"], state["read"], state["answered"]
         self._started = True
