@@ -230,7 +230,7 @@ def _records(seed: int, neurons: int, words: int = 400_000) -> pd.DataFrame:
 
 def _stage_of(name: str, records: pd.DataFrame, neurons: int) -> Stage:
     tally = Tally(neurons)
-    feature = tally.ids_of(records["token"].tolist())
+    feature = tally.feature_ids(records["token"].tolist())
     fold = np.arange(len(records)) // 200 % tally.folds
     tally.count_occurrences(fold, feature)
     tally.update(fold, records["neuron"].to_numpy(), feature, records["activation"].to_numpy())
@@ -295,7 +295,7 @@ def _tallying(neurons: int, vocabulary: int, folds: int, words: int = 200_000) -
         tally = Tally(neurons, folds)
         for start in range(0, words, 4_000):
             part = slice(start, start + 4_000)
-            ids = tally.ids_of(names[part])
+            ids = tally.feature_ids(names[part])
             tally.count_occurrences(fold[part], ids)
             tally.update(fold[part], neuron[part], ids, value[part])
         tally.freeze(stage="s", layer="l", feature_type="token", selection="max-1")

@@ -253,7 +253,7 @@ def test_recent_is_safe_to_use_from_several_threads() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(use, range(8)))
-    assert len(recent._entries) <= 5
+    assert len(recent._values) <= 5
 
 
 def test_hostile_words_are_read_as_they_were_written(stages: dict[str, Stage], folders: list[Path]) -> None:
