@@ -156,7 +156,7 @@ class PruneArgs:
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
             return None
-        return self.stage.preferences(None, self.stage.feature_types[0]).layer
+        return self.stage.preferences(feature_type=self.stage.feature_types[0]).layer
 
     def corpus(self, split: str) -> Corpus:
         """Return one split of the text; `all`: a text without splits."""
@@ -208,7 +208,9 @@ class PruneArgs:
         return RankingInputs(
             self.model,
             self.layer,
-            None if self.stage is None else self.stage.preferences(self.layer, self.stage.feature_types[0]),
+            None
+            if self.stage is None
+            else self.stage.preferences(layer=self.layer, feature_type=self.stage.feature_types[0]),
             self.comparison(),
             self.corpus(split) if self._is_scored else None,
             (lambda: self.evaluators([split], max_length)[split]) if self._is_scored else None,
