@@ -25,9 +25,9 @@ from benchmarks.published import (
     means_word_by_word,
 )
 from benchmarks.timing import Ratio, ratio
-from txray import Corpus, Mask, collect, compare, load_stage, masked
+from txray import Corpus, Mask, Stage, collect, compare, masked
 from txray.models import RecurrentLanguageModel, TextModel, classifier
-from txray.preferences import ExemplarTally, Stage, Tally
+from txray.preferences import ExemplarTally, Tally
 from txray.pruning import ActivationStats, evaluator
 from txray.pruning.choices import Ablation
 
@@ -200,7 +200,7 @@ def _comparing(means: Means, kind: str, target: str, neurons: int = 1500, sample
 
         def whole() -> pl.DataFrame:
             return compare(
-                load_stage(Path(folder) / "before"), load_stage(Path(folder) / "after"), permutations=0
+                Stage.load(Path(folder) / "before"), Stage.load(Path(folder) / "after"), permutations=0
             ).neurons
 
         def loop() -> list[float | None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from txray.preferences import Preferences, Stage
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
-from txray.preferences.store import MANIFEST
+from txray.preferences.manifest import MANIFEST
 from txray.preferences.tags import TAG_SCHEMA
 from txray.progress import progress
 

@@ -83,7 +83,7 @@ def rows(data: Path, words: int) -> dict[str, list[float]]:
         whole = stage if whole is None else merge_stages([whole, stage])
         found["words"].append(whole.manifest["words"])
         for layer in whole.layers:
-            found.setdefault(layer, []).append(len(whole.preferences(layer).fold))
+            found.setdefault(layer, []).append(len(whole.preferences(layer=layer).fold))
         print(json.dumps({name: amounts[-1] for name, amounts in found.items()}), flush=True)
     return found
 
@@ -141,7 +141,7 @@ def bytes_per_row(
     stage = collect(pretrained(), reviews(data), layers=layers, folds=FOLDS, name="rows", max_words=words)
     with tempfile.TemporaryDirectory() as folder:
         file = stage.save(Path(folder) / "rows") / "preferences.token.parquet"
-        return file.stat().st_size / sum(len(stage.preferences(layer).fold) for layer in stage.layers)
+        return file.stat().st_size / sum(len(stage.preferences(layer=layer).fold) for layer in stage.layers)
 
 
 def vocabulary(data: Path) -> tuple[list[int], list[float], list[float]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from txray.preferences import Preferences, Stage, load_stage, merge_folders, merge_stages
+from txray.preferences import Preferences, Stage, merge_folders, merge_stages
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.sparse_stats import Rows
 
@@ -110,7 +110,7 @@ class Cost:
 
 def in_memory(folders: list[Path], out: Path) -> float:
     """Load all, merge at once, save; seconds of merging."""
-    stages = [load_stage(folder) for folder in folders]
+    stages = [Stage.load(folder) for folder in folders]
     started = time.process_time()
     whole = merge_stages(stages)
     took = time.process_time() - started

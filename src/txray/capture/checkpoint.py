@@ -17,8 +17,8 @@ from safetensors.numpy import save
 from txray.errors import StageError, UsageError, in_one_line
 from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
+from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.serialization import below
-from txray.preferences.store import CHECKPOINT, MANIFEST
 from txray.settings_lock import SettingsLock
 
 _FORMAT = 4
