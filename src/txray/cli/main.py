@@ -12,7 +12,6 @@ from typing import Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from txray._text import escape_control
 from txray.cli import (
     collect,
     compare,
@@ -32,6 +31,7 @@ from txray.cli import (
     train,
 )
 from txray.errors import TxrayError, TxrayWarning
+from txray.text import escape_control
 
 app = typer.Typer(
     name="txray",

@@ -122,7 +122,7 @@ def test_what_cannot_be_merged_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "merged").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         merge_folders(parts[:1], tmp_path / "mine")
 
 

@@ -141,7 +141,7 @@ def test_manifest_damage_is_noticed(tmp_path: Path) -> None:
 
 def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="exists already and holds no manifest.json"):
+    with pytest.raises(OutputError, match="already exists and holds no manifest.json"):
         stage_of(random_events(10)).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
