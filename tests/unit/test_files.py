@@ -46,10 +46,10 @@ def test_a_failed_folder_leaves_the_former_one(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for markers in (("manifest.json",), ("manifest.json", "checkpoint.safetensors"), ()):
-        with pytest.raises(OutputError, match="exists already"), atomic_folder(tmp_path, markers=markers):
+        with pytest.raises(OutputError, match="already exists"), atomic_folder(tmp_path, markers=markers):
             pass
     with (
-        pytest.raises(OutputError, match="exists already"),
+        pytest.raises(OutputError, match="already exists"),
         atomic_folder(tmp_path / "thesis.txt", markers=()),
     ):
         pass
@@ -140,7 +140,7 @@ def test_what_a_killed_process_left_behind_is_nothing(tmp_path: Path) -> None:
         (new / "marker").write_text("")
     assert [file.name for file in place.iterdir()] == ["marker"]
     (place / "marker").rename(place / "other")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         require_replaceable(place, ("marker",))
 
 

@@ -120,7 +120,7 @@ class FolderCheckpoints:
         metadata = {
             "format": _FORMAT,
             "request": self._lock.settings,
-            "passes": {name: each.batches for name, each in self._passes.items()},
+            "passes": {name: checkpoint.batches for name, checkpoint in self._passes.items()},
             "sha256": _digest(arrays),
         }
         with atomic_file(self._file) as new:
