@@ -73,7 +73,9 @@ def test_it_is_dark_where_the_system_is(browser: Browser, served: Served, scheme
     for name in ("scatter", "tags", "mass"):
         figure, body = drawn(page, name).evaluate(LIGHTNESS)
         assert (body < 60) == (figure < 60) == (scheme == "dark"), name
-    expect(page.locator("#theme-switch")).to_have_text("Switch to light" if scheme == "dark" else "Switch to dark")
+    expect(page.locator("#theme-switch")).to_have_text(
+        "Switch to light" if scheme == "dark" else "Switch to dark"
+    )
     visit.close()
 
 

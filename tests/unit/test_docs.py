@@ -140,12 +140,14 @@ def test_the_readme_runs(tmp_path: Path) -> None:
 def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
     folder_of("bert", tmp_path / "my-bert")
     names = run("tracking.md", tmp_path)
-    assert names["stories"]["token"].names == ["step-000010", "step-000020"]
-    live, replayed = (stories["token"].steps for stories in (names["callback"].timelines, names["stories"]))
+    assert names["timelines"]["token"].names == ["step-000010", "step-000020"]
+    live, replayed = (
+        timelines["token"].steps for timelines in (names["callback"].timelines, names["timelines"])
+    )
     assert set(live) == {"rnn"}
     assert len(replayed) == 2
     for folder, first in (
-        ("watched", "step-000000"),
+        ("tracking", "step-000000"),
         ("fine-tuning", "step-000000"),
         ("lm/tracking", "epoch-000"),
     ):
@@ -195,7 +197,7 @@ def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) ->
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
 
 
-def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_loggers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -204,13 +206,13 @@ def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: p
     for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "")
     wandb.teardown()
-    names = run("trackers.md", tmp_path)
+    names = run("loggers.md", tmp_path)
     wandb.teardown()
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
     assert list(tmp_path.glob("runs/first/events.*"))
     assert len(list(tmp_path.glob("mlruns/*/*/artifacts/txray/stage/step-100/manifest.json"))) == 1
     assert len((tmp_path / "visdom.log").read_text().splitlines()) == 4
-    told = {row[0].strip("`") for row in table("trackers.md", "# Trackers")}
+    told = {row[0].strip("`") for row in table("loggers.md", "# Loggers")}
     assert told | {"Logger"} == set(names["txray"].tracking.loggers.__all__)
 
 

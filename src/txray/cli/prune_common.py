@@ -1,4 +1,4 @@
-"""What the commands of `txray prune` share: options, model, stages, texts, sets, and printing of the result."""
+"""Shared parts of the commands of `txray prune`: options, model, stages, texts, sets, and printing of the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`txray report`: one HTML file from saved stages."""
+"""`txray report`: an HTML report on saved stages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from txray.cli import options
 
 
 def report(
-    stages: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Stage folders, in the order of the story, or folders of such.", show_default=False
-        ),
-    ],
-    out: options.Out = Path("report.html"),
-    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
+    stages: options.StageFolders,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the report.")] = Path("report.html"),
+    title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "What the neurons know",
     feature_type: options.Feature = "token",
     permutations: options.Permutations = 10_000,
 ) -> None:
-    """Write one self-contained HTML page about two or more stages."""
+    """Write a self-contained HTML report on two or more stages."""
     from txray.preferences import load_stage
     from txray.preferences.discovery import stage_folders
     from txray.web.report import report as write_report

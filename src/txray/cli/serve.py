@@ -14,7 +14,9 @@ from txray.cli import options
 def serve(
     stages: Annotated[
         list[Path] | None,
-        typer.Argument(help="Stage folders in order, or folders of stages; default: a demo.", show_default=False),
+        typer.Argument(
+            help="Stage folders in order, or folders of stages; default: a demo.", show_default=False
+        ),
     ] = None,
     weight: options.Weight = "mean",
     fdr: options.Fdr = 0.05,
@@ -53,7 +55,7 @@ def serve(
     interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
-        weight=weight,  # type: ignore[arg-type]  # checked there
+        weight=weight,
         permutations=permutations,
         fdr=fdr,
         seed=seed,

@@ -58,7 +58,20 @@ def test_options_reach_the_dashboard(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [stage_of(name, n_words=50).save(tmp_path / name) for name in ("b", "a")]
-    chosen = ("--host", "localhost", "--port", 8123, "--weight", "mass", "--fdr", 0.1, "--permutations", 9, "--seed", 7)
+    chosen = (
+        "--host",
+        "localhost",
+        "--port",
+        8123,
+        "--weight",
+        "mass",
+        "--fdr",
+        0.1,
+        "--permutations",
+        9,
+        "--seed",
+        7,
+    )
     chosen += ("--cache", tmp_path / "c", "--pruning", tmp_path / "p", "--pruning", tmp_path / "q")
     assert run(*folders, *chosen, "--no-browser") == 0
     assert served.asked == tuple(folders)
