@@ -31,7 +31,8 @@ READY = """(() => {
   const drawn = cards.every((card) => !card.querySelector(".plot") || card.querySelector(".main-svg"));
   const idle = document.querySelector("#job-status").textContent === "";
   const waiting = document.querySelector("main .empty, main [aria-busy=true]");
-  return followed.endsWith("ready") && cards.length > 0 === (location.pathname !== "/sources") && drawn && idle && !waiting;
+  const filled = cards.length > 0 || location.pathname === "/sources";
+  return followed.endsWith("ready") && filled && drawn && idle && !waiting;
 })()"""
 
 
