@@ -47,7 +47,7 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
         ("?before=nowhere", "There is no stage “nowhere”; “zero-shot” is shown instead."),
         ("?feature_type=nonsense", "There is no feature type “nonsense”; “token” is shown instead."),
         ("neuron?neuron=999999", "has no neuron 999999; there are 0 to 59"),
-        ("neuron?neuron=abc", "No neuron is named."),
+        ("neuron?neuron=abc", "Pick a neuron"),
         ("?layer=nonsense", "nonsense"),
         ("?hellinger=abc", "hellinger"),
         ("matching?layer=nonsense", "nonsense"),
@@ -67,7 +67,7 @@ def test_an_address_that_is_wrong_says_so(
     [
         "?" + "&".join(f"{name}={quote('<script>window.hacked=1</script>')}" for name in names)
         for names in (
-            ("before", "after", "feature", "layer", "top"),
+            ("before", "after", "feature_type", "layer", "top"),
             ("prefers", "sort", "state", "hellinger"),
         )
     ]

@@ -81,7 +81,7 @@ def test_a_stage_that_vanishes_is_noticed_and_may_come_back(own: Own) -> None:
     expect(notice).to_be_visible()
     # What needs the folder says that it is gone; the page stands.
     page.locator("#neurons-body tr[data-index='0'] a").click()
-    expect(page.locator("#neuron-say")).to_contain_text("stage-1")
+    expect(page.locator("#neuron-message")).to_contain_text("stage-1")
     shutil.move(kept, own.folders[1])
     expect(notice).to_be_hidden(timeout=SOON)
     page.get_by_role("button", name="Next →").click()
@@ -94,7 +94,7 @@ def test_a_dashboard_that_ended_is_told_and_may_come_back(own: Own, tmp_path: Pa
     expect(notice).to_have_count(0)
     own.dashboard.close()
     expect(notice).to_be_visible(timeout=SOON)
-    expect(notice).to_contain_text("is it still running?")
+    expect(notice).to_contain_text("still running?")
     assert page.locator("#neurons-body tr[data-id]").count() == 12
     port = urlsplit(own.dashboard.url).port
     with txray.serve(*own.folders, wait=False, port=port, permutations=0, cache=tmp_path / "cache"):
@@ -110,5 +110,5 @@ def test_rows_that_do_not_come_are_told_by_the_table(own: Own) -> None:
     page.route("**/rows/**", lambda route: route.abort())
     page.locator("#neurons-head th[data-key=neuron] button").click()
     expect(page.locator("#neurons-count")).to_contain_text("The rows could not be loaded")
-    expect(page.locator("#neurons-count")).to_contain_text("is the dashboard still running?")
+    expect(page.locator("#neurons-count")).to_contain_text("still running?")
     own.visit.forgive()

@@ -94,7 +94,9 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
 def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) -> None:
     visit = Visit.within(context, served.url, "feature?word=udinetee")
     empty = visit.page.locator("#feature-rows .empty")
-    expect(empty).to_have_text("No neuron prefers “udinetee” in zero-shot or sup. Did you mean “udinete”?")
+    expect(empty).to_have_text(
+        "No neuron responds to “udinetee” in zero-shot or sup. Did you mean “udinete”?"
+    )
     visit.page.get_by_role("searchbox").last.fill("0000")
     visit.page.keyboard.press("Enter")
     expect(empty).to_contain_text("“0000” in zero-shot or sup.")
