@@ -66,7 +66,13 @@ def _overhead(
 
     def collecting() -> None:
         collect(
-            model, texts.corpus(words), layers, KINDS, selection, name="s", batch_positions=batch_positions
+            model,
+            texts.corpus(words),
+            layers=layers,
+            feature_types=KINDS,
+            selection=selection,
+            name="s",
+            batch_positions=batch_positions,
         )
 
     found = ratio(collecting, bare)
@@ -151,7 +157,13 @@ def _extraction(model: TextModel, of: str, theirs: int, ours: int, *, autocast: 
         found = ratio(
             lambda: extract_sentence_by_sentence(model, texts.documents(theirs), file),
             lambda: collect(
-                model, texts.corpus(ours), layers, KINDS, name="s", batch_positions=4_096, autocast=autocast
+                model,
+                texts.corpus(ours),
+                layers=layers,
+                feature_types=KINDS,
+                name="s",
+                batch_positions=4_096,
+                autocast=autocast,
             ),
             rounds=3,
         )

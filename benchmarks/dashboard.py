@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
-from urllib.request import CollectRequest, urlopen
+from urllib.request import Request, urlopen
 
 from benchmarks.many_layers import LAYERS, NEURONS, STAGES, make_stages
 
@@ -106,7 +106,7 @@ def _get(url: str) -> bytes:
 
 
 def _post(url: str, body: Mapping[str, Any]) -> bytes:
-    request = CollectRequest(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
@@ -141,14 +141,14 @@ class Served:
     def doing(self) -> str:
         """What it is doing."""
         body = {
-            "output": "..version.data...doing.children...tick.interval...changed-told.children...changed.hidden..",
+            "output": "..version.data...job-status.children...tick.interval...changed-message.children...changed.hidden..",
             "outputs": [
                 {"id": name, "property": what}
                 for name, what in (
                     ("version", "data"),
-                    ("doing", "children"),
+                    ("job-status", "children"),
                     ("tick", "interval"),
-                    ("changed-told", "children"),
+                    ("changed-message", "children"),
                     ("changed", "hidden"),
                 )
             ],
@@ -160,7 +160,7 @@ class Served:
             "state": [{"id": "version", "property": "data", "value": ""}],
         }
         answer = json.loads(_post(f"{self.url}_dash-update-component", body))
-        return str(answer["response"]["doing"]["children"])
+        return str(answer["response"]["job-status"]["children"])
 
     def memory(self) -> Iterator[tuple[str, float]]:
         """MiB that the server and its processes hold, and have held at most."""
@@ -189,7 +189,7 @@ class Served:
 _WATCH = """
 window.painted = {};
 const wanted = {
-  headline: () => document.querySelector("#headline .numbers"),
+  headline: () => document.querySelector("#summary .numbers"),
   table: () => document.querySelector("#neurons-body tr[data-id]"),
   pictures: () => document.querySelectorAll("#page-overview .card:not([hidden]) .main-svg").length >= 7 * 2,
 };

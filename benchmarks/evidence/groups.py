@@ -44,7 +44,8 @@ class Counted:
     def add(self, model: TextModel, layer: str, halves: Sequence[Half], seed: int) -> None:
         """Read both halves with one model, and compare."""
         before, after = (
-            collect(model, Corpus.from_documents("half", half), [layer], name="half") for half in halves
+            collect(model, Corpus.from_documents("half", half), layers=[layer], name="half")
+            for half in halves
         )
         neurons = compare(before, after, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null())

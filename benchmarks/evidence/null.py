@@ -135,6 +135,7 @@ def _planted() -> Iterator[tuple[Stage, Stage]]:
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
         text = resampled("encyclopedia", _PLANTED_WORDS, seed=1 + seed)
         before, after = (
-            collect(model, text, [pair.layer], KINDS, name="planted") for model in (pair.before, pair.after)
+            collect(model, text, layers=[pair.layer], feature_types=KINDS, name="planted")
+            for model in (pair.before, pair.after)
         )
         yield before, after

@@ -68,7 +68,7 @@ def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
             resampled("encyclopedia", words, seed=_SEED + 100 * run + side)
             for side, words in enumerate((_LARGER, _LARGER // ratio))
         ]
-        before, after = (collect(pair.before, text, [pair.layer], name="planted") for text in texts)
+        before, after = (collect(pair.before, text, layers=[pair.layer], name="planted") for text in texts)
         yield before, after
 
 

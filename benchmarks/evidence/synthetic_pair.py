@@ -49,7 +49,7 @@ def stages(pair: SyntheticPair, words: int, seed: int, *, same: bool) -> tuple[S
     """Both modules of a pair on the same documents, or on others."""
     texts = [resampled("encyclopedia", words, seed=100 * seed + side) for side in (1, 1 if same else 2)]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after

@@ -79,7 +79,7 @@ def rows(data: Path, words: int) -> dict[str, list[float]]:
     whole: Stage | None = None
     found: dict[str, list[float]] = {"words": []}
     for part in parts(reviews(data), words):
-        stage = collect(model, part, LAYERS, folds=FOLDS, exemplars=0, name="growth")
+        stage = collect(model, part, layers=LAYERS, folds=FOLDS, exemplars=0, name="growth")
         whole = stage if whole is None else merge_stages([whole, stage])
         found["words"].append(whole.manifest["words"])
         for layer in whole.layers:
@@ -127,7 +127,9 @@ def by_width(data: Path, words: int, layer: str = "encoder.layer.2.intermediate"
     module = Widths(text_model.module, layer, WIDTHS)
     model = replace(text_model, module=module, forward=lambda module, ids, mask: module(ids, mask))
     corpus = reviews(data)
-    stage = collect(model, corpus, ["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words)
+    stage = collect(
+        model, corpus, layers=["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words
+    )
     found = (stage.preferences(name) for name in stage.layers)
     return {preferences.n_neurons: len(preferences.fold) for preferences in found}
 
@@ -136,7 +138,7 @@ def bytes_per_row(
     data: Path, words: int, layers: tuple[str, ...] = ("encoder.layer.2.intermediate",)
 ) -> float:
     """Of the file of preferences of a real stage."""
-    stage = collect(pretrained(), reviews(data), layers, folds=FOLDS, name="rows", max_words=words)
+    stage = collect(pretrained(), reviews(data), layers=layers, folds=FOLDS, name="rows", max_words=words)
     with tempfile.TemporaryDirectory() as folder:
         file = stage.save(Path(folder) / "rows") / "preferences.token.parquet"
         return file.stat().st_size / sum(len(stage.preferences(layer).fold) for layer in stage.layers)

@@ -318,7 +318,7 @@ def test_a_model_that_only_this_process_has(ray: Any) -> None:
 def test_mistakes_are_found_before_a_cluster_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cluster, "__enter__", lambda _: pytest.fail("a cluster was asked for"))
     with pytest.raises(UnknownNameError, match="layer 'lstm'"):
-        collect(small_model(), corpus_of(documents(3)), ["lstm"], name="s", engine=ray_engine())
+        collect(small_model(), corpus_of(documents(3)), layers=["lstm"], name="s", engine=ray_engine())
     for wrong in ({"workers": 0}, {"shards": 0}, {"cpus": 0}, {"gpus": -1}, {"retries": -1}):
         with pytest.raises(UsageError, match="engine ray: "):
             engines.Ray(**wrong)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def test_extraction_stores_the_activations_of_the_last_pieces(tmp_path: Path) ->
     alone = collect(
         model,
         texts.corpus(150).take_words(len(sentence)),
-        ["encoder.layer.5"],
+        layers=["encoder.layer.5"],
         selection="all",
         name="s",
     )

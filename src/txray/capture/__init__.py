@@ -1,4 +1,4 @@
-"""From a model and a corpus to a stage, in one pass: hooks, batches, selection, tally."""
+"""Collect a stage from a model and a corpus in one pass: hooks, batches, selection, tallies."""
 
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers

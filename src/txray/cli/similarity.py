@@ -60,7 +60,7 @@ def similarity(
         models[1],
         text_options.open(),
         layers=layer,
-        layers_second=layer_second or None,
+        layers_after=layer_second or None,
         names=(_model_name(first), _model_name(second)),
         max_words=max_words,
         memory=max_bytes,

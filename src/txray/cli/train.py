@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,51 +20,78 @@ if TYPE_CHECKING:
     from txray.training import TrainingRun
 
 app = typer.Typer(
-    help="Train the built-in models. If interrupted, rerun the command to resume.", no_args_is_help=True
+    help="Train the built-in models; rerun an interrupted command to resume.", no_args_is_help=True
 )
 
-Epochs = Annotated[int, typer.Option("--epochs", help="Maximum number of epochs.")]
-Patience = Annotated[
-    int | None,
-    typer.Option("--patience", help="Number of epochs without a better validation loss after which to stop."),
-]
-LearningRate = Annotated[float, typer.Option("--learning-rate", help="Learning rate of the first epoch.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Batch size.")]
+CellName = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
+PoolingName = Literal["last", "last+avg+max"]
 _TRACKING = "tracking"
 
 
 @dataclass
-class TrackingOptions:
-    """Options of a tracker for the training."""
+class TrainOptions:
+    """Options of both kinds of training."""
 
+    epochs: Annotated[int, typer.Option("--epochs", help="Maximum number of epochs.")] = 10
     track: Annotated[
         bool,
         typer.Option(
-            "--track", help="Collect a stage of the validation text after each epoch, in OUT/tracking."
+            "--track", help="Collect a stage after each epoch, over the validation text, in OUT/tracking."
         ),
     ] = False
     budget: Annotated[
         float | None,
-        typer.Option("--budget", help="Share of the training time that tracking may take, such as 0.05."),
+        typer.Option("--budget", help="Maximum share of the training time for tracking, such as 0.05."),
     ] = None
     logger: options.LoggerNames = None
+    tokenized: options.Tokenized = False
+    html: options.Html = False
+    seed: options.Seed = 0
+    device: options.Device = "auto"
 
-    def callbacks(self, corpus: Corpus, out: Path) -> list[Callback]:
-        """Return the callback of the tracker, if there is one.
 
-        Raises:
-            UsageError: options of a tracker without `--track`.
-        """
-        if not self.track:
-            for option, value in (("--budget", self.budget), ("--logger", self.logger)):
-                if value:
-                    raise UsageError(f"train: {option} {value} without --track; add it")
-            return []
-        from txray.tracking import CollectSpec, LightningCallback
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Number of texts per batch.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="Learning rate of the first epoch.")]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        help="Stop after this number of epochs without a better validation loss; never by default.",
+    ),
+]
 
-        loggers = options.open_loggers(self.logger, out)
-        spec = CollectSpec(corpus, ["rnn"])
-        return [LightningCallback(spec, out / _TRACKING, budget=self.budget, loggers=loggers)]
+
+def _callbacks(train_options: TrainOptions, corpus: Corpus, out: Path) -> list[Callback]:
+    """Return the callback that tracks the training, if requested."""
+    if not train_options.track:
+        for option, value in (("--budget", train_options.budget), ("--logger", train_options.logger)):
+            if value:
+                raise UsageError(f"train: {option} {value} without --track; add --track")
+        return []
+    from txray.tracking import CollectSpec, LightningCallback
+
+    loggers = options.open_loggers(train_options.logger, out)
+    folder, budget = out / _TRACKING, train_options.budget
+    return [LightningCallback(CollectSpec(corpus, ["rnn"]), folder, budget=budget, loggers=loggers)]
+
+
+def _open(text_format: str, text: str, split: str | None, train_options: TrainOptions) -> Corpus:
+    return options.open_corpus(
+        text_format,
+        text,
+        split,
+        train_options.seed,
+        tokenized=train_options.tokenized,
+        html=train_options.html,
+    )
+
+
+def _print_run(run: TrainingRun, train_options: TrainOptions, out: Path) -> None:
+    print_table(run.curves)
+    typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
+    if train_options.track:
+        folder = out / _TRACKING
+        typer.echo(f"stages and tables of the tracking in {folder}; view them with 'txray serve {folder}'")
 
 
 @app.command()
@@ -74,22 +100,21 @@ def lm(
     text_format: options.Format,
     text: options.Text,
     out: options.Out,
-    tracking: TrackingOptions,
-    cell: Annotated[
-        Literal["lstm", "gru", "rnn-tanh", "rnn-relu"], typer.Option("--cell", help="Recurrent cell.")
-    ] = "lstm",
-    embedding: Annotated[int, typer.Option("--embedding", help="Embedding size.")] = 300,
-    hidden: Annotated[int, typer.Option("--hidden", help="Number of neurons per layer.")] = 300,
+    train_options: TrainOptions,
+    cell: Annotated[CellName, typer.Option("--cell", help="Recurrent cell.")] = "lstm",
+    embedding: Annotated[int, typer.Option("--embedding", help="Size of the word embeddings.")] = 300,
+    hidden: Annotated[int, typer.Option("--hidden", help="Neurons per layer.")] = 300,
     layers: Annotated[int, typer.Option("--layers", help="Number of recurrent layers.")] = 1,
     dropout: Annotated[float, typer.Option("--dropout", help="Dropout rate.")] = 0.2,
     tied: Annotated[
         bool, typer.Option("--tied", help="Share the weights of the embedding and the decoder.")
     ] = False,
     vocabulary: Annotated[
-        int | None, typer.Option("--vocabulary", help="Number of most frequent words; all by default.")
+        int | None,
+        typer.Option("--vocabulary", help="Size of the vocabulary, the most frequent words; all by default."),
     ] = None,
     words: Annotated[
-        int | None, typer.Option("--words", help="Number of words of training text; all by default.")
+        int | None, typer.Option("--words", help="Maximum number of words of training text; all by default.")
     ] = None,
     validation: Annotated[
         str | None, typer.Option("--validation", help="Validation text, if --text has no splits.")
@@ -98,39 +123,37 @@ def lm(
     evaluation_words: Annotated[
         int | None,
         typer.Option(
-            "--evaluation-words", help="Number of words of validation and of test text; all by default."
+            "--evaluation-words",
+            help="Maximum number of words of validation and test text each; all by default.",
         ),
     ] = None,
-    epochs: Epochs = 10,
     batch_size: BatchSize = 20,
-    bptt: Annotated[int, typer.Option("--bptt", help="BPTT length, in time steps.")] = 35,
+    bptt: Annotated[
+        int, typer.Option("--bptt", help="Number of time steps that gradients are propagated back.")
+    ] = 35,
     learning_rate: LearningRate = 2e-3,
     patience: Patience = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Pretrain a language model, and save a snapshot of every epoch, including the untrained model.
+    """Pretrain a language model; every epoch is stored as a snapshot, including the untrained model.
 
-    The text needs the splits train, validation and test; otherwise name further files with --validation and --test.
+    The text needs the splits train, validation and test; or pass further files with --validation and --test.
     """
     from txray.models import language_model
     from txray.training import train_language_model
 
-    open_corpus = partial(options.open_corpus, text_format, seed=seed, tokenized=tokenized, html=html)
     if validation is None:
         if test is not None:
             raise UsageError(
-                "train lm: --test without --validation; name both, or neither for a text with splits"
+                "train lm: --test without --validation; pass both, or neither for a text with splits"
             )
-        corpus, *evaluated = (open_corpus(text, split) for split in ("train", "validation", "test"))
+        splits = ("train", "validation", "test")
+        corpus, *evaluated = (_open(text_format, text, split, train_options) for split in splits)
     else:
         files = [text, validation, *([] if test is None else [test])]
-        corpus, *evaluated = (open_corpus(file, None) for file in files)
+        corpus, *evaluated = (_open(text_format, file, None, train_options) for file in files)
     corpus = corpus if words is None else corpus.take_words(words)
     if evaluation_words is not None:
-        evaluated = [split.take_words(evaluation_words) for split in evaluated]
+        evaluated = [part.take_words(evaluation_words) for part in evaluated]
     model = language_model(
         cell,
         corpus,
@@ -140,23 +163,23 @@ def lm(
         dropout=dropout,
         tied=tied,
         vocabulary_size=vocabulary,
-        seed=seed,
+        seed=train_options.seed,
     )
     run = train_language_model(
         model,
         corpus,
         *evaluated,
         folder=out,
-        epochs=epochs,
+        epochs=train_options.epochs,
         batch_size=batch_size,
         bptt=bptt,
         learning_rate=learning_rate,
         patience=patience,
-        seed=seed,
-        device=device,
-        callbacks=tracking.callbacks(evaluated[0], out),
+        seed=train_options.seed,
+        device=train_options.device,
+        callbacks=_callbacks(train_options, evaluated[0], out),
     )
-    _print_run(run, tracking, out)
+    _print_run(run, train_options, out)
 
 
 @app.command()
@@ -166,55 +189,40 @@ def classifier(
     text_format: options.Format,
     text: options.Text,
     out: options.Out,
-    tracking: TrackingOptions,
+    train_options: TrainOptions,
     pooling: Annotated[
-        Literal["last", "last+avg+max"],
-        typer.Option("--pooling", help="Input of the classifier's head; last is the paper's."),
+        PoolingName, typer.Option("--pooling", help="States that the head reads; the paper uses the last.")
     ] = "last",
-    epochs: Epochs = 10,
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = 1e-3,
     patience: Patience = 2,
     max_length: Annotated[
         int, typer.Option("--max-length", help="Maximum number of words per document.")
     ] = 400,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Fine-tune a pretrained language model with frozen embeddings as a sentiment classifier.
+    """Fine-tune a pretrained language model as a sentiment classifier, with frozen embeddings.
 
-    A tenth of the training documents is used for validation.
+    One tenth of the training documents is used for validation.
     """
     from txray.experiment.sources import split_off_validation
     from txray.models import classifier as new_classifier
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    open_corpus = partial(options.open_corpus, text_format, text, seed=seed, tokenized=tokenized, html=html)
-    train, validation = split_off_validation(open_corpus("train"))
+    train, validation = split_off_validation(_open(text_format, text, "train", train_options))
     run = train_classifier(
-        new_classifier(load_snapshot(encoder), pooling, seed=seed),
+        new_classifier(load_snapshot(encoder), pooling, seed=train_options.seed),
         train,
         validation,
-        open_corpus("test"),
+        _open(text_format, text, "test", train_options),
         folder=out,
-        epochs=epochs,
+        epochs=train_options.epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
         max_length=max_length,
-        seed=seed,
-        device=device,
-        callbacks=tracking.callbacks(validation, out),
+        seed=train_options.seed,
+        device=train_options.device,
+        callbacks=_callbacks(train_options, validation, out),
     )
-    _print_run(run, tracking, out)
-
-
-def _print_run(run: TrainingRun, tracking: TrackingOptions, out: Path) -> None:
-    print_table(run.curves)
-    typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
-    if tracking.track:
-        folder = out / _TRACKING
-        typer.echo(f"stages and tables of the tracker in {folder}; view them with 'txray serve {folder}'")
+    _print_run(run, train_options, out)

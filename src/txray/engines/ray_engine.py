@@ -81,7 +81,7 @@ class Ray:
         # A mistake in the request is found before a cluster is started.
         collection = Collection(request)
         source = request.source()
-        described = {**collection.described(source), "shards": n_shards}
+        described = {**collection.settings(source), "shards": n_shards}
         kept = finished(request.checkpoint, described, n_shards)
         with cluster:
             cluster.require_room(self.cpus)

@@ -86,11 +86,11 @@ class FolderShardStore:
 
     def scales(self, tallies: Sequence[Stateful]) -> bool:
         """Restore what the first pass found."""
-        return self._checkpoints.of("scales").restore(tallies) > 0
+        return self._checkpoints.for_pass("scales").restore(tallies) > 0
 
     def keep_scales(self, tallies: Sequence[Stateful]) -> None:
         """Keep what the first pass found."""
-        self._checkpoints.of("scales").complete(tallies)
+        self._checkpoints.for_pass("scales").complete(tallies)
         self._told = True
 
     def keep(self, number: int, stage: Stage) -> None:

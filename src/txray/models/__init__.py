@@ -1,4 +1,4 @@
-"""Models that read text: the built-in recurrent ones and their snapshots, Hugging Face's, and any module."""
+"""Models that read text: recurrent models and their snapshots, Hugging Face models, and any other module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from txray.models.text_model import TextModel as TextModel
     from txray.models.vocabulary import Vocabulary as Vocabulary
 
-# Imported on first use, so that `txray.models.vocabulary` costs no torch.
+# Imported on first use, so that `txray.models.vocabulary` does not import torch.
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {

@@ -66,7 +66,7 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
         ),
         tested=all(step.tested for step in timeline.steps[chosen]),
     )
-    figure = draw_flow(flow)
+    figure = traces(flow)
     return add_frame(
         figure,
         title=flow.finding,
@@ -109,7 +109,7 @@ class Flow:
         )
 
 
-def draw_flow(flow: Flow) -> go.Figure:
+def traces(flow: Flow) -> go.Figure:
     """Nodes, links and the names under them, without a frame.
 
     Args:

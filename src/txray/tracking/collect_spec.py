@@ -65,9 +65,9 @@ class CollectSpec:
         return collect(
             model,
             self.text,
-            self.layers,
-            self.feature_types,
-            self.selection,
+            layers=self.layers,
+            feature_types=self.feature_types,
+            selection=self.selection,
             name=name,
             folds=self.folds,
             exemplars=self.exemplars,

@@ -30,7 +30,7 @@ def stages(pair: SyntheticPair, *, same: bool = True, words: int = WORDS) -> tup
     sides = (documents, documents) if same else (documents[::2], documents[1::2])
     texts = [Corpus.from_documents("text", side).take_words(words) for side in sides]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after

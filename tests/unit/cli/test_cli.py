@@ -309,7 +309,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (
             ("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "x", "--cell", "lstn"),
             2,
-            "did you mean 'lstm'",
+            "'lstn' is not one of 'lstm'",
         ),
         (("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "x", "--hidden", "0"), 2, "hidden=0"),
         (("train", "classifier", "{early}", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "model.json"),

@@ -12,7 +12,7 @@ from tests.builders.figures import Text, numbers_in, timeline_of, title_of
 from txray import plots
 from txray.analysis import Timeline
 from txray.errors import UnknownNameError, UsageError
-from txray.plots.flow import Flow, draw_flow
+from txray.plots.flow import Flow, traces
 
 NAMES = ["untrained", "epoch-01", "epoch-02", "epoch-03"]
 
@@ -57,7 +57,7 @@ def test_a_node_without_neurons_is_not_drawn() -> None:
         ("a", "b", "shared", "shared", 2),
         ("b", "c", "shared", "shared", 5),
     )
-    figure = draw_flow(Flow(("a", "b", "c"), (2, 5, 5), 5, links))
+    figure = traces(Flow(("a", "b", "c"), (2, 5, 5), 5, links))
     sankey = figure.data[0]
     assert len(sankey.node.x) == len(sankey.node.y) == 4  # b and c have no un-preferred neurons
     told = [sankey.node.customdata[target] for target in sankey.link.target]

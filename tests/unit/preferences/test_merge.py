@@ -114,7 +114,14 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(UsageError, match="a shard and a whole corpus"):
         merge_stages([shards[0], whole])
     foreign = Corpus.from_documents("o", documents(6, seed=5)).shard(2, 2)
-    other = collect(transformer(), foreign, [LINEAR, "embedding"], ["token", "pos"], exemplars=3, name="s")
+    other = collect(
+        transformer(),
+        foreign,
+        layers=[LINEAR, "embedding"],
+        feature_types=["token", "pos"],
+        exemplars=3,
+        name="s",
+    )
     with pytest.raises(UsageError, match="different corpora"):
         merge_stages([shards[0], other])
     for change in (
@@ -136,7 +143,11 @@ def test_what_does_not_belong_together_is_refused() -> None:
 
 def test_shards_standardized_by_one_stage_can_be_merged() -> None:
     scales = collect(
-        transformer(), corpus_of(documents(40)), [LINEAR, "embedding"], selection="max-1/zscore", name="s"
+        transformer(),
+        corpus_of(documents(40)),
+        layers=[LINEAR, "embedding"],
+        selection="max-1/zscore",
+        name="s",
     )
     whole, shards = whole_and_shards(2, selection="max-1/zscore", scales=scales)
     same_preferences(only(whole, "embedding"), only(merge_stages(shards), "embedding"), rtol=1e-9)
@@ -155,8 +166,8 @@ def test_the_same_documents_are_never_counted_twice() -> None:
     other = collect(
         transformer(),
         corpus_of([replace(document, id=f"other-{document.id}") for document in documents(8)]),
-        [LINEAR, "embedding"],
-        ["token", "pos"],
+        layers=[LINEAR, "embedding"],
+        feature_types=["token", "pos"],
         exemplars=3,
         name="s",
     )

@@ -136,7 +136,7 @@ def test_two_desks_on_one_cache_do_not_break_each_other(
 
 
 @pytest.mark.parametrize("harm", ["damaged", "removed"])
-@pytest.mark.parametrize("part", ["token-mean", "token-mean-postings"])
+@pytest.mark.parametrize("part", ["token-mean", "token-mean-index"])
 def test_a_damaged_digest_is_made_anew(
     harm: str,
     part: str,
@@ -155,7 +155,7 @@ def test_a_damaged_digest_is_made_anew(
         with pytest.raises(StageError, match="reload to make it again") as caught:
             again.feature_index(stage, "token", "word1")
         assert "\n" not in str(caught.value)
-    elif part.endswith("postings"):
+    elif part.endswith("index"):
         file.unlink()
         with pytest.raises(StageError, match="reload to make it again"):
             again.feature_index(stage, "token", "word1")
@@ -316,7 +316,7 @@ def test_tag_mass_is_the_mass_on_every_tag(store: ResultStore, stages: dict[str,
 
 def test_what_does_not_exist_is_said_at_once(store: ResultStore) -> None:
     before, wide = store.catalog[BEFORE], store.catalog["wide"]
-    with pytest.raises(UnknownNameError, match="feature of stage 'wide' 'pos'"):
+    with pytest.raises(UnknownNameError, match="feature type of stage 'wide' 'pos'"):
         store.neuron_table(wide, "pos")
     with pytest.raises(UnknownNameError, match="layer of stage 'wide' 'lo'"):
         store.matching(before, wide, LOW, "lo", "token")

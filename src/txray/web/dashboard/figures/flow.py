@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.flow import Flow, draw_flow
+from txray.plots.flow import Flow, traces
 from txray.plots.frame import empty_figure
 from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
@@ -65,7 +65,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
     drawn = "" if len(stages) == len(filtered.store.catalog.names) else f" {len(stages)} stages are drawn."
     return FigureCard(
-        draw_flow(flow)
+        traces(flow)
         if len(filtered.picked)
         else empty_figure(go.Figure(), "No neuron is picked out; take filters off."),
         flow.finding,
