@@ -54,7 +54,7 @@ VIEWS: Mapping[str, tuple[str, str]] = {
 
 @dataclass
 class Client:
-    """What a browser asks the server for.
+    """Requests of a browser to the server.
 
     Attributes:
         url: of the dashboard.
@@ -68,8 +68,8 @@ class Client:
     def of(cls, url: str) -> Client:
         """A client that knows what can be asked."""
         every = json.loads(_get(f"{url}_dash-dependencies"))
-        ours = [each for each in every if not each.get("clientside_function")]
-        return cls(url, [each for each in ours if any(i["id"] == "url" for i in each["inputs"])])
+        ours = [callback for callback in every if not callback.get("clientside_function")]
+        return cls(url, [callback for callback in ours if any(i["id"] == "url" for i in callback["inputs"])])
 
     def click(self, path: str, search: str, theme: str = "light") -> dict[str, float]:
         """Milliseconds that the server takes for each request of a view, one after the other."""
@@ -139,7 +139,7 @@ class Served:
         self.seconds = time.perf_counter() - started
 
     def doing(self) -> str:
-        """What it is doing."""
+        """Return the status of the jobs."""
         body = {
             "output": "..version.data...job-status.children...tick.interval...changed-message.children...changed.hidden..",
             "outputs": [
@@ -172,12 +172,12 @@ class Served:
             pid, parent, what = line.split(None, 2)
             if own in (pid, parent):
                 status = Path(f"/proc/{pid}/status").read_text()
-                held, most = (
+                current, peak = (
                     next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith(name))
                     for name in ("VmRSS", "VmHWM")
                 )
-                yield ("server" if pid == own else "worker"), held
-                yield ("server, at most" if pid == own else "worker, at most"), most
+                yield ("server" if pid == own else "worker"), current
+                yield ("server, at most" if pid == own else "worker, at most"), peak
                 del what
 
     def close(self) -> None:
@@ -213,14 +213,14 @@ def first_paint(url: str) -> dict[str, float]:
         page.add_init_script(_WATCH)
         page.goto(url)
         page.wait_for_function("() => Object.keys(window.painted).length === 3")
-        found: dict[str, float] = page.evaluate(
+        seconds: dict[str, float] = page.evaluate(
             """() => ({
               "first contentful paint": performance.getEntriesByName("first-contentful-paint")[0].startTime / 1000,
               ...window.painted,
             })"""
         )
         browser.close()
-    return found
+    return seconds
 
 
 def many(url: str, clients: int = CLIENTS, clicks: int = 6) -> tuple[list[float], list[str]]:
@@ -255,10 +255,10 @@ def main(folder: Path) -> None:
         client = Client.of(served.url)
         started = time.perf_counter()
         client.click("/", "")
-        while "testing" not in (told := served.doing()) and told:
+        while "testing" not in (tasks := served.doing()) and tasks:
             time.sleep(0.5)
-        while told and "reading" in told:
-            told = served.doing()
+        while tasks and "reading" in tasks:
+            tasks = served.doing()
             time.sleep(0.5)
         if cold:
             print(f"everything but the tests ready after {time.perf_counter() - started:.0f} s", flush=True)
@@ -278,7 +278,7 @@ def main(folder: Path) -> None:
         cuts = quantiles(times, n=20)
         print(
             f"{CLIENTS} clients: {len(times)} requests in {time.perf_counter() - started:.1f} s, median "
-            f"{median(times):.0f} ms, 95 % within {cuts[18]:.0f} ms, {len(problems)} errors {problems[:3]}",
+            f"{median(times):.0f} ms, 95% within {cuts[18]:.0f} ms, {len(problems)} errors {problems[:3]}",
             flush=True,
         )
         print("MiB", {name: round(value) for name, value in served.memory()}, flush=True)
@@ -291,5 +291,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(Path(sys.argv[1]))
     else:
-        with tempfile.TemporaryDirectory() as place:
-            main(Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            main(Path(folder))

@@ -21,7 +21,6 @@ BAD_BEGINNINGS = ("What ", "Whether ", "The same ")
 SPACED_PERCENT = re.compile(r"[\d}] %(?![\w(])")
 
 NOT_YET = (
-    "benchmarks",
     "docs/concepts.md",
     "docs/evidence.md",
     "docs/models.md",
