@@ -21,12 +21,8 @@ BAD_BEGINNINGS = ("What ", "Whether ", "The same ")
 SPACED_PERCENT = re.compile(r"[\d}] %(?![\w(])")
 
 NOT_YET = (
-    "docs/concepts.md",
-    "docs/evidence.md",
     "docs/models.md",
-    "docs/performance.md",
     "docs/results.md",
-    "docs/scale.md",
     "src/txray/analysis",
     "src/txray/capture",
     "src/txray/engines",
