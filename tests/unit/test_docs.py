@@ -270,7 +270,7 @@ def test_the_columns_of_curves_are_those_of_a_training(after_quickstart: Path) -
 
 @each_page
 def test_every_command_shown_can_be_parsed(page: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for _, block in blocks(page, "console"):
         for line in commands_of(block):
             program, *arguments = shlex.split(line, comments=True)

@@ -109,7 +109,7 @@ class TrackingHistory:
         """Return the stage folder of a measurement."""
         return self.folder / "stages" / measurement.stage_name
 
-    def Stage.load(self, measurement: Measurement) -> Stage:
+    def load_stage(self, measurement: Measurement) -> Stage:
         """Return the stage of a measurement.
 
         Raises:
