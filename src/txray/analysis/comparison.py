@@ -35,6 +35,7 @@ from txray.errors import UsageError
 from txray.notebook import card
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike
 from txray.preferences.tags import token_tags
 
 if TYPE_CHECKING:
@@ -336,8 +337,8 @@ class Comparison:
 
 
 def compare(
-    before: Stage | Preferences,
-    after: Stage | Preferences,
+    before: StageLike | Preferences,
+    after: StageLike | Preferences,
     *,
     layer: str | None = None,
     feature_type: str = "token",
@@ -350,8 +351,8 @@ def compare(
     """Compare two stages neuron by neuron, and test which changes are significant.
 
     Args:
-        before: the earlier stage, or its preferences.
-        after: the later one; the same neurons.
+        before: the earlier stage: in memory, its folder, or its preferences.
+        after: the later one, of the same neurons.
         layer: required only if the stages have several layers.
         feature_type: the feature type (of stages).
         weight: what the preference distributions normalise; the paper: `mean`.
@@ -377,8 +378,8 @@ def compare(
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; give a positive number, or 0 for no tests")
     settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
-    before, after = subject(before), subject(after)
-    p, q = (preferences_of(side, layer, feature_type) for side in (before, after))
+    sides = subject(before), subject(after)
+    p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
     neurons = neuron_table(p, q, weight)
     comparison = Comparison(
@@ -387,7 +388,7 @@ def compare(
         weight,
         neurons,
         summary_of(p, q, weight, neurons),
-        same_documents(before, after),
-        tagged_stages(before, after, p.layer) if p.feature_type == "token" else None,
+        same_documents(*sides),
+        tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
     return comparison if settings is None else comparison._tested(settings)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from txray.analysis.rules import is_significant, is_tested, tested_state
-from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_WORDS, fdr_label, untested_label
+from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, fdr_label, untested_label
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Findings:
         if not self.tested_layers or self.fdr is None:
             return f"observed, {self.progress}"
         if not self.tested:
-            return "no shared neuron is active enough to be tested"
+            return "no neuron in both stages is active enough to be tested"
         return (
-            f"{self.changed:,} of {_plural(self.tested, 'tested shared neuron')} changed significantly "
+            f"{self.changed:,} of {_plural(self.tested, 'tested neuron')} in both stages changed significantly "
             f"({fdr_label(self.fdr)})"
         )
 
@@ -116,7 +116,7 @@ class Findings:
             state: `avoided` or `gained`.
             paper_name: whether to add the paper's word: `6 only before (avoided), 1 of them significant`.
         """
-        words = f"{STATE_WORDS[state]} ({state})" if paper_name else STATE_WORDS[state]
+        words = f"{STATE_NAMES[state]} ({state})" if paper_name else STATE_NAMES[state]
         if not self.tested_layers:
             return f"{self.observed.get(state, 0):,} {words}"
         number, significant = self.observed_tested.get(state, 0), self.states.get(state, 0)
@@ -132,7 +132,7 @@ class Findings:
         if not self.tested_layers or self.fdr is None:
             return ""
         if not self.tested:
-            return "No neuron is active enough in both stages to be tested"
+            return "No neuron in both stages is active enough to be tested"
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%, {self.changed:,} of "
             f"{_plural(self.tested, 'tested neuron')} changed significantly"

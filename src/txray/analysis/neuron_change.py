@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from txray.analysis.rules import changed_most_first, significant_q
+from txray.analysis.neuron_sentence import neuron_sentence
+from txray.analysis.rules import changed_most_first
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, STATE_WORDS, fdr_label
 from txray.analysis.subjects import require_tagged
 from txray.notebook import card, table
-from txray.preferences.lift import lift
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
 from txray.preferences.tags import token_tags
@@ -94,7 +93,8 @@ class NeuronChange:
     @property
     def sentence(self) -> str:
         """Return what happened to the neuron, in words; see `neuron_sentence`."""
-        return neuron_sentence(self.values, self.stages, self.feature_type, fdr=self.fdr)
+        row = {**self.values, "significant": self.significant}
+        return neuron_sentence(row, self.feature_type, self.stages, self.fdr)
 
     def __repr__(self) -> str:
         before, after = (", ".join(map(repr, words["feature"].head(3))) or "nothing" for words in self.words)
@@ -130,51 +130,6 @@ class NeuronChange:
             for name in ("token", "pos")
         )
         return neuron_detail(tokens, self.number, pos=pos, token_tags=token_tags(tagged))
-
-
-def neuron_sentence(
-    values: Mapping[str, Any],
-    stages: tuple[str, str],
-    noun: str,
-    *,
-    fdr: float | None,
-    pending: bool = False,
-) -> str:
-    """Return what happened to one neuron between two stages, in words.
-
-    Args:
-        values: its row of `Comparison.neurons`, or of a table with the same columns; those of the tests may lack.
-        stages: names of the earlier and the later stage, as they are to be shown.
-        noun: what one feature is called.
-        fdr: false discovery rate of the tests; None if there are none.
-        pending: whether a neuron without tests is going to be tested.
-
-    Example:
-        >>> neuron_sentence({"state": "gained", "length_before": 0, "length_after": 2}, ("a", "b"), "word", fdr=None)
-        'Prefers nothing in a, 2 words in b. Observed, not tested.'
-    """
-    lengths = [_number(int(values[f"length_{side}"]), noun) for side in ("before", "after")]
-    if not any(values[f"length_{side}"] for side in ("before", "after")):
-        return "Prefers nothing in either stage."
-    text = f"Prefers {lengths[0]} in {stages[0]}, {lengths[1]} in {stages[1]}."
-    if values.get("hellinger") is not None:
-        text += f" Hellinger distance {values['hellinger']:.3f}."
-    state = values.get("confident_state")
-    if fdr is None or state is None:
-        return f"{text} {'Not yet tested' if pending else 'Observed, not tested'}."
-    if state in ("avoided", "gained"):
-        words = STATE_WORDS[state]
-        return f"{text} In use {words} ({state}): significant ({fdr_label(fdr)}), q = {values['rate_q_value']:.2g}."
-    if state == "undecided":
-        return f"{text} Undecided: the change of its rate is not significant ({fdr_label(fdr)})."
-    if values.get("q_value") is None:
-        return f"{text} Too rarely active to be tested."
-    verdict = "significant" if significant_q(values["q_value"], fdr) else NOT_SIGNIFICANT
-    return (
-        f"{text} At equal numbers of wins {values['distance_matched']:.3f}, {values['distance_null']:.3f} if nothing "
-        f"had changed: {verdict} ({fdr_label(fdr)}), q = {values['q_value']:.2g}. "
-        f"{CORRECTED[0].upper()}{CORRECTED[1:]} (95% interval): {corrected_words(values)}."
-    )
 
 
 def most_changed_html(
@@ -216,7 +171,7 @@ def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: i
         neurons: which.
         limit: maximum number of features per neuron.
     """
-    totals, lifts = preferences.totals, lift(preferences)
+    totals, lifts = preferences.totals, preferences.lift()
     words = {}
     for neuron in neurons:
         start, end = np.searchsorted(totals.neuron, (neuron, neuron + 1))
@@ -241,7 +196,3 @@ def _tags(number: int, layer: str, tagged: tuple[Stage, Stage] | None) -> pl.Dat
     wins = before.join(after, on="tag", how="full", coalesce=True, suffix="_after")
     wins = wins.select("tag", wins_before="wins", wins_after="wins_after").fill_null(0).cast(schema)  # type: ignore[arg-type]
     return wins.sort([pl.col("wins_before") + pl.col("wins_after"), "tag"], descending=[True, False])
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else "nothing"

@@ -13,7 +13,7 @@ import polars as pl
 
 from txray.errors import StageError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_folder, sha256_of
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 
 FORMAT = 1
 RESULT = "result.json"
@@ -91,7 +91,7 @@ class ResultFolder:
 
     def stage(self, name: str) -> Stage:
         """Return the stage of this name."""
-        return load_stage(self.path / name)
+        return Stage.load(self.path / name)
 
 
 def load_result(

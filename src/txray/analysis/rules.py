@@ -8,7 +8,7 @@ from txray.analysis.states import (
     CONFIDENT_STATES,
     ONE_SIDED,
     SHOWN_STATES,
-    STATE_WORDS,
+    STATE_NAMES,
     UNTESTED,
     untested_label,
 )
@@ -31,16 +31,6 @@ def q_value_is_significant(fdr: float) -> pl.Expr:
         fdr: false discovery rate of the tests.
     """
     return (pl.col("q_value") <= fdr).fill_null(value=False)
-
-
-def significant_q(q_value: float | None, fdr: float) -> bool:
-    """Return whether one q-value is significant; False without a value.
-
-    Args:
-        q_value: adjusted p-value.
-        fdr: false discovery rate of the tests.
-    """
-    return q_value is not None and q_value <= fdr
 
 
 def is_tested() -> pl.Expr:
@@ -77,7 +67,7 @@ def state_in_words(*, pending: bool = False) -> pl.Expr:
         pending: whether untested neurons are going to be tested.
     """
     observed, tested = (
-        pl.col(name).cast(pl.String).replace_strict(STATE_WORDS, default=None)
+        pl.col(name).cast(pl.String).replace_strict(STATE_NAMES, default=None)
         for name in ("state", "confident_state")
     )
     untested = pl.format("{}, {}", observed, pl.lit(untested_label(pending)))

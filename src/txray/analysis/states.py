@@ -15,7 +15,7 @@ SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
 ONE_SIDED = ("avoided", "gained")
 """States of neurons that are in use in one of the stages only."""
 
-STATE_WORDS: Mapping[str, str] = {
+STATE_NAMES: Mapping[str, str] = {
     "shared": "in both stages",
     "avoided": "only before",
     "gained": "only after",
@@ -50,8 +50,19 @@ def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
     if state == UNTESTED:
         return untested_label(pending)
     if state in ONE_SIDED:
-        return f"{STATE_WORDS[state]}, {'significant' if tested else 'observed'}"
-    return STATE_WORDS[state]
+        return f"{STATE_NAMES[state]}, {'significant' if tested else 'observed'}"
+    return STATE_NAMES[state]
+
+
+def paper_label(state: str, *, tested: bool) -> str:
+    """Return the name of a state with the paper's word, for legends: `only before, significant (avoided)`.
+
+    Args:
+        state: one of `CONFIDENT_STATES`.
+        tested: whether it is a tested state.
+    """
+    label = state_label(state, tested=tested)
+    return label if label == state else f"{label} ({state})"
 
 
 def untested_label(pending: bool) -> str:

@@ -12,15 +12,17 @@ from txray.layer_patterns import matching_names
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stage
 
 
-def subject(side: Stage | Preferences) -> Stage | Preferences:
-    """Return the subject itself, or the stage that lies in a folder.
+def subject(side: StageLike | Preferences) -> Stage | Preferences:
+    """Return preferences as they are, and a stage or stage folder as a stage in memory.
 
     Raises:
         UsageError: neither a stage, nor its folder, nor preferences.
+        StageError: a folder that is missing or damaged.
     """
-    return side
+    return side if isinstance(side, Preferences) else as_stage(side)
 
 
 def preferences_of(subject: Stage | Preferences, layer: str | None, feature_type: str) -> Preferences:

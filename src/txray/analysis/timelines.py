@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -35,7 +35,7 @@ from txray.analysis.timeline_tables import (
 from txray.errors import UnknownNameError, UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Weight
-from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stages
 from txray.progress import progress
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class Timeline:
 
 
 def timeline(
-    stages: Sequence[Stage],
+    stages: StageLike | Iterable[StageLike],
     *,
     layers: str | Sequence[str] | None = None,
     feature_type: str = "token",
@@ -282,7 +282,8 @@ def timeline(
     Each stage is compared with the previous, the first and the last one; see `Comparison.test` for the tests.
 
     Args:
-        stages: at least two, with distinct names, of the same neurons.
+        stages: at least two, with distinct names, of the same neurons: in memory, their folders, or one folder of
+            stages.
         layers: names or patterns (`encoder.*`) of the layers to follow; by default all that every stage has.
         feature_type: the feature type.
         weight: what the preference distributions normalise.
@@ -297,6 +298,7 @@ def timeline(
         UnknownNameError: an unknown layer, feature type or weight.
         ShapeError: stages that do not hold the same neurons.
     """
+    stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError(f"timeline: stages {names}; give at least two, each of its own name")

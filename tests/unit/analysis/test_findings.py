@@ -20,7 +20,7 @@ from txray.analysis.rules import (
     state_in_words,
     tested_state,
 )
-from txray.analysis.states import STATE_WORDS, fdr_label, state_label
+from txray.analysis.states import STATE_NAMES, fdr_label, paper_label, state_label
 
 SOURCE = Path(__file__).parents[3] / "src" / "txray"
 LAYERS = ("a", "b", "c", "d", "e", "f")
@@ -99,14 +99,16 @@ def test_untested_is_a_state_of_its_own() -> None:
         assert state == (row["confident_state"] if row["layer"] in "ac" else "untested")
     words = rows.select(words=state_in_words(pending=True))["words"]
     for row, text in zip(rows.to_dicts(), words, strict=True):
-        state = row["confident_state"]
-        assert text == (STATE_WORDS[state] if state else f"{STATE_WORDS[row['state']]}, not yet tested")
+        tested = row["confident_state"]
+        assert text == (STATE_NAMES[tested] if tested else f"{STATE_NAMES[row['state']]}, not yet tested")
 
 
 def test_observed_and_tested_states_have_different_names() -> None:
     for state in ("avoided", "gained"):
-        assert state_label(state, tested=True) == f"{STATE_WORDS[state]}, significant"
-        assert state_label(state, tested=False) == f"{STATE_WORDS[state]}, observed"
+        assert state_label(state, tested=True) == f"{STATE_NAMES[state]}, significant"
+        assert state_label(state, tested=False) == f"{STATE_NAMES[state]}, observed"
+        assert paper_label(state, tested=True) == f"{STATE_NAMES[state]}, significant ({state})"
+    assert paper_label("undecided", tested=True) == "undecided"
     assert state_label("untested", tested=True, pending=True) == "not yet tested"
     assert state_label("untested", tested=True) == "not tested"
 
@@ -157,14 +159,11 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     tried = [row for row in done if row["q_value"] is not None]
     changed = sum(row["q_value"] <= 0.05 for row in tried)
     assert f"{every['shared']} of 300 neurons are in use in both x and y" in text
-    assert (
-        f"alse discovery rate (FDR) of 5%, {changed} of {len(tried)} tested neurons changed significantly"
-        in text
-    )
+    assert f"rate (FDR) of 5%, {changed} of {len(tried)} tested neurons changed significantly" in text
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {STATE_WORDS[state]} ({state}), {sure} of them significant" in text
+        assert f"{observed} {STATE_NAMES[state]} ({state}), {sure} of them significant" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial

@@ -11,10 +11,9 @@ import pytest
 from tests.builders.stages import story
 from txray import Stage, compare
 from txray.analysis import Comparison, NeuronChange
-from txray.analysis.neuron_change import neuron_sentence
+from txray.analysis.neuron_sentence import neuron_sentence
 from txray.analysis.rules import is_significant
 from txray.errors import UnknownNameError, UsageError
-from txray.preferences import lift
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def test_words_are_ordered_by_lift_with_their_wins(comparison: Comparison) -> No
     for side, words in zip((comparison.before, comparison.after), change.words, strict=True):
         rows = np.flatnonzero(side.totals.neuron == number)
         expected = {
-            (side.features[side.totals.feature_id[row]], int(side.totals.count[row]), float(lift(side)[row]))
+            (side.features[side.totals.feature_id[row]], int(side.totals.count[row]), float(side.lift()[row]))
             for row in rows
         }
         assert set(words.select("feature", "wins", "lift").iter_rows()) == expected
@@ -58,7 +57,7 @@ def test_values_are_those_of_the_row(comparison: Comparison) -> None:
         assert change.state == row["confident_state"]
         assert change.significant is row["significant"]
         assert change.values["q_value"] == row["q_value"]
-        assert change.sentence == neuron_sentence(row, change.stages, "token", fdr=0.05)
+        assert change.sentence == neuron_sentence(row, "token", change.stages, 0.05)
 
 
 def test_changed_neurons_are_the_significant_ones_in_order(comparison: Comparison) -> None:
@@ -107,40 +106,3 @@ def test_what_is_untested_is_not_called_changed(stages: tuple[Stage, Stage]) -> 
     assert "Observed, not tested" in untested.neuron(0).sentence
     with pytest.raises(UsageError, match=r"comparison\.test\(\)"):
         untested.changed()
-
-
-TESTED: dict[str, Any] = {
-    "length_before": 3,
-    "length_after": 5,
-    "hellinger": 0.8,
-    "q_value": 0.01,
-    "distance_matched": 0.75,
-    "distance_null": 0.6,
-    "hellinger_corrected": 0.4,
-    "hellinger_corrected_low": 0.3,
-    "hellinger_corrected_high": 0.5,
-    "rate_q_value": 0.02,
-}
-
-
-@pytest.mark.parametrize(
-    ("state", "values", "facts"),
-    [
-        (
-            "shared",
-            {},
-            ["3 words in a", "5 words in b", "0.800", "significant (5% FDR), q = 0.01", "0.40 (0.30 to"],
-        ),
-        ("shared", {"q_value": 0.2}, ["not significant (5% FDR), q = 0.2"]),
-        ("shared", {"q_value": None}, ["Too rarely active"]),
-        ("gained", {"length_before": 0}, ["nothing in a", "only after (gained)", "q = 0.02"]),
-        ("undecided", {"length_after": 0}, ["nothing in b", "Undecided", "not significant"]),
-        ("unpreferred", {"length_before": 0, "length_after": 0}, ["nothing in either"]),
-        (None, {}, ["Not yet tested"]),
-    ],
-)
-def test_a_sentence_says_what_happened(state: str | None, values: dict[str, Any], facts: list[str]) -> None:
-    row = {**TESTED, "state": state or "shared", "confident_state": state, **values}
-    text = neuron_sentence(row, ("a", "b"), "word", fdr=0.05, pending=True)
-    assert all(fact in text for fact in facts), text
-    assert text.endswith(".")

@@ -19,7 +19,7 @@ from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.errors import UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
-from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -238,8 +238,8 @@ class Matching:
 
 
 def match(
-    before: Stage | Preferences,
-    after: Stage | Preferences,
+    before: StageLike | Preferences,
+    after: StageLike | Preferences,
     *,
     layer: str | None = None,
     layer_after: str | None = None,
@@ -257,7 +257,7 @@ def match(
     assignment after features are exchanged for others of about the same frequency.
 
     Args:
-        before: a stage, or its preferences.
+        before: a stage: in memory, its folder, or its preferences.
         after: another one, of the same feature type.
         layer: of `before`; required only if the stage has several layers.
         layer_after: of `after`; the same as `layer` by default.
