@@ -95,7 +95,7 @@ def after_quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts = (" ".join(document.words) for document in txray.demo_corpus(domain, words=4_000))
         (folder / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
     names = run("quickstart.md", folder)
-    assert names["change"].summary["shared"] > 0
+    assert names["comparison"].summary["shared"] > 0
     return folder
 
 
