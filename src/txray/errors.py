@@ -35,7 +35,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from txray._text import escape_control
+from txray.text import escape_control
 
 
 class TxrayError(Exception):

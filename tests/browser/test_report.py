@@ -151,7 +151,7 @@ def picked(page: Page) -> str:
 
 
 def probabilities(stage: Stage, neuron: int, kind: str = "token") -> dict[str, float]:
-    table = stage.preferences("rnn", kind).table(neuron)
+    table = stage.preferences(layer="rnn", feature_type=kind).table(neuron)
     return dict(zip(table["feature"], table["probability"], strict=True))
 
 

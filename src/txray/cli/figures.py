@@ -1,10 +1,9 @@
-"""The figures that the command line draws, and their sources."""
+"""Figures of the command line, and the results that they show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray.errors import UsageError
@@ -18,30 +17,16 @@ if TYPE_CHECKING:
     from txray.pruning import Pruning
 
 
-def figure_path(path: Path | None) -> Path | None:
-    """Return the path of a figure; raise before any work if it cannot be written as its suffix says.
-
-    Raises:
-        UnknownNameError: an unknown suffix.
-        UsageError: an image, and kaleido is missing.
-    """
-    if path is not None:
-        from txray.plots.export import require_figure_path
-
-        require_figure_path(path)
-    return path
-
-
 @dataclass(frozen=True)
 class PlotArgs:
-    """The stages and options of a figure.
+    """Arguments of `txray plot`.
 
     Attributes:
-        stages: in order.
-        feature, layer, layer_after: of them.
-        neuron, k, min_wins: of figures that show or rank neurons.
-        permutations: maximum number per neuron, in figures that show significance; 0 for no tests.
-        scores: of the stages.
+        stages: stages in order.
+        feature_type, layer, layer_after: feature type and layers of the stages.
+        neuron, k, min_wins: options of figures that show or rank neurons.
+        permutations: maximum number of permutations per neuron; 0 disables the tests.
+        scores: scores of the stages.
         seed: random seed.
     """
 
@@ -58,13 +43,16 @@ class PlotArgs:
 
     def preferences(self, feature_type: str | None = None) -> list[Preferences]:
         """Return the preferences of every stage."""
-        return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
+        return [
+            stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
+            for stage in self.stages
+        ]
 
     def exactly_two(self) -> tuple[Stage, Stage]:
         """Return the earlier and the later stage.
 
         Raises:
-            UsageError: not two.
+            UsageError: fewer or more than two stages.
         """
         if len(self.stages) != 2:
             raise UsageError(
@@ -74,7 +62,7 @@ class PlotArgs:
         return before, after
 
     def comparison(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
-        """Return the comparison of the two stages; `tested`: with tests, unless the user disabled them."""
+        """Return the comparison of the two stages; `tested`: with tests, unless they are disabled."""
         from txray.analysis import compare
 
         return compare(
@@ -86,7 +74,7 @@ class PlotArgs:
         )
 
     def timeline(self, *, tested: bool = True) -> Timeline:
-        """Return all stages in order as a timeline."""
+        """Return the timeline of all stages."""
         from txray.analysis import timeline
 
         return timeline(
@@ -131,7 +119,7 @@ def _neuron(args: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
     if args.neuron is None:
-        raise UsageError("figure 'neuron': no neuron given; add --neuron NUMBER")
+        raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
     tags = args.token_tags()
     return neuron_detail(args.preferences("token"), args.neuron, pos=args.preferences("pos"), token_tags=tags)
 
@@ -143,7 +131,7 @@ def _changed(most: bool) -> Draw:
         if args.feature_type != "token":
             raise UsageError(
                 f"figures of changed neurons show tokens with their tags, got --feature-type {args.feature_type}; "
-                "omit it"
+                "leave it out"
             )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
@@ -158,7 +146,7 @@ def _changed(most: bool) -> Draw:
 
 
 def _of(name: str, source: Callable[[PlotArgs], Any]) -> Draw:
-    """Return a function that draws the figure of a name from what `source` returns."""
+    """Return a function that draws the figure of this name from the result of `source`."""
 
     def draw(args: PlotArgs) -> go.Figure:
         from txray import plots
@@ -192,9 +180,9 @@ def _layer_affinity(args: PlotArgs) -> go.Figure:
     from txray.plots import layer_affinity
 
     if args.layer is not None or args.layer_after is not None:
-        raise UsageError("figure 'layer-affinity' shows all layers; omit --layer")
-    table = compare_layers(*args.exactly_two(), feature_type=args.feature_type, seed=args.seed)
-    return layer_affinity(*args.exactly_two(), table, args.feature_type)
+        raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
+    affinity = compare_layers(*args.exactly_two(), feature_type=args.feature_type, seed=args.seed)
+    return layer_affinity(*args.exactly_two(), affinity, args.feature_type)
 
 
 FIGURES: Mapping[str, Draw] = {
@@ -216,7 +204,7 @@ FIGURES: Mapping[str, Draw] = {
     "matching-curve": _of("matching_curve", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
 }
-"""Name -> what draws it from stages."""
+"""Name -> function that draws the figure from stages."""
 
 
 def _of_pruning(name: str) -> Callable[[Pruning, str | None], go.Figure]:
@@ -234,4 +222,4 @@ PRUNING_FIGURES: Mapping[str, Callable[[Pruning, str | None], go.Figure]] = {
     "pruning-gap": _of_pruning("pruning_gap"),
     "sparsity": _of_pruning("sparsity_curves"),
 }
-"""Name -> what draws it from a pruning, for a metric."""
+"""Name -> function that draws the figure from a pruning, for a metric."""

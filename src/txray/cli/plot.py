@@ -1,4 +1,4 @@
-"""`txray plot`: one figure from saved stages or a training run."""
+"""`txray plot`: a figure from saved stages, a training run or a pruning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from txray.cli import options
-from txray.cli.figures import FIGURES, PRUNING_FIGURES, PlotArgs, figure_path
+from txray.cli.figures import FIGURES, PRUNING_FIGURES, PlotArgs
 from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -31,58 +31,57 @@ def _known_figure(name: str) -> str:
 def plot(
     figure: Annotated[
         str,
-        typer.Argument(
-            help=f"{', '.join(_KNOWN)}.",
-            callback=_known_figure,
-            show_default=False,
-        ),
+        typer.Argument(help=f"One of {', '.join(_KNOWN)}.", callback=_known_figure, show_default=False),
     ],
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Stage folders; for curves: the folder of a training; for pruning figures: of 'txray prune'.",
+            help="Stage folders; for curves: the folder of a training; for figures of pruning: that of 'txray prune'.",
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="A file: .html, .json, .png, .pdf or .svg.", callback=figure_path),
-    ],
+    out: options.FigureFile,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     neuron: Annotated[
-        int | None, typer.Option("--neuron", help="Number of the neuron that the figure neuron shows.")
+        int | None, typer.Option("--neuron", help="Index of the neuron, for the figure neuron.")
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Number of neurons in figures that rank them.")] = 10,
     min_wins: Annotated[
         int,
-        typer.Option("--min-wins", help="Minimum number of words that a ranked neuron won in each stage."),
+        typer.Option(
+            "--min-wins",
+            help="Minimum number of wins in both stages, in figures that rank neurons by distance.",
+        ),
     ] = 100,
     layer_after: Annotated[
         str | None,
         typer.Option(
-            "--layer-after", help="Layer of the second stage, for matching; that of --layer by default."
+            "--layer-after",
+            help="Layer of the second stage, for figures of matching; that of --layer by default.",
         ),
     ] = None,
     permutations: options.Permutations = 10_000,
     scores: options.Scores = None,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="Metric of pruning figures: f1, auroc, accuracy, loss or perplexity."),
+        typer.Option(
+            "--metric", help="Metric of figures of pruning: f1, auroc, accuracy, loss or perplexity."
+        ),
     ] = None,
     seed: options.Seed = 0,
 ) -> None:
-    """Draw one figure and write it to a file."""
+    """Draw a figure and save it to a file."""
     from txray.plots import save_figure
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     if figure == _CURVES:
         drawn = _curves(inputs)
     elif figure in PRUNING_FIGURES:
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
-    else:
-        stages = [load_stage(folder) for folder in inputs]
-        args = PlotArgs(
+    elif figure in FIGURES:
+        stages = [Stage.load(folder) for folder in inputs]
+        plot_args = PlotArgs(
             stages,
             feature_type,
             layer,
@@ -94,7 +93,9 @@ def plot(
             options.read_scores(scores),
             seed,
         )
-        drawn = FIGURES[figure](args)
+        drawn = FIGURES[figure](plot_args)
+    else:
+        raise UnknownNameError.of("figure", figure, _KNOWN)
     typer.echo(save_figure(drawn, out))
 
 

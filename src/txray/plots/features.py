@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.lift import lift
 from txray.preferences.preferences import Totals
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
         mean=(of_neuron.sum / of_neuron.count)[order],
         mass=of_neuron.sum[order],
         count=of_neuron.count[order],
-        lift=lift(preferences)[rows][order],
+        lift=preferences.lift()[rows][order],
     )
 
 
@@ -103,7 +102,7 @@ def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
         One tuple per neuron, at most k long, empty for neurons that are not in use; only features of lift above 1.
     """
     totals = preferences.totals
-    lifted = lift(preferences)
+    lifted = preferences.lift()
     order = np.lexsort((-lifted, totals.neuron))
     starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
     ends = starts + np.bincount(totals.neuron[lifted > 1], minlength=preferences.n_neurons)

@@ -107,7 +107,7 @@ def layer_affinity(
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
         caption=frame_caption(
-            *(stage.preferences(layer, feature_type) for stage in (before, after) for layer in stage.layers)
+            *(stage[layer, feature_type] for stage in (before, after) for layer in stage.layers)
         ),
         empty="No layer has neurons with enough wins.",
     )

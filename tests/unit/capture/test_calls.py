@@ -20,7 +20,7 @@ from txray.capture.model_adapter import adapter_for
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, RandomPassWarning, RepeatedCallWarning, UsageError
 from txray.models import TextModel
-from txray.preferences import Stage, load_stage, merge_stages
+from txray.preferences import Stage, merge_stages
 
 WORDS = ["the", "film", "is", "good", "and", "the", "plot", "is", "new"]
 CORPUS = Corpus.from_documents(
@@ -37,7 +37,7 @@ def stage_of(
 
 
 def sums(stage: Stage, layer: str) -> NDArray[np.float64]:
-    return stage.preferences(layer).mass()
+    return stage.preferences(layer=layer).mass()
 
 
 def by_hand(rows_of: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
@@ -146,7 +146,7 @@ def test_a_call_that_nobody_chose_is_the_last_one_with_a_warning(tmp_path: Any) 
     assert len(caught) == 1
     assert sums(stage, "block") == pytest.approx(by_hand(raw_call(module, "block", 2)), rel=1e-5)
     assert sums(stage, "block:call=0") == pytest.approx(by_hand(raw_call(module, "block", 0)), rel=1e-5)
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     assert len(loaded.manifest["warnings"]) == 1
     assert "runs 3 times" in loaded.manifest["warnings"][0]
     assert loaded.manifest["layers"]["block"]["call"] == 2
@@ -182,7 +182,7 @@ def test_numbers_of_numpy_and_pythons_own_mean_the_same_call() -> None:
 
 @pytest.mark.parametrize("text", ["block:call=0:call=1", "block:input:call=0:input"])
 def test_an_option_twice_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="another one of its kind"):
+    with pytest.raises(UsageError, match="occurs twice"):
         Layer.parse(text)
 
 
@@ -217,7 +217,7 @@ def test_the_same_call_is_not_collected_twice() -> None:
     stage = stage_of(module, Layer("steps.**", call=0))
     assert sorted(stage.layers) == ["steps.0.0:call=0", "steps.0.1:call=0", "steps.0:call=0"]
     for twice in (["block:call=2", "block:call=-1"], ["block", "steps.0"], ["block", Layer("bloc?", call=2)]):
-        with pytest.raises(UsageError, match="is meant twice"):
+        with pytest.raises(UsageError, match="is selected twice"):
             stage_of(module, *twice)
 
 
@@ -276,7 +276,7 @@ def test_names_that_change_their_calls_with_the_text_are_refused() -> None:
                 hidden = block(hidden)
             return hidden
 
-    with pytest.raises(CaptureError, match=r"'blocks.0.1': other modules call it for one input"):
+    with pytest.raises(CaptureError, match=r"'blocks.0.1': different modules call it"):
         stage_of(Turned(), "blocks.0.1")
 
 
@@ -379,7 +379,7 @@ def test_what_a_module_is_given_can_be_collected() -> None:
     ).eval()
     layers = [Layer("layers.*.mlp.down_proj", input=True), "layers.1.mlp.down_proj"]
     stage = stage_of(module, *layers, forward=with_ids)
-    assert stage.preferences("layers.0.mlp.down_proj:input").n_neurons == 12
+    assert stage.preferences(layer="layers.0.mlp.down_proj:input").n_neurons == 12
     for number in range(2):
         mlp: Any = module.layers[number].mlp
         fed = raw_call(module, f"layers.{number}.post_attention_layernorm", 0)
@@ -422,7 +422,7 @@ def test_an_input_may_be_named_changed_in_place_or_given_several_times() -> None
 
 def test_inputs_without_activations_are_refused() -> None:
     module = seeded(SharedActivation())
-    with pytest.raises(CaptureError, match=r"'embedding:input': is given \(2, 11\) for 2 documents"):
+    with pytest.raises(CaptureError, match=r"'embedding:input': receives \(2, 11\) for 2 documents"):
         stage_of(module, "embedding:input")
 
     class Nothing(nn.Module):
@@ -437,7 +437,7 @@ def test_inputs_without_activations_are_refused() -> None:
         def forward(self, ids: Tensor) -> Tensor:
             return self.nothing(3) + super().forward(ids)
 
-    with pytest.raises(CaptureError, match="'nothing:input': is given nothing that holds a tensor"):
+    with pytest.raises(CaptureError, match="'nothing:input': receives no tensor"):
         stage_of(Outer(), "nothing:input")
 
 

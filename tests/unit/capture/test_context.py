@@ -128,7 +128,7 @@ def test_recurrent_layers(selection: str) -> None:
 def test_a_recurrent_layer_is_looked_at_window_by_window(
     selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.capture.model_adapter._WINDOW", 10)
+    monkeypatch.setattr("txray.capture.model_adapter._CHUNK_STEPS", 10)
     model, made = small_model(), documents()
     whole: Known = {}
     for document in made:

@@ -16,7 +16,7 @@ from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, UsageError
 from txray.models import Pieces, TextModel
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 
 
 def text(*documents: str) -> Corpus:
@@ -60,7 +60,7 @@ def refused(
 
 def test_what_a_model_changes_in_place_is_kept_as_it_was() -> None:
     module = Small(nn.ReLU(inplace=True))
-    found = collected(module, "linear", text(LONG), "all/negative").preferences("linear").mass()
+    found = collected(module, "linear", text(LONG), "all/negative").preferences(layer="linear").mass()
     with torch.no_grad():
         plain = module.linear(module.embedding(torch.tensor(word_ids(LONG.split()))))
     assert found == pytest.approx((-plain).clamp(min=0).sum(dim=0).numpy(), rel=1e-5)
@@ -93,13 +93,13 @@ def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
     accounts = stage.manifest["layers"]
     assert accounts["conv"]["skipped"] == {"outside the layer's output": 5}
     assert accounts["embedding"] == {**accounts["embedding"], "counted": 12, "skipped": {}}
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     for layer in ("conv", "embedding"):
         for each in (stage, loaded):
-            preferences = each.preferences(layer)
+            preferences = each.preferences(layer=layer)
             assert preferences.words == 12
             assert preferences.features.tolist() == sorted({*LONG.split(), "good", "film", "new"})
-        assert loaded.preferences(layer).table().equals(stage.preferences(layer).table())
+        assert loaded.preferences(layer=layer).table().equals(stage.preferences(layer=layer).table())
 
 
 def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
@@ -111,7 +111,7 @@ def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
     )
     account = collected(seeded(TextCnn), "conv", text("good"), min_length=3).manifest["layers"]["conv"]
     assert (account["counted"], account["skipped"]) == (0, {"outside the layer's output": 1})
-    with pytest.raises(UsageError, match="min_length=0; it must be at least 1"):
+    with pytest.raises(UsageError, match="min_length=0; it must be from 1"):
         TextModel(seeded(TextCnn), word_ids, min_length=0)
 
 
@@ -147,7 +147,8 @@ class Doubled(Small):
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
     # The dry run may show it, because it reads real words, or the text.
-    refused(r"gives \(.*\) for 2 documents|gave \(.*\) where the dry run", module, layer, text(LONG))
+    shapes = r"returns \(.*\) for 2 documents|returned \(.*\) instead of .* as in the dry run"
+    refused(shapes, module, layer, text(LONG))
 
 
 class Cached(Small):
@@ -172,7 +173,7 @@ def test_a_model_that_keeps_what_it_made_can_be_trained_afterwards() -> None:
 def test_sums_of_half_precision_do_not_overflow(selection: str) -> None:
     module = nn.Embedding(40, 4096).half()
     nn.init.constant_(module.weight, 20.0)
-    found = collected(nn.Sequential(module), "0", text("good film"), selection).preferences("0")
+    found = collected(nn.Sequential(module), "0", text("good film"), selection).preferences(layer="0")
     assert found.max.max() == 20
 
 
@@ -182,7 +183,7 @@ def test_what_is_no_number_is_not_standardized_away(selection: str, value: float
     module = Small()
     with torch.no_grad():
         module.embedding.weight[word_ids(["plot"])[0], 2] = value
-    refused("activations of neuron 2 are no numbers", module, "embedding", text(LONG), selection)
+    refused("activations of neuron 2 are not finite", module, "embedding", text(LONG), selection)
 
 
 def test_standardizing_nothing_is_no_error() -> None:
@@ -210,7 +211,7 @@ def test_truth_values_count_and_complex_numbers_are_refused() -> None:
     for selection in ("max-1", "all/absolute", "max-3", "max-1/zscore"):
         assert collected(module, "behind", text(LONG), selection).manifest["words"] == 9
     module.kind = torch.complex64
-    refused("gives complex numbers", module, "behind", text(LONG))
+    refused("returns complex numbers", module, "behind", text(LONG))
 
 
 def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
@@ -234,12 +235,12 @@ def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("encode", "match"),
     [
-        (lambda words: None, "encode gave NoneType"),
-        (lambda words: [1.5] * len(words), "ids of kind float64"),
-        (lambda words: ["x"] * len(words), "ids of kind"),
-        (lambda words: [2**70] * len(words), "ids of kind object"),
-        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of kind float64"),
-        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are no text"),
+        (lambda words: None, "encode returned NoneType"),
+        (lambda words: [1.5] * len(words), "ids of type float64"),
+        (lambda words: ["x"] * len(words), "ids of type"),
+        (lambda words: [2**70] * len(words), "ids of type object"),
+        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of type float64"),
+        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are not text"),
         (lambda words: [-1] * len(words), "failed on documents 'd0'.*index out of range"),
         (lambda words: [10**6] * len(words), "failed on documents 'd0'.*index out of range"),
     ],
@@ -309,8 +310,8 @@ def test_records_of_outputs_give_their_first_tensor() -> None:
         def forward(self, hidden: Tensor) -> Any:
             return Output("x", hidden)
 
-    found = collected(Records(Wrap()), "behind", text(LONG)).preferences("behind").mass()
-    assert found == pytest.approx(collected(Small(), "linear", text(LONG)).preferences("linear").mass())
+    found = collected(Records(Wrap()), "behind", text(LONG)).preferences(layer="behind").mass()
+    assert found == pytest.approx(collected(Small(), "linear", text(LONG)).preferences(layer="linear").mass())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

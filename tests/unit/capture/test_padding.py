@@ -95,7 +95,7 @@ def test_a_model_that_padding_changes_is_read_in_equal_lengths() -> None:
         with torch.no_grad():
             hidden, _ = module.rnn(module.embedding(torch.tensor([word_ids(document.words)])))  # type: ignore[operator]
         expected += hidden[0].abs().sum(dim=0).double().numpy()
-    assert stage.preferences("rnn").mass() == pytest.approx(expected, rel=1e-5)
+    assert stage.preferences(layer="rnn").mass() == pytest.approx(expected, rel=1e-5)
     assert batches_of(stage) == "equal lengths"
     same_preferences(stage, read(module, batch_positions=1), rtol=1e-5)
 
@@ -180,4 +180,4 @@ def test_activity_and_similarity_are_read_alike() -> None:
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
     same = layer_similarity(known, believed, corpus, layers=["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)
-    assert transformer().padding_is_seen
+    assert transformer().supports_padding

@@ -356,7 +356,9 @@ class TestEnglishWebTreebank:
 
 def test_no_room_for_temporary_files_is_told(treebank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("txray.corpus.tagger.shutil.disk_usage", lambda _: usage._replace(free=1 << 20))
+    monkeypatch.setattr(
+        "txray.corpus.tagger_training.shutil.disk_usage", lambda _: usage._replace(free=1 << 20)
+    )
     with pytest.raises(OutputError, match="needs 128 MiB for temporary files; free some, or set TMPDIR"):
         Tagger.train(treebank, iterations=1)
 

@@ -23,7 +23,7 @@ from txray.engines.merge_tree import MergeTree
 from txray.engines.shard_store import FolderShardStore
 from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
-from txray.preferences.store import CHECKPOINT
+from txray.preferences.manifest import CHECKPOINT
 
 
 class Recording:
@@ -324,7 +324,7 @@ def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
     mine = tmp_path / "stage" / "shards" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("of ice")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         FolderShardStore(tmp_path / "stage", {}, 4)
     assert mine.read_text() == "of ice"
 

@@ -14,7 +14,7 @@ from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,
-    synthetic_pair,
+    synthetic_classifier,
     text_classifier,
     text_predictor,
 )
@@ -392,7 +392,7 @@ def test_planted_neurons_are_ranked_as_they_must_be() -> None:
 
 
 def test_planted_models_compute_what_is_known_of_them() -> None:
-    classifier = synthetic_pair()
+    classifier = synthetic_classifier()
     corpus = classifier.documents(300, 8)
     found = evaluator(classifier.model, corpus)
     with masked(classifier.model, Mask("rnn", [0, 20])):

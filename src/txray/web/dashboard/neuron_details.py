@@ -15,11 +15,11 @@ from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
+from txray.preferences import StageFolder
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 _MAX_FEATURES, _MAX_DISTINCTIVE, _MAX_EXEMPLARS = 60, 30, 8
@@ -54,7 +54,10 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
         "beyond": [],
         "tables": [*_tables(view, selection, preferred, weight), *_distinctive(view, selection, preferred)],
         "exemplars": [
-            {**_side(stage, styles), "items": _exemplars(stage.exemplars(selection.layer, selection.neuron))}
+            {
+                **_side(stage, styles),
+                "items": _exemplars(stage.exemplars_of_neuron(selection.neuron, layer=selection.layer)),
+            }
             for stage in selection.sides
         ],
         "stages": [_stage(stage, selection, store, styles) for stage in selection.stages],
@@ -233,7 +236,7 @@ def nearest(view: UrlState, store: ResultStore, limit: int = 8) -> list[dict[str
     share_of = dict(zip(preferred.feature, preferred.probability.tolist(), strict=True))
     tables = []
     for stage in selection.sides:
-        layer = stage.preferences(selection.layer, selection.feature_type).distributions(weight)
+        layer = stage[selection.layer, selection.feature_type].distributions(weight)
         vector = np.sqrt([share_of.get(name, 0.0) for name in layer.features])
         affinity = np.sqrt(layer.matrix) @ vector
         if stage is reference:

@@ -84,7 +84,7 @@ def explorer_data(
 
 def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
     """Return the size and the strongest occurrences of every neuron of one layer in one stage."""
-    preferences = stage.preferences(layer, feature_type)
+    preferences = stage.preferences(layer=layer, feature_type=feature_type)
     return {
         "words": preferences.words,
         "length": preferences.lengths().tolist(),
@@ -205,7 +205,7 @@ def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
 def _distributions(
     stage: Stage, side: Preferences, feature_type: str, comparison: Comparison
 ) -> Distributions:
-    preferences = side if feature_type == side.feature_type else stage.preferences(side.layer, feature_type)
+    preferences = side if feature_type == side.feature_type else stage[side.layer, feature_type]
     return preferences.distributions(comparison.weight)
 
 

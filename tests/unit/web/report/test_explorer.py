@@ -38,7 +38,7 @@ def data(stages: list[Stage], comparisons: list[Comparison]) -> dict[str, Any]:
 
 
 def probabilities(stage: Stage, kind: str, neuron: int) -> dict[str, float]:
-    table = stage.preferences("rnn", kind).table(neuron)
+    table = stage.preferences(layer="rnn", feature_type=kind).table(neuron)
     return dict(zip(table["feature"], table["probability"], strict=True))
 
 
@@ -200,7 +200,9 @@ def test_kinds_that_only_one_stage_holds_are_left_out() -> None:
 def test_a_stage_without_the_feature_is_only_named() -> None:
     words = vocabulary(30)
     stages = [stage_of(name, words, seed=seed) for seed, name in enumerate("abc")]
-    stages[2] = Stage("c", {("rnn", "pos"): stages[2].preferences("rnn", "pos")}, stages[2].exemplars)
+    stages[2] = Stage(
+        "c", {("rnn", "pos"): stages[2].preferences(layer="rnn", feature_type="pos")}, stages[2].exemplars
+    )
     data = data_of(stages, [compare(*stages[:2], permutations=0)])
     assert [list(stage["layers"]) for stage in data["stages"]] == [["rnn"], ["rnn"], []]
 
