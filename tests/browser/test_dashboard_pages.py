@@ -22,7 +22,7 @@ def strangers(context: BrowserContext, layered: Served) -> Iterator[Visit]:
 
 def holders(stage: Stage, word: str) -> set[int]:
     """Neurons that prefer a token."""
-    preferences = stage.preferences("rnn", "token")
+    preferences = stage.preferences(layer="rnn", feature_type="token")
     return {n for n in range(preferences.n_neurons) if word in list(preferences.table(n)["feature"])}
 
 
@@ -30,14 +30,14 @@ def test_the_page_of_a_neuron_tells_what_it_prefers(context: BrowserContext, ser
     visit = Visit.within(context, served.url, "neuron?neuron=43")
     page = visit.page
     shows_neuron(page, 43)
-    table = served.stages[3].preferences("rnn", "token").table(43)
+    table = served.stages[3].preferences(layer="rnn", feature_type="token").table(43)
     text = page.inner_text("#page-neuron")
     assert table["feature"][0] in text
     exemplar = served.stages[3].exemplars.filter(neuron=43, rank=0)
     assert exemplar["word"][0] in page.locator("#page-neuron mark").all_inner_texts()
     assert f"{exemplar['document'][0]}, word {exemplar['position'][0] + 1}" in text
     for stage in served.stages:
-        length = len(stage.preferences("rnn", "token").table(43))
+        length = len(stage.preferences(layer="rnn", feature_type="token").table(43))
         row = page.locator("#page-neuron .over tbody tr", has_text=stage.name).first
         expect(row.locator("td").first).to_have_text(str(length))
     drawn(page, "timeline")
@@ -79,7 +79,7 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
     before, after = found[2:]
     kept, left, came = len(before & after), len(before - after), len(after - before)
     expect(page.locator("#feature-rows .lead")).to_contain_text(
-        f"{kept} neuron{'s' * (kept != 1)} kept preferring it, {left} left it and {came} came to it."
+        f"{kept} neuron{'s' * (kept != 1)} kept responding to it, {left} stopped and {came} started."
     )
     rows = page.locator("#feature-rows tbody tr")
     assert rows.count() == len(before | after)
@@ -94,7 +94,9 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
 def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) -> None:
     visit = Visit.within(context, served.url, "feature?word=udinetee")
     empty = visit.page.locator("#feature-rows .empty")
-    expect(empty).to_have_text("No neuron prefers “udinetee” in zero-shot or sup. Did you mean “udinete”?")
+    expect(empty).to_have_text(
+        "No neuron responds to “udinetee” in zero-shot or sup. Did you mean “udinete”?"
+    )
     visit.page.get_by_role("searchbox").last.fill("0000")
     visit.page.keyboard.press("Enter")
     expect(empty).to_contain_text("“0000” in zero-shot or sup.")
@@ -104,7 +106,7 @@ def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) ->
 
 def test_stages_without_a_common_layer_are_matched(strangers: Visit) -> None:
     page = strangers.page
-    for place in ("#headline", "#remarks", "#scatter-problem", "#found"):
+    for place in ("#summary", "#warnings", "#scatter-problem", "#neurons-count"):
         expect(page.locator(place)).to_contain_text("no layer of the same size")
         expect(page.locator(place)).to_contain_text("match their neurons instead")
     page.get_by_role("link", name="Matching", exact=True).click()
@@ -112,7 +114,7 @@ def test_stages_without_a_common_layer_are_matched(strangers: Visit) -> None:
     until(page, "location.search.includes('layer=upper')")
     ready(page)
     expect(page.locator("#matching-finding")).to_contain_text("neurons of old have a counterpart in other")
-    expect(page.locator("#pairs-found")).to_contain_text("pairs and single neurons.")
+    expect(page.locator("#pairs-count")).to_contain_text("pairs and single neurons.")
     rows = listed(page, "pairs")
     assert len({row.split("/")[0] for row in rows} - {"null"}) >= 14
     after = rows[0].split("/")[1]

@@ -30,8 +30,8 @@ from txray.errors import (
     UsageError,
 )
 from txray.models import TextModel
-from txray.preferences import Stage, load_stage
-from txray.preferences.store import CHECKPOINT, OF_FOLDERS
+from txray.preferences import Stage
+from txray.preferences.manifest import CHECKPOINT, MANIFEST_KEYS
 
 LINEAR = "encoder.layers.0.linear1"
 
@@ -82,10 +82,10 @@ def test_a_text_model(selection: str, tmp_path: Path) -> None:
     assert found.scales.equals(whole.scales)
     same(whole, found)
     # In memory of its own: the cluster's may go.
-    preferences = found.preferences("embedding")
+    preferences = found.preferences(layer="embedding")
     assert preferences.sum.base is None
     found.save(tmp_path / "s")
-    assert load_stage(tmp_path / "s").preferences("embedding").words == preferences.words
+    assert Stage.load(tmp_path / "s").preferences(layer="embedding").words == preferences.words
 
 
 def test_scales_of_another_stage_are_used() -> None:
@@ -204,8 +204,8 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
 
 def load_stage_without_more(folder: Path) -> Stage:
     """The stage, its manifest without what only folders have."""
-    stage = load_stage(folder)
-    manifest = {key: value for key, value in stage.manifest.items() if key not in OF_FOLDERS}
+    stage = Stage.load(folder)
+    manifest = {key: value for key, value in stage.manifest.items() if key not in MANIFEST_KEYS}
     return replace(stage, manifest=manifest)
 
 

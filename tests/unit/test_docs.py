@@ -105,7 +105,7 @@ def test_the_quickstart_runs_and_leaves_what_it_says(after_quickstart: Path) -> 
     left = {"language-model", "stages", "hellinger-length.html", "report.html", "my-bert.html"}
     assert {path.name for path in after_quickstart.iterdir()} >= left
     for stage in ("unsup", "zero-shot"):
-        assert txray.load_stage(after_quickstart / "stages" / stage).manifest["words"] == 20_000
+        assert txray.Stage.load(after_quickstart / "stages" / stage).manifest["words"] == 20_000
 
 
 def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
@@ -143,12 +143,14 @@ def test_the_readme_runs(tmp_path: Path) -> None:
 def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
     folder_of("bert", tmp_path / "my-bert")
     names = run("tracking.md", tmp_path)
-    assert names["stories"]["token"].names == ["step-000010", "step-000020"]
-    live, replayed = (stories["token"].steps for stories in (names["callback"].timelines, names["stories"]))
+    assert names["timelines"]["token"].names == ["step-000010", "step-000020"]
+    live, replayed = (
+        timelines["token"].steps for timelines in (names["callback"].timelines, names["timelines"])
+    )
     assert set(live) == {"rnn"}
     assert len(replayed) == 2
     for folder, first in (
-        ("watched", "step-000000"),
+        ("tracking", "step-000000"),
         ("fine-tuning", "step-000000"),
         ("lm/tracking", "epoch-000"),
     ):
@@ -198,7 +200,7 @@ def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) ->
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
 
 
-def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_loggers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -207,13 +209,13 @@ def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: p
     for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "")
     wandb.teardown()
-    names = run("trackers.md", tmp_path)
+    names = run("loggers.md", tmp_path)
     wandb.teardown()
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
     assert list(tmp_path.glob("runs/first/events.*"))
     assert len(list(tmp_path.glob("mlruns/*/*/artifacts/txray/stage/step-100/manifest.json"))) == 1
     assert len((tmp_path / "visdom.log").read_text().splitlines()) == 4
-    told = {row[0].strip("`") for row in table("trackers.md", "# Trackers")}
+    told = {row[0].strip("`") for row in table("loggers.md", "# Loggers")}
     assert told | {"Logger"} == set(names["txray"].tracking.loggers.__all__)
 
 
@@ -270,7 +272,7 @@ def test_the_columns_of_curves_are_those_of_a_training(after_quickstart: Path) -
 
 @each_page
 def test_every_command_shown_can_be_parsed(page: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for _, block in blocks(page, "console"):
         for line in commands_of(block):
             program, *arguments = shlex.split(line, comments=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from txray.files import (
     TEMP_PREFIX,
     atomic_file,
     atomic_folder,
+    cache_folder,
     remove_temporaries,
     require_replaceable,
     sha256_of,
@@ -140,3 +142,26 @@ def test_what_a_killed_process_left_behind_is_nothing(tmp_path: Path) -> None:
     (place / "marker").rename(place / "other")
     with pytest.raises(OutputError, match="already exists"):
         require_replaceable(place, ("marker",))
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "home/.cache/txray"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "xdg/txray"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "home/.cache/txray"),
+        ("darwin", {"XDG_CACHE_HOME": "xdg"}, "home/Library/Caches/txray"),
+        ("win32", {}, "home/AppData/Local/txray"),
+        ("win32", {"LOCALAPPDATA": "local"}, "local/txray"),
+    ],
+)
+def test_the_cache_folder_is_that_of_the_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variables: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,9 @@ Treebank = Annotated[
 def train(
     treebank: Treebank,
     out: options.Out,
-    column: Annotated[str, typer.Option("--column", help="Tags to learn: pos (XPOS) or upos.")] = "pos",
+    column: Annotated[
+        Literal["pos", "upos"], typer.Option("--column", help="Tags to learn; pos are XPOS.")
+    ] = "pos",
     split: Split = None,
 ) -> None:
     """Train a tagger from a treebank."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _BARS = ("#C9C9C9", "#8A8A8A")
 _LONGEST_TICK = 120
-"""Pixels; longer names are cut off under the axis and told in full on hover."""
+"""Pixels; longer names are truncated under the axis; hover texts have them in full."""
 
 
 def pos_frequency(
@@ -41,14 +41,14 @@ def pos_frequency(
     top: int = 40,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """Per POS tag: share of the corpus, and share of the activation mass early and late.
+    """Draw, per POS tag, the share of the corpus and the share of the activation mass, early and late.
 
-    The title tells the total variation distance, over all tags, of each stage's mass shares from the tag
-    shares of its corpus, and what it would be if mass followed frequency. Tags beyond `top` are drawn together as one.
+    The title has the total variation distance, over all tags, of each stage's mass shares from the tag
+    shares of its corpus, and the same if mass followed frequency. Tags beyond `top` are drawn together as one.
 
     Args:
-        early: preferences of the earlier stage, of kind `pos`.
-        late: of the later stage, of the same kind.
+        early: preferences of the earlier stage, of feature type `pos`.
+        late: of the later stage, of the same feature type.
         top: tags drawn on their own, the most frequent first.
         styles: of all stages of a report (`stage_styles`).
 
@@ -62,8 +62,8 @@ def pos_frequency(
     """
     if early.feature_type != late.feature_type:
         raise ShapeError(
-            f"stage {early.stage!r} gives feature {early.feature_type!r}, stage {late.stage!r} gives "
-            f"{late.feature_type!r}; draw the same kind"
+            f"stage {early.stage!r} has feature type {early.feature_type!r}, stage {late.stage!r} "
+            f"{late.feature_type!r}; give the same"
         )
     if top < 1:
         raise UsageError(f"frequency analysis: top={top}; draw at least 1 feature")
@@ -124,7 +124,7 @@ def pos_frequency(
         ticktext=[escape(tick) for tick in under],
         tickangle=-90 if tilt else 0,
         range=[-0.6, len(ticks) - 0.4],
-        title_text=escape(f"{noun}, by falling frequency in the corpus"),
+        title_text=escape(f"{noun}, ranked by frequency in the corpus"),
         showgrid=False,
     )
     drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
@@ -143,7 +143,7 @@ def pos_frequency(
 
 
 def _shares(p: Preferences, amounts: NDArray[np.generic], names: NDArray[np.object_]) -> NDArray[np.float64]:
-    """(n_names,) share of each name; 0 for names that this stage lacks, and everywhere if there is nothing."""
+    """Return the (n_names,) share of each name; 0 for names that this stage lacks."""
     result = np.zeros(len(names))
     if len(p.features):
         result[np.searchsorted(names, p.features)] = amounts
@@ -152,7 +152,7 @@ def _shares(p: Preferences, amounts: NDArray[np.generic], names: NDArray[np.obje
 
 
 def _together(shares: NDArray[np.float64], top: int) -> NDArray[np.float64]:
-    """The first `top` shares, and the sum of all others as one more."""
+    """Return the first `top` shares, and the sum of all others as one more."""
     return shares if len(shares) <= top else np.append(shares[:top], shares[top:].sum())
 
 
@@ -169,4 +169,4 @@ def _finding(
         else f"(no mass) in {sanitize(p.stage)}"
         for p, mass, corpus in zip((early, late), masses, corpora, strict=True)
     ]
-    return f"Activation mass departs from {noun} frequency by {sides[0]}, {sides[1]} (total variation)"
+    return f"Activation mass differs from {noun} frequency by {sides[0]}, {sides[1]} (total variation)"

@@ -17,7 +17,7 @@ from txray.cli.main import _exit_code, run
 from txray.cli.tables import print_table
 from txray.corpus import demo_corpus
 from txray.models import language_model, save_model
-from txray.preferences import load_stage
+from txray.preferences import Stage
 
 
 def txray(*arguments: object) -> int:
@@ -100,7 +100,7 @@ def test_match_writes_the_pairs(
     pairs = "1 pair matches" if matched.height == 1 else f"{matched.height} pairs match"
     assert pairs in told
     assert txray("match", made / "early", made / "unsup", "--out", tmp_path / "pairs.txt") == 2
-    assert "pairs are written as .parquet or .csv" in capsys.readouterr().err
+    assert "there are: .parquet, .csv" in capsys.readouterr().err
 
 
 def test_timeline_writes_its_tables(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +163,7 @@ def test_plot_draws_every_figure(
     made: Path, tmp_path: Path, figure: str, stages: tuple[str, ...], options: tuple[object, ...]
 ) -> None:
     folders = [made / stage for stage in stages]
-    strongest = load_stage(made / "unsup").preferences().wins().argmax()
+    strongest = Stage.load(made / "unsup").preferences().wins().argmax()
     given = [str(option).format(strongest=strongest, scores=made / "scores.csv") for option in options]
     assert txray("plot", figure, *folders, "--out", tmp_path / "f.json", *given) == 0
     drawn = json.loads((tmp_path / "f.json").read_text())
@@ -219,7 +219,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (("colect",), 2, "colect"),
         (("collect", "model"), 2, "--format"),
-        (("compare", "nowhere", "nowhere"), 1, "nowhere: no stage folder"),
+        (("compare", "nowhere", "nowhere"), 1, "nowhere: there is no such folder"),
         (("collect", "nowhere", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "nowhere: no such folder"),
         (("collect", "{lm}", "-f", "demo", "-t", "review", "-o", "x"), 2, "did you mean 'reviews'"),
         (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--memory", "nan"), 2, "--memory nan"),
@@ -263,8 +263,12 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("plot", "curves", "{early}", "-o", "f.json"), 1, "training run"),
         (("compare", "{early}", "{unsup}", "--feature-type", "output"), 2, "there are: token, pos"),
         (("compare", "{early}", "{unsup}", "--layer", "decoder"), 2, "there are: rnn"),
-        (("compare", "{early}", "{unsup}", "--weight", "sum"), 2, "mean, mass, count"),
-        (("compare", "{early}", "{unsup}", "--distance", "cosine"), 2, "hellinger, jensen-shannon"),
+        (
+            ("compare", "{early}", "{unsup}", "--weight", "sum"),
+            2,
+            "'sum' is not one of 'mean', 'mass', 'count'",
+        ),
+        (("compare", "{early}", "{unsup}", "--distance", "cosine"), 2, "'cosine' is not one of 'hellinger'"),
         (("compare", "{early}", "{unsup}", "--fdr", "5"), 2, "fdr=5.0; it must lie between 0 and 1"),
         (
             ("compare", "{early}", "{unsup}", "--permutations", "-1"),
@@ -279,7 +283,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
         (("timeline", "{early}"), 2, "give at least two"),
         (("timeline", "{early}", "{unsup}", "--layer", "lstm"), 2, "layer of every stage 'lstm'"),
-        (("timeline", "{early}", "{unsup}", "--scores", "s.txt"), 2, "read from .csv or .parquet"),
+        (("timeline", "{early}", "{unsup}", "--scores", "s.txt"), 2, "there are: .parquet, .csv"),
         (("timeline", "{early}", "{unsup}", "--scores", "s.csv"), 1, "s.csv"),
         (("timeline", "{early}", "{unsup}", "--permutations", "-1"), 2, "permutations=-1"),
         (
@@ -300,7 +304,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (("compare", "{early}", "{unsup}", "-o", "{lm}"), 1, "already exists"),
         (("timeline", "{early}", "{unsup}", "-o", "{lm}"), 1, "already exists"),
-        (("experiment", "--preset", "huge", "-o", "x"), 2, "demo, small, paper"),
+        (("experiment", "--preset", "huge", "-o", "x"), 2, "'huge' is not one of 'demo', 'small', 'paper'"),
         (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),
         (
             ("train", "lm", "-f", "demo", "-t", "encyclopedia", "-o", "x", "--cell", "lstn"),
@@ -337,9 +341,9 @@ def test_an_interruption_is_one_line_too(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("txray.preferences.load_stage", interrupted)
+    monkeypatch.setattr("txray.preferences.Stage.load", interrupted)
     assert txray("compare", "a", "b") == 130
-    assert "interrupted" in one_line(capsys)
+    assert "Interrupted" in one_line(capsys)
 
 
 def test_a_bug_is_one_line_and_says_how_to_see_more(
@@ -348,7 +352,7 @@ def test_a_bug_is_one_line_and_says_how_to_see_more(
     def broken(_: object) -> None:
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr("txray.preferences.load_stage", broken)
+    monkeypatch.setattr("txray.preferences.Stage.load", broken)
     assert txray("compare", "a", "b") == 1
     assert "ZeroDivisionError: a b; set TXRAY_TRACEBACK=1" in one_line(capsys)
     monkeypatch.setenv("TXRAY_TRACEBACK", "1")
@@ -485,7 +489,7 @@ def test_text_is_read_as_options_say(tmp_path: Path, capsys: pytest.CaptureFixtu
     for options in ((), ("--tokenized",), ("--html",), ("--tokenized", "--html")):
         out = tmp_path / "-".join(("out", *options))
         assert txray(*asked, *options, "--out", out) == 0
-        words[options] = load_stage(out).manifest["words"]
+        words[options] = Stage.load(out).manifest["words"]
     assert words["--tokenized",] == 5  # the, don't, <unk>, a&nbsp;b<br, />c
     assert words["--tokenized", "--html"] == 6  # the, don't, <unk>, a, b, c
     assert words["--html",] == 9  # the, do, n't, <, unk, >, a, b, c

@@ -23,7 +23,7 @@ from txray.engines.merge_tree import MergeTree
 from txray.engines.shard_store import FolderShardStore
 from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
-from txray.preferences.store import CHECKPOINT
+from txray.preferences.manifest import CHECKPOINT
 
 
 class Recording:

@@ -99,7 +99,7 @@ def assert_equal(
     )
     for kind in ("token", "pos"):
         for layer, expected in direct(folder, layers, made, kind, selection).items():
-            collected = table_of(stage.preferences(layer, kind))
+            collected = table_of(stage.preferences(layer=layer, feature_type=kind))
             assert collected.keys() == expected.keys(), (layer, kind)
             for key, values in expected.items():
                 assert collected[key][0] == len(values)
@@ -162,7 +162,10 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
         )
         for layer in ENCODER_LAYERS:
             for kind in ("token", "pos"):
-                one, two = reference.preferences(layer, kind), other.preferences(layer, kind)
+                one, two = (
+                    reference[layer, kind],
+                    other[layer, kind],
+                )
                 # Where an activation is 0 to rounding, its sign may differ: such a row holds nothing.
                 left, right = table_of(one), table_of(two)
                 for key in left.keys() ^ right.keys():
@@ -182,7 +185,9 @@ def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, enc
     assert merged.manifest["corpus"] == whole.manifest["corpus"]
     for layer in ENCODER_LAYERS:
         for kind in ("token", "pos"):
-            left, right = (table_of(stage.preferences(layer, kind)) for stage in (whole, merged))
+            left, right = (
+                table_of(stage.preferences(layer=layer, feature_type=kind)) for stage in (whole, merged)
+            )
             for key in left.keys() ^ right.keys():
                 assert (left | right)[key][1] < 1e-5
             for key in left.keys() & right.keys():
@@ -441,7 +446,7 @@ def test_windows_are_said_once_more_by_the_same_result(folders: dict[str, Path])
             collect(hugging_face(folders[family]), made, layers=LAYERS[family], name="s") for _ in range(2)
         )
         for layer in LAYERS[family]:
-            assert one.preferences(layer).table().equals(two.preferences(layer).table())
+            assert one.preferences(layer=layer).table().equals(two.preferences(layer=layer).table())
     same_preferences(
         collect(hugging_face(folders["bert"]), made, layers=LAYERS["bert"][:1], name="s"),
         collect(hugging_face(folders["bert"]), made, layers=LAYERS["bert"][:1], name="s", batch_positions=1),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from txray.files import cache_folder
 from txray.preferences.discovery import stage_folders
-from txray.preferences.store import MANIFEST
+from txray.preferences.manifest import MANIFEST
 
 _LAST = "sup"
 """The stage that an experiment collects last."""
@@ -30,7 +30,7 @@ def demo_stages(log: Callable[[str], None], *, words: int = 60_000, epochs: int 
 
         log("no stage given: making a demo, which takes up to a minute the first time")
         settings = replace(preset("demo"), pretraining_words=words, epochs=epochs, classifier_epochs=2)
-        run_experiment(settings, DemoSources(0), folder, say=log)
+        run_experiment(settings, DemoSources(0), folder, log=log)
     else:
         log(f"no stage given: showing the demo in {folder}")
     return stage_folders([folder])

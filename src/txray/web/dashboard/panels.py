@@ -11,13 +11,13 @@ from txray.analysis.findings import fdr_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
+from txray.preferences import StageFolder
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
 from txray.web.dashboard.components import stage_label, table, word
 from txray.web.dashboard.figures.features import feature_index
 from txray.web.dashboard.neuron_details import nearest
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 _MAX_ROWS = 100
@@ -107,8 +107,8 @@ def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> 
         html.P(
             " ".join(
                 (
-                    "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected for the "
-                    "number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
+                    "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected "
+                    "for the number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
                     *warnings,
                 )
             ),
@@ -158,8 +158,8 @@ def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
         neurons.filter(outcome=outcome).height for outcome in ("kept", "stopped", "started")
     )
     sentence = (
-        f"From {names[0]} to {names[1]}, {plural(n_kept, 'neuron')} kept responding to it, {count(n_stopped)} stopped and "
-        f"{count(n_started)} started."
+        f"From {names[0]} to {names[1]}, {plural(n_kept, 'neuron')} kept responding to it, {count(n_stopped)} stopped "
+        f"and {count(n_started)} started."
     )
     rows = [
         [
@@ -227,7 +227,7 @@ def sources(store: ResultStore) -> list[Any]:
                 f"{sanitize(next(iter(layers)))} and {count(len(layers) - 1)} more"
                 if len(layers) > 1
                 else sanitize(next(iter(layers))),
-                count(sum(layers.values())),
+                count(sum(stage.n_neurons.values())),
                 ", ".join(map(sanitize, stage.feature_types)),
                 ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",

@@ -9,9 +9,9 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, escape, fitted, hover_text, plural, sanitize
+from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 _LIFTED = 2.0
@@ -82,7 +82,9 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     figure.update_yaxes(title_text="neurons", rangemode="tozero")
     word = sanitize(view.word)
     ends = [0] if len(names) == 1 else [0, -1]
-    of = [stage.layers.get(view.layer, 0) if view.layer else sum(stage.layers.values()) for stage in found]
+    of = [
+        stage.n_neurons.get(view.layer, 0) if view.layer else sum(stage.n_neurons.values()) for stage in found
+    ]
     return FigureCard(
         figure,
         f"“{word}” is preferred "

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from txray.plots.flow import Flow, traces
 from txray.plots.frame import empty_figure
+from txray.preferences import StageFolder
 from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import common_layers
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _MOST = 10
 """Stages side by side."""
@@ -41,7 +41,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
     preferred = []
     for stage in stages:
-        layers = tuple(stage.layers.items())
+        layers = tuple(stage.n_neurons.items())
         if layers not in at:
             at[layers] = stage_rows(stage, filtered.picked)
         length = filtered.store.neuron_table(stage, filtered.view.feature_type)["length"].to_numpy()

@@ -8,10 +8,10 @@ import polars as pl
 
 from txray.plots import theme
 from txray.plots.text import escape, fitted, hover_text, percent, plural, sanitize, text_width
+from txray.preferences import StageFolder
 from txray.sampling import even_sample
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _ROWS, _COLUMNS = 48, 24
 _ROW = 12

@@ -11,10 +11,10 @@ from txray.plots.axes import linear_axis
 from txray.plots.frame import empty_figure
 from txray.plots.text import escape, escape_word, fitted, hover_text, percent, plural, sanitize, text_width
 from txray.plots.theme import SIZE
+from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.results import TagMass
-from txray.web.dashboard.stage_catalog import StageFolder
 
 _TOP = 24
 _LONGEST = 90
@@ -128,7 +128,7 @@ def _shares(
     filtered: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
 ) -> NDArray[np.float64]:
     """(n_names,) share of the mass of the neurons that are picked out."""
-    mask = np.zeros(sum(stage.layers.values()), np.bool_)
+    mask = np.zeros(sum(stage.n_neurons.values()), np.bool_)
     mask[stage_rows(stage, filtered.picked)] = True
     mass = tags.of(mask)
     total = mass.sum()
