@@ -19,7 +19,7 @@ def documents(words: int) -> tuple[Document, ...]:
 
 @cache
 def corpus(words: int) -> Corpus:
-    """The same as a corpus."""
+    """Return the documents as a corpus."""
     return Corpus.from_documents("benchmark", documents(words))
 
 

@@ -131,10 +131,10 @@ def _copies() -> Iterator[Pair]:
     """Documents of the embedded corpus, each four times."""
 
     def units(seed: int) -> list[list[Document]]:
-        made = resampled("encyclopedia", 25_000, seed=_SEED + seed)
+        documents = resampled("encyclopedia", 25_000, seed=_SEED + seed)
         return [
             [replace(document, id=f"{document.id}/copy-{copy}") for copy in range(_COPIES)]
-            for document in made
+            for document in documents
         ]
 
     return _planted(units)

@@ -28,7 +28,7 @@ _OFTEN = 20
 
 @dataclass
 class Counted:
-    """What the comparisons of one kind found, added up over runs."""
+    """Counts of the comparisons of one feature type, summed over runs."""
 
     often: list[float] = field(default_factory=list)
     every: list[float] = field(default_factory=list)
@@ -74,8 +74,8 @@ def measured() -> Table:
         for seed, (before, after) in enumerate(pairs):
             for kind in KINDS:
                 counted[kind].add(before, after, kind, seed)
-            print(name, seed, [found.row(kind) for kind, found in counted.items()], flush=True)
-        rows += [found.row(f"{name}, `{kind}`") for kind, found in counted.items()]
+            print(name, seed, [rates.row(kind) for kind, rates in counted.items()], flush=True)
+        rows += [rates.row(f"{name}, `{kind}`") for kind, rates in counted.items()]
     return Table(
         [
             "",

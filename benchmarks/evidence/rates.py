@@ -1,4 +1,4 @@
-"""Whether neurons are said to respond more or less often where they do not, between texts of unequal size."""
+"""False discoveries of changed win rates between texts of different size."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def stage(
     tally = Tally(len(neurons), FOLDS)
     for index, (neuron, n) in enumerate(zip(neurons, wins, strict=True)):
         fold, word, activation = neuron.sample(getattr(neuron, side), n, random)
-        ids = tally.ids_of([f"w{number}" for number in word.tolist()])
+        ids = tally.feature_ids([f"w{number}" for number in word.tolist()])
         tally.count_occurrences(fold, ids)
         tally.update(fold, np.full(len(fold), index), ids, activation)
     return tally.freeze(stage=side, layer="synthetic", feature_type="token", selection="max-1")

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
-    from txray.capture import collect as collect
     from txray.capture import layer_similarity as layer_similarity
+    from txray.capture.collect import collect as collect
     from txray.corpus import Corpus as Corpus
     from txray.corpus import Document as Document
     from txray.corpus import Tagger as Tagger
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from txray.models import load_model as load_model
     from txray.preferences import Preferences as Preferences
     from txray.preferences import Stage as Stage
-    from txray.preferences import load_stage as load_stage
+    from txray.preferences import StageFolder as StageFolder
     from txray.preferences import token_tags as token_tags
     from txray.pruning import Mask as Mask
     from txray.pruning import Pruning as Pruning
@@ -72,7 +72,7 @@ __getattr__, __dir__, __all__ = attach(
         "capture.layer_similarity": "layer_similarity",
         "corpus": "Corpus Document Tagger demo_corpus read_corpus",
         "models": "TextModel load_model",
-        "preferences": "Preferences Stage load_stage token_tags",
+        "preferences": "Preferences Stage StageFolder token_tags",
         "pruning": "Mask Pruning masked prune",
         "synthetic": "SyntheticPair synthetic_pair",
         "tracking": "CollectSpec Tracker replay",

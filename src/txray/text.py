@@ -1,4 +1,4 @@
-"""Checks of strings that files and tables must be able to hold."""
+"""Strings from outside: whether files can hold them, and how to show them safely."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def escape_control(text: str) -> str:
+    r"""Return the text with its control characters written out, e.g. the escape character as `\x1b`."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

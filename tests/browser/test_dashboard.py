@@ -79,7 +79,7 @@ def measured(neurons: pl.DataFrame, panel: str) -> pl.DataFrame:
 
 
 def preferred_words(stage: Stage, neuron: int, kind: str = "token") -> list[str]:
-    return list(stage.preferences("rnn", kind).table(neuron)["feature"])
+    return list(stage.preferences(layer="rnn", feature_type=kind).table(neuron)["feature"])
 
 
 @pytest.mark.parametrize("name", list(PANELS))
@@ -197,7 +197,7 @@ def test_a_search_keeps_the_neurons_that_prefer_a_token(visit: Visit, served: Se
 
 
 def heaviest(stage: Stage, neuron: int) -> str | None:
-    table = stage.preferences("rnn", "pos").table(neuron).sort("sum", descending=True)
+    table = stage.preferences(layer="rnn", feature_type="pos").table(neuron).sort("sum", descending=True)
     return table["feature"][0] if len(table) else None
 
 

@@ -40,7 +40,11 @@ SMALL = """() => [...document.querySelectorAll("select, input, button, summary")
 
 def address_of(served: Served, page: str) -> str:
     """The address of a page, of a word that the stages hold where it needs one."""
-    word = served.stages[-1].preferences(served.stages[-1].layers[0], "token").table(2)["feature"][0]
+    word = (
+        served.stages[-1]
+        .preferences(layer=served.stages[-1].layers[0], feature_type="token")
+        .table(2)["feature"][0]
+    )
     return page % quote(word) if "%s" in page else page
 
 

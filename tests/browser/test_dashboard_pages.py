@@ -22,7 +22,7 @@ def strangers(context: BrowserContext, layered: Served) -> Iterator[Visit]:
 
 def holders(stage: Stage, word: str) -> set[int]:
     """Neurons that prefer a token."""
-    preferences = stage.preferences("rnn", "token")
+    preferences = stage.preferences(layer="rnn", feature_type="token")
     return {n for n in range(preferences.n_neurons) if word in list(preferences.table(n)["feature"])}
 
 
@@ -30,14 +30,14 @@ def test_the_page_of_a_neuron_tells_what_it_prefers(context: BrowserContext, ser
     visit = Visit.within(context, served.url, "neuron?neuron=43")
     page = visit.page
     shows_neuron(page, 43)
-    table = served.stages[3].preferences("rnn", "token").table(43)
+    table = served.stages[3].preferences(layer="rnn", feature_type="token").table(43)
     text = page.inner_text("#page-neuron")
     assert table["feature"][0] in text
     exemplar = served.stages[3].exemplars.filter(neuron=43, rank=0)
     assert exemplar["word"][0] in page.locator("#page-neuron mark").all_inner_texts()
     assert f"{exemplar['document'][0]}, word {exemplar['position'][0] + 1}" in text
     for stage in served.stages:
-        length = len(stage.preferences("rnn", "token").table(43))
+        length = len(stage.preferences(layer="rnn", feature_type="token").table(43))
         row = page.locator("#page-neuron .over tbody tr", has_text=stage.name).first
         expect(row.locator("td").first).to_have_text(str(length))
     drawn(page, "timeline")

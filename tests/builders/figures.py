@@ -65,7 +65,7 @@ class Text:
         self, name: str, kind: str, values: Sequence[str], winner: Any, activation: Any, wins: bool
     ) -> Preferences:
         tally = Tally(self.n_neurons, self.folds)
-        ids = tally.ids_of(values)
+        ids = tally.feature_ids(values)
         tally.count_occurrences(self.fold, ids)
         if wins:
             tally.update(self.fold, winner, ids, activation)

@@ -71,7 +71,7 @@ def stage_of(
         activation = rng.uniform(0.05, 1.0, n_words)
         for kind in kinds:
             tally = Tally(size, FOLDS)
-            ids = tally.ids_of(values[kind])
+            ids = tally.feature_ids(values[kind])
             tally.count_occurrences(fold, ids)
             tally.update(fold, winner, ids, activation)
             collected[layer, kind] = tally.freeze(

@@ -40,7 +40,7 @@ def tally_of(events: Events, *, n_neurons: int = 12, folds: int = 4, batch: int 
 def add(tally: Tally, events: Events) -> None:
     """Feed one batch."""
     fold = np.array([event[0] for event in events], dtype=np.int64)
-    ids = tally.ids_of([event[2] for event in events])
+    ids = tally.feature_ids([event[2] for event in events])
     tally.count_occurrences(fold, ids)
     neuron = np.array([event[1] for event in events], dtype=np.int64)
     tally.update(fold, neuron, ids, np.array([event[3] for event in events], dtype=np.float64))

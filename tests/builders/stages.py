@@ -70,7 +70,7 @@ def stage_of(
     collected = {}
     for kind, features in (("token", [word.lower() for word in text]), ("pos", carried)):
         tally = Tally(n_neurons, FOLDS)
-        ids = tally.ids_of(features)
+        ids = tally.feature_ids(features)
         tally.count_occurrences(fold, ids)
         tally.update(fold, neuron, ids, activation)
         collected[layer, kind] = tally.freeze(stage=name, layer=layer, feature_type=kind, selection="max-1")

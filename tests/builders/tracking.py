@@ -67,7 +67,7 @@ class RecordingLogger:
         self.tables[name, step] = table
 
     def stage(self, folder: Path, step: int) -> None:
-        assert txray.load_stage(folder).name == folder.name
+        assert txray.Stage.load(folder).name == folder.name
         self.stages.append((folder, step))
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from txray import Tagger, load_stage
+from txray import Stage, Tagger
 
 EXTRAS = (
     *("wandb", "tensorboard", "mlflow", "visdom", "ray", "transformers", "datasets", "dash", "waitress"),
@@ -139,9 +139,9 @@ def test_running_text_is_read_and_tagged_by_the_core(python: Path, folder: Path)
     Tagger.train(folder / "bank.conllu", iterations=2).save(folder / "tagger")
     text = ("-f", "text", "-t", "notes.txt", "--tagger", "tagger", "--feature", "token", "--feature", "pos")
     txray(python, folder, "collect", "lm/epoch-002", *text, "-o", "tagged")
-    stage = load_stage(folder / "tagged")
-    assert {"(", ")", "the"} <= set(stage.preferences("rnn", "token").features)
-    assert set(stage.preferences("rnn", "pos").features) <= {"DT", "NN", "VBZ", "."}
+    stage = Stage.load(folder / "tagged")
+    assert {"(", ")", "the"} <= set(stage.preferences(layer="rnn", feature_type="token").features)
+    assert set(stage.preferences(layer="rnn", feature_type="pos").features) <= {"DT", "NN", "VBZ", "."}
     assert "right" in txray(python, folder, "tagger", "evaluate", "tagger", "bank.conllu")
 
 

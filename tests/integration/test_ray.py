@@ -30,8 +30,8 @@ from txray.errors import (
     UsageError,
 )
 from txray.models import TextModel
-from txray.preferences import Stage, load_stage
-from txray.preferences.store import CHECKPOINT, OF_FOLDERS
+from txray.preferences import Stage
+from txray.preferences.manifest import CHECKPOINT, MANIFEST_KEYS
 
 LINEAR = "encoder.layers.0.linear1"
 
@@ -66,7 +66,11 @@ def ray_engine(**options: Any) -> engines.Ray:
 @pytest.mark.parametrize("shards", [1, 8])
 def test_the_built_in_model(shards: int) -> None:
     corpus = corpus_of(documents(60))
-    asked: dict[str, Any] = {"features": ["token", "pos", "output", "label"], "name": "s", "max_words": 700}
+    asked: dict[str, Any] = {
+        "feature_types": ["token", "pos", "output", "label"],
+        "name": "s",
+        "max_words": 700,
+    }
     whole = collect(small_model(), corpus, **asked)
     assert whole.manifest["words"] == 700
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(workers=2, shards=shards)))
@@ -82,10 +86,10 @@ def test_a_text_model(selection: str, tmp_path: Path) -> None:
     assert found.scales.equals(whole.scales)
     same(whole, found)
     # In memory of its own: the cluster's may go.
-    preferences = found.preferences("embedding")
+    preferences = found.preferences(layer="embedding")
     assert preferences.sum.base is None
     found.save(tmp_path / "s")
-    assert load_stage(tmp_path / "s").preferences("embedding").words == preferences.words
+    assert Stage.load(tmp_path / "s").preferences(layer="embedding").words == preferences.words
 
 
 def test_scales_of_another_stage_are_used() -> None:
@@ -114,7 +118,7 @@ def test_annotated_and_tokenized_text(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text(f"{rows}\n\n" * 3)
     tagger = Tagger.train(tmp_path / "a.conllu", iterations=1)
     corpus = read_corpus("text", tmp_path / "a.txt").annotate(tagger)
-    asked: dict[str, Any] = {"features": ["token", "pos"], "name": "s"}
+    asked: dict[str, Any] = {"feature_types": ["token", "pos"], "name": "s"}
     whole = collect(small_model(), corpus, **asked)
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(shards=3)))
 
@@ -175,7 +179,7 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
     asked: dict[str, Any] = {
         "layers": ["embedding"],
         "selection": "max-1/zscore",
-        "features": ["token", "pos"],
+        "feature_types": ["token", "pos"],
         "name": "s",
         "checkpoint": tmp_path / "stage",
         "engine": ray_engine(shards=8),
@@ -204,8 +208,8 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
 
 def load_stage_without_more(folder: Path) -> Stage:
     """The stage, its manifest without what only folders have."""
-    stage = load_stage(folder)
-    manifest = {key: value for key, value in stage.manifest.items() if key not in OF_FOLDERS}
+    stage = Stage.load(folder)
+    manifest = {key: value for key, value in stage.manifest.items() if key not in MANIFEST_KEYS}
     return replace(stage, manifest=manifest)
 
 

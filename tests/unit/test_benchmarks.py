@@ -62,7 +62,7 @@ def test_extraction_stores_the_activations_of_the_last_pieces(tmp_path: Path) ->
         name="s",
     )
     expected = np.maximum(states[6, : len(sentence)], 0).sum(axis=0, dtype=np.float64)
-    assert alone.preferences("encoder.layer.5").mass() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert alone.preferences(layer="encoder.layer.5").mass() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_ratios_are_those_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,14 @@ def stages() -> list[Stage]:
     text = txray.demo_corpus("encyclopedia", words=3_000)
     models = [language_model("lstm", text, embedding=8, hidden=12, seed=seed) for seed in (0, 1)]
     return [
-        txray.collect(model, text, ["rnn"], ["token", "pos"], "max-1/zscore", name=f"s{number}")
+        txray.collect(
+            model,
+            text,
+            layers=["rnn"],
+            feature_types=["token", "pos"],
+            selection="max-1/zscore",
+            name=f"s{number}",
+        )
         for number, model in enumerate(models)
     ]
 

@@ -36,14 +36,27 @@ BELOW: dict[str, set[str]] = {
 """Package -> the packages that it may import."""
 
 
+DRAWING = ("plot", "txray.plots")
+"""A function of this name may import this package, wherever it is: results draw themselves when they are asked to."""
+
+
 def imports_of(file: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    """Modules that a file imports, at its top or within its functions, except those of `DRAWING`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    drawing = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name == DRAWING[0]
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and node.module == DRAWING[1]
+    }
+    modules = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append(node.module)
-    return found
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node not in drawing:
+            modules.append(node.module)
+    return modules
 
 
 def unsafe_code(file: Path) -> list[str]:

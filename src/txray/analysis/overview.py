@@ -98,9 +98,7 @@ def timeline_html(timeline: Timeline) -> str:
 
 def _strongest(side: Preferences, neurons: list[int]) -> dict[int, str]:
     """Neuron -> the features that it prefers most, beyond how often they occur."""
-    from txray.preferences import lift
-
-    totals, lifted = side.totals, lift(side)
+    totals, lifted = side.totals, side.lift()
     told = {}
     for neuron in neurons:
         start, end = np.searchsorted(totals.neuron, (neuron, neuron + 1))

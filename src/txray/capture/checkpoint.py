@@ -17,8 +17,8 @@ from safetensors.numpy import save
 from txray.errors import StageError, UsageError, in_one_line
 from txray.files import atomic_file, require_replaceable
 from txray.identity import unidentified
-from txray.preferences.serialization import below
-from txray.preferences.store import CHECKPOINT, MANIFEST
+from txray.preferences.manifest import CHECKPOINT, MANIFEST
+from txray.preferences.serialization import with_prefix
 from txray.settings_lock import SettingsLock
 
 _FORMAT = 4
@@ -30,11 +30,11 @@ Arrays = dict[str, NDArray[Any]]
 class Stateful(Protocol):
     """An accumulator that can be saved and restored."""
 
-    def state(self) -> Arrays:
+    def state_dict(self) -> Arrays:
         """Return the whole state as arrays."""
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
 
 
 class PassCheckpoint(Protocol):
@@ -120,7 +120,7 @@ class FolderCheckpoints:
         metadata = {
             "format": _FORMAT,
             "request": self._lock.settings,
-            "passes": {name: each.batches for name, each in self._passes.items()},
+            "passes": {name: checkpoint.batches for name, checkpoint in self._passes.items()},
             "sha256": _digest(arrays),
         }
         with atomic_file(self._file) as new:
@@ -142,7 +142,7 @@ class FolderCheckpoints:
             ) from error
         self._lock.require_same(request)
         for name, batches in passes.items():
-            self._passes[name] = _FolderPass(self, batches, below(f"{name}|", arrays))
+            self._passes[name] = _FolderPass(self, batches, with_prefix(f"{name}|", arrays))
 
 
 class _FolderPass:
@@ -157,7 +157,7 @@ class _FolderPass:
     def restore(self, consumers: Sequence[Stateful]) -> int:
         if self.batches:
             for number, consumer in enumerate(consumers):
-                consumer.restore(below(f"{number}|", self.arrays))
+                consumer.load_state_dict(with_prefix(f"{number}|", self.arrays))
         self._latest = time.monotonic()
         return self.batches
 
@@ -174,7 +174,7 @@ class _FolderPass:
         self.arrays = {
             f"{number}|{name}": np.ascontiguousarray(array)
             for number, consumer in enumerate(consumers)
-            for name, array in consumer.state().items()
+            for name, array in consumer.state_dict().items()
         }
         self._owner.write()
         # Measured from the end of writing, so that a slow disk does not spend all the time on checkpoints.

@@ -32,7 +32,7 @@ from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
 from txray.preferences.grouped_stats import run_starts
-from txray.preferences.serialization import as_bytes, below, from_bytes
+from txray.preferences.serialization import as_bytes, from_bytes, with_prefix
 
 NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
@@ -119,24 +119,24 @@ class LayerTally:
             ),
         )
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
-            **{f"kind.{feature_type}": tally.state() for feature_type, tally in self._tallies.items()},
-            "exemplars": self._exemplars.state(),
+            **{f"kind.{feature_type}": tally.state_dict() for feature_type, tally in self._tallies.items()},
+            "exemplars": self._exemplars.state_dict(),
             "account": {"words": as_bytes([self.counted, self.skipped])},
         }
         if self._positions is not None:
-            parts["positions"] = self._positions.state()
+            parts["positions"] = self._positions.state_dict()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
         for feature_type, tally in self._tallies.items():
-            tally.restore(below(f"kind.{feature_type}/", state))
-        self._exemplars.restore(below("exemplars/", state))
+            tally.load_state_dict(with_prefix(f"kind.{feature_type}/", state))
+        self._exemplars.load_state_dict(with_prefix("exemplars/", state))
         if self._positions is not None:
-            self._positions.restore(below("positions/", state))
+            self._positions.load_state_dict(with_prefix("positions/", state))
         self.counted, skipped = from_bytes(state["account/words"])
         self.skipped = Counter(skipped)
 
@@ -163,9 +163,9 @@ class LayerTally:
         for feature_type, tally in self._tallies.items():
             if feature_type == SUBWORD:
                 names, word_of_piece = read.pieces()
-                tally.count_occurrences(read.fold[word_of_piece], tally.ids_of(names))
+                tally.count_occurrences(read.fold[word_of_piece], tally.feature_ids(names))
             else:
-                ids[feature_type] = tally.ids_of(read.features(feature_type))
+                ids[feature_type] = tally.feature_ids(read.features(feature_type))
                 tally.count_occurrences(read.fold, ids[feature_type])
         return ids
 
@@ -173,7 +173,7 @@ class LayerTally:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces()
-        feature_id = tally.ids_of(names)
+        feature_id = tally.feature_ids(names)
         pieces = WordGroups(groups.rows, np.arange(len(groups.rows)), groups.pooling)
         check = words.check(self.hook_point.layer, word_of_piece)
         _add(
@@ -201,7 +201,7 @@ class LayerTally:
         strongest_words = activations.group.tolist()
         for feature_type in self._features:
             names = features_of(feature_type, encoded)
-            feature_id = self._tallies[feature_type].ids_of([names[word] for word in strongest_words])
+            feature_id = self._tallies[feature_type].feature_ids([names[word] for word in strongest_words])
             self._tallies[feature_type].update(fold, activations.neuron, feature_id, activations.value)
         self._exemplars.update(
             activations.neuron,

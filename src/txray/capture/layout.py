@@ -12,6 +12,7 @@ from torch import Tensor
 from txray.errors import CaptureError, ShapeError, UnknownNameError
 
 Axes = Literal["auto", "batch-time-neurons", "batch-neurons-time", "time-batch-neurons", "flat"]
+"""Order of the axes of a layer's output; `auto`: determined by dry runs."""
 AXES: tuple[Axes, ...] = get_args(Axes)
 
 _ORDERS = {

@@ -34,11 +34,11 @@ class Consumer(Protocol):
     def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
         """Process the output of the layer for one chunk."""
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
 
 
 class DocumentStream:

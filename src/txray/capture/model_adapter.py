@@ -26,9 +26,9 @@ from txray.models.text_model import TextModel
 from txray.preferences import Occurrence
 
 Autocast = Literal["bfloat16", "float16"]
+"""Number types for the operations of a model."""
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names of the dtypes for autocast."""
 
 _CHUNK_STEPS = 2048
 """Time steps of one call of a recurrent layer; longer documents continue with its state."""

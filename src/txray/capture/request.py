@@ -16,7 +16,7 @@ from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
-from txray.preferences.stage import require_names
+from txray.preferences.manifest import require_names
 
 
 class Scales(Protocol):

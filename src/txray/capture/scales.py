@@ -44,12 +44,12 @@ class ScaleTally:
         self._sum += values.sum(axis=0)
         self._sum_sq += np.square(values).sum(axis=0)
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
         return {"words": np.array([self._words]), "sum": self._sum, "sum_sq": self._sum_sq}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
         self._words = int(state["words"][0])
         self._sum, self._sum_sq = np.array(state["sum"]), np.array(state["sum_sq"])
 

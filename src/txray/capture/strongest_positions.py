@@ -84,7 +84,7 @@ class StrongestPositions:
                 surroundings = around_strongest if document.around is None else document.around.__getitem__
                 yield model_input.encoded, document.covered, activations, surroundings
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
         documents = self._open.values()
         counts = [(key, document.missing, document.covered) for key, document in self._open.items()]
@@ -95,8 +95,8 @@ class StrongestPositions:
             "around": np.array([document.around for document in documents], np.float64),
         }
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
         self._open = {
             key: _OpenDocument(None, missing, covered, value, word, around)
             for (key, missing, covered), value, word, around in zip(

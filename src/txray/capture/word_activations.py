@@ -126,12 +126,12 @@ class WordActivations:
             )
         return values
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
         return {"values": self.values, "read": self.read, "covered": self.covered}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state` returned."""
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Restore what `state_dict` returned."""
         self.values, self.read, self.covered = state["values"], state["read"], state["covered"]
         self._started = True
 

@@ -58,7 +58,8 @@ def collect(
     from txray.cli.sharding import rank_device, shard_and_folder
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences.store import CHECKPOINT, MANIFEST, load_stage
+    from txray.preferences import Stage
+    from txray.preferences.manifest import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
     max_bytes = options.memory_in_bytes(memory)
@@ -88,7 +89,7 @@ def collect(
         name=name,
         folds=folds,
         exemplars=exemplars,
-        scales=None if scales is None else load_stage(scales),
+        scales=None if scales is None else Stage.load(scales),
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=max_bytes,
@@ -104,7 +105,7 @@ def _print_counts(stage: Stage) -> None:
     manifest = stage.manifest
     typer.echo(f"{manifest['words']:,} words, {manifest['unknown_share']:.1%} unknown to the model")
     for layer, counts in manifest["layers"].items():
-        lengths = stage.preferences(layer, stage.feature_types[0]).lengths()
+        lengths = stage[layer, stage.feature_types[0]].lengths()
         skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in counts["skipped"].items())
         typer.echo(
             f"layer {layer}: {int((lengths > 0).sum())} of {len(lengths)} neurons in use, "

@@ -31,19 +31,19 @@ def compare(
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and significance."""
     import polars as pl
 
-    from txray._text import escape_control
     from txray.analysis import compare as compare_stages
     from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
+    from txray.text import escape_control
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     comparison = compare_stages(
-        load_stage(before),
-        load_stage(after),
+        Stage.load(before),
+        Stage.load(after),
         layer=layer,
         feature_type=feature_type,
         weight=weight,

@@ -43,7 +43,10 @@ class PlotArgs:
 
     def preferences(self, feature_type: str | None = None) -> list[Preferences]:
         """Return the preferences of every stage."""
-        return [stage.preferences(self.layer, feature_type or self.feature_type) for stage in self.stages]
+        return [
+            stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
+            for stage in self.stages
+        ]
 
     def exactly_two(self) -> tuple[Stage, Stage]:
         """Return the earlier and the later stage.
@@ -53,7 +56,7 @@ class PlotArgs:
         """
         if len(self.stages) != 2:
             raise UsageError(
-                f"this figure compares 2 stages, got {len(self.stages)}; name the earlier and the later one"
+                f"this figure compares 2 stages, got {len(self.stages)}; give the earlier and the later one"
             )
         before, after = self.stages
         return before, after

@@ -14,7 +14,6 @@ from typing import Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from txray._text import escape_control
 from txray.cli import (
     collect,
     compare,
@@ -34,6 +33,7 @@ from txray.cli import (
     train,
 )
 from txray.errors import TxrayError, TxrayWarning, in_one_line
+from txray.text import escape_control
 
 app = typer.Typer(
     name="txray",

@@ -39,11 +39,11 @@ def match(
 ) -> None:
     """Match the neurons of two stages by their preferences, across seeds, sizes, layers and models."""
     from txray.analysis import match as match_stages
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     matching = match_stages(
-        load_stage(before),
-        load_stage(after),
+        Stage.load(before),
+        Stage.load(after),
         layer=layer,
         layer_after=layer_after,
         feature_type=feature_type,

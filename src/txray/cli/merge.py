@@ -24,7 +24,7 @@ def merge(
     """Merge stages that were collected with the same settings over different documents, such as shards."""
     from txray.preferences import merge_folders
     from txray.preferences.discovery import stage_folders
-    from txray.preferences.store import MANIFEST, read_manifest
+    from txray.preferences.manifest import MANIFEST, read_manifest
 
     if (out / MANIFEST).exists():
         raise UsageError(f"{out}: holds a stage already; name another folder")

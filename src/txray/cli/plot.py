@@ -21,8 +21,18 @@ _CURVES = "curves"
 _KNOWN = (*FIGURES, _CURVES, *PRUNING_FIGURES)
 
 
+def _known_figure(name: str) -> str:
+    """Return the name of a figure; raise before any work if there is no such figure."""
+    if name not in _KNOWN:
+        raise UnknownNameError.of("figure", name, _KNOWN)
+    return name
+
+
 def plot(
-    figure: Annotated[str, typer.Argument(help=f"One of {', '.join(_KNOWN)}.", show_default=False)],
+    figure: Annotated[
+        str,
+        typer.Argument(help=f"One of {', '.join(_KNOWN)}.", callback=_known_figure, show_default=False),
+    ],
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -63,14 +73,14 @@ def plot(
 ) -> None:
     """Draw a figure and save it to a file."""
     from txray.plots import save_figure
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
 
     if figure == _CURVES:
         drawn = _curves(inputs)
     elif figure in PRUNING_FIGURES:
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
     elif figure in FIGURES:
-        stages = [load_stage(folder) for folder in inputs]
+        stages = [Stage.load(folder) for folder in inputs]
         plot_args = PlotArgs(
             stages,
             feature_type,
@@ -94,7 +104,7 @@ def _curves(inputs: list[Path]) -> go.Figure:
     from txray.training import load_run
 
     if len(inputs) != 1:
-        raise UsageError(f"figure 'curves' shows 1 training, got {len(inputs)} folders; name one")
+        raise UsageError(f"figure 'curves' shows one training run, got {len(inputs)} folders; give one")
     run = load_run(inputs[0])
     name = inputs[0].name
     if "perplexity" in run.curves.columns:
@@ -106,5 +116,5 @@ def _pruning(figure: str, inputs: list[Path]) -> Pruning:
     from txray.pruning import Pruning
 
     if len(inputs) != 1:
-        raise UsageError(f"figure {figure!r} shows 1 pruning, got {len(inputs)} folders; name one")
+        raise UsageError(f"figure {figure!r} shows one pruning run, got {len(inputs)} folders; give one")
     return Pruning.load(inputs[0])

@@ -122,7 +122,7 @@ class PruneArgs:
         from txray.models import load_model
         from txray.models.huggingface import CONFIG
         from txray.models.load import HUB
-        from txray.preferences import load_stage
+        from txray.preferences import Stage
         from txray.training import device_of
 
         self.options = model_options
@@ -131,8 +131,8 @@ class PruneArgs:
             raise UsageError("a text needs both --format and --text; pass the other one, too")
         if before is not None and stage is None:
             raise UsageError("--before without --stage: pass the stage of the model to prune, too")
-        self.stage = None if stage is None else load_stage(stage)
-        self.before = None if before is None else load_stage(before)
+        self.stage = None if stage is None else Stage.load(stage)
+        self.before = None if before is None else Stage.load(before)
         # Without a text the model is not scored, so it needs no head.
         is_hugging_face = str(model).startswith(HUB) or (Path(model) / CONFIG).is_file()
         self._is_scored = bool(text)
@@ -156,7 +156,7 @@ class PruneArgs:
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
             return None
-        return self.stage.preferences(None, self.stage.feature_types[0]).layer
+        return self.stage.preferences(feature_type=self.stage.feature_types[0]).layer
 
     def corpus(self, split: str) -> Corpus:
         """Return one split of the text; `all`: a text without splits."""
@@ -208,7 +208,9 @@ class PruneArgs:
         return RankingInputs(
             self.model,
             self.layer,
-            None if self.stage is None else self.stage.preferences(self.layer, self.stage.feature_types[0]),
+            None
+            if self.stage is None
+            else self.stage.preferences(layer=self.layer, feature_type=self.stage.feature_types[0]),
             self.comparison(),
             self.corpus(split) if self._is_scored else None,
             (lambda: self.evaluators([split], max_length)[split]) if self._is_scored else None,

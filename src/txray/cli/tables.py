@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from txray._text import escape_control
+from txray.text import escape_control
 
 if TYPE_CHECKING:
     import polars as pl

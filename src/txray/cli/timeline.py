@@ -34,13 +34,13 @@ def timeline(
     from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
-    from txray.preferences import load_stage
+    from txray.preferences import Stage
     from txray.preferences.discovery import stage_folders
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
     result = follow(
-        [load_stage(folder) for folder in stage_folders(stages)],
+        [Stage.load(folder) for folder in stage_folders(stages)],
         layers=layer,
         feature_type=feature_type,
         weight=weight,

@@ -204,12 +204,12 @@ def classifier(
 
     One tenth of the training documents is used for validation.
     """
-    from txray.experiment.sources import held_out
+    from txray.experiment.sources import split_off_validation
     from txray.models import classifier as new_classifier
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    train, validation = held_out(_open(text_format, text, "train", train_options))
+    train, validation = split_off_validation(_open(text_format, text, "train", train_options))
     run = train_classifier(
         new_classifier(load_snapshot(encoder), pooling, seed=train_options.seed),
         train,

@@ -125,7 +125,7 @@ class Corpus:
         """Return the first `words` words; the last document is cut to fit.
 
         Raises:
-            UsageError: `words` is less than 1.
+            UsageError: `words` is less than 1 or not a whole number.
         """
         self._require_positive("words", words)
 
@@ -144,7 +144,7 @@ class Corpus:
         """Return the first `documents` documents.
 
         Raises:
-            UsageError: `documents` is less than 1.
+            UsageError: `documents` is less than 1 or not a whole number.
         """
         self._require_positive("documents", documents)
         return Corpus(
@@ -328,9 +328,9 @@ class Corpus:
                 "attribute `fingerprint`), or leave cache out"
             )
 
-    def _require_positive(self, what: str, amount: int) -> None:
-        if amount < 1:
-            raise UsageError(f"corpus {self.name!r}: {amount} {what} leave nothing; give at least 1")
+    def _require_positive(self, option: str, number: int) -> None:
+        if not is_integer(number) or number < 1:
+            raise UsageError(f"corpus {self.name!r}: {option}={number!r}; give a whole number, at least 1")
 
 
 def _same(document: Document) -> Document:

@@ -62,7 +62,7 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
     text = _demo_text()
     lines = text.lines[part]
     n_words = sum(map(_count_words, lines))
-    if words is not None and words > n_words:
+    if words is not None and is_integer(words) and words > n_words:
         raise UsageError(
             f"demo_corpus: words={words:,}; {part} has {n_words:,} words; give at most that, or None for all"
         )

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.errors import StageError
-from txray.preferences import Stage, load_stage
-from txray.preferences.store import CHECKPOINT, MANIFEST, OF_FOLDERS
+from txray.preferences import Stage
+from txray.preferences.manifest import CHECKPOINT, MANIFEST, MANIFEST_KEYS
 
 _SHARDS = "shards"
 _SHARD = re.compile(r"\d{5,}-of-\d{5,}")
@@ -109,11 +109,11 @@ class FolderShardStore:
         for number in numbers:
             if (self._place(number) / MANIFEST).is_file():
                 try:
-                    stage = load_stage(self._place(number))
+                    stage = Stage.load(self._place(number))
                 except StageError:
                     continue
                 # As it was before it was saved: checksums of a shard say nothing of the whole.
-                manifest = {key: value for key, value in stage.manifest.items() if key not in OF_FOLDERS}
+                manifest = {key: value for key, value in stage.manifest.items() if key not in MANIFEST_KEYS}
                 yield number, replace(stage, manifest=manifest)
 
     def _remove_shards(self) -> None:

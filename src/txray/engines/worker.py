@@ -74,7 +74,7 @@ class Worker:
             collection.measure_scales(shard, tallies, NoCheckpoints())
         except TxrayError as error:
             return ShardStatus(error=error), None
-        return ShardStatus(), [tally.state() for tally in tallies]
+        return ShardStatus(), [tally.state_dict() for tally in tallies]
 
     def collect(self, number: int, scales: Scales | None) -> tuple[ShardStatus, Stage | None]:
         """The stage of a shard."""

@@ -12,8 +12,8 @@ from txray.experiment.settings import Settings
 from txray.experiment.sources import Sources
 from txray.files import write_text
 from txray.models import classifier, language_model, load_snapshot
-from txray.preferences import Stage, load_stage
-from txray.preferences.store import MANIFEST
+from txray.preferences import Stage
+from txray.preferences.manifest import MANIFEST
 from txray.sampling import even_sample
 from txray.settings_lock import SettingsLock
 from txray.training.run import TrainingRun
@@ -179,7 +179,7 @@ def _stage(name: str, snapshot: Path, corpus: Corpus, folder: Path, device: str,
 
     stage_folder = folder / "stages" / name
     if (stage_folder / MANIFEST).exists():
-        return load_stage(stage_folder)
+        return Stage.load(stage_folder)
     log(f"collecting stage {name}")
     model = load_snapshot(snapshot).to(device_of(device))
     stage = collect(

@@ -17,6 +17,7 @@ from txray.errors import UnknownNameError, UsageError
 from txray.models.vocabulary import END, Vocabulary
 
 Cell = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
+"""Type of a recurrent layer."""
 HiddenState = Tensor | tuple[Tensor, Tensor] | tuple["HiddenState", ...]
 """State of recurrent layers: (layers, batch, hidden); a pair of these for an LSTM; one of these per layer for a stack
 of layers of different size."""

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from txray.errors import UnknownNameError, UsageError
 
 Pooling = Literal["max", "mean", "first", "last"]
+"""How the pieces of a word are combined."""
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 Task = Literal["none", "classification", "next-word"]
+"""What the forward pass of a model returns."""
 TASKS: tuple[Task, ...] = get_args(Task)
 
 

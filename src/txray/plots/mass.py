@@ -113,17 +113,17 @@ def traces(
                 else {"hovertext": hover(index, order, ranks), "hoverinfo": "text"}
             ),
         )
-    most = max(int((mass > 0).sum()) for _, mass in masses)
+    n_active = max(int((mass > 0).sum()) for _, mass in masses)
     figure.update_xaxes(
         title_text="neurons, ranked by activation mass",
-        range=[0.98 - 0.02 * most, 1.02 * most + 0.02],
+        range=[0.98 - 0.02 * n_active, 1.02 * n_active + 0.02],
         tick0=0,
-        dtick=whole_step(most),
+        dtick=whole_step(n_active),
         tickformat=",d",
     )
     what = "activation mass" if compact else "activation mass (sum of selected activations)"
     figure.update_yaxes(log_axis(np.concatenate([mass for _, mass in masses]), what))
-    if most == 0:
+    if n_active == 0:
         empty_figure(figure, "No neuron has any activation mass: no activation was selected in these stages.")
     return figure
 

@@ -27,7 +27,7 @@ _LINES = theme.LINES[:4]
 
 
 def matching_curve(*matchings: Matching) -> go.Figure:
-    """Share of the possible pairs within each Hellinger distance, beside that of shuffled features.
+    """Draw the share of the possible pairs within each Hellinger distance, and that of shuffled features.
 
     Args:
         matchings: 1 to 4.
@@ -81,7 +81,7 @@ def add_curve(
             ],
             hoverinfo="text",
         )
-    # Thresholds differ with length: the marker stands where the curve reaches the share that matches.
+    # Thresholds differ with length: the marker is where the curve reaches the share that matches.
     figure.add_scatter(
         x=[float(np.interp(share, curve["share"], curve["distance"]))],
         y=[100 * share],
@@ -117,10 +117,10 @@ def _share(share: float, false_match_rate: float) -> str:
 
 
 def matching(matching: Matching) -> go.Figure:
-    """Affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
+    """Draw the affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
 
-    Of many neurons an even sample is drawn: matched pairs by falling affinity, then, behind a line, neurons that match
-    none.
+    Of many neurons an even sample is drawn: matched pairs by descending affinity, then, after a line, neurons without
+    a match.
 
     Args:
         matching: of two stages.
@@ -158,8 +158,8 @@ def matching(matching: Matching) -> go.Figure:
             line(len(pairs_drawn) - 0.5, line={"color": theme.INK, "width": 1})
     sides = matching.before, matching.after
     unmatched = ", ".join(
-        f"{count(len(chosen) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {sanitize(side.stage)}"
-        for chosen, others, side in zip((rows, columns), alone, sides, strict=True)
+        f"{count(len(drawn_rows) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {sanitize(side.stage)}"
+        for drawn_rows, others, side in zip((rows, columns), alone, sides, strict=True)
     )
     for axis, side in zip(("x", "y"), (matching.after, matching.before), strict=True):
         figure.update_layout(
@@ -175,7 +175,7 @@ def matching(matching: Matching) -> go.Figure:
     figure.update_xaxes(range=[-0.5, max(len(columns), 1) - 0.5])
     figure.update_yaxes(range=[max(len(rows), 1) - 0.5, -0.5])
     if not drawn:
-        empty_figure(figure, f"No neuron has the {matching.min_wins} wins that matching asks for.")
+        empty_figure(figure, f"No neuron has the {matching.min_wins} wins that matching requires.")
     return add_frame(
         figure,
         title=finding(

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 NO_SHARED_NEURON = "No neuron is in use in both stages, so no length can change."
 
 _LINES = 300
-"""Lines that can still be told apart."""
+"""Lines that can still be distinguished."""
 _LINEAR_UP_TO = 100
 """Lengths beyond this need a logarithmic axis: tokens, not POS tags."""
 
 
 def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
-    """Number of preferred features of every shared neuron, before (top row) and after (bottom row).
+    """Draw the number of features of every neuron in use in both stages, before (top) and after (bottom).
 
-    A marker stands at every length that occurs; the larger, the more neurons share it. A line joins the two
+    Every length that occurs has a marker; the larger it is, the more neurons have this length. A line joins the two
     lengths of a neuron; of many neurons an even sample over all changes of length is drawn.
 
     Args:
@@ -89,7 +89,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             hovertext=[
                 hover_text(
                     f"{plural(length, noun)} in {sanitize(p.stage)}",
-                    f"preferred by {plural(n, 'shared neuron')}",
+                    f"{plural(n, 'neuron')} in use in both stages",
                 )
                 for length, n in zip(at.tolist(), neurons.tolist(), strict=True)
             ],
@@ -136,7 +136,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             _at_equal_wins(comparison, shared),
         ),
         subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron; "
-        "the larger a marker, the more neurons share the length",
+        "the larger a marker, the more neurons have this length",
         caption=caption_of(comparison, note),
     )
 

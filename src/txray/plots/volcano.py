@@ -39,7 +39,7 @@ _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in 
 
 
 def volcano(comparison: Comparison) -> go.Figure:
-    """Draw how far each neuron moved against how far beyond chance that is; significant neurons are coloured.
+    """Draw how far each neuron moved against how certain that is; significant neurons are coloured.
 
     The x axis is the corrected Hellinger distance; bars are the 95% intervals of labelled neurons, if few neurons are
     drawn. The y axis is the z-score of the permutation test, not the q-value: all neurons that clearly changed share
@@ -161,8 +161,8 @@ def _labels(
     pixels = np.stack((share[:, 0] * canvas.width, (1 - share[:, 1]) * canvas.height), axis=1)
     ranked = np.where(candidates, points.T, -np.inf)
     rank = np.minimum(*(np.argsort(np.argsort(-values, kind="stable")) for values in ranked))
-    chosen = [i for i in np.argsort(rank, kind="stable").tolist() if candidates[i]][: canvas.max_labels]
-    taken = set(chosen)
+    labelled = [i for i in np.argsort(rank, kind="stable").tolist() if candidates[i]][: canvas.max_labels]
+    taken = set(labelled)
     others = [i for i in np.argsort(-points[:, 1], kind="stable").tolist() if i not in taken]
     # In a panel, bars would take the room of labels.
     has_bars = len(drawn) <= _MAX_BARS and not canvas.compact
@@ -174,7 +174,7 @@ def _labels(
             # Above or below the intervals, where these are drawn.
             sides=SIDES[2:] if has_bars else SIDES,
         )
-        for i, row in zip(chosen, drawn[chosen].iter_rows(named=True), strict=True)
+        for i, row in zip(labelled, drawn[labelled].iter_rows(named=True), strict=True)
     ]
     sides = place_labels(
         labels,
@@ -183,7 +183,7 @@ def _labels(
         radius=_RADIUS,
         others=[(x, y) for x, y in pixels[others[: canvas.max_obstacles]].tolist()],
     )
-    placed = [(i, text.text, side) for i, text, side in zip(chosen, labels, sides, strict=True) if side]
+    placed = [(i, text.text, side) for i, text, side in zip(labelled, labels, sides, strict=True) if side]
     rows = [i for i, _, _ in placed]
     return go.Scatter(
         x=points[rows, 0].tolist(),

@@ -10,25 +10,30 @@ from txray.preferences.folder_merge import merge_folders
 from txray.preferences.folds import document_key, fold_of
 from txray.preferences.lift import lift
 from txray.preferences.merge import merge_stages
+from txray.preferences.neuron import NeuronPreferences
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
-from txray.preferences.store import load_stage, save_stage
+from txray.preferences.stage_folder import StageFolder
+from txray.preferences.stage_like import StageLike, as_stage, as_stages
 from txray.preferences.tags import token_tags
 from txray.preferences.tally import Tally
 
 __all__ = [
     "Distributions",
     "ExemplarTally",
+    "NeuronPreferences",
     "Occurrence",
     "Preferences",
     "Stage",
+    "StageFolder",
+    "StageLike",
     "Tally",
+    "as_stage",
+    "as_stages",
     "document_key",
     "fold_of",
     "lift",
-    "load_stage",
     "merge_folders",
     "merge_stages",
-    "save_stage",
     "token_tags",
 ]

@@ -135,12 +135,12 @@ class ExemplarTally:
             if len(mine) == self.k and self.k:
                 self._threshold[index] = -mine[-1][0]
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays."""
         kept = [[(*entry[:3], astuple(entry[3])) for entry in of_neuron] for of_neuron in self._kept]
         return {"kept": as_bytes(kept), "activations": self._around()}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self._kept = [
             [

@@ -1,28 +1,23 @@
-"""Preferences for other tools: pandas, Arrow, CSV, Hugging Face data sets."""
+"""Export tables of preferences to other tools: pandas, Arrow, CSV, Hugging Face data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from txray._optional import import_package
 from txray.files import atomic_file
 
-if TYPE_CHECKING:
-    from txray.preferences.preferences import Preferences
-    from txray.preferences.stage import Stage
-
 _FORMULA = r"^[=+\-@\t\r\n'＝＋－＠]"
-"""Words that a spreadsheet runs as a formula; and those with an apostrophe, so that taking it away undoes all."""
+"""Words that a spreadsheet runs as a formula, and those with an apostrophe, so that removing it restores all."""
 
 
-def as_pandas(preferences: Preferences) -> Any:
-    """See `Preferences.to_pandas`."""
+def to_pandas(table: pl.DataFrame, attrs: Mapping[str, str]) -> Any:
+    """Return a table as a pandas data frame; see `Preferences.to_pandas`."""
     pandas = import_package("pandas", "to_pandas")
-    table = preferences.table()
     # Column by column, because polars' own way needs pyarrow as well.
     columns = {
         column.name: pandas.Series(column.to_list(), dtype=str)
@@ -31,46 +26,36 @@ def as_pandas(preferences: Preferences) -> Any:
         for column in table
     }
     frame = pandas.DataFrame(columns)
-    frame.attrs.update(origin(preferences))
+    frame.attrs.update(attrs)
     return frame
 
 
-def as_arrow(preferences: Preferences) -> Any:
-    """See `Preferences.to_arrow`."""
+def to_arrow(table: pl.DataFrame, metadata: Mapping[str, str]) -> Any:
+    """Return a table as an Arrow table; see `Preferences.to_arrow`."""
     import_package("pyarrow", "to_arrow")
-    return preferences.table().to_arrow().replace_schema_metadata(origin(preferences))
+    return table.to_arrow().replace_schema_metadata(metadata)
 
 
-def origin(preferences: Preferences) -> Mapping[str, str]:
-    """What a table of preferences is of."""
-    return {name: getattr(preferences, name) for name in ("stage", "layer", "feature_type", "selection")}
-
-
-def write_csv(preferences: Preferences, path: Path | str, *, spreadsheet: bool) -> Path:
-    """See `Preferences.write_csv`."""
+def write_csv(table: pl.DataFrame, path: Path | str, *, spreadsheet: bool) -> Path:
+    """Write a table as a CSV file; see `Preferences.write_csv`."""
     target = Path(path)
-    table = preferences.table()
     if spreadsheet:
         word = pl.col("feature")
         table = table.with_columns(
             pl.when(word.str.contains(_FORMULA)).then(pl.lit("'") + word).otherwise(word).alias("feature")
         )
     with atomic_file(target) as temporary:
-        # Words always in quotes: none is taken for a number or for a gap by a reader that looks at quotes.
+        # Words always in quotes, so that readers that respect quotes take none for a number or a gap.
         table.write_csv(temporary, quote_style="non_numeric")
     return target
 
 
-def as_dataset(stage: Stage, feature_type: str, layer: str | None) -> Any:
-    """See `Stage.to_dataset`."""
+def to_dataset(stage_name: str, feature_type: str, tables: Mapping[str, pl.DataFrame]) -> Any:
+    """Return the tables of some layers, by name, as one data set; see `Stage.to_dataset`."""
     datasets = import_package("datasets", "to_dataset")
-    layers = stage.layers if layer is None else (layer,)
-    tables = [
-        stage.preferences(name, feature_type).table().select(pl.lit(name).alias("layer"), pl.all())
-        for name in layers
-    ]
+    rows = [table.select(pl.lit(layer).alias("layer"), pl.all()) for layer, table in tables.items()]
     description = (
-        f"txray preferences of stage {stage.name!r} for the feature type {feature_type!r}: one row per layer, neuron "
+        f"txray preferences of stage {stage_name!r} for the feature type {feature_type!r}: one row per layer, neuron "
         "and feature that the neuron prefers"
     )
-    return datasets.Dataset(pl.concat(tables).to_arrow(), info=datasets.DatasetInfo(description=description))
+    return datasets.Dataset(pl.concat(rows).to_arrow(), info=datasets.DatasetInfo(description=description))

@@ -11,20 +11,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.files import atomic_folder
+from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.merge import kept_exemplars, merge_stages, strongest
 from txray.preferences.preferences import Preferences
 from txray.preferences.sparse_stats import SparseStats
+from txray.preferences.stage import Stage
+from txray.preferences.stage_folder import StageFolder
 from txray.preferences.stage_warnings import stage_warnings
-from txray.preferences.store import (
-    CHECKPOINT,
-    MANIFEST,
-    feature_ids,
-    load_outline,
-    read_block,
-    read_exemplars,
-    write_others,
-    write_rows,
-)
+from txray.preferences.store import feature_ids, write_rows, write_tables
 
 
 def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | None = None) -> Path:
@@ -47,31 +41,31 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
         ShapeError: stages that were collected in different ways.
         OutputError: `out` cannot be written, or holds something else.
     """
-    places = [Path(folder) for folder in folders]
-    whole = merge_stages([load_outline(place) for place in places], name)
+    shards = [StageFolder.open(folder) for folder in folders]
+    whole = merge_stages([Stage(**shard.contents(rows=False)) for shard in shards], name)
     wins: dict[str, NDArray[np.int64]] = {}
     with atomic_folder(Path(out), markers=(MANIFEST, CHECKPOINT)) as new:
         for feature_type in whole.feature_types:
             counted: dict[str, NDArray[np.int64]] = {}
             write_rows(
-                _blocks(places, whole.collected, feature_type, counted),
+                _blocks(shards, whole.collected, feature_type, counted),
                 new / f"preferences.{feature_type}.parquet",
             )
             if feature_type != "subword":
                 wins = wins or counted
         exemplars = whole.exemplars
-        for place in places:
-            exemplars = strongest([exemplars, read_exemplars(place)], whole.layers, kept_exemplars(whole))
+        for shard in shards:
+            exemplars = strongest([exemplars, shard.exemplars], whole.layers, kept_exemplars(whole))
         warnings = stage_warnings(
             wins, whole.manifest["layers"], whole.manifest["corpus"], whole.manifest["words"]
         )
         manifest = {**whole.manifest, "warnings": [str(warning) for warning in warnings]}
-        write_others(replace(whole, exemplars=exemplars, manifest=manifest), new)
+        write_tables(replace(whole, exemplars=exemplars, manifest=manifest), new)
     return Path(out)
 
 
 def _blocks(
-    places: Sequence[Path],
+    shards: Sequence[StageFolder],
     outline: Mapping[tuple[str, str], Preferences],
     feature_type: str,
     wins: dict[str, NDArray[np.int64]],
@@ -82,7 +76,7 @@ def _blocks(
             continue
         wins[layer] = np.zeros(empty.n_neurons, np.int64)
         for fold in range(empty.folds):
-            table = pl.concat([read_block(place, layer, feature_type, fold) for place in places])
+            table = pl.concat([shard.rows(layer, feature_type, fold=fold) for shard in shards])
             block = _merged(table, fold, empty)
             np.add.at(wins[layer], block.neuron, block.count)
             yield block

@@ -1,4 +1,4 @@
-"""What a neuron prefers beyond how often it occurs: lift, and its logarithm, pointwise mutual information."""
+"""Lift: how much more a neuron prefers a feature than the feature's frequency predicts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from numpy.typing import NDArray
 from txray.errors import UsageError
 
 if TYPE_CHECKING:
-    from txray.preferences.preferences import Preferences
+    from txray.preferences.preferences import Totals
 
 SHRINKAGE = 5.0
 """Activations that a preference must outweigh."""
 
 
-def lift(preferences: Preferences, shrinkage: float = SHRINKAGE) -> NDArray[np.float64]:
-    """How many times as strongly each neuron responds to each feature as to words of the corpus at random.
+def lift(
+    totals: Totals, corpus_counts: NDArray[np.int64], words: int, shrinkage: float = SHRINKAGE
+) -> NDArray[np.float64]:
+    """Return how many times as strongly each neuron responds to each feature as to random words of the corpus.
 
     lift = (observed + s) / (expected + s). `observed` is the feature's activation mass in units of the neuron's mean
     activation, so that strong activations count as several; `expected` is the neuron's number of activations times the
     feature's share of the corpus. Without shrinkage s, one activation on a word that occurs once would outdo all
-    others; with it, lift is the posterior mean of a rate under a Gamma(s, s) prior, whose mean is 1: what is known
-    from few activations stays near 1. Its base-2 logarithm is pointwise mutual information, in bits.
+    others; with it, lift is the posterior mean of a rate under a Gamma(s, s) prior, whose mean is 1: a lift that rests
+    on few activations stays near 1. Its base-2 logarithm is pointwise mutual information, in bits.
 
     Args:
-        preferences: of one stage.
+        totals: statistics per (neuron, feature), `Preferences.totals`.
+        corpus_counts: (n_features,) occurrences of each feature in the corpus.
+        words: of the corpus.
         shrinkage: s, in activations; 0 for none.
 
     Returns:
-        (n,) one for each row of `preferences.totals`, above 0; 1 where the feature takes the share that it has in the
-        corpus.
+        (n,) one for each row of `totals`, above 0; 1 where the feature takes the share that it has in the corpus.
 
     Raises:
         UsageError: a negative shrinkage.
@@ -43,9 +46,9 @@ def lift(preferences: Preferences, shrinkage: float = SHRINKAGE) -> NDArray[np.f
         raise UsageError(
             f"lift: shrinkage={shrinkage}; it must be 0 or more activations, such as {SHRINKAGE:g}"
         )
-    totals = preferences.totals
-    wins, mass = preferences.wins()[totals.neuron], preferences.mass()[totals.neuron]
-    share = preferences.feature_counts()[totals.feature_id] / max(preferences.words, 1)
+    wins = np.bincount(totals.neuron, weights=totals.count)[totals.neuron]
+    mass = np.bincount(totals.neuron, weights=totals.sum)[totals.neuron]
+    share = corpus_counts[totals.feature_id] / max(words, 1)
     # Weights of 0 have no mass; their neurons may have none at all.
     observed = np.divide(totals.sum * wins, mass, out=np.zeros(len(mass)), where=mass > 0)
     return np.asarray((observed + shrinkage) / (wins * share + shrinkage))

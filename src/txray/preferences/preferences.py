@@ -12,10 +12,13 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from txray.checks import is_integer
 from txray.errors import ShapeError, UnknownNameError, UsageError
+from txray.preferences import export
 from txray.preferences.distributions import Distributions
 from txray.preferences.grouped_stats import run_starts
-from txray.preferences.lift import lift
+from txray.preferences.lift import SHRINKAGE, lift
+from txray.preferences.repr_html import preferences_html
 
 Weight = Literal["mean", "mass", "count"]
 """What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
@@ -95,7 +98,9 @@ class Preferences:
 
     def __post_init__(self) -> None:
         columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
-        where = f"preferences of stage {self.stage!r}, layer {self.layer!r}, feature {self.feature_type!r}"
+        where = (
+            f"preferences of stage {self.stage!r}, layer {self.layer!r}, feature type {self.feature_type!r}"
+        )
         if len({len(column) for column in columns}) != 1:
             raise ShapeError(f"{where}: columns of lengths {[len(column) for column in columns]}")
         if self.corpus_counts.ndim != 2 or self.corpus_counts.shape[1] != len(self.features):
@@ -114,9 +119,17 @@ class Preferences:
     def __repr__(self) -> str:
         preferred = int((self.lengths() > 0).sum())
         return (
-            f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature={self.feature_type!r}, "
+            f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature_type={self.feature_type!r}, "
             f"{preferred} of {self.n_neurons} neurons preferred, {len(self.features)} features)"
         )
+
+    def _repr_html_(self) -> str:
+        return preferences_html(self.origin, self.n_neurons, self.table())
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Names of the stage, layer, feature type and selection."""
+        return {name: getattr(self, name) for name in ("stage", "layer", "feature_type", "selection")}
 
     @property
     def folds(self) -> int:
@@ -207,15 +220,12 @@ class Preferences:
         Raises:
             UsageError: no such neuron.
         """
-        if neuron is not None and not 0 <= neuron < self.n_neurons:
-            raise UsageError(
-                f"stage {self.stage!r}: layer {self.layer!r} has no neuron {neuron}; "
-                f"there are 0 to {self.n_neurons - 1}"
-            )
+        if neuron is not None:
+            require_neuron(neuron, self.n_neurons, stage=self.stage, layer=self.layer)
         totals = self.totals
         rows = slice(None) if neuron is None else slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
         columns = {name: values[rows] for name, values in self._statistics().items()}
-        lifted = lift(self)[rows]
+        lifted = self.lift()[rows]
         return pl.DataFrame(
             {
                 "neuron": totals.neuron[rows],
@@ -225,6 +235,10 @@ class Preferences:
                 "pmi": np.log2(lifted),
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
+
+    def lift(self, shrinkage: float = SHRINKAGE) -> NDArray[np.float64]:
+        """Return the lift of each row of `totals`; see `txray.preferences.lift`."""
+        return lift(self.totals, self.feature_counts(), self.words, shrinkage)
 
     def _statistics(self) -> dict[str, NDArray[Any]]:
         """Count, sum, mean, max and probability per (neuron, feature), each (n,) in the order of `totals`.
@@ -245,7 +259,7 @@ class Preferences:
         }
 
     def to_pandas(self) -> Any:
-        """What `table` gives, as a pandas data frame.
+        """Return `table` as a pandas data frame.
 
         Rows, order, columns and values are those of `table`; nothing is rounded. `attrs` holds the names of stage,
         layer, feature type and selection.
@@ -256,12 +270,10 @@ class Preferences:
         Raises:
             UsageError: pandas is not installed.
         """
-        from txray.preferences.export import as_pandas
-
-        return as_pandas(self)
+        return export.to_pandas(self.table(), self.origin)
 
     def to_arrow(self) -> Any:
-        """What `table` gives, as an Arrow table.
+        """Return `table` as an Arrow table.
 
         Rows, order, columns and values are those of `table`; the metadata of the schema hold the names of stage,
         layer, feature type and selection.
@@ -272,35 +284,31 @@ class Preferences:
         Raises:
             UsageError: pyarrow is not installed.
         """
-        from txray.preferences.export import as_arrow
-
-        return as_arrow(self)
+        return export.to_arrow(self.table(), self.origin)
 
     def write_csv(self, path: Path | str, *, spreadsheet: bool = False) -> Path:
-        """Write what `table` gives as a CSV file in UTF-8, complete or not at all.
+        """Write `table` as a CSV file in UTF-8, complete or not at all.
 
         Rows, order and columns are those of `table`. Numbers are written with as many digits as it takes to read the
-        same number back; features always stand between double quotes, which are doubled inside.
+        same number back; features are always in double quotes, and double quotes inside them are doubled.
 
         Args:
-            path: of the file, which is replaced if it is there.
+            path: of the file, which is replaced if it exists.
             spreadsheet: put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their wide forms,
                 an apostrophe, a tab or a line end. A spreadsheet takes such a cell for a formula and runs it, and
-                words come from texts that others wrote. Not by default, because it changes features; taking one
-                apostrophe away from those that begin with one undoes it.
+                words come from texts that others wrote. Off by default, because it changes features; removing one
+                apostrophe from those that begin with one undoes it.
 
         Returns:
             The path.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the file cannot be written.
 
         Source:
             OWASP, "CSV Injection".
         """
-        from txray.preferences.export import write_csv
-
-        return write_csv(self, path, spreadsheet=spreadsheet)
+        return export.write_csv(self.table(), path, spreadsheet=spreadsheet)
 
     def to_sparse(self, column: str = "count") -> tuple[Any, NDArray[np.object_]]:
         """One column of `table` as a sparse matrix of neurons and features.
@@ -327,6 +335,18 @@ class Preferences:
             shape=(self.n_neurons, len(self.features)),
         )
         return matrix, self.features
+
+
+def require_neuron(number: int, n_neurons: int, *, stage: str, layer: str) -> None:
+    """Raise if a layer has no neuron of this number.
+
+    Raises:
+        UsageError: not a whole number from 0 to n_neurons - 1.
+    """
+    if not (is_integer(number) and 0 <= number < n_neurons):
+        raise UsageError(
+            f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; there are 0 to {n_neurons - 1}"
+        )
 
 
 def _summed(

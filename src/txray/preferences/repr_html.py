@@ -1,18 +1,25 @@
-"""A stage as a notebook shows it."""
+"""HTML of stages and preferences in a notebook."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
 
 from txray.notebook import card, table
 
-if TYPE_CHECKING:
-    from txray.preferences.stage import Stage
+_LISTED = 10
 
 
-def stage_html(stage: Stage) -> str:
-    """What was read, and a row for each layer and feature type."""
-    manifest = stage.manifest
+def stage_html(name: str, overview: pl.DataFrame, manifest: Mapping[str, Any]) -> str:
+    """Return a card of a stage: the text that was read, and one row per layer and feature type.
+
+    Args:
+        name: of the stage.
+        overview: columns layer, feature type, neurons, preferred, mean length, features.
+        manifest: of the stage; what it lacks is left out.
+    """
     sentences = []
     if "words" in manifest:
         corpus = manifest.get("corpus", {})
@@ -21,13 +28,39 @@ def stage_html(stage: Stage) -> str:
             f"selection {manifest.get('selection')}, {manifest.get('unknown_share', 0.0):.1%} unknown to the model."
         )
     sentences += [f"{warning}." for warning in manifest.get("warnings", [])]
-    rows = []
-    for (layer, feature_type), preferences in stage.collected.items():
-        lengths = preferences.lengths()
-        preferred = int((lengths > 0).sum())
-        skipped = manifest.get("layers", {}).get(layer, {}).get("skipped", {})
-        mean = float(lengths[lengths > 0].mean()) if preferred else None
-        row = (layer, feature_type, preferences.n_neurons, preferred, mean, len(preferences.features))
-        rows.append((*row, sum(skipped.values())))
-    headings = ("layer", "feature", "neurons", "preferred", "mean length", "features", "words skipped")
-    return card(f"Stage {stage.name}", sentences, table("What was collected", headings, rows))
+    accounts = manifest.get("layers", {})
+    skipped = [sum(accounts.get(layer, {}).get("skipped", {}).values()) for layer in overview["layer"]]
+    rows = overview.with_columns(pl.Series("words skipped", skipped, pl.Int64))
+    return card(f"Stage {name}", sentences, table("Collected preferences", rows.columns, rows.iter_rows()))
+
+
+def preferences_html(origin: Mapping[str, str], n_neurons: int, rows: pl.DataFrame) -> str:
+    """Return a card of preferences: how many neurons prefer anything, and the busiest ones.
+
+    Args:
+        origin: names of stage, layer, feature type and selection.
+        n_neurons: neurons of the layer.
+        rows: as from `Preferences.table`.
+    """
+    by_neuron = rows.group_by("neuron").agg(
+        pl.col("count").sum(),
+        pl.len().alias("length"),
+        pl.col("feature").sort_by(["lift", "feature"], descending=[True, False]).head(3),
+    )
+    busiest = by_neuron.sort(["count", "neuron"], descending=[True, False]).head(_LISTED)
+    sentence = (
+        f"{len(by_neuron):,} of {n_neurons:,} neurons are preferred, {rows['feature'].n_unique():,} features of type "
+        f"{origin['feature_type']}, selection {origin['selection']}."
+    )
+    listed = (
+        (neuron, count, length, ", ".join(features))
+        for neuron, count, length, features in busiest.select(
+            "neuron", "count", "length", "feature"
+        ).iter_rows()
+    )
+    headings = ("neuron", "wins", "features", "most distinctive")
+    return card(
+        f"Preferences of stage {origin['stage']}, layer {origin['layer']}",
+        [sentence],
+        table("Neurons with most wins", headings, listed),
+    )

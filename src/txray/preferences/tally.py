@@ -71,7 +71,7 @@ class Tally:
         )
         return tally
 
-    def ids_of(self, features: Sequence[str]) -> NDArray[np.int64]:
+    def feature_ids(self, features: Sequence[str]) -> NDArray[np.int64]:
         """Ids of features, given in order of first sight.
 
         Args:
@@ -164,13 +164,13 @@ class Tally:
                 f"{self.n_neurons} neurons and {self.folds} folds"
             )
         theirs = other._all_rows()
-        here = self.ids_of(list(other._ids))
+        here = self.feature_ids(list(other._ids))
         self._occurrences[:, here] += other._occurrences[:, : len(here)]
         feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
         key = here[feature_id] * (self.folds * self.n_neurons) + place
         self._push(SparseStats(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything it holds, as arrays; a tally restored from it goes on to the same bytes."""
         # What waits to be sorted in is kept as it is: sums depend on the order of adding up, in the last bits.
         pending = self._pending or [SparseStats.empty()]
@@ -187,7 +187,7 @@ class Tally:
             "features": as_bytes(list(self._ids)),
         }
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Become what `state` was taken from."""
         self._ids = _numbered(from_bytes(state["features"]))
         self._occurrences = np.array(state["occurrences"])

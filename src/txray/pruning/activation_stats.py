@@ -195,11 +195,11 @@ class _ActivationTally:
             else:
                 break
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return nothing: the pass is short and is not resumed."""
         return {}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Do nothing."""
 
     def stats(self, layer: str) -> ActivationStats:

@@ -14,7 +14,7 @@ import polars as pl
 
 from txray.errors import StageError, UsageError, in_one_line
 from txray.files import remove_temporaries, write_text
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 from txray.settings_lock import SettingsLock
 
 Unit = Literal["step", "epoch"]
@@ -115,7 +115,7 @@ class TrackingHistory:
         Raises:
             StageError: it is missing or damaged.
         """
-        return load_stage(self.stage_folder(measurement))
+        return Stage.load(self.stage_folder(measurement))
 
     def fingerprint_of_model(self, measurement: Measurement) -> str | None:
         """Return the fingerprint of the measured model; None if its stage is missing or damaged."""

@@ -78,7 +78,7 @@ def test_different_layers_kinds_and_weights_are_refused() -> None:
         compare(preferences, replace(preferences, selection="all"), permutations=0)
     with pytest.raises(UnknownNameError, match="weight 'sum'"):
         compare(preferences, preferences, weight="sum", permutations=0)  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="feature of stage 's' 'pos'"):
+    with pytest.raises(UnknownNameError, match="feature type of stage 's' 'pos'"):
         compare(stage_of(BEFORE), stage_of(AFTER), feature_type="pos", permutations=0)
 
 

@@ -20,7 +20,7 @@ from txray.capture.model_adapter import adapter_for
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, RandomPassWarning, RepeatedCallWarning, UsageError
 from txray.models import TextModel
-from txray.preferences import Stage, load_stage, merge_stages
+from txray.preferences import Stage, merge_stages
 
 WORDS = ["the", "film", "is", "good", "and", "the", "plot", "is", "new"]
 CORPUS = Corpus.from_documents(
@@ -37,7 +37,7 @@ def stage_of(
 
 
 def sums(stage: Stage, layer: str) -> NDArray[np.float64]:
-    return stage.preferences(layer).mass()
+    return stage.preferences(layer=layer).mass()
 
 
 def by_hand(rows_of: Callable[[Tensor], Tensor]) -> NDArray[np.float64]:
@@ -146,7 +146,7 @@ def test_a_call_that_nobody_chose_is_the_last_one_with_a_warning(tmp_path: Any) 
     assert len(caught) == 1
     assert sums(stage, "block") == pytest.approx(by_hand(raw_call(module, "block", 2)), rel=1e-5)
     assert sums(stage, "block:call=0") == pytest.approx(by_hand(raw_call(module, "block", 0)), rel=1e-5)
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     assert len(loaded.manifest["warnings"]) == 1
     assert "runs 3 times" in loaded.manifest["warnings"][0]
     assert loaded.manifest["layers"]["block"]["call"] == 2
@@ -379,7 +379,7 @@ def test_what_a_module_is_given_can_be_collected() -> None:
     ).eval()
     layers = [Layer("layers.*.mlp.down_proj", input=True), "layers.1.mlp.down_proj"]
     stage = stage_of(module, *layers, forward=with_ids)
-    assert stage.preferences("layers.0.mlp.down_proj:input").n_neurons == 12
+    assert stage.preferences(layer="layers.0.mlp.down_proj:input").n_neurons == 12
     for number in range(2):
         mlp: Any = module.layers[number].mlp
         fed = raw_call(module, f"layers.{number}.post_attention_layernorm", 0)

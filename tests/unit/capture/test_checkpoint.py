@@ -23,8 +23,8 @@ from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
 from txray.corpus import Corpus, Document
 from txray.errors import OutputError, StageError, UsageError
 from txray.models import TextModel, Vocabulary, save_model
-from txray.preferences import load_stage
-from txray.preferences.store import CHECKPOINT
+from txray.preferences import Stage
+from txray.preferences.manifest import CHECKPOINT
 
 LINEAR = "encoder.layers.0.linear1"
 
@@ -77,7 +77,7 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
             collect(model, corpus, **asked, checkpoint=tmp_path / "cut")
         assert [file.name for file in (tmp_path / "cut").iterdir()] == [CHECKPOINT]
         with pytest.raises(StageError, match="holds an unfinished collection"):
-            load_stage(tmp_path / "cut")
+            Stage.load(tmp_path / "cut")
     forwards = 0
 
     def count(module: Any, arguments: Any) -> None:

@@ -263,10 +263,10 @@ def test_sign_chooses_what_counts() -> None:
 def test_several_layers_in_one_pass() -> None:
     stage = collect(small_model(), corpus_of(documents(6)), layers=["embedding", "rnn"], name="s")
     assert stage.layers == ("embedding", "rnn")
-    assert stage.preferences("embedding").n_neurons == 8
-    assert stage.preferences("rnn").n_neurons == 16
+    assert stage.preferences(layer="embedding").n_neurons == 8
+    assert stage.preferences(layer="rnn").n_neurons == 16
     same_preferences(
-        Stage("s", {("rnn", "token"): stage.preferences("rnn")}, stage.exemplars),
+        Stage("s", {("rnn", "token"): stage.preferences(layer="rnn")}, stage.exemplars),
         collect(small_model(), corpus_of(documents(6)), name="s"),
     )
 

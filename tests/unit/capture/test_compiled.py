@@ -80,7 +80,7 @@ def test_a_compiled_module_is_read_as_without(compiled: Callable[[nn.Module], nn
     plain, stage = stage_of(Net(), *layers), stage_of(module, *layers)
     assert list(stage.layers) == list(plain.layers)
     for layer in plain.layers:
-        assert stage.preferences(layer).table().equals(plain.preferences(layer).table())
+        assert stage.preferences(layer=layer).table().equals(plain.preferences(layer=layer).table())
     shapes = [(shape.name, shape.layout) for shape in layer_shapes(TextModel(module, word_ids))]
     assert shapes == [(shape.name, shape.layout) for shape in layer_shapes(TextModel(Net(), word_ids))]
     assert stage.manifest["model"] == plain.manifest["model"]

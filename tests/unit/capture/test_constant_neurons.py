@@ -18,7 +18,7 @@ from txray.capture import collect
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import EmptyLayerWarning
 from txray.models import TextModel, load_model
-from txray.preferences import Stage, load_stage, merge_stages
+from txray.preferences import Stage, merge_stages
 
 NEURONS = 20
 
@@ -65,7 +65,7 @@ def test_dead_neurons_win_nothing_and_are_named(selection: str, tmp_path: Any) -
     wins = stage.preferences().wins()
     assert wins[[3, 7, 11]].tolist() == [0, 0, 0]
     assert (np.delete(wins, [3, 7, 11]) > 0).all()
-    assert constant(load_stage(stage.save(tmp_path / "s"))) == [3, 7, 11]
+    assert constant(Stage.load(stage.save(tmp_path / "s"))) == [3, 7, 11]
     assert constant(stage_of(factors_with(n3=1e-32), selection)) == []
 
 

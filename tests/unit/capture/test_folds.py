@@ -19,7 +19,7 @@ from txray import compare, synthetic_pair
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import DominanceWarning, DuplicateWarning, PowerWarning, StageError
-from txray.preferences import Stage, load_stage, merge_folders, merge_stages
+from txray.preferences import Stage, merge_folders, merge_stages
 
 pytestmark = pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning")
 
@@ -31,7 +31,7 @@ def fold_by_hand(text: str, purpose: bytes, folds: int = 16) -> int:
 
 def words_of_folds(stage: Stage) -> list[int]:
     """(folds,) words of the corpus that were counted in each."""
-    return stage.preferences(stage.layers[0]).corpus_counts.sum(axis=1).tolist()
+    return stage.preferences(layer=stage.layers[0]).corpus_counts.sum(axis=1).tolist()
 
 
 def expected_words(sources: list[Document]) -> list[int]:
@@ -60,7 +60,7 @@ def test_documents_are_counted_in_the_fold_of_their_group_or_words(selection: st
     sources = in_groups(documents(60), 5)
     stage = collect(small_model(), corpus_of(sources), selection=selection, name="s")
     assert words_of_folds(stage) == expected_words(sources)
-    preferences = stage.preferences("rnn")
+    preferences = stage.preferences(layer="rnn")
     assert set(preferences.fold.tolist()) <= {fold for fold, n in enumerate(words_of_folds(stage)) if n}
 
 
@@ -104,7 +104,7 @@ def test_shards_agree_on_folds_and_count_copies_across_them(tmp_path: Path) -> N
     folder = merge_folders(
         [shard.save(tmp_path / str(i)) for i, shard in enumerate(shards)], tmp_path / "merged"
     )
-    loaded = load_stage(folder)
+    loaded = Stage.load(folder)
     assert loaded.documents.equals(whole.documents)
     assert loaded.manifest["corpus"] == whole.manifest["corpus"]
     assert loaded.manifest["warnings"] == whole.manifest["warnings"]
@@ -116,14 +116,14 @@ def test_a_folder_whose_folds_were_drawn_otherwise_is_refused(tmp_path: Path) ->
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
     with pytest.raises(StageError, match="format 1, txray reads format 2"):
-        load_stage(folder)
+        Stage.load(folder)
 
 
 def test_a_folder_without_the_table_of_documents_is_refused(tmp_path: Path) -> None:
     folder = collect(small_model(), corpus_of(documents(5)), name="s").save(tmp_path / "s")
     (folder / "documents.parquet").unlink()
     with pytest.raises(StageError, match="documents.parquet"):
-        load_stage(folder)
+        Stage.load(folder)
 
 
 class Stopped(Exception):  # noqa: N818

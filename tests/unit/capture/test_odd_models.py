@@ -16,7 +16,7 @@ from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, UsageError
 from txray.models import Pieces, TextModel
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 
 
 def text(*documents: str) -> Corpus:
@@ -60,7 +60,7 @@ def refused(
 
 def test_what_a_model_changes_in_place_is_kept_as_it_was() -> None:
     module = Small(nn.ReLU(inplace=True))
-    found = collected(module, "linear", text(LONG), "all/negative").preferences("linear").mass()
+    found = collected(module, "linear", text(LONG), "all/negative").preferences(layer="linear").mass()
     with torch.no_grad():
         plain = module.linear(module.embedding(torch.tensor(word_ids(LONG.split()))))
     assert found == pytest.approx((-plain).clamp(min=0).sum(dim=0).numpy(), rel=1e-5)
@@ -93,13 +93,13 @@ def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
     accounts = stage.manifest["layers"]
     assert accounts["conv"]["skipped"] == {"outside the layer's output": 5}
     assert accounts["embedding"] == {**accounts["embedding"], "counted": 12, "skipped": {}}
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     for layer in ("conv", "embedding"):
         for each in (stage, loaded):
-            preferences = each.preferences(layer)
+            preferences = each.preferences(layer=layer)
             assert preferences.words == 12
             assert preferences.features.tolist() == sorted({*LONG.split(), "good", "film", "new"})
-        assert loaded.preferences(layer).table().equals(stage.preferences(layer).table())
+        assert loaded.preferences(layer=layer).table().equals(stage.preferences(layer=layer).table())
 
 
 def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
@@ -173,7 +173,7 @@ def test_a_model_that_keeps_what_it_made_can_be_trained_afterwards() -> None:
 def test_sums_of_half_precision_do_not_overflow(selection: str) -> None:
     module = nn.Embedding(40, 4096).half()
     nn.init.constant_(module.weight, 20.0)
-    found = collected(nn.Sequential(module), "0", text("good film"), selection).preferences("0")
+    found = collected(nn.Sequential(module), "0", text("good film"), selection).preferences(layer="0")
     assert found.max.max() == 20
 
 
@@ -310,8 +310,8 @@ def test_records_of_outputs_give_their_first_tensor() -> None:
         def forward(self, hidden: Tensor) -> Any:
             return Output("x", hidden)
 
-    found = collected(Records(Wrap()), "behind", text(LONG)).preferences("behind").mass()
-    assert found == pytest.approx(collected(Small(), "linear", text(LONG)).preferences("linear").mass())
+    found = collected(Records(Wrap()), "behind", text(LONG)).preferences(layer="behind").mass()
+    assert found == pytest.approx(collected(Small(), "linear", text(LONG)).preferences(layer="linear").mass())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -323,7 +323,9 @@ def test_means_of_many_pieces_are_means(dtype: torch.dtype) -> None:
     model = TextModel(
         nn.Sequential(module), lambda words: Pieces(list(range(1, 1_001)), [0] * 1_000), pooling="mean"
     )
-    found = collect(model, text("good"), layers=["0"], selection="all", name="s").preferences("0").mass()
+    found = (
+        collect(model, text("good"), layers=["0"], selection="all", name="s").preferences(layer="0").mass()
+    )
     assert found == pytest.approx(module.weight[1:].double().mean(dim=0).detach().numpy(), rel=1e-3)
 
 

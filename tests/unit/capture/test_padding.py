@@ -95,7 +95,7 @@ def test_a_model_that_padding_changes_is_read_in_equal_lengths() -> None:
         with torch.no_grad():
             hidden, _ = module.rnn(module.embedding(torch.tensor([word_ids(document.words)])))  # type: ignore[operator]
         expected += hidden[0].abs().sum(dim=0).double().numpy()
-    assert stage.preferences("rnn").mass() == pytest.approx(expected, rel=1e-5)
+    assert stage.preferences(layer="rnn").mass() == pytest.approx(expected, rel=1e-5)
     assert batches_of(stage) == "equal lengths"
     same_preferences(stage, read(module, batch_positions=1), rtol=1e-5)
 

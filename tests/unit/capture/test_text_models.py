@@ -31,7 +31,7 @@ from txray.capture.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models import TextModel
-from txray.preferences import Stage, fold_of, load_stage
+from txray.preferences import Stage, fold_of
 
 LINEAR = "encoder.layers.0.linear1"
 Rows = dict[tuple[int, int, str], list[float]]
@@ -99,7 +99,7 @@ def direct(model: TextModel, layer: str, made: list[Document], selection: Select
 
 
 def assert_equal(stage: Stage, layer: str, expected: Rows) -> None:
-    collected = table_of(stage.preferences(layer))
+    collected = table_of(stage.preferences(layer=layer))
     assert collected.keys() == expected.keys()
     for key, values in expected.items():
         count, total = collected[key]
@@ -128,7 +128,7 @@ def test_preferences_equal_a_direct_computation(pooling: str, selection: str) ->
     stage = collect(model, corpus_of(made), layers=[LINEAR], selection=selection, name="s")
     expected, read, unread = direct(model, LINEAR, made, chosen)
     assert_equal(stage, LINEAR, expected)
-    assert str(chosen) == selection == stage.preferences(LINEAR).selection
+    assert str(chosen) == selection == stage.preferences(layer=LINEAR).selection
     account = stage.manifest["layers"][LINEAR]
     assert read + unread == stage.manifest["words"] == account["counted"] + sum(account["skipped"].values())
 
@@ -180,9 +180,9 @@ def test_pieces_are_credited_on_their_own() -> None:
         for text, row in zip(model.pieces(document.words).texts, rows, strict=True):
             if row.max() > 0:
                 expected[fold_of(document), int(row.argmax()), text].append(float(row.max()))
-    collected = table_of(stage.preferences(LINEAR, "subword"))
+    collected = table_of(stage.preferences(layer=LINEAR, feature_type="subword"))
     assert {key: count for key, (count, _) in collected.items()} == {k: len(v) for k, v in expected.items()}
-    preferences = stage.preferences(LINEAR, "subword")
+    preferences = stage.preferences(layer=LINEAR, feature_type="subword")
     assert preferences.words == sum(len(model.pieces(document.words).ids) for document in made)
 
 
@@ -207,7 +207,7 @@ def test_a_convolution_credits_the_words_that_it_covers() -> None:
     # A filter of width 3 stands for its middle word, so the two at the ends of a text have none.
     short = sum(min(2, len(document.words)) for document in made if len(document.words) >= 3)
     assert stage.manifest["layers"]["act"]["skipped"]["outside the layer's output"] >= short
-    assert stage.preferences("conv").selection == "max-1"
+    assert stage.preferences(layer="conv").selection == "max-1"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_modules_of_every_kind_from_text_to_a_report(
         )
         for account in stage.manifest["layers"].values():
             assert account["counted"] + sum(account["skipped"].values()) == 2_000
-        stages.append(load_stage(stage.save(tmp_path / f"seed-{seed}")))
+        stages.append(Stage.load(stage.save(tmp_path / f"seed-{seed}")))
     layer = stages[0].layers[0]
     assert (
         sum(
@@ -317,14 +317,14 @@ def test_one_dominant_neuron_is_named_with_the_remedy() -> None:
         model, corpus_of(documents(8)), layers=[LINEAR], selection="max-1/zscore", name="s"
     )
     assert standardized.manifest["warnings"] == []
-    assert (standardized.preferences(LINEAR).wins() > 0).sum() > 5
+    assert (standardized.preferences(layer=LINEAR).wins() > 0).sum() > 5
 
 
 def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
     model, made = transformer(), documents(10)
     first = collect(model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first")
     first.save(tmp_path / "first")
-    loaded = load_stage(tmp_path / "first")
+    loaded = Stage.load(tmp_path / "first")
     assert loaded.scales.equals(first.scales)
     assert len(loaded.scales) == 12
     same = collect(
@@ -335,7 +335,7 @@ def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
     given = collect(
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded
     )
-    assert not own.preferences(LINEAR).table().equals(given.preferences(LINEAR).table())
+    assert not own.preferences(layer=LINEAR).table().equals(given.preferences(layer=LINEAR).table())
     with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding' instead of 8"):
         collect(
             model, corpus_of(made), layers=["embedding"], selection="max-1/zscore", name="s", scales=loaded
@@ -351,8 +351,8 @@ def test_a_constant_neuron_has_no_standard_score() -> None:
     stage = collect(
         model, corpus_of(documents(8)), layers=[LINEAR], selection="all/absolute/zscore", name="s"
     )
-    assert stage.preferences(LINEAR).wins()[3] == 0
-    assert (np.delete(stage.preferences(LINEAR).wins(), 3) > 0).all()
+    assert stage.preferences(layer=LINEAR).wins()[3] == 0
+    assert (np.delete(stage.preferences(layer=LINEAR).wins(), 3) > 0).all()
 
 
 STRANGE = [
@@ -384,13 +384,18 @@ def test_strange_words_are_read_or_counted_as_skipped(selection: str, tmp_path: 
         assert account["skipped"]["unknown to the tokenizer"] == 8
         assert account["skipped"]["longer than the model can read"] == 1
     stage.save(tmp_path / "s")
-    assert load_stage(tmp_path / "s").preferences(LINEAR).table().equals(stage.preferences(LINEAR).table())
+    assert (
+        Stage.load(tmp_path / "s")
+        .preferences(layer=LINEAR)
+        .table()
+        .equals(stage.preferences(layer=LINEAR).table())
+    )
 
 
 def test_only_unreadable_words_are_no_crash() -> None:
     stage = collect(transformer(), corpus_of(STRANGE[:1]), layers=[LINEAR], name="s")
     assert stage.manifest["layers"][LINEAR]["skipped"] == {"unknown to the tokenizer": 3}
-    assert stage.preferences(LINEAR).words == 0
+    assert stage.preferences(layer=LINEAR).words == 0
 
 
 def test_wrong_requests_are_told() -> None:

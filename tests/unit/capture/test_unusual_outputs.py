@@ -35,7 +35,7 @@ def stage_of(module: nn.Module, layer: str | Layer, **options: Any) -> Stage:
 
 def per_word(stage: Stage, layer: str) -> dict[str, NDArray[np.float64]]:
     """Word -> (n_neurons,) sums."""
-    preferences = stage.preferences(layer)
+    preferences = stage.preferences(layer=layer)
     totals = {word: np.zeros(preferences.n_neurons) for word in preferences.features.tolist()}
     for row in preferences.table().iter_rows(named=True):
         totals[row["feature"]][row["neuron"]] += row["sum"]
@@ -157,7 +157,7 @@ def test_a_convolution_in_two_dimensions_without_padding_credits_the_first_word(
     document = next(iter(CORPUS))
     with torch.no_grad():
         rows = by_windows(module, torch.tensor([word_ids(document.words)]), 0).abs().sum(dim=0)
-    assert stage.preferences("conv").mass() == pytest.approx(rows.double().numpy(), rel=1e-5)
+    assert stage.preferences(layer="conv").mass() == pytest.approx(rows.double().numpy(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from txray.cli.main import _exit_code
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import UsageError
 from txray.models import language_model, save_model
-from txray.preferences import load_stage
+from txray.preferences import Stage
 
 WORDS = (("The", "quiet", "film", "."), ("A", "film", "in", "York", "."))
 
@@ -44,7 +44,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def counts(stage: Path, kind: str) -> dict[str, int]:
-    preferences = load_stage(stage).preferences(feature_type=kind)
+    preferences = Stage.load(stage).preferences(feature_type=kind)
     return dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
 
 
@@ -74,7 +74,7 @@ def test_a_saved_data_set_is_a_text(model: Path, texts: Path, capsys: pytest.Cap
     asked = ("-f", "hf", "-t", texts / "saved", "--split", "test", "--feature-type", "label", "-o", stage)
     assert txray("collect", model, *asked) == 0, capsys.readouterr().err
     assert counts(stage, "label") == {"pos": 4}
-    assert load_stage(stage).manifest["corpus"]["documents_skipped"] == {"no text": 1}
+    assert Stage.load(stage).manifest["corpus"]["documents_skipped"] == {"no text": 1}
 
 
 @pytest.mark.parametrize(

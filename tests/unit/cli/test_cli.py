@@ -17,7 +17,7 @@ from txray.cli.main import _exit_code, run
 from txray.cli.tables import print_table
 from txray.corpus import demo_corpus
 from txray.models import language_model, save_model
-from txray.preferences import load_stage
+from txray.preferences import Stage
 
 
 def txray(*arguments: object) -> int:
@@ -163,7 +163,7 @@ def test_plot_draws_every_figure(
     made: Path, tmp_path: Path, figure: str, stages: tuple[str, ...], options: tuple[object, ...]
 ) -> None:
     folders = [made / stage for stage in stages]
-    strongest = load_stage(made / "unsup").preferences().wins().argmax()
+    strongest = Stage.load(made / "unsup").preferences().wins().argmax()
     given = [str(option).format(strongest=strongest, scores=made / "scores.csv") for option in options]
     assert txray("plot", figure, *folders, "--out", tmp_path / "f.json", *given) == 0
     drawn = json.loads((tmp_path / "f.json").read_text())
@@ -219,7 +219,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (("colect",), 2, "colect"),
         (("collect", "model"), 2, "--format"),
-        (("compare", "nowhere", "nowhere"), 1, "nowhere: no stage folder"),
+        (("compare", "nowhere", "nowhere"), 1, "nowhere: there is no such folder"),
         (("collect", "nowhere", "-f", "demo", "-t", "reviews", "-o", "x"), 1, "nowhere: no such folder"),
         (("collect", "{lm}", "-f", "demo", "-t", "review", "-o", "x"), 2, "did you mean 'reviews'"),
         (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--memory", "nan"), 2, "--memory nan"),
@@ -253,7 +253,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             "max-k (such as max-5)",
         ),
         (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "x"), 1, "nowhere.txt"),
-        (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "{lm}"), 1, "exists already"),
+        (("collect", "{lm}", "-f", "text", "-t", "nowhere.txt", "-o", "{lm}"), 1, "already exists"),
         (("collect", "{lm}", "-f", "demo", "-t", "reviews", "-o", "x", "--max-words", "0"), 2, "at least 1"),
         (("plot", "pie", "{early}", "-o", "f.json"), 2, "figure 'pie'"),
         (("plot", "states", "{early}", "-o", "f.json"), 2, "2 stages, got 1"),
@@ -302,8 +302,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             2,
             "leave --layer",
         ),
-        (("compare", "{early}", "{unsup}", "-o", "{lm}"), 1, "exists already"),
-        (("timeline", "{early}", "{unsup}", "-o", "{lm}"), 1, "exists already"),
+        (("compare", "{early}", "{unsup}", "-o", "{lm}"), 1, "already exists"),
+        (("timeline", "{early}", "{unsup}", "-o", "{lm}"), 1, "already exists"),
         (("experiment", "--preset", "huge", "-o", "x"), 2, "'huge' is not one of 'demo', 'small', 'paper'"),
         (("experiment", "--preset", "small", "-o", "x"), 2, "--wikitext, --imdb, --conllu"),
         (
@@ -341,7 +341,7 @@ def test_an_interruption_is_one_line_too(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("txray.preferences.load_stage", interrupted)
+    monkeypatch.setattr("txray.preferences.Stage.load", interrupted)
     assert txray("compare", "a", "b") == 130
     assert "Interrupted" in one_line(capsys)
 
@@ -352,7 +352,7 @@ def test_a_bug_is_one_line_and_says_how_to_see_more(
     def broken(_: object) -> None:
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr("txray.preferences.load_stage", broken)
+    monkeypatch.setattr("txray.preferences.Stage.load", broken)
     assert txray("compare", "a", "b") == 1
     assert "ZeroDivisionError: a b; set TXRAY_TRACEBACK=1" in one_line(capsys)
     monkeypatch.setenv("TXRAY_TRACEBACK", "1")
@@ -489,7 +489,7 @@ def test_text_is_read_as_options_say(tmp_path: Path, capsys: pytest.CaptureFixtu
     for options in ((), ("--tokenized",), ("--html",), ("--tokenized", "--html")):
         out = tmp_path / "-".join(("out", *options))
         assert txray(*asked, *options, "--out", out) == 0
-        words[options] = load_stage(out).manifest["words"]
+        words[options] = Stage.load(out).manifest["words"]
     assert words["--tokenized",] == 5  # the, don't, <unk>, a&nbsp;b<br, />c
     assert words["--tokenized", "--html"] == 6  # the, don't, <unk>, a, b, c
     assert words["--html",] == 9  # the, do, n't, <, unk, >, a, b, c

@@ -11,7 +11,7 @@ from transformers import AlbertConfig, AlbertModel
 from tests.builders.hub_folders import folder_of
 from txray.cli.layers import _calls, _layout
 from txray.cli.main import _exit_code
-from txray.preferences import load_stage
+from txray.preferences import Stage
 
 LAYER = "encoder.albert_layer_groups.0.albert_layers.0"
 
@@ -58,9 +58,9 @@ def test_calls_and_inputs_are_collected_by_name(
     lines = capsys.readouterr().err.splitlines()
     warned = [line for line in lines if "warning" in line and "runs 3 times" in line]
     assert len(warned) == 1
-    stage = load_stage(tmp_path / "s")
+    stage = Stage.load(tmp_path / "s")
     assert list(stage.layers) == layers
-    assert stage.preferences(layers[2]).n_neurons == 16
+    assert stage.preferences(layer=layers[2]).n_neurons == 16
     assert txray("collect", albert, *read, "--layer", f"{LAYER}:call=3", "--out", tmp_path / "t") == 2
     assert "it runs 3 times" in capsys.readouterr().err
 

@@ -281,7 +281,7 @@ def test_models_without_a_head_are_told_so(
         txray("prune", "table", folder, *read, "--set", "1", "--layer", "pooler", "-o", tmp_path / "out") == 2
     )
     error = capsys.readouterr().err
-    assert "is saved as BertModel, which has no score" in error
+    assert re.search(r"BertModel.* has no score", error)
     assert error.splitlines()[-1].startswith("txray: ")  # what transformers says of writing comes before
 
 

@@ -19,7 +19,7 @@ from txray.cli.sharding import EngineOptions, rank_device, shard_and_folder
 from txray.engines import Ray
 from txray.errors import UsageError
 from txray.models import save_model
-from txray.preferences import load_stage
+from txray.preferences import Stage
 
 
 def txray(*arguments: object) -> int:
@@ -53,9 +53,9 @@ def test_torchrun_collects_parts_that_merge_to_the_whole(asked: list[object], tm
     )
     parts = sorted((tmp_path / "out").iterdir())
     assert [part.name for part in parts] == ["part-00000-of-00002", "part-00001-of-00002"]
-    assert [load_stage(part).name for part in parts] == ["out", "out"]
+    assert [Stage.load(part).name for part in parts] == ["out", "out"]
     assert txray("merge", *parts, "--out", tmp_path / "merged") == 0
-    whole, merged = load_stage(tmp_path / "whole"), load_stage(tmp_path / "merged")
+    whole, merged = Stage.load(tmp_path / "whole"), Stage.load(tmp_path / "merged")
     same_preferences(whole, merged)
     assert merged.manifest["corpus"] == whole.manifest["corpus"]
     assert merged.manifest["words"] == whole.manifest["words"]
@@ -189,7 +189,7 @@ def test_a_cluster_of_its_own_says_no_more_than_a_single_pass(
     assert workers, "no worker was killed"
     assert (process.returncode, said) == (0, told.err)
     assert out == told.out.replace("whole", "out")
-    whole, found = load_stage(tmp_path / "whole"), load_stage(tmp_path / "out")
+    whole, found = Stage.load(tmp_path / "whole"), Stage.load(tmp_path / "out")
     same_preferences(whole, found)
     assert found.manifest["corpus"] == whole.manifest["corpus"]
     assert not (tmp_path / "out" / "shards").exists()

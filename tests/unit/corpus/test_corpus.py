@@ -108,6 +108,30 @@ def test_the_fingerprint_is_computed_once_and_only_when_asked_for():
     assert calls == [1]
 
 
+def test_corpora_are_added_in_order(corpus):
+    other = Corpus.from_documents("other", [_document("4", "z")])
+    both = corpus + other
+    assert _words(both) == [*_words(corpus), ("z",)]
+    assert both.name == "three+other"
+    assert both.fingerprint == corpus.concat(other).fingerprint != (other + corpus).fingerprint
+    with pytest.raises(TypeError):
+        corpus + [1]  # noqa: RUF005
+
+
+def test_a_cached_corpus_reads_its_source_once(corpus):
+    passes = []
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        passes.append(1)
+        skipped["no words"] += 2
+        yield from corpus
+
+    cached = Corpus("source", documents, fingerprint=lambda: "f").cache()
+    next(iter(cached))  # an incomplete pass is not kept
+    assert _words(cached) == _words(cached) == _words(corpus)
+    assert (len(passes), cached.skipped, cached.fingerprint) == (2, {"no words": 2}, "f")
+
+
 def test_everything_that_changes_the_documents_changes_the_fingerprint():
     documents = [_document("1", "a b"), _document("2", "c d")]
     corpus = Corpus.from_documents("c", documents)

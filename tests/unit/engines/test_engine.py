@@ -23,7 +23,7 @@ from txray.engines.merge_tree import MergeTree
 from txray.engines.shard_store import FolderShardStore
 from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
-from txray.preferences.store import CHECKPOINT
+from txray.preferences.manifest import CHECKPOINT
 
 
 class Recording:
@@ -44,7 +44,7 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
     scales = collect(model, corpus, selection="max-1/zscore", name="scales")
     asked: dict[str, Any] = {
         "layers": ["rnn"],
-        "features": ["token", "pos"],
+        "feature_types": ["token", "pos"],
         "selection": "max-2/zscore",
         "name": "s",
         "max_words": 40,
@@ -74,7 +74,12 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
 def test_a_wrong_request_reaches_no_engine() -> None:
     recording = Recording()
     corpus = corpus_of(documents(3))
-    for wrong in ({"layers": []}, {"features": ["token", "token"]}, {"features": "token"}, {"exemplars": -1}):
+    for wrong in (
+        {"layers": []},
+        {"feature_types": ["token", "token"]},
+        {"feature_types": ""},
+        {"exemplars": -1},
+    ):
         with pytest.raises(UsageError):
             collect(small_model(), corpus, name="s", engine=recording, **wrong)  # type: ignore[arg-type]
     assert recording.requests == []
@@ -324,7 +329,7 @@ def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
     mine = tmp_path / "stage" / "shards" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("of ice")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         FolderShardStore(tmp_path / "stage", {}, 4)
     assert mine.read_text() == "of ice"
 

@@ -20,7 +20,7 @@ from txray.experiment.pruning import PruningResults, pruning_table
 from txray.experiment.run import stage_name
 from txray.experiment.significance_table import significance_table
 from txray.experiment.sources import RealSources, split_off_validation
-from txray.preferences import load_stage
+from txray.preferences import Stage
 from txray.pruning import Pruning
 
 
@@ -204,7 +204,7 @@ def test_finished_steps_are_not_done_again(result: ExperimentResult) -> None:
     run_experiment(TINY, DemoSources(), result.folder, device="cpu", log=messages.append)
     assert not [line for line in messages if line.startswith("collecting")]
     assert folder.stat().st_mtime_ns == before
-    assert load_stage(folder).preferences().table().equals(result.stages["zero-shot"].preferences().table())
+    assert Stage.load(folder).preferences().table().equals(result.stages["zero-shot"].preferences().table())
 
 
 def test_a_folder_of_another_experiment_is_refused(result: ExperimentResult) -> None:

@@ -95,7 +95,7 @@ def collected(family: Family, module: Any, prefix: str, **options: Any) -> Stage
 
 
 def pairs_of(stage: Stage, layer: str) -> Pairs:
-    table = stage.preferences(layer).table().select("neuron", "feature", "count", "sum")
+    table = stage.preferences(layer=layer).table().select("neuron", "feature", "count", "sum")
     return {(neuron, word): (count, total) for neuron, word, count, total in table.iter_rows()}
 
 

@@ -78,7 +78,7 @@ def test_merged_shards_equal_one_pass(offers: Offers, cut: int) -> None:
 @given(st.lists(OFFER, max_size=40, unique_by=lambda offer: (offer[2], offer[3])), st.integers(0, 40))
 def test_what_was_kept_and_restored_goes_on_as_if_nothing_had_been(offers: Offers, cut: int) -> None:
     restored = ExemplarTally(3, 3)
-    restored.restore(offered(offers[:cut]).state())
+    restored.load_state_dict(offered(offers[:cut]).state_dict())
     assert kept(offered(offers[cut:], tally=restored)) == kept(offered(offers))
 
 

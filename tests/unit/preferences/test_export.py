@@ -65,7 +65,7 @@ class TestPandas:
         assert preferences.to_pandas().attrs == {
             "stage": "s",
             "layer": "rnn",
-            "feature": "token",
+            "feature_type": "token",
             "selection": "max-1",
         }
 
@@ -93,7 +93,7 @@ class TestArrow:
         assert preferences.to_arrow().schema.metadata == {
             b"stage": b"s",
             b"layer": b"rnn",
-            b"feature": b"token",
+            b"feature_type": b"token",
             b"selection": b"max-1",
         }
 
@@ -224,10 +224,10 @@ class TestDataset:
     def test_it_holds_the_tables_of_all_layers(self, stage: Stage) -> None:
         pytest.importorskip("datasets")
         dataset = stage.to_dataset()
-        assert dataset.column_names == ["layer", *stage.preferences("rnn").table().columns]
+        assert dataset.column_names == ["layer", *stage.preferences(layer="rnn").table().columns]
         for layer in ("rnn", "second"):
             part = dataset.filter(lambda row, layer=layer: row["layer"] == layer).remove_columns("layer")
-            table = stage.preferences(layer).table()
+            table = stage.preferences(layer=layer).table()
             assert {name: list(part[name]) for name in part.column_names} == table.to_dict(as_series=False)
         assert list(dict.fromkeys(dataset["layer"])) == ["rnn", "second"]
 
@@ -239,13 +239,13 @@ class TestDataset:
     def test_it_survives_a_file(self, stage: Stage, tmp_path: Path) -> None:
         stage.to_dataset().to_parquet(tmp_path / "stage.parquet")
         read = pl.read_parquet(tmp_path / "stage.parquet")
-        assert read.filter(layer="rnn").drop("layer").equals(stage.preferences("rnn").table())
+        assert read.filter(layer="rnn").drop("layer").equals(stage.preferences(layer="rnn").table())
 
     def test_unknown_names_are_refused(self, stage: Stage) -> None:
         with pytest.raises(UnknownNameError, match="'third'"):
             stage.to_dataset(layer="third")
         with pytest.raises(UnknownNameError, match="'pos'"):
-            stage.to_dataset("pos")
+            stage.to_dataset(feature_type="pos")
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from scipy.stats import gamma, poisson
 
 from tests.builders.preferences import preferences_of, random_events
 from txray.errors import UsageError
-from txray.preferences import Preferences, lift
+from txray.preferences import Preferences
 
 
 def rows(preferences: Preferences, shrinkage: float) -> dict[tuple[int, str], float]:
     totals = preferences.totals
     names = preferences.features[totals.feature_id].tolist()
     return dict(
-        zip(zip(totals.neuron.tolist(), names, strict=True), lift(preferences, shrinkage), strict=True)
+        zip(zip(totals.neuron.tolist(), names, strict=True), preferences.lift(shrinkage), strict=True)
     )
 
 
@@ -69,17 +69,17 @@ def test_the_table_tells_it_in_bits() -> None:
 def test_lift_is_that_of_any_unit_of_activation_and_order_of_neurons(seed: int, unit: float) -> None:
     preferences = preferences_of(random_events(200, seed=seed))
     scaled = replace(preferences, sum=preferences.sum * unit)
-    np.testing.assert_allclose(lift(scaled), lift(preferences), rtol=1e-9)
-    assert (lift(preferences) > 0).all()
+    np.testing.assert_allclose(scaled.lift(), preferences.lift(), rtol=1e-9)
+    assert (preferences.lift() > 0).all()
     # The mean over the corpus is 1 without shrinkage: observed and expected both add up to the activations.
     totals = preferences.totals
     share = preferences.feature_counts()[totals.feature_id] / preferences.words
     expected = preferences.wins()[totals.neuron] * share
-    by_neuron = np.bincount(totals.neuron, lift(preferences, 0.0) * expected, preferences.n_neurons)
+    by_neuron = np.bincount(totals.neuron, preferences.lift(0.0) * expected, preferences.n_neurons)
     np.testing.assert_allclose(by_neuron, preferences.wins(), rtol=1e-9)
 
 
 def test_a_negative_shrinkage_is_refused() -> None:
     for wrong in (-1.0, float("nan")):
         with pytest.raises(UsageError, match="shrinkage"):
-            lift(preferences_of(random_events(20)), wrong)
+            preferences_of(random_events(20)).lift(wrong)

@@ -17,7 +17,7 @@ from tests.unit.capture.test_collect import same_preferences
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import ShapeError, UsageError
-from txray.preferences import Stage, load_stage, merge_stages
+from txray.preferences import Stage, merge_stages
 
 LINEAR = "encoder.layers.0.linear1"
 
@@ -51,7 +51,10 @@ def test_merged_shards_equal_the_single_pass(selection: str, of: int, tmp_path: 
     assert of_embedding[0].equals(of_embedding[1])
     assert of_embedding[0]["activations"].null_count() == 0
     merged.save(tmp_path / "merged")
-    assert load_stage(tmp_path / "merged").preferences(LINEAR).words == whole.preferences(LINEAR).words
+    assert (
+        Stage.load(tmp_path / "merged").preferences(layer=LINEAR).words
+        == whole.preferences(layer=LINEAR).words
+    )
 
 
 def only(stage: Stage, layer: str) -> Stage:

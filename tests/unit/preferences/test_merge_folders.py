@@ -18,8 +18,7 @@ from tests.unit.preferences.test_merge import LINEAR, only, whole_and_shards
 from txray.capture import collect
 from txray.corpus import Document
 from txray.errors import OutputError, ShapeError, StageError, UsageError
-from txray.preferences import Stage, folder_merge, load_stage, merge_folders, merge_stages
-from txray.preferences.store import load_outline
+from txray.preferences import Stage, StageFolder, folder_merge, merge_folders, merge_stages
 
 
 def saved(stages: list[Stage], folder: Path) -> list[Path]:
@@ -41,13 +40,13 @@ def same_stage(one: Stage, other: Stage) -> None:
 def test_folders_merge_to_what_stages_merge_to(
     selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.preferences.store._WRITTEN_ROWS", 100)
+    monkeypatch.setattr("txray.preferences.store._ROWS_PER_WRITE", 100)
     whole, shards = whole_and_shards(4, selection=selection)
     parts = saved(shards, tmp_path)
-    merge_stages([load_stage(part) for part in parts]).save(tmp_path / "in-memory")
+    merge_stages([Stage.load(part) for part in parts]).save(tmp_path / "in-memory")
     assert merge_folders(parts, tmp_path / "merged") == tmp_path / "merged"
-    merged = load_stage(tmp_path / "merged")
-    same_stage(load_stage(tmp_path / "in-memory"), merged)
+    merged = Stage.load(tmp_path / "merged")
+    same_stage(Stage.load(tmp_path / "in-memory"), merged)
     same_preferences(only(whole, LINEAR), only(merged, LINEAR), atol=1e-5)
 
 
@@ -61,10 +60,10 @@ def test_features_and_rows_that_only_some_have(tmp_path: Path) -> None:
     stages[2] = replace(stages[2], manifest={"words": 31, "corpus": {"name": "c", "documents_digest": "1"}})
     parts = saved(stages, tmp_path)
     merge_folders(parts, tmp_path / "merged", "all of them")
-    merge_stages([load_stage(part) for part in parts], "all of them").save(tmp_path / "in-memory")
-    merged = load_stage(tmp_path / "merged")
+    merge_stages([Stage.load(part) for part in parts], "all of them").save(tmp_path / "in-memory")
+    merged = Stage.load(tmp_path / "merged")
     assert merged.name == "all of them"
-    same_stage(load_stage(tmp_path / "in-memory"), merged)
+    same_stage(Stage.load(tmp_path / "in-memory"), merged)
 
 
 def test_exemplars_of_two_stages_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +79,7 @@ def test_exemplars_of_two_stages_are_held_at_a_time(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(folder_merge, "strongest", watched)
     merge_folders(parts, tmp_path / "merged")
-    merged = load_stage(tmp_path / "merged").exemplars
+    merged = Stage.load(tmp_path / "merged").exemplars
     assert merged.equals(merge_stages(shards).exemplars)
     assert 0 < most <= len(merged) + max(len(shard.exemplars) for shard in shards)
 
@@ -122,13 +121,13 @@ def test_what_cannot_be_merged_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "merged").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         merge_folders(parts[:1], tmp_path / "mine")
 
 
 def test_an_outline_has_everything_but_rows(tmp_path: Path) -> None:
     stage = stage_of(random_events(200))
-    outline = load_outline(stage.save(tmp_path / "s"))
+    outline = Stage(**StageFolder.open(stage.save(tmp_path / "s")).contents(rows=False))
     assert outline.exemplars.schema == stage.exemplars.schema
     assert outline.manifest["words"] == 200
     preferences = outline.preferences()
@@ -176,6 +175,6 @@ def test_whether_one_neuron_wins_most_is_looked_at_anew(tmp_path: Path) -> None:
     assert whole.manifest["warnings"] == []
     assert merge_stages([of_mills, whole]).manifest["warnings"] == []
     merge_folders(saved([of_mills, whole], tmp_path), tmp_path / "merged")
-    assert load_stage(tmp_path / "merged").manifest["warnings"] == []
+    assert Stage.load(tmp_path / "merged").manifest["warnings"] == []
     merge_folders([tmp_path / "part-0"], tmp_path / "alone")
-    assert load_stage(tmp_path / "alone").manifest["warnings"] == of_mills.manifest["warnings"]
+    assert Stage.load(tmp_path / "alone").manifest["warnings"] == of_mills.manifest["warnings"]

@@ -13,12 +13,12 @@ from tests.builders.preferences import arrays, preferences_of, random_events, st
 from txray.analysis import compare, hellinger
 from txray.errors import OutputError, ShapeError, StageError, UnknownNameError, UsageError
 from txray.files import sha256_of
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:
     stage = stage_of(random_events(500))
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     assert loaded.name == "s"
     assert loaded.layers == ("rnn",)
     assert loaded.feature_types == ("token",)
@@ -31,7 +31,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
 def test_tables_are_written_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stage_of(random_events(500))
     whole = stage.save(tmp_path / "whole") / "preferences.token.parquet"
-    monkeypatch.setattr("txray.preferences.store._WRITTEN_ROWS", 7)
+    monkeypatch.setattr("txray.preferences.store._ROWS_PER_WRITE", 7)
     parts = stage.save(tmp_path / "parts") / "preferences.token.parquet"
     assert pl.read_parquet(parts).equals(pl.read_parquet(whole))
     assert len(pl.read_parquet(whole)) == len(stage.preferences().fold) > 70
@@ -46,7 +46,7 @@ def test_same_stage_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_hostile_words_survive(tmp_path: Path) -> None:
     events = [(0, i % 3, word, 0.5) for i, word in enumerate(IN_CORPORA)]
-    loaded = load_stage(stage_of(events).save(tmp_path / "s"))
+    loaded = Stage.load(stage_of(events).save(tmp_path / "s"))
     assert sorted(loaded.preferences().features.tolist()) == sorted(IN_CORPORA)
     assert loaded.preferences().table().equals(preferences_of(events).table())
 
@@ -58,10 +58,10 @@ def test_several_layers_and_kinds(tmp_path: Path) -> None:
         # The corpus side is the same for all layers of one kind.
         collected["embedding", kind] = replace(collected["rnn", kind], layer="embedding", n_neurons=13)
     stage = Stage("s", collected, stage_of(random_events(10)).exemplars)
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     assert loaded.layers == ("rnn", "embedding")
-    assert loaded.preferences("embedding", "pos").n_neurons == 13
-    assert loaded.preferences("rnn", "pos").table().equals(collected["rnn", "pos"].table())
+    assert loaded.preferences(layer="embedding", feature_type="pos").n_neurons == 13
+    assert loaded.preferences(layer="rnn", feature_type="pos").table().equals(collected["rnn", "pos"].table())
     with pytest.raises(UsageError, match="several layers, name one of rnn, embedding"):
         loaded.preferences()
 
@@ -69,7 +69,7 @@ def test_several_layers_and_kinds(tmp_path: Path) -> None:
 def test_unknown_layer_and_feature_list_what_there_is() -> None:
     stage = stage_of(random_events(30))
     with pytest.raises(UnknownNameError, match="'lstm'.*there are: rnn"):
-        stage.preferences("lstm")
+        stage.preferences(layer="lstm")
     with pytest.raises(UnknownNameError, match="'pos'.*there are: token"):
         stage.preferences(feature_type="pos")
 
@@ -94,7 +94,7 @@ def test_numbers_recomputed_from_the_parquet_files_with_plain_numpy(tmp_path: Pa
     distance = np.sqrt(
         ((np.sqrt(probability["before"]) - np.sqrt(probability["after"])) ** 2).sum(axis=1) / 2
     )
-    comparison = compare(load_stage(tmp_path / "before"), load_stage(tmp_path / "after"), permutations=0)
+    comparison = compare(Stage.load(tmp_path / "before"), Stage.load(tmp_path / "after"), permutations=0)
     np.testing.assert_allclose(comparison.neurons["hellinger"].to_numpy(), distance, atol=1e-12)
     np.testing.assert_allclose(comparison.neurons["mass_after"].to_numpy(), mass["after"], rtol=1e-12)
     assert comparison.neurons["length_before"].to_list() == (probability["before"] > 0).sum(axis=1).tolist()
@@ -104,7 +104,7 @@ def test_numbers_recomputed_from_the_parquet_files_with_plain_numpy(tmp_path: Pa
 
 def test_distance_to_the_saved_copy_is_exactly_zero(tmp_path: Path) -> None:
     stage = stage_of(random_events(500))
-    loaded = load_stage(stage.save(tmp_path / "s"))
+    loaded = Stage.load(stage.save(tmp_path / "s"))
     assert (hellinger(stage.preferences().distributions(), loaded.preferences().distributions()) == 0).all()
 
 
@@ -115,33 +115,33 @@ def test_damage_is_noticed(tmp_path: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
     with pytest.raises(StageError, match=rf"{name} is damaged"):
-        load_stage(folder)
+        Stage.load(folder)
     (folder / name).unlink()
     with pytest.raises(StageError, match=rf"{name} is missing"):
-        load_stage(folder)
+        Stage.load(folder)
 
 
 def test_manifest_damage_is_noticed(tmp_path: Path) -> None:
     folder = stage_of(random_events(100)).save(tmp_path / "s")
     manifest = folder / "manifest.json"
     content = json.loads(manifest.read_text())
-    with pytest.raises(StageError, match="no stage folder"):
-        load_stage(tmp_path)
+    with pytest.raises(StageError, match=r"a folder of stages \(s\), not one stage; name one, such as .*/s$"):
+        Stage.load(tmp_path)
     manifest.write_text(json.dumps({**content, "format": 99}))
     with pytest.raises(StageError, match="format 99"):
-        load_stage(folder)
+        Stage.load(folder)
     manifest.write_text(json.dumps({name: value for name, value in content.items() if name != "neurons"}))
     with pytest.raises(StageError, match="lacks neurons"):
-        load_stage(folder)
+        Stage.load(folder)
     for broken in ("{", "[]", ""):
         manifest.write_text(broken)
         with pytest.raises(StageError):
-            load_stage(folder)
+            Stage.load(folder)
 
 
 def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="exists already and holds no manifest.json"):
+    with pytest.raises(OutputError, match="already exists and holds no manifest.json"):
         stage_of(random_events(10)).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -150,7 +150,7 @@ def test_saving_again_replaces_the_stage(tmp_path: Path) -> None:
     stage_of(random_events(100, seed=1)).save(tmp_path / "s")
     stage_of(random_events(100, seed=2)).save(tmp_path / "s")
     assert (
-        load_stage(tmp_path / "s")
+        Stage.load(tmp_path / "s")
         .preferences()
         .table()
         .equals(preferences_of(random_events(100, seed=2)).table())
@@ -171,7 +171,7 @@ def test_failure_while_writing_leaves_the_former_stage(
         with pytest.raises(OutputError, match="No space left on device"):
             stage_of(random_events(100, seed=2)).save(tmp_path / "s")
     assert (
-        load_stage(tmp_path / "s")
+        Stage.load(tmp_path / "s")
         .preferences()
         .table()
         .equals(preferences_of(random_events(100, seed=1)).table())
@@ -221,7 +221,7 @@ def test_a_manifest_of_other_values_is_one_line(field: str, value: object, tmp_p
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), field: value}))
     with pytest.raises(StageError) as caught:
-        load_stage(folder)
+        Stage.load(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -229,7 +229,7 @@ def test_endless_json_is_no_manifest(tmp_path: Path) -> None:
     folder = stage_of(random_events(100)).save(tmp_path / "s")
     (folder / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(StageError, match="not a readable manifest"):
-        load_stage(folder)
+        Stage.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_tables_of_other_values_are_one_line(name: str, change: pl.Expr, tmp_pat
     changed = changed if len(changed) else pl.DataFrame({column: ["x"] for column in changed.columns})
     rewrite(folder / name, changed)
     with pytest.raises(StageError, match="cannot be read") as caught:
-        load_stage(folder)
+        Stage.load(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -282,11 +282,11 @@ def test_exemplars_without_activations_are_of_an_earlier_version(tmp_path: Path)
     folder = stage.save(tmp_path / "s")
     earlier = stage.exemplars.drop("activations")
     rewrite(folder / "exemplars.parquet", earlier)
-    loaded = load_stage(folder)
+    loaded = Stage.load(folder)
     assert loaded.exemplars.schema == stage.exemplars.schema
     assert loaded.exemplars["activations"].null_count() == len(earlier) > 0
     assert loaded.exemplars.drop("activations").equals(earlier)
-    again = load_stage(loaded.save(tmp_path / "again"))
+    again = Stage.load(loaded.save(tmp_path / "again"))
     assert again.exemplars.equals(loaded.exemplars)
 
 

@@ -99,7 +99,7 @@ def test_dense_update_equals_one_event_per_positive_activation() -> None:
     fold = rng.integers(0, 4, 80)
     words = [f"w{i}" for i in rng.zipf(1.5, 80) % 9]
     dense = Tally(12, 4)
-    ids = dense.ids_of(words)
+    ids = dense.feature_ids(words)
     dense.count_occurrences(fold, ids)
     dense.update_dense(fold, ids, activations)
     events = [
@@ -118,7 +118,7 @@ def test_dense_update_equals_one_event_per_positive_activation() -> None:
 def test_features_beyond_the_first_thousand_are_counted() -> None:
     tally = Tally(1, 2)
     for start in range(0, 5_000, 500):
-        ids = tally.ids_of([f"w{i}" for i in range(start, start + 500)])
+        ids = tally.feature_ids([f"w{i}" for i in range(start, start + 500)])
         tally.count_occurrences(np.ones(500, np.int64), ids)
     preferences = frozen(tally)
     assert preferences.words == 5_000
@@ -127,7 +127,7 @@ def test_features_beyond_the_first_thousand_are_counted() -> None:
 
 def test_features_that_no_neuron_prefers_stay_in_the_corpus_counts() -> None:
     tally = Tally(2, 1)
-    ids = tally.ids_of(["seen", "won"])
+    ids = tally.feature_ids(["seen", "won"])
     tally.count_occurrences(np.zeros(2, np.int64), ids)
     tally.update(np.zeros(1, np.int64), np.ones(1, np.int64), ids[1:], np.array([0.5]))
     preferences = frozen(tally)
@@ -182,11 +182,11 @@ def test_a_dense_tally_gives_the_same(tiny_parts: None, seed: int) -> None:
         fold = random.integers(0, 3, n)
         activations = random.normal(size=(n, 5)).astype(np.float32)
         for tally in (sparse, dense):
-            ids = tally.ids_of(words)
+            ids = tally.feature_ids(words)
             tally.count_occurrences(fold, ids)
             tally.update_dense(fold, ids, activations)
     restored = Tally(5, 3)
-    restored.restore(dense.state())
+    restored.load_state_dict(dense.state_dict())
     merged = Tally(5, 3)
     merged.merge(dense)
     one = sparse.freeze(stage="s", layer="l", feature_type="token", selection="all")
@@ -203,7 +203,7 @@ def test_a_dense_tally_grows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         "txray.preferences.dense_stats._BLOCK_BYTES", 28 * 4 * 3
     )  # three rows of four neurons
     tally = Tally(4, 2, dense=True)
-    ids = tally.ids_of([f"w{i}" for i in range(2_000)])
+    ids = tally.feature_ids([f"w{i}" for i in range(2_000)])
     fold = np.arange(2_000) % 2
     activations = np.arange(8_000, dtype=np.float64).reshape(2_000, 4)
     for part in (slice(0, 900), slice(600, 2_000)):
@@ -222,25 +222,25 @@ def test_the_first_words_decide_how_statistics_are_held(share: float, dense: boo
 
     def update(share: float) -> None:
         activations = np.where(random.random((60, 50)) < share, 1.0, 0.0)
-        ids = tally.ids_of([f"w{i}" for i in range(60)])
+        ids = tally.feature_ids([f"w{i}" for i in range(60)])
         tally.update_dense(np.zeros(60, np.int64), ids, activations)
 
     update(share)
     assert (tally._grid is not None) == dense
     update(1 - share)
-    state = tally.state()
+    state = tally.state_dict()
     assert bool(len(state["grid.key"])) == dense
     again = Tally(50, 4)
-    again.restore(state)
+    again.load_state_dict(state)
     for one in (tally, again):
-        one.update_dense(np.zeros(1, np.int64), one.ids_of(["w0"]), np.ones((1, 50)))
+        one.update_dense(np.zeros(1, np.int64), one.feature_ids(["w0"]), np.ones((1, 50)))
     assert (again._grid is not None) == dense
     same(frozen(tally), frozen(again))
 
 
 def test_a_tally_in_use_becomes_what_it_is_restored_to() -> None:
     used, fresh = Tally(3, 2), Tally(3, 2)
-    used.update_dense(np.zeros(1, np.int64), used.ids_of(["a"]), np.ones((1, 3)))
-    used.restore(fresh.state())
+    used.update_dense(np.zeros(1, np.int64), used.feature_ids(["a"]), np.ones((1, 3)))
+    used.load_state_dict(fresh.state_dict())
     assert len(frozen(used).features) == 0
     assert frozen(used).wins().sum() == 0

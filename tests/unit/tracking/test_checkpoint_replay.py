@@ -17,7 +17,7 @@ from tests.builders.tracking import FAST, RecordingLogger, same, spec, untrained
 from txray.capture import Selection, collect
 from txray.errors import SnapshotError, UnknownNameError, UsageError
 from txray.models import TextModel, save_model
-from txray.preferences import load_stage
+from txray.preferences import Stage
 from txray.tracking import CollectSpec, find_checkpoints, replay
 from txray.tracking import collect_spec as probes
 
@@ -227,7 +227,7 @@ def test_another_base_is_measured_anew(tmp_path: Path) -> None:
         assert (times(out) == before) is (shift == 0 and before != {})
         latest = find_checkpoints([tmp_path], base=base(shift))[1][-1].load()
         fresh = collect(latest, spec().text, layers=["rnn"], name="step-000002")
-        stored = load_stage(out / "stages" / "step-000002")
+        stored = Stage.load(out / "stages" / "step-000002")
         assert stored.preferences().table().equals(fresh.preferences().table())
 
 

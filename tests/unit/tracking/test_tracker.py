@@ -97,7 +97,7 @@ def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
         steps = {name: int(name.split("-")[1]) for name in story.names}
         for row in story.stages.iter_rows(named=True):
             told = logger.values[steps[row["stage"]]]
-            for name in stage_measures(txray.load_stage(tracker.stages[0]), feature_type=kind):
+            for name in stage_measures(txray.Stage.load(tracker.stages[0]), feature_type=kind):
                 assert told.get(f"txray/rnn/{kind}/{name}") == row[name], name
         rows = story.changes.filter(pl.col("reference").is_in(["previous", "first"]))
         assert len(rows) == 6
@@ -417,7 +417,7 @@ def test_a_folder_that_goes_while_a_training_runs_does_not_end_it(gone: str, tmp
         if number == 3:
             shutil.rmtree(tmp_path / "run" / gone)
         tracker.step(loop.model)
-    with pytest.warns(TrackingWarning, match=r"no timeline: .*no stage folder.*are saved"):
+    with pytest.warns(TrackingWarning, match=r"no timeline: .*no such folder.*are saved"):
         assert tracker.end(loop.model) == {}
     assert logger.closed == 1
     assert (tmp_path / "run" / "stages" / "step-000004").is_dir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from txray.preferences.store import read_manifest
+from txray.preferences.manifest import read_manifest
 
 
 def stage_facts(folder: Path) -> dict[str, str | int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from txray.files import cache_folder
 from txray.preferences.discovery import stage_folders
-from txray.preferences.store import MANIFEST
+from txray.preferences.manifest import MANIFEST
 
 _LAST = "sup"
 """The stage that an experiment collects last."""

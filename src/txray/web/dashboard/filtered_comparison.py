@@ -16,9 +16,9 @@ from txray.errors import UnknownNameError
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
+from txray.preferences import StageFolder
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 

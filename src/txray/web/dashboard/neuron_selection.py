@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from txray.errors import UnknownNameError, UsageError
 from txray.plots.features import Preferred, preferred
+from txray.preferences import StageFolder
 from txray.web.dashboard.jobs.tasks import shared_layers
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 
@@ -49,7 +49,7 @@ class NeuronSelection:
         if view.neuron is None:
             raise UsageError("Pick a neuron: type its number above, or click one in the overview.")
         reference = after if layer in after.layers else before
-        size = reference.layers[layer]
+        size = reference.n_neurons[layer]
         if view.neuron >= size:
             raise UsageError(f"Layer {layer} has no neuron {view.neuron}; there are 0 to {size - 1}.")
         stages = tuple(
@@ -64,7 +64,8 @@ class NeuronSelection:
 
     def preferred(self, stage: StageFolder, feature_type: str, weight: str) -> Preferred:
         """Return what the neuron prefers in a stage."""
-        return preferred(stage.neuron(self.layer, feature_type, self.neuron), self.neuron, weight)  # type: ignore[arg-type]
+        preferences = stage.preferences_of_neuron(self.neuron, layer=self.layer, feature_type=feature_type)
+        return preferred(preferences, self.neuron, weight)  # type: ignore[arg-type]
 
 
 def hellinger_of(first: Preferred, second: Preferred) -> float | None:

@@ -11,13 +11,13 @@ from txray.analysis.findings import fdr_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
+from txray.preferences import StageFolder
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
 from txray.web.dashboard.components import stage_label, table, word
 from txray.web.dashboard.figures.features import feature_index
 from txray.web.dashboard.neuron_details import nearest
 from txray.web.dashboard.result_store import ResultStore
-from txray.web.dashboard.stage_catalog import StageFolder
 from txray.web.dashboard.url_state import UrlState
 
 _MAX_ROWS = 100
@@ -228,7 +228,7 @@ def sources(store: ResultStore) -> list[Any]:
                 f"{sanitize(next(iter(layers)))} and {count(len(layers) - 1)} more"
                 if len(layers) > 1
                 else sanitize(next(iter(layers))),
-                count(sum(layers.values())),
+                count(sum(stage.n_neurons.values())),
                 ", ".join(map(sanitize, stage.feature_types)),
                 ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
                 count(manifest["words"]) if manifest.get("words") else "–",

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
 from txray.analysis.findings import tested_state
 from txray.errors import StageError, UnknownNameError, in_one_line
+from txray.lru_cache import LRUCache
+from txray.preferences import StageFolder
 from txray.web.dashboard.cache import Cache, read_note, read_result
 from txray.web.dashboard.jobs.plan import JobPlan
 from txray.web.dashboard.jobs.queue import Job, JobQueue, JobStatus
 from txray.web.dashboard.jobs.tasks import TESTED, curve_file, index_file, shared_layers
-from txray.web.dashboard.lru_cache import LRUCache
 from txray.web.dashboard.results import ComparisonConfig, MatchResult, TagMass, TestedPair
-from txray.web.dashboard.stage_catalog import StageCatalog, StageFolder
+from txray.web.dashboard.stage_catalog import StageCatalog
 
 Value = TypeVar("Value")
 
@@ -88,12 +89,12 @@ class ResultStore:
 
     def layer_table(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """Return the rows of one layer of `neuron_table`: row n is neuron n."""
-        return self.neuron_table(stage, feature_type).slice(stage.starts[layer], stage.layers[layer])
+        return self.neuron_table(stage, feature_type).slice(stage.starts[layer], stage.n_neurons[layer])
 
     def preferred_words(self, stage: StageFolder, feature_type: str, layer: str) -> pl.DataFrame:
         """Return what the neurons of one layer prefer, as words: `strongest` and `beyond`; row n is neuron n."""
         file = self._ready(self._plan.neuron_table(stage, feature_type))
-        start, size = stage.starts[layer], stage.layers[layer]
+        start, size = stage.starts[layer], stage.n_neurons[layer]
         try:
             return pl.scan_parquet(file).slice(start, size).select("strongest", "beyond").collect()
         except (OSError, pl.exceptions.PolarsError):
@@ -127,7 +128,7 @@ class ResultStore:
         def mark() -> NDArray[np.bool_]:
             rows = self.feature_index(stage, feature_type, feature)
             starts = rows["layer"].replace_strict(stage.starts, return_dtype=pl.Int64).to_numpy()
-            mask = np.zeros(sum(stage.layers.values()), np.bool_)
+            mask = np.zeros(sum(stage.n_neurons.values()), np.bool_)
             mask[starts + rows["neuron"].to_numpy()] = True
             return mask
 

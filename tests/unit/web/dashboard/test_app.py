@@ -265,7 +265,7 @@ def test_the_page_is_told_what_changed_and_loads_it_again(tmp_path: Path, store_
     assert asked.catalog["own"].fingerprint != former
     shutil.rmtree(folder)
     found = tick("reload.n_clicks")
-    assert "no stage folder" in found["changed-message"]["children"]
+    assert "there is no such folder" in found["changed-message"]["children"]
     assert "is gone" in found["changed-message"]["children"]
 
 

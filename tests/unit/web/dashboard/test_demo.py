@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from txray.preferences.store import load_stage
+from txray.preferences import Stage
 from txray.web.dashboard.demo import demo_stages
 
 
@@ -15,7 +15,7 @@ def test_the_demo_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     told: list[str] = []
     folders = demo_stages(told.append, words=2_000, epochs=1)
     assert [folder.name for folder in folders] == ["untrained", "unsup", "zero-shot", "sup"]
-    assert {name for folder in folders for name in load_stage(folder).feature_types} == {"token", "pos"}
+    assert {name for folder in folders for name in Stage.load(folder).feature_types} == {"token", "pos"}
     assert "the first time" in told[0]
 
     made = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}

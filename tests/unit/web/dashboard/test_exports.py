@@ -133,8 +133,8 @@ def test_the_table_of_neurons_is_saved_as_it_is_sorted(
     assert answer.status_code == 200
     rows = pl.read_csv(answer.data)
     assert rows["neuron"].to_list() == list(range(LAYERS[LOW]))
-    assert rows["wins_before"].to_list() == stages[BEFORE].preferences(LOW).wins().tolist()
-    assert rows["mass_after"].to_list() == pytest.approx(stages[AFTER].preferences(LOW).mass().tolist())
+    assert rows["wins_before"].to_list() == stages[BEFORE].preferences(layer=LOW).wins().tolist()
+    assert rows["mass_after"].to_list() == pytest.approx(stages[AFTER].preferences(layer=LOW).mass().tolist())
     assert "place" not in rows.columns
     assert "picked" not in rows.columns
     assert rows["beyond_before"].dtype == pl.String
@@ -149,7 +149,7 @@ def test_words_of_a_neuron_come_back_from_its_table(
     text = client.get(f"/export/neuron.csv{asked.search}").text
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     found = [row["feature"] for row in rows if (row["kind"], row["stage"]) == ("token", AFTER)]
-    assert found == stages[AFTER].preferences(HIGH).table(3)["feature"].to_list()
+    assert found == stages[AFTER].preferences(layer=HIGH).table(3)["feature"].to_list()
     assert {row["stage"] for row in rows} == {BEFORE, AFTER}
 
 

@@ -75,10 +75,10 @@ def test_a_words_neurons_are_counted_beside_all_and_beside_its_frequency(
     for name in list(store.catalog.names)[:1]:
         rows = pl.concat(
             [
-                stages[name].preferences(layer).table().filter(pl.col("feature") == "word3")
+                stages[name].preferences(layer=layer).table().filter(pl.col("feature") == "word3")
                 for layer in stages[name].layers
             ]
         )
-        neurons = sum(stages[name].preferences(layer).n_neurons for layer in stages[name].layers)
+        neurons = sum(stages[name].preferences(layer=layer).n_neurons for layer in stages[name].layers)
         lifted = int((rows["lift"] >= 2).sum())
         assert f"by {len(rows)} of {neurons} neurons in {name}, by {lifted} at least 2 times" in finding

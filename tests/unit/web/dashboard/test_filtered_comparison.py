@@ -39,13 +39,15 @@ def filters(
 
     def prefers(row: Row, feature: str) -> bool:
         return any(
-            feature in preferred(stages[name].preferences(row["layer"]), row["neuron"]).feature
+            feature in preferred(stages[name].preferences(layer=row["layer"]), row["neuron"]).feature
             for name in (BEFORE, AFTER)
         )
 
     def top(row: Row) -> str | None:
         for name in (AFTER, BEFORE):
-            found = preferred(stages[name].preferences(row["layer"], "pos"), row["neuron"], "mass")
+            found = preferred(
+                stages[name].preferences(layer=row["layer"], feature_type="pos"), row["neuron"], "mass"
+            )
             if len(found):
                 return found.feature[0]
         return None

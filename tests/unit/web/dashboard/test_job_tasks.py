@@ -52,7 +52,10 @@ def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
     rows = read_result(file)
     assert len(rows) == sum(LAYERS.values())
     for layer, size in LAYERS.items():
-        mine, whole = rows.filter(layer=layer), stages[BEFORE].preferences(layer, feature_type)
+        mine, whole = (
+            rows.filter(layer=layer),
+            stages[BEFORE].preferences(layer=layer, feature_type=feature_type),
+        )
         assert mine["neuron"].to_list() == list(range(size))
         assert mine["length"].to_list() == whole.lengths().tolist()
         assert mine["wins"].to_list() == whole.wins().tolist()
@@ -80,7 +83,7 @@ def test_postings_hold_every_preference_with_its_numbers(
     assert feature_index["feature"].is_sorted()
     keys = ["feature", "neuron"]
     for number, layer in enumerate(LAYERS):
-        expected = stages[BEFORE].preferences(layer, feature_type).table()
+        expected = stages[BEFORE].preferences(layer=layer, feature_type=feature_type).table()
         columns = [
             pl.col("neuron").cast(pl.UInt32),
             "feature",
@@ -104,7 +107,7 @@ def test_postings_hold_the_probability_of_their_weight(
     weight: Weight, folders: list[Path], stages: dict[str, Stage], tmp_path: Path
 ) -> None:
     feature_index = read_result(neuron_table(folders[1], tmp_path, weight=weight)[1])
-    found = preferred(stages[BEFORE].preferences(HIGH), 3, weight)
+    found = preferred(stages[BEFORE].preferences(layer=HIGH), 3, weight)
     mine = feature_index.filter(layer=1, neuron=3)
     shares = dict(zip(mine["feature"], mine["probability"], strict=True))
     assert shares == dict(zip(found.feature, found.probability.astype(np.float32).tolist(), strict=True))
@@ -246,8 +249,8 @@ def test_a_matching_equals_that_of_txray(
     assert float(read_note(out)) == expected.matched_share
     assert_frame_equal(read_result(tasks.curve_file(out)), expected.curve())
     for side, stage, layer in (("before", BEFORE, LOW), ("after", "wide", "wide")):
-        wins = stages[stage].preferences(layer).wins()
-        beyond = distinctive(stages[stage].preferences(layer), 5)
+        wins = stages[stage].preferences(layer=layer).wins()
+        beyond = distinctive(stages[stage].preferences(layer=layer), 5)
         for row in pairs.filter(pl.col(side).is_not_null()).iter_rows(named=True):
             assert row[f"wins_{side}"] == wins[row[side]]
             assert row[f"beyond_{side}"] == [sanitize(name) for name in beyond[row[side]]]

@@ -67,7 +67,7 @@ def test_lifts_are_those_of_the_preferences_where_above_one(
     table = _table(settled(neuron_details, of(view, layer, neuron), store), "token lift")
     sides = []
     for name in (BEFORE, AFTER):
-        rows = stages[name].preferences(layer).table(neuron)
+        rows = stages[name].preferences(layer=layer).table(neuron)
         sides.append(
             {sanitize(row[0]): row[1] for row in rows.select("feature", "lift").iter_rows() if row[1] > 1}
         )
@@ -83,14 +83,14 @@ def test_distances_are_those_of_a_comparison(
     expected = compare(
         stages[BEFORE], stages[AFTER], layer=layer, feature_type="token", permutations=0
     ).neurons["hellinger"][neuron]
-    sides = [preferred(stages[name].preferences(layer), neuron) for name in (BEFORE, AFTER)]
+    sides = [preferred(stages[name].preferences(layer=layer), neuron) for name in (BEFORE, AFTER)]
     assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
     sentence = settled(neuron_details, of(view, layer, neuron), store)["sentence"]
     assert f"Hellinger distance {expected:.3f}." in sentence
 
 
 def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
-    nothing, something = (preferred(stages[BEFORE].preferences(LOW), each) for each in (SILENT, 0))
+    nothing, something = (preferred(stages[BEFORE].preferences(layer=LOW), each) for each in (SILENT, 0))
     assert hellinger_of(nothing, something) is None
     assert hellinger_of(something, nothing) is None
     assert hellinger_of(something, something) == 0
@@ -160,7 +160,7 @@ def test_every_stage_with_the_layer_is_told_of(
     found = settled(neuron_details, of(view, LOW, 0), store)["stages"]
     assert [each["name"] for each in found] == ["start", BEFORE, sanitize(AFTER)]
     for each, name in zip(found, ("start", BEFORE, AFTER), strict=True):
-        whole = stages[name].preferences(LOW)
+        whole = stages[name].preferences(layer=LOW)
         assert (each["length"], each["wins"]) == (whole.lengths()[0], whole.wins()[0])
         assert each["share"] == pytest.approx(whole.mass()[0] / whole.mass().sum())
 
@@ -205,14 +205,14 @@ def test_nearest_neurons_are_those_of_most_overlap(
     layer: str, neuron: int, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     found = settled(nearest, of(view, layer, neuron), store)
-    own = preferred(stages[AFTER].preferences(layer), neuron)
+    own = preferred(stages[AFTER].preferences(layer=layer), neuron)
     assert [side["stage"] for side in found] == [BEFORE, sanitize(AFTER)]
     for side, name in zip(found, (BEFORE, AFTER), strict=True):
         others = [n for n in range(LAYERS[layer]) if not (name == AFTER and n == neuron)]
         affinity = {
             n: 1 - (1 if distance is None else distance) ** 2
             for n in others
-            for distance in [hellinger_of(own, preferred(stages[name].preferences(layer), n))]
+            for distance in [hellinger_of(own, preferred(stages[name].preferences(layer=layer), n))]
         }
         expected = sorted(affinity, key=lambda n: -affinity[n])[:8]
         assert [each["neuron"] for each in side["neurons"]] == [n for n in expected if affinity[n] > 1e-12]

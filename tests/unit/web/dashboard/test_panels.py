@@ -74,7 +74,7 @@ def test_the_neurons_of_a_feature_kept_stopped_or_started(
             {
                 (layer, neuron)
                 for layer in LAYERS
-                for neuron in stages[name].preferences(layer).table().filter(feature=word)["neuron"]
+                for neuron in stages[name].preferences(layer=layer).table().filter(feature=word)["neuron"]
             }
             for name in (BEFORE, AFTER)
         ]

@@ -14,7 +14,7 @@ from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
 from txray.analysis import compare
-from txray.preferences import Stage, load_stage
+from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
 from txray.web.dashboard.figures import FIGURES
@@ -62,7 +62,7 @@ def saved_pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def pair_of_stages(saved_pair: list[Path]) -> list[Stage]:
     """The stages as they are on disk, where all layers share one vocabulary."""
-    return [load_stage(folder) for folder in saved_pair]
+    return [Stage.load(folder) for folder in saved_pair]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def observed(stages: list[Stage]) -> Counter[str]:
     """State -> neurons of all layers, counted on the lengths."""
     counts: Counter[str] = Counter()
     for layer in LAYERS:
-        before, after = (stage.preferences(layer).lengths() > 0 for stage in stages)
+        before, after = (stage.preferences(layer=layer).lengths() > 0 for stage in stages)
         names = {(1, 1): "shared", (1, 0): "avoided", (0, 1): "gained", (0, 0): "unpreferred"}
         counts.update(names[bool(b), bool(a)] for b, a in zip(before, after, strict=True))
     return counts

@@ -258,11 +258,11 @@ def test_a_stage_that_changed_is_read_anew_after_trying_again(tmp_path: Path, st
     assert asked.retry_failed() == []
     assert asked.version != version
     found = settled(asked.neuron_table, asked.catalog["own"], "token")
-    assert found.filter(layer=LOW)["wins"].to_list() == new.preferences(LOW).wins().tolist()
+    assert found.filter(layer=LOW)["wins"].to_list() == new.preferences(layer=LOW).wins().tolist()
     assert not found.equals(former)
     shutil.rmtree(folder)
     (problem,) = asked.retry_failed()
-    assert "no stage folder" in problem
+    assert "there is no such folder" in problem
 
 
 def test_closing_leaves_no_process(folders: list[Path], tmp_path: Path, store_over: StoreMaker) -> None:
@@ -287,7 +287,7 @@ def test_postings_and_marks_tell_who_prefers_a_feature(
 ) -> None:
     stage, marks, expected = store.catalog[BEFORE], [], {}
     for layer, size in LAYERS.items():
-        whole = stages[BEFORE].preferences(layer).table().filter(feature=feature)
+        whole = stages[BEFORE].preferences(layer=layer).table().filter(feature=feature)
         marks += [neuron in whole["neuron"].to_list() for neuron in range(size)]
         expected |= {(layer, row[0]): row[1:] for row in whole.select("neuron", "count", "lift").iter_rows()}
     found = store.feature_index(stage, "token", feature)
@@ -305,13 +305,16 @@ def test_tag_mass_is_the_mass_on_every_tag(store: ResultStore, stages: dict[str,
     size, start = sum(LAYERS.values()), 0
     expected = np.zeros((size, len(TAGS)))
     for layer, neurons in LAYERS.items():
-        totals = stages[BEFORE].preferences(layer, "pos").totals
+        totals = stages[BEFORE].preferences(layer=layer, feature_type="pos").totals
         expected[start + totals.neuron, totals.feature_id] = totals.sum
         start += neurons
     for picked in (np.ones(size, bool), np.arange(size) % 3 == 0, np.arange(size) == SILENT):
         assert np.allclose(found.of(picked), expected[picked].sum(axis=0), rtol=1e-6)
     assert found.of(np.arange(size) == SILENT).tolist() == [0.0] * len(TAGS)
-    assert found.corpus.tolist() == stages[BEFORE].preferences(LOW, "pos").feature_counts().tolist()
+    assert (
+        found.corpus.tolist()
+        == stages[BEFORE].preferences(layer=LOW, feature_type="pos").feature_counts().tolist()
+    )
 
 
 def test_what_does_not_exist_is_said_at_once(store: ResultStore) -> None:

@@ -271,7 +271,7 @@ def test_stages_that_cannot_be_served_are_errors(
         serve()
     with pytest.raises(UsageError, match="several stages are named 'start'"):
         serve(folders[0], stages["start"])
-    with pytest.raises(StageError, match="no stage folder"):
+    with pytest.raises(StageError, match="not a stage folder"):
         serve(tmp_path)
 
 

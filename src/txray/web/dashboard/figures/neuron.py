@@ -30,13 +30,17 @@ def draw(view: UrlState, store: ResultStore) -> StyledFigure:
             "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
         )
     tokens, tags = (
-        [stage.neuron(selection.layer, kind, selection.neuron) for stage in able] for kind in ("token", "pos")
+        [
+            stage.preferences_of_neuron(selection.neuron, layer=selection.layer, feature_type=kind)
+            for stage in able
+        ]
+        for kind in ("token", "pos")
     )
     figure = neuron_detail(
         tokens,
         selection.neuron,
         pos=tags,
-        token_tags=usual_tags(stage.tags() for stage in able),
+        token_tags=usual_tags(stage.tags for stage in able),
         weight=store.config.weight,
         styles=stage_styles(store.catalog.names),
     )

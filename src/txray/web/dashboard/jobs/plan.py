@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from txray.errors import UnknownNameError
+from txray.preferences import StageFolder
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.jobs.queue import Job
 from txray.web.dashboard.results import ComparisonConfig
-from txray.web.dashboard.stage_catalog import StageFolder
 
 
 @dataclass(frozen=True)

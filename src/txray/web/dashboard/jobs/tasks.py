@@ -16,11 +16,10 @@ from txray.analysis.subjects import same_documents_of
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.text import sanitize
-from txray.preferences import Preferences, lift
+from txray.preferences import Preferences, StageFolder
 from txray.preferences.preferences import Weight
 from txray.web.dashboard.cache import read_result, write_result
 from txray.web.dashboard.results import FALSE_MATCH_RATE
-from txray.web.dashboard.stage_catalog import StageFolder
 
 NAMED = 5
 """Features named per neuron and stage."""
@@ -60,8 +59,8 @@ def neuron_table(out: Path, stage: str, feature_type: str, weight: Weight, advan
     shown = pl.Series(list(map(sanitize, names)), dtype=pl.String)
     rows, index = [], []
     for number, layer in enumerate(folder.layers):
-        preferences = folder.preferences(layer, feature_type)
-        lifts = lift(preferences)
+        preferences = folder.preferences(layer=layer, feature_type=feature_type)
+        lifts = preferences.lift()
         rows.append(_neurons(preferences, weight, lifts, names, shown))
         index.append(_feature_index(preferences, weight, lifts, number))
         advance(number + 1, len(folder.layers))
@@ -179,7 +178,7 @@ def comparison(
         )
     tables = []
     for number, layer in enumerate(layers):
-        first, second = (stage.preferences(layer, feature_type) for stage in stages)
+        first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
         neurons = compare(first, second, weight=weight, permutations=0).neurons
         tables.append(
             neurons.drop("hellinger_published_code").with_columns(
@@ -200,8 +199,8 @@ def shared_layers(before: StageFolder, after: StageFolder) -> list[str]:
     selections = [stage.manifest["selections"] for stage in (before, after)]
     return [
         layer
-        for layer, neurons in before.layers.items()
-        if after.layers.get(layer) == neurons and selections[0][layer] == selections[1][layer]
+        for layer, neurons in before.n_neurons.items()
+        if after.n_neurons.get(layer) == neurons and selections[0][layer] == selections[1][layer]
     ]
 
 
@@ -249,7 +248,7 @@ def significance(
         advance: called at the end.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
-    first, second = (stage.preferences(layer, feature_type) for stage in stages)
+    first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
     untested = compare(first, second, weight=weight, permutations=0)
     untested = replace(untested, same_documents=same_documents_of(*(stage.manifest for stage in stages)))
     with warnings.catch_warnings(record=True) as caught:
@@ -284,8 +283,8 @@ def matching(
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     matches = match(
-        stages[0].preferences(layer_before, feature_type),
-        stages[1].preferences(layer_after, feature_type),
+        stages[0].preferences(layer=layer_before, feature_type=feature_type),
+        stages[1].preferences(layer=layer_after, feature_type=feature_type),
         weight=weight,
         false_match_rate=FALSE_MATCH_RATE,
     )

@@ -1,0 +1,135 @@
+"""One neuron of one stage: the words it prefers, their tags, and its strongest occurrences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from txray.errors import UsageError
+from txray.notebook import card, table
+from txray.preferences.preferences import Preferences
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LISTED_WORDS, _LISTED_TAGS, _LISTED_EXEMPLARS = 10, 5, 3
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronPreferences:
+    """What one neuron of a stage prefers, as returned by `Stage.neuron`.
+
+    Attributes:
+        stage: name of the stage.
+        layer: name of the layer.
+        feature_type: type of the features in `words`.
+        number: index of the neuron in its layer, from 0.
+        wins: number of its selected activations.
+        words: polars, one row per feature that it prefers, the most distinctive (highest lift) first: feature, wins
+            (selected activations), lift (how many times as often as expected from the feature's frequency, see
+            `txray.preferences.lift`) and mean (mean activation, in units of the layer's output).
+        tags: polars, one row per part of speech, the most frequent first: tag, wins, and share of all wins; empty
+            where the stage was collected without `pos`.
+        exemplars: polars, its strongest occurrences, columns as in `Stage.exemplars`, the strongest first.
+    """
+
+    stage: str
+    layer: str
+    feature_type: str
+    number: int
+    wins: int
+    words: pl.DataFrame
+    tags: pl.DataFrame
+    exemplars: pl.DataFrame
+    _tokens: Preferences = field(repr=False)
+    _pos: Preferences | None = field(repr=False)
+    _token_tags: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        preferences: Preferences,
+        *,
+        pos: Preferences | None,
+        exemplars: pl.DataFrame,
+        token_tags: Mapping[str, str],
+    ) -> NeuronPreferences:
+        """Select one neuron from the preferences of its layer.
+
+        Args:
+            number: index of the neuron.
+            preferences: of its layer.
+            pos: preferences of the same layer for `pos`, if collected.
+            exemplars: of the neuron.
+            token_tags: token -> the tag it carries most often.
+
+        Raises:
+            UsageError: there is no such neuron.
+        """
+        words = preferences.table(number).select("feature", wins="count", lift="lift", mean="mean")
+        tags = pl.DataFrame(schema={"tag": pl.String(), "wins": pl.Int64(), "share": pl.Float64()})
+        if pos is not None:
+            tags = (
+                pos.table(number)
+                .select(tag="feature", wins="count", share=pl.col("count") / pl.col("count").sum())
+                .sort(["wins", "tag"], descending=[True, False])
+            )
+        return cls(
+            stage=preferences.stage,
+            layer=preferences.layer,
+            feature_type=preferences.feature_type,
+            number=int(number),
+            wins=int(words["wins"].sum()),
+            words=words.sort(["lift", "feature"], descending=[True, False]),
+            tags=tags,
+            exemplars=exemplars,
+            _tokens=preferences,
+            _pos=pos,
+            _token_tags=token_tags,
+        )
+
+    def __repr__(self) -> str:
+        words = ", ".join(repr(word) for word in self.words["feature"].head(3))
+        return (
+            f"NeuronPreferences(stage={self.stage!r}, layer={self.layer!r}, number={self.number}, "
+            f"{self.wins:,} wins, {len(self.words):,} features: {words or 'none'})"
+        )
+
+    def _repr_html_(self) -> str:
+        sentence = (
+            f"{self.wins:,} wins on {len(self.words):,} features of type {self.feature_type}."
+            if self.wins
+            else "It never won a word."
+        )
+        tables = []
+        if len(self.words):
+            rows = self.words.head(_LISTED_WORDS).iter_rows()
+            headings = (self.feature_type, "wins", "lift", "mean activation")
+            tables.append(table("Most distinctive words", headings, rows))
+        if len(self.tags):
+            rows = self.tags.head(_LISTED_TAGS).iter_rows()
+            tables.append(table("Parts of speech", ("tag", "wins", "share of wins"), rows))
+        if len(self.exemplars):
+            columns = ("activation", "before", "word", "after")
+            rows = self.exemplars.head(_LISTED_EXEMPLARS).select(columns).iter_rows()
+            tables.append(table("Strongest occurrences", columns, rows))
+        return card(f"Neuron {self.number}, layer {self.layer}, stage {self.stage}", [sentence], *tables)
+
+    def plot(self) -> go.Figure:
+        """Draw its words over their parts of speech, as `txray.plots.neuron_detail` does.
+
+        Raises:
+            UsageError: the stage was collected without the feature types `token` and `pos`.
+        """
+        if self._pos is None or self.feature_type != "token":
+            raise UsageError(
+                f"neuron {self.number} of stage {self.stage!r}: the figure needs the feature types 'token' and 'pos'; "
+                "collect the stage with both"
+            )
+        from txray.plots import neuron_detail
+
+        return neuron_detail([self._tokens], self.number, pos=[self._pos], token_tags=self._token_tags)
