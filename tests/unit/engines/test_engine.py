@@ -62,7 +62,7 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
     expected = {
         **asked,
         "layers": ("rnn",),
-        "features": ("token", "pos"),
+        "feature_types": ("token", "pos"),
         "selection": Selection.parse("max-2/zscore"),
     }
     assert {name: getattr(request, name) for name in asked} == expected
