@@ -23,8 +23,8 @@ def main(chosen: list[str]) -> None:
     torch.set_num_threads(1)
     results: list[Result] = []
     for name in chosen or CASES:
-        found = CASES[name]()
-        for result in found if isinstance(found, Iterator) else [found]:
+        outcome = CASES[name]()
+        for result in outcome if isinstance(outcome, Iterator) else [outcome]:
             print(f"{result.what}: {result.measured} (target: {result.target}); {result.detail}", flush=True)
             results.append(result)
     if not chosen:

@@ -1,4 +1,4 @@
-"""What is measured, one function per row of the page."""
+"""Measurements of the performance page, one function per row."""
 
 from __future__ import annotations
 
@@ -66,15 +66,21 @@ def _overhead(
 
     def collecting() -> None:
         collect(
-            model, texts.corpus(words), layers, KINDS, selection, name="s", batch_positions=batch_positions
+            model,
+            texts.corpus(words),
+            layers=layers,
+            feature_types=KINDS,
+            selection=selection,
+            name="s",
+            batch_positions=batch_positions,
         )
 
-    found = ratio(collecting, bare)
+    times = ratio(collecting, bare)
     return Result(
         what,
         target,
-        f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})",
-        f"{words:,} words; {words / found.first:,.0f} words/s collecting, {words / found.second:,.0f} bare",
+        f"{times.value:.2f} x ({times.low:.2f} to {times.high:.2f})",
+        f"{words:,} words; {words / times.first:,.0f} words/s collecting, {words / times.second:,.0f} bare",
     )
 
 
@@ -117,7 +123,7 @@ def _published(hidden: int, target: str, *, outputs: bool, theirs: int = 600, ou
     kinds = [*KINDS, "output"] if outputs else KINDS
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.csv"
-        found = ratio(
+        times = ratio(
             lambda: collect_word_by_word(model, texts.documents(theirs), file, outputs=outputs),
             lambda: collect(model, texts.corpus(ours), feature_types=kinds, name="s"),
             rounds=3,
@@ -125,7 +131,7 @@ def _published(hidden: int, target: str, *, outputs: bool, theirs: int = 600, ou
     return Result(
         f"word by word, LSTM of {hidden} units{', with predicted words' if outputs else ''}",
         target,
-        *_rates(found, theirs, ours),
+        *_rates(times, theirs, ours),
     )
 
 
@@ -148,10 +154,16 @@ def _extraction(model: TextModel, of: str, theirs: int, ours: int, *, autocast: 
     layers = ["embeddings", "encoder.layer.*"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "states.h5"
-        found = ratio(
+        times = ratio(
             lambda: extract_sentence_by_sentence(model, texts.documents(theirs), file),
             lambda: collect(
-                model, texts.corpus(ours), layers, KINDS, name="s", batch_positions=4_096, autocast=autocast
+                model,
+                texts.corpus(ours),
+                layers=layers,
+                feature_types=KINDS,
+                name="s",
+                batch_positions=4_096,
+                autocast=autocast,
             ),
             rounds=3,
         )
@@ -159,17 +171,17 @@ def _extraction(model: TextModel, of: str, theirs: int, ours: int, *, autocast: 
     return Result(
         f"extraction to HDF5, sentence by sentence, {of}",
         "at least 3.3 x",
-        *_rates(found, theirs, ours, f"; {size / 1024:,.0f} KiB stored per word"),
+        *_rates(times, theirs, ours, f"; {size / 1024:,.0f} KiB stored per word"),
     )
 
 
-def _rates(found: Ratio, theirs: int, ours: int, more: str = "") -> tuple[str, str]:
+def _rates(times: Ratio, theirs: int, ours: int, more: str = "") -> tuple[str, str]:
     """Rates are compared, because so few words in one go would measure nothing but how a collection starts."""
-    value, low, high = (ours / theirs * each for each in (found.value, found.low, found.high))
+    value, low, high = (ours / theirs * bound for bound in (times.value, times.low, times.high))
     digits = 0 if value >= 20 else 1
     return (
         f"{value:,.{digits}f} x ({low:,.{digits}f} to {high:,.{digits}f})",
-        f"{ours / found.second:,.0f} words/s ({ours:,} words) against {theirs / found.first:,.0f} "
+        f"{ours / times.second:,.0f} words/s ({ours:,} words) against {theirs / times.first:,.0f} "
         f"({theirs:,} words){more}",
     )
 
@@ -195,12 +207,12 @@ def _comparing(means: Means, kind: str, target: str, neurons: int = 1500, sample
             return hellinger_by_loops(records["before"], records["after"], range(sample), means)
 
         assert np.allclose(loop(), whole()["hellinger"][:sample].to_numpy(), atol=1e-9)
-        found = ratio(loop, whole)
+        times = ratio(loop, whole)
     return Result(
         f"comparing {neurons:,} neurons, 400,000 words, from saved stages, against a pandas loop {kind}",
         target,
-        f"{found.value * neurons / sample:,.0f} x; {found.second:.2f} s",
-        f"the loop timed on {sample} neurons: {found.first / sample:.3f} s each",
+        f"{times.value * neurons / sample:,.0f} x; {times.second:.2f} s",
+        f"the loop timed on {sample} neurons: {times.first / sample:.3f} s each",
     )
 
 
@@ -311,12 +323,12 @@ def masking(words: int = 30_000) -> Iterator[Result]:
     bare = scoring(Mask("rnn", ()))
     targets: tuple[tuple[Ablation, str], ...] = (("zero", "at most 1.10 x"), ("mean", "-"), ("resample", "-"))
     for ablation, target in targets:
-        found = ratio(scoring(activation_stats.mask(range(15), ablation)), bare)
+        times = ratio(scoring(activation_stats.mask(range(15), ablation)), bare)
         yield Result(
             f"scoring a classifier of 300 LSTM units, 15 of them ablated (`{ablation}`)",
             target,
-            f"{found.value:.2f} x ({found.low:.2f} to {found.high:.2f})",
-            f"{words:,} words; {words / found.first:,.0f} words/s masked, {words / found.second:,.0f} not",
+            f"{times.value:.2f} x ({times.low:.2f} to {times.high:.2f})",
+            f"{words:,} words; {words / times.first:,.0f} words/s masked, {words / times.second:,.0f} not",
         )
 
 

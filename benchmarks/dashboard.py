@@ -2,7 +2,7 @@
 
     python -m benchmarks.dashboard [FOLDER]
 
-FOLDER holds the stages and results (made where missing: some 3 GB of stages, 1 GB of results); a temporary one else.
+FOLDER holds stages (3 GB) and results (1 GB), which are made if they are missing; default: a temporary folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
-from urllib.request import CollectRequest, urlopen
+from urllib.request import Request, urlopen
 
 from benchmarks.many_layers import LAYERS, NEURONS, STAGES, make_stages
 
@@ -41,24 +41,24 @@ VIEWS: Mapping[str, tuple[str, str]] = {
     "one layer": ("/", f"?layer={LAYER}"),
     "two states": ("/", "?state=avoided,gained"),
     "a region": ("/", "?hellinger_length=20..40&hellinger=0.2..0.7"),
-    "neurons that prefer a word": ("/", "?prefers=word00100"),
-    "neurons that fire most on a tag": ("/", "?top=TAG03"),
+    "neurons that respond to a word": ("/", "?prefers=word00100"),
+    "neurons of a part of speech": ("/", "?top=TAG03"),
     "sorted by name": ("/", "?sort=beyond_after"),
     "a neuron": ("/neuron", f"?layer={LAYER}&neuron=17"),
     "a frequent word": ("/feature", "?word=word00000"),
     "a rare word": ("/feature", "?word=word12345"),
     "sources": ("/sources", ""),
 }
-"""What somebody clicks to -> path and search."""
+"""View -> path and query string."""
 
 
 @dataclass
 class Client:
-    """What a browser asks the server for.
+    """A client that sends the requests of a browser.
 
     Attributes:
         url: of the dashboard.
-        callbacks: those that the server answers.
+        callbacks: of the dashboard that run on the server.
     """
 
     url: str
@@ -66,13 +66,15 @@ class Client:
 
     @classmethod
     def of(cls, url: str) -> Client:
-        """A client that knows what can be asked."""
-        every = json.loads(_get(f"{url}_dash-dependencies"))
-        ours = [each for each in every if not each.get("clientside_function")]
-        return cls(url, [each for each in ours if any(i["id"] == "url" for i in each["inputs"])])
+        """Return a client for a running dashboard."""
+        callbacks = json.loads(_get(f"{url}_dash-dependencies"))
+        on_server = [callback for callback in callbacks if not callback.get("clientside_function")]
+        return cls(
+            url, [callback for callback in on_server if any(i["id"] == "url" for i in callback["inputs"])]
+        )
 
     def click(self, path: str, search: str, theme: str = "light") -> dict[str, float]:
-        """Milliseconds that the server takes for each request of a view, one after the other."""
+        """Return the milliseconds of each request of a view, sent one after the other."""
         values = {"url.pathname": path, "url.search": search, "theme.data": theme, "version.data": "1"}
         times = {}
         for callback in self.callbacks:
@@ -106,16 +108,16 @@ def _get(url: str) -> bytes:
 
 
 def _post(url: str, body: Mapping[str, Any]) -> bytes:
-    request = CollectRequest(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
 
-class Served:
-    """`txray serve` as a process of its own."""
+class Server:
+    """`txray serve` in a process of its own."""
 
     def __init__(self, stages: list[Path], cache: Path) -> None:
-        """Start it, and wait until it listens."""
+        """Start the server, and wait until it listens."""
         started = time.perf_counter()
         self.process = subprocess.Popen(
             [
@@ -138,20 +140,18 @@ class Served:
         self.url = self.process.stdout.readline().strip()
         self.seconds = time.perf_counter() - started
 
-    def doing(self) -> str:
-        """What it is doing."""
+    def job_status(self) -> str:
+        """Return what runs in the background; empty if nothing does."""
+        outputs = (
+            "version.data",
+            "job-status.children",
+            "tick.interval",
+            "changed-message.children",
+            "changed.hidden",
+        )
         body = {
-            "output": "..version.data...doing.children...tick.interval...changed-told.children...changed.hidden..",
-            "outputs": [
-                {"id": name, "property": what}
-                for name, what in (
-                    ("version", "data"),
-                    ("doing", "children"),
-                    ("tick", "interval"),
-                    ("changed-told", "children"),
-                    ("changed", "hidden"),
-                )
-            ],
+            "output": f"..{'...'.join(outputs)}..",
+            "outputs": [dict(zip(("id", "property"), output.split("."), strict=True)) for output in outputs],
             "inputs": [
                 {"id": "tick", "property": "n_intervals", "value": 1},
                 {"id": "reload", "property": "n_clicks", "value": None},
@@ -160,28 +160,28 @@ class Served:
             "state": [{"id": "version", "property": "data", "value": ""}],
         }
         answer = json.loads(_post(f"{self.url}_dash-update-component", body))
-        return str(answer["response"]["doing"]["children"])
+        return str(answer["response"]["job-status"]["children"])
 
     def memory(self) -> Iterator[tuple[str, float]]:
-        """MiB that the server and its processes hold, and have held at most."""
-        every = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        """Yield the MiB that the server and its workers use, and their maxima."""
+        processes = subprocess.run(
+            ["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True
         ).stdout
-        own = str(self.process.pid)
-        for line in every.splitlines()[1:]:
-            pid, parent, what = line.split(None, 2)
-            if own in (pid, parent):
+        server = str(self.process.pid)
+        for line in processes.splitlines()[1:]:
+            pid, parent = line.split()
+            if server in (pid, parent):
                 status = Path(f"/proc/{pid}/status").read_text()
-                held, most = (
+                used, maximum = (
                     next(int(row.split()[1]) / 1024 for row in status.splitlines() if row.startswith(name))
                     for name in ("VmRSS", "VmHWM")
                 )
-                yield ("server" if pid == own else "worker"), held
-                yield ("server, at most" if pid == own else "worker, at most"), most
-                del what
+                name = "server" if pid == server else "worker"
+                yield name, used
+                yield f"{name}, maximum", maximum
 
     def close(self) -> None:
-        """End it as Ctrl-C does."""
+        """Stop the server as Ctrl-C does."""
         self.process.send_signal(2)
         self.process.wait(timeout=20)
 
@@ -189,22 +189,22 @@ class Served:
 _WATCH = """
 window.painted = {};
 const wanted = {
-  headline: () => document.querySelector("#headline .numbers"),
+  summary: () => document.querySelector("#summary .numbers"),
   table: () => document.querySelector("#neurons-body tr[data-id]"),
-  pictures: () => document.querySelectorAll("#page-overview .card:not([hidden]) .main-svg").length >= 7 * 2,
+  figures: () => document.querySelectorAll("#page-overview .card:not([hidden]) .main-svg").length >= 7 * 2,
 };
-const look = () => {
-  for (const [name, there] of Object.entries(wanted)) {
-    if (!(name in window.painted) && there()) window.painted[name] = performance.now() / 1000;
+const watch = () => {
+  for (const [name, exists] of Object.entries(wanted)) {
+    if (!(name in window.painted) && exists()) window.painted[name] = performance.now() / 1000;
   }
-  requestAnimationFrame(look);
+  requestAnimationFrame(watch);
 };
-requestAnimationFrame(look);
+requestAnimationFrame(watch);
 """
 
 
 def first_paint(url: str) -> dict[str, float]:
-    """Seconds from opening the address to the first frame with words, headline, table, pictures, in a new browser."""
+    """Return the seconds from opening the URL in a new browser until text, summary, table and figures are painted."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -213,18 +213,18 @@ def first_paint(url: str) -> dict[str, float]:
         page.add_init_script(_WATCH)
         page.goto(url)
         page.wait_for_function("() => Object.keys(window.painted).length === 3")
-        found: dict[str, float] = page.evaluate(
+        seconds: dict[str, float] = page.evaluate(
             """() => ({
               "first contentful paint": performance.getEntriesByName("first-contentful-paint")[0].startTime / 1000,
               ...window.painted,
             })"""
         )
         browser.close()
-    return found
+    return seconds
 
 
 def many(url: str, clients: int = CLIENTS, clicks: int = 6) -> tuple[list[float], list[str]]:
-    """Milliseconds of every request of many clients at once, and what went wrong."""
+    """Return the milliseconds of all requests of many clients at once, and their errors."""
     problems: list[str] = []
 
     def one(number: int) -> list[float]:
@@ -242,27 +242,27 @@ def many(url: str, clients: int = CLIENTS, clicks: int = 6) -> tuple[list[float]
 
 
 def main(folder: Path) -> None:
-    """Measure, and print what docs/performance.md tells."""
+    """Measure and print the numbers of docs/performance.md."""
     stages = make_stages(folder / "stages")
     cache = folder / "cache"
     cold = not cache.exists()
-    served = Served(stages, cache)
+    server = Server(stages, cache)
     try:
         print(
-            f"{LAYERS} layers x {NEURONS} neurons x {STAGES} stages; listening after {served.seconds:.1f} s",
+            f"{LAYERS} layers x {NEURONS} neurons x {STAGES} stages; listening after {server.seconds:.1f} s",
             flush=True,
         )
-        client = Client.of(served.url)
+        client = Client.of(server.url)
         started = time.perf_counter()
         client.click("/", "")
-        while "testing" not in (told := served.doing()) and told:
+        while "testing" not in (status := server.job_status()) and status:
             time.sleep(0.5)
-        while told and "reading" in told:
-            told = served.doing()
+        while "reading" in status:
+            status = server.job_status()
             time.sleep(0.5)
         if cold:
             print(f"everything but the tests ready after {time.perf_counter() - started:.0f} s", flush=True)
-        print("paint", {name: round(value, 2) for name, value in first_paint(served.url).items()}, flush=True)
+        print("paint", {name: round(value, 2) for name, value in first_paint(server.url).items()}, flush=True)
         for name, (path, search) in VIEWS.items():
             first = client.click(path, search)
             later = [client.click(path, search) for _ in range(3)]
@@ -274,22 +274,22 @@ def main(folder: Path) -> None:
                 flush=True,
             )
         started = time.perf_counter()
-        times, problems = many(served.url)
+        times, problems = many(server.url)
         cuts = quantiles(times, n=20)
         print(
             f"{CLIENTS} clients: {len(times)} requests in {time.perf_counter() - started:.1f} s, median "
-            f"{median(times):.0f} ms, 95 % within {cuts[18]:.0f} ms, {len(problems)} errors {problems[:3]}",
+            f"{median(times):.0f} ms, 95% within {cuts[18]:.0f} ms, {len(problems)} errors {problems[:3]}",
             flush=True,
         )
-        print("MiB", {name: round(value) for name, value in served.memory()}, flush=True)
-        print("still:", served.doing())
+        print("MiB", {name: round(value) for name, value in server.memory()}, flush=True)
+        print("still:", server.job_status())
     finally:
-        served.close()
+        server.close()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(Path(sys.argv[1]))
     else:
-        with tempfile.TemporaryDirectory() as place:
-            main(Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            main(Path(folder))

@@ -33,7 +33,7 @@ def extract_sentence_by_sentence(model: TextModel, documents: Iterable[Document]
             ids = torch.tensor([[*model.prefix, *pieces.ids, *model.suffix]])
             states = model.module(ids, output_hidden_states=True).hidden_states
             activations = np.stack([layer[0].cpu().numpy() for layer in states])
-            last = {word: place for place, word in enumerate(pieces.word, len(model.prefix))}
+            last = {word: position for position, word in enumerate(pieces.word, len(model.prefix))}
             store.create_dataset(str(number), data=activations[:, list(last.values())])
             words += len(sentence)
     return words

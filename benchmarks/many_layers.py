@@ -35,13 +35,13 @@ def make_stages(
         layers, neurons, stages: how many; neurons per layer.
         seed: same seed, same stages.
     """
-    places = [folder / f"step-{number:02d}" for number in range(stages)]
+    folders = [folder / f"step-{number:02d}" for number in range(stages)]
     with progress("making stages", stages, unit="stages") as advance:
-        for number, place in enumerate(places):
-            if not (place / MANIFEST).is_file():
-                _stage(number, layers, neurons, stages, seed).save(place)
+        for number, stage_folder in enumerate(folders):
+            if not (stage_folder / MANIFEST).is_file():
+                _stage(number, layers, neurons, stages, seed).save(stage_folder)
             advance()
-    return places
+    return folders
 
 
 def _stage(number: int, layers: int, neurons: int, stages: int, seed: int) -> Stage:
@@ -126,9 +126,9 @@ def _preferences(
 
 def _exemplars(layer: str, active: NDArray[np.int64], words: NDArray[np.object_]) -> pl.DataFrame:
     def rows() -> Iterator[tuple[object, ...]]:
-        for neuron, mine in zip(active.tolist(), words.tolist(), strict=True):
+        for neuron, context in zip(active.tolist(), words.tolist(), strict=True):
             for rank in range(_EXEMPLARS):
-                before, after = " ".join(mine[rank : rank + 8]), " ".join(mine[rank + 9 : rank + 17])
+                before, after = " ".join(context[rank : rank + 8]), " ".join(context[rank + 9 : rank + 17])
                 yield (
                     layer,
                     neuron,
@@ -136,7 +136,7 @@ def _exemplars(layer: str, active: NDArray[np.int64], words: NDArray[np.object_]
                     3.0 - rank / 10,
                     f"document-{rank}",
                     8,
-                    mine[rank + 8],
+                    context[rank + 8],
                     before,
                     after,
                 )

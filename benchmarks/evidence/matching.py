@@ -24,8 +24,8 @@ _MIN_WINS = 20
 
 def measured() -> Table:
     """Shares of neurons that are found again."""
-    rows = [_found(lengths, words) for lengths in _LENGTHS for words in WORDS]
-    rows.insert(len(WORDS), _found(_LENGTHS[0], _MORE))
+    rows = [_row(lengths, words) for lengths in _LENGTHS for words in WORDS]
+    rows.insert(len(WORDS), _row(_LENGTHS[0], _MORE))
     columns = [
         "lengths",
         "words",
@@ -41,7 +41,7 @@ def measured() -> Table:
     return Table(columns, rows)
 
 
-def _found(lengths: tuple[int, int], words: int) -> list[str]:
+def _row(lengths: tuple[int, int], words: int) -> list[str]:
     pair = synthetic_pair(
         1500, lengths=lengths, changed=0, vanished=0, appeared=0, rarer=0, moved=1.0, seed=1
     )
@@ -51,8 +51,8 @@ def _found(lengths: tuple[int, int], words: int) -> list[str]:
     wins = np.minimum(before.preferences().wins(), after.preferences().wins()[moved])
     pairs = matching.pairs.filter(pl.col("state") == "matched")
     right = moved[pairs["before"].to_numpy()] == pairs["after"].to_numpy()
-    found = np.zeros(len(moved), bool)
-    found[pairs["before"].to_numpy()[right]] = True
+    correct = np.zeros(len(moved), bool)
+    correct[pairs["before"].to_numpy()[right]] = True
     return [
         f"{lengths[0]} to {lengths[1]}",
         f"{words:,}",
@@ -60,9 +60,9 @@ def _found(lengths: tuple[int, int], words: int) -> list[str]:
         f"{matching.thresholds.affinity.max():.2f} to {matching.thresholds.affinity.min():.2f}",
         percent(matching.matched_share),
         percent(ratio(right.sum(), len(right))),
-        percent(float(found.mean())),
-        percent(float(found[wins >= _MIN_WINS].mean())),
-        percent(float(found[wins >= 100].mean())),
+        percent(float(correct.mean())),
+        percent(float(correct[wins >= _MIN_WINS].mean())),
+        percent(float(correct[wins >= 100].mean())),
         percent(float(_assigned(before, after, moved)[wins >= _MIN_WINS].mean())),
     ]
 
@@ -74,9 +74,9 @@ def _assigned(before: Stage, after: Stage, moved: NDArray[np.int64]) -> NDArray[
     rows, columns = (np.flatnonzero(side.wins() >= _MIN_WINS) for side in sides)
     affinity = (p.matrix.sqrt() @ q.matrix.sqrt().T).toarray()[np.ix_(rows, columns)]
     row, column = linear_sum_assignment(affinity, maximize=True)
-    found = np.zeros(len(moved), bool)
-    found[rows[row]] = moved[rows[row]] == columns[column]
-    return found
+    correct = np.zeros(len(moved), bool)
+    correct[rows[row]] = moved[rows[row]] == columns[column]
+    return correct
 
 
 def costs() -> Table:

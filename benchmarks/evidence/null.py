@@ -28,7 +28,7 @@ _OFTEN = 20
 
 @dataclass
 class Counted:
-    """What the comparisons of one kind found, added up over runs."""
+    """Counts of the comparisons of one feature type, summed over runs."""
 
     often: list[float] = field(default_factory=list)
     every: list[float] = field(default_factory=list)
@@ -74,8 +74,8 @@ def measured() -> Table:
         for seed, (before, after) in enumerate(pairs):
             for kind in KINDS:
                 counted[kind].add(before, after, kind, seed)
-            print(name, seed, [found.row(kind) for kind, found in counted.items()], flush=True)
-        rows += [found.row(f"{name}, `{kind}`") for kind, found in counted.items()]
+            print(name, seed, [rates.row(kind) for kind, rates in counted.items()], flush=True)
+        rows += [rates.row(f"{name}, `{kind}`") for kind, rates in counted.items()]
     return Table(
         [
             "",
@@ -110,7 +110,7 @@ def _halves() -> Iterator[tuple[Stage, Stage]]:
     for seed in range(RUNS):
         order = np.random.default_rng(seed).permutation(len(whole))
         halves = [
-            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take(WORDS)
+            Corpus.from_documents("half", [document for i in half for document in whole[i]]).take_words(WORDS)
             for half in (order[::2], order[1::2])
         ]
         before, after = (collect(model, half, feature_types=KINDS, name="half") for half in halves)
@@ -122,7 +122,9 @@ def _documents(data: Path) -> list[Document]:
     sources = RealSources(data / "wikitext-2", data / "imdb", data / "ud-ewt")
     with tempfile.TemporaryDirectory() as folder:
         text = (
-            sources.pretraining("train").take(2 * WORDS).followed_by(sources.reviews("train").take(2 * WORDS))
+            sources.pretraining("train")
+            .take_words(2 * WORDS)
+            .concat(sources.reviews("train").take_words(2 * WORDS))
         )
         return list(sources.tagged(text, Path(folder)))
 
@@ -133,6 +135,7 @@ def _planted() -> Iterator[tuple[Stage, Stage]]:
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
         text = resampled("encyclopedia", _PLANTED_WORDS, seed=1 + seed)
         before, after = (
-            collect(model, text, [pair.layer], KINDS, name="planted") for model in (pair.before, pair.after)
+            collect(model, text, layers=[pair.layer], feature_types=KINDS, name="planted")
+            for model in (pair.before, pair.after)
         )
         yield before, after

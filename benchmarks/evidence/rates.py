@@ -1,4 +1,4 @@
-"""Whether neurons are said to respond more or less often where they do not, between texts of unequal size."""
+"""False discoveries of changed win rates between texts of different size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
             resampled("encyclopedia", words, seed=_SEED + 100 * run + side)
             for side, words in enumerate((_LARGER, _LARGER // ratio))
         ]
-        before, after = (collect(pair.before, text, [pair.layer], name="planted") for text in texts)
+        before, after = (collect(pair.before, text, layers=[pair.layer], name="planted") for text in texts)
         yield before, after
 
 
@@ -81,7 +81,11 @@ def _reviews(ratio: int) -> Iterator[tuple[Stage, Stage]]:
     for run in range(RUNS):
         order = np.random.default_rng([_SEED, run]).permutation(len(reviews))
         before, after = (
-            collect(model, Corpus.from_documents("part", [reviews[i] for i in half]).take(words), name="part")
+            collect(
+                model,
+                Corpus.from_documents("part", [reviews[i] for i in half]).take_words(words),
+                name="part",
+            )
             for half, words in ((order[::2], _LARGER), (order[1::2], _LARGER // ratio))
         )
         yield before, after

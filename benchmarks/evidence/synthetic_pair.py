@@ -24,15 +24,15 @@ _RANKED: tuple[tuple[Weight, int], ...] = (("mean", 1), ("mass", 1), ("mean", _O
 
 @cache
 def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
-    """What comparisons of all seeds say of each neuron, beside the truth; both weights."""
-    found = []
+    """Return the comparisons of all seeds by both weights, one row per neuron, beside the truth."""
+    tables = []
     for seed in SEEDS:
         pair = synthetic_pair(effect=effect, seed=seed)
         before, after = stages(pair, words, seed, same=same)
         weights: tuple[Weight, ...] = ("mean", "mass")
         for weight in weights:
             tested = compare(before, after, weight=weight, seed=seed).neurons
-            found.append(
+            tables.append(
                 tested.join(pair.truth, on="neuron").with_columns(
                     fewer=fewer_wins(),
                     seed=pl.lit(seed),
@@ -42,14 +42,14 @@ def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
                 )
             )
     print(f"effect {effect}, {words:,} words, {same=}: collected", flush=True)
-    return pl.concat(found)
+    return pl.concat(tables)
 
 
 def stages(pair: SyntheticPair, words: int, seed: int, *, same: bool) -> tuple[Stage, Stage]:
     """Both modules of a pair on the same documents, or on others."""
     texts = [resampled("encyclopedia", words, seed=100 * seed + side) for side in (1, 1 if same else 2)]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after
@@ -92,7 +92,7 @@ def ranking() -> Table:
 
 
 def strata() -> Table:
-    """The same for half an effect, by how often the neurons won."""
+    """Return the table for half an effect, by the number of wins."""
     bounds = (1, 20, 100, 500, 1 << 40)
     rows = []
     for words, (low, high) in product((100_000, 400_000), pairwise(bounds)):
@@ -142,7 +142,7 @@ def _changed(table: pl.DataFrame) -> float:
 
 
 def states() -> Table:
-    """What is called avoided or gained, by the paper's state and with confidence."""
+    """Return the neurons called avoided or gained, by the paper's state and with confidence."""
     rows = [
         [
             f"{'same' if same else 'other'} documents",

@@ -52,7 +52,7 @@ def fewer_wins() -> pl.Expr:
 
 def percent(share: float, digits: int = 1) -> str:
     """As text; a dash where there is nothing to divide by."""
-    return "–" if np.isnan(share) else f"{share:.{digits}%}".replace("%", " %")
+    return "–" if np.isnan(share) else f"{share:.{digits}%}"
 
 
 def number(value: float) -> str:

@@ -32,11 +32,13 @@ MEASURED = plan.Measured(
 
 def grown(data: Path) -> None:
     """How rows grow with words, by layer, and with neurons; how the vocabulary does."""
-    found = growth.rows(data, WORDS)
-    words = [int(number) for number in found["words"]]
-    mlps = [amounts for layer, amounts in found.items() if layer.endswith(".intermediate")]
-    found["mean of the intermediate layers"] = [float(np.mean(each)) for each in zip(*mlps, strict=True)]
-    for layer, amounts in found.items():
+    rows_by_layer = growth.rows(data, WORDS)
+    words = [int(number) for number in rows_by_layer["words"]]
+    mlps = [amounts for layer, amounts in rows_by_layer.items() if layer.endswith(".intermediate")]
+    rows_by_layer["mean of the intermediate layers"] = [
+        float(np.mean(amounts)) for amounts in zip(*mlps, strict=True)
+    ]
+    for layer, amounts in rows_by_layer.items():
         if layer != "words":
             power = growth.Power.of(words, amounts)
             print(
@@ -55,16 +57,16 @@ def grown(data: Path) -> None:
 
 
 def merged(size: partials.Size) -> None:
-    """What merging made-up parts takes."""
-    with tempfile.TemporaryDirectory() as place:
-        folders = partials.make(size, Path(place))
+    """Measure the merging of synthetic parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        folders = partials.make(size, Path(folder))
         stored = sum((folder / "preferences.token.parquet").stat().st_size for folder in folders)
         rows = sum(map(partials.n_rows, folders))
         print(f"{size.shards} parts, {rows:,} rows, {stored / rows:.1f} bytes each stored", flush=True)
-        for cost in partials.tree(folders, Path(place)):
+        for cost in partials.tree(folders, Path(folder)):
             _tell("tree, two of a level", cost)
         for way in partials.WAYS:
-            _tell(f"all parts, {way}", partials.cost(way, folders, Path(place) / way))
+            _tell(f"all parts, {way}", partials.cost(way, folders, Path(folder) / way))
 
 
 def _tell(what: str, cost: partials.Cost) -> None:

@@ -57,14 +57,14 @@ def parts(corpus: Corpus, words: int) -> Iterator[Corpus]:
     edges = [FIRST]
     while edges[-1] * 2 <= words:
         edges.append(edges[-1] * 2)
-    held: list[Document] = []
+    documents: list[Document] = []
     read = 0
     for document in corpus:
-        held.append(document)
+        documents.append(document)
         read += len(document.words)
         if read >= edges[0]:
-            yield Corpus.from_documents(f"up to {edges.pop(0)}", held)
-            held = []
+            yield Corpus.from_documents(f"up to {edges.pop(0)}", documents)
+            documents = []
             if not edges:
                 return
 
@@ -77,15 +77,15 @@ def rows(data: Path, words: int) -> dict[str, list[float]]:
     """
     model = pretrained()
     whole: Stage | None = None
-    found: dict[str, list[float]] = {"words": []}
+    rows_by_layer: dict[str, list[float]] = {"words": []}
     for part in parts(reviews(data), words):
-        stage = collect(model, part, LAYERS, folds=FOLDS, exemplars=0, name="growth")
+        stage = collect(model, part, layers=LAYERS, folds=FOLDS, exemplars=0, name="growth")
         whole = stage if whole is None else merge_stages([whole, stage])
-        found["words"].append(whole.manifest["words"])
+        rows_by_layer["words"].append(whole.manifest["words"])
         for layer in whole.layers:
-            found.setdefault(layer, []).append(len(whole.preferences(layer=layer).fold))
-        print(json.dumps({name: amounts[-1] for name, amounts in found.items()}), flush=True)
-    return found
+            rows_by_layer.setdefault(layer, []).append(len(whole.preferences(layer=layer).fold))
+        print(json.dumps({name: amounts[-1] for name, amounts in rows_by_layer.items()}), flush=True)
+    return rows_by_layer
 
 
 class Taken(nn.Module):
@@ -127,16 +127,18 @@ def by_width(data: Path, words: int, layer: str = "encoder.layer.2.intermediate"
     module = Widths(text_model.module, layer, WIDTHS)
     model = replace(text_model, module=module, forward=lambda module, ids, mask: module(ids, mask))
     corpus = reviews(data)
-    stage = collect(model, corpus, ["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words)
-    found = (stage.preferences(layer=name) for name in stage.layers)
-    return {preferences.n_neurons: len(preferences.fold) for preferences in found}
+    stage = collect(
+        model, corpus, layers=["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words
+    )
+    by_layer = (stage.preferences(layer=name) for name in stage.layers)
+    return {preferences.n_neurons: len(preferences.fold) for preferences in by_layer}
 
 
 def bytes_per_row(
     data: Path, words: int, layers: tuple[str, ...] = ("encoder.layer.2.intermediate",)
 ) -> float:
     """Of the file of preferences of a real stage."""
-    stage = collect(pretrained(), reviews(data), layers, folds=FOLDS, name="rows", max_words=words)
+    stage = collect(pretrained(), reviews(data), layers=layers, folds=FOLDS, name="rows", max_words=words)
     with tempfile.TemporaryDirectory() as folder:
         file = stage.save(Path(folder) / "rows") / "preferences.token.parquet"
         return file.stat().st_size / sum(len(stage.preferences(layer=layer).fold) for layer in stage.layers)

@@ -52,11 +52,11 @@ def preferences(size: Size, layer: int, seed: int) -> Preferences:
     mixed = (pair.astype(np.uint64) + np.uint64(layer << 48)) * _BITS
     mixed ^= mixed >> np.uint64(31)
     mixed *= _BITS
-    place = (mixed >> np.uint64(1)).astype(np.int64)
+    cell = (mixed >> np.uint64(1)).astype(np.int64)
     fold, neuron, feature = (
-        place % FOLDS,
-        place // FOLDS % NEURONS,
-        place // (FOLDS * NEURONS) % size.features,
+        cell % FOLDS,
+        cell // FOLDS % NEURONS,
+        cell // (FOLDS * NEURONS) % size.features,
     )
     key = (fold * NEURONS + neuron) * size.features + feature
     value = count * np.random.default_rng((seed, layer, 1)).uniform(0.1, 2.0, len(count))
@@ -73,7 +73,7 @@ def preferences(size: Size, layer: int, seed: int) -> Preferences:
 
 def make(size: Size, folder: Path) -> list[Path]:
     """The stage folders of all shards."""
-    made = []
+    folders = []
     for number in range(size.shards):
         collected = {
             (f"layers.{layer:02d}", "token"): preferences(size, layer, number) for layer in range(size.layers)
@@ -81,8 +81,8 @@ def make(size: Size, folder: Path) -> list[Path]:
         corpus = {"name": "c", "documents": 1, "documents_digest": f"{number:x}"}
         manifest = {"words": size.words, "corpus": {**corpus, "shard": shard(number, size.shards)}}
         stage = Stage("s", collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA), manifest)
-        made.append(stage.save(folder / f"part-{number:05d}"))
-    return made
+        folders.append(stage.save(folder / f"part-{number:05d}"))
+    return folders
 
 
 def shard(number: int, of: int) -> dict[str, object]:
@@ -92,7 +92,7 @@ def shard(number: int, of: int) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What merging some folders takes.
+    """Cost of merging some folders.
 
     Attributes:
         seconds: of processor time, reading and writing included, without the start of the process.
@@ -131,7 +131,7 @@ WAYS: dict[str, Callable[[list[Path], Path], float]] = {
 
 
 def cost(way: str, folders: list[Path], out: Path) -> Cost:
-    """What one way takes, in a process of its own: peaks are of processes."""
+    """Return the cost of one way, measured in a process of its own because peaks are those of processes."""
     command = [sys.executable, "-m", "benchmarks.scale.partials", way, str(out), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -139,18 +139,18 @@ def cost(way: str, folders: list[Path], out: Path) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def tree(folders: list[Path], place: Path) -> list[Cost]:
+def tree(folders: list[Path], folder: Path) -> list[Cost]:
     """Two by two until one is left, level by level; each merge by a process of its own, as in a cluster."""
-    found: list[Cost] = []
+    costs: list[Cost] = []
     level = 0
     while len(folders) > 1:
         level += 1
         merged = []
         for number, pair in enumerate(zip(folders[::2], folders[1::2], strict=True)):
-            merged.append(place / f"level-{level}-{number}")
-            found.append(cost("in memory", list(pair), merged[-1]))
+            merged.append(folder / f"level-{level}-{number}")
+            costs.append(cost("in memory", list(pair), merged[-1]))
         folders = merged
-    return found
+    return costs
 
 
 def n_rows(folder: Path) -> int:
@@ -158,7 +158,7 @@ def n_rows(folder: Path) -> int:
     return int(pl.scan_parquet(folder / "preferences.token.parquet").select(pl.len()).collect().item())
 
 
-def _held(what: str) -> int:
+def _memory(what: str) -> int:
     """Bytes of this process: `VmRSS`, or `VmHWM` at most."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
@@ -166,11 +166,11 @@ def _held(what: str) -> int:
 
 def main(way: str, out: Path, folders: list[Path]) -> None:
     """Merge, and print what it took."""
-    before = _held("VmRSS")
+    before = _memory("VmRSS")
     started = time.process_time()
     merging = WAYS[way](folders, out)
     seconds = time.process_time() - started
-    peak = _held("VmHWM") - before
+    peak = _memory("VmHWM") - before
     print(json.dumps(vars(Cost(seconds, merging, peak, sum(map(n_rows, folders)), n_rows(out)))))
 
 

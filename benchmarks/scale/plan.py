@@ -11,7 +11,7 @@ ROW = 56
 
 @dataclass(frozen=True)
 class Assumed:
-    """What is not measured here.
+    """Assumptions of the plan.
 
     Attributes:
         words: of the text.
@@ -57,7 +57,7 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is.
+    """Measurements that the plan is based on.
 
     Attributes:
         factor, exponent: rows of one layer = factor * words ** exponent, for as many neurons as were measured.
@@ -83,7 +83,7 @@ class Measured:
 
 
 def lines(assumed: Assumed, measured: Measured) -> Iterator[tuple[str, str]]:
-    """What follows, as quantity and value."""
+    """Return the plan as quantities and values."""
     forward, tally = assumed.seconds_per_million
     yield "words/s of a GPU, forward pass only", f"{assumed.words_per_second:,.0f}"
     yield "seconds per million words: forward pass, tallying", f"{forward:.0f}, {tally:.0f}"

@@ -1,6 +1,6 @@
-"""Parts of pages that are written from the code at build time, so that they cannot be out of date.
+"""Parts of pages that are generated from the code at build time, so that they cannot be out of date.
 
-A page holds `<!-- generated: NAME -->` where the part belongs.
+A page marks the position of a part by `<!-- generated: NAME -->`.
 """
 
 from __future__ import annotations
@@ -23,32 +23,35 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def filled(page: str) -> str:
-    """The page with its generated parts."""
+    """Return the page with its generated parts."""
     return _MARK.sub(lambda mark: PARTS[mark["name"]](), page)
 
 
 def commands() -> str:
-    """Every command with its arguments and options, as typer tells them; the page's title is left out."""
-    told = subprocess.run(
+    """Return the documentation of every command by typer, without its title."""
+    page = subprocess.run(
         [sys.executable, "-m", "typer", "txray.cli.main", "utils", "docs", "--name", "txray"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    # Typer lists the commands of a group with their texts cut off; the full ones follow anyway.
-    told = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", told)
-    return told.partition("\n")[2]
+    # Typer lists the commands of a group with truncated texts; the full texts follow.
+    page = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", page)
+    return page.partition("\n")[2]
 
 
 def presets() -> str:
-    """The sizes of the experiment's presets, one column each."""
+    """Return the table of the presets of the experiment, one column each."""
     from txray.experiment import PRESETS, Settings
 
     names = [field.name for field in fields(Settings) if field.name != "preset"]
     rows = [
         ["setting", *PRESETS],
         ["---", *("---:" for _ in PRESETS)],
-        *([f"`{name}`", *(_shown(getattr(one, name)) for one in PRESETS.values())] for name in names),
+        *(
+            [f"`{name}`", *(_shown(getattr(settings, name)) for settings in PRESETS.values())]
+            for name in names
+        ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

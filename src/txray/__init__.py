@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
-    from txray.capture import collect as collect
     from txray.capture import layer_similarity as layer_similarity
+    from txray.capture.collect import collect as collect
     from txray.corpus import Corpus as Corpus
     from txray.corpus import Document as Document
     from txray.corpus import Tagger as Tagger

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from txray.errors import UnknownNameError
 
 
-def matching_names(patterns: Iterable[str], names: Sequence[str], what: str = "layer") -> list[str]:
+def matching_names(patterns: str | Iterable[str], names: Sequence[str], what: str = "layer") -> list[str]:
     """Return the names that patterns match, each once, in the order of the patterns and of `names`.
 
     In a pattern, `*` matches anything within one part of a name (between dots), `**` anything, `?` one character,
     and `[0-9]` one of these characters: `encoder.layer.*.intermediate`, `model.layers.[0-9].mlp`.
 
     Args:
-        patterns: names or patterns.
+        patterns: names or patterns; a single one needs no list.
         names: all names.
         what: the kind of name, for the error.
 
@@ -24,7 +24,7 @@ def matching_names(patterns: Iterable[str], names: Sequence[str], what: str = "l
     """
     known = set(names)
     matches: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
         if pattern in known:
             matches[pattern] = None
             continue

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from txray._text import escape_control
 from txray.checks import is_number
+from txray.text import escape_control
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
 _LONGEST = 80

@@ -32,7 +32,7 @@ def _served(stages: list[Stage], folders: pytest.TempPathFactory, *searches: str
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Four stages of one layer."""
-    yield from _served(story(), tmp_path_factory, "", "?feature=pos", "?before=epoch-01&after=epoch-48")
+    yield from _served(story(), tmp_path_factory, "", "?feature_type=pos", "?before=epoch-01&after=epoch-48")
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_a_region_keeps_the_neurons_inside_until_a_double_click(
         assert (marks[column] < low).any()
         assert (marks[column] > high).any()
     lists(page, inside["id"].to_list())
-    expect(page.locator("#found")).to_have_text(f"{len(inside)} neuron{'s' * (len(inside) > 1)}.")
+    expect(page.locator("#neurons-count")).to_have_text(f"{len(inside)} neuron{'s' * (len(inside) > 1)}.")
     for panel in ("scatter", "volcano", "shift"):
         drawn(page, panel)
         marks = measured(neurons, panel)
@@ -144,7 +144,7 @@ def test_a_bound_can_be_taken_off_by_itself(
         "Hellinger distance 0.3 to 0.7 ×",
         "length after at least 20 ×",
     ]
-    page.get_by_role("button", name="Take off: length after at least 20").click()
+    page.get_by_role("button", name="Remove: length after at least 20").click()
     lists(page, both["id"].to_list())
     assert said(page) == {"hellinger": "0.3..0.7"}
     visit.close()
@@ -164,7 +164,7 @@ def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFr
         expect(page.get_by_role("checkbox", name=re.compile(state))).to_be_checked()
     page.locator(".chip.gained").click()
     lists(page, neurons.filter(pl.col("shown") == "avoided")["id"].to_list())
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Clear filters").click()
     lists(page, neurons["id"].to_list())
     assert said(page) == {}
 
@@ -184,16 +184,16 @@ def test_a_search_keeps_the_neurons_that_prefer_a_token(visit: Visit, served: Se
     stages = served.stages[2:]
     lists_of = {n: {name for stage in stages for name in preferred_words(stage, n)} for n in range(60)}
     word = next(w for w in sorted(lists_of[30]) if 0 < sum(w in held for held in lists_of.values()) < 20)
-    page.get_by_label("Prefers the token").fill(word)
+    page.get_by_label("Responds to the token").fill(word)
     page.keyboard.press("Enter")
     lists(page, [f"rnn/{n}" for n, held in lists_of.items() if word in held])
     assert said(page) == {"prefers": word}
-    page.get_by_label("Prefers the token").fill("nowhere-at-all")
+    page.get_by_label("Responds to the token").fill("nowhere-at-all")
     page.keyboard.press("Enter")
-    expect(page.locator("#found")).to_have_text("No neuron is left; take a filter off.")
-    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("#neurons-count")).to_have_text("No neuron matches. Clear filters.")
+    page.get_by_role("button", name="Clear filters").click()
     lists(page, [f"rnn/{n}" for n in range(60)])
-    assert page.get_by_label("Prefers the token").input_value() == ""
+    assert page.get_by_label("Responds to the token").input_value() == ""
 
 
 def heaviest(stage: Stage, neuron: int) -> str | None:
@@ -204,7 +204,7 @@ def heaviest(stage: Stage, neuron: int) -> str | None:
 def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served) -> None:
     page = visit.page
     top = {n: heaviest(served.stages[3], n) or heaviest(served.stages[2], n) for n in range(60)}
-    page.get_by_label("Fires most on").select_option("DT")
+    page.get_by_label("Main part of speech").select_option("DT")
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "DT"])
     assert said(page) == {"top": "DT"}
     expect(page.locator("#tags-finding")).to_contain_text("of the neurons picked out")
@@ -214,15 +214,15 @@ def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served)
     click_here(page, bar)
     until(page, "location.search === '?top=NN'")
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "NN"])
-    expect(page.get_by_label("Fires most on")).to_have_value("NN")
+    expect(page.get_by_label("Main part of speech")).to_have_value("NN")
 
 
 def test_bounds_can_be_typed(visit: Visit, neurons: pl.DataFrame) -> None:
     page = visit.page
     page.get_by_label("Quantity").select_option("length_after")
-    page.get_by_label("at least").fill("25")
-    page.get_by_label("at most").fill("30")
-    page.get_by_role("button", name="Bound", exact=True).click()
+    page.get_by_label("from", exact=True).fill("25")
+    page.get_by_label("to", exact=True).fill("30")
+    page.get_by_role("button", name="Add", exact=True).click()
     lists(page, neurons.filter(pl.col("length_after").is_between(25, 30))["id"].to_list())
 
 
@@ -258,7 +258,7 @@ def test_a_click_on_a_row_opens_its_neuron(visit: Visit) -> None:
 def test_the_table_is_walked_by_keyboard(visit: Visit) -> None:
     page = visit.page
     order = listed(page)
-    page.get_by_label("Fires most on").focus()
+    page.get_by_label("Main part of speech").focus()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "neurons-table":
@@ -298,7 +298,7 @@ def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame
 
 def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     page = visit.page
-    heading = page.locator("#headline h2")
+    heading = page.locator("#summary h2")
     expect(heading).to_contain_text("zero-shot → sup")
     page.get_by_role("combobox", name="Before", exact=True).select_option("epoch-01")
     expect(heading).to_contain_text("epoch-01 → sup")
@@ -306,7 +306,7 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     expect(heading).to_contain_text("epoch-01 → epoch-48")
     assert said(page) == {"before": "epoch-01", "after": "epoch-48"}
     shared = plain(*served.stages[:2]).filter(pl.col("shown") == "shared")
-    expect(page.locator("#headline .numbers div").first).to_have_text(re.compile(rf"shared\s*{len(shared)}"))
+    expect(page.locator("#summary .numbers div").first).to_have_text(re.compile(rf"shared\s*{len(shared)}"))
     page.get_by_role("button", name="Swap").click()
     expect(heading).to_contain_text("epoch-48 → epoch-01")
     assert said(page) == {"before": "epoch-48", "after": "epoch-01"}
@@ -316,9 +316,9 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
 def test_the_feature_kind_is_chosen(visit: Visit) -> None:
     page = visit.page
     page.get_by_label("Feature type").select_option("pos")
-    until(page, "location.search === '?feature=pos'")
+    until(page, "location.search === '?feature_type=pos'")
     # Seven tags: no neuron can prefer more.
-    expect(page.get_by_label("Prefers the POS tag")).to_be_visible()
+    expect(page.get_by_label("Responds to the POS tag")).to_be_visible()
     lengths = (
         "[...document.querySelectorAll('#neurons-body td[data-key=length_after]')].map((c) => +c.textContent)"
     )
@@ -328,16 +328,16 @@ def test_the_feature_kind_is_chosen(visit: Visit) -> None:
 
 def test_a_layer_is_chosen(wide: Visit, layered: Served) -> None:
     page = wide.page
-    expect(page.locator("#headline small")).to_have_text("3 layers")
+    expect(page.locator("#summary small")).to_have_text("3 layers")
     assert len(listed(page)) == 12 + 14 + 16
     expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(1)
     page.get_by_role("combobox", name="Layer", exact=True).select_option("middle")
-    expect(page.locator("#headline small")).to_have_text("layer middle")
+    expect(page.locator("#summary small")).to_have_text("layer middle")
     lists(page, [f"middle/{n}" for n in range(14)])
     assert said(page)["layer"] == "middle"
     expect(page.locator("#neurons-head th[data-key=layer]")).to_have_count(0)
     page.get_by_role("combobox", name="Layer", exact=True).select_option("")
-    expect(page.locator("#headline small")).to_have_text("3 layers")
+    expect(page.locator("#summary small")).to_have_text("3 layers")
     assert "layer" not in said(page)
 
 

@@ -16,7 +16,7 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
     page.locator(".chip.shared").click()
     until(page, "location.search.includes('state=')")
     ready(page)
-    page.get_by_label("Fires most on").select_option("NN")
+    page.get_by_label("Main part of speech").select_option("NN")
     until(page, "location.search.includes('top=')")
     ready(page)
     page.locator("#neurons-head th[data-key=neuron] button").click()
@@ -28,7 +28,7 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
     lists(other.page, rows)
     assert listed(other.page) == rows
     expect(other.page.get_by_role("checkbox", name="shared")).to_be_checked()
-    expect(other.page.get_by_label("Fires most on")).to_have_value("NN")
+    expect(other.page.get_by_label("Main part of speech")).to_have_value("NN")
     heading = other.page.locator("#neurons-head th[data-key=neuron]")
     expect(heading).to_have_attribute("aria-sort", "ascending")
     other.page.locator("#neurons-body tr[data-index='1'] a").click()
@@ -44,10 +44,10 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("?before=nowhere", "There is no stage “nowhere” here; “zero-shot” is shown instead."),
-        ("?feature=nonsense", "There is no feature type “nonsense” here; “token” is shown instead."),
+        ("?before=nowhere", "There is no stage “nowhere”; “zero-shot” is shown instead."),
+        ("?feature_type=nonsense", "There is no feature type “nonsense”; “token” is shown instead."),
         ("neuron?neuron=999999", "has no neuron 999999; there are 0 to 59"),
-        ("neuron?neuron=abc", "No neuron is named."),
+        ("neuron?neuron=abc", "Pick a neuron"),
         ("?layer=nonsense", "nonsense"),
         ("?hellinger=abc", "hellinger"),
         ("matching?layer=nonsense", "nonsense"),
@@ -58,7 +58,7 @@ def test_an_address_that_is_wrong_says_so(
 ) -> None:
     visit = Visit.within(context, served.url, address)
     expect(visit.page.locator("main .notice:visible").filter(has_text=told).first).to_be_visible()
-    expect(visit.page.locator("#chooser select").first).to_be_visible()
+    expect(visit.page.locator("#stage-controls select").first).to_be_visible()
     visit.close()
 
 
@@ -67,7 +67,7 @@ def test_an_address_that_is_wrong_says_so(
     [
         "?" + "&".join(f"{name}={quote('<script>window.hacked=1</script>')}" for name in names)
         for names in (
-            ("before", "after", "feature", "layer", "top"),
+            ("before", "after", "feature_type", "layer", "top"),
             ("prefers", "sort", "state", "hellinger"),
         )
     ]
@@ -75,9 +75,9 @@ def test_an_address_that_is_wrong_says_so(
 )
 def test_nonsense_in_an_address_leaves_a_page(context: BrowserContext, served: Served, address: str) -> None:
     visit = Visit.within(context, served.url, address)
-    expect(visit.page.locator("#chooser select").first).to_be_visible()
+    expect(visit.page.locator("#stage-controls select").first).to_be_visible()
     expect(visit.page.locator("#page-overview")).to_be_visible()
-    expect(visit.page.locator("#found")).not_to_be_empty()
+    expect(visit.page.locator("#neurons-count")).not_to_be_empty()
     visit.close()
 
 

@@ -50,7 +50,7 @@ def own(browser: Browser, tmp_path: Path) -> Iterator[Own]:
     ) as dashboard:
         warm(dashboard.url)
         visit = Visit.to(browser, dashboard.url)
-        expect(visit.page.locator("#found")).to_have_text("12 neurons.")
+        expect(visit.page.locator("#neurons-count")).to_have_text("12 neurons.")
         yield Own(dashboard, folders, visit)
         visit.close()
 
@@ -64,10 +64,10 @@ def test_a_stage_that_changes_is_noticed_and_loaded_again(own: Own) -> None:
     expect(notice).to_be_visible(timeout=SOON)
     expect(notice).to_contain_text("stage-0")
     expect(notice).to_contain_text("changed")
-    page.get_by_role("button", name="Load again").click()
+    page.get_by_role("button", name="Reload").click()
     expect(notice).to_be_hidden()
-    expect(page.locator("#found")).to_have_text("15 neurons.")
-    expect(page.locator("#headline")).to_contain_text("of 15 neurons")
+    expect(page.locator("#neurons-count")).to_have_text("15 neurons.")
+    expect(page.locator("#summary")).to_contain_text("of 15 neurons")
 
 
 def test_a_stage_that_vanishes_is_noticed_and_may_come_back(own: Own) -> None:
@@ -77,11 +77,11 @@ def test_a_stage_that_vanishes_is_noticed_and_may_come_back(own: Own) -> None:
     notice = page.locator("#changed")
     expect(notice).to_be_visible(timeout=SOON)
     expect(notice).to_contain_text("stage-1")
-    page.get_by_role("button", name="Load again").click()
+    page.get_by_role("button", name="Reload").click()
     expect(notice).to_be_visible()
     # What needs the folder says that it is gone; the page stands.
     page.locator("#neurons-body tr[data-index='0'] a").click()
-    expect(page.locator("#neuron-say")).to_contain_text("stage-1")
+    expect(page.locator("#neuron-message")).to_contain_text("stage-1")
     shutil.move(kept, own.folders[1])
     expect(notice).to_be_hidden(timeout=SOON)
     page.get_by_role("button", name="Next →").click()
@@ -94,13 +94,13 @@ def test_a_dashboard_that_ended_is_told_and_may_come_back(own: Own, tmp_path: Pa
     expect(notice).to_have_count(0)
     own.dashboard.close()
     expect(notice).to_be_visible(timeout=SOON)
-    expect(notice).to_contain_text("is it still running?")
+    expect(notice).to_contain_text("still running?")
     assert page.locator("#neurons-body tr[data-id]").count() == 12
     port = urlsplit(own.dashboard.url).port
     with txray.serve(*own.folders, wait=False, port=port, permutations=0, cache=tmp_path / "cache"):
         expect(notice).to_be_hidden(timeout=SOON)
         page.locator(".chip.unpreferred").click()
-        expect(page.locator("#found")).to_have_text("No neuron is left; take a filter off.")
+        expect(page.locator("#neurons-count")).to_have_text("No neuron matches. Clear filters.")
         own.visit.forgive()
         own.visit.check()
 
@@ -109,6 +109,6 @@ def test_rows_that_do_not_come_are_told_by_the_table(own: Own) -> None:
     page = own.visit.page
     page.route("**/rows/**", lambda route: route.abort())
     page.locator("#neurons-head th[data-key=neuron] button").click()
-    expect(page.locator("#found")).to_contain_text("The rows did not come")
-    expect(page.locator("#found")).to_contain_text("is the dashboard still running?")
+    expect(page.locator("#neurons-count")).to_contain_text("The rows could not be loaded")
+    expect(page.locator("#neurons-count")).to_contain_text("still running?")
     own.visit.forgive()

@@ -60,7 +60,7 @@ def test_the_overview_shows_hostile_words_as_text(threat: Visit, hostile: Served
     assert missing(page.locator("#neurons-body").text_content() or "") == []
     assert (
         missing(
-            page.inner_text("#headline"),
+            page.inner_text("#summary"),
             [names(hostile)[1], names(hostile)[2], sanitize(layer_of(hostile.stages[0]))],
         )
         == []
@@ -118,7 +118,7 @@ def test_the_page_of_a_feature_shows_a_hostile_word_as_text(
     assert f"“{SEEN[place]}”" in (page.locator("#features-finding").text_content() or "")
     expect(page.locator("#feature-rows tbody tr").first).to_be_visible()
     assert IN_PAGES[place] in page.title()
-    assert page.evaluate("document.querySelector('#which-feature input').value") == IN_PAGES[place]
+    assert page.evaluate("document.querySelector('#feature-controls input').value") == IN_PAGES[place]
     harmless(page)
     visit.close()
 
@@ -128,7 +128,7 @@ def test_the_page_of_a_matching_and_of_the_sources_show_hostile_words_as_text(
 ) -> None:
     page = threat.page
     page.get_by_role("link", name="Matching", exact=True).click()
-    expect(page.locator("#pairs-found")).to_contain_text("pairs")
+    expect(page.locator("#pairs-count")).to_contain_text("pairs")
     page.evaluate("document.getElementById('pairs-view').style.height = '5000px'")
     listed(page, "pairs")
     page.evaluate("document.getElementById('pairs-view').style.height = '5000px'")
@@ -147,12 +147,12 @@ def test_an_address_made_of_hostile_names_is_followed(context: BrowserContext, h
     visit = Visit.within(context, hostile.url)
     page = visit.page
     page.get_by_role("combobox", name="Before", exact=True).select_option(IN_PAGES[1])
-    expect(page.locator("#headline h2")).to_contain_text(f"{sanitize(IN_PAGES[1])} → ")
-    page.get_by_label("Fires most on").select_option(IN_PAGES[0])
+    expect(page.locator("#summary h2")).to_contain_text(f"{sanitize(IN_PAGES[1])} → ")
+    page.get_by_label("Main part of speech").select_option(IN_PAGES[0])
     expect(page.locator("#tags-finding")).to_contain_text("picked out")
     page.reload()
     ready(page)
-    expect(page.get_by_label("Fires most on")).to_have_value(IN_PAGES[0])
+    expect(page.get_by_label("Main part of speech")).to_have_value(IN_PAGES[0])
     expect(page.get_by_role("combobox", name="Before", exact=True)).to_have_value(IN_PAGES[1])
     harmless(page)
     visit.close()

@@ -50,13 +50,13 @@ def address_of(served: Served, page: str) -> str:
 
 def filled(page: Page, path: str) -> None:
     """Wait until everything on a page is there."""
-    if page.locator("#remarks .notice").count():
+    if page.locator("#warnings .notice").count():
         return
     if path in FIGURES:
         expect(page.locator(f"#{FIGURES[path]}-figure .main-svg").first).to_be_visible()
         expect(page.locator(f"#{FIGURES[path]}-finding")).not_to_have_text("…")
     if path == "/" or "after=old" in path:
-        expect(page.locator("#headline .numbers")).to_be_visible()
+        expect(page.locator("#summary .numbers")).to_be_visible()
         expect(page.locator("#neurons-body tr[data-id]").first).to_be_visible()
         for name in ("volcano", "shift", "mass", "tags", "flow"):
             expect(page.locator(f"#{name}-finding")).not_to_have_text("…")
@@ -77,7 +77,9 @@ def test_it_is_dark_where_the_system_is(browser: Browser, served: Served, scheme
     for name in ("scatter", "tags", "mass"):
         figure, body = drawn(page, name).evaluate(LIGHTNESS)
         assert (body < 60) == (figure < 60) == (scheme == "dark"), name
-    expect(page.locator("#shade")).to_have_text("Light" if scheme == "dark" else "Dark")
+    expect(page.locator("#theme-switch")).to_have_text(
+        "Switch to light" if scheme == "dark" else "Switch to dark"
+    )
     visit.close()
 
 
@@ -89,13 +91,13 @@ def test_the_button_darkens_and_is_remembered(browser: Browser, served: Served) 
         const plot = document.querySelector("#scatter-figure .js-plotly-plot");
         return Boolean(plot?.querySelector(".main-svg")) && ({LIGHTNESS})(plot).every((each) => each < 60);
     }})()"""
-    page.get_by_role("button", name="Dark").click()
+    page.get_by_role("button", name="Switch to dark").click()
     until(page, dark)
     page.reload()
     until(page, dark)
     page.get_by_role("link", name="Matching", exact=True).click()
     page.go_back()
-    page.get_by_role("button", name="Light").click()
+    page.get_by_role("button", name="Switch to light").click()
     until(page, dark.replace("< 60", "> 200"))
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     visit.close()

@@ -42,7 +42,7 @@ def test_a_frame_of_another_site_shows_everything(browser: Browser, notebook: st
         page.frames[1].evaluate("window.localStorage.length")
     frame = page.frame_locator("iframe[title='txray dashboard']")
     expect(frame.locator("#scatter-figure .main-svg").first).to_be_visible()
-    frame.locator("#shade").click()
+    frame.locator("#theme-switch").click()
     frame.locator("#neurons-body tr[data-id] a").first.click()
     expect(frame.locator("#neuron-head")).not_to_be_empty()
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")

@@ -79,7 +79,7 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
     before, after = found[2:]
     kept, left, came = len(before & after), len(before - after), len(after - before)
     expect(page.locator("#feature-rows .lead")).to_contain_text(
-        f"{kept} neuron{'s' * (kept != 1)} kept preferring it, {left} left it and {came} came to it."
+        f"{kept} neuron{'s' * (kept != 1)} kept responding to it, {left} stopped and {came} started."
     )
     rows = page.locator("#feature-rows tbody tr")
     assert rows.count() == len(before | after)
@@ -94,7 +94,9 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
 def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) -> None:
     visit = Visit.within(context, served.url, "feature?word=udinetee")
     empty = visit.page.locator("#feature-rows .empty")
-    expect(empty).to_have_text("No neuron prefers “udinetee” in zero-shot or sup. Did you mean “udinete”?")
+    expect(empty).to_have_text(
+        "No neuron responds to “udinetee” in zero-shot or sup. Did you mean “udinete”?"
+    )
     visit.page.get_by_role("searchbox").last.fill("0000")
     visit.page.keyboard.press("Enter")
     expect(empty).to_contain_text("“0000” in zero-shot or sup.")
@@ -104,7 +106,7 @@ def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) ->
 
 def test_stages_without_a_common_layer_are_matched(strangers: Visit) -> None:
     page = strangers.page
-    for place in ("#headline", "#remarks", "#scatter-problem", "#found"):
+    for place in ("#summary", "#warnings", "#scatter-problem", "#neurons-count"):
         expect(page.locator(place)).to_contain_text("no layer of the same size")
         expect(page.locator(place)).to_contain_text("match their neurons instead")
     page.get_by_role("link", name="Matching", exact=True).click()
@@ -112,7 +114,7 @@ def test_stages_without_a_common_layer_are_matched(strangers: Visit) -> None:
     until(page, "location.search.includes('layer=upper')")
     ready(page)
     expect(page.locator("#matching-finding")).to_contain_text("neurons of old have a counterpart in other")
-    expect(page.locator("#pairs-found")).to_contain_text("pairs and single neurons.")
+    expect(page.locator("#pairs-count")).to_contain_text("pairs and single neurons.")
     rows = listed(page, "pairs")
     assert len({row.split("/")[0] for row in rows} - {"null"}) >= 14
     after = rows[0].split("/")[1]

@@ -82,7 +82,7 @@ def test_the_neurons_are_saved_as_they_are_filtered(
     context: BrowserContext, served: Served, tmp_path: Path
 ) -> None:
     visit = Visit.within(context, served.url, "?state=shared&length_after=28..&sort=neuron")
-    expect(visit.page.locator("#found")).to_contain_text("neurons.")
+    expect(visit.page.locator("#neurons-count")).to_contain_text("neurons.")
     file = saved(visit, visit.page.get_by_role("link", name="Save as CSV"), tmp_path)
     assert file.name == "neurons.csv"
     rows = list(csv.DictReader(file.open(encoding="utf-8")))

@@ -18,7 +18,7 @@ def test_states_are_called_observed(browser: Browser, tmp_path: Path) -> None:
     with txray.serve(*stages, wait=False, permutations=0, cache=tmp_path) as dashboard:
         visit = Visit.to(browser, dashboard.url)
         page = visit.page
-        expect(page.locator("#headline")).to_contain_text("Observed, not tested: ")
+        expect(page.locator("#summary")).to_contain_text("Observed, not tested: ")
         chips = page.locator(".chip span:not(:empty)").all_inner_texts()
         assert [chip.rpartition(" ")[0] for chip in chips] == list(STATES)
         page.locator(".chip.avoided").click()

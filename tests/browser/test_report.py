@@ -19,6 +19,7 @@ import txray
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import CONFIDENT_STATES, Comparison, compare
+from txray.analysis.findings import STATE_NAMES
 from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.report import Section
@@ -311,18 +312,16 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     tested = comparisons[0].neurons.filter(pl.col("q_value").is_not_null()).sort("q_value", "neuron")
     for row, verdict in (
         (tested.row(0, named=True), None),
-        (tested.row(-1, named=True), ": not significant at 5% FDR"),
+        (tested.row(-1, named=True), ": not significant (5% FDR"),
     ):
         explorer.fill("#query", str(row["neuron"]))
         explorer.click(row_of(row["neuron"]))
         told = explorer.inner_text("#detail .lead")
-        numbers = re.search(
-            r"At equal numbers of activations ([\d.]+), where nothing changed ([\d.]+):", told
-        )
+        numbers = re.search(r"At equal numbers of wins ([\d.]+), ([\d.]+) if nothing had changed:", told)
         assert numbers is not None
         assert float(numbers[1]) == pytest.approx(row["distance_matched"], abs=0.001)
         assert float(numbers[2]) == pytest.approx(row["distance_null"], abs=0.001)
-        assert (verdict or f": {'' if row['q_value'] <= 0.05 else 'not '}significant at 5% FDR") in told
+        assert (verdict or f": {'' if row['q_value'] <= 0.05 else 'not '}significant (5% FDR") in told
         for line, stage in zip(explorer.locator("#detail .beyond p").all(), stages[:2], strict=True):
             table = (
                 stage.preferences().table(row["neuron"]).sort(["lift", "feature"], descending=[True, False])
@@ -491,7 +490,7 @@ def test_the_address_keeps_the_neuron(visit: Visit) -> None:
 def test_deep_link_opens_the_neuron(browser: Browser, file: Path, comparisons: list[Comparison]) -> None:
     neuron = comparisons[2].neurons.filter(pl.col("confident_state") == "gained")["neuron"][-1]
     visit = Visit.to(browser, file, f"#neuron={neuron}&pair=3")
-    assert picked(visit.page).startswith(f"Neuron {neuron} gained")
+    assert picked(visit.page).startswith(f"Neuron {neuron} only after")
     assert visit.page.input_value("#pair") == "2"
     until(visit.page, "document.querySelector('#explorer').getBoundingClientRect().top < 200")
     shown = visit.page.locator(row_of(neuron))
@@ -525,10 +524,10 @@ def test_switching_the_comparison_keeps_the_neuron(explorer: Page, comparisons: 
         explorer.select_option("#pair", str(pair))
         row = comparison.neurons.row(17, named=True)
         cells = explorer.locator(f"{row_of(17)} td").all_inner_texts()
-        assert cells[1].strip() == row["confident_state"]
+        assert cells[1].strip() == STATE_NAMES[row["confident_state"]]
         assert cells[3:5] == [str(row["length_before"]), str(row["length_after"])]
         assert cells[7] == ("–" if row["hellinger"] is None else f"{row['hellinger']:.3f}")
-        assert row["confident_state"] in picked(explorer)
+        assert STATE_NAMES[row["confident_state"]] in picked(explorer)
 
 
 def test_a_click_in_a_figure_opens_the_neuron(visit: Visit, comparisons: list[Comparison]) -> None:

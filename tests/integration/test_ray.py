@@ -66,7 +66,11 @@ def ray_engine(**options: Any) -> engines.Ray:
 @pytest.mark.parametrize("shards", [1, 8])
 def test_the_built_in_model(shards: int) -> None:
     corpus = corpus_of(documents(60))
-    asked: dict[str, Any] = {"feature_types": ["token", "pos", "output", "label"], "name": "s", "max_words": 700}
+    asked: dict[str, Any] = {
+        "feature_types": ["token", "pos", "output", "label"],
+        "name": "s",
+        "max_words": 700,
+    }
     whole = collect(small_model(), corpus, **asked)
     assert whole.manifest["words"] == 700
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(workers=2, shards=shards)))
@@ -237,7 +241,7 @@ class RecordsShards(Scripted):
                     yield document
 
             recording = Corpus(found.name, all_of_them, fingerprint=lambda: found.fingerprint)
-            recording.part = found.part
+            recording.shard_info = found.shard_info
             return recording
 
         whole.shard = recorded  # type: ignore[method-assign]
@@ -318,7 +322,7 @@ def test_a_model_that_only_this_process_has(ray: Any) -> None:
 def test_mistakes_are_found_before_a_cluster_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cluster, "__enter__", lambda _: pytest.fail("a cluster was asked for"))
     with pytest.raises(UnknownNameError, match="layer 'lstm'"):
-        collect(small_model(), corpus_of(documents(3)), ["lstm"], name="s", engine=ray_engine())
+        collect(small_model(), corpus_of(documents(3)), layers=["lstm"], name="s", engine=ray_engine())
     for wrong in ({"workers": 0}, {"shards": 0}, {"cpus": 0}, {"gpus": -1}, {"retries": -1}):
         with pytest.raises(UsageError, match="engine ray: "):
             engines.Ray(**wrong)  # type: ignore[arg-type]

@@ -56,8 +56,8 @@ def test_extraction_stores_the_activations_of_the_last_pieces(tmp_path: Path) ->
     sentence = documents[0].words[: documents[0].sentence_starts[1]]
     alone = collect(
         model,
-        texts.corpus(150).take(len(sentence)),
-        ["encoder.layer.5"],
+        texts.corpus(150).take_words(len(sentence)),
+        layers=["encoder.layer.5"],
         selection="all",
         name="s",
     )

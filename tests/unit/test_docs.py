@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import importlib.util
 import json
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import chdir
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
 import pytest
+import torch
 import typer.main
 from numpy.testing import assert_allclose
 
@@ -94,7 +97,7 @@ def after_quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts = (" ".join(document.words) for document in txray.demo_corpus(domain, words=4_000))
         (folder / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
     names = run("quickstart.md", folder)
-    assert names["change"].summary["shared"] > 0
+    assert names["comparison"].summary["shared"] > 0
     return folder
 
 
@@ -140,12 +143,14 @@ def test_the_readme_runs(tmp_path: Path) -> None:
 def test_the_page_on_tracking_runs(tmp_path: Path) -> None:
     folder_of("bert", tmp_path / "my-bert")
     names = run("tracking.md", tmp_path)
-    assert names["stories"]["token"].names == ["step-000010", "step-000020"]
-    live, replayed = (stories["token"].steps for stories in (names["callback"].timelines, names["stories"]))
+    assert names["timelines"]["token"].names == ["step-000010", "step-000020"]
+    live, replayed = (
+        timelines["token"].steps for timelines in (names["callback"].timelines, names["timelines"])
+    )
     assert set(live) == {"rnn"}
     assert len(replayed) == 2
     for folder, first in (
-        ("watched", "step-000000"),
+        ("tracking", "step-000000"),
         ("fine-tuning", "step-000000"),
         ("lm/tracking", "epoch-000"),
     ):
@@ -195,7 +200,7 @@ def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) ->
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
 
 
-def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_loggers_runs(chromium: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -204,13 +209,13 @@ def test_the_page_on_trackers_runs(chromium: str, tmp_path: Path, monkeypatch: p
     for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "")
     wandb.teardown()
-    names = run("trackers.md", tmp_path)
+    names = run("loggers.md", tmp_path)
     wandb.teardown()
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
     assert list(tmp_path.glob("runs/first/events.*"))
     assert len(list(tmp_path.glob("mlruns/*/*/artifacts/txray/stage/step-100/manifest.json"))) == 1
     assert len((tmp_path / "visdom.log").read_text().splitlines()) == 4
-    told = {row[0].strip("`") for row in table("trackers.md", "# Trackers")}
+    told = {row[0].strip("`") for row in table("loggers.md", "# Loggers")}
     assert told | {"Logger"} == set(names["txray"].tracking.loggers.__all__)
 
 
@@ -267,7 +272,7 @@ def test_the_columns_of_curves_are_those_of_a_training(after_quickstart: Path) -
 
 @each_page
 def test_every_command_shown_can_be_parsed(page: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for _, block in blocks(page, "console"):
         for line in commands_of(block):
             program, *arguments = shlex.split(line, comments=True)
@@ -373,8 +378,26 @@ def test_the_api_page_holds_every_public_name() -> None:
     for module in (txray, *(importlib.import_module(f"txray.{package}") for package in PACKAGES)):
         for name in module.__all__:
             thing = getattr(module, name)
-            is_package = getattr(thing, "__name__", "").removeprefix("txray.") in {*PACKAGES, "errors"}
-            assert is_package or any(thing is each for each in things), f"{module.__name__}.{name}"
+            assert isinstance(thing, ModuleType) or any(thing is each for each in things), (
+                f"{module.__name__}.{name}"
+            )
+
+
+EXAMPLES = [
+    str(file.relative_to(ROOT / "src").with_suffix("")).replace("/", ".")
+    for folder in (".", "capture", "models", "synthetic")
+    for file in sorted((ROOT / "src" / "txray" / folder).glob("*.py"))
+    if ">>> " in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_in_docstrings_are_true(module: str, tmp_path: Path) -> None:
+    names = {"txray": txray, "torch": torch, "nn": torch.nn}
+    with chdir(tmp_path):
+        result = doctest.testmod(importlib.import_module(module), extraglobs=names)
+    assert result.attempted
+    assert not result.failed
 
 
 def test_the_error_page_holds_every_error() -> None:

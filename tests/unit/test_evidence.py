@@ -23,7 +23,7 @@ def test_the_area_is_how_often_a_positive_scores_higher() -> None:
 def test_a_table_replaces_what_stands_between_its_marks_alone() -> None:
     page = "head\n<!-- measured: a -->\nold\n<!-- end: a -->\ntail\n<!-- measured: b -->\n<!-- end: b -->\n"
     table = Table(["x", "y"], [["1", percent(ratio(1, 8))], [number(0.25), percent(ratio(0, 0))]])
-    assert str(table) == "| x | y |\n| --- | ---: |\n| 1 | 12.5 % |\n| 0.250 | – |\n"
+    assert str(table) == "| x | y |\n| --- | ---: |\n| 1 | 12.5% |\n| 0.250 | – |\n"
     written = filled(page, "a", str(table))
     assert written == page.replace("old\n", f"\n{table}\n")
     assert filled(written, "a", str(table)) == written

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from txray.files import (
     TEMP_PREFIX,
     atomic_file,
     atomic_folder,
+    cache_folder,
     remove_temporaries,
     require_replaceable,
     sha256_of,
@@ -44,10 +46,10 @@ def test_a_failed_folder_leaves_the_former_one(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for markers in (("manifest.json",), ("manifest.json", "checkpoint.safetensors"), ()):
-        with pytest.raises(OutputError, match="exists already"), atomic_folder(tmp_path, markers=markers):
+        with pytest.raises(OutputError, match="already exists"), atomic_folder(tmp_path, markers=markers):
             pass
     with (
-        pytest.raises(OutputError, match="exists already"),
+        pytest.raises(OutputError, match="already exists"),
         atomic_folder(tmp_path / "thesis.txt", markers=()),
     ):
         pass
@@ -138,5 +140,28 @@ def test_what_a_killed_process_left_behind_is_nothing(tmp_path: Path) -> None:
         (new / "marker").write_text("")
     assert [file.name for file in place.iterdir()] == ["marker"]
     (place / "marker").rename(place / "other")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         require_replaceable(place, ("marker",))
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "home/.cache/txray"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "xdg/txray"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "home/.cache/txray"),
+        ("darwin", {"XDG_CACHE_HOME": "xdg"}, "home/Library/Caches/txray"),
+        ("win32", {}, "home/AppData/Local/txray"),
+        ("win32", {"LOCALAPPDATA": "local"}, "local/txray"),
+    ],
+)
+def test_the_cache_folder_is_that_of_the_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variables: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: Path("home"))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)

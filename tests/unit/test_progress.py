@@ -26,7 +26,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def test_work_within_work_is_a_line_below(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SHORT", -1.0)
+    monkeypatch.setattr(module, "_SHOW_AFTER", -1.0)
     with progress("replaying [b]", 3, unit="checkpoints") as outer:
         outer()
         with progress("collecting", unit="words") as inner:

@@ -2,72 +2,30 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import txray
 from txray import errors
 
-PUBLIC = {
-    "Comparison",
-    "Corpus",
-    "Dashboard",
-    "Document",
-    "Layer",
-    "LayerSimilarity",
-    "Mask",
-    "Matching",
-    "SyntheticPair",
-    "Preferences",
-    "CollectSpec",
-    "Pruning",
-    "Selection",
-    "Stage",
-    "StageFolder",
-    "Tagger",
-    "TextModel",
-    "Timeline",
-    "Tracker",
-    "collect",
-    "compare",
-    "demo_corpus",
-    "engines",
-    "errors",
-    "layer_similarity",
-    "load_model",
-    "masked",
-    "match",
-    "models",
-    "synthetic_pair",
-    "plots",
-    "prune",
-    "read_corpus",
-    "replay",
-    "report",
-    "serve",
-    "timeline",
-    "token_tags",
-    "tracking",
-    "training",
-}
-PACKAGES = (
-    "analysis",
-    "capture",
-    "corpus",
-    "engines",
-    "experiment",
-    "models",
-    "plots",
-    "preferences",
-    "pruning",
-    "synthetic",
-    "tracking",
-    "training",
-    "web.dashboard",
-    "web.report",
-)
+PUBLIC = """
+    Comparison Corpus CollectSpec Dashboard Document Layer LayerSimilarity Mask Matching Preferences Pruning Selection
+    Stage StageFolder SyntheticPair Tagger TextModel Timeline Tracker
+    collect compare demo_corpus layer_similarity load_model masked match prune read_corpus replay report
+    serve synthetic_pair timeline token_tags
+    analysis capture corpus engines errors experiment models plots preferences pruning synthetic tracking training web
+    __version__
+"""
+PACKAGES = """
+    analysis capture corpus engines experiment models plots preferences pruning synthetic tracking
+    tracking.loggers training web.dashboard web.report
+"""
 
 
 def run_python(code: str) -> str:
@@ -76,13 +34,38 @@ def run_python(code: str) -> str:
 
 
 def test_public_names_are_these() -> None:
-    assert set(txray.__all__) == PUBLIC
-    for name in PUBLIC:
+    assert sorted(txray.__all__) == sorted(PUBLIC.split())
+    for name in PUBLIC.split():
         assert getattr(txray, name) is not None
-    assert set(dir(txray)) == PUBLIC
+    assert dir(txray) == sorted(PUBLIC.split())
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    assert txray.__version__ == project["version"]
+
+
+@pytest.mark.parametrize("package", ["", *PACKAGES.split()])
+def test_type_checkers_see_the_names_that_are_imported_on_first_use(package: str) -> None:
+    module = importlib.import_module(f"txray.{package}".rstrip("."))
+    tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
+    blocks = [
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    if "attach" not in vars(module):
+        assert blocks == []
+        return
+    (block,) = blocks
+    imports = [alias for node in block if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert all(alias.asname == alias.name for alias in imports)
+    assert sorted(alias.name for alias in imports) == module.__all__
+
+
+@pytest.mark.parametrize("package", PACKAGES.split())
 def test_every_name_that_a_package_promises_exists(package: str) -> None:
     module = __import__(f"txray.{package}", fromlist=["__all__"])
     for name in module.__all__:

@@ -16,6 +16,15 @@ UNTESTED = "untested"
 SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
 """The states that readers are shown where there are tests."""
 
+STATE_NAMES: Mapping[str, str] = {
+    "shared": "in both stages",
+    "avoided": "only before",
+    "gained": "only after",
+    "unpreferred": "in neither",
+    "undecided": "undecided",
+}
+"""State -> what readers see: in which stages the neuron is in use. Tables have the paper's words."""
+
 NOT_SIGNIFICANT = "not significant"
 NOT_YET_TESTED, NOT_TESTED = "not yet tested", "not tested"
 
@@ -125,7 +134,7 @@ def significant_label(fdr: float) -> str:
 
 
 def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
-    """Return what the neurons of a state are called beside their number, so that observed and tested ones differ.
+    """Return the name of a state beside a number of neurons, so that observed and tested ones differ.
 
     Args:
         state: one of `SHOWN_STATES`.
@@ -135,18 +144,33 @@ def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
     if state == UNTESTED:
         return _not_tested(pending)
     if state in _ONE_SIDED:
-        return f"{state}, {'significant' if tested else 'observed'}"
-    return state
+        return f"{STATE_NAMES[state]}, {'significant' if tested else 'observed'}"
+    return STATE_NAMES[state]
+
+
+def paper_label(state: str, *, tested: bool) -> str:
+    """Return the name of a state with the paper's word, for legends: `only before, significant (avoided)`.
+
+    Args:
+        state: one of `CONFIDENT_STATES`.
+        tested: whether it is a tested state.
+    """
+    label = state_label(state, tested=tested)
+    return label if label == state else f"{label} ({state})"
 
 
 def state_in_words(*, pending: bool = False) -> pl.Expr:
-    """Return the state of each neuron in words: `gained`, or `gained, not yet tested`.
+    """Return the state of each neuron in words: `only after`, or `only after, not yet tested`.
 
     Args:
         pending: whether untested neurons are going to be tested.
     """
-    untested = pl.format("{}, {}", pl.col("state").cast(pl.String), pl.lit(_not_tested(pending)))
-    return pl.when(is_tested()).then(pl.col("confident_state").cast(pl.String)).otherwise(untested)
+    observed, tested = (
+        pl.col(name).cast(pl.String).replace_strict(STATE_NAMES, return_dtype=pl.String)
+        for name in ("state", "confident_state")
+    )
+    untested = pl.format("{}, {}", observed, pl.lit(_not_tested(pending)))
+    return pl.when(is_tested()).then(tested).otherwise(untested)
 
 
 def _not_tested(pending: bool) -> str:
@@ -240,9 +264,9 @@ class Findings:
         if not self.tested_layers or self.fdr is None:
             return f"observed, {self.progress}"
         if not self.tested:
-            return "no shared neuron is active enough to be tested"
+            return "no neuron in both stages is active enough to be tested"
         return (
-            f"{self.changed:,} of {_plural(self.tested, 'tested shared neuron')} changed significantly "
+            f"{self.changed:,} of {_plural(self.tested, 'tested neuron')} in both stages changed significantly "
             f"({fdr_label(self.fdr)})"
         )
 
@@ -252,19 +276,20 @@ class Findings:
         return "; ".join(map(self.of_state, _ONE_SIDED))
 
     def of_state(self, state: str) -> str:
-        """Return how many neurons are avoided or gained, in words: `6 avoided, 1 of them significant`.
+        """Return how many neurons are avoided or gained, in words: `6 only before, 1 of them significant`.
 
         Args:
             state: `avoided` or `gained`.
         """
+        name = STATE_NAMES[state]
         if not self.tested_layers:
-            return f"{self.observed.get(state, 0):,} {state}"
+            return f"{self.observed.get(state, 0):,} {name}"
         number, significant = self.observed_tested.get(state, 0), self.states.get(state, 0)
         if number == 0:
-            return f"0 {state}"
+            return f"0 {name}"
         if number == 1:
-            return f"1 {state}, {'significant' if significant else NOT_SIGNIFICANT}"
-        return f"{number:,} {state}, {f'{significant:,}' if significant else 'none'} of them significant"
+            return f"1 {name}, {'significant' if significant else NOT_SIGNIFICANT}"
+        return f"{number:,} {name}, {f'{significant:,}' if significant else 'none'} of them significant"
 
     def sentences(self, before: str, after: str) -> list[str]:
         """Return what was observed, then what is significant, then what is not tested yet.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from txray.errors import UsageError
@@ -39,7 +39,7 @@ def same_documents_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> bo
     return None if None in digests else digests[0] == digests[1]
 
 
-def common_layers(stages: Sequence[Stage], layers: str | Iterable[str] | None, caller: str) -> list[str]:
+def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, caller: str) -> list[str]:
     """Return the layers that every stage has, in the order of the first stage.
 
     Args:
@@ -54,7 +54,6 @@ def common_layers(stages: Sequence[Stage], layers: str | Iterable[str] | None, c
     common = [layer for layer in stages[0].layers if all(layer in stage.layers for stage in stages)]
     if layers is None and common:
         return common
-    patterns = [layers] if isinstance(layers, str) else list(layers or ())
-    if not common or not patterns:
+    if not common or not layers:
         raise UsageError(f"{caller}: stages {[stage.name for stage in stages]} have no layer in common")
-    return matching_names(patterns, common, "layer of every stage")
+    return matching_names(layers, common, "layer of every stage")

@@ -1,4 +1,4 @@
-"""From activations of positions to the activations that count: pooled over the pieces of a word, then selected."""
+"""Pool activations over the pieces of words, and select those that count."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from txray.capture.encoding import Indices
 from txray.capture.selection import Selection
 
 _CELLS = 1 << 20
-"""Activations among which the strongest of each neuron are looked for at a time."""
+"""Number of activations that are searched at a time for the strongest of each neuron."""
 
 Check = Callable[[NDArray[np.floating]], None]
+"""Raises if one of (n_groups,) numbers is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +26,9 @@ class SelectedActivations:
     """Selected activations, all positive.
 
     Attributes:
-        group: (n,) which of the groups that were selected from (words, or pieces) responded.
-        neuron: (n,) with which neuron.
-        value: (n,) how strongly, in groups of the layer's output, or of its standard deviation.
+        group: (n,) index of the group (a word, or a piece of one).
+        neuron: (n,) neuron that responded.
+        value: (n,) its activation, in units of the layer's output, or in standard deviations.
     """
 
     group: Indices
@@ -36,7 +37,7 @@ class SelectedActivations:
 
     @classmethod
     def of(cls, group: Indices, neuron: Indices, value: NDArray[np.floating]) -> SelectedActivations:
-        """Those of positive value."""
+        """Return the activations that are positive."""
         positive = value > 0
         if positive.all():
             return cls(group, neuron, value)
@@ -45,15 +46,15 @@ class SelectedActivations:
 
 @dataclass(frozen=True, eq=False)
 class WordGroups:
-    """What is selected from: words with their pieces, or pieces on their own.
+    """Words with their pieces, or single pieces, as groups of rows of a layer's output.
 
     Attributes:
-        place: (n_pieces,) where the activations of each piece lie in (documents * time, neurons).
-        starts: (n_units,) where the pieces of each group begin.
-        pooling: which activation a group of several pieces has.
+        rows: (n_pieces,) row of each piece in (documents * time, neurons).
+        starts: (n_groups,) index in `rows` of the first piece of each group.
+        pooling: how the pieces of a group are combined.
     """
 
-    place: Indices
+    rows: Indices
     starts: Indices
     pooling: str
 
@@ -62,56 +63,56 @@ class WordGroups:
 
     @property
     def ends(self) -> Indices:
-        """(n_units,) where the pieces of each group end."""
-        return np.append(self.starts[1:], len(self.place))
+        """Return (n_groups,) the end of each group in `rows`."""
+        return np.append(self.starts[1:], len(self.rows))
 
     @property
     def single(self) -> bool:
-        """Whether every group is one piece."""
-        return len(self.place) == len(self.starts)
+        """Return whether every group is a single piece."""
+        return len(self.rows) == len(self.starts)
 
     def edges(self) -> WordGroups:
-        """The same groups by their first or their last piece alone, where that is what pooling asks for."""
+        """Return the groups reduced to their first or last piece if pooling uses only that piece."""
         if self.single or self.pooling not in ("first", "last"):
             return self
-        place = self.place[self.starts if self.pooling == "first" else self.ends - 1]
-        return WordGroups(place, np.arange(len(self)), self.pooling)
+        rows = self.rows[self.starts if self.pooling == "first" else self.ends - 1]
+        return WordGroups(rows, np.arange(len(self)), self.pooling)
 
 
 def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
-    """Activations of groups.
+    """Return the pooled activations of groups.
 
     Args:
-        flat: (documents * time, neurons).
-        groups: n_units of them.
+        flat: (documents * time, neurons) activations.
+        groups: the groups.
 
     Returns:
-        (n_units, neurons), a copy.
+        (n_groups, neurons), a copy.
     """
     groups = groups.edges()
-    values = flat[torch.from_numpy(groups.place).to(flat.device)]
+    values = flat[torch.from_numpy(groups.rows).to(flat.device)]
     if groups.single:
         return values
-    sizes = np.diff(groups.starts, append=len(groups.place))
-    owner = torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)).to(flat.device)
+    sizes = np.diff(groups.starts, append=len(groups.rows))
+    group = torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)).to(flat.device)
     if groups.pooling == "mean":
-        # In single precision at least: sums of half precision overflow, or stop growing.
+        # At least in single precision: sums in half precision overflow or stop growing.
         total = values.new_zeros((len(groups), values.shape[1]), dtype=_wide(values))
-        total.index_add_(0, owner, values.to(total.dtype))
+        total.index_add_(0, group, values.to(total.dtype))
         return total / torch.from_numpy(sizes).to(flat.device)[:, None]
     result = values.new_zeros((len(groups), values.shape[1]))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="index_reduce", category=UserWarning)
-        return result.index_reduce_(0, owner, values, "amax", include_self=False)
+        return result.index_reduce_(0, group, values, "amax", include_self=False)
 
 
 def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices) -> NDArray[np.floating]:
-    """Single activations out of those that `pooled` gives, without making the others.
+    """Return single entries of the result of `pooled`, without computing the others.
 
     Args:
-        flat: (documents * time, neurons).
-        groups: n_units of them.
-        group, neuron: (n,) which.
+        flat: (documents * time, neurons) activations.
+        groups: the groups.
+        group, neuron: (n,) indices of the entries.
 
     Returns:
         (n,) activations.
@@ -119,50 +120,51 @@ def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices)
     sizes = (groups.ends - groups.starts)[group]
     starts = np.cumsum(sizes) - sizes
     piece = np.repeat(groups.starts[group] - starts, sizes) + np.arange(sizes.sum())
-    place = torch.from_numpy(groups.place[piece]).to(flat.device)
-    column = flat[place, torch.from_numpy(np.repeat(neuron, sizes)).to(flat.device)][:, None]
+    rows = torch.from_numpy(groups.rows[piece]).to(flat.device)
+    column = flat[rows, torch.from_numpy(np.repeat(neuron, sizes)).to(flat.device)][:, None]
     return as_numpy(pooled(column, WordGroups(np.arange(len(piece)), starts, groups.pooling)))[:, 0]
 
 
 def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], Indices]:
-    """The largest activation of each group, and the neuron that has it.
+    """Return the largest activation of each group, and its neuron.
 
     Args:
-        flat: (documents * time, neurons).
-        groups: n_units of them.
+        flat: (documents * time, neurons) activations.
+        groups: the groups.
 
     Returns:
-        (n_units,) values and (n_units,) neurons.
+        (n_groups,) values and (n_groups,) neurons.
     """
     if not groups.single and groups.pooling == "mean":
         best, winner = pooled(flat, groups).max(dim=-1)
         return as_numpy(best), winner.cpu().numpy()
-    # The maximum runs over padding too: cheaper than copying the activations of the words out first.
+    # Taking the maximum over padding too is cheaper than copying the activations of the words first.
     groups = groups.edges()
     best, winner = flat.max(dim=-1)
-    value, neuron = as_numpy(best)[groups.place], winner.cpu().numpy()[groups.place]
+    value, neuron = as_numpy(best)[groups.rows], winner.cpu().numpy()[groups.rows]
     if groups.single:
         return value, neuron
-    largest = np.maximum.reduceat(value, groups.starts)  # of the pieces; no number stays no number
+    largest = np.maximum.reduceat(value, groups.starts)  # over the pieces; NaN stays NaN
     sizes = np.diff(groups.starts, append=len(value))
-    holders = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
-    first = holders[np.searchsorted(holders, groups.starts)]
+    maxima = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
+    first = maxima[np.searchsorted(maxima, groups.starts)]
     return largest, neuron[first]
 
 
 def select(
     flat: Tensor, groups: WordGroups, selection: Selection, check: Check
 ) -> Tensor | SelectedActivations:
-    """The activations that count: all at once where most of them may, else one by one.
+    """Return the activations that count.
 
     Args:
-        flat: (documents * time, neurons), signed and standardized.
-        groups: what is selected from.
-        selection: any rule but `max-position`, which needs whole documents.
-        check: told one number per group, which is finite where its activations are.
+        flat: (documents * time, neurons) activations, signed and standardized.
+        groups: words or pieces.
+        selection: any rule except `max-position`, which needs whole documents.
+        check: receives one number per group, which is finite if its activations are.
 
     Returns:
-        (n_units, neurons) with zeros where nothing counts, or the activations, group by group.
+        For thresholds, (n_groups, neurons) with zeros where nothing counts; otherwise the selected activations, ordered
+        by group.
     """
     if selection.k == 1:
         value, neuron = strongest(flat, groups)
@@ -178,47 +180,46 @@ def select(
 
 
 def strongest_groups(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
-    """The `k` strongest groups of each neuron; of equals, those of smaller ranks.
+    """Return the `k` strongest groups of each neuron; ties are broken by smaller ranks.
 
     Args:
-        dense: (n_units, neurons).
-        k: how many.
-        ranks: (n_units,) each; the first decides among equals, then the next.
+        dense: (n_groups, neurons) activations.
+        k: number of groups.
+        ranks: (n_groups,) arrays; the first breaks ties, then the next.
     """
     if k == 0 or len(dense) == 0:
         nothing = np.zeros(0, np.int64)
         return SelectedActivations(nothing, nothing, np.zeros(0, np.float32))
-    # Some neurons at a time: where a layer saturates, nearly all of its activations are equal.
-    at_once = max(1, _CELLS // len(dense))
+    # Some neurons at a time: if a layer saturates, nearly all of its activations are ties.
+    block = max(1, _CELLS // len(dense))
     parts = []
-    for start in range(0, dense.shape[1], at_once):
-        part = _strongest_groups(dense[:, start : start + at_once], k, *ranks)
+    for start in range(0, dense.shape[1], block):
+        part = _strongest_groups(dense[:, start : start + block], k, *ranks)
         parts.append((part.group, part.neuron + start, part.value))
     return SelectedActivations(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _strongest_groups(dense: Tensor, k: int, *ranks: Indices) -> SelectedActivations:
-    """The same for few enough neurons."""
-    # Of equals beyond the k-th, topk takes any: they are all taken here, and ranked afterwards.
-    least = dense.topk(min(k, len(dense)), dim=0).values[-1]
+    """Return the `k` strongest groups of a block of neurons."""
+    # topk breaks ties arbitrarily: take all activations that reach the k-th, and rank them afterwards.
+    weakest = dense.topk(min(k, len(dense)), dim=0).values[-1]
     group, neuron = (
-        each.cpu().numpy() for each in torch.nonzero((dense >= least) & (dense > 0), as_tuple=True)
+        index.cpu().numpy() for index in torch.nonzero((dense >= weakest) & (dense > 0), as_tuple=True)
     )
     value = as_numpy(dense[group, neuron])
     order = np.lexsort((*(rank[group] for rank in reversed(ranks)), -value, neuron))
     group, neuron, value = group[order], neuron[order], value[order]
-    place = np.arange(len(neuron)) - np.searchsorted(neuron, neuron)
-    kept = place < k
-    return SelectedActivations(group[kept], neuron[kept], value[kept])
+    top = np.arange(len(neuron)) - np.searchsorted(neuron, neuron) < k
+    return SelectedActivations(group[top], neuron[top], value[top])
 
 
 def is_finite(values: Tensor) -> bool:
-    """Whether all are numbers, by one sum; a sum that overflows is taken for a no."""
+    """Return whether all values are finite, judged by their sum; a sum that overflows counts as not finite."""
     return bool(torch.isfinite(values.sum(dtype=_wide(values))))
 
 
 def row_sums(values: Tensor) -> NDArray[np.floating]:
-    """(n,) sums of rows, which are numbers where all of a row are; not in half precision, where sums overflow."""
+    """Return (n,) sums of rows, finite if the row is; at least in single precision, where sums rarely overflow."""
     return as_numpy(values.sum(dim=-1, dtype=_wide(values)))
 
 
@@ -227,5 +228,5 @@ def _wide(values: Tensor) -> torch.dtype:
 
 
 def as_numpy(values: Tensor) -> NDArray[np.floating]:
-    """On the CPU; numpy has no bfloat16."""
+    """Return the values as a NumPy array on the CPU, bfloat16 as float32."""
     return (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Inputs to full batches of similar length, while streaming."""
+"""Group a stream of inputs into full batches of similar length."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from txray.capture.encoding import ModelInput
 from txray.errors import UsageError
 
 _POOL_BATCHES = 32
-"""Inputs of about this many batches are sorted by length at a time."""
+"""Number of batches whose inputs are sorted by length together."""
 
 
 def batches(
     inputs: Iterable[ModelInput], positions: int, *, padded: bool = True
 ) -> Iterator[list[ModelInput]]:
-    """Group inputs so that padding is small and batches are full.
+    """Yield batches of inputs, full and with little padding.
 
-    Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most
-    `positions` padded positions; a longer one is a batch of its own.
+    Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most `positions` padded
+    positions. A longer input is a batch of its own.
 
     Args:
         inputs: documents, or parts of documents.
-        positions: padded positions (inputs x longest) in a batch.
+        positions: maximum number of padded positions (inputs x longest) in a batch.
         padded: whether inputs of different length may share a batch.
 
     Yields:
-        (n_inputs,) the longest first.
+        Lists of inputs, longest first.
 
     Raises:
         UsageError: `positions` is below 1.
@@ -33,19 +33,19 @@ def batches(
     if positions < 1:
         raise UsageError(f"batch of {positions} positions: must be at least 1")
     pool: list[ModelInput] = []
-    held = 0
+    pooled_positions = 0
     for model_input in inputs:
         pool.append(model_input)
-        held += len(model_input.ids)
-        if held >= _POOL_BATCHES * positions:
+        pooled_positions += len(model_input.ids)
+        if pooled_positions >= _POOL_BATCHES * positions:
             yield from _by_length(pool, positions, padded)
-            pool, held = [], 0
+            pool, pooled_positions = [], 0
     yield from _by_length(pool, positions, padded)
 
 
 def _by_length(pool: list[ModelInput], positions: int, padded: bool) -> Iterator[list[ModelInput]]:
     batch: list[ModelInput] = []
-    for model_input in sorted(pool, key=lambda one: len(one.ids), reverse=True):
+    for model_input in sorted(pool, key=lambda item: len(item.ids), reverse=True):
         longest = len(batch[0].ids) if batch else 0
         if batch and (
             (len(batch) + 1) * longest > positions or (not padded and len(model_input.ids) < longest)

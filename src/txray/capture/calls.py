@@ -1,4 +1,4 @@
-"""Which module called which in a forward pass, so that the calls of a shared module can be told apart."""
+"""Record which module called which in a forward pass, to distinguish the calls of a shared module."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from txray.capture.hooks import Side, first_tensor, modules_by_name, tensor_vers
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor that a module took or gave.
+    """The input or output tensor of a call.
 
     Attributes:
-        then: a copy of it as it was.
+        snapshot: a copy of the tensor at the time of the call.
         tensor: the tensor itself, which the model may have changed since.
-        version: of the tensor when it was copied, see `tensor_version`.
+        version: `tensor_version` at the time of the call.
     """
 
-    then: Tensor
+    snapshot: Tensor
     tensor: Tensor
     version: int
 
     @classmethod
     def of(cls, value: Any) -> Value | None:
-        """Return the first tensor of what a module took or gave; None where there is none."""
+        """Return the first tensor of the arguments or the output of a module; None if there is none."""
         tensor = first_tensor(value)
         if tensor is None:
             return None
@@ -37,7 +37,7 @@ class Value:
 
     @property
     def changed(self) -> bool:
-        """Return whether the model has changed the tensor in place since."""
+        """Return whether the model has changed the tensor in place since the call."""
         return tensor_version(self.tensor) != self.version
 
 
@@ -46,10 +46,10 @@ class Call:
     """One call of a module.
 
     Attributes:
-        module: that ran.
-        caller: the call of the innermost module during which it ran; None for the model itself.
-        number: which of the module's calls in this forward pass, from 0.
-        input, output: of the modules that are watched, where they hold a tensor.
+        module: the module that ran.
+        caller: the call of the innermost module around it; None for the model itself.
+        number: index of the call among the module's calls in this forward pass, from 0.
+        input, output: tensors of the call, if the module is watched and has them.
     """
 
     module: nn.Module
@@ -60,26 +60,26 @@ class Call:
 
     @property
     def recursive(self) -> bool:
-        """Return whether the module ran while it was running already."""
+        """Return whether the module was called from within itself."""
         caller = self.caller
         while caller is not None and caller.module is not self.module:
             caller = caller.caller
         return caller is not None
 
     def value(self, side: Side) -> Value | None:
-        """Return what the call took or gave."""
+        """Return the input or the output of the call."""
         return self.input if side == "input" else self.output
 
 
 class Trace:
     """The calls of every module in one forward pass, in the order in which they began.
 
-    A module that is registered under several names, such as one activation function for all blocks, is told apart by
-    who calls it: the call made while `b.0` runs is that of `b.0.act`, the next one that of `b.1.act`.
+    If a module has several names, such as one activation function shared by all blocks, its calls are assigned to the
+    names by their caller: the call made while `b.0` runs belongs to `b.0.act`, that made during `b.1` to `b.1.act`.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        """Start without calls; `modules`: of the model, under all of their names."""
+        """Start without calls; `modules`: the modules of the model by name, under all of their names."""
         self._modules = modules
         self._calls: dict[nn.Module, list[Call]] = {}
         self._aliases: dict[nn.Module, list[str]] = {}
@@ -107,13 +107,13 @@ class Trace:
         return self._calls.get(self._modules[name], [])
 
     def calls(self, name: str) -> list[Call]:
-        """Return the calls of a module under one of its names; under any, where it was never called under this one."""
-        return self._own_calls(name) or self.all_calls(name)
+        """Return the calls of a module under this name, or all of its calls if it was never called under this name."""
+        return self._calls_under(name) or self.all_calls(name)
 
     def distinct(self, names: Collection[str]) -> list[str]:
-        """Return the names without those that mean the same calls of the same module as another one."""
-        # A name under which a module is never called stands for all of its calls, which another name has already.
-        called = [name for name in names if self._own_calls(name) or not self.all_calls(name)]
+        """Return the names without duplicates: of names that stand for the same calls of a module, only the first."""
+        # A name under which a module is never called stands for all of its calls, which its other names cover.
+        called = [name for name in names if self._calls_under(name) or not self.all_calls(name)]
         modules = {self._modules[name] for name in called}
         seen: set[tuple[int, ...]] = set()
         distinct = []
@@ -126,11 +126,11 @@ class Trace:
                 distinct.append(name)
         return distinct
 
-    def _own_calls(self, name: str) -> list[Call]:
+    def _calls_under(self, name: str) -> list[Call]:
         return [call for call in self.all_calls(name) if name in self._names(call)]
 
     def _names(self, call: Call) -> frozenset[str]:
-        """Return the names under which a call may have been made: several where nothing tells them apart."""
+        """Return the names under which a call may have been made; several if they cannot be distinguished."""
         known = self._names_of_call.get(call)
         if known is None:
             known = self._names_of_call[call] = self._name(call)
@@ -149,7 +149,7 @@ class Trace:
         return frozenset(name for name in aliases if not self._owner(name)) or frozenset(aliases)
 
     def _owner(self, name: str) -> str:
-        """Return the innermost module around a name that ran at all, unlike a list of modules; '' for the model."""
+        """Return the name of the innermost enclosing module that ran; '' for the model. A ModuleList never runs."""
         parts = name.split(".")
         for n in range(len(parts) - 1, 0, -1):
             around = ".".join(parts[:n])
@@ -160,11 +160,11 @@ class Trace:
 
 @contextmanager
 def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
-    """Record which modules run while the block runs, and what the watched ones take and give.
+    """Record which modules run inside the block, with the inputs and outputs of the watched ones.
 
     Args:
         model: any module.
-        watched: names of modules.
+        watched: names of the modules whose tensors are recorded.
     """
     modules = modules_by_name(model)
     values = {modules[name] for name in watched}
@@ -178,7 +178,7 @@ def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
             call.input = Value.of((*inputs, *named.values()))
 
     def end(module: nn.Module, inputs: Any, output: Any) -> None:
-        # A module that failed, and whose error the model caught, has not ended.
+        # A module that raised an error which the model caught has no end.
         while running and running[-1].module is not module:
             running.pop()
         if running:

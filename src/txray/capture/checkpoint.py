@@ -1,4 +1,4 @@
-"""Checkpoints of a collection: one file, written whole, that an interrupted run goes on from."""
+"""Checkpoints of a collection: one file, written atomically, from which an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -28,70 +28,70 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Stateful(Protocol):
-    """What can be kept and restored."""
+    """An accumulator that can be saved and restored."""
 
     def state_dict(self) -> Arrays:
-        """Everything it holds, as arrays."""
+        """Return the whole state as arrays."""
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
+        """Restore what `state_dict` returned."""
 
 
 class PassCheckpoint(Protocol):
     """The checkpoints of one pass over the documents."""
 
     def restore(self, consumers: Sequence[Stateful]) -> int:
-        """Restore the consumers from the last checkpoint; the number of batches that it covers."""
+        """Restore the consumers from the last checkpoint, and return the number of batches that it covers."""
 
     def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        """Say that so many batches are done: a checkpoint is made if it is time."""
+        """Report the number of finished batches, and write a checkpoint if one is due."""
 
     def complete(self, consumers: Sequence[Stateful]) -> None:
-        """Say that the pass is over, and that another one follows."""
+        """Report that the pass is finished and another one follows."""
 
 
 class Checkpoints(Protocol):
-    """The checkpoints of a collection, which may take several passes."""
+    """The checkpoints of a collection, which may have several passes."""
 
-    def of(self, name: str) -> PassCheckpoint:
-        """Those of a pass."""
+    def for_pass(self, name: str) -> PassCheckpoint:
+        """Return the checkpoint of a pass."""
 
 
 class NoCheckpoints:
-    """For collections that start again when they are interrupted."""
+    """No checkpoints: an interrupted collection starts again."""
 
-    def of(self, name: str) -> PassCheckpoint:
-        """Nothing is kept."""
+    def for_pass(self, name: str) -> PassCheckpoint:
+        """Return this object, which stores nothing."""
         return self
 
     def restore(self, consumers: Sequence[Stateful]) -> int:
-        """Nothing is restored."""
+        """Restore nothing, and return 0."""
         return 0
 
     def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        """Nothing is kept."""
+        """Store nothing."""
 
     def complete(self, consumers: Sequence[Stateful]) -> None:
-        """Nothing is kept."""
+        """Store nothing."""
 
 
 class FolderCheckpoints:
     """Checkpoints in the folder that the stage will be written to."""
 
     def __init__(self, folder: Path, request: Mapping[str, Any], seconds: float) -> None:
-        """Go on from the folder's checkpoint, if it has one; nothing is written before the first is due.
+        """Read the checkpoint of a folder, if it has one; nothing is written before the first checkpoint is due.
 
         Args:
-            folder: of the stage.
+            folder: folder of the stage.
             request: everything that the result depends on, as plain JSON values.
-            seconds: between two checkpoints.
+            seconds: time between two checkpoints.
 
         Raises:
-            UsageError: the folder holds another collection, or this one cannot be told apart from another.
+            UsageError: the folder holds another collection, or this collection cannot be identified.
             StageError: its checkpoint is damaged.
             OutputError: the folder holds something else, which the stage would replace.
         """
-        # With a checkpoint in it, everything in the folder would be taken for a stage.
+        # With a checkpoint in it, the whole folder would be treated as a stage.
         require_replaceable(folder, (MANIFEST, CHECKPOINT))
         _require_identified(request)
         self.seconds = seconds
@@ -102,44 +102,43 @@ class FolderCheckpoints:
         if self._file.is_file():
             self._read()
 
-    def of(self, name: str) -> PassCheckpoint:
-        """The checkpoints of a pass."""
+    def for_pass(self, name: str) -> PassCheckpoint:
+        """Return the checkpoint of a pass."""
         return self._passes.setdefault(name, _FolderPass(self))
 
     def write(self) -> None:
-        """Replace the file by one that holds where every pass stands.
+        """Write the state of every pass.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         arrays = {
             f"{name}|{key}": array
-            for name, each in self._passes.items()
-            for key, array in each.arrays.items()
+            for name, checkpoint in self._passes.items()
+            for key, array in checkpoint.arrays.items()
         }
-        described = {
+        metadata = {
             "format": _FORMAT,
             "request": self._lock.settings,
-            "passes": {name: each.batches for name, each in self._passes.items()},
+            "passes": {name: checkpoint.batches for name, checkpoint in self._passes.items()},
             "sha256": _digest(arrays),
         }
         with atomic_file(self._file) as new:
-            # As bytes: when it writes a file on its own, safetensors leaves a torso beside it if it is killed.
-            # One array is always there, because a file without any is none.
-            new.write_bytes(save({"": np.zeros(1), **arrays}, metadata={_META: json.dumps(described)}))
+            # As bytes: safetensors leaves a partial file beside this one if it is killed while writing.
+            # One array is always present, because safetensors cannot read a file without any.
+            new.write_bytes(save({"": np.zeros(1), **arrays}, metadata={_META: json.dumps(metadata)}))
 
     def _read(self) -> None:
         try:
             with safe_open(self._file, framework="numpy") as content:
-                described = json.loads(content.metadata()[_META])
+                metadata = json.loads(content.metadata()[_META])
                 arrays = {key: content.get_tensor(key) for key in content.keys() if key}  # noqa: SIM118 (no mapping)
-            request, passes = described["request"], described["passes"]
-            if described["format"] != _FORMAT or described["sha256"] != _digest(arrays):
+            request, passes = metadata["request"], metadata["passes"]
+            if metadata["format"] != _FORMAT or metadata["sha256"] != _digest(arrays):
                 raise ValueError("its checksum differs, or another version of txray wrote it")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            text = in_one_line(error)
             raise StageError(
-                f"{self._file}: damaged: {text}; remove {self._file.parent} and collect again"
+                f"{self._file}: damaged: {in_one_line(error)}; remove {self._file.parent} and collect again"
             ) from error
         self._lock.require_same(request)
         for name, batches in passes.items():
@@ -147,7 +146,7 @@ class FolderCheckpoints:
 
 
 class _FolderPass:
-    """Where one pass stands."""
+    """The state of one pass."""
 
     def __init__(self, owner: FolderCheckpoints, batches: int = 0, arrays: Arrays | None = None) -> None:
         self.batches = batches
@@ -164,13 +163,13 @@ class _FolderPass:
 
     def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
         if time.monotonic() - self._latest >= self._owner.seconds:
-            self._keep(batches, consumers)
+            self._store(batches, consumers)
 
     def complete(self, consumers: Sequence[Stateful]) -> None:
-        # More batches than any pass has: it is not run again.
-        self._keep(1 << 62, consumers)
+        # More batches than any pass has, so it is not run again.
+        self._store(1 << 62, consumers)
 
-    def _keep(self, batches: int, consumers: Sequence[Stateful]) -> None:
+    def _store(self, batches: int, consumers: Sequence[Stateful]) -> None:
         self.batches = batches
         self.arrays = {
             f"{number}|{name}": np.ascontiguousarray(array)
@@ -178,7 +177,7 @@ class _FolderPass:
             for name, array in consumer.state_dict().items()
         }
         self._owner.write()
-        # From here on, so that a slow disk does not lead to nothing but checkpoints.
+        # Measured from the end of writing, so that a slow disk does not spend all the time on checkpoints.
         self._latest = time.monotonic()
 
 
@@ -194,9 +193,9 @@ def _digest(arrays: Arrays) -> str:
 def _require_identified(request: Mapping[str, Any]) -> None:
     for name, value in request.items():
         if isinstance(value, str) and (reason := unidentified(value)):
-            what = "the corpus" if name == "corpus" else "how the model reads"
+            subject = "the corpus" if name == "corpus" else "how the model reads"
             raise UsageError(
-                f"collect: no checkpoint can be kept, because {what} depends on {reason}, which cannot be told apart "
-                "from another; give the function or object that uses it an attribute `fingerprint`, a string to be "
-                "changed with what it does, or leave checkpoint out"
+                f"collect: no checkpoint is possible, because {subject} depends on {reason}, which cannot be "
+                "identified; give the function or object that uses it an attribute `fingerprint` (a string that "
+                "changes with what it does), or omit checkpoint"
             )

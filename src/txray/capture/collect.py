@@ -1,4 +1,4 @@
-"""From a model and a corpus to a stage."""
+"""Collect a stage from a model and a corpus."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from txray.capture.layers import Layer
+from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
-from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.dominance import wins_of
@@ -24,11 +24,11 @@ from txray.preferences.stage_warnings import stage_warnings
 def collect(
     model: nn.Module | TextModel,
     corpus: Corpus,
-    layers: Sequence[str | Layer] = ("rnn",),
-    feature_types: Sequence[str] = ("token",),
-    selection: Selection | str = "max-1",
     *,
     name: str,
+    layers: str | Layer | Sequence[str | Layer] = "rnn",
+    feature_types: str | Sequence[str] = "token",
+    selection: Selection | str = "max-1",
     max_words: int | None = None,
     folds: int = DEFAULT_FOLDS,
     exemplars: int = 8,
@@ -37,75 +37,79 @@ def collect(
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
-    autocast: str | None = None,
+    autocast: Autocast | None = None,
     engine: Engine | None = None,
 ) -> Stage:
-    """Run a model over a corpus and collect what its neurons prefer.
+    """Run a model over a corpus and return what its neurons prefer.
 
-    The model runs in evaluation mode, on the device it is on, and is left as it was.
+    The model runs in evaluation mode, on its own device, and is restored afterwards.
+
+    >>> corpus = txray.demo_corpus("reviews", words=500)
+    >>> model = txray.models.language_model("gru", corpus, hidden=8)
+    >>> stage = txray.collect(model, corpus, name="untrained", feature_types=["token", "pos"])
+    >>> stage.layers, stage.feature_types
+    (('rnn',), ('token', 'pos'))
 
     Args:
-        model: a language model or classifier of `txray.models`, a Hugging Face model loaded by
-            `txray.load_model`, or any module in a `TextModel`.
+        model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, or
+            any module in a `TextModel`.
         corpus: the documents.
-        layers: names of modules, such as `rnn`, patterns, such as `encoder.layer.*.intermediate`, or `Layer` objects,
-            which also say how to read the output and what counts there. `act:call=0` is the first call of a layer that
-            runs several times, `down_proj:input` what a layer is given. How an output lays out documents, time and
-            neurons is found out by a dry run.
-        feature_types: feature types: `token`, `output` (what the model predicts), `label`, `subword` (pieces of words,
-            for models that read such), or the name of an annotation such as `pos`.
+        name: name of the stage, e.g. `unsup`.
+        layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
+            `Layer` objects, which also specify layout, lag and selection. `act:call=0` is the first call of a layer
+            that runs several times, `down_proj:input` the input of a layer. The layout of an output (documents, time,
+            neurons) is determined by dry runs.
+        feature_types: one or several of `token`, `output` (what the model predicts), `label`, `subword` (pieces of
+            words, if the model reads pieces), and the names of annotations such as `pos`.
         selection: which activations count.
-        name: of the stage, e.g. `unsup`.
-        max_words: read this many words of the corpus; all by default.
-        folds: disjoint groups of documents, for the statistics of change.
-        exemplars: strongest occurrences kept per neuron.
-        batch_positions: padded positions in a batch; changes speed and memory, and the result only by the rounding
-            of the model's own arithmetic.
-        scales: a stage whose means and standard deviations standardize this one; by default, where a selection
-            standardizes, a first pass over the corpus computes them.
-        checkpoint: the folder that the stage will be saved to; what is done so far is kept there, and the same call
-            goes on from it after an interruption, to the same bytes. Not kept by default.
-        checkpoint_seconds: between two checkpoints.
-        memory: bytes that the tallies may take; most of what is free by default. Selections that may credit every
-            neuron of every word are estimated from the text, and refused before the model runs if they cannot fit.
-        autocast: `bfloat16` or `float16`: operations of the model run in this number type where that is safe, faster
-            on devices made for it and less exact; by default they run in the model's own.
-        engine: what carries it out, such as `txray.engines.Ray(workers=8)`; one pass in this process by default.
+        max_words: maximum number of words to read; all by default.
+        folds: number of disjoint groups of documents, used by the tests of changes.
+        exemplars: number of strongest occurrences stored per neuron.
+        batch_positions: maximum number of padded positions in a batch. It affects speed and memory, and the result only
+            by the rounding of the model's own arithmetic.
+        scales: a stage whose means and standard deviations standardize this one. By default, they are measured in a
+            first pass over the corpus if a selection standardizes.
+        checkpoint: folder that the stage will be saved to. Intermediate results are stored in it, and after an
+            interruption the same call resumes and gives the same bytes. No checkpoints by default.
+        checkpoint_seconds: time between two checkpoints.
+        memory: maximum size of the tallies in bytes; most of the free memory by default. Selections that may credit
+            every neuron for every word are estimated from the text, and refused before the model runs if they do not
+            fit.
+        autocast: `bfloat16` or `float16`: dtype for the operations for which PyTorch considers it safe; faster on
+            devices made for it, and less exact. The model's own dtype by default.
+        engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
         The stage. Its manifest accounts for every word: words read = counted + skipped, by reason.
 
     Raises:
-        UnknownNameError: no such layer, feature, selection or number type.
-        UsageError: nothing requested for, a kind of model that collect cannot read for, more memory needed than
-            there is, or the checkpoint is of another collection.
-        CorpusError: the corpus is empty or lacks what a feature needs.
+        UnknownNameError: unknown layer, feature type, selection or dtype.
+        UsageError: no layer or feature type, a type of model that txray cannot read with, not enough memory, or the
+            checkpoint of another collection.
+        CorpusError: the corpus is empty, or lacks what a feature type needs.
         StageError: the checkpoint is damaged.
         OutputError: the checkpoint cannot be written, or its folder holds something else.
-        CaptureError: activations that are not numbers, or of another shape; a layer that cannot be observed, runs more
-            often for some inputs than for others, or has more steps than the input without a `lag` that says why.
-        EngineError: workers of an engine that cannot be reached, or that end again and again.
+        CaptureError: activations that are not finite, or of another shape; a layer that cannot be observed, runs more
+            often for some inputs than for others, or has more steps than the input without a `lag`.
+        EngineError: workers cannot be reached or keep crashing.
 
     Warns:
         DominanceWarning: one neuron wins more than half of all words.
-        DuplicateWarning: more than 1% of the words are in documents that repeat the words of another.
-        PaddingWarning: the model's `reads_padding` is True, and padding changes a layer.
-        RepeatedCallWarning: a layer runs several times in a forward pass, and no call was named.
+        DuplicateWarning: more than 1% of the words are in documents that repeat another.
+        PaddingWarning: the model's `reads_padding` is True, but padding changes a layer.
+        RepeatedCallWarning: a layer runs several times in a forward pass, and no call was chosen.
         RandomPassWarning: a layer gives different activations for the same input.
         EmptyLayerWarning: no word of a layer was counted.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
-    for what, requested in (("layers", layers), ("feature_types", feature_types)):
-        if isinstance(requested, str):  # a sequence, too, of its letters
-            raise UsageError(f"collect: {what}={requested!r}; give a list of at least one name, each once")
     request = CollectRequest(
         model=model,
         corpus=corpus,
-        layers=tuple(layers),
-        feature_types=tuple(feature_types),
-        selection=Selection.parse(selection) if isinstance(selection, str) else selection,
+        layers=(layers,) if isinstance(layers, str | Layer) else tuple(layers),
+        feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
+        selection=Selection.parse(selection),
         name=name,
         max_words=max_words,
         folds=folds,

@@ -1,4 +1,4 @@
-"""Run models without compiled code while they are observed: it ignores hooks that are registered after compilation."""
+"""Run models without compiled code, which ignores hooks that are registered after compilation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from txray.errors import CaptureError
 
 
 def _dynamo() -> Any:
-    """Return PyTorch's compiler, or None where nothing was compiled in this process: its import takes seconds."""
+    """Return the module of PyTorch's compiler if it was imported: importing it takes seconds."""
     return sys.modules.get("torch._dynamo")
 
 
 @contextmanager
 def without_compiled_code() -> Iterator[None]:
-    """Run every module as plain Python while the block runs; compiled code is kept and used again afterwards."""
+    """Run every module as plain Python inside the block; compiled code is used again afterwards."""
     if _dynamo() is None:
         yield
         return
@@ -29,33 +29,33 @@ def without_compiled_code() -> Iterator[None]:
 
 
 def is_observable(module: nn.Module) -> bool:
-    """Return whether hooks can be registered on a module; TorchScript runs beside Python and has none."""
+    """Return whether hooks can be registered on a module; TorchScript has none."""
     return not isinstance(module, torch.jit.ScriptModule) or isinstance(
         module, torch.jit._trace.TopLevelTracedModule
     )
 
 
 def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Module) -> None:
-    """Refuse a layer that is TorchScript, or lies within a module that is.
+    """Raise if a layer is TorchScript, or is part of a TorchScript module.
 
     Args:
         modules: every module of the model by name.
-        name: of the layer.
+        name: name of the layer.
         root: the model itself.
 
     Raises:
-        CaptureError: it is TorchScript, whose activations cannot be seen.
+        CaptureError: the layer is TorchScript, whose activations cannot be observed.
     """
     parts = name.split(".")
-    around = [
+    enclosing = [
         ("", root),
         *((".".join(parts[:n]), modules.get(".".join(parts[:n]))) for n in range(1, len(parts))),
     ]
-    script = next((of for of, module in around if isinstance(module, torch.jit.ScriptModule)), None)
+    script = next((outer for outer, module in enclosing if isinstance(module, torch.jit.ScriptModule)), None)
     if script is None and is_observable(modules[name]):
         return
-    what = "is" if script is None else f"lies within {script!r}," if script else "lies within"
+    relation = "is" if script is None else f"is part of {script!r}," if script else "is part of"
     raise CaptureError(
-        f"layer {name!r}: {what} TorchScript code (torch.jit.script or torch.jit.trace), which runs beside Python, so "
-        "its activations cannot be seen; give the model as it was before it was scripted or traced"
+        f"layer {name!r}: {relation} TorchScript code (torch.jit.script or torch.jit.trace), which does not run in "
+        "Python, so its activations cannot be observed; pass the model as it was before it was scripted or traced"
     )

@@ -1,4 +1,4 @@
-"""Inputs of dry runs, of any size: ids of real words between the special positions of real inputs."""
+"""Inputs for dry runs: ids of real words between the special positions, of any length."""
 
 from __future__ import annotations
 
@@ -15,33 +15,21 @@ from txray.errors import TxrayError
 from txray.models.pieces import PieceEncoder
 from txray.models.text_model import TextModel
 
+# fmt: off
 COMMON_WORDS = (
-    "the",
-    "film",
-    "is",
-    "good",
-    "and",
-    "its",
-    "plot",
-    "was",
-    "new",
-    "but",
-    "he",
-    "did",
-    "not",
-    "like",
-    "what",
+    "the", "film", "is", "good", "and", "its", "plot", "was", "new", "but", "he", "did", "not", "like", "what",
 )
-"""Words that occur in almost any English text, for models that are tried out without a corpus."""
+# fmt: on
+"""Common English words, for dry runs without a corpus."""
 
 _DOCUMENTS, _WORDS = 4, 32
-"""Maximum numbers of documents and words that are sampled from a corpus."""
+"""Maximum number of documents and of words that are sampled from a corpus."""
 
 
 def sample_words(corpus: Corpus | None) -> tuple[str, ...]:
-    """Return a few different words from the beginning of a corpus; none where it has none or cannot be read.
+    """Return a few distinct words from the beginning of a corpus; none if it is empty or cannot be read.
 
-    What is wrong with it is reported when the corpus itself is read.
+    Errors are reported later, when the corpus itself is read.
     """
     if corpus is None:
         return ()
@@ -53,14 +41,14 @@ def sample_words(corpus: Corpus | None) -> tuple[str, ...]:
 
 
 def text_ids(model: TextModel, *texts: Sequence[str]) -> Indices:
-    """Return ids of real text: of the first of some texts of which the model knows two words or more.
+    """Return ids of real text: of the first text with at least two words that the model knows.
 
     Args:
-        model: whose `encode` is requested.
-        texts: words, the best ones first; without any, common English words.
+        model: its `encode` makes the ids.
+        texts: lists of words to try, in this order; common English words are tried last.
 
     Returns:
-        (n,) ids, at least 1: of one of the texts, or else of pieces that the tokenizer knows, or else padding.
+        (n,) ids, n >= 1: those of a text, otherwise of pieces that the tokenizer knows, otherwise the padding id.
     """
     for words in (*texts, COMMON_WORDS):
         ids = _encoded(model, words)
@@ -71,7 +59,7 @@ def text_ids(model: TextModel, *texts: Sequence[str]) -> Indices:
 
 
 def _encoded(model: TextModel, words: Sequence[str]) -> list[int]:
-    """Return the ids of words; none where `encode` fails, which it does again at the document that has such words."""
+    """Return the ids of words; none if `encode` fails, which is reported later with the document."""
     try:
         return [int(number) for number in model.pieces(words).ids] if words else []
     except Exception:
@@ -79,23 +67,23 @@ def _encoded(model: TextModel, words: Sequence[str]) -> list[int]:
 
 
 def min_input_length(model: TextModel) -> int:
-    """Return the positions of the shortest input of real text: one piece between the special positions."""
+    """Return the length of the shortest input: one piece between the special positions."""
     return max(model.min_length, len(model.prefix) + 1 + len(model.suffix))
 
 
 def padded_input(
     model: TextModel, text: Indices, lengths: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Make inputs of real text, padded on the right to the longest.
+    """Return inputs of real text, padded on the right to the longest.
 
     Args:
-        model: whose special positions frame the text.
-        text: (n,) ids, repeated as often as needed; each input begins at another one.
-        lengths: (n_inputs,) positions of each, special ones included.
-        device: where the inputs go.
+        model: provides the special positions around the text.
+        text: (n,) ids, repeated as needed; each input starts at a different one.
+        lengths: (n_inputs,) length of each input, special positions included.
+        device: device of the result.
 
     Returns:
-        (n_inputs, longest) int64 ids, and a mask of the same shape, True where a position is in use.
+        (n_inputs, longest) int64 ids, and a bool mask of the same shape, True at positions in use.
     """
     ids = np.full((len(lengths), max(lengths)), model.padding, np.int64)
     for row, length in enumerate(lengths):

@@ -1,4 +1,4 @@
-"""Dry runs of a model: which modules run, how often, and what they give for inputs of different size."""
+"""Dry runs of a model: which modules run, how often, and the shapes of their tensors for two input sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from txray.errors import CaptureError, UsageError, in_one_line
 from txray.models.base_model import input_device
 
 _FIRST, _SECOND = (2, 11), (3, 17)
-"""Documents and steps of the dry runs: four different numbers, so that each axis of an output is recognized."""
+"""Documents and steps of the dry runs: four different numbers, so that each axis of an output can be recognized."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +24,9 @@ class DryRuns:
     """Forward passes over a short input, over the same input again, and over a longer one.
 
     Attributes:
-        first, again, second: which modules ran, and what the watched ones took and gave.
-        steps_first, steps_second: of the inputs.
-        autocast: number type of the operations, where it is not that of the model.
+        first, again, second: calls of the modules, with the tensors of the watched ones.
+        steps_first, steps_second: lengths of the inputs.
+        autocast: dtype of the operations; None for that of the model.
     """
 
     first: Trace
@@ -38,26 +38,26 @@ class DryRuns:
 
     @classmethod
     def of(cls, adapter: ModelAdapter, watched: Collection[str]) -> DryRuns:
-        """Run the model of a adapter.
+        """Return three dry runs of a model.
 
         Args:
-            adapter: of the model.
-            watched: names of the modules whose tensors are wanted.
+            adapter: adapter of the model.
+            watched: names of the modules whose tensors are recorded.
 
         Raises:
-            UsageError: the model does not run in the number type requested for.
+            UsageError: the model does not run with this autocast dtype.
             CaptureError: the model fails.
         """
         with evaluating(adapter.module, adapter.autocast):
             steps_second, second = _dry_run(adapter, watched, *_SECOND)
-            # As much shorter as it would be if the model could read the longer one whole.
-            wanted = max(1, steps_second - _SECOND[1] + _FIRST[1])
-            steps_first, first = _dry_run(adapter, watched, _FIRST[0], wanted)
-            _, again = _dry_run(adapter, watched, _FIRST[0], wanted)
+            # Shorter by the same difference, even if the model cannot read the longer input whole.
+            steps = max(1, steps_second - _SECOND[1] + _FIRST[1])
+            steps_first, first = _dry_run(adapter, watched, _FIRST[0], steps)
+            _, again = _dry_run(adapter, watched, _FIRST[0], steps)
         return cls(first, again, second, steps_first, steps_second, adapter.autocast)
 
     def shapes(self, name: str, number: int, side: Side) -> tuple[DryRun, DryRun] | None:
-        """Return what one call of a module took or gave in the short and the long run; None where it was no tensor."""
+        """Return the shapes of one call's tensor in the short and the long run; None if it has no tensor."""
         runs = []
         for trace, documents, steps in (
             (self.first, _FIRST[0], self.steps_first),
@@ -66,7 +66,7 @@ class DryRuns:
             value = _call(trace, name, number).value(side)
             if value is None:
                 return None
-            runs.append(DryRun(documents, steps, tuple(value.then.shape)))
+            runs.append(DryRun(documents, steps, tuple(value.snapshot.shape)))
         return runs[0], runs[1]
 
     def changed(self, name: str, number: int, side: Side) -> bool:
@@ -76,8 +76,12 @@ class DryRuns:
 
     def random(self, name: str, number: int, side: Side) -> bool:
         """Return whether equal inputs gave different values, beyond rounding."""
-        one, two = (_call(trace, name, number).value(side) for trace in (self.first, self.again))
-        return one is not None and two is not None and not _alike(one.then, two.then, self.autocast)
+        once, again = (_call(trace, name, number).value(side) for trace in (self.first, self.again))
+        return (
+            once is not None
+            and again is not None
+            and not _alike(once.snapshot, again.snapshot, self.autocast)
+        )
 
 
 def _call(trace: Trace, name: str, number: int) -> Call:
@@ -85,7 +89,7 @@ def _call(trace: Trace, name: str, number: int) -> Call:
 
 
 def _alike(one: Tensor, two: Tensor, autocast: torch.dtype | None) -> bool:
-    """Return whether two tensors are equal, or nearly so where the order of summation is left to the device."""
+    """Return whether two tensors are equal up to the rounding of sums, whose order the device chooses."""
     if one.shape != two.shape or one.dtype != two.dtype:
         return False
     if torch.equal(one, two):
@@ -101,7 +105,7 @@ def _alike(one: Tensor, two: Tensor, autocast: torch.dtype | None) -> bool:
 def _dry_run(
     adapter: ModelAdapter, watched: Collection[str], documents: int, steps: int
 ) -> tuple[int, Trace]:
-    """Return the steps that the model read, and what ran."""
+    """Return the number of steps that the model read, and the calls of its modules."""
     with tracing(adapter.module, watched) as trace:
         try:
             steps = adapter.dry_run(documents, steps)
@@ -109,7 +113,8 @@ def _dry_run(
             if adapter.autocast is None:
                 raise
             raise UsageError(
-                f"autocast={adapter.settings['autocast']!r}: the model does not run in it on "
-                f"{input_device(adapter.module)} ({in_one_line(error, 120)}); choose another, or leave it out"
+                f"autocast={adapter.settings['autocast']!r}: the model does not run with it on "
+                f"{input_device(adapter.module)} ({in_one_line(error, limit=120)}); choose another dtype, "
+                "or omit autocast"
             ) from error
     return steps, trace

@@ -1,4 +1,4 @@
-"""Documents as inputs of a model: pieces of words, cut where a document is longer than the model can read."""
+"""Encode documents as inputs of a model, cut into several where a document is longer than the model can read."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class EncodedDocument:
-    """A document on its way through the model.
+    """A document as the model reads it.
 
     Attributes:
-        document: the words.
+        document: the document.
         key: stable hash of its id.
-        fold_key: stable hash that decides its fold.
+        fold_key: stable hash that determines its fold.
         forms: (n_words,) the words as features: lower-cased, as the model sees them.
-        readable: words that the model reads, in all inputs of the document together.
-        skipped: words that it does not read, by reason.
+        readable: number of words that the model reads, in all inputs of the document together.
+        skipped: number of words that it does not read, by reason.
     """
 
     document: Document
@@ -41,7 +41,7 @@ class EncodedDocument:
 
     @classmethod
     def whole(cls, document: Document, forms: Sequence[str]) -> EncodedDocument:
-        """A document that the model reads word by word, all of it."""
+        """Return a document of which the model reads every word."""
         return cls(document, document_key(document.id), document.fold_key, forms, len(document.words))
 
 
@@ -50,12 +50,12 @@ class ModelInput:
     """One input of a model: a document, or a part of a long one.
 
     Attributes:
-        encoded: the document it belongs to.
-        ids: (n_positions,) input ids, with special positions.
-        words: (n,) the words of the document that are counted here, ascending.
-        starts: (n,) where the pieces of each of them begin in `steps`.
-        steps: (n_pieces,) position in `ids` of each of their pieces.
-        pieces: (n_pieces,) what they are called; empty where the model does not say.
+        encoded: the document that the input belongs to.
+        ids: (n_positions,) input ids, special positions included.
+        words: (n,) positions in the document of the words that are counted in this input, ascending.
+        starts: (n,) index in `steps` of the first piece of each of these words.
+        steps: (n_pieces,) position in `ids` of each piece.
+        pieces: (n_pieces,) names of the pieces; empty if the model provides none.
     """
 
     encoded: EncodedDocument
@@ -67,31 +67,31 @@ class ModelInput:
 
     @classmethod
     def word_by_word(cls, encoded: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
-        """A whole document of one position per word, the first word at position `first`."""
+        """Return a whole document with one position per word, the first word at position `first`."""
         words = np.arange(len(encoded.forms))
         return cls(encoded, ids, words, words, words + first)
 
 
 def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[EncodedDocument, list[ModelInput]]:
-    """What a document becomes: each readable word is counted in exactly one input.
+    """Return a document as inputs of a model; each readable word is counted in exactly one input.
 
-    Inputs are cut between words. Of two that overlap, the former counts the first half of the words they
-    have in common, the latter the others, so that no word is counted at the edge of what the model sees.
+    Inputs are cut between words. If two inputs overlap, the first counts the first half of the shared words and the
+    second the other half, so that no word is counted at the edge of what the model sees.
 
     Args:
-        document: to be read.
-        pieces: of its words.
-        model: whose prefix, suffix, limit and overlap are kept to.
+        document: the document.
+        pieces: pieces of its words.
+        model: provides prefix, suffix, maximum length and overlap.
 
     Returns:
-        The encoded, which accounts for the words that are in no input, and the inputs: none where no word is readable.
+        The encoded document, with the number of skipped words, and its inputs (none if no word is readable).
     """
     encoded, words, bounds = _readable(document, pieces, model.max_pieces)
-    made = []
+    model_inputs = []
     for first, last, counted in _spans(bounds, model.max_pieces, model.overlap):
         begin, end = int(bounds[first, 0]), int(bounds[last, 1])
-        starts, steps = _places(bounds[counted], len(model.prefix) - begin)
-        made.append(
+        starts, steps = _piece_positions(bounds[counted], len(model.prefix) - begin)
+        model_inputs.append(
             ModelInput(
                 encoded,
                 [*model.prefix, *pieces.ids[begin:end], *model.suffix],
@@ -103,22 +103,22 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
                 else (),
             )
         )
-    return encoded, made
+    return encoded, model_inputs
 
 
 def _readable(
-    document: Document, pieces: Pieces, room: int | None
+    document: Document, pieces: Pieces, max_pieces: int | None
 ) -> tuple[EncodedDocument, Indices, Indices]:
-    """The encoded, its readable words, and (n, 2) where the pieces of each begin and end."""
-    owner = np.asarray(pieces.word, dtype=np.int64)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    bounds = np.stack((first, np.append(first[1:], len(owner))[: len(first)]), axis=1)
-    words = owner[first]
+    """Return the encoded document, its readable words, and (n, 2) begin and end of the pieces of each word."""
+    word_of_piece = np.asarray(pieces.word, dtype=np.int64)
+    first = np.flatnonzero(np.diff(word_of_piece, prepend=-1))
+    bounds = np.stack((first, np.append(first[1:], len(word_of_piece))[: len(first)]), axis=1)
+    words = word_of_piece[first]
     skipped: Counter[str] = Counter()
     if len(words) < len(document.words):
         skipped[UNKNOWN_WORD] = len(document.words) - len(words)
-    if room is not None:
-        fits = bounds[:, 1] - bounds[:, 0] <= room
+    if max_pieces is not None:
+        fits = bounds[:, 1] - bounds[:, 0] <= max_pieces
         if not fits.all():
             skipped[LONG_WORD] = int((~fits).sum())
             words, bounds = words[fits], bounds[fits]
@@ -130,12 +130,12 @@ def _readable(
     )
 
 
-def _spans(bounds: Indices, room: int | None, overlap: int) -> Iterator[tuple[int, int, slice]]:
-    """First and last word of each input, and the words it counts."""
+def _spans(bounds: Indices, max_pieces: int | None, overlap: int) -> Iterator[tuple[int, int, slice]]:
+    """Yield the first and last word of each input, and the slice of words that it counts."""
     n = len(bounds)
     first = counted = 0
     while counted < n:
-        last = _last_inside(bounds, first, room)
+        last = _last_inside(bounds, first, max_pieces)
         following = last + 1
         if following < n and bounds[following, 0] == bounds[last, 1]:
             while following - 1 > first and bounds[last, 1] - bounds[following - 1, 0] <= overlap:
@@ -147,17 +147,17 @@ def _spans(bounds: Indices, room: int | None, overlap: int) -> Iterator[tuple[in
         first, counted = following, end
 
 
-def _last_inside(bounds: Indices, first: int, room: int | None) -> int:
-    """The last word of an input that begins with word `first`; a word that was left out ends it, too."""
+def _last_inside(bounds: Indices, first: int, max_pieces: int | None) -> int:
+    """Return the last word of an input that begins with word `first`; an unreadable word ends the input as well."""
     gaps = np.flatnonzero(bounds[first + 1 :, 0] != bounds[first:-1, 1])
     last = first + int(gaps[0]) if len(gaps) else len(bounds) - 1
-    if room is not None:
-        last = min(last, int(np.searchsorted(bounds[:, 1], bounds[first, 0] + room, side="right")) - 1)
+    if max_pieces is not None:
+        last = min(last, int(np.searchsorted(bounds[:, 1], bounds[first, 0] + max_pieces, side="right")) - 1)
     return last
 
 
-def _places(bounds: Indices, offset: int) -> tuple[Indices, Indices]:
-    """Where each word's pieces begin among all pieces, and the position of each piece in the input."""
+def _piece_positions(bounds: Indices, offset: int) -> tuple[Indices, Indices]:
+    """Return the index of each word's first piece, and the position of each piece in the input."""
     sizes = bounds[:, 1] - bounds[:, 0]
     starts = np.cumsum(sizes) - sizes
     steps = np.repeat(bounds[:, 0] - starts, sizes) + np.arange(int(sizes.sum())) + offset

@@ -1,4 +1,4 @@
-"""How much memory a collection will take, found out from the encoded alone, before the model runs."""
+"""Estimate the memory of a collection from the text alone, before the model runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from txray.preferences.dense_stats import CELL_BYTES
 from txray.preferences.preferences import ROW_BYTES
 from txray.progress import progress
 
-_GROUP = Path("/sys/fs/cgroup")
+_CGROUP = Path("/sys/fs/cgroup")
 
 _SHARE = 0.8
-"""Of the memory that is free: the model's own activations need some, too."""
+"""Share of the free memory that tallies may use; the model needs the rest."""
 
 
 def require_memory(
@@ -31,26 +31,25 @@ def require_memory(
     folds: int,
     memory: int | None,
 ) -> int:
-    """Refuse a collection that cannot fit, and say what would.
+    """Raise if a collection does not fit into memory; return its estimate otherwise.
 
-    Only selections that may credit every neuron of every word can be large: then memory is that of all (fold,
-    feature) pairs of the encoded for each neuron, which a pass over the encoded, without the model, counts. Kinds of
-    feature that only the model or its tokenizer gives are left out of the estimate.
+    Only selections that may credit every neuron for every word need much memory: they may need all (fold, feature)
+    pairs of the text for each neuron. A pass over the text, without the model, counts these pairs. Feature types that
+    only the model or its tokenizer provides are not estimated.
 
     Args:
-        hook_points: of the collection.
-        adapter: of the model.
-        corpus: to be read.
-        feature_types: the feature types.
-        folds: disjoint groups of documents.
-        memory: bytes that may be used; most of what is free by default.
+        hook_points: hook points of the collection.
+        adapter: adapter of the model.
+        corpus: the documents.
+        feature_types: feature types to collect.
+        folds: number of folds.
+        memory: maximum number of bytes; most of the free memory by default.
 
     Returns:
-        The estimate in bytes, which is reached only if every neuron is credited for every feature; 0 where there is
-        nothing to fear.
+        Upper bound in bytes, reached if every neuron is credited for every feature; 0 if no selection needs much.
 
     Raises:
-        UsageError: it does not fit.
+        UsageError: the collection needs more memory; the message lists what would fit.
     """
     neurons = [
         hook_point.layout.neurons for hook_point in hook_points if hook_point.selection.threshold is not None
@@ -59,83 +58,78 @@ def require_memory(
     if not neurons or not feature_types:
         return 0
     allowed = allowed_memory() if memory is None else memory
-    pairs, distinct = _counted(adapter, corpus, feature_types, folds)
+    pairs, distinct = _count_pairs(adapter, corpus, feature_types, folds)
     needed = bytes_of(neurons, pairs.values())
     if needed <= allowed:
         return needed
-    ways = ["selection='max-1' or 'max-5'"]
+    options = ["selection='max-1' or 'max-5'"]
     largest = sorted(neurons, reverse=True)
-    fitting = [n for n in range(1, len(neurons)) if bytes_of(largest[:n], pairs.values()) <= allowed]
-    if fitting:
-        ways.append(f"{fitting[-1]} of the {len(neurons)} layers at a time")
+    fitting_layers = [n for n in range(1, len(neurons)) if bytes_of(largest[:n], pairs.values()) <= allowed]
+    if fitting_layers:
+        options.append(f"{fitting_layers[-1]} of the {len(neurons)} layers at a time")
     if (one_fold := bytes_of(neurons, distinct.values())) <= allowed:
-        ways.append(f"folds=1 ({format_bytes(one_fold)})")
-    ways += [
-        f"only the feature {feature_type!r} ({format_bytes(alone)})"
+        options.append(f"folds=1 ({format_bytes(one_fold)})")
+    options += [
+        f"only the feature type {feature_type!r} ({format_bytes(alone)})"
         for feature_type in feature_types
         if len(feature_types) > 1 and (alone := bytes_of(neurons, [pairs[feature_type]])) <= allowed
     ]
-    told = ", ".join(f"{pairs[feature_type]:,} (fold, {feature_type})" for feature_type in feature_types)
+    counts = ", ".join(f"{pairs[feature_type]:,} (fold, {feature_type})" for feature_type in feature_types)
     raise UsageError(
-        f"collect: needs about {format_bytes(needed)} of memory for {told} pairs and {sum(neurons):,} neurons, "
-        f"{format_bytes(allowed)} may be used; what would fit: {'; '.join(ways)}"
+        f"collect: needs about {format_bytes(needed)} of memory for {counts} pairs and {sum(neurons):,} neurons, "
+        f"{format_bytes(allowed)} may be used; options that fit: {'; '.join(options)}"
     )
 
 
 def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
-    """What tallies take at most, when the last of them becomes preferences beside those of all others.
+    """Return the peak size of all tallies in bytes, reached when the last one is converted to preferences.
 
     Args:
-        neurons: of each layer.
-        pairs: (fold, feature) pairs of each feature type.
+        neurons: number of neurons of each layer.
+        pairs: number of (fold, feature) pairs of each feature type.
     """
     return ROW_BYTES * sum(neurons) * sum(pairs) + CELL_BYTES * max(neurons) * max(pairs)
 
 
-def _counted(
+def _count_pairs(
     adapter: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """(fold, feature) pairs of the encoded, and distinct feature_types, by kind."""
-    seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}
+    """Return the numbers of (fold, feature) pairs and of distinct features in the text, by feature type."""
+    folds_seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}
     with progress("estimating memory") as advance:
         for document in corpus:
             encoded, _ = adapter.encode(document)
             bit = 1 << (encoded.fold_key % folds)
-            for feature_type, found in seen.items():
+            for feature_type, bits_of in folds_seen.items():
                 for feature in set(features_of(feature_type, encoded)):
-                    found[feature] = found.get(feature, 0) | bit
+                    bits_of[feature] = bits_of.get(feature, 0) | bit
             advance(len(document.words))
-    return (
-        {
-            feature_type: sum(bits.bit_count() for bits in found.values())
-            for feature_type, found in seen.items()
-        },
-        {feature_type: len(found) for feature_type, found in seen.items()},
-    )
+    pairs = {name: sum(map(int.bit_count, bits_of.values())) for name, bits_of in folds_seen.items()}
+    return pairs, {name: len(bits_of) for name, bits_of in folds_seen.items()}
 
 
 def allowed_memory() -> int:
-    """Bytes that tallies may take where nobody says how many."""
+    """Return the default maximum size of all tallies in bytes."""
     return int(_SHARE * free_memory())
 
 
 def free_memory() -> int:
-    """Bytes of memory that can be used without swapping; a guess of 4 GiB where the system does not say."""
-    return min(_free_of_machine(), _free_of_group())
+    """Return the bytes of memory available without swapping; 4 GiB if the system does not say."""
+    return min(_free_on_machine(), _free_in_container())
 
 
-def _free_of_group() -> int:
-    """What a container leaves free; no limit where there is none."""
+def _free_in_container() -> int:
+    """Return the bytes left in this container; a huge number outside of one."""
     try:
-        most, used = (
-            (_GROUP / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current")
+        limit, used = (
+            (_CGROUP / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current")
         )
-        return max(0, int(most) - int(used))
+        return max(0, int(limit) - int(used))
     except (OSError, ValueError):
         return 1 << 62
 
 
-def _free_of_machine() -> int:
+def _free_on_machine() -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -148,6 +142,6 @@ def _free_of_machine() -> int:
 
 
 def format_bytes(number: float) -> str:
-    """A number of bytes as people write it."""
+    """Return a number of bytes in a readable unit, e.g. `1.5 GiB`."""
     power = int(np.clip(np.log2(max(number, 1)) // 10, 0, 4))
     return f"{number / 1024**power:.3g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -1,4 +1,4 @@
-"""How alike the layers of two models are: both read the same documents, and only sums of products are kept."""
+"""Similarity of the layers of two models that read the same documents; only sums of products are stored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch import nn
 from txray.analysis.layers.cka import best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
+from txray.capture.encoding import Indices
 from txray.capture.estimate import format_bytes, free_memory
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import Layer, hook_points_for, warn_of_reading
+from txray.capture.layers import Layer, hook_points_for, names_of_layers, warn_of_reading
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
@@ -29,103 +30,109 @@ from txray.progress import progress
 UNREAD_FIRST = "not read by the first model"
 UNREAD_SECOND = "not read by the second model"
 UNREAD_BOTH = "not read by either model"
-UNANSWERED = "outside the output of a layer"
+UNCOVERED = "outside the output of a layer"
 
 _BLOCK_BYTES = 128 * 2**20
-"""Activations of about this size are held at a time."""
+"""Approximate size of the activations in memory at a time."""
 
 _SHARE = 0.5
-"""Of the memory that is free: the rest is for the models and the activations of a block."""
+"""Share of the free memory that the sums may use; models and activations need the rest."""
 
-_FEWEST = 3
-"""Two words have a correlation of 1 or -1, whatever the neurons."""
+_MIN_WORDS = 3
+"""Minimum number of words: with two, every correlation is 1 or -1."""
 
 _RAW = Selection("all")
 
 
 def layer_similarity(
-    first: nn.Module | TextModel,
-    second: nn.Module | TextModel,
+    before_model: nn.Module | TextModel,
+    after_model: nn.Module | TextModel,
     corpus: Corpus,
-    layers: Sequence[str | Layer] = ("rnn",),
-    layers_second: Sequence[str | Layer] | None = None,
     *,
+    layers: str | Layer | Sequence[str | Layer] = "rnn",
+    layers_after: str | Layer | Sequence[str | Layer] | None = None,
     names: tuple[str, str] | None = None,
     max_words: int | None = None,
     batch_positions: int = 16_384,
     memory: int | None = None,
 ) -> LayerSimilarity:
-    """Say how alike the layers of two models are as wholes, in one pass over a corpus.
+    """Return the similarity of the layers of two models, in one pass over a corpus.
 
-    Both models read the same documents, and the activations of the same words are held against each other. A word of
-    several pieces has the activation that its model pools. Models may differ in kind, size and tokenizer; they may be
-    one and the same, to hold its layers against each other. Activations are not kept: memory does not grow with the
-    corpus.
+    Both models read the same documents, and the activations at the same words are compared; the pieces of a word are
+    pooled as by its model. The models may differ in type, size and tokenizer. Pass one model twice to compare its own
+    layers. Activations are not stored, so memory does not grow with the corpus.
+
+    >>> corpus = txray.demo_corpus("reviews", words=500)
+    >>> model = txray.models.language_model("gru", corpus, hidden=8)
+    >>> similarity = txray.layer_similarity(model, model, corpus, layers=["embedding", "rnn"])
+    >>> similarity.table.height
+    4
 
     Args:
-        first: a model of `txray.models`, a Hugging Face model loaded by `txray.load_model`, or any module in a
-            `TextModel`.
-        second: another one, or the same.
+        before_model: a model as in `txray.collect`.
+        after_model: another one, or the same.
         corpus: the documents.
-        layers: of the first model: names of modules, patterns, or `Layer` objects, whose selection does not count.
-        layers_second: of the second model; the same by default.
-        names: what to call the two models; the names of their own kinds by default.
-        max_words: read this many words of the corpus; all by default.
-        batch_positions: padded positions in a batch; changes speed and memory, and the result only by the rounding
-            of the models' own arithmetic.
-        memory: bytes that the sums may take; half of what is free by default.
+        layers: one or several layers of `before_model`: names of modules, patterns, or `Layer` objects, whose selection
+            is ignored.
+        layers_after: layers of `after_model`; `layers` by default.
+        names: names of the two models; those of their types by default.
+        max_words: maximum number of words to read; all by default.
+        batch_positions: maximum number of padded positions in a batch. It affects speed and memory, and the result only
+            by the rounding of the models' own arithmetic.
+        memory: maximum size of the sums in bytes; half of the free memory by default.
 
     Returns:
         One row per pair of layers. Every word is accounted for: words read = `words` + `skipped`, by reason.
 
     Raises:
-        UnknownNameError: no such layer.
-        UsageError: no layers requested for, a kind of model that txray cannot read for, more memory needed than there is,
-            or fewer than 3 words that both models read.
+        UnknownNameError: unknown layer.
+        UsageError: no layer, a type of model that txray cannot read with, not enough memory, or fewer than 3 words that
+            both models read.
         CorpusError: the corpus is empty.
-        CaptureError: activations that are not numbers, or a layer without activations per position.
+        CaptureError: activations that are not finite, or a layer without activations per position.
 
     Warns:
-        PaddingWarning, RandomPassWarning, RepeatedCallWarning: as `txray.collect` does.
+        PaddingWarning, RandomPassWarning, RepeatedCallWarning: as `txray.collect`.
 
     Source:
         Kornblith et al. 2019, Similarity of neural network representations revisited.
     """
-    for what, requested in (("layers", layers), ("layers_second", layers_second)):
-        if requested is not None and (isinstance(requested, str) or not requested):
-            raise UsageError(f"similarity: {what}={requested!r}; give a list of at least one name")
-    sides = _sides(first, second, layers, layers if layers_second is None else layers_second, corpus)
+    layers_after = layers if layers_after is None else layers_after
+    for argument, requested in (("layers", layers), ("layers_after", layers_after)):
+        if not requested:
+            raise UsageError(f"similarity: {argument}={requested!r}; pass at least one name")
+    sides = _sides(before_model, after_model, layers, layers_after, corpus)
     _require_memory(sides, memory)
-    called = names or _names(sides, same=first is second)
-    source = corpus if max_words is None else corpus.take(max_words)
+    model_names = names or _names(sides, same=before_model is after_model)
+    source = corpus if max_words is None else corpus.take_words(max_words)
     sums = {pair: CrossMoments(*(sides.neurons[i] for i in pair)) for pair in sides.pairs()}
     skipped: Counter[str] = Counter()
     unread = [Counter[str]() for _ in sides.runs]
-    width = sum(4 * neurons for neurons in sides.neurons)
-    with progress(f"similarity of {called[0]} and {called[1]}", max_words) as advance:
-        for block in blocks(source, max(1, _BLOCK_BYTES // width)):
-            found: list[WordActivations] = []
+    bytes_per_word = sum(4 * neurons for neurons in sides.neurons)
+    with progress(f"similarity of {model_names[0]} and {model_names[1]}", max_words) as advance:
+        for block in blocks(source, max(1, _BLOCK_BYTES // bytes_per_word)):
+            by_layer: list[WordActivations] = []
             for run, (adapter, hook_points) in enumerate(sides.runs):
-                read, left_out = read_block(adapter, hook_points, block, batch_positions)
-                found += read
-                unread[run] += left_out
+                activations, unread_words = read_block(adapter, hook_points, block, batch_positions)
+                by_layer += activations
+                unread[run] += unread_words
                 advance(block.words / len(sides.runs))
-            words = _common(sides, block, found, skipped)
-            activations = [each.finite(block, words) for each in found]
+            words = _common_words(sides, block, by_layer, skipped)
+            values = [activations.finite(block, words) for activations in by_layer]
             for (i, j), moments in sums.items():
-                moments.update(activations[i], activations[j])
+                moments.update(values[i], values[j])
     counted = next(iter(sums.values())).words
-    if counted < _FEWEST:
-        told = "; ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
+    if counted < _MIN_WORDS:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         raise UsageError(
-            f"similarity: {counted} words of corpus {source.name!r} are read by both {called[0]!r} and {called[1]!r}"
-            f"{f' ({told})' if told else ''}; at least {_FEWEST} are needed, and many more than neurons for a result "
-            "that means something"
+            f"similarity: {counted} words of corpus {source.name!r} are read by both {model_names[0]!r} and "
+            f"{model_names[1]!r}{f' ({reasons})' if reasons else ''}; at least {_MIN_WORDS} are needed, and many more "
+            "than neurons for a meaningful result"
         )
     return LayerSimilarity(
-        *called,
-        tuple(sides.hook_points[i].layer for i in sides.first),
-        tuple(sides.hook_points[j].layer for j in sides.second),
+        *model_names,
+        tuple(sides.hook_points[i].layer for i in sides.before),
+        tuple(sides.hook_points[j].layer for j in sides.after),
         source.name,
         counted,
         dict(sorted(skipped.items())),
@@ -137,123 +144,118 @@ def layer_similarity(
 
 @dataclass(frozen=True, eq=False)
 class _Sides:
-    """The layers of both models, numbered through.
+    """The layers of both models, numbered consecutively.
 
     Attributes:
-        runs: readers with the hook_points that they serve, in the order of the numbers: two, or one where both sides are
-            the same model.
-        first, second: numbers of the layers on either side, in the order of the request.
+        runs: adapters with their hook points, in the order of the numbers: two, or one if both sides are the same
+            model.
+        before, after: numbers of the layers of each side, in the order of the request.
     """
 
     runs: Sequence[tuple[ModelAdapter, Sequence[HookPoint]]]
-    first: Sequence[int]
-    second: Sequence[int]
+    before: Sequence[int]
+    after: Sequence[int]
 
     @property
     def hook_points(self) -> list[HookPoint]:
-        """All layers."""
+        """Return the hook points of all layers."""
         return [hook_point for _, hook_points in self.runs for hook_point in hook_points]
 
     @property
     def neurons(self) -> list[int]:
-        """Of each layer."""
+        """Return the number of neurons of each layer."""
         return [hook_point.layout.neurons for hook_point in self.hook_points]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Every pair of layers whose moments are needed, once, the smaller number first."""
-        own = {(i, i) for i in (*self.first, *self.second)}
-        yield from sorted(own | {(min(i, j), max(i, j)) for i in self.first for j in self.second})
+        """Yield every pair of layers whose moments are needed once, the smaller number first."""
+        variances = {(i, i) for i in (*self.before, *self.after)}
+        yield from sorted(variances | {(min(i, j), max(i, j)) for i in self.before for j in self.after})
 
 
 def _sides(
-    first: nn.Module | TextModel,
-    second: nn.Module | TextModel,
-    layers: Sequence[str | Layer],
-    layers_second: Sequence[str | Layer],
+    before_model: nn.Module | TextModel,
+    after_model: nn.Module | TextModel,
+    layers: str | Layer | Sequence[str | Layer],
+    layers_after: str | Layer | Sequence[str | Layer],
     corpus: Corpus,
 ) -> _Sides:
-    adapter = adapter_for(first, outputs=False, corpus=corpus)
-    adapter_after = adapter if second is first else adapter_for(second, outputs=False, corpus=corpus)
-    hook_points, others = _raw_hook_points(adapter, layers), _raw_hook_points(adapter_after, layers_second)
-    by_layer = {hook_point.layer: hook_point for hook_point in (*others, *hook_points)}
-    # A layer of one model that is to be read in two ways needs two passes.
-    if second is first and all(by_layer[hook_point.layer] == hook_point for hook_point in others):
+    before = adapter_for(before_model, outputs=False, corpus=corpus)
+    after = before if after_model is before_model else adapter_for(after_model, outputs=False, corpus=corpus)
+    for adapter, layers_of_side in ((before, layers), (after, layers_after)):
+        names_of_layers(adapter.module, layers_of_side)  # raises before a model runs
+    points, points_after = _raw_hook_points(before, layers), _raw_hook_points(after, layers_after)
+    by_layer = {point.layer: point for point in (*points_after, *points)}
+    # A layer of one model that is read in two ways needs two passes.
+    if after is before and all(by_layer[point.layer] == point for point in points_after):
         number = {layer: i for i, layer in enumerate(by_layer)}
-        run = (adapter, list(by_layer.values()))
+        run = (before, list(by_layer.values()))
         return _Sides(
-            [run],
-            [number[hook_point.layer] for hook_point in hook_points],
-            [number[hook_point.layer] for hook_point in others],
+            [run], [number[point.layer] for point in points], [number[point.layer] for point in points_after]
         )
-    both = range(len(hook_points)), range(len(hook_points), len(hook_points) + len(others))
-    return _Sides([(adapter, hook_points), (adapter_after, others)], *both)
+    numbers = range(len(points)), range(len(points), len(points) + len(points_after))
+    return _Sides([(before, points), (after, points_after)], *numbers)
 
 
-def _raw_hook_points(adapter: ModelAdapter, layers: Sequence[str | Layer]) -> list[HookPoint]:
-    """The layers as they are: neither signed nor standardized."""
-    plain = [replace(each, selection=None) if isinstance(each, Layer) else each for each in layers]
-    hook_points = hook_points_for(adapter, plain, _RAW)
+def _raw_hook_points(adapter: ModelAdapter, layers: str | Layer | Sequence[str | Layer]) -> list[HookPoint]:
+    """Return the hook points of layers, neither signed nor standardized."""
+    layers = [layers] if isinstance(layers, str | Layer) else layers
+    unselected = [replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in layers]
+    hook_points = hook_points_for(adapter, unselected, _RAW)
     warn_of_reading(hook_points, stacklevel=5)
     settle_padding(adapter, hook_points)
     return hook_points
 
 
 def _names(sides: _Sides, *, same: bool) -> tuple[str, str]:
-    first, second = sides.runs[0][0].name, sides.runs[-1][0].name
-    return (f"{first} (first)", f"{second} (second)") if first == second and not same else (first, second)
+    before, after = sides.runs[0][0].name, sides.runs[-1][0].name
+    return (f"{before} (before)", f"{after} (after)") if before == after and not same else (before, after)
 
 
 def _require_memory(sides: _Sides, memory: int | None) -> None:
-    """Refuse what cannot fit, before a model runs."""
+    """Raise if the sums do not fit into memory, before a model runs."""
     allowed = int(_SHARE * free_memory()) if memory is None else memory
     pairs = list(sides.pairs())
     needed = _bytes_of(sides, pairs)
     if needed <= allowed:
         return
-    singles = (_Sides(sides.runs, [i], [j]) for i in sides.first for j in sides.second)
-    single = max(_bytes_of(sides, each.pairs()) for each in singles)
+    singles = (_Sides(sides.runs, [i], [j]) for i in sides.before for j in sides.after)
+    single = max(_bytes_of(sides, pair.pairs()) for pair in singles)
     advice = "compare fewer layers at a time" if single <= allowed else "choose layers of fewer neurons"
     raise UsageError(
         f"similarity: needs about {format_bytes(needed)} of memory for {len(pairs)} pairs of layers of up to "
-        f"{max(sides.neurons):,} neurons, {format_bytes(allowed)} may be used; {advice} (one against one takes at most "
+        f"{max(sides.neurons):,} neurons, {format_bytes(allowed)} may be used; {advice} (a single pair needs at most "
         f"{format_bytes(single)})"
     )
 
 
 def _bytes_of(sides: _Sides, pairs: Iterable[tuple[int, int]]) -> int:
-    """What the products of all pairs of neurons take."""
+    """Return the size of the products of all pairs of neurons in bytes."""
     cells = [sides.neurons[i] * sides.neurons[j] for i, j in pairs]
-    # The largest is held three times while a block of words is joined to it.
+    # The largest one exists three times while a block of words is added.
     return 8 * (sum(cells) + 2 * max(cells))
 
 
-def _common(
-    sides: _Sides, block: DocumentBlock, found: Sequence[WordActivations], skipped: Counter[str]
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Numbers of the words that all layers answer to; the others are counted by reason."""
-    read_first, read_second = found[sides.first[0]].read, found[sides.second[0]].read
-    both = read_first & read_second
-    answered = np.logical_and.reduce([each.answered for each in found])
-    skipped.update(
-        {
-            reason: int(which.sum())
-            for reason, which in (
-                (UNREAD_FIRST, ~read_first & read_second),
-                (UNREAD_SECOND, read_first & ~read_second),
-                (UNREAD_BOTH, ~read_first & ~read_second),
-                (UNANSWERED, both & ~answered),
-            )
-            if which.any()
-        }
-    )
-    return np.flatnonzero(answered)
+def _common_words(
+    sides: _Sides, block: DocumentBlock, by_layer: Sequence[WordActivations], skipped: Counter[str]
+) -> Indices:
+    """Return the numbers of the words that all layers cover, and count the others by reason."""
+    before, after = by_layer[sides.before[0]].read, by_layer[sides.after[0]].read
+    covered = np.logical_and.reduce([activations.covered for activations in by_layer])
+    reasons = {
+        UNREAD_FIRST: ~before & after,
+        UNREAD_SECOND: before & ~after,
+        UNREAD_BOTH: ~before & ~after,
+        UNCOVERED: before & after & ~covered,
+    }
+    skipped.update({reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()})
+    return np.flatnonzero(covered)
 
 
 def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataFrame:
     rows = []
-    with progress("similarity", len(sides.first) * len(sides.second), unit="pairs") as advance:
-        for i in sides.first:
-            for j in sides.second:
+    with progress("similarity", len(sides.before) * len(sides.after), unit="pairs") as advance:
+        for i in sides.before:
+            for j in sides.after:
                 both = sums[i, j] if i <= j else sums[j, i].transposed()
                 matches = best_matches(both)
                 measures = (

@@ -1,4 +1,4 @@
-"""One layer's share of a collection: select activations, tally them per feature type, keep exemplars."""
+"""Collect one layer: select activations, tally them per feature type, keep exemplars."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class LayerTally:
     """Preferences and exemplars of one layer, accumulated chunk by chunk.
 
     Attributes:
-        hook_point: where the activations come from.
-        counted: words that credited at least one neuron.
-        skipped: words that credited none, by reason; without those that the model never read.
-        exemplars_kept: strongest occurrences per neuron.
+        hook_point: source of the activations.
+        counted: number of words that credited at least one neuron.
+        skipped: number of words that credited none, by reason; without those that the model never read.
+        n_exemplars: number of exemplars per neuron.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LayerTally:
         self.skipped: Counter[str] = Counter()
         self._features = tuple(feature_types)
         self._folds = folds
-        self.exemplars_kept = exemplars
+        self.n_exemplars = exemplars
         n_neurons = hook_point.layout.neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
@@ -69,25 +69,25 @@ class LayerTally:
         """Add one chunk.
 
         Args:
-            output: of the layer, for the whole chunk.
-            batch: (n_inputs,) what the model read.
-            chunk: which words it covers.
+            output: output of the layer for the whole chunk.
+            batch: (n_inputs,) inputs of the model.
+            chunk: the words that the output covers.
 
         Raises:
-            CaptureError: activations that are not finite.
+            CaptureError: activations are not finite.
         """
         if len(chunk.row) == 0:
             return
         flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        inside, groups = self.hook_point.covered_words(chunk, steps)
-        words = ChunkWords.of(batch, chunk, np.ones(len(inside), np.bool_), self._folds)
+        covered, groups = self.hook_point.covered_words(chunk, steps)
+        words = ChunkWords.of(batch, chunk, np.ones(len(covered), np.bool_), self._folds)
         ids = self._count_features(words)
-        if not inside.all():
-            words = ChunkWords.of(batch, chunk, inside, self._folds)
-            self.skipped[OUTSIDE] += int((~inside).sum())
-            ids = {feature_type: feature_id[inside] for feature_type, feature_id in ids.items()}
+        if not covered.all():
+            words = ChunkWords.of(batch, chunk, covered, self._folds)
+            self.skipped[OUTSIDE] += int((~covered).sum())
+            ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
         if not is_finite(flat):
-            # The strongest of a word may be a number where others are not; of padding, nothing matters.
+            # The maximum of a word can be finite while other activations are not, so check sums. Ignore padding.
             words.check(self.hook_point.layer)(row_sums(pooled(flat, groups)))
         if SUBWORD in self._features:
             self._update_pieces(flat, groups, words)
@@ -95,32 +95,32 @@ class LayerTally:
             for complete in self._positions.offer(self._pooled(flat, groups, words), words):
                 self._add_document(*complete)
             return
-        found = select(flat, groups, self.hook_point.selection, words.check(self.hook_point.layer))
-        if isinstance(found, SelectedActivations):
-            self._account(len(run_starts(found.group)), len(words))
-            strong = found
+        activations = select(flat, groups, self.hook_point.selection, words.check(self.hook_point.layer))
+        if isinstance(activations, SelectedActivations):
+            self._account(len(run_starts(activations.group)), len(words))
+            strong = activations
         else:
-            self._account(int((found > 0).any(dim=-1).sum()), len(words))
-            strong = strongest_groups(found, self.exemplars_kept, words.key, words.word)
+            self._account(int((activations > 0).any(dim=-1).sum()), len(words))
+            strong = strongest_groups(activations, self.n_exemplars, words.key, words.word)
         for feature_type, feature_id in ids.items():
-            _add(self._tallies[feature_type], words.fold, feature_id, found)
+            _add(self._tallies[feature_type], words.fold, feature_id, activations)
         self._exemplars.update(
             strong.neuron,
             strong.value,
             words.key[strong.group],
             words.word[strong.group],
             lambda i: words.occurrence(int(strong.group[i])),
-            lambda kept: around(
+            lambda rows: around(
                 words.row,
                 words.word,
-                strong.group[kept],
-                strong.neuron[kept],
+                strong.group[rows],
+                strong.neuron[rows],
                 partial(pooled_at, flat, groups),
             ),
         )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays."""
+        """Return the whole state as arrays."""
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
             **{f"kind.{feature_type}": tally.state_dict() for feature_type, tally in self._tallies.items()},
             "exemplars": self._exemplars.state_dict(),
@@ -131,7 +131,7 @@ class LayerTally:
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
+        """Restore what `state_dict` returned."""
         for feature_type, tally in self._tallies.items():
             tally.load_state_dict(with_prefix(f"kind.{feature_type}/", state))
         self._exemplars.load_state_dict(with_prefix("exemplars/", state))
@@ -141,7 +141,7 @@ class LayerTally:
         self.skipped = Counter(skipped)
 
     def freeze(self, stage: str) -> Iterator[Preferences]:
-        """The preferences of each feature type, whose tally is given up: both would take twice the memory."""
+        """Yield the preferences of each feature type; each tally is released as it is frozen, to save memory."""
         for feature_type in self._features:
             yield self._tallies.pop(feature_type).freeze(
                 stage=stage,
@@ -151,32 +151,37 @@ class LayerTally:
             )
 
     def exemplars(self) -> pl.DataFrame:
-        """The exemplar table of this layer."""
+        """Return the exemplar table of this layer."""
         return self._exemplars.table(self.hook_point.layer)
 
     def _count_features(self, read: ChunkWords) -> dict[str, Indices]:
-        """Count the features of all words that the model read, whether or not the layer answers to them.
+        """Count the features of all words that the model read, and return the feature ids of each word.
 
-        Every layer of a stage then counts the same, and one table of the corpus holds for all.
+        Words that the layer does not cover are counted too, so that all layers of a stage have the same counts.
         """
         ids = {}
         for feature_type, tally in self._tallies.items():
             if feature_type == SUBWORD:
-                names, owner = read.pieces()
-                tally.count_occurrences(read.fold[owner], tally.feature_ids(names))
+                names, word_of_piece = read.pieces()
+                tally.count_occurrences(read.fold[word_of_piece], tally.feature_ids(names))
             else:
                 ids[feature_type] = tally.feature_ids(read.features(feature_type))
                 tally.count_occurrences(read.fold, ids[feature_type])
         return ids
 
     def _update_pieces(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> None:
-        """Tally the pieces of words, each on its own."""
+        """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
-        names, owner = words.pieces()
+        names, word_of_piece = words.pieces()
         feature_id = tally.feature_ids(names)
-        pieces = WordGroups(groups.place, np.arange(len(groups.place)), groups.pooling)
-        check = words.check(self.hook_point.layer, owner)
-        _add(tally, words.fold[owner], feature_id, select(flat, pieces, self.hook_point.selection, check))
+        pieces = WordGroups(groups.rows, np.arange(len(groups.rows)), groups.pooling)
+        check = words.check(self.hook_point.layer, word_of_piece)
+        _add(
+            tally,
+            words.fold[word_of_piece],
+            feature_id,
+            select(flat, pieces, self.hook_point.selection, check),
+        )
 
     def _pooled(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
         dense = pooled(flat, groups)
@@ -186,17 +191,17 @@ class LayerTally:
     def _add_document(
         self,
         encoded: EncodedDocument,
-        answered: int,
+        n_covered: int,
         activations: SelectedActivations,
         surroundings: Surroundings,
     ) -> None:
-        """Add a whole document, of which each neuron credits its strongest word."""
-        self._account(len(np.unique(activations.group)), answered)
+        """Add a whole document, for which each neuron is credited with its strongest word."""
+        self._account(len(np.unique(activations.group)), n_covered)
         fold = np.full(len(activations.group), encoded.fold_key % self._folds, np.int64)
-        chosen = activations.group.tolist()
+        strongest_words = activations.group.tolist()
         for feature_type in self._features:
             names = features_of(feature_type, encoded)
-            feature_id = self._tallies[feature_type].feature_ids([names[word] for word in chosen])
+            feature_id = self._tallies[feature_type].feature_ids([names[word] for word in strongest_words])
             self._tallies[feature_type].update(fold, activations.neuron, feature_id, activations.value)
         self._exemplars.update(
             activations.neuron,
@@ -204,7 +209,7 @@ class LayerTally:
             np.full(len(activations.group), encoded.key, np.int64),
             activations.group,
             lambda i: occurrence_of(encoded, int(activations.group[i])),
-            lambda kept: surroundings(activations.neuron[kept]),
+            lambda rows: surroundings(activations.neuron[rows]),
         )
 
     def _account(self, credited: int, words: int) -> None:
@@ -218,9 +223,11 @@ class LayerTally:
         return NOT_ABOVE if self.hook_point.selection.threshold else NOT_POSITIVE
 
 
-def _add(tally: Tally, fold: Indices, feature_id: Indices, found: Tensor | SelectedActivations) -> None:
-    """Tally what was selected of groups, given the fold and the feature of each."""
-    if isinstance(found, SelectedActivations):
-        tally.update(fold[found.group], found.neuron, feature_id[found.group], found.value)
+def _add(tally: Tally, fold: Indices, feature_id: Indices, activations: Tensor | SelectedActivations) -> None:
+    """Tally selected activations, given the fold and the feature of each group."""
+    if isinstance(activations, SelectedActivations):
+        tally.update(
+            fold[activations.group], activations.neuron, feature_id[activations.group], activations.value
+        )
     else:
-        tally.update_dense(fold, feature_id, as_numpy(found))
+        tally.update_dense(fold, feature_id, as_numpy(activations))

@@ -1,4 +1,4 @@
-"""How a layer lays out its activations, found out by two dry runs of different size."""
+"""The layout of a layer's activations, determined by two dry runs of different size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from txray.errors import CaptureError, ShapeError, UnknownNameError
 
 Axes = Literal["auto", "batch-time-neurons", "batch-neurons-time", "time-batch-neurons", "flat"]
+"""Order of the axes of a layer's output; `auto`: determined by dry runs."""
 AXES: tuple[Axes, ...] = get_args(Axes)
 
 _ORDERS = {
@@ -20,20 +21,20 @@ _ORDERS = {
     "time-batch-neurons": (1, 0, 2),
 }
 
-_MOST_AXES = 8
-"""Of an output; the ways to drop axes of size 1 grow with the number of them."""
+_MAX_AXES = 8
+"""Maximum number of axes of an output: the ways to drop axes of size 1 grow quickly with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a layer's output has its documents, time steps and neurons.
+    """The axes of a layer's output.
 
     Attributes:
-        axes: their order; `flat`: documents and time steps in one axis, then neurons.
-        neurons: how many.
-        missing: time steps that the output has fewer than the input, as a convolution without padding; below 0 where
-            it has more, as a model that puts a step of its own before the text.
-        dropped: axes of size 1 that it has besides, as the width that is left of a convolution in two dimensions.
+        axes: order of documents, time steps and neurons; `flat`: documents and time steps in one axis, then neurons.
+        neurons: number of neurons.
+        missing: number of time steps by which the output is shorter than the input, as in a convolution without
+            padding; negative if it is longer, as in a model that puts an extra step before the text.
+        dropped: additional axes of size 1, such as the remaining width of a two-dimensional convolution.
     """
 
     axes: Axes
@@ -43,22 +44,22 @@ class Layout:
 
     @property
     def neuron_axis(self) -> int:
-        """Return which axis of the output holds its neurons; -1 for the last."""
+        """Return the axis of the neurons; -1 for the last."""
         n_axes, index = (2, 1) if self.axes == "flat" else (3, _ORDERS[self.axes][2])
         last = n_axes + len(self.dropped) - 1
         axis = [axis for axis in range(last + 1) if axis not in self.dropped][index]
         return -1 if axis == last else axis
 
     def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
-        """The output as (documents, time, neurons), without a copy where possible.
+        """Return the output as (documents, time, neurons), without a copy if possible.
 
         Args:
-            output: of the layer.
-            documents: in the batch.
+            output: output of the layer.
+            documents: number of documents in the batch.
             steps: time steps of the input.
 
         Raises:
-            ShapeError: the output is of another size than the dry runs foretold, so its rows cannot be told apart.
+            ShapeError: the output has another shape than the dry runs predict.
         """
         time = steps - self.missing
         expected = [documents, time, self.neurons]
@@ -69,7 +70,7 @@ class Layout:
         for axis in self.dropped:
             shape = (*shape[:axis], 1, *shape[axis:])
         if tuple(output.shape) != shape:
-            raise ShapeError(f"gave {tuple(output.shape)} where the dry run makes {shape} expected")
+            raise ShapeError(f"returned {tuple(output.shape)} instead of {shape} as in the dry run")
         if self.dropped:
             output = output.squeeze(self.dropped)
         if self.axes == "flat":
@@ -83,7 +84,7 @@ class DryRun:
 
     Attributes:
         documents, steps: size of the input.
-        shape: of the output.
+        shape: shape of the output.
     """
 
     documents: int
@@ -91,58 +92,58 @@ class DryRun:
     shape: tuple[int, ...]
 
     def without(self, axes: tuple[int, ...]) -> DryRun:
-        """Return the same without some axes of the output."""
+        """Return a copy without some axes of the output."""
         shape = tuple(size for axis, size in enumerate(self.shape) if axis not in axes)
         return DryRun(self.documents, self.steps, shape)
 
 
 def layout_of(
-    layer: str, first: DryRun, second: DryRun, requested: Axes = "auto", gives: str = "gives"
+    layer: str, first: DryRun, second: DryRun, axes: Axes = "auto", verb: str = "returns"
 ) -> Layout:
-    """Tell the axes of a layer apart by what changed between two dry runs.
+    """Return the layout of a layer, recognized by the sizes that change between two dry runs.
 
     Args:
-        layer: its name, for errors.
-        first, second: with different numbers of documents and of steps.
-        requested: an order of the axes that the caller knows, or `auto`.
-        gives: what the layer does with the tensor, for errors.
+        layer: name of the layer, for errors.
+        first, second: dry runs with different numbers of documents and of steps.
+        axes: known order of the axes, or `auto`.
+        verb: what the layer does with the tensor, for errors.
 
     Returns:
-        The layout; axes of size 1 that are neither documents, time nor neurons are dropped, the last of them first.
+        The layout. Axes of size 1 that are neither documents, time nor neurons are dropped, the last of them first.
 
     Raises:
-        UnknownNameError: no such order.
-        CaptureError: the output has no activations per position, or not in the order requested for.
+        UnknownNameError: unknown order of axes.
+        CaptureError: the output has no activations per position, or not in this order.
     """
-    if requested not in AXES:
-        raise UnknownNameError.of("layout", requested, AXES)
-    for axes in AXES[1:]:
-        if requested not in ("auto", axes):
+    if axes not in AXES:
+        raise UnknownNameError.of("layout", axes, AXES)
+    for order in AXES[1:]:
+        if axes not in ("auto", order):
             continue
-        for dropped in _droppable(first, second, 2 if axes == "flat" else 3):
-            layout = _fit(axes, first.without(dropped), second.without(dropped))
+        for dropped in _droppable(first, second, 2 if order == "flat" else 3):
+            layout = _fit(order, first.without(dropped), second.without(dropped))
             if layout is not None:
                 return replace(layout, dropped=dropped)
-    wanted = "(documents, time, neurons), in any order" if requested == "auto" else requested
+    expected = "(documents, time, neurons), in any order" if axes == "auto" else axes
     raise CaptureError(
-        f"layer {layer!r}: {gives} {first.shape} for {first.documents} documents of {first.steps} positions and "
-        f"{second.shape} for {second.documents} of {second.steps}; collection needs {wanted}, one activation "
+        f"layer {layer!r}: {verb} {first.shape} for {first.documents} documents of {first.steps} positions and "
+        f"{second.shape} for {second.documents} of {second.steps}; collection needs {expected}, one activation "
         "per position; choose a layer before the pooling"
     )
 
 
 def _droppable(first: DryRun, second: DryRun, remaining: int) -> Iterator[tuple[int, ...]]:
-    """Yield every choice of axes of size 1 that leaves `remaining` axes, those with the last axes first."""
+    """Yield every choice of axes of size 1 to drop that leaves `remaining` axes, the last axes first."""
     axes = len(first.shape)
-    if axes != len(second.shape) or not remaining <= axes <= _MOST_AXES:
+    if axes != len(second.shape) or not remaining <= axes <= _MAX_AXES:
         return
     ones = [axis for axis in range(axes) if first.shape[axis] == second.shape[axis] == 1]
-    for chosen in combinations(reversed(ones), axes - remaining):
-        yield tuple(sorted(chosen))
+    for dropped in combinations(reversed(ones), axes - remaining):
+        yield tuple(sorted(dropped))
 
 
 def _fit(axes: Axes, first: DryRun, second: DryRun) -> Layout | None:
-    """Return the layout of outputs of three axes, of two where `flat`, if they have this order."""
+    """Return the layout of outputs with three axes (two if `flat`), or None if they do not have this order."""
     runs = (first, second)
     if axes == "flat":
         if any(run.shape[0] != run.documents * run.steps for run in runs):

@@ -1,4 +1,4 @@
-"""The one loop: documents in, batches through the model, chunks of activations to whoever consumes them."""
+"""The main loop: run batches of documents through the model and pass chunks of activations to the consumers."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from txray.progress import progress
 
 
 class Consumer(Protocol):
-    """What takes the activations of one layer."""
+    """A receiver of the activations of one layer."""
 
     @property
     def hook_point(self) -> HookPoint:
-        """Where the activations come from."""
+        """Return the source of the activations."""
 
     def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
-        """Take the output of the layer for one chunk."""
+        """Process the output of the layer for one chunk."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays."""
+        """Return the whole state as arrays."""
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
+        """Restore what `state_dict` returned."""
 
 
 class DocumentStream:
-    """Documents on their way into the model, counted and hashed.
+    """A stream of documents, encoded, counted and hashed as they are read.
 
     Attributes:
-        tags: how often each (token, tag) pair occurred.
-        documents: their texts and groups, as hashes.
-        n_documents, n_words, n_unknown: read so far; unknown words are those that the model sees as `<unk>`.
-        unread: words that the model does not read, by reason.
+        tags: number of occurrences of each (token, tag) pair.
+        documents: hashes of the texts and groups.
+        n_documents, n_words, n_unknown: counts so far; unknown words are those that the model sees as `<unk>`.
+        unread: number of words that the model does not read, by reason.
     """
 
     def __init__(self, corpus: Corpus, adapter: ModelAdapter, *, tagged: bool) -> None:
-        """Read `corpus` for `adapter`; `tagged`: count the tags of tokens."""
+        """Read `corpus` for `adapter`, and count the tags of tokens if `tagged`."""
         self.tags: Counter[tuple[str, str]] = Counter()
         self.documents = DocumentTally()
         self.n_documents = 0
@@ -65,12 +65,12 @@ class DocumentStream:
         self._adapter = adapter
 
     def inputs(self) -> Iterator[ModelInput]:
-        """What the documents become."""
+        """Yield the inputs of all documents."""
         for document in self._corpus:
             encoded, inputs = self._adapter.encode(document)
             self.n_documents += 1
             alone = document.group is None
-            # The words of a document are hashed once: its fold may follow from them already.
+            # Hash the words only once: the fold key of an ungrouped document is that hash already.
             key = encoded.fold_key if alone and document.cut_from is None else words_key(document.words)
             self.documents.add(key, len(document.words), None if alone else encoded.fold_key)
             self.n_words += len(document.words)
@@ -84,7 +84,7 @@ class DocumentStream:
 
     @property
     def digest(self) -> str:
-        """Hash of the documents read, whatever their order."""
+        """Return a hash of the documents read, independent of their order."""
         return f"{self._digest % (1 << 256):064x}"
 
 
@@ -100,14 +100,13 @@ def run(
     """Run the model over all documents, once.
 
     Args:
-        adapter: of the model, which runs in evaluation mode and is left as it was.
+        adapter: adapter of the model, which runs in evaluation mode and is restored afterwards.
         stream: the documents.
         consumers: one per layer.
-        batch_positions: padded positions in a batch.
-        description: for the progress bar.
-        max_words: how many there are, where that is known.
-        checkpoints: that an interrupted run goes on from: it reads the documents again, without the model, up to
-            the batch where the last checkpoint was made.
+        batch_positions: maximum number of padded positions in a batch.
+        description: text of the progress bar.
+        max_words: number of words, if known.
+        checkpoints: state to resume from: batches before the last checkpoint are read again, but not run.
     """
     with (
         capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
@@ -115,11 +114,11 @@ def run(
         progress(description, max_words) as advance,
     ):
         done = checkpoints.restore(consumers)
-        made = batches(stream.inputs(), batch_positions, padded=adapter.padded)
-        # Beside a model on the processor, another thread would only take its turns from it.
+        model_batches = batches(stream.inputs(), batch_positions, padded=adapter.padded)
+        # Next to a model on the CPU, another thread would only compete with it.
         if input_device(adapter.module).type != "cpu":
-            made = prefetched(made)
-        for number, batch in enumerate(made, 1):
+            model_batches = prefetched(model_batches)
+        for number, batch in enumerate(model_batches, 1):
             if number > done:
                 for chunk in adapter.chunks(batch):
                     for consumer in consumers:

@@ -1,11 +1,11 @@
-"""How a model reads documents: inputs in, one chunk of activations after the other out."""
+"""Adapters that run a model over documents and yield its activations chunk by chunk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,27 +25,29 @@ from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
 from txray.preferences import Occurrence
 
-AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Number types that operations may run in instead of the model's own."""
+Autocast = Literal["bfloat16", "float16"]
+"""Number types for the operations of a model."""
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _CHUNK_STEPS = 2048
-"""Time steps of one call of a recurrent layer; longer documents carry their state on."""
+"""Time steps of one call of a recurrent layer; longer documents continue with its state."""
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardChunk:
-    """What one forward pass over a batch, or a part of it, covers, as flat lists of words and their pieces.
+    """The words that one forward pass over a batch, or a part of it, covers.
 
     Attributes:
-        row: (n_words,) which input of the batch.
-        word: (n_words,) which word of its document, from 0; input by input, ascending.
-        starts: (n_words,) where the pieces of each word begin in `step`.
-        step: (n_pieces,) the time step of each piece in this pass.
-        lengths: (n_inputs,) time steps of this pass that each input uses.
-        steps: time steps of this pass in all.
-        outputs: (n_words,) the model's output at each word; None where not requested for.
-        probability: (n_inputs,) of the class `pos`; None where the model is no classifier.
-        occurrences: those made so far, by input and word: one word is often the strongest of many neurons, in many
+        row: (n_words,) input of the batch that each word belongs to.
+        word: (n_words,) position of each word in its document, from 0; ascending within an input.
+        starts: (n_words,) index in `step` of the first piece of each word.
+        step: (n_pieces,) time step of each piece in this pass.
+        lengths: (n_inputs,) number of time steps of this pass that each input uses.
+        steps: number of time steps of this pass.
+        outputs: (n_words,) the model's output at each word; None if not requested.
+        probability: (n_inputs,) probability of the class `pos`; None if the model is not a classifier.
+        occurrences: cache of occurrences by input and word: one word is often the strongest of many neurons, in many
             layers.
     """
 
@@ -61,75 +63,75 @@ class ForwardChunk:
 
     @property
     def piece_row(self) -> Indices:
-        """(n_pieces,) which input of the batch each piece belongs to."""
+        """Return (n_pieces,) the input of the batch that each piece belongs to."""
         return np.repeat(self.row, np.diff(self.starts, append=len(self.step)))
 
 
 class ModelAdapter(Protocol):
-    """How one kind of model reads documents."""
+    """Encodes documents for one type of model and runs it."""
 
     @property
     def module(self) -> nn.Module:
-        """What runs."""
+        """Return the module that runs."""
 
     @property
     def name(self) -> str:
-        """What the model is called in the records."""
+        """Return the name of the model in manifests."""
 
     @property
     def pooling(self) -> str:
-        """Which activation a word of several pieces has: `max`, `mean`, `first` or `last`."""
+        """Return how the pieces of a word are combined: `max`, `mean`, `first` or `last`."""
 
     @property
     def padded(self) -> bool:
-        """Whether inputs of different length may be read together."""
+        """Return whether inputs of different length may share a batch."""
 
     @property
     def autocast(self) -> torch.dtype | None:
-        """The number type that operations of the model run in where that is safe; None for its own."""
+        """Return the dtype of the operations for which PyTorch considers it safe; None for that of the model."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How documents are read, as plain JSON values for the records."""
+        """Return how documents are read, as plain JSON values for the manifest."""
 
     @property
     def fingerprint(self) -> str:
-        """Return a fingerprint of how documents become inputs and what code runs; see `txray.identity`."""
+        """Return a fingerprint of the encoding and of the code that runs; see `txray.identity`."""
 
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
-        """What a document becomes: an account of its words, and the inputs of the model."""
+        """Return the encoded document, with the number of skipped words, and its inputs."""
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch; the captured layers hold a chunk's activations when it is yielded."""
+        """Run the model over a batch; the hooks have the activations of a chunk when it is yielded."""
 
     def dry_run(self, documents: int, steps: int) -> int:
-        """Run the model over an input of this size, or a shorter one where it cannot read so much.
+        """Run the model over an input of this size, or a shorter one if it cannot read that much.
 
         Returns:
-            The steps of the input.
+            The number of steps of the input.
         """
 
     def lag(self, layer: str) -> int | None:
-        """Return the time steps by which a layer's outputs lag behind the input; None where nobody says."""
+        """Return the time steps by which a layer's output lags behind the input; None if unknown."""
 
 
 class RecurrentAdapter:
-    """Reads for the word-level recurrent language models and classifiers.
+    """Adapter of the word-level recurrent language models and classifiers.
 
-    A document is `<eos> w1 ... wn <eos>`; the two ends are read and never counted.
+    A document is read as `<eos> w1 ... wn <eos>`; the two `<eos>` are never counted.
     """
 
     pooling = "max"
     padded = True
 
     def __init__(self, model: RecurrentModel, *, outputs: bool, autocast: torch.dtype | None) -> None:
-        """Read for `model`.
+        """Adapt `model`.
 
         Args:
             model: a language model or classifier.
-            outputs: whether the model's outputs are wanted; a language model's decoder costs a multiple
-                of its recurrent layer, so it runs only then.
-            autocast: number type of its operations.
+            outputs: whether to compute the model's outputs; the decoder of a language model costs a multiple of its
+                recurrent layer.
+            autocast: dtype of its operations.
         """
         self.module = model
         self.autocast = autocast
@@ -141,20 +143,20 @@ class RecurrentAdapter:
 
     @property
     def fingerprint(self) -> str:
-        """Return a fingerprint of the words that the model knows and of the code that it runs."""
+        """Return a fingerprint of the vocabulary of the model and of the code that it runs."""
         pooling = getattr(self._model, "pooling", None)
         return derived(
             computation_fingerprint(self._model), self._model.vocabulary.fingerprint, pooling, self._outputs
         )
 
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
-        """The document between two `<eos>`, one input however long it is."""
+        """Return the document between two `<eos>` as one input of any length."""
         ids = self._model.encode(document.words)
         encoded = EncodedDocument.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
         return encoded, [ModelInput.word_by_word(encoded, ids, first=1)]
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch, chunk by chunk."""
+        """Run the model over a batch and yield chunk by chunk."""
         lengths = np.array([len(model_input.ids) for model_input in batch])
         ids = _padded(batch, 0, input_device(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
@@ -172,7 +174,7 @@ class RecurrentAdapter:
         return steps
 
     def lag(self, layer: str) -> int | None:
-        """Return None: outputs lie where the input does."""
+        """Return None: outputs do not lag."""
         return None
 
     def _chunk(
@@ -189,29 +191,29 @@ class RecurrentAdapter:
                 predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
                 outputs = [predicted[i] for i in row]
         elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
-            place = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
-            flat = hidden.reshape(-1, hidden.shape[-1])[place]
+            rows = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
+            flat = hidden.reshape(-1, hidden.shape[-1])[rows]
             best, score = self._model.predicted(flat)
             _require_finite(score, "the score of a predicted word")
             outputs = list(map(self._lowered.__getitem__, best.tolist()))
-        here = np.clip(lengths - start, 0, hidden.shape[1])
+        used = np.clip(lengths - start, 0, hidden.shape[1])
         return ForwardChunk(
-            row, start + step - 1, np.arange(len(row)), step, here, hidden.shape[1], outputs, probability
+            row, start + step - 1, np.arange(len(row)), step, used, hidden.shape[1], outputs, probability
         )
 
 
 class TextModelAdapter:
-    """Reads for a `TextModel`: pieces of words, and inputs of bounded length."""
+    """Adapter of a `TextModel`, with pieces of words and inputs of bounded length."""
 
     def __init__(
         self, model: TextModel, *, autocast: torch.dtype | None, corpus: Corpus | None = None
     ) -> None:
-        """Read for `model`.
+        """Adapt `model`.
 
         Args:
-            model: any.
-            autocast: number type of its operations.
-            corpus: gives dry runs their words; common ones by default.
+            model: any text model.
+            autocast: dtype of its operations.
+            corpus: provides the words of dry runs; common words by default.
         """
         self.model = model
         self.module = unwrapped(model.module)
@@ -233,18 +235,18 @@ class TextModelAdapter:
 
     @property
     def fingerprint(self) -> str:
-        """Return a fingerprint of all that the encoded model says of reading, and of the code that the module runs."""
-        said = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
+        """Return a fingerprint of the options of the text model and of the code that the module runs."""
+        options = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
         for name in ("module", "name", "task", "classes"):
-            del said[name]
-        return derived(computation_fingerprint(self.module), identity_of(said))
+            del options[name]
+        return derived(computation_fingerprint(self.module), identity_of(options))
 
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
-        """The document's pieces, cut into inputs that the model can read."""
+        """Return the pieces of the document, cut into inputs that the model can read."""
         return inputs(document, self.model.pieces(document.words), self.model)
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model once over the whole batch."""
+        """Run the model over the whole batch and yield it as one chunk."""
         ids = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
         lengths = torch.tensor([len(model_input.ids) for model_input in batch], device=ids.device)
         names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
@@ -264,7 +266,7 @@ class TextModelAdapter:
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
-        """Run the model over words of the encoded between special positions."""
+        """Run the model over words of the corpus between special positions."""
         steps = max(min(steps, self.model.max_length or steps), min_input_length(self.model))
         ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, input_device(self.module))
         self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
@@ -279,10 +281,10 @@ class TextModelAdapter:
 
         Args:
             ids, mask: see `TextModel.forward`.
-            what: is read, for errors.
+            what: description of the input, for errors.
 
         Raises:
-            CaptureError: it fails.
+            CaptureError: the model fails.
         """
         try:
             self.model.forward(self.module, ids, mask)
@@ -291,34 +293,38 @@ class TextModelAdapter:
         except Exception as error:
             raise CaptureError(
                 f"model {self.name!r}: failed on {what}, {ids.shape[0]} inputs of {ids.shape[1]} positions: "
-                f"{in_one_line(error)}; "
-                "a TextModel says by 'forward' how it is called, by 'limit' and 'shortest' how much it reads at once; "
-                "smaller batch_positions need less memory"
+                f"{in_one_line(error)}; check 'forward', 'max_length' and 'min_length' of the TextModel, or choose "
+                "smaller batch_positions to save memory"
             ) from error
 
     def lag(self, layer: str) -> int | None:
-        """Return that of the first pattern that the layer's name fits."""
+        """Return the lag of the first pattern that matches the name of the layer."""
         return next((lag for pattern, lag in self._lags if pattern.fullmatch(layer)), None)
 
 
 def adapter_for(
-    model: nn.Module | TextModel, *, outputs: bool, autocast: str | None = None, corpus: Corpus | None = None
+    model: nn.Module | TextModel,
+    *,
+    outputs: bool,
+    autocast: Autocast | None = None,
+    corpus: Corpus | None = None,
 ) -> ModelAdapter:
-    """Return what reads documents for this model.
+    """Return the adapter of a model.
 
     Args:
-        model: a model of `txray.models`.
-        outputs: whether the model's outputs are wanted.
-        autocast: `bfloat16` or `float16`, for operations in which that is safe; None for the model's own number type.
-        corpus: what is to be read, for the words of dry runs; common ones by default.
+        model: a model as in `txray.collect`.
+        outputs: whether to compute the model's outputs.
+        autocast: `bfloat16` or `float16`, for operations for which PyTorch considers it safe; None for the model's own
+            dtype.
+        corpus: provides the words of dry runs; common words by default.
 
     Raises:
-        UnknownNameError: no such number type.
-        UsageError: txray does not know how this kind of model reads documents, or what its outputs are.
+        UnknownNameError: unknown dtype.
+        UsageError: txray does not know how this type of model reads documents, or what its outputs are.
     """
-    if autocast is not None and autocast not in AUTOCAST:
-        raise UnknownNameError.of("autocast", autocast, list(AUTOCAST))
-    dtype = None if autocast is None else AUTOCAST[autocast]
+    if autocast is not None and autocast not in _AUTOCAST:
+        raise UnknownNameError.of("autocast", autocast, list(_AUTOCAST))
+    dtype = None if autocast is None else _AUTOCAST[autocast]
     if isinstance(model, nn.Module):
         model = unwrapped(model)
     if isinstance(model, RecurrentModel):
@@ -326,33 +332,33 @@ def adapter_for(
     if isinstance(model, TextModel):
         if outputs:
             raise UsageError(
-                "feature 'output': what a encoded model predicts is known of txray's own models only; leave it out"
+                "feature type 'output': only the outputs of txray's own models are known; omit it"
             )
         return TextModelAdapter(model, autocast=dtype, corpus=corpus)
     raise UsageError(
-        f"model of type {type(model).__name__}: how does it read words? Load it with txray.load_model, or wrap "
-        "it in a txray.TextModel that says so"
+        f"model of type {type(model).__name__}: txray cannot tell how it reads words; load it with txray.load_model, "
+        "or wrap it in a txray.TextModel"
     )
 
 
 def _recorded(autocast: torch.dtype | None) -> dict[str, str]:
-    """For the records: nothing where the model's own numbers are kept."""
+    """Return the entry of the manifest; empty without autocast."""
     return {} if autocast is None else {"autocast": str(autocast).removeprefix("torch.")}
 
 
 def _require_finite(scores: Tensor, what: str) -> None:
     if not bool(torch.isfinite(scores).all()):
         raise CaptureError(
-            f"{what} is no number; the model's weights are broken, or its activations overflow"
+            f"{what} is not finite; the model's weights are broken, or its activations overflow"
         )
 
 
-def _padded(batch: list[ModelInput], padding: int, device: torch.device, shortest: int = 1) -> Tensor:
-    """(n_inputs, longest, but at least `shortest`) int64 ids."""
-    steps = max(shortest, *(len(model_input.ids) for model_input in batch))
+def _padded(batch: list[ModelInput], padding: int, device: torch.device, min_length: int = 1) -> Tensor:
+    """Return (n_inputs, longest) int64 ids, at least `min_length` positions long."""
+    steps = max(min_length, *(len(model_input.ids) for model_input in batch))
     ids = np.full((len(batch), steps), padding, dtype=np.int64)
     for row, model_input in enumerate(batch):
         ids[row, : len(model_input.ids)] = model_input.ids
-    made = torch.from_numpy(ids)
-    # From pinned memory the copy goes on beside whatever the device is doing.
-    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
+    padded = torch.from_numpy(ids)
+    # From pinned memory, the copy runs in parallel with the device.
+    return padded.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else padded.to(device)

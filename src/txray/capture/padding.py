@@ -1,4 +1,4 @@
-"""Try out whether padding changes what a model computes, before inputs of different length share a batch."""
+"""Test whether padding changes what a model computes, before inputs of different length share a batch."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-8}
-"""Share of a position's activations by which they may differ from batch to batch, by the number type."""
+"""Relative difference of a position's activations that is taken for rounding, by dtype."""
 
 _LONG = 1024
-"""Positions of the longest input that is tried, where the model can read so much: some attend to all positions of short
-inputs, and to blocks of long ones."""
+"""Length of the longest test input, if the model can read that much: some models attend to all positions of short
+inputs, but only to blocks of long ones."""
 
 _CONTROL = 10
-"""Times the difference that a batch without padding makes, beyond which padding is the cause."""
+"""Padding is blamed for differences larger than this many times those of a batch without padding."""
 
 Outputs = Mapping[str, Sequence[Tensor]]
-"""Layer -> for each input, (n_positions, n_neurons) at the positions in use."""
+"""Layer -> for each input, (n_positions, n_neurons) activations at the positions in use."""
 
 Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 """(ids, mask, lengths) -> outputs."""
 
 
 def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
-    """Let a adapter read inputs of equal length only where padding changes the layers that are read.
+    """Restrict an adapter to batches of equal length if padding changes the collected layers.
 
-    The same inputs are read alone and beside a longer one. They depend on the model alone, so that all processes that
-    read a part of a corpus with it agree.
+    The same inputs are read alone and together with a longer one. They depend on the model alone, so that all processes
+    that read a part of a corpus agree.
 
     Args:
-        adapter: whose `padded` and `settings` say afterwards how it reads.
+        adapter: its `padded` and `settings` are updated.
         hook_points: the layers.
 
     Warns:
-        PaddingWarning: the model's `reads_padding` is True and padding changes a layer; it is believed all the same.
+        PaddingWarning: the model's `reads_padding` is True, but padding changes a layer; it is used all the same.
     """
     if not isinstance(adapter, TextModelAdapter) or not adapter.padded:
         return
@@ -70,10 +70,10 @@ def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> N
 
 
 def scores_ignore_padding(model: TextModel) -> bool:
-    """Return whether inputs of different length may be scored together: whether a model's logits are the same then.
+    """Return whether inputs of different length may be scored together, without a change of the logits.
 
     Warns:
-        PaddingWarning: the model's `reads_padding` is True and padding changes its logits; it is believed all the same.
+        PaddingWarning: the model's `reads_padding` is True, but padding changes its logits; it is used all the same.
     """
     if not model.supports_padding:
         return False
@@ -95,8 +95,8 @@ def scores_ignore_padding(model: TextModel) -> bool:
 
 def _warn(name: str, changed: str) -> None:
     warnings.warn(
-        f"model {name!r}: reads_padding=True, but padding changes {changed}, so numbers depend on the batch; "
-        "leave reads_padding out",
+        f"model {name!r}: reads_padding=True, but padding changes {changed}, so results depend on the batch; "
+        "omit reads_padding",
         PaddingWarning,
         stacklevel=4,
     )
@@ -111,15 +111,15 @@ def _rows(hook_point: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[
 
 
 def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | None = None) -> str | None:
-    """Return the first layer that padding changes; None where it changes none, or where it cannot be tried out."""
-    tried = (_changed_at(lengths, model, read, autocast) for lengths in _lengths(model))
-    return next((changed for changed in tried if changed is not None), None)
+    """Return the first layer that padding changes; None if there is none, or if the test is not possible."""
+    changes = (_changed_at(lengths, model, read, autocast) for lengths in _lengths(model))
+    return next((changed for changed in changes if changed is not None), None)
 
 
 def _changed_at(
     lengths: Sequence[int], model: TextModel, read: Read, autocast: torch.dtype | None
 ) -> str | None:
-    """Return the first layer that padding changes where inputs of these lengths, ascending, are read together."""
+    """Return the first layer that padding changes if inputs of these ascending lengths are read together."""
     text, device = text_ids(model), input_device(model.module)
     ids, mask = padded_input(model, text, lengths, device)
     twice, whole = padded_input(model, text, [lengths[0]] * 2, device)
@@ -130,7 +130,7 @@ def _changed_at(
         ]
         beside = read(twice, whole, [lengths[0]] * 2)
     except Exception:
-        return None  # The documents will show what is wrong, each by its name.
+        return None  # Collection will report the error with the document.
     try:
         together = read(ids, mask, lengths)
     except Exception:
@@ -140,24 +140,24 @@ def _changed_at(
             _ROUNDING.get(kind, 0.0) for kind in (rows[0].dtype, autocast, _type_of(model)) if kind
         )
         control = _difference(beside[layer][0], alone[0][layer][0])
-        differences = [_difference(row, one[layer][0]) for row, one in zip(rows, alone, strict=True)]
-        # Not `any(difference > ...)`: comparisons with NaN are False, and NaN must count as a change.
+        differences = [_difference(row, single[layer][0]) for row, single in zip(rows, alone, strict=True)]
+        # Not `any(difference > ...)`: comparisons with NaN are False, but NaN must count as a change.
         if not all(difference <= rounding + _CONTROL * control for difference in differences):
             return f"layer {layer!r}" if layer != "logits" else "its logits"
     return None
 
 
 def _lengths(model: TextModel) -> list[list[int]]:
-    """Return lengths of inputs to read together, the longest much longer: of short ones, then of long ones.
+    """Return the lengths of test inputs to read together: first short ones, then long ones.
 
-    There are none where the model reads no two lengths, and no long ones where its limit is not known: a position too
-    much ends whatever else runs on a GPU.
+    Empty if the model reads inputs of one length only. Long inputs are tested only if `max_length` is known: one
+    position too many would crash everything that runs on the GPU.
     """
-    least, longest = min_input_length(model), min(model.max_length or 0, _LONG)
-    short = (least, least + 5, 3 * least + 18)
+    shortest, longest = min_input_length(model), min(model.max_length or 0, _LONG)
+    short = (shortest, shortest + 5, 3 * shortest + 18)
     choices = [sorted({min(length, model.max_length or length) for length in short})]
     if longest > max(short):
-        choices.append(sorted({least, max(least, longest * 3 // 4), longest}))
+        choices.append(sorted({shortest, max(shortest, longest * 3 // 4), longest}))
     return [lengths for lengths in choices if len(lengths) > 1]
 
 
@@ -165,15 +165,15 @@ def _type_of(model: TextModel) -> torch.dtype | None:
     return next((weight.dtype for weight in model.module.parameters() if weight.is_floating_point()), None)
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest share of a position's activations by which two outputs differ."""
-    one, other = one.double(), other.double()
-    if one.shape != other.shape:
+def _difference(values: Tensor, reference: Tensor) -> float:
+    """Return the largest relative difference of the activations of a position between two outputs."""
+    values, reference = values.double(), reference.double()
+    if values.shape != reference.shape:
         return float("inf")
-    if not one.numel():
+    if not values.numel():
         return 0.0
-    size = other.square().mean(dim=1).sqrt()
-    # Where a layer is silent, the difference is measured by its size at the other positions.
-    size = torch.maximum(size, 1e-2 * other.square().mean().sqrt())
-    apart = (one - other).square().mean(dim=1).sqrt()
-    return float(torch.where(apart > 0, apart / size, 0).max())
+    size = reference.square().mean(dim=1).sqrt()
+    # Where a layer is near zero, the difference is measured by its size at the other positions.
+    size = torch.maximum(size, 1e-2 * reference.square().mean().sqrt())
+    difference = (values - reference).square().mean(dim=1).sqrt()
+    return float(torch.where(difference > 0, difference / size, 0).max())

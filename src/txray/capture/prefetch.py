@@ -1,4 +1,4 @@
-"""Work ahead: the next batches are made in a thread of their own while the model runs."""
+"""Prefetch batches in a separate thread while the model runs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-_PATIENCE = 0.1
-"""Seconds after which a thread that waits looks whether anybody still wants its items."""
+_POLL_SECONDS = 0.1
+"""Interval at which a waiting thread checks whether its items are still needed."""
 
 
 def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
-    """The same items in the same order; errors come where the item would have come.
+    """Yield the same items in the same order; an error is raised where the item would have come.
 
     Args:
-        items: read in another thread, from the first to the last.
-        ahead: how many wait at most.
+        items: iterated in another thread.
+        ahead: maximum number of items that wait.
     """
     ready: Queue[tuple[Item | None, BaseException | None]] = Queue(ahead)
-    given_up = threading.Event()
+    cancelled = threading.Event()
 
     def put(item: Item | None, error: BaseException | None = None) -> None:
-        while not given_up.is_set():
+        while not cancelled.is_set():
             try:
-                ready.put((item, error), timeout=_PATIENCE)
+                ready.put((item, error), timeout=_POLL_SECONDS)
             except Full:
                 continue
             return
@@ -35,10 +35,10 @@ def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
         try:
             for item in items:
                 put(item)
-                if given_up.is_set():
+                if cancelled.is_set():
                     return
             put(None, StopIteration())
-        except BaseException as error:  # the adapter of the items must hear of everything
+        except BaseException as error:  # the consumer of the items must receive every error
             put(None, error)
 
     thread = threading.Thread(target=work, name="txray-prefetch", daemon=True)
@@ -46,7 +46,7 @@ def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
     try:
         while True:
             try:
-                item, error = ready.get(timeout=_PATIENCE)
+                item, error = ready.get(timeout=_POLL_SECONDS)
             except Empty:
                 continue
             if isinstance(error, StopIteration):
@@ -55,6 +55,6 @@ def prefetched(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
                 raise error
             yield item  # type: ignore[misc]
     finally:
-        given_up.set()
-        # A source that waits for something of its own is not waited for.
-        thread.join(timeout=10 * _PATIENCE)
+        cancelled.set()
+        # Do not wait for a source that is blocked.
+        thread.join(timeout=10 * _POLL_SECONDS)

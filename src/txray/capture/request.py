@@ -1,4 +1,4 @@
-"""What a collection is requested for, and what may carry it out."""
+"""The arguments of a collection, and the interface of the engines that carry it out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 from torch import nn
 
 from txray.capture.layers import Layer
+from txray.capture.model_adapter import Autocast
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
@@ -19,25 +20,25 @@ from txray.preferences.manifest import require_names
 
 
 class Scales(Protocol):
-    """Where means and standard deviations of neurons come from, such as a stage."""
+    """A source of means and standard deviations of neurons, such as a stage."""
 
     @property
     def name(self) -> str:
-        """What to call it in errors."""
+        """Return the name for error messages."""
 
     @property
     def scales(self) -> pl.DataFrame:
-        """Columns layer, neuron, mean, deviation."""
+        """Return a table with columns layer, neuron, mean, deviation."""
 
 
 @dataclass(frozen=True, eq=False)
 class CollectRequest:
-    """Everything that `txray.collect` was requested for, checked as far as that needs neither model nor text.
+    """The arguments of `txray.collect`, checked as far as possible without model and text.
 
-    Attributes are the arguments of `txray.collect`.
+    The attributes are those arguments, with single names of layers and feature types as tuples.
 
     Raises:
-        UsageError: nothing requested for, something requested for twice, or a number that cannot be.
+        UsageError: no layer or feature type, one that occurs twice, or a number out of range.
     """
 
     model: nn.Module | TextModel
@@ -54,30 +55,30 @@ class CollectRequest:
     checkpoint: Path | None
     checkpoint_seconds: float
     memory: int | None
-    autocast: str | None
+    autocast: Autocast | None
 
     def __post_init__(self) -> None:
-        for what, requested in (("layers", self.layers), ("feature_types", self.feature_types)):
-            if not requested or len(set(requested)) != len(requested):
+        for argument, names in (("layers", self.layers), ("feature_types", self.feature_types)):
+            if not names or len(set(names)) != len(names):
                 raise UsageError(
-                    f"collect: {what}={list(requested)!r}; give a list of at least one name, each once"
+                    f"collect: {argument}={list(names)!r}; pass at least one name, and each only once"
                 )
         require_names(self.name, self.feature_types)
         if self.exemplars < 0:
-            raise UsageError(f"collect: exemplars={self.exemplars}; must not be negative")
+            raise UsageError(f"collect: exemplars={self.exemplars}; it must not be negative")
 
     def source(self) -> Corpus:
-        """The documents to be read: the corpus, or as many of its words as were requested for."""
-        return self.corpus if self.max_words is None else self.corpus.take(self.max_words)
+        """Return the documents to read: the corpus, or its first `max_words` words."""
+        return self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)
 
 
 class Engine(Protocol):
-    """What carries out a collection: in this process, or in many."""
+    """Carries out a collection, in this process or in many."""
 
     def collect(self, request: CollectRequest) -> Stage:
-        """The stage that one pass over all documents gives.
+        """Return the stage of one pass over all documents.
 
-        Counts must be exactly those of the single pass, sums equal up to the order of adding up.
+        Counts must equal those of a single pass in this process, and sums must be equal up to the order of summation.
 
         Raises:
             TxrayError: as `txray.collect` does.

@@ -25,7 +25,7 @@ class ScaleTally:
 
     def __init__(self, hook_point: HookPoint) -> None:
         """Start empty."""
-        # Raw activations: neither standardized nor signed.
+        # Raw activations, neither standardized nor signed.
         self.hook_point = replace(
             hook_point, selection=replace(hook_point.selection, sign="positive", standardize="none")
         )
@@ -45,55 +45,55 @@ class ScaleTally:
         self._sum_sq += np.square(values).sum(axis=0)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays."""
+        """Return the whole state as arrays."""
         return {"words": np.array([self._words]), "sum": self._sum, "sum_sq": self._sum_sq}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
+        """Restore what `state_dict` returned."""
         self._words = int(state["words"][0])
         self._sum, self._sum_sq = np.array(state["sum"]), np.array(state["sum_sq"])
 
     def merge(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Add what another tally of the same layer has seen, given its `state`."""
+        """Add the `state` of another tally of the same layer."""
         self._words += int(state["words"][0])
         self._sum = self._sum + state["sum"]
         self._sum_sq = self._sum_sq + state["sum_sq"]
 
     def scale(self) -> NDArray[np.float32]:
-        """(2, n_neurons) mean and standard deviation.
+        """Return (2, n_neurons) mean and standard deviation; all 0 without any word.
 
-        In single precision, which no order of the documents changes. Without any word, all are 0.
+        In single precision, so that the order of the documents makes no difference.
 
         Raises:
-            CaptureError: activations that are no numbers, or whose squares overflow.
+            CaptureError: activations are not finite, or their squares overflow.
         """
         if not self._words:
             return np.zeros((2, len(self._sum)), np.float32)
         broken = np.flatnonzero(~(np.isfinite(self._sum) & np.isfinite(self._sum_sq)))
         if len(broken):
             raise CaptureError(
-                f"layer {self.hook_point.layer!r}: activations of neuron {broken[0]} are no numbers, or too large to be "
-                "squared, so they cannot be standardized; the model's weights are broken, or its activations overflow"
+                f"layer {self.hook_point.layer!r}: activations of neuron {broken[0]} are not finite, or too large "
+                "to be squared; the model's weights are broken, or its activations overflow"
             )
         mean = self._sum / self._words
         variance = np.maximum(self._sum_sq / self._words - mean**2, 0)
-        # What is left of a constant by rounding is no deviation.
+        # The rounding error of a constant neuron is not a deviation.
         variance[variance <= 1e-12 * mean**2] = 0
         return np.stack((mean, np.sqrt(variance))).astype(np.float32)
 
 
 def needing_scales(hook_points: Iterable[HookPoint]) -> list[HookPoint]:
-    """Those whose selection standardizes."""
+    """Return the hook points whose selection standardizes."""
     return [hook_point for hook_point in hook_points if hook_point.selection.standardize == "zscore"]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredScales:
-    """Scales that a first pass found, as a stage has them.
+    """Scales measured in a first pass.
 
     Attributes:
-        name: of the stage that they are for.
-        scales: polars, columns layer, neuron, mean, deviation.
+        name: name of the stage that they are for.
+        scales: polars table with columns layer, neuron, mean, deviation.
     """
 
     name: str
@@ -101,10 +101,10 @@ class MeasuredScales:
 
 
 def measured_scales(name: str, tallies: Iterable[ScaleTally]) -> MeasuredScales:
-    """What the tallies have found.
+    """Return the scales measured by tallies.
 
     Raises:
-        CaptureError: activations that are no numbers, or whose squares overflow.
+        CaptureError: activations are not finite, or their squares overflow.
     """
     return MeasuredScales(
         name, scale_table(replace(tally.hook_point, scale=tally.scale()) for tally in tallies)
@@ -112,27 +112,27 @@ def measured_scales(name: str, tallies: Iterable[ScaleTally]) -> MeasuredScales:
 
 
 def scales_from_stage(hook_points: Sequence[HookPoint], scales: Scales) -> list[HookPoint]:
-    """The hook_points, those that standardize with the scales of their neurons.
+    """Return the hook points, with scales where the selection standardizes.
 
     Raises:
-        UsageError: there are no scales of a layer.
+        UsageError: `scales` lacks a layer.
     """
-    found = {hook_point.layer: _scale_of(scales, hook_point) for hook_point in needing_scales(hook_points)}
-    return [replace(hook_point, scale=found.get(hook_point.layer)) for hook_point in hook_points]
+    scale_of_layer = {point.layer: _scale_of(scales, point) for point in needing_scales(hook_points)}
+    return [replace(point, scale=scale_of_layer.get(point.layer)) for point in hook_points]
 
 
 def _scale_of(scales: Scales, hook_point: HookPoint) -> NDArray[np.float32]:
     rows = scales.scales.filter(pl.col("layer") == hook_point.layer).sort("neuron")
     if len(rows) != hook_point.layout.neurons:
         raise UsageError(
-            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r}, needed are "
-            f"{hook_point.layout.neurons}; give a stage that was collected there with a selection like 'max-1/zscore'"
+            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r} instead of "
+            f"{hook_point.layout.neurons}; pass a stage of this layer collected with a selection like 'max-1/zscore'"
         )
     return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
 
 
 def scale_table(hook_points: Iterable[HookPoint]) -> pl.DataFrame:
-    """The scales of all hook_points that have them: layer, neuron, mean, deviation."""
+    """Return the scales of all hook points that have them: columns layer, neuron, mean, deviation."""
     tables = [
         pl.DataFrame(
             {

@@ -1,4 +1,4 @@
-"""Which activations count."""
+"""Selections: which activations count."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ _STRONGEST = re.compile(r"max-([1-9][0-9]{0,8})")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which activations of a layer count as responses of its neurons.
+    """Which activations of a layer count.
+
+    >>> Selection("max-5", standardize="zscore")
+    Selection(rule='max-5', sign='positive', standardize='zscore')
+    >>> str(Selection.parse("all/absolute"))
+    'all/absolute'
 
     Attributes:
         rule: `max-1`: each word credits its strongest neuron (the paper); `max-5`, or another number: its five
             strongest; `threshold=0.5`: every neuron above 0.5; `all`: every neuron, by its activation;
-            `max-position`: each neuron credits its strongest word of each document (filters with max pooling).
-        sign: weights of a distribution must not be negative, so a sign is chosen: `positive`
-            activations only (the default), `absolute` values, or the size of the `negative` ones.
-            It is applied before the strongest is looked for.
-        standardize: `none`, or `zscore`: each neuron's activations less their mean, divided by their standard
-            deviation over the corpus; before the sign. For layers in which a few neurons are always the
-            strongest because of their scale.
+            `max-position`: each neuron is credited with its strongest word of each document (filters with max pooling).
+        sign: which values count, because weights of a distribution must not be negative: `positive` activations
+            (default), `absolute` values, or the size of `negative` ones. Applied before the strongest is selected.
+        standardize: `none`, or `zscore`: subtract each neuron's mean over the corpus and divide by its standard
+            deviation, before the sign is applied. For layers in which a few neurons always win because of their scale.
 
     Raises:
-        UnknownNameError: no such rule, sign or way to standardize.
-        UsageError: a threshold that is negative or no number.
+        UnknownNameError: unknown rule, sign or standardization.
+        UsageError: the threshold is negative or not a number.
 
     Source:
         Rethmeier et al. 2020, section 2.1 (max-1).
@@ -54,12 +57,16 @@ class Selection:
             raise UnknownNameError.of("standardize", self.standardize, STANDARDIZE)
 
     @classmethod
-    def parse(cls, text: str) -> Selection:
-        """What `str` of a selection gives, parts in any order: `max-1`, `all/absolute`, `max-5/zscore`.
+    def parse(cls, text: str | Selection) -> Selection:
+        """Return the selection of a text such as `max-1`, `all/absolute` or `max-5/zscore`, in any order.
+
+        A selection is returned unchanged.
 
         Raises:
             UnknownNameError, UsageError: see the class.
         """
+        if isinstance(text, Selection):
+            return text
         rule, *others = text.split("/")
         sign: Sign = "positive"
         standardize: Standardize = "none"
@@ -74,13 +81,13 @@ class Selection:
 
     @property
     def k(self) -> int | None:
-        """How many neurons a word credits at most; None where the rule does not say."""
+        """Return the maximum number of neurons that a word credits; None for other rules than `max-k`."""
         match = _STRONGEST.fullmatch(self.rule)
         return int(match[1]) if match else None
 
     @property
     def threshold(self) -> float | None:
-        """What an activation must exceed; None for other rules, 0 for `all`."""
+        """Return the value that an activation must exceed: 0 for `all`, None for other rules than `threshold`."""
         if self.rule == "all":
             return 0.0
         name, equals, number = self.rule.partition("=")
@@ -91,7 +98,7 @@ class Selection:
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"selection {self.rule!r}: the threshold must be a number of at least 0")
+            raise UsageError(f"selection {self.rule!r}: the threshold must be a finite number of at least 0")
         return value
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""One pass over the documents in this process: over all of them, or over one part of several."""
+"""Collect stages in this process, over a whole corpus or one shard."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from txray.preferences.tags import tag_table
 
 
 class SinglePass:
-    """The engine of every collection that names no other."""
+    """The default engine: one pass in this process."""
 
     def collect(self, request: CollectRequest) -> Stage:
-        """Read everything, here and now."""
+        """Return the stage of one pass over all documents."""
         collection = Collection(request)
         source = request.source()
         collection.require_memory(source)
         checkpoints: Checkpoints = NoCheckpoints()
         if request.checkpoint is not None:
-            described = collection.described(source)
-            checkpoints = FolderCheckpoints(request.checkpoint, described, request.checkpoint_seconds)
+            settings = collection.settings(source)
+            checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
         scales = request.scales
         if collection.needs_scales:
             tallies = collection.scale_tallies()
-            collection.measure(source, tallies, checkpoints)
+            collection.measure_scales(source, tallies, checkpoints)
             scales = measured_scales(request.name, tallies)
         return collection.stage(source, scales, checkpoints, max_words=request.max_words)
 
 
 class Collection:
-    """A request whose model has been looked at: ready to read, all documents or part after part of them."""
+    """A request with the hook points of its model, ready to collect a whole corpus or shard by shard."""
 
     def __init__(self, request: CollectRequest) -> None:
-        """Find the layers and how to read for the model.
+        """Resolve the layers by dry runs of the model.
 
         Raises:
-            TxrayError: as `txray.collect` does where it is not for the encoded.
+            TxrayError: as `txray.collect` does, except for errors of the text.
         """
         self.request = request
         self._adapter = adapter_for(
@@ -68,12 +68,12 @@ class Collection:
         self._hook_points = hook_points_for(self._adapter, request.layers, request.selection)
         settle_padding(self._adapter, self._hook_points)
         for hook_point in self._hook_points:
-            hook_point.require(request.feature_types)
+            hook_point.require_supported(request.feature_types)
         self._fingerprint = model_fingerprint(self._adapter.module)
         self._needed = 0
 
-    def described(self, corpus: Corpus) -> dict[str, Any]:
-        """Everything that the result depends on, as plain JSON values."""
+    def settings(self, corpus: Corpus) -> dict[str, Any]:
+        """Return everything that the result depends on, as plain JSON values."""
         request = self.request
         return {
             "name": request.name,
@@ -81,7 +81,7 @@ class Collection:
             "reading code": self._adapter.fingerprint,
             "corpus": corpus.fingerprint,
             "layers": [
-                [hook_point.layer, *hook_point.described().values()] for hook_point in self._hook_points
+                [hook_point.layer, *hook_point.settings().values()] for hook_point in self._hook_points
             ],
             "feature_types": list(request.feature_types),
             "reading": self._adapter.settings,
@@ -92,14 +92,14 @@ class Collection:
         }
 
     def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
-        """Refuse documents whose tallies cannot fit; see `txray.capture.estimate`.
+        """Raise if the tallies do not fit into memory; see `txray.capture.estimate`.
 
         Args:
-            corpus: to be read.
-            memory: bytes that may be used where the request does not say.
+            corpus: the documents.
+            memory: maximum number of bytes if the request has none.
 
         Raises:
-            UsageError: they cannot.
+            UsageError: the tallies need more memory.
         """
         allowed = memory if self.request.memory is None else self.request.memory
         self._needed = require_memory(
@@ -108,20 +108,20 @@ class Collection:
 
     @property
     def needs_scales(self) -> bool:
-        """Whether a pass over all documents has to find means and deviations first."""
+        """Return whether a first pass over all documents must measure means and deviations."""
         return self.request.scales is None and bool(needing_scales(self._hook_points))
 
     def scale_tallies(self) -> list[ScaleTally]:
-        """One for each layer that needs scales, empty."""
+        """Return an empty tally for each layer that needs scales."""
         return [ScaleTally(hook_point) for hook_point in needing_scales(self._hook_points)]
 
-    def measure(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
-        """Add the activations at all words of these documents to `tallies`."""
-        first = checkpoints.of("scales")
+    def measure_scales(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
+        """Add the activations at all words of a corpus to `tallies`."""
+        checkpoint = checkpoints.for_pass("scales")
         stream = DocumentStream(corpus, self._adapter, tagged=False)
-        doing = f"scales of {self.request.name}"
-        run(self._adapter, stream, tallies, self.request.batch_positions, doing, None, first)
-        first.complete(tallies)
+        description = f"scales of {self.request.name}"
+        run(self._adapter, stream, tallies, self.request.batch_positions, description, None, checkpoint)
+        checkpoint.complete(tallies)
 
     def stage(
         self,
@@ -131,13 +131,13 @@ class Collection:
         *,
         max_words: int | None = None,
     ) -> Stage:
-        """What the neurons prefer in these documents.
+        """Return the stage of a corpus.
 
         Args:
             corpus: the documents.
-            scales: of all layers that standardize; None where none does.
-            checkpoints: that an interrupted pass goes on from.
-            max_words: how many there are, where that is known, for the progress bar.
+            scales: scales of all layers that standardize; None if there are none.
+            checkpoints: state to resume from.
+            max_words: number of words for the progress bar, if known.
         """
         request = self.request
         hook_points = self._hook_points if scales is None else scales_from_stage(self._hook_points, scales)
@@ -146,11 +146,11 @@ class Collection:
             for hook_point in hook_points
         ]
         stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
-        doing = f"collecting {request.name}"
+        description = f"collecting {request.name}"
         if self._needed:
-            doing += f" (tallies up to {format_bytes(self._needed)})"
-        passing = checkpoints.of("tallies")
-        run(self._adapter, stream, tallies, request.batch_positions, doing, max_words, passing)
+            description += f" (tallies up to {format_bytes(self._needed)})"
+        checkpoint = checkpoints.for_pass("tallies")
+        run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
         return self._stage(corpus, tallies, stream)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
@@ -176,11 +176,11 @@ class Collection:
             accounts[layer] = {
                 "counted": tally.counted,
                 "skipped": dict(sorted(skipped.items())),
-                **tally.hook_point.described(),
-                **tally.hook_point.observed(),
+                **tally.hook_point.settings(),
+                **tally.hook_point.observations(),
             }
         documents = stream.documents.table()
-        read = {
+        corpus_entry = {
             "name": corpus.name,
             "fingerprint": corpus.fingerprint,
             "documents": stream.n_documents,
@@ -192,7 +192,7 @@ class Collection:
         manifest = {
             "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
             "reading": self._adapter.settings,
-            "corpus": read,
+            "corpus": corpus_entry,
             "exemplars": self.request.exemplars,
             "words": stream.n_words,
             "unknown_words": stream.n_unknown,
@@ -201,7 +201,9 @@ class Collection:
             "selection": str(self.request.selection),
             "warnings": [
                 str(warning)
-                for warning in stage_warnings(wins_of(collected, accounts), accounts, read, stream.n_words)
+                for warning in stage_warnings(
+                    wins_of(collected, accounts), accounts, corpus_entry, stream.n_words
+                )
             ],
             "versions": {
                 "python": platform.python_version(),
@@ -214,9 +216,9 @@ class Collection:
 
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:
-    """For the manifest: which part of which corpus this is, if it is one."""
-    part = corpus.part
-    if part is None:
+    """Return the entry of the manifest that identifies the shard of a corpus; empty if it is a whole corpus."""
+    info = corpus.shard_info
+    if info is None:
         return {}
-    whole = {"name": part.whole.name, "fingerprint": part.whole.fingerprint}
-    return {"shard": {"number": part.number, "of": part.of, **whole}}
+    whole = {"name": info.whole.name, "fingerprint": info.whole.fingerprint}
+    return {"shard": {"number": info.number, "of": info.n_shards, **whole}}

@@ -1,4 +1,4 @@
-"""The activations of one layer at every word of a few documents, word by word and not batch by batch."""
+"""Activations of a layer at every word of a few documents, in the order of the words."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from txray.errors import CaptureError
 
 @dataclass(frozen=True, eq=False)
 class DocumentBlock:
-    """Consecutive documents whose words are numbered through.
+    """Consecutive documents whose words are numbered consecutively.
 
     Attributes:
-        documents: each an object of its own, even where a corpus gives the same one twice.
-        starts: (n_documents,) number of the first word of each.
-        words: in all of them.
+        documents: distinct objects, even if a corpus repeats a document.
+        starts: (n_documents,) number of the first word of each document.
+        words: total number of words.
     """
 
     documents: Sequence[Document]
@@ -39,47 +39,47 @@ class DocumentBlock:
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> DocumentBlock:
-        """These documents."""
+        """Return a block of these documents."""
         ends = np.cumsum([len(document.words) for document in documents])
-        return cls([copy.copy(each) for each in documents], np.append(0, ends[:-1]), int(ends[-1]))
+        return cls([copy.copy(document) for document in documents], np.append(0, ends[:-1]), int(ends[-1]))
 
-    def place(self, word: int) -> str:
-        """Where a word stands, in words."""
+    def describe(self, word: int) -> str:
+        """Return document, position and text of a word, for errors."""
         number = int(np.searchsorted(self.starts, word, side="right")) - 1
         document, position = self.documents[number], word - int(self.starts[number])
         return f"document {document.id!r}, word {position} ({document.words[position][:40]!r})"
 
 
 def blocks(documents: Iterable[Document], words: int) -> Iterator[DocumentBlock]:
-    """The documents in blocks, each ended by the document that brings it to so many words."""
-    held: list[Document] = []
+    """Yield the documents in blocks; a block ends with the document that reaches `words` words."""
+    collected: list[Document] = []
     size = 0
     for document in documents:
-        held.append(document)
+        collected.append(document)
         size += len(document.words)
         if size >= words:
-            yield DocumentBlock.of(held)
-            held, size = [], 0
-    if held:
-        yield DocumentBlock.of(held)
+            yield DocumentBlock.of(collected)
+            collected, size = [], 0
+    if collected:
+        yield DocumentBlock.of(collected)
 
 
 class WordActivations:
     """Activations of one layer, by the number of the word in a block.
 
     Attributes:
-        hook_point: where they come from.
-        values: (n_words, n_neurons) of the words that `answered`, anything elsewhere; signed as the layer gives them.
+        hook_point: source of the activations.
+        values: (n_words, n_neurons) raw activations of the `covered` words; undefined elsewhere.
         read: (n_words,) which words the model reads.
-        answered: (n_words,) which of these the layer's output covers wholly.
+        covered: (n_words,) which of these lie fully within the layer's output.
     """
 
     def __init__(self, hook_point: HookPoint, block: DocumentBlock) -> None:
         """Start empty."""
         self.hook_point = hook_point
         self.read = np.zeros(block.words, np.bool_)
-        self.answered = np.zeros(block.words, np.bool_)
-        # In the model's own number type, which only its output tells.
+        self.covered = np.zeros(block.words, np.bool_)
+        # The dtype is that of the first output.
         self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.layout.neurons), np.float16)
         self._started = False
         self._starts = {
@@ -88,51 +88,51 @@ class WordActivations:
         }
 
     def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
-        """Put one chunk in its places."""
+        """Store the activations of one chunk."""
         if len(chunk.row) == 0:
             return
         start = np.array([self._starts[id(model_input.encoded.document)] for model_input in batch])
         number = start[chunk.row] + chunk.word
         self.read[number] = True
         flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        inside, groups = self.hook_point.covered_words(chunk, steps)
+        covered, groups = self.hook_point.covered_words(chunk, steps)
         if not len(groups):
             return
-        found = as_numpy(pooled(flat, groups))
+        values = as_numpy(pooled(flat, groups))
         if not self._started:
-            self.values, self._started = np.empty(self.values.shape, found.dtype), True
-        self.values[number[inside]] = found
-        self.answered[number[inside]] = True
+            self.values, self._started = np.empty(self.values.shape, values.dtype), True
+        self.values[number[covered]] = values
+        self.covered[number[covered]] = True
 
     def finite(self, block: DocumentBlock, words: Indices) -> NDArray[np.floating]:
-        """The activations at some words.
+        """Return the activations at some words.
 
         Args:
             block: the documents.
-            words: (n,) numbers of the words, which all have `answered`.
+            words: (n,) numbers of the words, all of them `covered`.
 
         Returns:
-            (n, n_neurons) numbers.
+            (n, n_neurons) activations.
 
         Raises:
-            CaptureError: activations that are no numbers; names the first of them.
+            CaptureError: an activation is not finite; the message names the first one.
         """
         values = self.values if len(words) == block.words else self.values[words]
         if not np.isfinite(values).all():
             row, neuron = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
             raise CaptureError(
                 f"layer {self.hook_point.layer!r}: activation {float(values[row, neuron])} of neuron {neuron} in "
-                f"{block.place(int(words[row]))}; the model's weights are broken, or its activations overflow"
+                f"{block.describe(int(words[row]))}; the model's weights are broken, or its activations overflow"
             )
         return values
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays."""
-        return {"values": self.values, "read": self.read, "answered": self.answered}
+        """Return the whole state as arrays."""
+        return {"values": self.values, "read": self.read, "covered": self.covered}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
-        self.values, self.read, self.answered = state["values"], state["read"], state["answered"]
+        """Restore what `state_dict` returned."""
+        self.values, self.read, self.covered = state["values"], state["read"], state["covered"]
         self._started = True
 
 
@@ -142,15 +142,15 @@ def read_block(
     """Run a model over a block of documents.
 
     Args:
-        adapter: of the model.
-        hook_points: its layers, each once.
+        adapter: adapter of the model.
+        hook_points: distinct hook points.
         block: the documents.
-        batch_positions: padded positions in a batch.
+        batch_positions: maximum number of padded positions in a batch.
 
     Returns:
-        One per hook_point, and the words that the model does not read, by reason.
+        Activations per hook point, and the number of words that the model does not read, by reason.
     """
-    found = [WordActivations(hook_point, block) for hook_point in hook_points]
+    activations = [WordActivations(hook_point, block) for hook_point in hook_points]
     stream = DocumentStream(Corpus.from_documents("block", block.documents), adapter, tagged=False)
-    run(adapter, stream, found, batch_positions, "reading", block.words, NoCheckpoints())
-    return found, stream.unread
+    run(adapter, stream, activations, batch_positions, "reading", block.words, NoCheckpoints())
+    return activations, stream.unread

@@ -1,4 +1,4 @@
-"""Annotations that the command line adds to a corpus: by a tagger, lexicons and spaCy pipelines."""
+"""Options that add annotations to a corpus: by a tagger, lexicons and spaCy pipelines."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ Lexicons = Annotated[
     list[str] | None,
     typer.Option(
         "--lexicon",
-        help="FILE or FILE:NAME, words and their categories separated by tabs: adds them as an annotation, named as "
-        "the file or NAME; again for each.",
+        help="Add an annotation from a lexicon, FILE or FILE:NAME: words and their categories separated by tabs. It is "
+        "named after the file, or NAME. Repeat for several.",
     ),
 ]
 Pipelines = Annotated[
     list[str] | None,
     typer.Option(
         "--spacy",
-        help="PIPELINE:COLUMN, such as en_core_web_sm:ent: adds pos, upos, lemma, feats, deprel or ent by this "
-        "spaCy pipeline (name or folder); again for each.",
+        help="Add an annotation of a spaCy pipeline (name or folder), PIPELINE:COLUMN such as en_core_web_sm:ent. "
+        "Columns: pos, upos, lemma, feats, deprel, ent. Repeat for several.",
     ),
 ]
 
 
-def annotated(
+def with_annotations(
     corpus: Corpus, tagger: Path | None, lexicons: Sequence[str] | None, pipelines: Sequence[str] | None
 ) -> Corpus:
-    """The corpus with the annotations that were asked for.
+    """Return the corpus with the requested annotations.
 
     Raises:
-        UsageError: an option that is not as described, or two annotations of one name.
+        UsageError: a malformed option, or two annotations of the same name.
     """
-    found: dict[str, Annotator] = {}
+    by_name: dict[str, Annotator] = {}
 
     def add(name: str, annotator: Annotator) -> None:
-        if name in found:
+        if name in by_name:
             raise UsageError(
-                f"two annotations named {name!r}; give another name, as in --lexicon FILE:NAME, or leave one away"
+                f"two annotations named {name!r}; give another name, as in --lexicon FILE:NAME, or omit one"
             )
-        found[name] = annotator
+        by_name[name] = annotator
 
     if tagger is not None:
         from txray.corpus import Tagger
@@ -63,16 +63,14 @@ def annotated(
 
         pipeline, column = _parts(option)
         if column is None:
-            raise UsageError(
-                f"--spacy {option!r}: name a pipeline and what it gives, such as en_core_web_sm:ent"
-            )
+            raise UsageError(f"--spacy {option!r}: name a pipeline and a column, such as en_core_web_sm:ent")
         add(column, annotators.spacy(pipeline, column))
-    for name, annotator in found.items():
+    for name, annotator in by_name.items():
         corpus = corpus.annotate(annotator, name)
     return corpus
 
 
 def _parts(option: str) -> tuple[str, str | None]:
-    """What stands before and after the last colon, unless the whole is the path of a file."""
+    """Split at the last colon, unless the whole is the path of a file."""
     before, _, after = option.rpartition(":")
     return (option, None) if Path(option).exists() or not before or not after else (before, after)

@@ -1,9 +1,9 @@
-"""`txray compare`: what changed between two stages."""
+"""`txray compare`: changes of the neurons between two stages."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,28 +15,29 @@ def compare(
     after: options.StageFolder,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Writes neurons.parquet, neurons.csv and summary.json there."),
+        typer.Option("--out", "-o", help="Folder for neurons.parquet, neurons.csv and summary.json."),
     ] = None,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     weight: options.Weight = "mean",
     distance: Annotated[
-        str, typer.Option("--distance", help="Tested: hellinger, jensen-shannon or total-variation.")
+        Literal["hellinger", "jensen-shannon", "total-variation"],
+        typer.Option("--distance", help="Distance to test."),
     ] = "hellinger",
     fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
-    """Compare two stages neuron by neuron: states, lengths, masses, distances, and which changes are significant."""
+    """Compare two stages neuron by neuron: states, lengths, masses, distances, and significance."""
     import polars as pl
 
-    from txray._text import escape_control
     from txray.analysis import compare as compare_stages
     from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
     from txray.preferences import Stage
+    from txray.text import escape_control
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
@@ -45,8 +46,8 @@ def compare(
         Stage.load(after),
         layer=layer,
         feature_type=feature_type,
-        weight=weight,  # type: ignore[arg-type]  # the distributions check it
-        distance=distance,  # type: ignore[arg-type]  # checked there
+        weight=weight,
+        distance=distance,
         permutations=permutations,
         fdr=fdr,
         seed=seed,

@@ -1,13 +1,13 @@
-"""`txray data`: public text."""
+"""`txray data`: public data sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="Public text to work on.", no_args_is_help=True)
+app = typer.Typer(help="Download public data sets.", no_args_is_help=True)
 
 
 @app.callback()
@@ -17,15 +17,19 @@ def _subject() -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="wikitext-2, imdb or ud-ewt.", show_default=False)],
+    name: Annotated[
+        Literal["wikitext-2", "imdb", "ud-ewt"],
+        typer.Argument(help="Name of the data set.", show_default=False),
+    ],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder to put it in. Default: your cache folder.")
+        Path | None, typer.Option("--to", help="Folder for the data; your cache folder by default.")
     ] = None,
     mirror: Annotated[
-        str | None, typer.Option("--mirror", help="Download from this address instead; checksums still hold.")
+        str | None,
+        typer.Option("--mirror", help="Address to download from instead; checksums are still verified."),
     ] = None,
 ) -> None:
-    """Download a data set and check it. Prints the path for --text."""
+    """Download a data set, verify it, and print the path for --text."""
     from txray.corpus import fetch as fetch_data
 
     typer.echo(fetch_data(name, to, base_url=mirror))

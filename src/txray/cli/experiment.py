@@ -1,17 +1,63 @@
-"""`txray experiment` and `txray demo`: the whole story in one command."""
+"""`txray experiment` and `txray demo`: the paper's experiment in one command."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 from txray.errors import UsageError
 
 if TYPE_CHECKING:
     from txray.experiment import Settings, Sources
+
+
+@dataclass
+class SizeOptions:
+    """Options that replace settings of the preset, named as in `txray.experiment.Settings`."""
+
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Maximum number of pretraining epochs.")] = (
+        None
+    )
+    pretraining_words: Annotated[
+        int | None, typer.Option("--pretraining-words", help="Number of words of pretraining text.")
+    ] = None
+    evaluation_words: Annotated[
+        int | None,
+        typer.Option("--evaluation-words", help="Number of words of validation and of test text."),
+    ] = None
+    collection_words: Annotated[
+        int | None, typer.Option("--collection-words", help="Number of words that stages are collected over.")
+    ] = None
+    classifier_epochs: Annotated[
+        int | None, typer.Option("--classifier-epochs", help="Maximum number of fine-tuning epochs.")
+    ] = None
+    training_reviews: Annotated[
+        int | None, typer.Option("--training-reviews", help="Number of reviews for fine-tuning.")
+    ] = None
+    validation_reviews: Annotated[
+        int | None, typer.Option("--validation-reviews", help="Number of reviews for validation.")
+    ] = None
+    test_reviews: Annotated[
+        int | None, typer.Option("--test-reviews", help="Number of reviews for the test.")
+    ] = None
+    pruning_reviews: Annotated[
+        int | None,
+        typer.Option(
+            "--pruning-reviews", help="Number of reviews of each split that pruned classifiers are scored on."
+        ),
+    ] = None
+    curve_reviews: Annotated[
+        int | None,
+        typer.Option("--curve-reviews", help="Number of test reviews that sparsity curves are scored on."),
+    ] = None
+    random_sets: Annotated[
+        int | None, typer.Option("--random-sets", help="Number of random sets of each size.")
+    ] = None
 
 
 def demo(
@@ -19,7 +65,7 @@ def demo(
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
-    """Run the whole story on the embedded corpus: a few minutes, nothing to download."""
+    """Run the experiment on the embedded corpus: a few minutes, no downloads."""
     from dataclasses import replace
 
     from txray.experiment import DemoSources, preset
@@ -27,11 +73,14 @@ def demo(
     _run(replace(preset("demo"), seed=seed), DemoSources(seed), out, device)
 
 
+@expand_option_groups
 def experiment(
-    preset: Annotated[str, typer.Option("--preset", help="demo, small or paper.")],
+    preset: Annotated[
+        Literal["demo", "small", "paper"], typer.Option("--preset", help="Sizes of model and text.")
+    ],
     out: options.Out,
     wikitext: Annotated[
-        Path | None, typer.Option("--wikitext", help="WikiText-2: folder, zip or file.")
+        Path | None, typer.Option("--wikitext", help="Folder, zip archive or file of WikiText-2.")
     ] = None,
     imdb: Annotated[
         Path | None,
@@ -39,70 +88,26 @@ def experiment(
     ] = None,
     conllu: Annotated[
         Path | None,
-        typer.Option("--conllu", help="Treebank for the tagger: training file, or folder with the splits."),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Pretrain less or more than the preset.")
-    ] = None,
-    pretraining_words: Annotated[
-        int | None, typer.Option("--pretraining-words", help="Pretrain on less or more text than the preset.")
-    ] = None,
-    evaluation_words: Annotated[
-        int | None, typer.Option("--evaluation-words", help="Score on less or more text than the preset.")
-    ] = None,
-    collection_words: Annotated[
-        int | None, typer.Option("--collection-words", help="Collect over less or more text than the preset.")
-    ] = None,
-    classifier_epochs: Annotated[
-        int | None, typer.Option("--classifier-epochs", help="Fine-tune less or more than the preset.")
-    ] = None,
-    training_reviews: Annotated[
-        int | None,
-        typer.Option("--training-reviews", help="Fine-tune on fewer or more reviews than the preset."),
-    ] = None,
-    validation_reviews: Annotated[
-        int | None,
-        typer.Option("--validation-reviews", help="Validate on fewer or more reviews than the preset."),
-    ] = None,
-    test_reviews: Annotated[
-        int | None, typer.Option("--test-reviews", help="Test on fewer or more reviews than the preset.")
-    ] = None,
-    pruning_reviews: Annotated[
-        int | None,
         typer.Option(
-            "--pruning-reviews", help="Score pruned classifiers on fewer or more reviews of each split."
+            "--conllu", help="Treebank for the tagger: its training file, or a folder with its splits."
         ),
     ] = None,
-    curve_reviews: Annotated[
-        int | None, typer.Option("--curve-reviews", help="The same for sparsity curves, test reviews only.")
-    ] = None,
-    random_sets: Annotated[
-        int | None, typer.Option("--random-sets", help="Random sets beside each pruned one.")
-    ] = None,
+    *,
+    sizes: SizeOptions,
     seed: options.Seed = 0,
     device: options.Device = "auto",
 ) -> None:
-    """Pretrain, apply to a new domain, fine-tune, compare what every neuron knows, and prune; it resumes."""
+    """Pretrain a model, apply it to a new domain, fine-tune it, compare its neurons, and prune it.
+
+    The sizes of the preset can be changed one by one. If interrupted, rerun the command to resume.
+    """
     from dataclasses import replace
 
     from txray.experiment import DemoSources, RealSources
     from txray.experiment import preset as preset_named
 
-    changes: dict[str, Any] = {
-        "epochs": epochs,
-        "pretraining_words": pretraining_words,
-        "evaluation_words": evaluation_words,
-        "collection_words": collection_words,
-        "classifier_epochs": classifier_epochs,
-        "training_reviews": training_reviews,
-        "validation_reviews": validation_reviews,
-        "test_reviews": test_reviews,
-        "pruning_reviews": pruning_reviews,
-        "curve_reviews": curve_reviews,
-        "random_sets": random_sets,
-    }
-    given = {name: value for name, value in changes.items() if value is not None}
-    settings = replace(preset_named(preset), seed=seed, **given)
+    changes = {name: value for name, value in asdict(sizes).items() if value is not None}
+    settings = replace(preset_named(preset), seed=seed, **changes)
     if preset == "demo":
         _run(settings, DemoSources(seed), out, device)
         return
@@ -123,10 +128,10 @@ def _run(settings: Settings, sources: Sources, out: Path, device: str) -> None:
 
     started = time.monotonic()
 
-    def say(message: str) -> None:
+    def log(message: str) -> None:
         typer.echo(f"[{time.monotonic() - started:7.1f} s] {message}", err=True)
 
-    outcome = run_experiment(settings, sources, out, device=device, say=say)
-    page = write_results(outcome, sources, device=device, say=say)
-    say("done")
-    typer.echo(page)
+    result = run_experiment(settings, sources, out, device=device, log=log)
+    report = write_results(result, sources, device=device, log=log)
+    log("done")
+    typer.echo(report)

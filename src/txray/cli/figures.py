@@ -1,4 +1,4 @@
-"""Which figures the command line draws, and what each is drawn from."""
+"""Figures of the command line, and the results that they show."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlotArgs:
-    """What the user asked to draw.
+    """Arguments of `txray plot`.
 
     Attributes:
-        stages: in order.
-        feature, layer, layer_after: of them.
-        neuron, k, min_wins: of figures that show or rank neurons.
-        permutations: of a neuron at most, in figures that show significance; 0 for none.
-        scores: of the stages.
-        seed: of everything random.
+        stages: stages in order.
+        feature_type, layer, layer_after: feature type and layers of the stages.
+        neuron, k, min_wins: options of figures that show or rank neurons.
+        permutations: maximum number of permutations per neuron; 0 disables the tests.
+        scores: scores of the stages.
+        seed: random seed.
     """
 
     stages: list[Stage]
@@ -41,32 +41,32 @@ class PlotArgs:
     scores: pl.DataFrame | None
     seed: int
 
-    def all(self, feature_type: str | None = None) -> list[Preferences]:
-        """The preferences of every stage."""
+    def preferences(self, feature_type: str | None = None) -> list[Preferences]:
+        """Return the preferences of every stage."""
         return [
             stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
             for stage in self.stages
         ]
 
-    def two(self) -> tuple[Stage, Stage]:
-        """The earlier and the later stage.
+    def exactly_two(self) -> tuple[Stage, Stage]:
+        """Return the earlier and the later stage.
 
         Raises:
-            UsageError: not two.
+            UsageError: fewer or more than two stages.
         """
         if len(self.stages) != 2:
             raise UsageError(
-                f"this figure compares 2 stages, got {len(self.stages)}; name the earlier and the later one"
+                f"this figure compares 2 stages, got {len(self.stages)}; give the earlier and the later one"
             )
         before, after = self.stages
         return before, after
 
-    def pair(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
-        """The comparison of the two stages; `tested`: with significance, unless the user wants none."""
+    def comparison(self, feature_type: str | None = None, *, tested: bool = False) -> Comparison:
+        """Return the comparison of the two stages; `tested`: with tests, unless they are disabled."""
         from txray.analysis import compare
 
         return compare(
-            *self.two(),
+            *self.exactly_two(),
             layer=self.layer,
             feature_type=feature_type or self.feature_type,
             permutations=self.permutations if tested else 0,
@@ -74,7 +74,7 @@ class PlotArgs:
         )
 
     def timeline(self, *, tested: bool = True) -> Timeline:
-        """All stages in order."""
+        """Return the timeline of all stages."""
         from txray.analysis import timeline
 
         return timeline(
@@ -87,11 +87,11 @@ class PlotArgs:
         )
 
     def matching(self) -> Matching:
-        """Which neuron of the one stage is which of the other."""
+        """Return the matching of the two stages."""
         from txray.analysis import match
 
         return match(
-            *self.two(),
+            *self.exactly_two(),
             layer=self.layer,
             layer_after=self.layer_after,
             feature_type=self.feature_type,
@@ -99,7 +99,7 @@ class PlotArgs:
         )
 
     def token_tags(self) -> dict[str, str]:
-        """Token -> its most frequent tag."""
+        """Return token -> its most frequent tag."""
         from txray.preferences import token_tags
 
         return token_tags(self.stages)
@@ -108,85 +108,85 @@ class PlotArgs:
 Draw = Callable[[PlotArgs], "go.Figure"]
 
 
-def _pos_frequency(request: PlotArgs) -> go.Figure:
+def _pos_frequency(args: PlotArgs) -> go.Figure:
     from txray.plots import pos_frequency
 
-    pair = request.pair("pos")
+    pair = args.comparison("pos")
     return pos_frequency(pair.before, pair.after)
 
 
-def _neuron(request: PlotArgs) -> go.Figure:
+def _neuron(args: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
-    if request.neuron is None:
+    if args.neuron is None:
         raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
-    tags = request.token_tags()
-    return neuron_detail(request.all("token"), request.neuron, pos=request.all("pos"), token_tags=tags)
+    tags = args.token_tags()
+    return neuron_detail(args.preferences("token"), args.neuron, pos=args.preferences("pos"), token_tags=tags)
 
 
 def _changed(most: bool) -> Draw:
-    def draw(request: PlotArgs) -> go.Figure:
+    def draw(args: PlotArgs) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
-        if request.feature_type != "token":
+        if args.feature_type != "token":
             raise UsageError(
-                f"figures of changed neurons show tokens with their tags, got --feature-type {request.feature_type}; "
+                f"figures of changed neurons show tokens with their tags, got --feature-type {args.feature_type}; "
                 "leave it out"
             )
         figure = most_changed_neurons if most else least_changed_neurons
         return figure(
-            request.pair("token", tested=True),
-            pos=request.pair("pos"),
-            token_tags=request.token_tags(),
-            k=request.k,
-            min_wins=request.min_wins,
+            args.comparison("token", tested=True),
+            pos=args.comparison("pos"),
+            token_tags=args.token_tags(),
+            k=args.k,
+            min_wins=args.min_wins,
         )
 
     return draw
 
 
 def _of(name: str, source: Callable[[PlotArgs], Any]) -> Draw:
-    """The figure of this name, of what `source` makes of a request."""
+    """Return a function that draws the figure of this name from the result of `source`."""
 
-    def draw(request: PlotArgs) -> go.Figure:
+    def draw(args: PlotArgs) -> go.Figure:
         from txray import plots
 
-        figure: go.Figure = getattr(plots, name)(source(request))
+        figure: go.Figure = getattr(plots, name)(source(args))
         return figure
 
     return draw
 
 
-def _observed(request: PlotArgs) -> Comparison:
-    return request.pair()
+def _observed(args: PlotArgs) -> Comparison:
+    return args.comparison()
 
 
-def _tested(request: PlotArgs) -> Comparison:
-    return request.pair(tested=True)
+def _tested(args: PlotArgs) -> Comparison:
+    return args.comparison(tested=True)
 
 
-def _untested_line(request: PlotArgs) -> Timeline:
-    return request.timeline(tested=False)
+def _untested_line(args: PlotArgs) -> Timeline:
+    return args.timeline(tested=False)
 
 
-def _gained(request: PlotArgs) -> go.Figure:
+def _gained(args: PlotArgs) -> go.Figure:
     from txray.plots import gained_table
 
-    return gained_table(request.pair(tested=True), request.k)
+    return gained_table(args.comparison(tested=True), args.k)
 
 
-def _layer_affinity(request: PlotArgs) -> go.Figure:
+def _layer_affinity(args: PlotArgs) -> go.Figure:
     from txray.analysis import layer_affinity as compare_layers
     from txray.plots import layer_affinity
 
-    if request.layer is not None or request.layer_after is not None:
+    if args.layer is not None or args.layer_after is not None:
         raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
-    found = compare_layers(*request.two(), feature_type=request.feature_type, seed=request.seed)
-    return layer_affinity(*request.two(), found, request.feature_type)
+    affinity = compare_layers(*args.exactly_two(), feature_type=args.feature_type, seed=args.seed)
+    return layer_affinity(*args.exactly_two(), affinity, args.feature_type)
 
 
 FIGURES: Mapping[str, Draw] = {
-    "mass-activation": _of("mass_activation", PlotArgs.all),
+    "mass-activation": _of("mass_activation", PlotArgs.preferences),
     "pos-frequency": _pos_frequency,
     "hellinger-length": _of("hellinger_length", _tested),
     "volcano": _of("volcano", _tested),
@@ -204,7 +204,7 @@ FIGURES: Mapping[str, Draw] = {
     "matching-curve": _of("matching_curve", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
 }
-"""Name -> what draws it from stages."""
+"""Name -> function that draws the figure from stages."""
 
 
 def _of_pruning(name: str) -> Callable[[Pruning, str | None], go.Figure]:
@@ -222,4 +222,4 @@ PRUNING_FIGURES: Mapping[str, Callable[[Pruning, str | None], go.Figure]] = {
     "pruning-gap": _of_pruning("pruning_gap"),
     "sparsity": _of_pruning("sparsity_curves"),
 }
-"""Name -> what draws it from a pruning, for a metric."""
+"""Name -> function that draws the figure from a pruning, for a metric."""

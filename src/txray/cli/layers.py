@@ -1,4 +1,4 @@
-"""`txray layers`: what can be collected from a model."""
+"""`txray layers`: layers of a model that can be collected."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from typing import Annotated
 
 import typer
 
-_MOST_ALIASES = 2
-"""Other names of a layer that are shown; further ones are counted."""
+from txray.cli import options
+
+_MAX_ALIASES = 2
+"""Other names of a layer that are listed; further names are counted."""
 
 
 def layers(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Snapshot folder, Hugging Face folder, or hf: and a name on its hub.", show_default=False
-        ),
-    ],
+    model: options.Model,
     pattern: Annotated[
         list[str],
-        typer.Argument(help="Names or patterns: encoder.layer.*.intermediate, **.mlp; all by default."),
+        typer.Argument(
+            help="Names or patterns, such as encoder.layer.*.intermediate or **.mlp; all by default."
+        ),
     ] = ["**"],  # noqa: B006
 ) -> None:
-    """List the layers that run when a model reads, with the shapes of their outputs, from one dry run."""
+    """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run."""
     import polars as pl
 
     from txray.capture import layer_shapes
@@ -44,24 +43,24 @@ def layers(
     ]
     columns = ["layer", "kind", "output", "neurons", "layout", "calls"]
     print_table(pl.DataFrame(rows, schema=columns, orient="row"))
-    typer.echo("output: of 2 documents of 11 positions, or fewer where the model reads no more at once")
+    typer.echo("output: shape for 2 documents of 11 positions, or fewer if the model has a lower limit")
     if any(row[-1] for row in rows):
         typer.echo(
-            "calls: of a layer that runs several times, or has several names; --layer NAME:call=0 takes the first"
+            "calls: runs per forward pass, and other names; --layer NAME:call=0 collects the first run"
         )
 
 
 def _layout(axes: str, missing: int) -> str:
-    """Return the order of the axes, and how many steps the output has more or fewer than the input."""
+    """Return the order of the axes, and the difference in time steps between output and input."""
     return f"{axes}, {-missing:+} step{'s' * (abs(missing) != 1)}" if missing else axes
 
 
 def _calls(calls: int, aliases: tuple[str, ...]) -> str:
-    """Return how often a layer runs in a forward pass, and what else it is called; nothing where both are plain."""
+    """Return the runs of a layer per forward pass and its other names; empty for one run and no other name."""
     parts = [f"called {calls}x"] if calls > 1 else []
     if aliases:
-        shown = ", ".join(aliases[:_MOST_ALIASES])
+        shown = ", ".join(aliases[:_MAX_ALIASES])
         parts.append(
-            f"also {shown}" + (f", ... {len(aliases)} in all" if len(aliases) > _MOST_ALIASES else "")
+            f"also {shown}" + (f", ... {len(aliases)} in all" if len(aliases) > _MAX_ALIASES else "")
         )
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""`txray merge`: one stage of the shards of a corpus."""
+"""`txray merge`: one stage from the shards of a corpus."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from txray.errors import UsageError
 def merge(
     stages: Annotated[
         list[Path],
-        typer.Argument(help="Stage folders of different documents, or folders of such.", show_default=False),
+        typer.Argument(
+            help="Stage folders of different documents, or folders that contain them.", show_default=False
+        ),
     ],
     out: options.Out,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Of the stage; the name of --out by default.")
-    ] = None,
+    name: options.StageName = None,
 ) -> None:
-    """Join stages that were collected in the same way over different documents, such as shards of a corpus."""
+    """Merge stages that were collected with the same settings over different documents, such as shards."""
     from txray.preferences import merge_folders
     from txray.preferences.discovery import stage_folders
     from txray.preferences.manifest import MANIFEST, read_manifest

@@ -3,133 +3,120 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from txray.cli import annotate
 from txray.errors import UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import polars as pl
 
     from txray.corpus import Corpus
     from txray.tracking import Logger
 
-FORMATS = "wikitext, imdb, conllu, text, jsonl, parquet, hf (a data set saved to disk), or demo (embedded)"
+# Importing the choices from the packages that define them would load torch or polars for every --help.
+TextFormat = Literal["wikitext", "imdb", "conllu", "text", "jsonl", "parquet", "hf", "demo"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+WeightName = Literal["mean", "mass", "count"]
+LoggerName = Literal["wandb", "tensorboard", "mlflow", "visdom"]
+FIGURE_FILES = (".html", ".json", ".png", ".pdf", ".svg")
+TABLE_FILES = (".parquet", ".csv")
 
-Format = Annotated[str, typer.Option("--format", "-f", help=f"What the text is: {FORMATS}.")]
+
+def file_of_type(suffixes: Sequence[str]) -> Callable[[Path | None], Path | None]:
+    """Return a callback for an option that checks the suffix of a file before any work.
+
+    Args:
+        suffixes: allowed suffixes, in lower case.
+    """
+
+    def check(file: Path | None) -> Path | None:
+        if file is not None and file.suffix.lower() not in suffixes:
+            raise UnknownNameError.of(f"file type of {file}", file.suffix, suffixes)
+        return file
+
+    return check
+
+
+def list_of(choices: object, name: str) -> Callable[[str], str]:
+    """Return a parser for the values of a repeatable option; typer does not support lists of literals.
+
+    Args:
+        choices: the `Literal` type of a value.
+        name: noun for the message, such as `logger`.
+    """
+
+    def parse(value: str) -> str:
+        if value not in get_args(choices):
+            raise UnknownNameError.of(name, value, get_args(choices))
+        return value
+
+    return parse
+
+
+def metavar(choices: object) -> str:
+    """Return the choices of a `Literal` type as `--help` shows them."""
+    return f"<{'|'.join(get_args(choices))}>"
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Snapshot folder, Hugging Face folder, or hf: and a name on the Hugging Face hub.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    TextFormat,
+    typer.Option(
+        "--format",
+        "-f",
+        help="Format of the text; hf is a data set saved to disk, demo the embedded corpus.",
+    ),
+]
 Text = Annotated[
-    str, typer.Option("--text", "-t", help="File or folder; for the format demo: encyclopedia or reviews.")
+    str, typer.Option("--text", "-t", help="File or folder; for --format demo: encyclopedia or reviews.")
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", help="train, validation or test, where the format has them.")
+    str | None,
+    typer.Option("--split", help="Split of the text, such as train, validation or test, if it has several."),
 ]
 Tokenized = Annotated[
-    bool,
-    typer.Option("--tokenized", help="The text is split into words by spaces already, as WikiText is."),
+    bool, typer.Option("--tokenized", help="Split words at spaces only, for text such as WikiText.")
 ]
 Html = Annotated[
-    bool,
-    typer.Option("--html", help="The text is HTML, as reviews of IMDB are: resolve <br /> and entities."),
+    bool, typer.Option("--html", help="Resolve <br /> and entities, for text such as reviews of IMDB.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
+Device = Annotated[DeviceName, typer.Option("--device", help="Device of the model.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 Feature = Annotated[
-    str, typer.Option("--feature-type", help="The feature type: token, pos, output, label, ...")
+    str, typer.Option("--feature-type", help="Feature type: token, pos, output, label, or an annotation.")
 ]
-Layer = Annotated[str | None, typer.Option("--layer", help="May be left out where stages have one layer.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
-Layers = Annotated[
-    list[str],
-    typer.Option(
-        "--layer",
-        help="Name or pattern, such as encoder.layer.*.intermediate; again for each. NAME:input for what the layer is "
-        "given, NAME:call=0 for the first call of a layer that runs several times.",
+Layer = Annotated[
+    str | None, typer.Option("--layer", help="Required only if the stages have several layers.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
+StageName = Annotated[
+    str | None, typer.Option("--name", help="Name of the stage; by default that of the folder --out.")
+]
+MaxWords = Annotated[
+    int | None, typer.Option("--max-words", help="Maximum number of words to read; all by default.")
+]
+StageFolder = Annotated[Path, typer.Argument(help="Stage folder.", show_default=False)]
+StageFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Stage folders, in order, or folders that contain them; at least two.", show_default=False
     ),
 ]
-Features = Annotated[
-    list[str],
-    typer.Option(
-        "--feature-type",
-        help="token, subword, output (txray's models only), label, or an annotation such as pos; again for each.",
-    ),
-]
-SelectionName = Annotated[
-    str,
-    typer.Option(
-        "--selection",
-        help="max-1 (the paper), max-5, threshold=0.5, all or max-position; with a sign or zscore: "
-        "max-1/absolute, max-1/zscore.",
-    ),
-]
-TaggerFolder = Annotated[
-    Path | None, typer.Option("--tagger", help="Adds the annotation pos by this tagger.")
-]
-MaxWords = Annotated[int | None, typer.Option("--max-words", help="Read so many words; all by default.")]
-StageFolder = Annotated[Path, typer.Argument(help="A stage folder.", show_default=False)]
-
-DEMO_WORDS: int | None = None
-"""Of the embedded corpus; None for all."""
-
-
-def open_corpus(
-    kind: str, text: str, split: str | None, seed: int = 0, *, tokenized: bool = False, html: bool = False
-) -> Corpus:
-    """Open the corpus that the options name.
-
-    Raises:
-        UnknownNameError: no such format, or one that has no such option.
-        TxrayError: as `txray.read_corpus` does.
-    """
-    from txray.corpus import demo_corpus, read_corpus
-    from txray.corpus.read import FORMATS as READERS
-
-    if kind not in READERS and kind != "demo":
-        raise UnknownNameError.of("format", kind, [*READERS, "demo"])
-    asked = {name: True for name, value in (("tokenized", tokenized), ("html", html)) if value}
-    if kind == "demo":
-        if asked:
-            raise UsageError(f"--{next(iter(asked))}: the text demo needs no such option; leave it out")
-        return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
-    return read_corpus(kind, text, split=split, **asked)
-
-
-LoggerNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--logger",
-        help="Tell wandb (project txray, or WANDB_PROJECT), tensorboard (folder OUT-tensorboard), mlflow (as "
-        "MLFLOW_TRACKING_URI says) or visdom (port 8097); again for each.",
-    ),
-]
-
-
-def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
-    """The loggers of these names; TensorBoard's files go into a folder beside `out`.
-
-    Raises:
-        UnknownNameError: no such logger.
-        UsageError: its library is missing, or it cannot be reached.
-    """
-    from txray.tracking import loggers
-
-    made: dict[str, Callable[[], Logger]] = {
-        "wandb": lambda: loggers.WandbLogger(project=os.environ.get("WANDB_PROJECT", "txray")),
-        "tensorboard": lambda: loggers.TensorBoardLogger(out.with_name(f"{out.name}-tensorboard")),
-        "mlflow": lambda: loggers.MLflowLogger(),
-        "visdom": lambda: loggers.VisdomLogger(),
-    }
-    for name in names or ():
-        if name not in made:
-            raise UnknownNameError.of("logger", name, made)
-    return [made[name]() for name in names or ()]
-
-
 Weight = Annotated[
-    str, typer.Option("--weight", help="What distributions normalise: mean (the paper), mass or count.")
+    WeightName,
+    typer.Option("--weight", help="Normalization of preference distributions; mean is the paper's."),
 ]
 Fdr = Annotated[float, typer.Option("--fdr", help="False discovery rate of the tests.")]
 Permutations = Annotated[
@@ -140,24 +127,179 @@ Scores = Annotated[
     Path | None,
     typer.Option(
         "--scores",
-        help="CSV or Parquet with a column stage, and scores such as perplexity; or stages.csv of a timeline.",
+        callback=file_of_type(TABLE_FILES),
+        help="CSV or Parquet file with a column stage, and scores such as perplexity; or stages.csv of a timeline.",
+    ),
+]
+LoggerNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        parser=list_of(LoggerName, "logger"),
+        metavar=metavar(LoggerName),
+        help="Log to wandb (project txray, or WANDB_PROJECT), tensorboard (folder OUT-tensorboard), mlflow (server "
+        "MLFLOW_TRACKING_URI) or visdom (port 8097); repeat for several.",
+    ),
+]
+FigureFile = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", callback=file_of_type(FIGURE_FILES), help=f"File: {', '.join(FIGURE_FILES)}."
+    ),
+]
+OptionalFigureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--figure",
+        callback=file_of_type(FIGURE_FILES),
+        help=f"Draw a figure to this file: {', '.join(FIGURE_FILES)}.",
     ),
 ]
 
+DEMO_WORDS: int | None = None
+"""Words of the embedded corpus; None for all."""
 
-def read_scores(file: Path | None) -> pl.DataFrame | None:
-    """The table of scores; None where no file is named.
+
+def open_corpus(
+    text_format: str,
+    text: str,
+    split: str | None,
+    seed: int = 0,
+    *,
+    tokenized: bool = False,
+    html: bool = False,
+) -> Corpus:
+    """Return the corpus that the options name.
 
     Raises:
-        UsageError: a file of another kind, or one that cannot be read as such.
+        UsageError: an option that the format does not have.
+        TxrayError: errors of `txray.read_corpus`.
+    """
+    from txray.corpus import demo_corpus, read_corpus
+
+    flags = {name: True for name, value in (("tokenized", tokenized), ("html", html)) if value}
+    if text_format == "demo":
+        if flags:
+            raise UsageError(f"--{next(iter(flags))}: does not apply to --format demo; leave it out")
+        return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
+    return read_corpus(text_format, text, split=split, **flags)
+
+
+@dataclass
+class TextOptions:
+    """Options of the text that a command reads."""
+
+    text_format: Format
+    text: Text
+    split: Split = None
+    tokenized: Tokenized = False
+    html: Html = False
+    seed: Seed = 0
+
+    def open(self) -> Corpus:
+        """Return the corpus that the options name."""
+        return open_corpus(
+            self.text_format,
+            self.text,
+            self.split,
+            self.seed,
+            tokenized=self.tokenized,
+            html=self.html,
+        )
+
+
+@dataclass
+class CollectOptions:
+    """Options of what is collected from the text."""
+
+    layer: Annotated[
+        list[str],
+        typer.Option(
+            "--layer",
+            help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. NAME:input collects the "
+            "input of a layer, NAME:call=0 the first call of a layer that runs several times.",
+        ),
+    ] = field(default_factory=lambda: ["rnn"])
+    feature_type: Annotated[
+        list[str],
+        typer.Option(
+            "--feature-type",
+            help="token, subword, output (only txray's models), label, or an annotation such as pos; repeat for "
+            "several.",
+        ),
+    ] = field(default_factory=lambda: ["token"])
+    selection: Annotated[
+        str,
+        typer.Option(
+            "--selection",
+            help="max-1 (the paper's), max-5, threshold=0.5, all or max-position; append a sign or zscore: "
+            "max-1/absolute, max-1/zscore.",
+        ),
+    ] = "max-1"
+    tagger: Annotated[Path | None, typer.Option("--tagger", help="Tagger that adds the annotation pos.")] = (
+        None
+    )
+    lexicon: annotate.Lexicons = None
+    spacy: annotate.Pipelines = None
+    max_words: MaxWords = None
+
+    def annotated(self, corpus: Corpus) -> Corpus:
+        """Return the corpus with the annotations that the options name."""
+        return annotate.with_annotations(corpus, self.tagger, self.lexicon, self.spacy)
+
+
+def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:
+    """Return the loggers of these names; TensorBoard's files go into a folder beside `out`.
+
+    Raises:
+        UsageError: a library is missing, or a server cannot be reached.
+    """
+    from txray.tracking import loggers
+
+    factories: dict[str, Callable[[], Logger]] = {
+        "wandb": lambda: loggers.WandbLogger(project=os.environ.get("WANDB_PROJECT", "txray")),
+        "tensorboard": lambda: loggers.TensorBoardLogger(out.with_name(f"{out.name}-tensorboard")),
+        "mlflow": lambda: loggers.MLflowLogger(),
+        "visdom": lambda: loggers.VisdomLogger(),
+    }
+    return [factories[name]() for name in names or ()]
+
+
+def read_scores(file: Path | None) -> pl.DataFrame | None:
+    """Return the table of scores; None if no file is named.
+
+    Raises:
+        UsageError: the file is not a table.
     """
     import polars
 
     if file is None:
         return None
-    if file.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"{file}: scores are read from .csv or .parquet; name such a file")
     try:
-        return polars.read_csv(file) if file.suffix == ".csv" else polars.read_parquet(file)
+        return polars.read_csv(file) if file.suffix.lower() == ".csv" else polars.read_parquet(file)
     except polars.exceptions.PolarsError as error:
-        raise UsageError(f"{file}: is no table ({in_one_line(error)}); correct it") from error
+        raise UsageError(f"{file}: not a table ({in_one_line(error)}); correct it") from error
+
+
+def write_table(table: pl.DataFrame, file: Path) -> None:
+    """Write a table as CSV or Parquet, by the suffix of the file; the file is complete or absent."""
+    from txray.files import atomic_file
+
+    with atomic_file(file) as new:
+        if file.suffix.lower() == ".csv":
+            table.write_csv(new)
+        else:
+            table.write_parquet(new)
+
+
+def memory_in_bytes(memory: float | None) -> int | None:
+    """Return the value of `--memory`, in GiB, as bytes.
+
+    Raises:
+        UsageError: not a positive number.
+    """
+    if memory is None:
+        return None
+    if not 0 < memory < 1e9:
+        raise UsageError(f"--memory {memory}: give a positive number of GiB, such as 4")
+    return int(memory * 2**30)

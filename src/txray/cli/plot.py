@@ -1,4 +1,4 @@
-"""`txray plot`: one figure from saved stages or a training run."""
+"""`txray plot`: a figure from saved stages, a training run or a pruning."""
 
 from __future__ import annotations
 
@@ -21,35 +21,57 @@ _CURVES = "curves"
 _KNOWN = (*FIGURES, _CURVES, *PRUNING_FIGURES)
 
 
+def _known_figure(name: str) -> str:
+    """Return the name of a figure; raise before any work if there is no such figure."""
+    if name not in _KNOWN:
+        raise UnknownNameError.of("figure", name, _KNOWN)
+    return name
+
+
 def plot(
-    figure: Annotated[str, typer.Argument(help=f"{', '.join(_KNOWN)}.", show_default=False)],
+    figure: Annotated[
+        str,
+        typer.Argument(help=f"One of {', '.join(_KNOWN)}.", callback=_known_figure, show_default=False),
+    ],
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Stage folders; for curves: the folder of a training; for pruning ones: of 'txray prune'.",
+            help="Stage folders; for curves: the folder of a training; for figures of pruning: that of 'txray prune'.",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A file: .html, .json, .png, .pdf or .svg.")],
+    out: options.FigureFile,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
-    neuron: Annotated[int | None, typer.Option("--neuron", help="For the figure neuron.")] = None,
-    k: Annotated[int, typer.Option("-k", help="Neurons shown, where a figure ranks them.")] = 10,
+    neuron: Annotated[
+        int | None, typer.Option("--neuron", help="Index of the neuron, for the figure neuron.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Number of neurons in figures that rank them.")] = 10,
     min_wins: Annotated[
-        int, typer.Option("--min-wins", help="Words won in both stages by neurons ranked by distance.")
+        int,
+        typer.Option(
+            "--min-wins",
+            help="Minimum number of wins in both stages, in figures that rank neurons by distance.",
+        ),
     ] = 100,
     layer_after: Annotated[
         str | None,
-        typer.Option("--layer-after", help="For matching: of the second stage; that of --layer by default."),
+        typer.Option(
+            "--layer-after",
+            help="Layer of the second stage, for figures of matching; that of --layer by default.",
+        ),
     ] = None,
     permutations: options.Permutations = 10_000,
     scores: options.Scores = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", help="For pruning: f1, auroc, accuracy, loss or perplexity.")
+        str | None,
+        typer.Option(
+            "--metric", help="Metric of figures of pruning: f1, auroc, accuracy, loss or perplexity."
+        ),
     ] = None,
     seed: options.Seed = 0,
 ) -> None:
-    """Draw one figure and write it to a file."""
+    """Draw a figure and save it to a file."""
     from txray.plots import save_figure
     from txray.preferences import Stage
 
@@ -59,7 +81,7 @@ def plot(
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
     elif figure in FIGURES:
         stages = [Stage.load(folder) for folder in inputs]
-        request = PlotArgs(
+        plot_args = PlotArgs(
             stages,
             feature_type,
             layer,
@@ -71,7 +93,7 @@ def plot(
             options.read_scores(scores),
             seed,
         )
-        drawn = FIGURES[figure](request)
+        drawn = FIGURES[figure](plot_args)
     else:
         raise UnknownNameError.of("figure", figure, _KNOWN)
     typer.echo(save_figure(drawn, out))
@@ -82,7 +104,7 @@ def _curves(inputs: list[Path]) -> go.Figure:
     from txray.training import load_run
 
     if len(inputs) != 1:
-        raise UsageError(f"figure 'curves' shows 1 training, got {len(inputs)} folders; name one")
+        raise UsageError(f"figure 'curves' shows one training run, got {len(inputs)} folders; give one")
     run = load_run(inputs[0])
     name = inputs[0].name
     if "perplexity" in run.curves.columns:
@@ -94,5 +116,5 @@ def _pruning(figure: str, inputs: list[Path]) -> Pruning:
     from txray.pruning import Pruning
 
     if len(inputs) != 1:
-        raise UsageError(f"figure {figure!r} shows 1 pruning, got {len(inputs)} folders; name one")
+        raise UsageError(f"figure {figure!r} shows one pruning run, got {len(inputs)} folders; give one")
     return Pruning.load(inputs[0])

@@ -1,4 +1,4 @@
-"""What the commands of `txray prune` share: options, model, stages, texts, sets, and printing of the result."""
+"""Shared parts of the commands of `txray prune`: options, model, stages, texts, sets, and printing of the result."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class PruneArgs:
     def _layer_of_stage(self) -> str | None:
         if self.stage is None:
             return None
-        return self.stage.preferences(layer=None, feature_type=self.stage.feature_types[0]).layer
+        return self.stage.preferences(feature_type=self.stage.feature_types[0]).layer
 
     def corpus(self, split: str) -> Corpus:
         """Return one split of the text; `all`: a text without splits."""

@@ -1,65 +1,55 @@
-"""`txray replay`: the story of a training from the checkpoints that it left."""
+"""`txray replay`: stages and timeline of a training, from its checkpoints."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from txray.cli import annotate, options
+from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
+@expand_option_groups
 def replay(
     checkpoints: Annotated[
         list[Path],
         typer.Argument(
-            help="In order: a training of txray, folders checkpoint-500 of transformers or a folder of such, files "
-            ".ckpt of Lightning or a folder of such.",
+            help="Checkpoints in order: a training by txray, checkpoint-500 folders of transformers, .ckpt files of "
+            "Lightning, or a folder that contains them.",
             show_default=False,
         ),
     ],
-    kind: options.Format,
-    text: options.Text,
+    text_options: options.TextOptions,
     out: options.Out,
-    split: options.Split = None,
-    layer: options.Layers = ["rnn"],  # noqa: B006
-    feature_type: options.Features = ["token"],  # noqa: B006
-    selection: options.SelectionName = "max-1",
-    tagger: options.TaggerFolder = None,
-    lexicon: annotate.Lexicons = None,
-    spacy: annotate.Pipelines = None,
-    max_words: options.MaxWords = None,
+    collect_options: options.CollectOptions,
     unit: Annotated[
-        str | None,
+        Literal["step", "epoch"] | None,
         typer.Option(
-            "--unit", help="step or epoch; epochs for txray's own trainings, else steps, by default."
+            "--unit", help="Unit that numbers the stages; by default epoch for trainings by txray, else step."
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            "--base",
-            help="For checkpoints of Lightning: a model, as for 'txray collect', that takes their weights.",
+            "--base", help="For Lightning: the model that their weights belong to, as for 'txray collect'."
         ),
     ] = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", help="Begins the names of these weights in the checkpoint.")
+        str, typer.Option("--prefix", help="For Lightning: prefix of the names of these weights.")
     ] = "model.",
     logger: options.LoggerNames = None,
     weight: options.Weight = "mean",
     fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 2_000,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
+    permutations: options.Permutations = 10_000,
     device: options.Device = "auto",
 ) -> None:
     """Collect a stage of every checkpoint of a training, and follow the neurons through them.
 
-    Interrupted, the same command goes on where it stopped; checkpoints that have come since are added. The result is
-    that of a tracker that watched the training: stages in OUT/stages, tables in OUT/timeline.
+    If interrupted, rerun the command to resume; checkpoints that were saved since are added. The result is that of a
+    tracker in the training: stages in OUT/stages, tables in OUT/timeline.
     """
     from txray.cli.tables import print_timeline
     from txray.models import load_model
@@ -67,13 +57,18 @@ def replay(
     from txray.tracking import replay as replay_training
     from txray.training import device_of
 
-    corpus = options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
-    corpus = annotate.annotated(corpus, tagger, lexicon, spacy)
-    found = replay_training(
+    spec = CollectSpec(
+        collect_options.annotated(text_options.open()),
+        collect_options.layer,
+        collect_options.feature_type,
+        collect_options.selection,
+        collect_options.max_words,
+    )
+    timelines = replay_training(
         checkpoints,
-        CollectSpec(corpus, layer, feature_type, selection, max_words),
+        spec,
         out,
-        unit=unit,  # type: ignore[arg-type]  # the tracker checks it
+        unit=unit,
         base=None if base is None else partial(load_model, base, head="saved"),
         prefix=prefix,
         device=str(device_of(device)),
@@ -81,9 +76,9 @@ def replay(
         weight=weight,
         fdr=fdr,
         permutations=permutations,
-        seed=seed,
+        seed=text_options.seed,
     )
-    for name, story in found.items():
-        typer.echo(f"feature {name}:")
-        print_timeline(story)
-    typer.echo(f"stages and tables in {out}; look at them with 'txray serve {out}'")
+    for feature_type, timeline in timelines.items():
+        typer.echo(f"feature type {feature_type}:")
+        print_timeline(timeline)
+    typer.echo(f"stages and tables in {out}; view them with 'txray serve {out}'")

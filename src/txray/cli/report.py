@@ -1,4 +1,4 @@
-"""`txray report`: one HTML file from saved stages."""
+"""`txray report`: an HTML report on saved stages."""
 
 from __future__ import annotations
 
@@ -10,29 +10,44 @@ import typer
 from txray.cli import options
 
 
+def _report_path(path: Path) -> Path:
+    """Return the path of the report; raise before any work if it is not an HTML file."""
+    from txray.web.report.page import checked_report_path
+
+    return checked_report_path(path)
+
+
 def report(
-    stages: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Stage folders, in the order of the story, or folders of such.", show_default=False
+    stages: options.StageFolders,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="HTML file for the report.", callback=_report_path)
+    ] = Path("report.html"),
+    title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "What the neurons know",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", help="Name or pattern of a layer; repeat for several. All layers by default."
         ),
-    ],
-    out: options.Out = Path("report.html"),
-    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "What the neurons know",
+    ] = None,
     feature_type: options.Feature = "token",
+    weight: options.Weight = "mean",
+    fdr: options.Fdr = 0.05,
     permutations: options.Permutations = 10_000,
+    seed: options.Seed = 0,
 ) -> None:
-    """Write one self-contained HTML page about two or more stages."""
-    from txray.preferences import Stage
-    from txray.preferences.discovery import stage_folders
+    """Write a self-contained HTML report on two or more stages."""
     from txray.web.report import report as write_report
 
     typer.echo(
         write_report(
-            [Stage.load(folder) for folder in stage_folders(stages)],
+            stages,
             out,
             title=title,
+            layer=layer,
             feature_type=feature_type,
+            weight=weight,
+            fdr=fdr,
             permutations=permutations,
+            seed=seed,
         )
     )

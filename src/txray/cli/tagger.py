@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from txray.cli import options
 
 app = typer.Typer(help="Part-of-speech taggers from CoNLL-U treebanks.", no_args_is_help=True)
 
-Split = Annotated[str | None, typer.Option("--split", help="Which file of a folder: train, dev or test.")]
+Split = Annotated[str | None, typer.Option("--split", help="File of a folder: train, dev or test.")]
 Treebank = Annotated[
     Path, typer.Argument(help="A CoNLL-U file, plain or .gz, or a folder with --split.", show_default=False)
 ]
@@ -21,7 +21,9 @@ Treebank = Annotated[
 def train(
     treebank: Treebank,
     out: options.Out,
-    column: Annotated[str, typer.Option("--column", help="pos (XPOS) or upos.")] = "pos",
+    column: Annotated[
+        Literal["pos", "upos"], typer.Option("--column", help="Tags to learn; pos are XPOS.")
+    ] = "pos",
     split: Split = None,
 ) -> None:
     """Train a tagger from a treebank."""
@@ -38,7 +40,7 @@ def train(
 @app.command()
 def evaluate(
     tagger: Annotated[
-        Path, typer.Argument(help="A tagger that 'txray tagger train' wrote.", show_default=False)
+        Path, typer.Argument(help="A tagger written by 'txray tagger train'.", show_default=False)
     ],
     treebank: Treebank,
     split: Split = None,

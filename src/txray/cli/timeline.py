@@ -1,4 +1,4 @@
-"""`txray timeline`: what became of the neurons over several stages."""
+"""`txray timeline`: neurons over several stages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from txray.cli import options
 
 
 def timeline(
-    stages: Annotated[
-        list[Path],
-        typer.Argument(help="Stage folders, in order, or folders of such; at least two.", show_default=False),
-    ],
+    stages: options.StageFolders,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="Writes stages, changes, flows and distances there, as Parquet and CSV."
-        ),
+        typer.Option("--out", "-o", help="Folder for the tables stages, changes, flows and distances."),
     ] = None,
     feature_type: options.Feature = "token",
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", help="May be repeated; all that every stage has by default."),
+        typer.Option(
+            "--layer", help="Layer; repeat for several. By default all layers that every stage has."
+        ),
     ] = None,
     weight: options.Weight = "mean",
     scores: options.Scores = None,
@@ -32,7 +29,7 @@ def timeline(
     permutations: options.Permutations = 10_000,
     seed: options.Seed = 0,
 ) -> None:
-    """Follow neurons through stages: how far they move, how many change, come into use or fall out of it."""
+    """Follow neurons through stages: how far they move, and how many change, come into use or go out of use."""
     from txray.analysis import timeline as follow
     from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
@@ -42,17 +39,17 @@ def timeline(
 
     if out is not None:
         require_replaceable(out, (SUMMARY,))
-    found = follow(
+    result = follow(
         [Stage.load(folder) for folder in stage_folders(stages)],
         layers=layer,
         feature_type=feature_type,
-        weight=weight,  # type: ignore[arg-type]  # the distributions check it
+        weight=weight,
         scores=options.read_scores(scores),
         permutations=permutations,
         fdr=fdr,
         seed=seed,
     )
-    print_timeline(found)
+    print_timeline(result)
     if out is not None:
-        found.save(out)
+        result.save(out)
         typer.echo(f"tables in {out}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 from txray.cli.tables import print_table
 from txray.errors import UsageError
 
@@ -15,92 +17,126 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
     from txray.corpus import Corpus
+    from txray.training import TrainingRun
 
 app = typer.Typer(
-    help="Train the built-in models; a killed training goes on where it stopped.", no_args_is_help=True
+    help="Train the built-in models; rerun an interrupted command to resume.", no_args_is_help=True
 )
 
-Epochs = Annotated[int, typer.Option("--epochs", help="At most.")]
-Patience = Annotated[
-    int | None, typer.Option("--patience", help="Stop after so many epochs without a better validation loss.")
-]
-LearningRate = Annotated[float, typer.Option("--learning-rate", help="Of the first epoch.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Texts side by side.")]
+CellName = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
+PoolingName = Literal["last", "last+avg+max"]
 _TRACKING = "tracking"
-Track = Annotated[
-    bool,
+
+
+@dataclass
+class TrainOptions:
+    """Options of both kinds of training."""
+
+    epochs: Annotated[int, typer.Option("--epochs", help="Maximum number of epochs.")] = 10
+    track: Annotated[
+        bool,
+        typer.Option(
+            "--track", help="Collect a stage after each epoch, over the validation text, in OUT/tracking."
+        ),
+    ] = False
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Maximum share of the training time for tracking, such as 0.05."),
+    ] = None
+    logger: options.LoggerNames = None
+    tokenized: options.Tokenized = False
+    html: options.Html = False
+    seed: options.Seed = 0
+    device: options.Device = "auto"
+
+
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Number of texts per batch.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="Learning rate of the first epoch.")]
+Patience = Annotated[
+    int | None,
     typer.Option(
-        "--track", help="Collect a stage after each epoch, over the validation text; in OUT/tracking."
+        "--patience",
+        help="Stop after this number of epochs without a better validation loss; never by default.",
     ),
 ]
-Budget = Annotated[
-    float | None,
-    typer.Option("--budget", help="Share of the time of training that tracking may take, such as 0.05."),
-]
 
 
-def _callbacks(
-    track: bool, budget: float | None, logger: list[str] | None, corpus: Corpus, out: Path
-) -> list[Callback]:
-    """What watches the training."""
-    if not track:
-        for option, value in (("--budget", budget), ("--logger", logger)):
+def _callbacks(train_options: TrainOptions, corpus: Corpus, out: Path) -> list[Callback]:
+    """Return the callback that tracks the training, if requested."""
+    if not train_options.track:
+        for option, value in (("--budget", train_options.budget), ("--logger", train_options.logger)):
             if value:
-                raise UsageError(f"train: {option} {value} without --track; add it")
+                raise UsageError(f"train: {option} {value} without --track; add --track")
         return []
     from txray.tracking import CollectSpec, LightningCallback
 
-    loggers = options.open_loggers(logger, out)
-    return [LightningCallback(CollectSpec(corpus, ["rnn"]), out / _TRACKING, budget=budget, loggers=loggers)]
+    loggers = options.open_loggers(train_options.logger, out)
+    folder, budget = out / _TRACKING, train_options.budget
+    return [LightningCallback(CollectSpec(corpus, ["rnn"]), folder, budget=budget, loggers=loggers)]
 
 
-def _say_where(track: bool, out: Path) -> None:
-    if track:
-        place = out / _TRACKING
-        typer.echo(f"stages and tables of the tracking in {place}; look at them with 'txray serve {place}'")
+def _open(text_format: str, text: str, split: str | None, train_options: TrainOptions) -> Corpus:
+    return options.open_corpus(
+        text_format,
+        text,
+        split,
+        train_options.seed,
+        tokenized=train_options.tokenized,
+        html=train_options.html,
+    )
+
+
+def _print_run(run: TrainingRun, train_options: TrainOptions, out: Path) -> None:
+    print_table(run.curves)
+    typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
+    if train_options.track:
+        folder = out / _TRACKING
+        typer.echo(f"stages and tables of the tracking in {folder}; view them with 'txray serve {folder}'")
 
 
 @app.command()
+@expand_option_groups
 def lm(
-    kind: options.Format,
+    text_format: options.Format,
     text: options.Text,
     out: options.Out,
-    cell: Annotated[str, typer.Option("--cell", help="lstm, gru, rnn-tanh or rnn-relu.")] = "lstm",
-    embedding: Annotated[int, typer.Option("--embedding", help="Numbers per word.")] = 300,
+    train_options: TrainOptions,
+    cell: Annotated[CellName, typer.Option("--cell", help="Recurrent cell.")] = "lstm",
+    embedding: Annotated[int, typer.Option("--embedding", help="Size of the word embeddings.")] = 300,
     hidden: Annotated[int, typer.Option("--hidden", help="Neurons per layer.")] = 300,
-    layers: Annotated[int, typer.Option("--layers", help="Recurrent layers.")] = 1,
-    dropout: Annotated[float, typer.Option("--dropout", help="Share left out while training.")] = 0.2,
-    tied: Annotated[bool, typer.Option("--tied", help="The decoder uses the embedding's weights.")] = False,
+    layers: Annotated[int, typer.Option("--layers", help="Number of recurrent layers.")] = 1,
+    dropout: Annotated[float, typer.Option("--dropout", help="Dropout rate.")] = 0.2,
+    tied: Annotated[
+        bool, typer.Option("--tied", help="Share the weights of the embedding and the decoder.")
+    ] = False,
     vocabulary: Annotated[
-        int | None, typer.Option("--vocabulary", help="Most frequent words; all by default.")
+        int | None,
+        typer.Option("--vocabulary", help="Size of the vocabulary, the most frequent words; all by default."),
     ] = None,
     words: Annotated[
-        int | None, typer.Option("--words", help="Words of training text; all by default.")
+        int | None, typer.Option("--words", help="Maximum number of words of training text; all by default.")
     ] = None,
     validation: Annotated[
-        str | None, typer.Option("--validation", help="Validation text, where --text has no splits.")
+        str | None, typer.Option("--validation", help="Validation text, if --text has no splits.")
     ] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Test text, where --text has no splits.")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Test text, if --text has no splits.")] = None,
     evaluation_words: Annotated[
         int | None,
-        typer.Option("--evaluation-words", help="Words of validation and of test text; all by default."),
+        typer.Option(
+            "--evaluation-words",
+            help="Maximum number of words of validation and test text each; all by default.",
+        ),
     ] = None,
-    epochs: Epochs = 10,
     batch_size: BatchSize = 20,
-    bptt: Annotated[int, typer.Option("--bptt", help="Steps that gradients go back.")] = 35,
+    bptt: Annotated[
+        int, typer.Option("--bptt", help="Number of time steps that gradients are propagated back.")
+    ] = 35,
     learning_rate: LearningRate = 2e-3,
     patience: Patience = None,
-    track: Track = False,
-    budget: Budget = None,
-    logger: options.LoggerNames = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Pretrain a language model; every epoch is kept as a snapshot, the untrained model included.
+    """Pretrain a language model; every epoch is stored as a snapshot, including the untrained model.
 
-    The text needs the splits train, validation and test, or further files are named with --validation and --test.
+    The text needs the splits train, validation and test; or pass further files with --validation and --test.
     """
     from txray.models import language_model
     from txray.training import train_language_model
@@ -108,22 +144,18 @@ def lm(
     if validation is None:
         if test is not None:
             raise UsageError(
-                "train lm: --test without --validation; name both, or neither for a text with splits"
+                "train lm: --test without --validation; pass both, or neither for a text with splits"
             )
-        corpus, *scored = (
-            options.open_corpus(kind, text, split, seed, tokenized=tokenized, html=html)
-            for split in ("train", "validation", "test")
-        )
+        splits = ("train", "validation", "test")
+        corpus, *evaluated = (_open(text_format, text, split, train_options) for split in splits)
     else:
         files = [text, validation, *([] if test is None else [test])]
-        corpus, *scored = (
-            options.open_corpus(kind, file, None, seed, tokenized=tokenized, html=html) for file in files
-        )
-    corpus = corpus if words is None else corpus.take(words)
+        corpus, *evaluated = (_open(text_format, file, None, train_options) for file in files)
+    corpus = corpus if words is None else corpus.take_words(words)
     if evaluation_words is not None:
-        scored = [one.take(evaluation_words) for one in scored]
+        evaluated = [part.take_words(evaluation_words) for part in evaluated]
     model = language_model(
-        cell,  # type: ignore[arg-type]  # the model checks it
+        cell,
         corpus,
         embedding=embedding,
         hidden=hidden,
@@ -131,76 +163,66 @@ def lm(
         dropout=dropout,
         tied=tied,
         vocabulary_size=vocabulary,
-        seed=seed,
+        seed=train_options.seed,
     )
     run = train_language_model(
         model,
         corpus,
-        *scored,
+        *evaluated,
         folder=out,
-        epochs=epochs,
+        epochs=train_options.epochs,
         batch_size=batch_size,
         bptt=bptt,
         learning_rate=learning_rate,
         patience=patience,
-        seed=seed,
-        device=device,
-        callbacks=_callbacks(track, budget, logger, scored[0], out),
+        seed=train_options.seed,
+        device=train_options.device,
+        callbacks=_callbacks(train_options, evaluated[0], out),
     )
-    print_table(run.curves)
-    typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
-    _say_where(track, out)
+    _print_run(run, train_options, out)
 
 
 @app.command()
+@expand_option_groups
 def classifier(
     encoder: Annotated[Path, typer.Argument(help="Snapshot of a language model.", show_default=False)],
-    kind: options.Format,
+    text_format: options.Format,
     text: options.Text,
     out: options.Out,
-    pooling: Annotated[str, typer.Option("--pooling", help="last (the paper) or last+avg+max.")] = "last",
-    epochs: Epochs = 10,
+    train_options: TrainOptions,
+    pooling: Annotated[
+        PoolingName, typer.Option("--pooling", help="States that the head reads; the paper uses the last.")
+    ] = "last",
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = 1e-3,
     patience: Patience = 2,
     max_length: Annotated[
-        int, typer.Option("--max-length", help="Documents are cut to so many words.")
+        int, typer.Option("--max-length", help="Maximum number of words per document.")
     ] = 400,
-    track: Track = False,
-    budget: Budget = None,
-    logger: options.LoggerNames = None,
-    tokenized: options.Tokenized = False,
-    html: options.Html = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
 ) -> None:
-    """Fine-tune a pretrained language model as a sentiment classifier, embeddings frozen.
+    """Fine-tune a pretrained language model as a sentiment classifier, with frozen embeddings.
 
-    A tenth of the training documents is kept for validation.
+    One tenth of the training documents is used for validation.
     """
-    from txray.experiment.sources import held_out
-    from txray.models import classifier as fresh_classifier
+    from txray.experiment.sources import split_off_validation
+    from txray.models import classifier as new_classifier
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    train, validation = held_out(
-        options.open_corpus(kind, text, "train", seed, tokenized=tokenized, html=html)
-    )
+    train, validation = split_off_validation(_open(text_format, text, "train", train_options))
     run = train_classifier(
-        fresh_classifier(load_snapshot(encoder), pooling, seed=seed),  # type: ignore[arg-type]
+        new_classifier(load_snapshot(encoder), pooling, seed=train_options.seed),
         train,
         validation,
-        options.open_corpus(kind, text, "test", seed, tokenized=tokenized, html=html),
+        _open(text_format, text, "test", train_options),
         folder=out,
-        epochs=epochs,
+        epochs=train_options.epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
         max_length=max_length,
-        seed=seed,
-        device=device,
-        callbacks=_callbacks(track, budget, logger, validation, out),
+        seed=train_options.seed,
+        device=train_options.device,
+        callbacks=_callbacks(train_options, validation, out),
     )
-    print_table(run.curves)
-    typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
-    _say_where(track, out)
+    _print_run(run, train_options, out)

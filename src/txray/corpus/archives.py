@@ -24,32 +24,32 @@ _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZ
 
 
 @contextmanager
-def reading(where: str, error: type[Exception]) -> Iterator[None]:
-    """Turn what reading a file or an archive can raise into one line of `error` that says what to do.
+def reading(location: str, error: type[Exception]) -> Iterator[None]:
+    """Turn the exceptions of reading a file or an archive into one line of `error` that says what to do.
 
     Args:
-        where: the file, and the member where there is one.
+        location: the file, and the member of an archive.
         error: what to raise, e.g. `CorpusError`.
     """
     try:
         yield
     except EOFError as cause:
         raise error(
-            f"{where}: ends early, the compressed data are cut off; copy or download it again"
+            f"{location}: ends early, the compressed data are cut off; copy or download it again"
         ) from cause
     except _DAMAGED as cause:
-        raise error(f"{where}: damaged ({in_one_line(cause)}); copy or download it again") from cause
+        raise error(f"{location}: damaged ({in_one_line(cause)}); copy or download it again") from cause
     except OSError as cause:
-        raise error(f"{where}: cannot be read: {cause.strerror or in_one_line(cause)}") from cause
+        raise error(f"{location}: cannot be read: {cause.strerror or in_one_line(cause)}") from cause
     except NotImplementedError as cause:
         raise error(
-            f"{where}: cannot be unpacked ({in_one_line(cause)}); unpack it with another program"
+            f"{location}: cannot be unpacked ({in_one_line(cause)}); unpack it with another program"
         ) from cause
 
 
 @contextmanager
 def decompressed(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The bytes of `stream`, decompressed where its content (not its name) is gzip; closes it at the end."""
+    """Open the bytes of `stream`, decompressed if its content (not its name) is gzip; close it at the end."""
     with ExitStack() as stack:
         buffered = stack.enter_context(io.BufferedReader(stream))  # type: ignore[type-var]
         if buffered.peek(2)[:2] == GZIP_MAGIC:
@@ -60,14 +60,14 @@ def decompressed(stream: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Each member of a `.tar` or `.tar.gz` in archive order, with its bytes where it is a regular file.
+    """Yield the members of a `.tar` or `.tar.gz` in archive order, with the bytes of regular files.
 
-    The archive is read once from front to back and no list of members is kept, so memory does not grow
-    with it. The bytes of a member must be read before the next member is asked for.
+    The archive is read once from front to back without a list of members, so memory does not grow with it. The bytes
+    of a member must be read before the next member is requested.
 
     Raises:
-        OSError, EOFError, zlib.error, tarfile.TarError: see `reading`. Also for a header that is none and for an
-            archive without its end, where the standard library just stops.
+        OSError, EOFError, zlib.error, tarfile.TarError: see `reading`. Also for a damaged header and an archive without
+            its end, where the standard library just stops.
     """
     with (
         decompressed(path.open("rb", buffering=0)) as stream,
@@ -88,7 +88,7 @@ _DESCRIPTIONS = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _LONGEST_DESCRIPTION = 1 << 20
-"""Bytes; they are held in memory, so a packed gigabyte of them would be, too."""
+"""Bytes; the standard library reads them into memory, however many they unpack to."""
 
 
 class _StrictTarInfo(tarfile.TarInfo):

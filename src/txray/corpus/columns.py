@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from txray.corpus.kinds import KINDS
+from txray.corpus.reserved_names import RESERVED_NAMES
 from txray.errors import UnknownNameError, UsageError
 
 Annotations = Sequence[str] | Mapping[str, str] | None
@@ -19,12 +19,12 @@ _LABEL = "label"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a column holds.
+    """Type of the values of a column.
 
     Attributes:
         is_list: lists of such values.
         holds: `text`, `whole` (whole numbers, true and false), `value` (other numbers, dates and times) or `other`.
-        names: of the classes that whole numbers stand for; None where they are mere numbers.
+        names: of the classes that whole numbers stand for; None if they are mere numbers.
     """
 
     is_list: bool
@@ -33,7 +33,7 @@ class Field:
 
     @property
     def is_label(self) -> bool:
-        """Whether its values can be labels."""
+        """True if its values can be labels."""
         return self.holds != "other"
 
     def __str__(self) -> str:
@@ -43,13 +43,13 @@ class Field:
             "value": "numbers or dates",
             "other": "something else",
         }
-        what = names[self.holds]
-        return f"lists of {what}" if self.is_list else what
+        name = names[self.holds]
+        return f"lists of {name}" if self.is_list else name
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns that are read.
+class ColumnMapping:
+    """Use of the columns of a table.
 
     Attributes:
         text: running text; or
@@ -77,8 +77,8 @@ class Layout:
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
-def layout(
-    where: str,
+def column_mapping(
+    location: str,
     fields: Mapping[str, Field],
     *,
     text: str | None = None,
@@ -89,18 +89,18 @@ def layout(
     annotations: Annotations = None,
     tokenized: bool = False,
     html: bool = False,
-) -> Layout:
-    """Check what is asked for, and find what is not.
+) -> ColumnMapping:
+    """Check the columns that are named, and choose the others.
 
     Args:
-        where: names the table in errors.
-        fields: column -> what it holds.
+        location: names the table in errors.
+        fields: column -> type of its values.
         text: column with running text.
-        words: column with lists of words; by default, where `text` is not given either, the first that there is of
-            the columns `words`, `tokens` and (running text) `text`.
-        id: column with ids, unique (not checked); by default the number of the row.
-        label: column with the label of the document; by default `label`, where there is one; False for none.
-        group: column with the group of the document; by default none has one.
+        words: column with lists of words; if `text` is not given either, the first of the columns `words`, `tokens`
+            and (running text) `text` that exists.
+        id: column with unique ids (not checked); by default the number of the row.
+        label: column with the label of the document; by default `label`, if it exists; False for none.
+        group: column with the group of the document; by default no document has one.
         annotations: columns with one value per word; by default, beside a column of words, all others with lists of
             text or of classes.
         tokenized, html: of running text, see `txray.corpus.splitting.TextSplitter`.
@@ -110,13 +110,13 @@ def layout(
         UsageError: a column that holds something else than is needed.
     """
     if text is not None and words is not None:
-        raise UsageError(f"{where}: both text={text!r} and words={words!r}; give one of them")
+        raise UsageError(f"{location}: both text={text!r} and words={words!r}; give one of them")
     if text is None and words is None:
         words = next((name for name in _WORDS if name in fields and fields[name].is_list), None)
         text = _TEXT if words is None and _TEXT in fields else None
         if text is None and words is None:
             raise UsageError(
-                f"{where}: no column 'words', 'tokens' or 'text'; name one with words=... or text=...; there are: "
+                f"{location}: no column 'words', 'tokens' or 'text'; name one with words=... or text=...; there are: "
                 f"{', '.join(fields) or 'none'}"
             )
     for option, column, needed in (
@@ -124,72 +124,77 @@ def layout(
         ("words", words, Field(True, "text")),
     ):
         if column is not None:
-            found = _field(where, fields, option, column)
-            if (found.is_list, found.holds) != (needed.is_list, needed.holds):
-                other = "words" if found.is_list else "text"
-                hint = f"give {other}={column!r}" if found.holds == "text" else "name another column"
-                raise UsageError(f"{where}: {option}={column!r} holds {found}, needs {needed}; {hint}")
+            field = _field(location, fields, option, column)
+            if (field.is_list, field.holds) != (needed.is_list, needed.holds):
+                other = "words" if field.is_list else "text"
+                hint = f"give {other}={column!r}" if field.holds == "text" else "name another column"
+                raise UsageError(f"{location}: {option}={column!r} holds {field}, needs {needed}; {hint}")
     if words is not None and (tokenized or html):
         option = "tokenized" if tokenized else "html"
         raise UsageError(
-            f"{where}: {option}=True is for running text, and words={words!r} holds lists of words; name a column of "
-            "text with text=..., or leave it out"
+            f"{location}: {option}=True is for running text, and words={words!r} holds lists of words; name a column "
+            "of text with text=..., or leave it out"
         )
     if label is None and _LABEL in fields:
         label = _LABEL
     label = label if label is not False else None
     for option, column in (("id", id), ("label", label), ("group", group)):
         if column is not None:
-            found = _field(where, fields, option, column)
-            if found.is_list or not found.is_label or (option == "id" and found.holds == "value"):
+            field = _field(location, fields, option, column)
+            if field.is_list or not field.is_label or (option == "id" and field.holds == "value"):
                 needs = "text or whole numbers" if option == "id" else "one text, number or date"
-                instead = ", or label=False for no labels" if option == "label" else ""
+                hint = ", or label=False for no labels" if option == "label" else ""
                 raise UsageError(
-                    f"{where}: {option}={column!r} holds {found}, needs {needs}; name another column with "
-                    f"{option}=...{instead}"
+                    f"{location}: {option}={column!r} holds {field}, needs {needs}; name another column with "
+                    f"{option}=...{hint}"
                 )
     if annotations is None and words is None:
         annotations = ()
-    chosen = _annotations(where, fields, annotations, {words, id, label, group})
-    if chosen and words is None:
+    column_of_annotation = _annotations(location, fields, annotations, {words, id, label, group})
+    if column_of_annotation and words is None:
         raise UsageError(
-            f"{where}: annotations need one value per word, and text={text!r} has no words yet; name a column of "
+            f"{location}: annotations need one value per word, and text={text!r} has no words yet; name a column of "
             "words with words=..."
         )
-    return Layout(text, words, id, label, group, chosen, tokenized, html)
+    return ColumnMapping(text, words, id, label, group, column_of_annotation, tokenized, html)
 
 
 def _annotations(
-    where: str, fields: Mapping[str, Field], asked: Annotations, taken: set[str | None]
+    location: str, fields: Mapping[str, Field], requested: Annotations, used: set[str | None]
 ) -> dict[str, str]:
-    if isinstance(asked, str):
-        raise UsageError(f"{where}: annotations={asked!r}; give a list of columns, such as [{asked!r}]")
-    if asked is None:
-        chosen = {
+    """Return name of the annotation -> column."""
+    if isinstance(requested, str):
+        raise UsageError(
+            f"{location}: annotations={requested!r}; give a list of columns, such as [{requested!r}]"
+        )
+    if requested is None:
+        columns = {
             name: name
             for name, field in fields.items()
-            if name not in taken and field.is_list and (field.holds == "text" or field.names is not None)
+            if name not in used and field.is_list and (field.holds == "text" or field.names is not None)
         }
+    elif isinstance(requested, Mapping):
+        columns = dict(requested)
     else:
-        chosen = dict(asked) if isinstance(asked, Mapping) else {name: name for name in asked}
-    for name, column in chosen.items():
-        found = _field(where, fields, "annotations", column)
-        if not found.is_list or not found.is_label:
+        columns = {name: name for name in requested}
+    for name, column in columns.items():
+        field = _field(location, fields, "annotations", column)
+        if not field.is_list or not field.is_label:
             raise UsageError(
-                f"{where}: annotation {column!r} holds {found}, needs lists of text or numbers; leave it out of "
+                f"{location}: annotation {column!r} holds {field}, needs lists of text or numbers; leave it out of "
                 "annotations=..."
             )
-        if name in KINDS:
+        if name in RESERVED_NAMES:
             raise UsageError(
-                f"{where}: annotation {name!r} is a feature type of its own and would be hidden; name it "
-                f"otherwise with annotations={{'...': {column!r}}}, or leave it out"
+                f"{location}: annotation {name!r} is a feature type of its own and would be hidden; choose another "
+                f"name with annotations={{'...': {column!r}}}, or leave it out"
             )
-    return chosen
+    return columns
 
 
-def _field(where: str, fields: Mapping[str, Field], option: str, column: object) -> Field:
+def _field(location: str, fields: Mapping[str, Field], option: str, column: object) -> Field:
     if not isinstance(column, str):
-        raise UsageError(f"{where}: {option}={column!r}; give the name of a column")
+        raise UsageError(f"{location}: {option}={column!r}; give the name of a column")
     if column not in fields:
-        raise UnknownNameError.of("column", column, fields, where=f"{where}, {option}")
+        raise UnknownNameError.of("column", column, fields, where=f"{location}, {option}")
     return fields[column]

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from txray._optional import import_package
-from txray.corpus.columns import Annotations, Field, layout
+from txray.corpus.columns import Annotations, Field, column_mapping
 from txray.corpus.corpus import Corpus
-from txray.corpus.rows import corpus_of_rows
+from txray.corpus.tables import corpus_of_table
 from txray.errors import CorpusError, UsageError
 
 
@@ -27,32 +27,32 @@ def from_dataset(
     html: bool = False,
     name: str | None = None,
 ) -> Corpus:
-    """A Hugging Face data set as a corpus: each row is a document.
+    """Return a Hugging Face data set as a corpus: each row is a document.
 
-    Rows are read when they are needed, afresh in every pass, and only the columns that are used; of a stream that does
-    not know its columns, the first row is looked at once. A transform (`with_transform`) is applied; of a format, only
-    its choice of columns counts. Numbers of classes (`ClassLabel`) become their names. A row
-    whose text is null is skipped as `no text`, one whose text has no words as `no words`. A label that is null, or -1
-    among numbers of classes, is none; as the value of a word it is `_`.
+    Rows are read again in every pass, and only the columns that are used; of a stream that does not know its columns,
+    the first row is read once to find them. A transform (`with_transform`) is applied; of a format, only its choice of
+    columns counts. Numbers of classes (`ClassLabel`) become their names. A row whose text is null is skipped as `no
+    text`, one whose text has no words as `no words`. A label that is null, or -1 among numbers of classes, is missing;
+    as the value of a word it is `_`.
 
-    The fingerprint is of the values that are read, and of the name where ids are made of it; it does not depend on how
-    the data set came about, as its own does. It takes a pass over them when first asked for.
+    The fingerprint is of the values that are read, and of the name if ids contain it; unlike that of the data set it
+    does not depend on how the data set was created. Computing it takes a pass over the rows.
 
     Args:
-        dataset: `datasets.Dataset` or `datasets.IterableDataset`, which must give the same rows in every pass.
+        dataset: `datasets.Dataset` or `datasets.IterableDataset`, which must yield the same rows in every pass.
         text: column with running text, which is tokenised; or
-        words: column with lists of words, none empty. By default the first that there is of the columns `words`,
-            `tokens` and (running text) `text`.
+        words: column with lists of words, none empty. By default the first of the columns `words`, `tokens` and
+            (running text) `text` that exists.
         id: column with ids, strings or whole numbers, unique (not checked); by default the name and the number of the
             row, from 0, such as `imdb/test/000007`.
         label: column with the label of the document: text, numbers (whole ones are written without a fraction), truth
-            values, dates or times; by default `label`, where there is one; False for none.
+            values, dates or times; by default `label`, if it exists; False for none.
         group: column with the group of the document, strings or whole numbers, such as the book it is a chapter of:
-            documents of one group share a fold. By default, and where it is null, a document depends on no other.
+            documents of one group share a fold. By default, and if it is null, a document depends on no other.
         annotations: columns with lists of labels, one per word, or name of the annotation -> column, e.g.
             `{"pos": "pos_tags"}`. By default, beside a column of words, all that hold lists of text or classes.
-        tokenized: running text is words already, separated by white space, as WikiText is; it is split there only, and
-            a line end is a sentence end.
+        tokenized: running text consists of words separated by white space, as WikiText does; a line end is a sentence
+            end.
         html: running text is HTML, as the reviews of IMDB are: `<br />` becomes a line end and entities become
             characters; other tags stay.
         name: of the corpus; by default that of the data set and its split, e.g. `imdb/test`.
@@ -62,13 +62,13 @@ def from_dataset(
 
     Raises:
         UnknownNameError: no such column.
-        UsageError: no data set, or one of several splits; a column that holds something else than is needed.
-        CorpusError: while reading: a value that is not as described, with the number of its row.
+        UsageError: not a data set, or one of several splits; a column that holds something else than is needed.
+        CorpusError: while reading: an unusable value, with the number of its row.
     """
-    rows = _DatasetRows(dataset, name)
-    chosen = layout(
-        rows.where,
-        rows.fields,
+    table = _DatasetTable(dataset, name)
+    mapping = column_mapping(
+        table.location,
+        table.fields,
         text=text,
         words=words,
         id=id,
@@ -78,15 +78,15 @@ def from_dataset(
         tokenized=tokenized,
         html=html,
     )
-    return corpus_of_rows(rows.stem, rows, chosen)
+    return corpus_of_table(table.id_prefix, table, mapping)
 
 
 _VALUES = ("float", "decimal", "date", "time")
-"""Begin the types of columns whose values can be labels, beside text and whole numbers."""
+"""Beginnings of the types of columns whose values can be labels, beside text and whole numbers."""
 
 
-class _DatasetRows:
-    """The rows of a data set; see `txray.corpus.rows.Rows`."""
+class _DatasetTable:
+    """A data set; see `txray.corpus.tables.TableSource`."""
 
     def __init__(self, dataset: Any, name: str | None) -> None:
         datasets = import_package("datasets", "from_dataset")
@@ -97,11 +97,11 @@ class _DatasetRows:
             raise UsageError(
                 f"from_dataset: a {type(dataset).__name__}; give a datasets.Dataset or datasets.IterableDataset"
             )
-        self.stem = name or _name(dataset)
-        self.where = f"data set {self.stem!r}"
+        self.id_prefix = name or _name(dataset)
+        self.location = f"data set {self.id_prefix!r}"
         format = getattr(dataset, "format", None) or {}  # noqa: A001
         transformed = format.get("type") == "custom"
-        # Without another format, which would make arrays and tensors of the values.
+        # Without a format, which would turn the values into arrays and tensors.
         self._dataset = dataset if transformed else dataset.with_format(None)
         self._typed = dataset.features is not None and not transformed
         columns = format.get("columns")
@@ -112,17 +112,17 @@ class _DatasetRows:
                 if columns is None or column in columns
             }
             if self._typed
-            else self._fields_of_the_first_row()
+            else self._fields_of_first_row()
         )
 
     def read(self, columns: Sequence[str]) -> Iterator[Mapping[str, object]]:
         # Other columns may hold pictures or sounds, which would be decoded.
         yield from self._dataset.select_columns(list(columns)) if self._typed else self._dataset
 
-    def _fields_of_the_first_row(self) -> dict[str, Field]:
+    def _fields_of_first_row(self) -> dict[str, Field]:
         row = next(iter(self._dataset), None)
         if row is None:
-            raise CorpusError(f"{self.where}: no rows; check the path and the split")
+            raise CorpusError(f"{self.location}: no rows; check the path and the split")
         return {column: _field_of_value(value) for column, value in row.items()}
 
 
@@ -149,7 +149,7 @@ def _field(feature: Any, *, is_list: bool = False) -> Field:
 
 
 def _field_of_value(value: object) -> Field:
-    """What a column seems to hold, from one of its values."""
+    """Return the probable type of a column, from one of its values."""
     if isinstance(value, list | tuple):
         return Field(True, _field_of_value(value[0]).holds if value else "text")
     if value is None or isinstance(value, str):

@@ -14,16 +14,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that can be downloaded, and how to know that it is the right one.
+    """A file that can be downloaded, with its size and checksum.
 
     Attributes:
-        name: of the file, also below another base address.
+        name: of the file, also on mirrors.
         addresses: http(s) addresses of the same bytes, in the order in which they are tried.
         size: bytes.
         sha256: hexadecimal digits of the bytes.
 
     Raises:
-        UsageError: a name with a folder, no address, or something that is no SHA-256.
+        UsageError: a name with a folder, no address, or not a SHA-256.
     """
 
     name: str
@@ -41,11 +41,11 @@ class RemoteFile:
             raise UsageError(f"remote file {self.name!r}: needs an address and a size of at least 1 byte")
         if not _SHA256.fullmatch(self.sha256):
             raise UsageError(
-                f"remote file {self.name!r}: {self.sha256!r} is no SHA-256; give 64 lower-case digits"
+                f"remote file {self.name!r}: {self.sha256!r} is not a SHA-256; give 64 lower-case digits"
             )
 
     def mirrored(self, base: str) -> RemoteFile:
-        """The same file below another base address, and nowhere else."""
+        """Return the file with one address only, below another base address."""
         return RemoteFile(self.name, (f"{base.rstrip('/')}/{self.name}",), self.size, self.sha256)
 
 

@@ -50,7 +50,7 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
 
     Raises:
         UnknownNameError: no such domain or split.
-        UsageError: `words` is less than 1 or more than there are; `seed` is negative or not a whole number.
+        UsageError: `words` is less than 1 or more than the part has; `seed` is negative or not a whole number.
     """
     if domain not in _DOMAINS:
         raise UnknownNameError.of("demo domain", domain, _DOMAINS)
@@ -62,21 +62,21 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
     text = _demo_text()
     lines = text.lines[part]
     n_words = sum(map(_count_words, lines))
-    if words is not None and words > n_words:
+    if words is not None and is_integer(words) and words > n_words:
         raise UsageError(
-            f"demo_corpus: words={words:,}; {part} has {n_words:,} words; give at most as many, or None for all"
+            f"demo_corpus: words={words:,}; {part} has {n_words:,} words; give at most that, or None for all"
         )
 
-    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+    def lazy_documents(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
         return (
             partial(_document, f"demo/{part}/{index}", lines[index], text.usual_tags)
             for index in _order(part, len(lines), seed)
         )
 
-    corpus = Corpus.of_drafts(
-        f"demo/{part}", drafts, fingerprint=lambda: derived(text.sha256, "demo", part, int(seed))
+    corpus = Corpus.from_lazy_documents(
+        f"demo/{part}", lazy_documents, fingerprint=lambda: derived(text.sha256, "demo", part, int(seed))
     )
-    return corpus if words is None else corpus.take(words)
+    return corpus if words is None else corpus.take_words(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,19 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from txray.errors import CorpusError
+from txray.text import is_text
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_ANNOTATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Words, plus annotations of each word, plus labels of the whole.
+    """Words, annotations of each word, and labels of the whole document.
 
     Attributes:
-        id: names the document; must be unique within a corpus.
-        words: (n_words,) as written, never empty.
+        id: unique within a corpus.
+        words: (n_words,) as written, at least one.
         annotations: annotation name -> (n_words,) values, e.g. `pos`.
         labels: label name -> value, e.g. `{"label": "pos"}`.
         sentence_starts: positions at which a sentence starts, ascending, the first is 0.
@@ -29,13 +30,17 @@ class Document:
         cut_from: hash of the words of the document of which this is the beginning; None for a whole document.
 
     Raises:
-        CorpusError: no words, an annotation of another length than the words, or an empty group.
+        CorpusError: no words, an annotation of another length than the words, an empty group, sentence starts that do
+            not ascend from 0, or half of a surrogate pair.
+
+    Example:
+        >>> document = Document("note-1", ("A", "quiet", "film"), annotations={"pos": ("DT", "JJ", "NN")})
     """
 
     id: str
     words: tuple[str, ...]
     annotations: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_ANNOTATIONS)
-    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
     sentence_starts: tuple[int, ...] = (0,)
     group: str | None = None
     cut_from: int | None = None
@@ -51,7 +56,7 @@ class Document:
                 )
         if self.group == "":
             raise CorpusError(f"document {self.id!r}: group '' is empty; name the group, or give None")
-        self._require_text()
+        self._require_texts()
         starts = self.sentence_starts
         ascending = all(start < following for start, following in pairwise(starts))
         if not starts or starts[0] != 0 or starts[-1] >= len(self.words) or not ascending:
@@ -60,41 +65,38 @@ class Document:
                 f"below {len(self.words)}, the number of words"
             )
 
-    def _require_text(self) -> None:
-        # Half a surrogate pair is a Python string but no text: no table and no file can hold it.
-        parts = (
+    def _require_texts(self) -> None:
+        strings = (
             self.id,
             self.group or "",
             *self.labels.values(),
             *self.words,
             *(v for values in self.annotations.values() for v in values),
         )
-        try:
-            "".join(parts).encode("utf-8")
-        except UnicodeEncodeError:
-            broken = next(part for part in parts if any("\ud800" <= letter <= "\udfff" for letter in part))
+        if not is_text("".join(strings)):
+            broken = next((string for string in strings if not is_text(string)), "")
             raise CorpusError(
-                f"document {self.id!r}: {broken[:40]!r} holds half of a surrogate pair, which is no text; "
+                f"document {self.id!r}: {broken[:40]!r} holds half of a surrogate pair, which no file can hold; "
                 "repair the source, or replace it by U+FFFD"
-            ) from None
+            )
 
     @property
     def fold_key(self) -> int:
-        """Return the 63-bit hash that decides the fold: of the group or, without one, of the words as written.
+        """Hash of 63 bits that decides the fold: of the group or, without one, of the words as written.
 
-        Documents of the same words therefore share a fold, and the beginning of a document keeps that of the whole.
+        Documents with the same words therefore share a fold, and so do a document and its beginning.
         """
         if self.group is not None:
             return _hashed(self.group.encode(), b"group")
         return words_key(self.words) if self.cut_from is None else self.cut_from
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """The words, sentence by sentence."""
+        """Return the words of each sentence."""
         ends = (*self.sentence_starts[1:], len(self.words))
         return [self.words[start:end] for start, end in zip(self.sentence_starts, ends, strict=True)]
 
     def cut(self, words: int) -> Document:
-        """The first `words` words of this document, with their annotations."""
+        """Return the first `words` words of this document, with their annotations."""
         if words >= len(self.words):
             return self
         return Document(
@@ -109,9 +111,9 @@ class Document:
 
 
 def words_key(words: Sequence[str]) -> int:
-    """Return a 63-bit hash of words as written: the same in every process, on every machine."""
+    """Return a 63-bit hash of words as written, the same in every process and on every machine."""
     text = "\0".join(words)
-    if text.count("\0") >= len(words):  # a word holds the separator
+    if text.count("\0") >= len(words):  # a word contains the separator
         text = repr(tuple(words))
     return _hashed(text.encode(), b"words")
 

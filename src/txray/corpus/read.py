@@ -1,4 +1,4 @@
-"""`read_corpus`: one door to every format."""
+"""`read_corpus`: reads every format."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ FORMATS: Mapping[str, Callable[..., Corpus]] = {
 
 
 def read_corpus(format: str, path: str | Path, split: str | None = None, **options: Any) -> Corpus:  # noqa: A002
-    """A corpus from files, read afresh in every pass: memory does not grow with its length.
+    """Return a corpus from files, which are read again in every pass: memory does not grow with its length.
 
-    Files of text may be gzip-compressed, which their content tells. The fingerprint covers the decompressed content
-    and the options, so that the compressed and the plain file agree; it takes a pass over the bytes when
-    first asked for.
+    Files of text may be gzip-compressed, whatever their name. The fingerprint covers the decompressed content and the
+    options, so that the compressed and the plain file have the same one; computing it takes a pass over the bytes.
 
     Args:
         format: `wikitext`, `imdb`, `conllu`, `text`, `jsonl`, `parquet`, or `hf` (a saved data set of Hugging Face).
         path: a file or a folder, see the readers in `txray.corpus.readers`.
-        split: the part of the data set, e.g. `train`; None where there is but one.
+        split: of the data set, e.g. `train`; None if it has only one.
         options: of the format:
             `wikitext`: `headings`, `markup`, `version`; `conllu`: `unit`, `group`; `text`: `unit`, `tokenized`,
             `html`, `group`; `jsonl`: `ignore`, `tokenized`, `html`, `group`; `imdb`: `group`; `parquet`, `hf`:
@@ -49,8 +48,8 @@ def read_corpus(format: str, path: str | Path, split: str | None = None, **optio
         The corpus; path and options are checked before this returns, the content while it is read.
 
     Raises:
-        UnknownNameError: a format, split, option or value that does not exist; the text lists what there is.
-        UsageError: a split where there is none, or none where there are several.
+        UnknownNameError: a format, split, option or value that does not exist; the text lists those that do.
+        UsageError: a split of a single text, or none of several.
         CorpusError: missing, empty, wrong encoding, damaged, malformed.
 
     Example:

@@ -1,4 +1,4 @@
-"""One readable text: a file, a gzip file or a member of an archive, decoded with errors that say where."""
+"""A text source: a file, a gzip file or a member of an archive, decoded with errors that name the place."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _TO_UTF8 = "if it is text, convert it to UTF-8, e.g. with iconv -f {guess} -t UT
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One text that can be read again and again; gzip is undone wherever it is met.
+    """A text that can be read again and again; gzip is decompressed.
 
     Attributes:
-        where: names the text in errors: the path, and the member where it lies in an archive.
-        stem: begins the ids of its documents, e.g. `wiki/train`; without `.gz`, so that the compressed and
-            the plain text agree.
+        location: names the text in errors: the path, and the member of an archive.
+        id_prefix: begins the ids of its documents, e.g. `wiki/train`; without `.gz`, so that ids of the compressed and
+            the plain text are equal.
         opener: opens the bytes as stored.
     """
 
-    where: str
-    stem: str
+    location: str
+    id_prefix: str
     opener: Callable[[], AbstractContextManager[IO[bytes]]]
 
     @contextmanager
     def stream(self) -> Iterator[IO[bytes]]:
-        """The decompressed bytes.
+        """Open the decompressed bytes.
 
         Raises:
             CorpusError: they cannot be read, or the compressed data are damaged.
         """
-        with reading(self.where, CorpusError), self.opener() as stored, decompressed(stored) as stream:
+        with reading(self.location, CorpusError), self.opener() as stored, decompressed(stored) as stream:
             yield stream
 
     def check(self) -> Source:
-        """This source, after a look at its first bytes.
+        """Check the first bytes; return this source.
 
         Raises:
             CorpusError: it is unreadable, empty, binary, or not UTF-8.
@@ -60,22 +60,22 @@ class Source:
         with self.stream() as stream:
             head = stream.read(_HEAD)
         if not head:
-            raise CorpusError(f"{self.where}: empty; give a file with text")
+            raise CorpusError(f"{self.location}: empty; give a file with text")
         if head.startswith(ZIP_MAGIC):
-            raise CorpusError(f"{self.where}: a zip archive where text is needed; unpack it first")
+            raise CorpusError(f"{self.location}: a zip archive where text is needed; unpack it first")
         if not head.startswith(_UTF16_MARKS) and head.count(0) > len(head) // 10:
             raise CorpusError(
-                f"{self.where}: binary ({head.count(0)} of the first {len(head)} bytes are NUL); "
+                f"{self.location}: binary ({head.count(0)} of the first {len(head)} bytes are NUL); "
                 + _TO_UTF8.format(guess="UTF-16")
             )
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)
         except UnicodeDecodeError as error:
-            raise _wrong_encoding(head, self.where, error.start) from error
+            raise _wrong_encoding(head, self.location, error.start) from error
         return self
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Line numbers from 1 and lines with their line ends, split at `\\n` only; no byte order mark.
+        """Yield line numbers, from 1, and lines with their line ends, split at `\\n` only, without byte order mark.
 
         Raises:
             CorpusError: not UTF-8, with the line and the byte offset; damaged; a line above `MAX_LINE`.
@@ -85,14 +85,14 @@ class Source:
             for number, raw in enumerate(iter(partial(stream.readline, MAX_LINE), b""), 1):
                 if len(raw) >= MAX_LINE:
                     raise CorpusError(
-                        f"{self.where}, line {number}: longer than {MAX_LINE:,} bytes; break the text into "
+                        f"{self.location}, line {number}: longer than {MAX_LINE:,} bytes; break the text into "
                         "lines"
                     )
-                yield number, decoded(raw, self.where, line=number, offset=offset)
+                yield number, decoded(raw, self.location, line=number, offset=offset)
                 offset += len(raw)
 
     def text(self) -> str:
-        """The whole text.
+        """Return the whole text.
 
         Raises:
             CorpusError: as for `lines`.
@@ -100,26 +100,28 @@ class Source:
         with self.stream() as stream:
             raw = stream.read(MAX_LINE)
         if len(raw) >= MAX_LINE:
-            raise CorpusError(f"{self.where}: more than {MAX_LINE:,} bytes for one document; split the file")
-        return decoded(raw, self.where)
+            raise CorpusError(
+                f"{self.location}: more than {MAX_LINE:,} bytes for one document; split the file"
+            )
+        return decoded(raw, self.location)
 
-    def part(self) -> tuple[str, bytes]:
-        """The stem, and SHA-256 of the decompressed bytes (32 bytes)."""
-        digest = hashlib.sha256()  # hashlib.file_digest does not take every kind of stream
+    def digest(self) -> tuple[str, bytes]:
+        """Return the id prefix, and the SHA-256 of the decompressed bytes (32 bytes)."""
+        sha256 = hashlib.sha256()  # hashlib.file_digest does not accept every kind of stream
         with self.stream() as stream:
             while block := stream.read(_BLOCK):
-                digest.update(block)
-        return self.stem, digest.digest()
+                sha256.update(block)
+        return self.id_prefix, sha256.digest()
 
 
-def decoded(raw: bytes, where: str, *, line: int = 1, offset: int = 0) -> str:
-    """UTF-8 bytes as text, without a byte order mark at the beginning.
+def decoded(raw: bytes, location: str, *, line: int = 1, offset: int = 0) -> str:
+    """Return UTF-8 bytes as text, without a byte order mark at the beginning.
 
     Args:
         raw: the bytes.
-        where: names the text in the error.
+        location: names the text in the error.
         line: number of the first line in `raw`.
-        offset: of `raw` in the whole text, bytes.
+        offset: of `raw` in the whole text, in bytes.
 
     Raises:
         CorpusError: not UTF-8, with the line and the byte offset.
@@ -127,25 +129,25 @@ def decoded(raw: bytes, where: str, *, line: int = 1, offset: int = 0) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(raw, where, error.start, line=line, offset=offset) from error
+        raise _wrong_encoding(raw, location, error.start, line=line, offset=offset) from error
     return text.removeprefix("\ufeff") if offset == 0 else text
 
 
-def _wrong_encoding(raw: bytes, where: str, at: int, *, line: int = 1, offset: int = 0) -> CorpusError:
+def _wrong_encoding(raw: bytes, location: str, at: int, *, line: int = 1, offset: int = 0) -> CorpusError:
     line += raw.count(b"\n", 0, at)
     guess = "UTF-16" if offset == 0 and raw.startswith(_UTF16_MARKS) else "LATIN1"
     return CorpusError(
-        f"{where}, line {line}: not UTF-8 (byte 0x{raw[at]:02X} at offset {offset + at}); "
+        f"{location}, line {line}: not UTF-8 (byte 0x{raw[at]:02X} at offset {offset + at}); "
         + _TO_UTF8.format(guess=guess)
     )
 
 
-def file_source(path: Path, stem: str | None = None) -> Source:
-    """A file, plain or gzip.
+def file_source(path: Path, id_prefix: str | None = None) -> Source:
+    """Return the source of a file, plain or gzip.
 
     Args:
         path: of the file.
-        stem: begins the ids of its documents; the file name without its endings by default.
+        id_prefix: begins the ids of its documents; by default the file name without its endings.
 
     Raises:
         CorpusError: missing, a folder, not a regular file, or named `.gz` and not gzip.
@@ -157,33 +159,35 @@ def file_source(path: Path, stem: str | None = None) -> Source:
     if path.suffix.lower() == ".gz" and magic and magic != GZIP_MAGIC:
         raise CorpusError(f"{path}: named .gz but not gzip-compressed; download it again, or rename it")
     return Source(
-        str(path), plain_stem(path.name) if stem is None else stem, lambda: path.open("rb", buffering=0)
+        str(path),
+        plain_name(path.name) if id_prefix is None else id_prefix,
+        lambda: path.open("rb", buffering=0),
     )
 
 
-def zip_source(path: Path, member: zipfile.ZipInfo, stem: str) -> Source:
-    """A member of a zip archive, plain or gzip.
+def zip_source(path: Path, member: zipfile.ZipInfo, id_prefix: str) -> Source:
+    """Return the source of a member of a zip archive, plain or gzip.
 
     Raises:
         CorpusError: the member is encrypted.
     """
-    where = f"{path}: {member.filename!r}"
+    location = f"{path}: {member.filename!r}"
     if member.flag_bits & ZIP_ENCRYPTED:
-        raise CorpusError(f"{where}: encrypted; unpack it with its password first")
+        raise CorpusError(f"{location}: encrypted; unpack it with its password first")
 
     @contextmanager
     def opener() -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
             yield stream
 
-    return Source(where, stem, opener)
+    return Source(location, id_prefix, opener)
 
 
 def kind_of(path: Path) -> str:
-    """`file` or `folder`.
+    """Return `file` or `folder`.
 
     Raises:
-        CorpusError: nothing is there, it cannot be looked at, or it is neither (a pipe, a device).
+        CorpusError: it does not exist, cannot be inspected, or is neither (a pipe, a device).
     """
     with reading(str(path), CorpusError):
         if path.is_dir():
@@ -198,15 +202,15 @@ def kind_of(path: Path) -> str:
 
 
 SYSTEM_FILE = "hidden or system file"
-"""Reason for which a file is left out: other programs put it there."""
+"""Reason to skip a file: another program put it in the folder."""
 OTHER_ENDING = "file with another ending"
-"""Reason for which a file of a folder of documents is left out."""
+"""Reason to skip a file in a folder of documents."""
 
 _SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 def is_system_file(inside: PurePath) -> bool:
-    """Return whether a file, or a folder on the way to it, is hidden or the operating system's, such as `._a.txt`.
+    """Return whether a file, or a folder above it, is hidden or the operating system's, such as `._a.txt`.
 
     Args:
         inside: its path inside the folder or archive that is read.
@@ -218,7 +222,7 @@ def is_system_file(inside: PurePath) -> bool:
 def listed(folder: Path, pattern: str) -> list[Path]:
     """Return the files of a folder that match, sorted by their path inside it.
 
-    The case of names does not matter; system files are left out.
+    The case of names does not matter; system files are skipped.
     """
     above, _, name = pattern.rpartition("/")
     files = _files(folder, f"{above}/*" if above else "*")
@@ -227,8 +231,8 @@ def listed(folder: Path, pattern: str) -> list[Path]:
     ]
 
 
-def left_out(folder: Path, pattern: str, files: Collection[Path]) -> Counter[str]:
-    """Count the files of a folder that are not among `files`, by the reason for which they are not read.
+def skipped_files(folder: Path, pattern: str, files: Collection[Path]) -> Counter[str]:
+    """Count the files of a folder that are not among `files`, by the reason why they are not read.
 
     Args:
         folder: that is read.
@@ -251,27 +255,27 @@ def _files(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
 
 
 def without_ending(name: str, *endings: str) -> str:
-    """Return a file name without the given endings, taken off one after the other, in whatever case they are."""
+    """Return a file name without the given endings, removed one after the other, in upper or lower case."""
     for ending in endings:
         if name.lower().endswith(ending):
             name = name[: -len(ending)]
     return name
 
 
-def plain_stem(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a file name without `.gz` and one more ending."""
     return Path(without_ending(name, ".gz")).stem
 
 
-def content_fingerprint(format: str, parts: Iterable[tuple[str, bytes]], **options: object) -> str:  # noqa: A002
-    """SHA-256 of the content in reading order, of what the ids are made of, and of the reading options.
+def content_fingerprint(format: str, digests: Iterable[tuple[str, bytes]], **options: object) -> str:  # noqa: A002
+    """Return the SHA-256 of the content in reading order, of the id prefixes, and of the reading options.
 
     Args:
         format: the reader's name.
-        parts: stem and digest of each text, as `Source.part` gives them.
+        digests: id prefix and digest of each text, from `Source.digest`.
         options: every option that changes the documents.
     """
     digest = hashlib.sha256(repr((format, sorted(options.items()))).encode())
-    for part in parts:
-        digest.update(repr(part).encode("utf-8", "surrogatepass"))
+    for pair in digests:
+        digest.update(repr(pair).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Split running text into words: the options that every reader of text has."""
+"""Split running text into words, with the options of every reader of text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ class TextSplitter:
     """Splits the texts of a reader into words and sentences.
 
     Attributes:
-        rules: names all that decides the words; part of the fingerprint of a corpus.
+        rules: names everything that decides the words; part of the fingerprint of a corpus.
     """
 
     def __init__(self, *, tokenized: bool = False, html: bool = False) -> None:
         """Choose the rules.
 
         Args:
-            tokenized: texts are words already, separated by white space, and are split there only; a line end is a
-                sentence end.
+            tokenized: texts consist of words separated by white space; a line end is a sentence end.
             html: texts are HTML: `<br />` becomes a line end and entities become characters; other tags stay.
 
         Raises:
@@ -51,11 +50,11 @@ class TextSplitter:
 
 
 def _split_at_spaces(text: str) -> Tokens:
-    """Return the words of a text that is split already; each line begins a sentence."""
+    """Return the words of a text that is already split; each line begins a sentence."""
     words: list[str] = []
     starts: list[int] = []
     for line in text.split("\n"):
-        if of_line := line.split():
-            starts.extend(len(words) + start for start in sentence_starts(of_line))
-            words.extend(of_line)
+        if words_of_line := line.split():
+            starts.extend(len(words) + start for start in sentence_starts(words_of_line))
+            words.extend(words_of_line)
     return Tokens(tuple(words), tuple(starts))

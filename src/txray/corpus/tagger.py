@@ -1,27 +1,23 @@
-"""Part-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
+"""ShardInfo-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray._optional import import_extra
 from txray.corpus.corpus import Corpus
 from txray.corpus.crf import Crf
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
-from txray.corpus.tagger_features import HIDDEN, VERSION, FeatureMaker, lexicon_of
-from txray.errors import CorpusError, OutputError, SnapshotError, UnknownNameError, UsageError, in_one_line
+from txray.corpus.tagger_features import VERSION, FeatureMaker, lexicon_of
+from txray.corpus.tagger_training import MISSING, gold_sentences, gold_tags, train_crf, with_hidden_words
+from txray.errors import CorpusError, SnapshotError, UsageError, in_one_line
 from txray.files import atomic_folder
 from txray.identity import derived
 from txray.progress import progress
@@ -31,25 +27,18 @@ if TYPE_CHECKING:
 
 _FORMAT = "txray tagger 1"
 SAVED, _MODEL, _WORDS = "tagger.json", "model.crfsuite", "words.json"
-# CoNLL-U's mark of a value that is not known.
-_MISSING = "_"
 # The decoder's memory grows with the sentence; text without sentence ends is tagged in pieces.
-_LONGEST_SENTENCE = 1000
-# Of temporary files: several times what a large treebank needs.
-_ROOM = 128 << 20
-
-Sentence = tuple[tuple[str, ...], tuple[str, ...]]
-"""Words and their tags."""
+_MAX_SENTENCE_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class TaggerScore:
-    """How a tagger did against gold tags.
+    """Comparison of a tagger with gold tags.
 
     Attributes:
-        confusion: (gold tag, given tag) -> words.
-        unknown_words: words that the training text did not contain, in this spelling.
-        unknown_correct: how many of these have the right tag.
+        confusion: (gold tag, predicted tag) -> number of words.
+        unknown_words: number of words that the training text did not contain, in this spelling.
+        unknown_correct: number of these with the right tag.
     """
 
     confusion: Mapping[tuple[str, str], int]
@@ -58,13 +47,13 @@ class TaggerScore:
 
     @property
     def words(self) -> int:
-        """Words with a gold tag."""
+        """Number of words with a gold tag."""
         return sum(self.confusion.values())
 
     @property
     def correct(self) -> int:
-        """Words with the right tag."""
-        return sum(count for (gold, given), count in self.confusion.items() if gold == given)
+        """Number of words with the right tag."""
+        return sum(count for (gold, predicted), count in self.confusion.items() if gold == predicted)
 
     @property
     def accuracy(self) -> float:
@@ -73,21 +62,21 @@ class TaggerScore:
 
     @property
     def unknown_accuracy(self) -> float | None:
-        """The same for words that the training text did not contain; None where there are none."""
+        """Share of the words unknown to the training text with the right tag; None if there are none."""
         return self.unknown_correct / self.unknown_words if self.unknown_words else None
 
     def by_tag(self) -> polars.DataFrame:
-        """One row per gold tag, most frequent first: tag, words, correct, recall, given, precision.
+        """Return one row per gold tag, most frequent first: tag, words, correct, recall, predicted, precision.
 
-        `given` counts the words that got this tag; `precision` is null where it is 0.
+        `predicted` counts the words that got this tag; `precision` is null if that is 0.
         """
         import polars
 
-        gold, given, correct = Counter[str](), Counter[str](), Counter[str]()
-        for (gold_tag, given_tag), count in self.confusion.items():
+        gold, predicted, correct = Counter[str](), Counter[str](), Counter[str]()
+        for (gold_tag, predicted_tag), count in self.confusion.items():
             gold[gold_tag] += count
-            given[given_tag] += count
-            correct[gold_tag] += count * (gold_tag == given_tag)
+            predicted[predicted_tag] += count
+            correct[gold_tag] += count * (gold_tag == predicted_tag)
         tags = sorted(gold, key=lambda tag: (-gold[tag], tag))
         return polars.DataFrame(
             {
@@ -95,28 +84,28 @@ class TaggerScore:
                 "words": [gold[tag] for tag in tags],
                 "correct": [correct[tag] for tag in tags],
                 "recall": [correct[tag] / gold[tag] for tag in tags],
-                "given": [given[tag] for tag in tags],
-                "precision": [correct[tag] / given[tag] if given[tag] else None for tag in tags],
+                "predicted": [predicted[tag] for tag in tags],
+                "precision": [correct[tag] / predicted[tag] if predicted[tag] else None for tag in tags],
             },
             schema_overrides={"precision": polars.Float64},
         )
 
 
 class Tagger:
-    """Gives every word of a text one of the tags of the treebank it was trained from.
+    """Annotator that gives every word a tag of the treebank that it was trained from.
 
-    Trained by `Tagger.train`, kept in a folder by `save`, read back by `Tagger.load`. Calling it on a
-    document gives that document's tags.
+    Train one with `Tagger.train`, or read one that was saved with `Tagger.load`. Calling it on a document returns the
+    document's tags.
 
     Attributes:
         column: annotation that was learned, e.g. `pos`.
-        facts: what is known about the training: corpus, its fingerprint, words, options, library versions.
+        facts: about the training: corpus, its fingerprint, words, options, library versions.
     """
 
     def __init__(
         self, model: bytes, lexicon: Mapping[str, str], known: Sequence[str], facts: Mapping[str, Any]
     ) -> None:
-        """Put the parts together; users call `train` or `load`.
+        """Combine the parts; users call `train` or `load`.
 
         Args:
             model: content of a file as crfsuite writes it.
@@ -144,7 +133,7 @@ class Tagger:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what decides the tags: equal taggers have equal fingerprints."""
+        """Hash of everything that decides the tags: equal taggers have equal fingerprints."""
         return derived(sha256(self._model).hexdigest(), VERSION, sorted(self._lexicon.items()))
 
     @classmethod
@@ -159,15 +148,15 @@ class Tagger:
     ) -> Tagger:
         """Train from the gold tags of a CoNLL-U file, about half a minute for 200,000 words.
 
-        Sentences in which a word has no tag (`_`) are left out and counted in `facts`. Half of the sentences
-        are seen a second time with their rare words hidden, so that `<unk>` is tagged by its context.
+        Sentences in which a word has no tag (`_`) are left out and counted in `facts`. Half of the sentences are used a
+        second time with their rare words hidden, so that `<unk>` is tagged by its context.
 
         Args:
             conllu_path: file, plain or `.gz`, or folder of a treebank.
             column: annotation to learn: `pos` (XPOS) or `upos`.
             split: which file of a folder, e.g. `train`.
             iterations: passes over the training text, at least 1.
-            seed: of the order in which each pass sees the sentences; the same seed gives the same tagger.
+            seed: of the order of the sentences in each pass; the same seed gives the same tagger.
 
         Raises:
             CorpusError: the file cannot be read, or holds no tags.
@@ -177,10 +166,12 @@ class Tagger:
         if iterations < 1 or seed < 0:
             raise UsageError(f"tagger: iterations={iterations}, seed={seed}; give at least 1 and at least 0")
         corpus = read_corpus("conllu", conllu_path, split)
-        sentences, skipped = _gold_sentences(corpus, column)
+        sentences, skipped = gold_sentences(corpus, column)
         lexicon = lexicon_of(sentences)
         known = sorted({word for words, _ in sentences for word in words})
-        model = _train_crf([*sentences, *_hidden(sentences)], FeatureMaker(lexicon), iterations, seed)
+        model = train_crf(
+            [*sentences, *with_hidden_words(sentences)], FeatureMaker(lexicon), iterations, seed
+        )
         facts = {
             "column": column,
             "corpus": corpus.name,
@@ -196,21 +187,21 @@ class Tagger:
         return cls(model, lexicon, known, facts)
 
     def tag(self, words: Sequence[str]) -> list[str]:
-        """Tags of one sentence, one per word.
+        """Return the tags of one sentence, one per word.
 
-        WikiText's `@-@`, `@,@` and `@.@` are read as `-`, `,` and `.`; `<unk>` is tagged from its context.
+        WikiText's `@-@`, `@,@` and `@.@` are read as `-`, `,` and `.`; `<unk>` is tagged by its context.
         """
-        if len(words) > _LONGEST_SENTENCE:
-            pieces = range(0, len(words), _LONGEST_SENTENCE)
-            return [tag for start in pieces for tag in self.tag(words[start : start + _LONGEST_SENTENCE])]
+        if len(words) > _MAX_SENTENCE_LENGTH:
+            pieces = range(0, len(words), _MAX_SENTENCE_LENGTH)
+            return [tag for start in pieces for tag in self.tag(words[start : start + _MAX_SENTENCE_LENGTH])]
         return self._crf.tag(self._features(words))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """Tags of a document, one per word, sentence by sentence."""
+        """Return the tags of a document, one per word, sentence by sentence."""
         return tuple(tag for sentence in document.sentences() for tag in self.tag(sentence))
 
     def evaluate(self, corpus: Corpus) -> TaggerScore:
-        """Compare with gold tags, the annotation `column` of a corpus; words without one (`_`) do not count.
+        """Compare with gold tags, the annotation `column` of a corpus; words without one (`_`) are ignored.
 
         Raises:
             UnknownNameError: the documents have no such annotation.
@@ -220,26 +211,26 @@ class Tagger:
         unknown_words = unknown_correct = 0
         with progress(f"evaluate tagger on {corpus.name}") as advance:
             for document in corpus:
-                for word, gold, given in zip(
-                    document.words, _gold(document, self.column), self(document), strict=True
+                for word, gold, predicted in zip(
+                    document.words, gold_tags(document, self.column), self(document), strict=True
                 ):
-                    if gold != _MISSING:
-                        confusion[gold, given] += 1
+                    if gold != MISSING:
+                        confusion[gold, predicted] += 1
                         if word not in self._known:
                             unknown_words += 1
-                            unknown_correct += gold == given
+                            unknown_correct += gold == predicted
                 advance(len(document.words))
         if not confusion:
             raise CorpusError(
-                f"corpus {corpus.name!r}: every {self.column!r} is {_MISSING!r}; nothing to compare"
+                f"corpus {corpus.name!r}: every {self.column!r} is {MISSING!r}; nothing to compare"
             )
         return TaggerScore(dict(confusion), unknown_words, unknown_correct)
 
     def save(self, path: str | Path) -> None:
-        """Write the tagger as a folder, which replaces what is there.
+        """Write the tagger as a folder, which replaces an existing tagger.
 
         Raises:
-            OutputError: the place cannot be written.
+            OutputError: the folder cannot be written.
         """
         words = json.dumps({"lexicon": self._lexicon, "known": sorted(self._known)}).encode()
         saved = {
@@ -269,11 +260,13 @@ class Tagger:
                 f"{folder}: no tagger can be read: {error.strerror}; train one first"
             ) from error
         except (ValueError, RecursionError) as error:
-            raise SnapshotError(f"{folder / SAVED}: is damaged ({error}); train the tagger again") from error
+            raise SnapshotError(
+                f"{folder / SAVED}: is damaged ({in_one_line(error)}); train the tagger again"
+            ) from error
         if not isinstance(saved, dict) or (saved.get("format"), saved.get("features")) != (_FORMAT, VERSION):
-            raise SnapshotError(f"{folder}: is no tagger of this version of txray; train it again")
+            raise SnapshotError(f"{folder}: is not a tagger of this version of txray; train it again")
         facts = saved.get("facts")
-        # The checksum tells damage; whoever writes a file on purpose writes its checksum, too.
+        # The checksum detects damage; a forged file may have a matching one.
         if saved.get("sha256") != _checksum(facts, model, words):
             raise SnapshotError(f"{folder}: is damaged, its checksum differs; train the tagger again")
         try:
@@ -282,7 +275,7 @@ class Tagger:
             _require_tags(tagger.facts, tagger._crf.labels)
         except (ValueError, RecursionError) as error:
             raise SnapshotError(
-                f"{folder}: is no tagger that txray saved ({in_one_line(error)}); train it again"
+                f"{folder}: is not a tagger that txray saved ({in_one_line(error)}); train it again"
             ) from error
         return tagger
 
@@ -325,75 +318,3 @@ def _require_tags(facts: Mapping[str, Any], labels: Sequence[str]) -> None:
 def _checksum(facts: object, model: bytes, words: bytes) -> str:
     parts = (json.dumps(facts, sort_keys=True).encode(), model, words)
     return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
-
-
-def _gold(document: Document, column: str) -> tuple[str, ...]:
-    if column not in document.annotations:
-        raise UnknownNameError.of("annotation", column, document.annotations)
-    return document.annotations[column]
-
-
-def _gold_sentences(corpus: Corpus, column: str) -> tuple[list[Sentence], int]:
-    """The sentences whose words all have tags, and the number of others."""
-    sentences: list[Sentence] = []
-    skipped = 0
-    for document in corpus:
-        tags = iter(_gold(document, column))
-        for words in document.sentences():
-            sentence_tags = tuple(next(tags) for _ in words)
-            for tag in sentence_tags:
-                if not tag.isprintable() or tag.split() != [tag]:
-                    raise CorpusError(
-                        f"corpus {corpus.name!r}, document {document.id!r}: {column} {tag!r} is no tag; "
-                        "tags are words without spaces"
-                    )
-            if _MISSING in sentence_tags:
-                skipped += 1
-            else:
-                sentences.append((words, sentence_tags))
-    if not sentences:
-        raise CorpusError(
-            f"corpus {corpus.name!r}: no sentence has a tag for every word in {column!r}; choose another column"
-        )
-    return sentences, skipped
-
-
-def _hidden(sentences: Sequence[Sentence]) -> Iterator[Sentence]:
-    """Every second sentence again, its rare words hidden as WikiText hides them behind `<unk>`.
-
-    On held-out text this more than doubles the accuracy on hidden words and leaves that on the others as it is.
-    """
-    seen = Counter(word for words, _ in sentences for word in words)
-    for words, tags in sentences[::2]:
-        if any(seen[word] == 1 for word in words):
-            yield tuple(HIDDEN if seen[word] == 1 else word for word in words), tags
-
-
-def _train_crf(sentences: Sequence[Sentence], features: FeatureMaker, iterations: int, seed: int) -> bytes:
-    """Train by the passive-aggressive algorithm; the model file's bytes."""
-    pycrfsuite = import_extra("training a tagger needs", "text", "pycrfsuite")
-    trainer = pycrfsuite.Trainer(algorithm="pa", params={"max_iterations": iterations})
-    with progress("read features", total=len(sentences), unit="sentences") as advance:
-        for words, tags in sentences:
-            trainer.append(features(words), tags)
-            advance()
-    with (
-        progress("train tagger", total=iterations, unit="passes") as advance,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        trainer.message = lambda text: advance() if text.startswith("***** Iteration") else None
-        # crfsuite shuffles with the C library's generator and never seeds it
-        ctypes.CDLL(None if os.name == "posix" else "ucrtbase").srand(seed)
-        # crfsuite ends the process, or leaves a torso and says nothing, where the disk is full.
-        if shutil.disk_usage(folder).free < _ROOM:
-            raise OutputError(
-                f"{folder}: training a tagger needs {_ROOM >> 20} MiB for temporary files; free some, or set TMPDIR"
-            )
-        file = Path(folder) / _MODEL
-        trainer.train(str(file))
-        model = file.read_bytes()
-        if model[:4] != b"lCRF" or int.from_bytes(model[4:8], "little") != len(model):
-            raise OutputError(
-                f"{folder}: the tagger's model could not be written as a whole; is the disk full?"
-            )
-        return model

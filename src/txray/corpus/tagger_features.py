@@ -1,7 +1,6 @@
-"""What the tagger sees of a sentence: features of each word and of its neighbours.
+"""Features of the tagger: of each word and of its neighbours.
 
-Building features costs as much as the tagger itself, so all features of a word, as itself and as a
-neighbour, are built once and kept.
+Building features costs as much as tagging, so all features of a word, as itself and as a neighbour, are cached.
 """
 
 from __future__ import annotations
@@ -12,23 +11,23 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 VERSION = 1
-"""Raised when the features change: a saved tagger needs those it was trained with."""
+"""Incremented when the features change: a saved tagger needs the features it was trained with."""
 
-# WikiText writes these three between spaces; "<unk>" hides a word, which leaves only its surroundings.
+# WikiText writes these three between spaces; "<unk>" hides a word, so that only its context is known.
 _MARKUP = {"@-@": "-", "@,@": ",", "@.@": "."}
 HIDDEN = "<unk>"
-_LONGEST_WORD = 48
-_KEPT_WORDS = 1 << 16
+_MAX_WORD_LENGTH = 48
+_CACHED_WORDS = 1 << 16
 _SUFFIXES, _PREFIXES = range(1, 5), range(1, 4)
-# A word is ambiguous between the tags that it has in at least this share of its occurrences; words seen
-# less often than this are not in the lexicon, so that training sees what unknown words look like.
+# A word is ambiguous between the tags that it has in at least this share of its occurrences. Words with fewer
+# occurrences are not in the lexicon, so that training learns from unknown words.
 _SHARE, _OCCURRENCES = 0.05, 5
 
 Features = list[bytes]
 
 
 class _Word(NamedTuple):
-    """Features that a word gives to itself, to its neighbours at distance 1 and 2, and to pairs."""
+    """Features of a word itself, and what it adds to its neighbours at distance 1 and 2 and to pairs."""
 
     own: Features
     as_previous: Features
@@ -50,13 +49,13 @@ class FeatureMaker:
     """
 
     def __init__(self, lexicon: Mapping[str, str]) -> None:
-        # Surrogates, NUL and words of a megabyte are text too; crfsuite wants short C strings.
-        self._word = lru_cache(_KEPT_WORDS)(partial(_features_of_word, lexicon))
+        # crfsuite needs short C strings, and a word may be a megabyte long or contain NUL.
+        self._word = lru_cache(_CACHED_WORDS)(partial(_features_of_word, lexicon))
 
     def __call__(self, words: Sequence[str]) -> list[Features]:
-        """Features of every word of one sentence."""
+        """Return the features of every word of one sentence."""
         word = self._word
-        seen = [word(text if len(text) <= _LONGEST_WORD else text[:_LONGEST_WORD]) for text in words]
+        seen = [word(text if len(text) <= _MAX_WORD_LENGTH else text[:_MAX_WORD_LENGTH]) for text in words]
         padded = [_OUTSIDE, _OUTSIDE, *seen, _OUTSIDE, _OUTSIDE]
         features = []
         for position, one in enumerate(seen, start=2):
@@ -70,13 +69,13 @@ class FeatureMaker:
                 b"<" + before.form + b"|" + one.form,
                 b">" + one.form + b"|" + after.form,
             ]
-            # what surrounds a hidden word must decide alone, so it is weighed apart from other surroundings
+            # the context of a hidden word must decide alone, so it has weights of its own
             features.append([b"?" + feature for feature in around] if one is _HIDDEN else around)
         return features
 
 
 def lexicon_of(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, str]:
-    """Lower-cased frequent word -> the tags it has, joined by `|`, from tagged sentences."""
+    """Return lower-cased frequent word -> its tags, joined by `|`, from tagged sentences."""
     tags: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for words, sentence_tags in sentences:
         for word, tag in zip(words, sentence_tags, strict=True):
@@ -110,18 +109,18 @@ def _features_of_word(lexicon: Mapping[str, str], text: str) -> _Word:
 
 
 def _shape(text: str) -> str:
-    """The kinds of characters, each run once: `McDonald-2` -> `XxXx-d`."""
-    kinds: list[str] = []
+    """Return the classes of characters, without repetitions: `McDonald-2` -> `XxXx-d`."""
+    classes: list[str] = []
     for character in text:
         if character.isupper():
-            kind = "X"
+            character_class = "X"
         elif character.islower():
-            kind = "x"
+            character_class = "x"
         else:
-            kind = "d" if character.isdigit() else character
-        if not kinds or kinds[-1] != kind:
-            kinds.append(kind)
-    return "".join(kinds[:8])
+            character_class = "d" if character.isdigit() else character
+        if not classes or classes[-1] != character_class:
+            classes.append(character_class)
+    return "".join(classes[:8])
 
 
 def _encoded(prefix: str, features: list[str]) -> Features:

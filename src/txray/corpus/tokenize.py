@@ -17,7 +17,7 @@ _CLOSERS = frozenset((")", "]", "''", "”", "’", "»", ".", "?", "!"))
 
 _LONG_WORD = 250
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# A run without spaces, or a gap that is wider than one space, or at the beginning.
+# A run without spaces; or a gap, if it is wider than one space or begins the line.
 _PIECE = re.compile(r"\S+|^\s+|(?<= )\s+|[^\S ]\s*")
 _CLASS = re.compile(r"\\p\{(\w+)\}")
 
@@ -33,7 +33,7 @@ def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
     """Return the sentence starts of text that is already split into words.
 
     A sentence starts after `.`, `?` or `!` standing alone, and after the end marks and the closing brackets and
-    quotes that follow it. A straight `"` may open or close: it opens here.
+    quotes that follow it. A straight `"` may open or close a quote; it is assumed to open one.
 
     Args:
         words: (n_words,), at least one.
@@ -187,7 +187,7 @@ def _split(run: str) -> tuple[str, ...]:
 
 
 def _split_by_affixes(run: str, rules: _Rules, exceptions: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Take prefixes and suffixes off as long as there are any; an exception between them ends that."""
+    """Remove prefixes and suffixes until none is left, or until an exception remains; then split within."""
     suffixes: list[str] = []
     while run and run not in exceptions:
         prefix = rules.prefix(run)
@@ -228,10 +228,10 @@ def _split_within(run: str, infixes: Sequence[tuple[int, int]]) -> Iterator[str]
 
 
 def _with_exceptions(tokens: list[str], run_of_token: Sequence[int]) -> Sequence[str]:
-    """Replace words that came of splitting an exception by the words of the exception.
+    """Replace words that result from splitting an exception by the words of the exception.
 
-    The longest sequence counts, among equally long ones the first. One that is spread over several runs stays as it is,
-    and so do those that overlap with it.
+    Longer sequences come first, then earlier ones. A sequence that is spread over several runs is not replaced, and
+    neither are those that overlap with it.
     """
     by_first = _rules().split_exceptions
     matches = [

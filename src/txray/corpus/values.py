@@ -1,4 +1,4 @@
-"""How single values of tables and lines become the text of labels and ids."""
+"""Single values of tables and lines as the text of labels and ids."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _WHOLE_FLOAT = re.compile(r"[-+]?[0-9]+\.0+")
 
 
 class BadValueError(Exception):
-    """A value that cannot be used; the caller adds where it is."""
+    """A value that cannot be used; the caller adds its location."""
 
 
 def label_text(name: str, value: object) -> str | None:
     """Return a label, or the value of an annotation, as text.
 
-    Whole numbers are written without a fraction whatever type they have, because tables with gaps hold them as floats.
+    Whole numbers are written without a fraction, whatever their type, because tables with gaps hold them as floats.
 
     Args:
         name: of the column or key, for the error.
-        value: a string, a number, a truth value, a date or a time; None or not-a-number where it is not known.
+        value: a string, a number, a truth value, a date or a time; None or not-a-number if it is unknown.
 
     Returns:
-        The text; None where the value is not known.
+        The text; None if the value is unknown.
 
     Raises:
         BadValueError: anything else, or an infinite number.
@@ -42,10 +42,10 @@ def label_text(name: str, value: object) -> str | None:
 
 
 def written_label(value: str) -> str | None:
-    """Return a label that a table of text holds, such as CSV, as `label_text` would of a typed one.
+    """Return a label of a table of text, such as CSV, as `label_text` would return a typed one.
 
     Returns:
-        The text without spaces around it, `1` for `1.0`; None for nothing and for `nan`.
+        The text without spaces around it, `1` for `1.0`; None for an empty text and for `nan`.
     """
     value = value.strip()
     if value.lower() in ("", "nan"):
@@ -69,6 +69,6 @@ def id_text(name: str, value: object) -> str:
 
 
 def short(value: object, limit: int = 40) -> str:
-    """Return a value as errors show it."""
+    """Return a value as it is shown in errors."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -83,7 +83,7 @@ class Ray:
         # Mistakes in the request surface before a cluster is started.
         collection = Collection(request)
         source = request.source()
-        description = {**collection.described(source), "shards": n_shards}
+        description = {**collection.settings(source), "shards": n_shards}
         store = shard_store(request.checkpoint, description, n_shards)
         with cluster:
             cluster.require_room(self.cpus)

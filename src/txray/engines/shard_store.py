@@ -86,11 +86,11 @@ class FolderShardStore:
 
     def load_scales(self, tallies: Sequence[Stateful]) -> bool:
         """Restore the sums of the first pass; return whether they were stored."""
-        return self._checkpoints.of("scales").restore(tallies) > 0
+        return self._checkpoints.for_pass("scales").restore(tallies) > 0
 
     def save_scales(self, tallies: Sequence[Stateful]) -> None:
         """Store the sums of the first pass."""
-        self._checkpoints.of("scales").complete(tallies)
+        self._checkpoints.for_pass("scales").complete(tallies)
         self._is_described = True
 
     def save(self, number: int, stage: Stage) -> None:

@@ -71,7 +71,7 @@ class Worker:
             if shard.is_empty():
                 return ShardStatus(empty=True), None
             tallies = collection.scale_tallies()
-            collection.measure(shard, tallies, NoCheckpoints())
+            collection.measure_scales(shard, tallies, NoCheckpoints())
         except TxrayError as error:
             return ShardStatus(error=error), None
         return ShardStatus(), [tally.state_dict() for tally in tallies]

@@ -1,4 +1,4 @@
-"""The paper's experiment end to end: its sizes, its text, its steps, and the pages it ends with."""
+"""The paper's experiment from text to report: settings, sources, steps and results."""
 
 from txray.experiment.results import write_results
 from txray.experiment.run import ExperimentResult, run_experiment

@@ -1,4 +1,4 @@
-"""The comparisons that answer the paper's three questions."""
+"""Comparisons that answer the paper's three research questions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class PaperComparisons:
     """One comparison per question and feature type.
 
     Attributes:
-        first: feature type -> first epoch against the best (pretraining builds knowledge up).
-        last: the epoch before the best against the best (it settles).
-        domain: the same model on pretraining text against reviews (zero-shot transfer).
-        supervision: the model on reviews against the fine-tuned encoder on the same reviews.
+        first: feature type -> first epoch and best epoch (pretraining builds up knowledge).
+        last: the epoch before the best and the best epoch (knowledge settles).
+        domain: the same model on pretraining text and on reviews (zero-shot transfer).
+        supervision: the language model and the fine-tuned encoder on the same reviews.
 
     Source:
         Rethmeier et al. 2020, RQ1 (first, last), RQ2 (domain), RQ3 (supervision).
@@ -33,11 +33,11 @@ class PaperComparisons:
     supervision: Mapping[str, Comparison]
 
     @classmethod
-    def of(cls, outcome: ExperimentResult) -> PaperComparisons:
-        """Compare the stages of an experiment, and test what changed."""
-        best = outcome.pretraining.best_epoch
-        stages = outcome.stages
-        settings = outcome.settings
+    def of(cls, result: ExperimentResult) -> PaperComparisons:
+        """Compare the stages of an experiment, with significance tests."""
+        best = result.pretraining.best_epoch
+        stages = result.stages
+        settings = result.settings
 
         def pair(before: str, after: str) -> dict[str, Comparison]:
             return {
@@ -59,7 +59,7 @@ class PaperComparisons:
         )
 
     def by_name(self) -> dict[str, Mapping[str, Comparison]]:
-        """Folder name -> comparisons by feature type."""
+        """Return folder name -> comparisons by feature type."""
         return {
             "rq1-first-to-best": self.first,
             "rq1-last-to-best": self.last,
@@ -68,16 +68,16 @@ class PaperComparisons:
         }
 
 
-def timeline_of(outcome: ExperimentResult) -> Timeline:
-    """The epochs of pretraining beside loss and perplexity on validation text."""
-    curves = outcome.pretraining.curves.filter(pl.col("split") == "validation")
-    names = {epoch: stage.name for epoch, stage in outcome.epochs.items()}
+def pretraining_timeline(result: ExperimentResult) -> Timeline:
+    """Return the timeline of the epochs of pretraining, with loss and perplexity on validation text."""
+    curves = result.pretraining.curves.filter(pl.col("split") == "validation")
+    names = {epoch: stage.name for epoch, stage in result.epochs.items()}
     scores = curves.filter(pl.col("epoch").is_in(list(names))).select(
         pl.col("epoch").replace_strict(names, return_dtype=pl.String).alias("stage"), "loss", "perplexity"
     )
     return timeline(
-        list(outcome.epochs.values()),
+        list(result.epochs.values()),
         scores=scores,
-        permutations=outcome.settings.permutations,
-        seed=outcome.settings.seed,
+        permutations=result.settings.permutations,
+        seed=result.settings.seed,
     )

@@ -1,4 +1,4 @@
-"""Our figures beside the paper's."""
+"""Table of the paper's results beside ours."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from txray.preferences import Preferences
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity.
+    """A quantity of the table.
 
     Attributes:
-        question: RQ1, RQ2, RQ3, or the part of the set-up.
+        question: RQ1, RQ2, RQ3, or set-up.
         quantity: what is measured.
-        paper: the published figure, or a dash.
-        ours: as measured.
+        paper: published value, or a dash.
+        ours: measured value.
     """
 
     question: str
@@ -33,37 +33,37 @@ class Row:
     ours: str
 
 
-def rows(outcome: ExperimentResult, questions: PaperComparisons, epochs: Timeline) -> list[Row]:
-    """Every figure that the paper reports for its experiment, with ours."""
+def rows(result: ExperimentResult, comparisons: PaperComparisons, epochs: Timeline) -> list[Row]:
+    """Return every result that the paper reports for its experiment, with ours."""
     return [
-        *_models(outcome),
-        *_pretraining(outcome, questions),
+        *_models(result),
+        *_pretraining(result, comparisons),
         *_epochs(epochs),
-        *_domain(outcome, questions),
-        *_supervision(outcome, questions),
+        *_domain(result, comparisons),
+        *_supervision(result, comparisons),
     ]
 
 
 def markdown(table: Iterable[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = ["| question | quantity | paper | ours |", "| --- | --- | --- | --- |"]
     lines += [f"| {row.question} | {row.quantity} | {row.paper} | {row.ours} |" for row in table]
     return "\n".join(lines) + "\n"
 
 
-def _models(outcome: ExperimentResult) -> list[Row]:
-    settings, best = outcome.settings, outcome.pretraining.best_epoch
-    curves = outcome.pretraining.curves
+def _models(result: ExperimentResult) -> list[Row]:
+    settings, best = result.settings, result.pretraining.best_epoch
+    curves = result.pretraining.curves
 
     def perplexity(epoch: int, split: str) -> str:
         return f"{_score(curves, epoch, split, 'perplexity'):.1f}"
 
-    tuned, tuned_best = outcome.fine_tuning.curves, outcome.fine_tuning.best_epoch
-    accuracy = outcome.tagger_accuracy
-    text, reviews = (outcome.stages[name].manifest for name in ("unsup", "zero-shot"))
+    tuned, tuned_best = result.fine_tuning.curves, result.fine_tuning.best_epoch
+    accuracy = result.tagger_accuracy
+    text, reviews = (result.stages[name].manifest for name in ("unsup", "zero-shot"))
     return [
         Row("set-up", "recurrent units", "1500 LSTM", f"{settings.hidden} {settings.cell.upper()}"),
-        Row("set-up", "epochs of pretraining (best)", "50", f"{max(outcome.pretraining.snapshots)} ({best})"),
+        Row("set-up", "epochs of pretraining (best)", "50", f"{max(result.pretraining.snapshots)} ({best})"),
         Row("set-up", "words collected per stage", "400,000", f"{text['words']:,}"),
         Row(
             "set-up",
@@ -75,7 +75,7 @@ def _models(outcome: ExperimentResult) -> list[Row]:
             "set-up",
             "POS tags",
             "Flair",
-            "gold" if accuracy is None else f"CRF, {_percent(accuracy)} right on held-out gold words",
+            "gold" if accuracy is None else f"CRF, {_percent(accuracy)} accuracy on held-out gold words",
         ),
         Row(
             "set-up",
@@ -88,33 +88,33 @@ def _models(outcome: ExperimentResult) -> list[Row]:
             "set-up",
             "epochs of fine-tuning (best by validation loss)",
             "-",
-            f"{max(outcome.fine_tuning.snapshots)} ({tuned_best})",
+            f"{max(result.fine_tuning.snapshots)} ({tuned_best})",
         ),
         Row(
             "set-up",
             "F1 of the classifier (test)",
-            "about 80 %",
+            "about 80%",
             _percent(_score(tuned, tuned_best, "test", "f1")),
         ),
     ]
 
 
-def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
-    first, last = questions.first["token"].summary, questions.last["token"].summary
-    late = questions.last["token"].neurons.filter(pl.col("state") == "shared")["hellinger_length"]
+def _pretraining(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row]:
+    first, last = comparisons.first["token"].summary, comparisons.last["token"].summary
+    late = comparisons.last["token"].neurons.filter(pl.col("state") == "shared")["hellinger_length"]
     inside = float(((late >= 10) & (late <= 200)).to_numpy().mean()) if len(late) else 0.0
-    best = questions.last["token"].after.stage
-    pos = {name: outcome.stages[name].preferences(feature_type="pos") for name in outcome.stages}
-    early = questions.first["pos"].before.stage
+    best = comparisons.last["token"].after.stage
+    pos = {name: result.stages[name].preferences(feature_type="pos") for name in result.stages}
+    early = comparisons.first["pos"].before.stage
     divergences = " / ".join(
         _percent(mass_divergence(pos[name])) for name in ("untrained", early, best) if name in pos
     )
     return [
-        Row("RQ1", "shared neurons, first epoch and best", "544 of 1500 (36.3 %)", _of(first, "shared")),
+        Row("RQ1", "shared neurons, first epoch and best", "544 of 1500 (36.3%)", _of(first, "shared")),
         Row(
             "RQ1",
             "shared neurons, the epoch before the best and the best",
-            "1335 of 1500 (89.0 %)",
+            "1335 of 1500 (89.0%)",
             _of(last, "shared"),
         ),
         Row(
@@ -138,14 +138,14 @@ def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list
         ),
         Row(
             "RQ1",
-            "fall of the mean distance between the two, as defined in the paper (over other neurons in each)",
-            "-99.92 %",
+            "decrease of the mean distance between the two, as defined in the paper (over other neurons in each)",
+            "-99.92%",
             _fall(first["mean_hellinger"], last["mean_hellinger"]),
         ),
         Row(
             "RQ1",
-            "the same by the published code's quantity",
-            "-99.92 %",
+            "decrease by the quantity of the published code",
+            "-99.92%",
             _fall(first["mean_hellinger_published_code"], last["mean_hellinger_published_code"]),
         ),
         Row(
@@ -156,7 +156,7 @@ def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list
         ),
         Row(
             "RQ1",
-            "POS: activation mass against corpus share (total variation), untrained / first / best epoch",
+            "POS: activation mass and corpus share (total variation), untrained / first / best epoch",
             "matches already after epoch 1",
             divergences,
         ),
@@ -164,8 +164,8 @@ def _pretraining(outcome: ExperimentResult, questions: PaperComparisons) -> list
 
 
 def _epochs(epochs: Timeline) -> list[Row]:
-    """What the epochs of pretraining, one after the other, say of the paper's first question."""
-    found = epochs.correlation("perplexity")
+    """Return the rows on the paper's first question from the timeline of pretraining."""
+    correlation = epochs.correlation("perplexity")
     stages = epochs.stages.filter(pl.col("pos_divergence").is_not_null())
     closer = int(stages_that_track_tags(stages).sum())
     steps = epochs.changes.filter(pl.col("reference") == "previous")
@@ -174,11 +174,11 @@ def _epochs(epochs: Timeline) -> list[Row]:
             "RQ1",
             "rank correlation of neuron change and perplexity change, by epoch",
             "change of preferences follows perplexity",
-            found.finding("neuron change", "perplexity change"),
+            correlation.finding("neuron change", "perplexity change"),
         ),
         Row(
             "RQ1",
-            "neurons that changed, first / last epoch followed",
+            "changed neurons, first / last epoch of the timeline",
             "-",
             " / ".join(
                 f"{step['changed']} of {step['tested']}"
@@ -194,14 +194,14 @@ def _epochs(epochs: Timeline) -> list[Row]:
     ]
 
 
-def _domain(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
-    summary = questions.domain["token"].summary
-    unsup, zero = (outcome.stages[name].preferences() for name in ("unsup", "zero-shot"))
+def _domain(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row]:
+    summary = comparisons.domain["token"].summary
+    unsup, zero = (result.stages[name].preferences() for name in ("unsup", "zero-shot"))
     return [
         Row(
             "RQ2",
             "shared neurons, pretraining text and reviews",
-            "1323 of 1500 (88.2 %)",
+            "1323 of 1500 (88.2%)",
             _of(summary, "shared"),
         ),
         Row(
@@ -212,7 +212,7 @@ def _domain(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]
         ),
         Row(
             "RQ2",
-            "activation mass, reviews against pretraining text",
+            "activation mass on reviews, relative to pretraining text",
             "weaker",
             _signed(zero.mass().sum() / unsup.mass().sum() - 1),
         ),
@@ -225,19 +225,19 @@ def _domain(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]
     ]
 
 
-def _supervision(outcome: ExperimentResult, questions: PaperComparisons) -> list[Row]:
-    token, pos = questions.supervision["token"].summary, questions.supervision["pos"].summary
-    zero, sup = (outcome.stages[name].preferences() for name in ("zero-shot", "sup"))
+def _supervision(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row]:
+    token, pos = comparisons.supervision["token"].summary, comparisons.supervision["pos"].summary
+    zero, sup = (result.stages[name].preferences() for name in ("zero-shot", "sup"))
     return [
-        Row("RQ3", "shared neurons", "675 of 1500 (45.0 %)", _of(token, "shared")),
-        Row("RQ3", "avoided neurons", "740 (49.3 %)", _of(token, "avoided")),
-        Row("RQ3", "gained neurons", "85 (5.7 %)", _of(token, "gained")),
-        Row("RQ3", "token length of shared neurons", "+4.62 %", _signed(token["length_change_shared"])),
-        Row("RQ3", "token length of all neurons", "-42.53 %", _signed(token["length_change"])),
+        Row("RQ3", "shared neurons", "675 of 1500 (45.0%)", _of(token, "shared")),
+        Row("RQ3", "avoided neurons", "740 (49.3%)", _of(token, "avoided")),
+        Row("RQ3", "gained neurons", "85 (5.7%)", _of(token, "gained")),
+        Row("RQ3", "token length of shared neurons", "+4.62%", _signed(token["length_change_shared"])),
+        Row("RQ3", "token length of all neurons", "-42.53%", _signed(token["length_change"])),
         Row(
             "RQ3",
             "POS length of shared / all neurons",
-            "-32.83 %",
+            "-32.83%",
             " / ".join(_signed(pos[n]) for n in _LENGTHS),
         ),
         Row(
@@ -251,14 +251,14 @@ def _supervision(outcome: ExperimentResult, questions: PaperComparisons) -> list
             "Gini coefficient of the mass, pretraining text / reviews / supervised",
             "-",
             " / ".join(
-                f"{gini(outcome.stages[name].preferences().mass()):.3f}"
+                f"{gini(result.stages[name].preferences().mass()):.3f}"
                 for name in ("unsup", "zero-shot", "sup")
             ),
         ),
         Row(
             "RQ3",
             "share of the mass in the 20 most preferred neurons, supervised",
-            "83.12 %",
+            "83.12%",
             _percent(float(share_of_top(sup.mass(), 20))),
         ),
     ]
@@ -282,11 +282,11 @@ def _of(summary: Mapping[str, Any], state: str) -> str:
 
 
 def _percent(share: float, digits: int = 2) -> str:
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f}%"
 
 
 def _signed(change: float | None) -> str:
-    return "-" if change is None else f"{100 * change:+.2f} %"
+    return "-" if change is None else f"{100 * change:+.2f}%"
 
 
 def _lengths(summary: Mapping[str, Any]) -> str:

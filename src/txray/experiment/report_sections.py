@@ -1,4 +1,4 @@
-"""The report's story: pretraining, zero-shot, supervised."""
+"""Sections of the report: pretraining, zero-shot, supervision, pruning."""
 
 from __future__ import annotations
 
@@ -17,114 +17,113 @@ from txray.web.report import Picture, Section, volcano_picture
 
 
 def sections(
-    outcome: ExperimentResult, questions: PaperComparisons, epochs: Timeline, pruned: PruningResults
+    result: ExperimentResult, comparisons: PaperComparisons, epochs: Timeline, pruning: PruningResults
 ) -> list[Section]:
-    """One section per question, with the figures of the paper and what is more than chance.
+    """Return one section per research question, with the figures of the paper and significance, and one on pruning.
 
     Args:
-        outcome: of the experiment.
-        questions: its comparisons.
-        epochs: of pretraining.
-        pruned: the fine-tuned classifier.
+        result: the experiment.
+        comparisons: its comparisons.
+        epochs: timeline of pretraining.
+        pruning: effects of pruning the fine-tuned classifier.
     """
-    stages = list(outcome.stages.values())
+    stages = list(result.stages.values())
     styles = plots.stage_styles([stage.name for stage in stages])
     tags = token_tags(stages)
-    best = outcome.pretraining.best_epoch
+    best = result.pretraining.best_epoch
     return [
         Section(
             "Pretraining: knowledge builds up",
-            f"The language model reads text for {max(outcome.pretraining.snapshots)} epochs; epoch {best} is the "
-            "best on validation text and is called unsup from here on. How far do preferences move from the first "
-            "epoch to the best, and how far in the last epoch before it? Even without any training a neuron that wins "
-            "few words shows a large distance, so every distance stands beside the one that is seen where nothing "
-            "changed.",
+            f"The language model reads text for {max(result.pretraining.snapshots)} epochs; epoch {best} is the "
+            "best on validation text and is called unsup below. How far do preferences move from the first epoch to "
+            "the best, and how far in the last epoch before it? A neuron that wins few words shows a large distance "
+            "even without training, so every distance is shown with the distance expected without change.",
             [
-                Picture(plots.training_curves(outcome.pretraining.curves)),
+                Picture(plots.training_curves(result.pretraining.curves)),
                 Picture(
                     plots.timeline(epochs),
-                    "Over a training everything slows down: a rank correlation that vanishes without the common trend "
-                    "is no evidence that one follows the other.",
+                    "During training all changes slow down: a rank correlation that vanishes without the common trend "
+                    "is no evidence that one change follows the other.",
                 ),
                 Picture(plots.knowledge_flow(epochs)),
                 Picture(plots.stage_distances(epochs)),
                 Picture(
                     plots.pos_first(epochs),
-                    "Were parts of speech learned first, their line would lie below the band and below the untrained "
-                    "model: mass would follow them more closely than it follows any grouping of words.",
+                    "If parts of speech were learned first, their line would lie below the band and below the "
+                    "untrained model: mass would follow them more closely than other groupings of words.",
                 ),
                 Picture(
                     plots.pos_frequency(
-                        questions.first["pos"].before, questions.first["pos"].after, styles=styles
+                        comparisons.first["pos"].before, comparisons.first["pos"].after, styles=styles
                     ),
-                    "Corpus frequency is the null model: mass that merely follows it says little, and an untrained "
-                    "model follows it too.",
+                    "Corpus frequency is the null model: mass that only follows it says little, since that of an "
+                    "untrained model does so too.",
                 ),
-                *_distances(questions.first["token"], "first epoch against the best"),
-                *_distances(questions.last["token"], "the last epoch before the best against the best"),
+                *_distances(comparisons.first["token"], "first epoch and best epoch"),
+                *_distances(comparisons.last["token"], "the epoch before the best and the best epoch"),
             ],
         ),
         Section(
             "Zero-shot: the same model in a new domain",
-            "Nothing is trained here: the language model reads reviews instead. What changes is which of its "
-            "knowledge the new text calls on.",
+            "The language model is not trained further, but reads reviews. What changes is which part of its "
+            "knowledge the new text uses.",
             [
                 Picture(_mass(stages, ("unsup", "zero-shot"), styles)),
-                *_distances(questions.domain["token"], "pretraining text against reviews"),
-                *_neurons(questions.domain, tags, styles),
+                *_distances(comparisons.domain["token"], "pretraining text and reviews"),
+                *_neurons(comparisons.domain, tags, styles),
             ],
         ),
         Section(
             "Supervision: what fine-tuning keeps, avoids and gains",
-            "The encoder is fine-tuned to tell positive from negative reviews and reads the same reviews again.",
+            "The encoder is fine-tuned to classify reviews as positive or negative, and reads the same reviews again.",
             [
-                Picture(plots.classifier_curves(outcome.fine_tuning.curves)),
+                Picture(plots.classifier_curves(result.fine_tuning.curves)),
                 Picture(_mass(stages, ("unsup", "zero-shot", "sup"), styles)),
-                *_distances(questions.supervision["token"], "before against after fine-tuning"),
+                *_distances(comparisons.supervision["token"], "before and after fine-tuning"),
                 Picture(
-                    plots.length_shift(questions.supervision["token"], styles=styles),
-                    "A neuron that wins fewer words also has fewer features to show; compare its wins before "
-                    "calling it specialised.",
+                    plots.length_shift(comparisons.supervision["token"], styles=styles),
+                    "A neuron that wins fewer words also prefers fewer features; compare its wins before calling it "
+                    "specialised.",
                 ),
-                Picture(plots.length_shift(questions.supervision["pos"], styles=styles)),
-                *_neurons(questions.supervision, tags, styles),
+                Picture(plots.length_shift(comparisons.supervision["pos"], styles=styles)),
+                *_neurons(comparisons.supervision, tags, styles),
                 Picture(
-                    plots.gained_table(questions.supervision["token"]),
-                    "Neurons that never won a word of the reviews in the language model, and do in the classifier. "
-                    "They may have been active before without being the strongest.",
+                    plots.gained_table(comparisons.supervision["token"]),
+                    "Neurons that win words of the reviews in the classifier, but none in the language model. They may "
+                    "have been active there without being the strongest.",
                 ),
             ],
         ),
-        _pruning(pruned),
+        _pruning(pruning),
     ]
 
 
-def _pruning(pruned: PruningResults) -> Section:
+def _pruning(pruning: PruningResults) -> Section:
     return Section(
-        "Pruning: which neurons can go",
-        "Neurons of the classifier are ablated at every time step, and the classifier is scored again. Taking away any "
-        "neurons changes something, so every set stands beside random sets of as many neurons: only what random sets "
-        "do not do is due to the choice.",
+        "Pruning: which neurons can be removed",
+        "Neurons of the classifier are ablated at every step, and the classifier is scored again. Removing any neurons "
+        "has an effect, so each set is shown with random sets of the same size: only an effect that random sets do not "
+        "have is due to the choice of neurons.",
         [
             Picture(
-                plots.pruning_effects(pruned.sets, "f1"),
+                plots.pruning_effects(pruning.sets, "f1"),
                 "F1 depends on where the threshold lies, which ablating any neurons can shift; AUROC does not.",
             ),
-            Picture(plots.pruning_effects(pruned.sets, "auroc")),
-            Picture(plots.pruning_gap(pruned.sets, "f1")),
+            Picture(plots.pruning_effects(pruning.sets, "auroc")),
+            Picture(plots.pruning_gap(pruning.sets, "f1")),
             Picture(
-                plots.sparsity_curves(pruned.curves, "auroc"),
-                "A ranking is worth its name where its line stays above the band of random sets.",
+                plots.sparsity_curves(pruning.curves, "auroc"),
+                "A ranking is useful where its line is above the band of random sets.",
             ),
-            Picture(plots.sparsity_curves(pruned.curves, "f1")),
+            Picture(plots.sparsity_curves(pruning.curves, "f1")),
         ],
     )
 
 
-def _distances(comparison: Comparison, what: str) -> list[Picture]:
+def _distances(comparison: Comparison, stages: str) -> list[Picture]:
     caption = (
-        f"{what[0].upper()}{what[1:]}. Use it to find neurons worth a look: distances at very different lengths "
-        "are not comparable. Click a neuron to see what it prefers."
+        f"{stages[0].upper()}{stages[1:]}. Use it to find interesting neurons: distances at very different lengths are "
+        "not comparable. Click a neuron to see its preferences."
     )
     return [Picture(plots.hellinger_length(comparison), caption, comparison), *volcano_picture(comparison)]
 
@@ -137,5 +136,5 @@ def _neurons(
 
 
 def _mass(stages: list[Stage], names: tuple[str, ...], styles: Mapping[str, StageStyle]) -> go.Figure:
-    chosen = [stage.preferences() for stage in stages if stage.name in names]
-    return plots.mass_activation(chosen, styles=styles)
+    preferences = [stage.preferences() for stage in stages if stage.name in names]
+    return plots.mass_activation(preferences, styles=styles)

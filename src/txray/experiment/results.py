@@ -1,4 +1,4 @@
-"""Write what an experiment found: tables, figures, the report."""
+"""Results of an experiment as tables, figures and a report."""
 
 from __future__ import annotations
 
@@ -7,78 +7,78 @@ from pathlib import Path
 
 from txray.analysis.findings import fdr_label
 from txray.errors import UsageError
-from txray.experiment.comparisons import PaperComparisons, timeline_of
+from txray.experiment.comparisons import PaperComparisons, pretraining_timeline
 from txray.experiment.paper_table import Row, markdown, rows
 from txray.experiment.pruning import prune_classifier, pruning_table
 from txray.experiment.report_sections import sections
-from txray.experiment.run import ExperimentResult, Say
-from txray.experiment.significance_table import chance_table
+from txray.experiment.run import ExperimentResult, Log
+from txray.experiment.significance_table import significance_table
 from txray.experiment.sources import Sources
 from txray.files import write_text
 from txray.plots import save_figures
 from txray.web.report import Section, report
 
 
-def write_results(outcome: ExperimentResult, sources: Sources, *, device: str = "auto", say: Say) -> Path:
+def write_results(result: ExperimentResult, sources: Sources, *, device: str = "auto", log: Log) -> Path:
     """Write comparisons, the timeline, pruning, figures, `results.md` and `report.html` into the experiment's folder.
 
     Args:
-        outcome: of `run_experiment`.
-        sources: its text, that pruned classifiers are scored on.
+        result: return value of `run_experiment`.
+        sources: sources of its text, for pruned classifiers.
         device: `auto`, `cpu` or `cuda`.
-        say: told what is being done, one line at a time.
+        log: receives one-line progress messages.
 
     Returns:
         Path of the report.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the folder cannot be written.
     """
-    say("comparing")
-    questions = PaperComparisons.of(outcome)
-    for name, pair in questions.by_name().items():
+    log("comparing")
+    comparisons = PaperComparisons.of(result)
+    for name, pair in comparisons.by_name().items():
         for feature_type, comparison in pair.items():
-            comparison.save(outcome.folder / "comparisons" / name / feature_type)
-    say(f"following {len(outcome.epochs)} epochs")
-    epochs = timeline_of(outcome)
-    epochs.save(outcome.folder / "timeline")
-    supervision = questions.supervision["token"]
-    pruned = prune_classifier(outcome, supervision, sources, device=device, say=say)
+            comparison.save(result.folder / "comparisons" / name / feature_type)
+    log(f"following {len(result.epochs)} epochs")
+    epochs = pretraining_timeline(result)
+    epochs.save(result.folder / "timeline")
+    supervision = comparisons.supervision["token"]
+    pruning = prune_classifier(result, supervision, sources, device=device, log=log)
     page = results_page(
-        outcome,
-        rows(outcome, questions, epochs),
+        result,
+        rows(result, comparisons, epochs),
         f"Tested at {fdr_label(supervision.summary['fdr'])}; all means are over the neurons that were tested.\n\n"
-        f"{chance_table(questions)}",
-        pruning_table(pruned, supervision),
+        f"{significance_table(comparisons)}",
+        pruning_table(pruning, supervision),
     )
-    write_text(outcome.folder / "results.md", page)
-    say("drawing")
-    story = sections(outcome, questions, epochs, pruned)
-    _write_figures(outcome.folder / "figures", story, say)
-    comparisons = [pair["token"] for pair in questions.by_name().values()]
+    write_text(result.folder / "results.md", page)
+    log("drawing")
+    report_sections = sections(result, comparisons, epochs, pruning)
+    _write_figures(result.folder / "figures", report_sections, log)
     return report(
-        list(outcome.stages.values()),
-        outcome.folder / "report.html",
-        title=f"What {outcome.settings.hidden} neurons know",
-        comparisons=comparisons,
-        sections=story,
+        list(result.stages.values()),
+        result.folder / "report.html",
+        title=f"What {result.settings.hidden} neurons know",
+        comparisons=[pair["token"] for pair in comparisons.by_name().values()],
+        sections=report_sections,
     )
 
 
-def results_page(outcome: ExperimentResult, table: list[Row], chance: str, pruning: str) -> str:
-    """Return `results.md`: our figures beside the paper's, what is significant, pruning, settings, and curves."""
-    settings = "\n".join(f"| {name} | {value} |" for name, value in outcome.settings.as_json().items())
+def results_page(result: ExperimentResult, table: list[Row], significance: str, pruning: str) -> str:
+    """Return the text of `results.md`: the paper's results beside ours, significance, pruning, settings, and curves."""
+    settings = "\n".join(f"| {name} | {value} |" for name, value in result.settings.as_json().items())
     curves = "\n\n".join(
         f"### {title}\n\n{_frame(run.curves)}"
-        for title, run in (("Language model", outcome.pretraining), ("Classifier", outcome.fine_tuning))
+        for title, run in (("Language model", result.pretraining), ("Classifier", result.fine_tuning))
     )
     return (
-        f"# Results of the experiment, preset {outcome.settings.preset}\n\n"
+        f"# Results of the experiment, preset {result.settings.preset}\n\n"
         "Paper: Rethmeier, Saxena and Augenstein, TX-Ray, UAI 2020.\n\n"
         f"{markdown(table)}\n"
-        f"## Significant changes\n\n{chance}\n"
-        "## Pruning\n\nIntervals are of 95%, over reviews; those against random sets are of the difference to one "
-        "more random set. Verdicts are corrected for the sets and texts of the table (Benjamini-Hochberg)."
+        f"## Significant changes\n\n{significance}\n"
+        "## Pruning\n\nThe 95% intervals are over reviews; those against random sets are prediction intervals for the "
+        "difference from a new random set. Verdicts are corrected for the sets and texts of the table "
+        "(Benjamini-Hochberg)."
         f"\n\n{pruning}\n"
         f"## Settings\n\n| setting | value |\n| --- | --- |\n{settings}\n\n## Curves\n\n{curves}\n"
     )
@@ -97,15 +97,15 @@ def _frame(frame: object) -> str:
         return str(frame)
 
 
-def _write_figures(folder: Path, story: list[Section], say: Say) -> None:
-    """Every figure of the story as JSON, and as PNG where the extra `export` is installed."""
-    named = {}
-    for number, section in enumerate(story, start=1):
+def _write_figures(folder: Path, report_sections: list[Section], log: Log) -> None:
+    """Write every figure of the report as JSON, and as PNG if the extra `export` is installed."""
+    figures = {}
+    for number, section in enumerate(report_sections, start=1):
         slug = re.sub(r"[^a-z]+", "-", section.title.split(":")[0].lower()).strip("-")
         for index, picture in enumerate(section.figures, start=1):
-            named[f"{number}-{slug}-{index:02d}"] = picture.figure
-    save_figures({folder / f"{name}.json": figure for name, figure in named.items()})
+            figures[f"{number}-{slug}-{index:02d}"] = picture.figure
+    save_figures({folder / f"{name}.json": figure for name, figure in figures.items()})
     try:
-        save_figures({folder / f"{name}.png": figure for name, figure in named.items()})
+        save_figures({folder / f"{name}.png": figure for name, figure in figures.items()})
     except UsageError as error:
-        say(f"no PNG files: {error}")
+        log(f"no PNG files: {error}")

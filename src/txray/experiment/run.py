@@ -1,4 +1,4 @@
-"""The experiment in one command: pretrain, apply, fine-tune, collect, compare; it resumes where it stopped."""
+"""The steps of the experiment: pretrain, fine-tune, and collect stages; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from txray.settings_lock import SettingsLock
 from txray.training.run import TrainingRun
 
 LAYER = "rnn"
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+"""Receives one-line progress messages."""
 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """Everything an experiment made.
+    """Stages and trainings of an experiment.
 
     Attributes:
-        folder: where it lies.
-        settings: what was asked for.
-        stages: by name, in the order of the story: `untrained`, `epoch-01`, the epoch before the best,
+        folder: folder of the experiment.
+        settings: its settings.
+        stages: stages by name, in order: `untrained`, `epoch-01`, the epoch before the best,
             `unsup` (the best epoch on pretraining text), `zero-shot` (the same model on reviews), `sup`
             (the fine-tuned encoder on the same reviews).
-        epochs: epoch of pretraining -> its stage, in order: those of the story, and others between.
+        epochs: epoch of pretraining -> its stage, in order: those of `stages`, and others between them.
         pretraining, fine_tuning: the training runs.
-        tagger_accuracy: on held-out gold tags; None where tags are gold.
+        tagger_accuracy: accuracy of the tagger on held-out text; None if the tags are gold.
     """
 
     folder: Path
@@ -47,72 +48,72 @@ class ExperimentResult:
 
 
 def run_experiment(
-    settings: Settings, sources: Sources, folder: Path | str, *, device: str = "auto", say: Say
+    settings: Settings, sources: Sources, folder: Path | str, *, device: str = "auto", log: Log
 ) -> ExperimentResult:
-    """Run the paper's three research questions, or go on where an earlier run stopped.
+    """Train the models and collect the stages of the paper's three research questions; resumes an earlier run.
 
     Args:
-        settings: sizes and choices.
-        sources: the text.
-        folder: of the experiment; a folder of another experiment is refused.
+        settings: settings of the experiment.
+        sources: sources of the text.
+        folder: folder of the experiment; that of another experiment is refused.
         device: `auto`, `cpu` or `cuda`.
-        say: told what is being done, one line at a time.
+        log: receives one-line progress messages.
 
     Returns:
-        What was made; `write_results` turns it into pages.
+        Stages and trainings; `write_results` writes tables, figures and the report.
 
     Raises:
         UsageError: the folder holds an experiment with other settings or text.
-        CorpusError: text that is not there or cannot be read.
+        CorpusError: text that is missing or cannot be read.
 
     Source:
         Rethmeier et al. 2020, section 3.
     """
-    place = Path(folder)
+    folder = Path(folder)
     _require_text(sources)
-    _claim(place, settings, sources)
-    say("pretraining a language model")
-    pretraining = _pretrain(settings, sources, place, device)
-    say("fine-tuning it as a sentiment classifier")
-    fine_tuning = _fine_tune(settings, sources, place, pretraining, device)
+    _lock(folder, settings, sources)
+    log("pretraining a language model")
+    pretraining = _pretrain(settings, sources, folder, device)
+    log("fine-tuning it as a sentiment classifier")
+    fine_tuning = _fine_tune(settings, sources, folder, pretraining, device)
     best = pretraining.best_epoch
-    text = sources.tagged(sources.pretraining("train").take(settings.collection_words), place)
-    reviews = sources.tagged(sources.reviews("train").take(settings.collection_words), place)
-    told = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
-    epochs_trained = sorted(pretraining.snapshots)
-    sampled = even_sample(len(epochs_trained), settings.timeline_epochs)
-    followed = told | {epochs_trained[index] for index in sampled}
+    text = sources.tagged(sources.pretraining("train").take_words(settings.collection_words), folder)
+    reviews = sources.tagged(sources.reviews("train").take_words(settings.collection_words), folder)
+    compared = {0, 1, max(best - 1, 0), best} & set(pretraining.snapshots)
+    trained = sorted(pretraining.snapshots)
+    sampled = even_sample(len(trained), settings.timeline_epochs)
+    followed = compared | {trained[index] for index in sampled}
     epochs = {
-        epoch: _collected(stage_name(epoch, best), pretraining.snapshots[epoch], text, place, device, say)
+        epoch: _stage(stage_name(epoch, best), pretraining.snapshots[epoch], text, folder, device, log)
         for epoch in sorted(followed)
     }
-    stages = {epochs[epoch].name: epochs[epoch] for epoch in sorted(told)}
-    stages["zero-shot"] = _collected("zero-shot", pretraining.snapshots[best], reviews, place, device, say)
+    stages = {epochs[epoch].name: epochs[epoch] for epoch in sorted(compared)}
+    stages["zero-shot"] = _stage("zero-shot", pretraining.snapshots[best], reviews, folder, device, log)
     fine_tuned = fine_tuning.snapshots[fine_tuning.best_epoch]
-    stages["sup"] = _collected("sup", fine_tuned, reviews, place, device, say)
+    stages["sup"] = _stage("sup", fine_tuned, reviews, folder, device, log)
     return ExperimentResult(
-        place, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(place)
+        folder, settings, stages, epochs, pretraining, fine_tuning, sources.tagger_accuracy(folder)
     )
 
 
 def stage_name(epoch: int, best: int) -> str:
-    """What the stage of an epoch of pretraining is called: the best one `unsup`, epoch 0 `untrained`."""
+    """Return the name of the stage of an epoch of pretraining: the best is `unsup`, epoch 0 is `untrained`."""
     if epoch == best:
         return "unsup"
     return "untrained" if epoch == 0 else f"epoch-{epoch:02d}"
 
 
 def _require_text(sources: Sources) -> None:
-    """Open everything once, so that a wrong path is told before the folder is claimed for it."""
+    """Open all text, so that a wrong path is reported before the folder stores it in its settings."""
     for split in ("train", "validation", "test"):
         sources.pretraining(split)
         sources.reviews(split)
 
 
-def _claim(place: Path, settings: Settings, sources: Sources) -> None:
+def _lock(folder: Path, settings: Settings, sources: Sources) -> None:
     """Store the settings of the experiment in its folder, or check that they are those stored there."""
     wanted = {"settings": settings.as_json(), "sources": sources.description}
-    lock = SettingsLock(place, "experiment.json", wanted, "an experiment")
+    lock = SettingsLock(folder, "experiment.json", wanted, "an experiment")
     stored = json.loads(lock.path.read_text(encoding="utf-8")) if lock.is_stored() else {}
     # Settings unknown to the version that wrote the folder had no effect on its results.
     lock.require_same(stored, ignore_unknown=True)
@@ -120,16 +121,16 @@ def _claim(place: Path, settings: Settings, sources: Sources) -> None:
         write_text(lock.path, json.dumps(lock.settings, indent=2) + "\n")
 
 
-def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) -> TrainingRun:
+def _pretrain(settings: Settings, sources: Sources, folder: Path, device: str) -> TrainingRun:
     from txray.training import train_language_model
 
     train = _limited(sources.pretraining("train"), settings.pretraining_words)
-    known = train
+    vocabulary_text = train
     if settings.shared_vocabulary:
-        known = train.followed_by(first_reviews(settings, sources, "train"))
+        vocabulary_text = train.concat(first_reviews(settings, sources, "train"))
     model = language_model(
         settings.cell,
-        known,
+        vocabulary_text,
         embedding=settings.embedding,
         hidden=settings.hidden,
         dropout=settings.dropout,
@@ -141,7 +142,7 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
         train,
         _limited(sources.pretraining("validation"), settings.evaluation_words),
         _limited(sources.pretraining("test"), settings.evaluation_words),
-        folder=place / "language-model",
+        folder=folder / "language-model",
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         bptt=settings.bptt,
@@ -153,7 +154,7 @@ def _pretrain(settings: Settings, sources: Sources, place: Path, device: str) ->
 
 
 def _fine_tune(
-    settings: Settings, sources: Sources, place: Path, pretraining: TrainingRun, device: str
+    settings: Settings, sources: Sources, folder: Path, pretraining: TrainingRun, device: str
 ) -> TrainingRun:
     from txray.training import train_classifier
 
@@ -161,7 +162,7 @@ def _fine_tune(
     return train_classifier(
         classifier(encoder, settings.pooling, seed=settings.seed),
         *(first_reviews(settings, sources, split) for split in ("train", "validation", "test")),
-        folder=place / "classifier",
+        folder=folder / "classifier",
         epochs=settings.classifier_epochs,
         learning_rate=settings.classifier_learning_rate,
         patience=settings.classifier_patience,
@@ -171,33 +172,33 @@ def _fine_tune(
     )
 
 
-def _collected(name: str, snapshot: Path, corpus: Corpus, place: Path, device: str, say: Say) -> Stage:
-    """The stage from its folder, or collected and saved there."""
+def _stage(name: str, snapshot: Path, corpus: Corpus, folder: Path, device: str, log: Log) -> Stage:
+    """Return the stage from its folder, or collect it and save it there."""
     from txray.capture import collect
     from txray.training import device_of
 
-    folder = place / "stages" / name
-    if (folder / MANIFEST).exists():
-        return Stage.load(folder)
-    say(f"collecting stage {name}")
+    stage_folder = folder / "stages" / name
+    if (stage_folder / MANIFEST).exists():
+        return Stage.load(stage_folder)
+    log(f"collecting stage {name}")
     model = load_snapshot(snapshot).to(device_of(device))
     stage = collect(
-        model, corpus, layers=[LAYER], feature_types=["token", "pos"], name=name, checkpoint=folder
+        model, corpus, layers=[LAYER], feature_types=["token", "pos"], name=name, checkpoint=stage_folder
     )
-    stage.save(folder)
+    stage.save(stage_folder)
     return stage
 
 
 def _limited(corpus: Corpus, words: int | None) -> Corpus:
-    return corpus if words is None else corpus.take(words)
+    return corpus if words is None else corpus.take_words(words)
 
 
 def first_reviews(settings: Settings, sources: Sources, split: str) -> Corpus:
-    """The reviews of a split that the settings allow: `train`, `validation` or `test`."""
+    """Return the reviews of a split (`train`, `validation` or `test`) within the limit of the settings."""
     allowed = {
         "train": settings.training_reviews,
         "validation": settings.validation_reviews,
         "test": settings.test_reviews,
     }[split]
     corpus = sources.reviews(split)
-    return corpus if allowed is None else corpus.first(allowed)
+    return corpus if allowed is None else corpus.head(allowed)

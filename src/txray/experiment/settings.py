@@ -1,4 +1,4 @@
-"""What an experiment does, as one frozen record, and the presets."""
+"""Settings of an experiment, and the presets."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from txray.models.sentiment import Pooling
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes and choices of one experiment.
+    """Settings of an experiment.
 
     Attributes:
-        preset: name of the preset these settings started from.
-        cell, embedding, hidden, dropout, vocabulary_size: of the language model.
-        shared_vocabulary: whether the words of the training reviews are in the vocabulary as well, so that the
-            model sees them (with embeddings that pretraining never met) instead of `<unk>`.
+        preset: name of the preset that the settings are based on.
+        cell, embedding, hidden, dropout, vocabulary_size: settings of the language model.
+        shared_vocabulary: whether the vocabulary includes the words of the training reviews, so that the model reads
+            them (with untrained embeddings) instead of `<unk>`.
         pretraining_words: words of pretraining text; None for all.
         evaluation_words: words of validation and of test text for the language model; None for all.
-        epochs, batch_size, bptt, learning_rate, patience: of pretraining.
-        training_reviews, validation_reviews, test_reviews: documents for the classifier; None for all.
-        classifier_epochs, classifier_learning_rate, classifier_patience, max_length: of fine-tuning;
-            reviews are cut to `max_length` words.
-        pooling: what the classifier's head reads; the paper: `last`.
-        collection_words: words of each corpus that preferences are collected over.
-        timeline_epochs: epochs of pretraining that are collected and followed, at most, evenly spread.
-        permutations: of a neuron at most, in the tests of what changed.
-        pruning_reviews, curve_reviews: training and test reviews each that pruned classifiers are scored on: with sets
-            of neurons, and (test only) along sparsity curves.
-        random_sets: of each size, beside which pruned sets are held.
-        seed: of every random choice.
+        epochs, batch_size, bptt, learning_rate, patience: settings of pretraining.
+        training_reviews, validation_reviews, test_reviews: number of reviews for the classifier; None for all.
+        classifier_epochs, classifier_learning_rate, classifier_patience, max_length: settings of fine-tuning;
+            reviews are truncated to `max_length` words.
+        pooling: input of the classifier's head; the paper's is `last`.
+        collection_words: words of each corpus for collecting preferences.
+        timeline_epochs: maximum number of epochs of pretraining in the timeline, evenly spaced.
+        permutations: maximum number of permutations per neuron.
+        pruning_reviews, curve_reviews: number of reviews that pruned classifiers are scored on: of each split for sets
+            of neurons, and of the test split for sparsity curves.
+        random_sets: number of random sets of each size, to compare with.
+        seed: random seed.
 
     Raises:
-        UsageError: a number that must be positive is not, or a single random set.
+        UsageError: a number that must be positive is not, or fewer than two random sets.
     """
 
     preset: str
@@ -74,10 +74,10 @@ class Settings:
             if number and name not in ("seed", "dropout") and value <= 0:
                 raise UsageError(f"experiment: {name}={value}; it must be positive")
         if self.random_sets < 2:
-            raise UsageError(f"experiment: random_sets={self.random_sets}; give at least 2, 20 or so")
+            raise UsageError(f"experiment: random_sets={self.random_sets}; give at least 2, such as 20")
 
     def as_json(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
+        """Return all settings as plain JSON values."""
         return asdict(self)
 
 
@@ -102,7 +102,7 @@ PRESETS = {
         pruning_reviews=200,
         curve_reviews=100,
     ),
-    # Real text, within an hour and a half on two cores.
+    # Real text, in about an hour and a half on two cores.
     "small": Settings(
         preset="small",
         embedding=300,
@@ -125,10 +125,10 @@ PRESETS = {
 
 
 def preset(name: str) -> Settings:
-    """The settings of a preset.
+    """Return the settings of a preset.
 
     Raises:
-        UnknownNameError: no such preset.
+        UnknownNameError: an unknown preset.
     """
     if name not in PRESETS:
         raise UnknownNameError.of("preset", name, PRESETS)

@@ -1,4 +1,4 @@
-"""What is more than chance: one row per comparison and feature type, with what the observed numbers hide."""
+"""Table of significant changes: one row per comparison and feature type."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PAIRS = {
 }
 
 
-def chance_table(questions: PaperComparisons) -> str:
-    """Return a Markdown table: changed neurons, confident states, distances beside their null, lengths at equal wins.
+def significance_table(comparisons: PaperComparisons) -> str:
+    """Return a Markdown table of changed neurons, confident states, distances and lengths.
 
-    All means of a row are over the same neurons: those that were tested.
+    All means of a row are over the same neurons, those that were tested.
 
     Args:
-        questions: whose comparisons were tested.
+        comparisons: tested comparisons.
     """
     lines = [
-        "| stages | features | neurons that changed | avoided with confidence | gained with confidence "
-        "| distance at equal numbers of wins | the same if nothing had changed "
+        "| stages | feature type | changed neurons | avoided with confidence | gained with confidence "
+        "| distance at equal numbers of wins | expected without change "
         "| corrected distance of the layer (95% interval) | length at equal numbers of wins | length, of all wins "
         "| distance, of all wins |",
         "|" + " --- |" * 11,
     ]
-    for what, name in _PAIRS.items():
-        for feature_type, comparison in getattr(questions, name).items():
-            lines.append("| " + " | ".join((what, feature_type, *_cells(comparison))) + " |")
+    for stages, name in _PAIRS.items():
+        for feature_type, comparison in getattr(comparisons, name).items():
+            lines.append("| " + " | ".join((stages, feature_type, *_cells(comparison))) + " |")
     return "\n".join(lines) + "\n"
 
 

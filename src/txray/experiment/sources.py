@@ -1,4 +1,4 @@
-"""The text of an experiment: pretraining text, reviews, and their part-of-speech tags."""
+"""Text of an experiment: pretraining text, reviews, and their part-of-speech tags."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _VALIDATION_FOLDS = 10
 
 
 class Sources(Protocol):
-    """Where the text of an experiment comes from."""
+    """Interface of the text of an experiment."""
 
     @property
     def description(self) -> dict[str, str]:
-        """What the text is, for the record; a restart with other text is refused."""
+        """Description of the text, stored with the settings; a run with other text is refused."""
 
     def pretraining(self, split: str) -> Corpus:
-        """Text for the language model: `train`, `validation` or `test`."""
+        """Return text for the language model: `train`, `validation` or `test`."""
 
     def reviews(self, split: str) -> Corpus:
-        """Labelled reviews: `train`, `validation` or `test`."""
+        """Return labelled reviews: `train`, `validation` or `test`."""
 
     def tagged(self, corpus: Corpus, folder: Path) -> Corpus:
-        """The corpus with `pos`; `folder` holds what that needs and caches the tags."""
+        """Return the corpus with `pos`; `folder` caches the tagger and the tags."""
 
     def tagger_accuracy(self, folder: Path) -> float | None:
-        """Share of words tagged right on held-out gold tags; None where tags are gold themselves."""
+        """Return the accuracy of the tagger on held-out text; None if the tags are gold."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,23 @@ class DemoSources:
 
     @property
     def description(self) -> dict[str, str]:
-        """What the text is."""
+        """Description of the text."""
         return {"pretraining": "embedded encyclopedia", "reviews": "embedded reviews", "seed": str(self.seed)}
 
     def pretraining(self, split: str) -> Corpus:
-        """Embedded encyclopedia articles."""
+        """Return embedded encyclopedia articles."""
         return demo_corpus("encyclopedia", words=None, seed=self.seed, split=split)
 
     def reviews(self, split: str) -> Corpus:
-        """Embedded reviews."""
+        """Return embedded reviews."""
         return demo_corpus("reviews", words=None, seed=self.seed, split=split)
 
     def tagged(self, corpus: Corpus, folder: Path) -> Corpus:
-        """The corpus as it is: its tags are gold."""
+        """Return the corpus unchanged: its tags are gold."""
         return corpus
 
     def tagger_accuracy(self, folder: Path) -> float | None:
-        """None: the tags are gold."""
+        """Return None: the tags are gold."""
         return None
 
 
@@ -79,7 +79,7 @@ class RealSources:
         conllu: training file, or a folder with one file per split.
 
     Raises:
-        CorpusError: there is no treebank.
+        CorpusError: the treebank is missing.
     """
 
     wikitext: Path
@@ -91,27 +91,27 @@ class RealSources:
 
     @property
     def description(self) -> dict[str, str]:
-        """What the text is, by the file names."""
+        """File names of the text."""
         return {"wikitext": self.wikitext.name, "imdb": self.imdb.name, "conllu": self.conllu.name}
 
     def pretraining(self, split: str) -> Corpus:
-        """WikiText-2, headings included."""
+        """Return WikiText-2, headings included."""
         return read_corpus("wikitext", self.wikitext, split=split)
 
     def reviews(self, split: str) -> Corpus:
-        """IMDB; `validation` is a tenth of the training reviews."""
+        """Return reviews of IMDB; `validation` is a tenth of the training reviews."""
         if split == "test":
             return read_corpus("imdb", self.imdb, split="test")
-        train, validation = held_out(read_corpus("imdb", self.imdb, split="train"))
+        train, validation = split_off_validation(read_corpus("imdb", self.imdb, split="train"))
         return validation if split == "validation" else train
 
     def tagged(self, corpus: Corpus, folder: Path) -> Corpus:
-        """The corpus with tags by a tagger trained from the treebank."""
+        """Return the corpus with tags by a tagger trained on the treebank."""
         return corpus.annotate(self._tagger(folder), "pos", cache=folder / "tags")
 
     def tagger_accuracy(self, folder: Path) -> float | None:
-        """Accuracy on the treebank's test part, gold words; None where there is none."""
-        test = _part_of(self.conllu, "test")
+        """Return the accuracy on the treebank's test split, with gold words; None if it has none."""
+        test = _split_file(self.conllu, "test")
         if test is None:
             return None
         return float(self._tagger(folder).evaluate(read_corpus("conllu", test)).accuracy)
@@ -119,15 +119,15 @@ class RealSources:
     def _tagger(self, folder: Path) -> Tagger:
         from txray.corpus import Tagger
 
-        place = folder / "tagger"
-        if place.exists():
-            return Tagger.load(place)
+        tagger_folder = folder / "tagger"
+        if tagger_folder.exists():
+            return Tagger.load(tagger_folder)
         tagger = Tagger.train(self._treebank())
-        tagger.save(place)
+        tagger.save(tagger_folder)
         return tagger
 
     def _treebank(self) -> Path:
-        train = _part_of(self.conllu, "train") if self.conllu.is_dir() else self.conllu
+        train = _split_file(self.conllu, "train") if self.conllu.is_dir() else self.conllu
         if train is None:
             raise CorpusError(
                 f"{self.conllu}: no *train*.conllu in this folder; name the treebank's training file"
@@ -135,22 +135,22 @@ class RealSources:
         return train
 
 
-def _part_of(folder: Path, split: str) -> Path | None:
-    """The one data file of a split in a folder, by its name."""
+def _split_file(folder: Path, split: str) -> Path | None:
+    """Return the data file of a split in a folder, by its name; None if there is none."""
     if not folder.is_dir():
         return None
     suffixes = (".conllu", ".conllu.gz")
-    found = [file for file in sorted(folder.iterdir()) if split in file.name and file.name.endswith(suffixes)]
-    return found[0] if found else None
+    files = (file for file in sorted(folder.iterdir()) if split in file.name and file.name.endswith(suffixes))
+    return next(files, None)
 
 
-def held_out(corpus: Corpus) -> tuple[Corpus, Corpus]:
-    """Training and validation documents: one in ten, by a hash of its id, is kept for validation."""
+def split_off_validation(corpus: Corpus) -> tuple[Corpus, Corpus]:
+    """Return training and validation documents: one in ten, by a hash of its id, is for validation."""
 
-    def kept(document: Document) -> bool:
+    def is_validation(document: Document) -> bool:
         return document_key(document.id) % _VALIDATION_FOLDS == 0
 
     return (
-        corpus.select(lambda document: not kept(document), name="train"),
-        corpus.select(kept, name="validation"),
+        corpus.select(lambda document: not is_validation(document), name="train"),
+        corpus.select(is_validation, name="validation"),
     )

@@ -1,4 +1,4 @@
-"""Models that read text: the built-in recurrent ones and their snapshots, Hugging Face's, and any module."""
+"""Models that read text: recurrent models and their snapshots, Hugging Face models, and any other module."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from txray.models.adapter import from_transformers as from_transformers
     from txray.models.huggingface import hugging_face as hugging_face
     from txray.models.load import load_model as load_model
+    from txray.models.recurrent import Cell as Cell
     from txray.models.recurrent import RecurrentConfig as RecurrentConfig
     from txray.models.recurrent import RecurrentLanguageModel as RecurrentLanguageModel
     from txray.models.recurrent import RecurrentModel as RecurrentModel
@@ -20,20 +21,22 @@ if TYPE_CHECKING:
     from txray.models.snapshot import save_model as save_model
     from txray.models.snapshot import snapshot_metadata as snapshot_metadata
     from txray.models.text_model import Pieces as Pieces
+    from txray.models.text_model import Pooling as Pooling
+    from txray.models.text_model import Task as Task
     from txray.models.text_model import TextModel as TextModel
     from txray.models.vocabulary import Vocabulary as Vocabulary
 
-# Imported on first use, so that `txray.models.vocabulary` costs no torch.
+# Imported on first use, so that `txray.models.vocabulary` does not import torch.
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "adapter": "from_transformers",
         "huggingface": "hugging_face",
         "load": "load_model",
-        "recurrent": "RecurrentConfig RecurrentLanguageModel RecurrentModel language_model",
+        "recurrent": "Cell RecurrentConfig RecurrentLanguageModel RecurrentModel language_model",
         "sentiment": "SentimentClassifier classifier",
         "snapshot": "load_snapshot save_model snapshot_metadata",
-        "text_model": "Pieces TextModel",
+        "text_model": "Pieces Pooling Task TextModel",
         "vocabulary": "Vocabulary",
     },
 )

@@ -1,4 +1,4 @@
-"""A model of transformers that is in memory, as txray reads it: how it is called, how much it reads, what lags."""
+"""Wrap a model of transformers in a `TextModel`: its call, maximum length, padding and lags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from txray.models.pieces import PieceEncoder, require_fast, special_ids, taking_
 from txray.models.text_model import Pooling, Task, TextModel
 
 _LONGEST_WINDOW = 1_024
-"""Positions read at once where the caller does not say: attention costs the square of it."""
+"""Default maximum length of an input: the cost of attention is quadratic in it."""
 
 _POSITIONS = (
     "max_position_embeddings",
@@ -25,7 +25,7 @@ _POSITIONS = (
     "max_encoder_position_embeddings",
     "max_decoder_position_embeddings",
 )
-"""What configurations call the positions that a model can read at once."""
+"""Names of the maximum number of positions in configurations."""
 
 
 def from_transformers(
@@ -38,27 +38,28 @@ def from_transformers(
     task: Task = "none",
     classes: Sequence[str] = (),
 ) -> TextModel:
-    """Make a `TextModel` of a transformer that is in memory, such as one that is being trained.
+    """Return a `TextModel` of a transformer in memory, such as one that is being trained.
 
-    What is asked of the model, such as how much it reads at once, is asked of the model within a head, an adapter
-    or a wrapper. `DataParallel`, its kin, and the wrapper of `torch.compile` are taken off: the module within
-    computes the same, and its layers have their own names.
+    Maximum length, padding and lags are those of the base model, inside any head, adapter or wrapper. `DataParallel`,
+    `torch.compile` and similar wrappers are removed, so layers have their original names.
 
     Args:
-        module: a `PreTrainedModel`, or a module that wraps one; it stays in the mode it is in.
-        tokenizer: a fast one.
+        module: a `PreTrainedModel`, or a module that wraps one; its mode (training or evaluation) is not changed.
+        tokenizer: a fast tokenizer.
         window, overlap, pooling: see `hugging_face`.
-        task, classes: see `TextModel`; collection needs neither.
+        task, classes: see `TextModel`; not needed for collection.
 
     Raises:
-        UsageError: no model of transformers, the tokenizer is not a fast one, or a window that the model cannot read.
+        UsageError: there is no model of transformers, the tokenizer is not a fast one, or `window` is more than the
+            model can read.
         SnapshotError: the tokenizer knows no words.
     """
     module = unwrapped(module)
     pretrained = pretrained_in(module)
     if not hasattr(pretrained, "config"):
         raise UsageError(
-            f"from_transformers: a {type(module).__name__} holds no model of transformers; wrap it in a txray.TextModel"
+            f"from_transformers: a {type(module).__name__} contains no model of transformers; wrap it in a "
+            "txray.TextModel"
         )
     name = pretrained.config.name_or_path or type(pretrained).__name__
     require_fast(tokenizer, name)
@@ -66,7 +67,9 @@ def from_transformers(
     prefix, suffix = special_ids(tokenizer)
     max_length = _max_length(module, tokenizer)
     if window is not None and max_length is not None and window > max_length:
-        raise UsageError(f"{name}: window={window}; the model reads at most {max_length} positions")
+        raise UsageError(
+            f"{name}: window={window}; the model reads at most {max_length} positions; choose a smaller one"
+        )
     padding = _padding(tokenizer, pretrained, (*prefix, *suffix))
     call, encode = _Call(module, padding), PieceEncoder(tokenizer)
     return TextModel(
@@ -74,7 +77,7 @@ def from_transformers(
         encode=encode,
         forward=call,
         prefix=prefix,
-        # The decoder reads everything one position later: the last piece needs one that follows it.
+        # The decoder lags by one position, so the last piece needs a position after it.
         suffix=suffix or ((padding,) if call.reads_both_sides else ()),
         padding=padding,
         max_length=window or min(max_length or _LONGEST_WINDOW, _LONGEST_WINDOW),
@@ -87,10 +90,10 @@ def from_transformers(
 
 
 class _Call:
-    """Call a model of transformers with ids and a mask, as its forward pass takes them.
+    """Calls a model of transformers with ids and a mask.
 
     Attributes:
-        reads_both_sides: whether there is a decoder that reads the document behind its start symbol.
+        reads_both_sides: whether a decoder reads the document after its start symbol.
     """
 
     def __init__(self, module: nn.Module, padding: int) -> None:
@@ -101,29 +104,29 @@ class _Call:
             bool(getattr(pretrained.config, "is_encoder_decoder", False))
             and "decoder_input_ids" in parameters
         )
-        # Perceiver reads text as it reads pictures.
+        # Perceiver has one name for text and images.
         self._ids = next((name for name in ("input_ids", "inputs") if name in parameters), "input_ids")
         self._takes_mask = everything or "attention_mask" in parameters
-        # Keys and values of earlier positions are of no use here; not every model knows the word.
+        # Cached keys and values are not needed; not every model has the option.
         self._options = {"use_cache": False} if "use_cache" in parameters else {}
         self._padding = padding
 
     def __call__(self, module: nn.Module, ids: Tensor, mask: Tensor) -> object:
         """Run `module` on (documents, time) ids; the mask is True where a position is in use."""
         config = pretrained_in(module).config
-        given: dict[str, Any] = {self._ids: ids, **self._options}
+        arguments: dict[str, Any] = {self._ids: ids, **self._options}
         if self._takes_mask:
-            given["attention_mask"] = mask.long()
+            arguments["attention_mask"] = mask.long()
         if self.reads_both_sides:
             first = torch.full_like(ids[:, :1], _decoder_start(pretrained_in(module)))
-            given["decoder_input_ids"] = torch.cat((first, ids[:, :-1]), dim=1)
-            given["decoder_attention_mask"] = mask.long()
-        with _padding_known(config, self._padding, len(ids)):
-            return module(**given)
+            arguments["decoder_input_ids"] = torch.cat((first, ids[:, :-1]), dim=1)
+            arguments["decoder_attention_mask"] = mask.long()
+        with _with_padding(config, self._padding, len(ids)):
+            return module(**arguments)
 
 
 def _decoder_start(pretrained: Any) -> int:
-    """Return the id that the decoder reads before the text; that of the beginning of texts where none is named."""
+    """Return the id that the decoder reads before the text: the decoder start, or the beginning of a text, or 0."""
     configs = (pretrained.config, getattr(pretrained, "generation_config", None))
     named = [
         getattr(config, name, None)
@@ -134,10 +137,10 @@ def _decoder_start(pretrained: Any) -> int:
 
 
 @contextmanager
-def _padding_known(config: Any, padding: int, documents: int) -> Iterator[None]:
-    """Name the id of padding to a model without one while it reads several documents.
+def _with_padding(config: Any, padding: int, documents: int) -> Iterator[None]:
+    """Set the padding id of a model that has none while it reads several documents.
 
-    The head of a decoder that classifies looks for the last position before the padding, and refuses to guess.
+    The classification head of a decoder needs it to find the last position of each document.
     """
     text = _text_config(config)
     known = getattr(text, "pad_token_id", None)
@@ -155,20 +158,20 @@ def _text_config(config: Any) -> Any:
     """Return the configuration of the part that reads text."""
     try:
         return config.get_text_config()
-    except (AttributeError, ValueError):  # it has no parts, or several that read text
+    except (AttributeError, ValueError):  # the model has no parts, or several that read text
         return config
 
 
 def _lags(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
-    """Return by how many positions the layers of an encoder-decoder lag behind the text, by pattern.
+    """Return the lags of the layers of an encoder-decoder, by pattern.
 
-    The encoder and what reads its states lag by none; the decoder, which reads behind its start symbol, and all that
-    follows it, by one.
+    The encoder and the layers that read its states have lag 0. The decoder, which reads the text after a start symbol,
+    and everything after it has lag 1.
     """
     base, prefix = base_model_of(module), base_prefix(module)
     rules = {f"{prefix}{end}": 0 for end in ("encoder", "encoder.**") if hasattr(base, "encoder")}
     rules |= {f"{prefix}{end}": 1 for end in ("decoder", "decoder.**")} | {"**": 1}
-    # Such as the keys and values of cross-attention, which are in the decoder, and of the encoder's positions.
+    # Such as the keys and values of cross-attention: in the decoder, but at the encoder's positions.
     exceptions = {
         f"{prefix}{name}": lag
         for name, lag in _measured_lags(base, text).items()
@@ -178,7 +181,7 @@ def _lags(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
 
 
 def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
-    """Return which layers see the decoder's input, 1, and which only the encoder's, 0: by what grows with which."""
+    """Return 1 for layers whose output grows with the decoder's input, and 0 for those of the encoder."""
     shapes: list[dict[str, object]] = []
     modes = {part: part.training for part in base.modules()}
     device = input_device(base)
@@ -186,9 +189,9 @@ def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
     try:
         with torch.no_grad():
             for steps in (2, 3):
-                seen: dict[str, object] = {}
+                shape_of: dict[str, object] = {}
                 hooks = [
-                    part.register_forward_hook(partial(_note_shape, seen, name))
+                    part.register_forward_hook(partial(_record_shape, shape_of, name))
                     for name, part in base.named_modules()
                     if name
                 ]
@@ -200,9 +203,9 @@ def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
                 finally:
                     for hook in hooks:
                         hook.remove()
-                shapes.append(seen)
+                shapes.append(shape_of)
     except Exception:
-        # It does not read the two sides apart, so that nothing more can be said than by names.
+        # The model does not take separate inputs for its two sides: rely on the names of layers.
         return {}
     finally:
         for part, mode in modes.items():
@@ -210,17 +213,19 @@ def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
     return {name: int(shape != shapes[1].get(name)) for name, shape in shapes[0].items()}
 
 
-def _note_shape(seen: dict[str, object], name: str, part: nn.Module, inputs: object, output: Any) -> None:
+def _record_shape(
+    shape_of: dict[str, object], name: str, part: nn.Module, inputs: object, output: Any
+) -> None:
     while isinstance(output, tuple | list | Mapping) and len(output):
         output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     if isinstance(output, Tensor):
-        seen[name] = tuple(output.shape)
+        shape_of[name] = tuple(output.shape)
 
 
 def _padding(tokenizer: Any, pretrained: Any, special: Sequence[int]) -> int:
-    """Return the id of padding: the model's own, which its head and its positions look for; or one that ends no text.
+    """Return the padding id: that of the model, which its head and positions rely on, or another unused special id.
 
-    Of those that the model has a row for; 0 where there is none.
+    Only ids with an embedding are candidates; 0 if there is none.
     """
     configs = (pretrained.config, _text_config(pretrained.config))
     candidates = [*(getattr(config, "pad_token_id", None) for config in configs), tokenizer.pad_token_id]
@@ -231,7 +236,7 @@ def _padding(tokenizer: Any, pretrained: Any, special: Sequence[int]) -> int:
 
 
 def _input_rows(pretrained: Any) -> int | None:
-    """Return how many ids the model knows; None where it does not say, as models that read characters do."""
+    """Return the number of ids that the model knows; None if unknown, as for models that read characters."""
     try:
         table = pretrained.get_input_embeddings()
     except (NotImplementedError, AttributeError):
@@ -251,22 +256,18 @@ def _rows_of(table: object) -> int | None:
 
 
 def _max_length(module: nn.Module, tokenizer: Any) -> int | None:
-    """Return the positions that the model can read at once; None where nothing lengths them.
+    """Return the maximum length of an input; None if it is unlimited.
 
-    The least that the tokenizer, the configurations of the model and of its parts, and its tables of positions allow.
+    The minimum over the tokenizer, the configurations of the model and its parts, and its tables of positions.
     """
     lengths = [tokenizer.model_max_length]
     for part in base_model_of(module).modules():
         config = getattr(part, "config", None)
         lengths += [getattr(config, name, None) for name in _POSITIONS]
         for name, table in part.named_children():
-            # Models of the RoBERTa kind count positions from behind the one of padding.
+            # RoBERTa and similar models number positions from the padding id + 1.
             padding, rows = getattr(table, "padding_idx", None), _rows_of(table)
             if "position" in name and padding is not None and rows is not None:
                 lengths.append(rows - padding - 1)
-    usable = [
-        max_length
-        for max_length in lengths
-        if isinstance(max_length, int | float) and 1 <= max_length < 10**9
-    ]
+    usable = [length for length in lengths if isinstance(length, int | float) and 1 <= length < 10**9]
     return int(min(usable, default=0)) or None

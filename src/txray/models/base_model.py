@@ -1,4 +1,4 @@
-"""The transformer within a module, whatever wraps it: a head, an adapter, `DataParallel`, `torch.compile`."""
+"""Find the transformer inside a head, an adapter, `DataParallel` or `torch.compile`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 _COMPILED = "_orig_mod"
-"""Attribute of what `torch.compile` returns that holds the module itself."""
+"""Attribute of a compiled module that holds the original module."""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module within wrappers that only say how it runs: `DataParallel`, its kin, and `torch.compile`.
+    """Return the module inside wrappers that do not change its result: `DataParallel`, `torch.compile` and the like.
 
-    The inner module computes the same, and its layers have the names that they had before it was wrapped.
+    The layers of the inner module have their original names.
     """
     while True:
         if isinstance(module, DataParallel | DistributedDataParallel):
@@ -29,26 +29,26 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def class_of(module: nn.Module) -> type[nn.Module]:
-    """Return the class that a module was written as; FSDP2 puts one of its own making in its place."""
+    """Return the original class of a module, which FSDP2 replaces by a generated one."""
     bases = type(module).__bases__
     return bases[1] if len(bases) == 2 and bases[0].__name__ == "FSDPModule" else type(module)
 
 
 def without_wrappers(name: str) -> str:
-    """Return the name that a module or a parameter has where nothing around it was wrapped by `torch.compile`."""
+    """Return the name of a module or parameter without the wrappers of `torch.compile`."""
     return ".".join(part for part in name.split(".") if part != _COMPILED)
 
 
 def pretrained_in(module: nn.Module) -> Any:
-    """Return the outermost `PreTrainedModel` of transformers in a module: itself, or the one in an adapter of PEFT.
+    """Return the outermost `PreTrainedModel` in a module (itself, or inside an adapter of PEFT).
 
-    A module without any is returned as it is.
+    A module without one is returned unchanged.
     """
     return next((part for part in module.modules() if _is_pretrained(part)), module)
 
 
 def base_model_of(module: nn.Module) -> Any:
-    """Return the model without its head: what `AutoModel` loads; the model itself where it has no head."""
+    """Return the model without its head, as `AutoModel` loads it; the model itself if it has no head."""
     pretrained = pretrained_in(module)
     name = getattr(pretrained, "base_model_prefix", "")
     inner = getattr(pretrained, name, None) if name else None
@@ -56,21 +56,21 @@ def base_model_of(module: nn.Module) -> Any:
 
 
 def name_within(module: nn.Module, part: nn.Module) -> str:
-    """Return the name of a part of a module, as layers are named; empty where it is the module itself, or no part."""
+    """Return the layer name of a part of a module; empty if it is the module itself or not a part of it."""
     return next((name for name, inner in module.named_modules() if inner is part), "")
 
 
 def base_prefix(module: nn.Module) -> str:
-    """Return what stands before the names of layers of the base model: `bert.`, or nothing where it has no head."""
+    """Return the prefix of the layer names of the base model, e.g. `bert.`; empty if there is no head."""
     name = name_within(module, base_model_of(module))
     return f"{name}." if name else ""
 
 
 def input_device(module: nn.Module) -> torch.device:
-    """Return where a module takes its inputs: the CPU where it has no parameters.
+    """Return the device of the inputs of a module; the CPU if it has no parameters.
 
-    Weights that accelerate keeps elsewhere, on another device or on disk, are on no device until they are used; then
-    what runs says where it computes.
+    Weights that accelerate stores elsewhere (on another device or on disk) are on the device `meta` until they are
+    used; their hook knows where the module computes.
     """
     for part in module.modules():
         for parameter in part.parameters(recurse=False):
@@ -83,7 +83,7 @@ def input_device(module: nn.Module) -> torch.device:
 
 
 def _is_pretrained(module: nn.Module) -> bool:
-    """Tell a model of transformers without importing transformers, which may not be installed."""
+    """Return whether a module is a model of transformers, without importing that optional package."""
     return any(
         parent.__name__ == "PreTrainedModel" and parent.__module__.startswith("transformers.")
         for parent in type(module).__mro__

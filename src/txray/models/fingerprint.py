@@ -1,4 +1,4 @@
-"""Fingerprints of a model: of everything it has learned and how it is built, and of the code that it runs."""
+"""Fingerprints of a model: of its weights and structure, and of the code that it runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from txray.identity import identity_of, tensor_bytes
 from txray.models.base_model import class_of, unwrapped, without_wrappers
 
 _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-"""Of a configuration: where and by what it was saved; the numbers themselves tell their type."""
+"""Entries of a configuration that say where and how it was saved; the weights include their dtype."""
 
 
 def model_fingerprint(model: nn.Module) -> str:
     """Return the SHA-256 of a model.
 
-    It covers name, number type, shape and values of all parameters and buffers; the class of every module and its plain
-    attributes, such as the number of heads; and, instead of the attributes, the configuration where a module has one.
-    Wrappers that only say how a model runs do not count, such as `DataParallel`.
+    It covers name, dtype, shape and values of all parameters and buffers; the class of every module; and its
+    configuration or, if it has none, its plain attributes, such as the number of heads. Wrappers such as `DataParallel`
+    make no difference.
     """
     model = unwrapped(model)
     digest = sha256()
@@ -35,35 +35,35 @@ def model_fingerprint(model: nn.Module) -> str:
         digest.update(repr(name).encode("utf-8", "surrogatepass"))
         if isinstance(value, torch.Tensor):
             digest.update(tensor_bytes(_stored(model, key, value)))
-        else:  # what a module says of itself by `get_extra_state`
+        else:  # from `get_extra_state`
             digest.update(repr(value).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def computation_fingerprint(model: nn.Module) -> str:
-    """Return a fingerprint of the code that a model runs, beside all that `model_fingerprint` covers.
+    """Return a fingerprint of the code that a model runs, which `model_fingerprint` does not cover.
 
-    A class of the user's own counts by its content, and so do functions and objects that are attributes of modules,
-    except of those whose configuration says how they were made.
+    The user's own classes are described by their content, and so are functions and objects that are attributes of
+    modules, except of modules with a configuration.
 
     Returns:
-        A fingerprint as `txray.identity.identity_of` gives it, which may be an unidentified one.
+        A fingerprint of `txray.identity.identity_of`, which may be unidentified.
     """
     return identity_of(list(_computation(model)))
 
 
 def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of the state of a model, wherever its numbers are: in memory, on disk, or in parts.
+    """Return a tensor of a model's state, in memory or loaded from disk.
 
     Raises:
-        UsageError: its numbers are spread over several processes, or nowhere.
+        UsageError: its values are spread over several processes, or missing.
     """
     mesh = getattr(value, "device_mesh", None)  # of a DTensor, as FSDP2 makes them
     if mesh is not None:
         if mesh.size() > 1:
             raise UsageError(
                 f"model of type {type(model).__name__}: its weights are spread over {mesh.size()} processes (FSDP); "
-                "save it, and read what was saved"
+                "save it, and load the saved model"
             )
         local: torch.Tensor = value.to_local()  # type: ignore[attr-defined]
         return local
@@ -71,10 +71,10 @@ def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
         return value
     owner, _, name = key.rpartition(".")
     hook = getattr(model.get_submodule(owner), "_hf_hook", None)
-    weights = getattr(hook, "weights_map", None)  # of accelerate, which keeps them on disk or in memory
+    weights = getattr(hook, "weights_map", None)  # of accelerate, on disk or in memory
     if weights is None:
         raise UsageError(
-            f"model of type {type(model).__name__}: weight {key} is on the device 'meta', without numbers; load the "
+            f"model of type {type(model).__name__}: weight {key} is on the device 'meta', without values; load the "
             "model's weights"
         )
     offloaded: torch.Tensor = weights[name]
@@ -92,7 +92,7 @@ def _computation(module: nn.Module, *, configured: bool = False) -> Iterator[obj
 
 
 def _attributes(module: nn.Module) -> dict[str, object]:
-    """Return the attributes of a module beside its submodules and tensors, by name."""
+    """Return the attributes of a module by name, without submodules and tensors."""
     return {
         name: value
         for name, value in sorted(vars(module).items())
@@ -101,7 +101,7 @@ def _attributes(module: nn.Module) -> dict[str, object]:
 
 
 def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -> Iterator[str]:
-    """Yield the class of every module and how it was built: what it computes beside its weights."""
+    """Yield the class and the configuration or plain attributes of every module."""
     module = unwrapped(module)
     configuration = _configuration(module)
     configured = configured or configuration is not None
@@ -124,8 +124,8 @@ def _is_plain(value: object) -> bool:
 def _configuration(module: nn.Module) -> str | None:
     """Return the configuration of a module as text; None if it has none."""
     config: Any = getattr(module, "config", None)
-    # Asked first, because configurations of transformers are dataclasses as well.
+    # Checked first, because configurations of transformers are dataclasses as well.
     if hasattr(config, "to_dict"):
-        facts = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL}
-        return json.dumps(facts, sort_keys=True, default=str)
+        entries = {key: value for key, value in config.to_dict().items() if key not in _INCIDENTAL}
+        return json.dumps(entries, sort_keys=True, default=str)
     return repr(config) if is_dataclass(config) else None

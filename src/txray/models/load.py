@@ -1,4 +1,4 @@
-"""`load_model`: one door to every kind of model on disk."""
+"""Load any type of model by its name or folder."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ if TYPE_CHECKING:
 
 
 HUB = "hf:"
-"""Begins the name of a model on the hub: nothing is asked of the network unless it is meant."""
+"""Prefix of the names of models on the hub; without it, the network is never used."""
 
 
 def load_model(
     name: Path | str, *, head: bool | Literal["saved"] = False, classes: Sequence[str] | None = None
 ) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
-    """A model, on the CPU, ready to be applied.
+    """Load a model on the CPU, in evaluation mode.
+
+    >>> model = txray.models.language_model("gru", txray.demo_corpus("reviews", words=500), hidden=8)
+    >>> txray.models.save_model(model, "snapshot")
+    >>> load_model("snapshot").rnn
+    GRU(300, 8, batch_first=True)
 
     Args:
-        name: a snapshot folder of txray, a model folder of Hugging Face, or `hf:` and the name of a model on its
-            hub, such as `hf:gpt2`. How such models read long documents is chosen by `txray.models.hugging_face`.
-        head, classes: of a Hugging Face model, see there; txray's own always have their head.
+        name: a snapshot folder of txray, a model folder of Hugging Face, or `hf:` and the name of a model on the hub,
+            such as `hf:gpt2`. `txray.models.hugging_face` has options for how such models read long documents.
+        head, classes: see `txray.models.hugging_face`; ignored for txray's own models, which always have their head.
 
     Raises:
         SnapshotError: there is no model, or it is damaged.
-        UsageError: a Hugging Face model, and transformers is not installed.
+        UsageError: it is a Hugging Face model, and transformers is not installed.
     """
     from txray.models.huggingface import CONFIG, hugging_face
 
@@ -40,8 +45,8 @@ def load_model(
     folder = Path(name)
     if not folder.is_dir():
         raise SnapshotError(
-            f"{name}: no such folder; give a snapshot of txray, a folder of Hugging Face with {CONFIG}, or {HUB}{name} "
-            "for a model on its hub"
+            f"{name}: no such folder; pass a snapshot of txray, a folder of Hugging Face with {CONFIG}, or {HUB}{name} "
+            "for a model on the hub"
         )
     if (folder / CONFIG).is_file() and not (folder / MODEL).exists():
         return hugging_face(folder, head=head, classes=classes)

@@ -1,4 +1,4 @@
-"""Words to pieces by a fast tokenizer of transformers, and the special ids around them."""
+"""Encode words as pieces by a fast tokenizer of transformers, and find the special ids around a text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from txray.identity import identity_of
 from txray.models.text_model import Pieces
 
 _ENGLISH = ("I", "wanted", "to", "like", "this")
-_SOME = 32
-"""Number of ordinary pieces that dry runs are made of."""
+_N_KNOWN = 32
+"""Number of ordinary pieces for dry runs."""
 
 
 class PieceEncoder:
-    """Words to pieces by a fast tokenizer."""
+    """Encodes words as pieces by a fast tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Encode by `tokenizer`, which takes words one by one; see `taking_words`."""
+        """Encode by `tokenizer`, which must accept single words; see `taking_words`."""
         self._tokenizer = tokenizer
         self._spaced = _wants_spaces(tokenizer)
         self._unknown = tokenizer.unk_token_id
@@ -31,14 +31,14 @@ class PieceEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Return a fingerprint of the tokenizer as it is used here: not of how it was to truncate or pad."""
+        """Return a fingerprint of the tokenizer, without its settings for truncation and padding."""
         rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
         used = {key: value for key, value in rules.items() if key not in ("truncation", "padding")}
         return identity_of(type(self._tokenizer), used, self._spaced, self._unknown, self._special)
 
     def __call__(self, words: Sequence[str]) -> Pieces:
         """Return the pieces of the words of a document, without special ones."""
-        # Words that look like special tokens are text: "[SEP]" in a review ends nothing.
+        # Words that look like special tokens are text, such as "[SEP]" in a review.
         encoded = self._tokenizer(
             _spaced(words) if self._spaced else list(words),
             is_split_into_words=True,
@@ -48,46 +48,50 @@ class PieceEncoder:
             return_token_type_ids=False,
             verbose=False,
         )
-        ids, owner, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
+        ids, word_of_piece, texts = encoded["input_ids"], encoded.word_ids(), encoded.tokens()
         if self._unknown in ids or not self._special.isdisjoint(ids):
-            # A word of which the tokenizer knows no piece says nothing about itself. Some tokenizers have their
-            # special tokens among the pieces of ordinary text; there they are left out.
+            # Drop words of which the tokenizer knows no piece, and special tokens, which some tokenizers produce for
+            # ordinary text.
             known = {
                 word
-                for piece, word in zip(ids, owner, strict=True)
+                for piece, word in zip(ids, word_of_piece, strict=True)
                 if piece != self._unknown and piece not in self._special
             }
-            readable = [i for i, word in enumerate(owner) if word in known and ids[i] not in self._special]
-            ids, owner, texts = ([column[i] for i in readable] for column in (ids, owner, texts))
-        return Pieces(ids, owner, texts)
+            readable = [
+                i for i, word in enumerate(word_of_piece) if word in known and ids[i] not in self._special
+            ]
+            ids, word_of_piece, texts = (
+                [column[i] for i in readable] for column in (ids, word_of_piece, texts)
+            )
+        return Pieces(ids, word_of_piece, texts)
 
     def known_ids(self) -> list[int]:
-        """Return the ids of a few pieces of ordinary text, of low numbers, which every model has."""
-        return [number for number, _ in islice(_ordinary(self._tokenizer), _SOME)]
+        """Return the ids of a few ordinary pieces, the lowest ones, which every model has."""
+        return [number for number, _ in islice(_ordinary(self._tokenizer), _N_KNOWN)]
 
 
 def require_fast(tokenizer: Any, name: str | Path) -> None:
-    """Refuse a tokenizer whose pieces cannot be traced to words.
+    """Raise if the pieces of a tokenizer cannot be assigned to words.
 
     Raises:
-        UsageError: it is not a fast one.
-        SnapshotError: it knows no words.
+        UsageError: the tokenizer is not a fast one.
+        SnapshotError: the tokenizer knows no words.
     """
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise SnapshotError(f"{name}: its tokenizer knows no words; give a folder with its tokenizer.json")
+        raise SnapshotError(f"{name}: its tokenizer knows no words; use a folder with its tokenizer.json")
     if not tokenizer.is_fast:
         raise UsageError(
-            f"{name}: {type(tokenizer).__name__} is no fast tokenizer, so its pieces cannot be traced to words; "
+            f"{name}: {type(tokenizer).__name__} is not a fast tokenizer, so its pieces cannot be assigned to words; "
             "convert it to a tokenizer.json"
         )
 
 
 def taking_words(tokenizer: Any) -> Any:
-    """Return the tokenizer, such that it can be given the words of a text one by one."""
+    """Return the tokenizer, reloaded if necessary so that it accepts single words."""
     try:
         tokenizer(["word"], is_split_into_words=True)
     except (AssertionError, ValueError):
-        # Byte-level tokenizers take words only where each begins with a space, which is chosen when they are loaded.
+        # Byte-level tokenizers accept single words only with `add_prefix_space`, an option of loading.
         with TemporaryDirectory(prefix="txray-tokenizer-") as folder:
             tokenizer.save_pretrained(folder)
             return type(tokenizer).from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
@@ -95,24 +99,24 @@ def taking_words(tokenizer: Any) -> Any:
 
 
 def special_ids(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the ids that the tokenizer puts before and after a text, whatever words it knows."""
+    """Return the ids that the tokenizer puts before and after a text."""
     tokenizers = import_extra("Hugging Face models need", "hf", "tokenizers")
     backend = tokenizer.backend_tokenizer
     if backend.post_processor is None:
         return (), ()
-    # The same frame around a text of one piece that no special id can be mistaken for.
+    # Apply the same post-processing to a text of one piece whose id differs from all special ids.
     text = backend.get_vocab_size(with_added_tokens=True) + 1
     while text in set(tokenizer.all_special_ids):
         text += 1
     framing = tokenizers.Tokenizer(tokenizers.models.WordLevel({"x": text}, unk_token="x"))
     framing.post_processor = backend.post_processor
     ids = framing.encode("x").ids
-    at = ids.index(text)
-    return tuple(ids[:at]), tuple(ids[at + 1 :])
+    index = ids.index(text)
+    return tuple(ids[:index]), tuple(ids[index + 1 :])
 
 
 def _ordinary(tokenizer: Any) -> Iterator[tuple[int, str]]:
-    """Yield the ids and pieces of the vocabulary, without special ones, by id."""
+    """Yield the ordinary ids and pieces of the vocabulary, by id."""
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     for piece, number in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         if number not in special:
@@ -120,7 +124,7 @@ def _ordinary(tokenizer: Any) -> Iterator[tuple[int, str]]:
 
 
 def _known_words(tokenizer: Any) -> list[str]:
-    """Return a few words that the tokenizer knows: English ones, or else some of its own."""
+    """Return a few words that the tokenizer knows: English ones, otherwise some from its vocabulary."""
     if _is_known(tokenizer, _ENGLISH):
         return list(_ENGLISH)
     decoded = (tokenizer.decode([number]).strip() for number, _ in islice(_ordinary(tokenizer), 2_000))
@@ -134,15 +138,15 @@ def _is_known(tokenizer: Any, words: Sequence[str]) -> bool:
 
 
 def _wants_spaces(tokenizer: Any) -> bool:
-    """Return whether words must carry the space before them to be cut into the pieces that they have in a text.
+    """Return whether words need a leading space to be cut into the same pieces as in running text.
 
-    Byte-level tokenizers take the space for a part of the word, and some of them glue words together without it.
+    Byte-level tokenizers treat the space as part of the word, and some join words without it.
     """
     words = _known_words(tokenizer)
     plain: dict[str, Any] = {"add_special_tokens": False}
     in_text = tokenizer(" ".join(words), **plain)["input_ids"]
     as_words, spaced = (
-        tokenizer(given, is_split_into_words=True, **plain)["input_ids"] for given in (words, _spaced(words))
+        tokenizer(text, is_split_into_words=True, **plain)["input_ids"] for text in (words, _spaced(words))
     )
     return bool(as_words != in_text and spaced == in_text)
 

@@ -1,4 +1,4 @@
-"""Word-level recurrent models: the encoder, and the language model upon it."""
+"""Word-level recurrent models: the encoder and the language model."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ from txray.errors import UnknownNameError, UsageError
 from txray.models.vocabulary import END, Vocabulary
 
 Cell = Literal["lstm", "gru", "rnn-tanh", "rnn-relu"]
+"""Type of a recurrent layer."""
 HiddenState = Tensor | tuple[Tensor, Tensor] | tuple["HiddenState", ...]
-"""What recurrent layers carry on: (layers, batch, hidden); for an LSTM, a pair of those; for a stack of layers of
-different size, one of these per layer."""
+"""State of recurrent layers: (layers, batch, hidden); a pair of these for an LSTM; one of these per layer for a stack
+of layers of different size."""
 
-_LARGEST, _MOST_LAYERS = 1_000_000, 1_000
+_MAX_SIZE, _MAX_LAYERS = 1_000_000, 1_000
 
-_DECODED = 1024
-"""States decoded at a time: the logits over a 33k vocabulary are then 136 MB."""
+_DECODE_ROWS = 1024
+"""Number of states decoded at a time: with a vocabulary of 33k words, their logits take 136 MB."""
 
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """The sizes of a recurrent model.
+    """The configuration of a recurrent model.
+
+    >>> RecurrentConfig("gru", hidden=128)
+    RecurrentConfig(cell='gru', embedding=300, hidden=128, layers=1, dropout=0.0, tied=False)
 
     Attributes:
         cell: `lstm`, `gru`, `rnn-tanh` or `rnn-relu`.
-        embedding: numbers per word.
-        hidden: neurons per recurrent layer.
-        layers: recurrent layers, one upon the other.
-        dropout: share of the values left out while training: of embeddings, between layers, of the
-            outputs that the decoder or the head reads.
-        tied: whether the decoder uses the embedding's weights; then `embedding` equals `hidden`.
-        lower_sizes: neurons of the layers below the last, from the bottom up, where these differ from it, as in a model
-            that was made smaller; None: all have `hidden`.
+        embedding: size of the embedding.
+        hidden: number of neurons per recurrent layer.
+        layers: number of recurrent layers.
+        dropout: share of the values dropped in training: of embeddings, between layers, and of the outputs that the
+            decoder or the head reads.
+        tied: whether the decoder uses the weights of the embedding; requires `embedding == hidden`.
+        lower_sizes: numbers of neurons of the layers below the last, from the bottom up, if they differ from it, as in
+            a compacted model; None: all have `hidden`.
 
     Raises:
-        UnknownNameError: no such cell.
-        UsageError: a size that cannot be.
+        UnknownNameError: unknown cell.
+        UsageError: a size is out of range.
     """
 
     cell: Cell
@@ -53,7 +57,7 @@ class RecurrentConfig:
     layers: int = 1
     dropout: float = 0.0
     tied: bool = False
-    # Not shown: the fingerprint of a model is made of what is, and the shapes of its weights tell it anyway.
+    # Not in the repr, which is part of a model's fingerprint: the shapes of the weights cover it.
     lower_sizes: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,27 +65,27 @@ class RecurrentConfig:
             raise UnknownNameError.of("cell", self.cell, get_args(Cell))
         for name in ("embedding", "hidden", "layers"):
             size = getattr(self, name)
-            most = _MOST_LAYERS if name == "layers" else _LARGEST
-            if type(size) is not int or not 1 <= size <= most:
-                raise UsageError(f"model: {name}={size!r}; it must be a whole number from 1 to {most:,}")
+            largest = _MAX_LAYERS if name == "layers" else _MAX_SIZE
+            if type(size) is not int or not 1 <= size <= largest:
+                raise UsageError(f"model: {name}={size!r}; it must be an integer from 1 to {largest:,}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"model: dropout={self.dropout}; it must be at least 0 and below 1")
         if self.tied and self.embedding != self.hidden:
             raise UsageError(
                 f"model: tied weights need embedding = hidden, got {self.embedding} and {self.hidden}; "
-                "make them equal, or leave tied=False"
+                "make them equal, or pass tied=False"
             )
         if self.lower_sizes is not None:
-            object.__setattr__(self, "lower_sizes", tuple(self.lower_sizes))  # JSON has lists only
-            sizes_fit = all(type(size) is int and 1 <= size <= _LARGEST for size in self.lower_sizes)
+            object.__setattr__(self, "lower_sizes", tuple(self.lower_sizes))  # JSON has only lists
+            sizes_fit = all(type(size) is int and 1 <= size <= _MAX_SIZE for size in self.lower_sizes)
             if len(self.lower_sizes) != self.layers - 1 or not sizes_fit:
                 raise UsageError(
-                    f"model: lower_sizes={self.lower_sizes!r}; give one whole number for each of the {self.layers - 1} layers "
-                    "below the last"
+                    f"model: lower_sizes={self.lower_sizes!r}; pass one integer for each of the "
+                    f"{self.layers - 1} layers below the last"
                 )
 
     def as_json(self) -> dict[str, Any]:
-        """As plain JSON values; `lower_sizes` only where it is given."""
+        """Return the configuration as plain JSON values, without `lower_sizes` if it is None."""
         values = asdict(self)
         if self.lower_sizes is None:
             del values["lower_sizes"]
@@ -89,11 +93,11 @@ class RecurrentConfig:
 
 
 class RecurrentStack(nn.Module):
-    """Recurrent layers of different size, one upon the other; it is called as torch's own are.
+    """Stacked recurrent layers of different size, with the interface of torch's recurrent modules.
 
     Attributes:
-        layers: of one recurrent layer each, from the bottom up.
-        dropout: between them.
+        layers: modules of one recurrent layer, from the bottom up.
+        dropout: dropout between them.
     """
 
     def __init__(self, layers: Sequence[nn.RNNBase], dropout: float) -> None:
@@ -104,14 +108,14 @@ class RecurrentStack(nn.Module):
     def forward(
         self, inputs: Tensor, state: tuple[HiddenState, ...] | None = None
     ) -> tuple[Tensor, tuple[HiddenState, ...]]:
-        """What the last layer holds after each step.
+        """Return the output of the last layer after each step.
 
         Args:
             inputs: (batch, time, embedding).
-            state: one per layer; None for a new text.
+            state: one state per layer; None for a new text.
 
         Returns:
-            (batch, time, hidden) outputs, and the state to go on from.
+            (batch, time, hidden) outputs, and the state to continue from.
         """
         outputs, states = inputs, []
         for depth, layer in enumerate(self.layers):
@@ -122,18 +126,18 @@ class RecurrentStack(nn.Module):
 
 
 def detached(state: HiddenState) -> HiddenState:
-    """The same state, from which no gradient goes back."""
+    """Return the state detached from the graph of gradients."""
     return state.detach() if isinstance(state, Tensor) else tuple(map(detached, state))
 
 
 class RecurrentModel(nn.Module):
-    """Words to embeddings to recurrent states; language model and classifier build on it.
+    """Embedding and recurrent layers; base class of language model and classifier.
 
     Attributes:
-        vocabulary: the words it knows.
-        config: its sizes.
+        vocabulary: the words that the model knows.
+        config: its configuration.
         embedding: (vocabulary, embedding) table.
-        rnn: the recurrent layer that is looked into, named `rnn`.
+        rnn: the recurrent layers, whose output is usually collected.
     """
 
     def __init__(self, vocabulary: Vocabulary, config: RecurrentConfig) -> None:
@@ -146,36 +150,36 @@ class RecurrentModel(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """A document as the model reads it: `<eos> w1 ... wn <eos>`.
+        """Return the ids of a document: `<eos> w1 ... wn <eos>`.
 
         Args:
-            words: (n,) as written.
+            words: (n,) words.
 
         Returns:
-            (n + 2,) ids. The two `<eos>` are not words and are never counted as such.
+            (n + 2,) ids. The two `<eos>` are never counted as words.
         """
         end = self.vocabulary.encode((END,))
         return [*end, *self.vocabulary.encode(words), *end]
 
     def hidden_states(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
-        """What the last recurrent layer holds after each word.
+        """Return the output of the last recurrent layer after each word.
 
         Args:
-            ids: (batch, time) int64.
-            state: to go on from; None for a new text.
+            ids: (batch, time) int64 ids.
+            state: state to continue from; None for a new text.
 
         Returns:
-            (batch, time, hidden) outputs, and the state to go on from.
+            (batch, time, hidden) outputs, and the state to continue from.
         """
         outputs, state = self.rnn(self.dropout(self.embedding(ids)), state)
         return outputs, state
 
 
 class RecurrentLanguageModel(RecurrentModel):
-    """Predicts the next word.
+    """A recurrent language model, which predicts the next word.
 
     Attributes:
-        decoder: hidden -> vocabulary.
+        decoder: linear layer, hidden -> vocabulary.
     """
 
     def __init__(self, vocabulary: Vocabulary, config: RecurrentConfig) -> None:
@@ -187,52 +191,52 @@ class RecurrentLanguageModel(RecurrentModel):
             self.decoder.weight = self.embedding.weight
 
     def forward(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
-        """Scores of every word to come next.
+        """Return the logits of the next word.
 
         Args:
-            ids: (batch, time) int64.
-            state: to go on from; None for a new text.
+            ids: (batch, time) int64 ids.
+            state: state to continue from; None for a new text.
 
         Returns:
-            (batch, time, vocabulary) logits, and the state to go on from.
+            (batch, time, vocabulary) logits, and the state to continue from.
         """
         outputs, state = self.hidden_states(ids, state)
         return self.decoder(self.dropout(outputs)), state
 
     def predicted(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The most likely next word after each of some states.
+        """Return the most likely next word after each state.
 
         Args:
-            hidden: (n, hidden), without gradients.
+            hidden: (n, hidden) states, without gradients.
 
         Returns:
-            (n,) ids, and (n,) their logits; no number where any logit of the state is none.
+            (n,) ids, and (n,) their logits: NaN if any logit of the state is NaN.
         """
         weight, bias = self.decoder.weight, self.decoder.bias
-        parts = torch.split(hidden.to(weight.dtype), _DECODED)
-        # One buffer: fresh memory for every part costs more than the product itself where states are small.
+        parts = torch.split(hidden.to(weight.dtype), _DECODE_ROWS)
+        # One buffer: allocating memory for every part costs more than the product itself if states are small.
         logits = weight.new_empty((len(parts[0]), len(self.vocabulary)))
         best, value = [], []
         for part in parts:
-            of_part = logits[: len(part)]
+            part_logits = logits[: len(part)]
             if weight.device.type == "cpu" and weight.dtype is torch.float32:
-                best.append(_decoded_by_numpy(part, weight, bias, of_part))
+                best.append(_decoded_by_numpy(part, weight, bias, part_logits))
             else:
-                torch.addmm(bias, part, weight.T, out=of_part)
-                best.append(of_part.argmax(dim=1))
-            value.append(of_part.gather(1, best[-1][:, None]).squeeze(1))
+                torch.addmm(bias, part, weight.T, out=part_logits)
+                best.append(part_logits.argmax(dim=1))
+            value.append(part_logits.gather(1, best[-1][:, None]).squeeze(1))
         return torch.cat(best), torch.cat(value)
 
 
 def _decoded_by_numpy(part: Tensor, weight: Tensor, bias: Tensor, logits: Tensor) -> Tensor:
-    """Write the logits of some states, and find the largest.
+    """Write the logits of some states, and return the index of the largest one.
 
-    numpy's product of matrices is some 1.6 times as fast as torch's on the processor measured, its maximum seven times.
+    On the CPU measured, NumPy multiplies matrices about 1.6 times as fast as torch, and finds maxima 7 times as fast.
     """
-    found = logits.numpy()
-    np.matmul(part.numpy(), weight.detach().numpy().T, out=found)
-    found += bias.detach().numpy()
-    return torch.from_numpy(found.argmax(axis=1))
+    values = logits.numpy()
+    np.matmul(part.numpy(), weight.detach().numpy().T, out=values)
+    values += bias.detach().numpy()
+    return torch.from_numpy(values.argmax(axis=1))
 
 
 def language_model(
@@ -248,30 +252,34 @@ def language_model(
     lowercase: bool = True,
     seed: int = 0,
 ) -> RecurrentLanguageModel:
-    """A fresh, untrained language model; its recurrent layer is named `rnn`.
+    """Return an untrained language model; its recurrent layer is named `rnn`.
+
+    >>> corpus = txray.demo_corpus("reviews", words=500)
+    >>> language_model("gru", corpus, hidden=8).rnn
+    GRU(300, 8, batch_first=True)
 
     Args:
         cell: `lstm`, `gru`, `rnn-tanh` or `rnn-relu`.
-        corpus_or_vocabulary: text to take the words from, or the words themselves.
-        embedding: numbers per word.
-        hidden: neurons per recurrent layer.
-        layers: recurrent layers.
-        dropout: share of the values left out while training.
-        tied: whether the decoder uses the embedding's weights.
-        vocabulary_size: words to take from a corpus, `<unk>` and `<eos>` included; None for all.
-        lowercase: for words taken from a corpus.
-        seed: of the weights; the global random state stays as it is.
+        corpus_or_vocabulary: a corpus whose words the model will know, or a vocabulary.
+        embedding: size of the embedding.
+        hidden: number of neurons per recurrent layer.
+        layers: number of recurrent layers.
+        dropout: share of the values dropped in training.
+        tied: whether the decoder uses the weights of the embedding.
+        vocabulary_size: number of words to take from a corpus, `<unk>` and `<eos>` included; None for all.
+        lowercase: whether words from a corpus are lower-cased.
+        seed: random seed of the weights; the global random state is not changed.
 
     Raises:
-        UnknownNameError: no such cell.
-        UsageError: sizes that cannot be, or `vocabulary_size` for a finished vocabulary.
+        UnknownNameError: unknown cell.
+        UsageError: a size is out of range, or `vocabulary_size` is given with a vocabulary.
     """
     config = RecurrentConfig(cell, embedding, hidden, layers, dropout, tied)
     if isinstance(corpus_or_vocabulary, Vocabulary):
         if vocabulary_size is not None:
             raise UsageError(
-                f"language_model: vocabulary_size={vocabulary_size} means nothing for a finished vocabulary; "
-                "leave it out"
+                f"language_model: vocabulary_size={vocabulary_size} cannot be combined with a vocabulary; "
+                "omit it"
             )
         vocabulary = corpus_or_vocabulary
     else:
@@ -282,7 +290,7 @@ def language_model(
 
 @contextmanager
 def seeded_weights(seed: int) -> Iterator[None]:
-    """Within the block, new weights depend on `seed` alone; afterwards the random state is as it was."""
+    """Seed torch inside the block, and restore its random state afterwards."""
     if not 0 <= seed < 1 << 63:
         raise UsageError(f"model: seed={seed}; it must be from 0 to 2^63 - 1")
     with torch.random.fork_rng(devices=[]):
@@ -296,7 +304,7 @@ def _recurrent_layer(config: RecurrentConfig) -> nn.RNNBase | RecurrentStack:
         return _layers(config.cell, config.embedding, config.hidden, config.layers, between)
     sizes = (config.embedding, *config.lower_sizes, config.hidden)
     return RecurrentStack(
-        [_layers(config.cell, below, size) for below, size in pairwise(sizes)], config.dropout
+        [_layers(config.cell, inputs, size) for inputs, size in pairwise(sizes)], config.dropout
     )
 
 

@@ -1,4 +1,4 @@
-"""A sentiment classifier upon a recurrent encoder."""
+"""A sentiment classifier on top of a recurrent encoder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Pooling = Literal["last", "last+avg+max"]
 
 
 class SentimentClassifier(RecurrentModel):
-    """Tells positive from negative documents.
+    """Classifies documents as positive or negative.
 
     Attributes:
-        pooling: what the head reads. `last`: the hidden state at the final `<eos>` (the paper).
-            `last+avg+max`: that, and the average and the maximum of the hidden states over the words.
-        head: features -> 1; the probability of `pos` is the sigmoid of its output.
-        classes: the labels, the second is the one whose probability is given.
+        pooling: what the head reads. `last`: the hidden state at the final `<eos>` (the paper). `last+avg+max`: also
+            the average and the maximum of the hidden states over the words.
+        head: linear layer, features -> 1; the sigmoid of its output is the probability of `pos`.
+        classes: the labels; the second one is the class whose probability is returned.
 
     Source:
         Rethmeier et al. 2020, section 3 (`last`).
@@ -38,11 +38,11 @@ class SentimentClassifier(RecurrentModel):
         self.head = nn.Linear(config.hidden * len(pooling.split("+")), 1)
 
     def pool(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        """What the head reads of each document; padding has no influence.
+        """Return the features of each document that the head reads, independent of padding.
 
         Args:
-            outputs: (batch, time, hidden), of documents padded on the right.
-            lengths: (batch,) int64, positions in use, the two `<eos>` included: at least 3.
+            outputs: (batch, time, hidden) hidden states of documents padded on the right.
+            lengths: (batch,) int64 numbers of positions in use, the two `<eos>` included: at least 3.
 
         Returns:
             (batch, hidden) for `last`, (batch, 3 * hidden) for `last+avg+max`.
@@ -58,11 +58,11 @@ class SentimentClassifier(RecurrentModel):
         return torch.cat((last, average, strongest), dim=1)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Scores of the class `pos`.
+        """Return the logits of the class `pos`.
 
         Args:
-            ids: (batch, time) int64, documents as `encode` gives them, padded on the right with any id.
-            lengths: (batch,) int64, positions in use, the two `<eos>` included: at least 3.
+            ids: (batch, time) int64 ids of documents as `encode` returns them, padded on the right with any id.
+            lengths: (batch,) int64 numbers of positions in use, the two `<eos>` included: at least 3.
 
         Returns:
             (batch,) logits.
@@ -73,15 +73,19 @@ class SentimentClassifier(RecurrentModel):
 
 
 def classifier(encoder: RecurrentModel, pooling: Pooling = "last", *, seed: int = 0) -> SentimentClassifier:
-    """A classifier that starts from the words and weights of a pretrained model, with a fresh head.
+    """Return a classifier with the vocabulary and weights of a pretrained model, and an untrained head.
+
+    >>> corpus = txray.demo_corpus("reviews", words=500)
+    >>> classifier(txray.models.language_model("gru", corpus, hidden=8), "last+avg+max").head
+    Linear(in_features=24, out_features=1, bias=True)
 
     Args:
-        encoder: a language model, or another classifier; it stays as it is.
-        pooling: what the head reads, see `SentimentClassifier`.
-        seed: of the head's weights; the global random state stays as it is.
+        encoder: a language model, or another classifier; it is not changed.
+        pooling: what the head reads; see `SentimentClassifier`.
+        seed: random seed of the head's weights; the global random state is not changed.
 
     Raises:
-        UnknownNameError: no such pooling.
+        UnknownNameError: unknown pooling.
     """
     with seeded_weights(seed):
         model = SentimentClassifier(encoder.vocabulary, encoder.config, pooling)

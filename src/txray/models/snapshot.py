@@ -1,7 +1,7 @@
-"""Models on disk: a folder of safetensors and JSON, which cannot run code.
+"""Save and load models as folders of safetensors and JSON, which cannot run code.
 
-model.safetensors   the weights; those that are shared are kept once
-model.json          what the model is, its sizes, checksums, and facts about where it comes from
+model.safetensors   the weights; shared weights are stored once
+model.json          type, configuration, checksums and metadata of the model
 vocabulary.json     its words
 """
 
@@ -29,28 +29,33 @@ _KINDS = {RecurrentLanguageModel: "language-model", SentimentClassifier: "sentim
 _WEIGHTS, MODEL, _VOCABULARY = "model.safetensors", "model.json", "vocabulary.json"
 
 
-def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> None:
-    """Write a snapshot: complete, or not at all; a snapshot that was there is replaced.
+def save_model(model: RecurrentModel, folder: Path | str, **metadata: object) -> None:
+    """Write a snapshot atomically; an existing snapshot is replaced.
+
+    >>> model = txray.models.language_model("gru", txray.demo_corpus("reviews", words=500), hidden=8)
+    >>> save_model(model, "snapshot", epoch=3)
+    >>> snapshot_metadata("snapshot")
+    {'epoch': 3}
 
     Args:
         model: a language model or a sentiment classifier.
-        folder: to hold the three files.
-        facts: JSON values about where the model comes from, e.g. `epoch=3`.
+        folder: folder of the snapshot.
+        metadata: JSON values about the origin of the model, e.g. `epoch=3`; see `snapshot_metadata`.
 
     Raises:
-        UsageError: another kind of model, or one whose weights are not those of its kind, such as one with
+        UsageError: another type of model, or one with additional or missing weights, such as one with
             parametrizations; nothing is written.
-        OutputError: the place cannot be written.
+        OutputError: the folder cannot be written.
     """
     kind = _KINDS.get(type(model))
     if kind is None:
         raise UsageError(
-            f"save_model: a {type(model).__name__} cannot be saved; give one of {', '.join(_KINDS.values())}"
+            f"save_model: a {type(model).__name__} cannot be saved; pass one of: {', '.join(_KINDS.values())}"
         )
-    _require_own_weights(model, kind)
+    _require_plain_weights(model, kind)
     with atomic_folder(Path(folder), markers=(MODEL,)) as new:
         save_file(weights_of(model), new / _WEIGHTS)
-        (new / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
+        (new / _WEIGHTS).chmod(0o644)  # safetensors creates files that only their owner can read
         vocabulary = model.vocabulary
         _write_json(
             new / _VOCABULARY,
@@ -63,63 +68,65 @@ def save_model(model: RecurrentModel, folder: Path | str, **facts: object) -> No
             "pooling": model.pooling if isinstance(model, SentimentClassifier) else None,
             "vocabulary_sha256": vocabulary.fingerprint,
             "weights_sha256": sha256_of(new / _WEIGHTS),
-            "facts": facts,
+            "facts": metadata,
         }
         _write_json(new / MODEL, description)
 
 
-def _require_own_weights(model: RecurrentModel, kind: str) -> None:
-    """Refuse a model whose weights a new one of its kind would not have."""
+def _require_plain_weights(model: RecurrentModel, kind: str) -> None:
+    """Raise if the weights of a model differ from those of a new model of its type and configuration."""
     absent = next((name for name, weight in model.state_dict().items() if weight.is_meta), None)
     if absent is not None:
         raise UsageError(
-            f"save_model: weight {absent} is on the device 'meta', without numbers; load the model's weights"
+            f"save_model: weight {absent} is on the device 'meta', without values; load the model's weights"
         )
     pooling = model.pooling if isinstance(model, SentimentClassifier) else None
     with torch.device("meta"):
         plain = _new_model(kind, model.vocabulary, model.config, pooling)
-    own, expected = _sizes(model), _sizes(plain)
-    if own == expected:
+    shapes, expected = _shapes(model), _shapes(plain)
+    if shapes == expected:
         return
-    other = sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name))
+    different = sorted(
+        name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)
+    )
     if any(map(is_parametrized, model.modules())):
-        remedy = "call torch.nn.utils.parametrize.remove_parametrizations first, or save a copy made so"
-    elif any(name.endswith("_orig") for name in other):
-        remedy = "call torch.nn.utils.prune.remove first, which keeps the zeros"
-    elif any(name.endswith(("_g", "_v")) for name in other):
+        remedy = "call torch.nn.utils.parametrize.remove_parametrizations first, or save a copy without them"
+    elif any(name.endswith("_orig") for name in different):
+        remedy = "call torch.nn.utils.prune.remove first, which makes the zeros permanent"
+    elif any(name.endswith(("_g", "_v")) for name in different):
         remedy = "call torch.nn.utils.remove_weight_norm first"
     else:
-        remedy = "give a model as txray makes it"
+        remedy = "pass a model created by txray"
+    names = ", ".join(different[:4]) + (", ..." if len(different) > 4 else "")
     raise UsageError(
-        f"save_model: weights {', '.join(other[:4])}{', ...' if len(other) > 4 else ''} are not those of a {kind}, so "
-        f"the snapshot could not be loaded; {remedy}"
+        f"save_model: weights {names} are not those of a {kind}, so the snapshot could not be loaded; {remedy}"
     )
 
 
-def _sizes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     return {name: tuple(values.shape) for name, values in tensors}
 
 
 def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
-    """Read a snapshot.
+    """Load a snapshot.
 
     Args:
-        folder: written by `save_model`.
+        folder: folder written by `save_model`.
 
     Returns:
-        The model, on the CPU, ready to be applied (`eval()`).
+        The model on the CPU, in evaluation mode.
 
     Raises:
-        SnapshotError: a file is missing or damaged, the words or sizes do not match the weights, or
-            another version of the format.
+        SnapshotError: a file is missing or damaged, words or sizes do not match the weights, or the format has another
+            version.
     """
     folder = Path(folder)
     description = _read_json(folder, MODEL)
     vocabulary = _read_vocabulary(folder)
     if description.get("vocabulary_sha256") != vocabulary.fingerprint:
         raise SnapshotError(
-            f"{folder / _VOCABULARY}: these {len(vocabulary)} words are not those that the weights know; "
+            f"{folder / _VOCABULARY}: its {len(vocabulary)} words do not match the weights; "
             "copy the snapshot folder as a whole"
         )
     model = _build(folder / MODEL, description, vocabulary)
@@ -128,17 +135,17 @@ def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClass
 
 
 def snapshot_metadata(folder: Path | str) -> Mapping[str, Any]:
-    """What `save_model` was told about a snapshot.
+    """Return the metadata that was passed to `save_model`.
 
     Raises:
         SnapshotError: the snapshot is missing or damaged.
     """
-    facts: dict[str, Any] = _read_json(Path(folder), MODEL).get("facts", {})
-    return facts
+    metadata: dict[str, Any] = _read_json(Path(folder), MODEL).get("facts", {})
+    return metadata
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> weights on the CPU; those that several names share, under the first name only."""
+    """Return name -> weights on the CPU; shared weights under their first name only."""
     return {
         name: parameter.detach().cpu().contiguous()
         for name, parameter in model.named_parameters(remove_duplicate=True)
@@ -152,7 +159,7 @@ def _build(
         kind = description["kind"]
         if kind not in _KINDS.values():
             known = ", ".join(_KINDS.values())
-            raise SnapshotError(f"{file}: unknown kind of model {kind!r}; there are: {known}")
+            raise SnapshotError(f"{file}: unknown type of model {kind!r}; known are: {known}")
         config = RecurrentConfig(**description["config"])
         with seeded_weights(0):
             return _new_model(kind, vocabulary, config, description["pooling"])
@@ -174,23 +181,27 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
     if not file.is_file():
         raise _missing(file)
     try:
-        found = load_file(file)
+        weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
-    wanted = dict(model.named_parameters(remove_duplicate=True))
-    if found.keys() != wanted.keys():
-        names = ", ".join(sorted(found.keys() ^ wanted.keys()))
-        raise SnapshotError(f"{file}: {MODEL} asks for other weights: {names}; save the model again")
-    for name, parameter in wanted.items():
-        if found[name].shape != parameter.shape:
+    expected = dict(model.named_parameters(remove_duplicate=True))
+    if weights.keys() != expected.keys():
+        names = ", ".join(sorted(weights.keys() ^ expected.keys()))
+        raise SnapshotError(
+            f"{file}: does not match {MODEL}, differing weights: {names}; save the model again"
+        )
+    for name, parameter in expected.items():
+        if weights[name].shape != parameter.shape:
             raise SnapshotError(
-                f"{file}: {name} has size {tuple(found[name].shape)}, {MODEL} and {_VOCABULARY} ask for "
+                f"{file}: {name} has shape {tuple(weights[name].shape)}, but {MODEL} and {_VOCABULARY} need "
                 f"{tuple(parameter.shape)}; copy the snapshot folder as a whole"
             )
     if description.get("weights_sha256") != sha256_of(file):
-        raise SnapshotError(f"{file}: damaged: its checksum is not the one in {MODEL}; save the model again")
-    for name, parameter in wanted.items():
-        parameter.data = found[name]  # in the number type that was saved
+        raise SnapshotError(
+            f"{file}: damaged: its checksum differs from that in {MODEL}; save the model again"
+        )
+    for name, parameter in expected.items():
+        parameter.data = weights[name]  # in the saved dtype
 
 
 def _read_vocabulary(folder: Path) -> Vocabulary:
@@ -199,7 +210,7 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
     try:
         words, lowercase = content["words"], content["lowercase"]
         if not isinstance(lowercase, bool) or not all(isinstance(word, str) for word in words):
-            raise TypeError("words must be text, lowercase true or false")
+            raise TypeError("words must be text, and lowercase true or false")
         return Vocabulary(tuple(words), lowercase)
     except KeyError as error:
         raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
@@ -216,7 +227,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     except (ValueError, OSError, RecursionError) as error:
         raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
     if not isinstance(content, dict):
-        raise SnapshotError(f"{file}: damaged: holds no JSON object; save the model again")
+        raise SnapshotError(f"{file}: damaged: not a JSON object; save the model again")
     if content.get("format") != FORMAT:
         raise SnapshotError(
             f"{file}: format {content.get('format')!r}; this version of txray reads format {FORMAT}; "
@@ -231,5 +242,5 @@ def _write_json(file: Path, content: object) -> None:
 
 def _missing(file: Path) -> SnapshotError:
     return SnapshotError(
-        f"{file}: no such file; a snapshot folder holds {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
+        f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
     )

@@ -1,4 +1,4 @@
-"""Any module, together with what it takes to read text through it."""
+"""Wrap any module so that it can read text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from txray.errors import UnknownNameError, UsageError
 
 Pooling = Literal["max", "mean", "first", "last"]
+"""How the pieces of a word are combined."""
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 Task = Literal["none", "classification", "next-word"]
+"""What the forward pass of a model returns."""
 TASKS: tuple[Task, ...] = get_args(Task)
 
 
@@ -25,9 +27,9 @@ class Pieces:
 
     Attributes:
         ids: (n_pieces,) input ids, without special ones.
-        word: (n_pieces,) index of each piece's word, never falling. A word may have several pieces; one that
-            the tokenizer does not know has none, and is counted as skipped.
-        texts: (n_pieces,) what the pieces are called, for the feature type `subword`; empty where not offered.
+        word: (n_pieces,) index of each piece's word, never decreasing. A word may have several pieces. A word that the
+            tokenizer does not know has none, and is counted as skipped.
+        texts: (n_pieces,) names of the pieces, for the feature type `subword`; empty if there are none.
     """
 
     ids: Sequence[int]
@@ -40,7 +42,7 @@ Forward = Callable[[nn.Module, Tensor, Tensor], object]
 
 
 def read_ids(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
-    """The plain forward pass: the module takes ids and nothing else."""
+    """Run a module that takes nothing but ids."""
     return module(ids)
 
 
@@ -48,39 +50,43 @@ def read_ids(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
 class TextModel:
     """A module, how to turn words into its input, and how to run it.
 
+    >>> module = torch.nn.Embedding(10, 4)
+    >>> model = TextModel(module, encode=lambda words: [len(word) % 10 for word in words], max_length=50)
+    >>> model.pieces(["one", "three"]).ids
+    [3, 5]
+
     Attributes:
         module: any `nn.Module`; it is never changed.
         encode: words of a document -> `Pieces`, or one id per word.
-        forward: runs the module on (documents, time) int64 ids and a mask of the same shape, True where a
-            position is in use; padding is on the right. What it returns does not matter.
-        prefix, suffix: ids that stand before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
-        padding: the id of padding.
-        reads_padding: whether inputs of different length may be read together, padded on the right. By default that is
-            tried out where `forward` is given, because it gets the mask, with inputs of some 20 positions and, where
-            `max_length` is known, of as many as that, 1,024 at most: if padding changes a layer, inputs are read together
-            with others of the same length only. A module that takes nothing but ids cannot tell padding from
-            text, so its inputs never share a batch with longer ones; say True of one that no later position can
-            influence, such as a one-way recurrent layer. True is believed, with a `PaddingWarning` if it is wrong.
-        max_length: positions that the module can read at once, prefix and suffix included; longer documents are cut
-            between words into several inputs. None: no limit.
-        min_length: positions that the module needs at least, such as the width of a convolution without padding;
-            shorter inputs are filled up with padding, to which no word belongs.
-        overlap: pieces that two neighbouring inputs of one document have in common at most, so that words at
-            a cut have context; each word counts once, in the input whose edge is farther away.
-        pooling: which activation a word of several pieces has, neuron by neuron: their `max` (the default,
-            because the strongest response is what selection by maximum looks for), `mean`, or that of the
-            `first` or the `last` piece.
-        lags: layer pattern -> positions by which the outputs of such layers lag behind the input, such as
-            `{"decoder.**": 1}` where a decoder reads the text behind a start symbol.
-        name: what to call the model in the records; the class of the module by default.
-        task: what `forward` returns, as a tensor or as the attribute `logits` of a record: `classification`:
-            (documents, classes) logits; `next-word`: (documents, time, ids) logits of the id that comes next; `none`:
-            nothing that can be scored. Collection needs none; pruning does.
-        classes: of a classification, names of the classes in their order, as the labels of documents have them.
+        forward: runs the module on (documents, time) int64 ids and a bool mask of the same shape, True at positions in
+            use; padding is on the right. The result is ignored, except by pruning (see `task`).
+        prefix, suffix: ids before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
+        padding: id of padding.
+        reads_padding: whether inputs of different length may share a batch, padded on the right. By default, this is
+            tested if `forward` is given, because it receives the mask: with inputs of about 20 positions and, if
+            `max_length` is known, of up to 1,024. If padding changes a layer, batches have inputs of equal length. A
+            module that takes only ids cannot distinguish padding from text, so its batches always have equal length;
+            pass True for one in which no position depends on later ones, such as a one-way recurrent layer. True is
+            never overridden, but causes a `PaddingWarning` if it is wrong.
+        max_length: maximum number of positions of an input, prefix and suffix included; longer documents are cut
+            between words. None: no limit.
+        min_length: minimum number of positions of an input, such as the width of a convolution without padding;
+            shorter inputs are padded.
+        overlap: maximum number of pieces that two consecutive inputs of a document share, so that words at a cut have
+            context. Each word counts once, in the input whose edge is farther away.
+        pooling: how the pieces of a word are combined, neuron by neuron: their `max` (default, because selection by
+            maximum looks for the strongest response), their `mean`, or the `first` or `last` piece.
+        lags: layer pattern -> positions by which the outputs of these layers lag behind the input, such as
+            `{"decoder.**": 1}` if a decoder reads the text after a start symbol.
+        name: name of the model in manifests; the class of the module by default.
+        task: what `forward` returns, as a tensor or as an attribute `logits`: `classification`: (documents, classes)
+            logits; `next-word`: (documents, time, ids) logits of the next id; `none`: nothing that can be scored.
+            Needed by pruning only.
+        classes: names of the classes of a classification, in the order of the logits, as in the labels of documents.
 
     Raises:
-        UnknownNameError: no such pooling or task.
-        UsageError: a max_length that leaves no max_pieces for a piece, or an overlap that leaves no max_pieces to go on.
+        UnknownNameError: unknown pooling or task.
+        UsageError: `max_length` leaves no room for a piece, or `overlap` none for new pieces.
     """
 
     module: nn.Module
@@ -107,70 +113,73 @@ class TextModel:
         if (self.task == "classification") != (len(self.classes) > 1):
             raise UsageError(
                 f"text model: task {self.task!r} with classes {self.classes!r}; a classification needs the names of "
-                "at least 2 classes, and nothing else has any"
+                "at least 2 classes, and no other task has classes"
             )
         special = len(self.prefix) + len(self.suffix)
         if self.max_length is not None and self.max_length <= special:
             raise UsageError(
-                f"text model: max_length={self.max_length} leaves no max_pieces beside {special} special positions; raise it"
+                f"text model: max_length={self.max_length} leaves no room beside {special} special positions; "
+                "increase it"
             )
         if not 1 <= self.min_length <= (self.max_length or self.min_length):
             raise UsageError(
-                f"text model: min_length={self.min_length}; it must be at least 1 and no more than max_length={self.max_length}"
+                f"text model: min_length={self.min_length}; it must be from 1 to max_length={self.max_length}"
             )
         if self.overlap < 0 or (self.max_length is not None and self.overlap >= self.max_length - special):
             raise UsageError(
-                f"text model: overlap={self.overlap}; it must be at least 0 and below the max_pieces of one input, "
+                f"text model: overlap={self.overlap}; it must be at least 0 and below the room of one input, "
                 f"{'unlimited' if self.max_length is None else self.max_length - special} pieces"
             )
 
     def to(self, device: torch.device | str) -> TextModel:
-        """The same, its module moved to a device."""
+        """Move the module to a device, and return the model."""
         self.module.to(device)
         return self
 
     @property
     def supports_padding(self) -> bool:
-        """Return whether inputs of different length are read together, unless padding turns out to change them."""
+        """Return whether inputs of different length may share a batch, as far as known without a test."""
         return self.forward is not read_ids if self.reads_padding is None else self.reads_padding
 
     @property
     def max_pieces(self) -> int | None:
-        """Pieces that one input holds at most; None: no limit."""
+        """Return the maximum number of pieces in an input; None: no limit."""
         return None if self.max_length is None else self.max_length - len(self.prefix) - len(self.suffix)
 
     def pieces(self, words: Sequence[str]) -> Pieces:
-        """The pieces of a document.
+        """Return the pieces of the words of a document.
 
         Raises:
-            UsageError: `encode` gave something that does not fit the words.
+            UsageError: `encode` returned something that does not match the words.
         """
         encoded: Any = self.encode(words)
         if not isinstance(encoded, Pieces) and not hasattr(encoded, "__len__"):
             raise UsageError(
-                f"text model: encode gave {type(encoded).__name__}; give one id per word, or Pieces"
+                f"text model: encode returned {type(encoded).__name__}; return one id per word, or Pieces"
             )
         pieces = encoded if isinstance(encoded, Pieces) else Pieces(encoded, range(len(encoded)))
         n = len(pieces.ids)
         if not isinstance(encoded, Pieces) and n != len(words):
             raise UsageError(
-                f"text model: encode gave {n} ids for {len(words)} words; give one per word, or Pieces"
+                f"text model: encode returned {n} ids for {len(words)} words; return one per word, or Pieces"
             )
-        falls = any(before > after for before, after in zip(pieces.word, pieces.word[1:], strict=False))
+        decreasing = any(before > after for before, after in zip(pieces.word, pieces.word[1:], strict=False))
         outside = n > 0 and not 0 <= pieces.word[0] <= pieces.word[-1] < len(words)
-        if len(pieces.word) != n or falls or outside or len(pieces.texts) not in (0, n):
+        if len(pieces.word) != n or decreasing or outside or len(pieces.texts) not in (0, n):
             raise UsageError(
-                f"text model: encode gave {n} ids and {len(pieces.word)} word indices for {len(words)} words; "
-                "give the index of its word for each id, never falling"
+                f"text model: encode returned {n} ids and {len(pieces.word)} word indices for {len(words)} words; "
+                "return the index of its word for each id, never decreasing"
             )
-        for what, numbers in (("ids", pieces.ids), ("word indices", pieces.word)):
-            kind = np.asarray(numbers).dtype
-            if n and kind.kind not in "iu":
+        for name, numbers in (("ids", pieces.ids), ("word indices", pieces.word)):
+            dtype = np.asarray(numbers).dtype
+            if n and dtype.kind not in "iu":
                 raise UsageError(
-                    f"text model: encode gave {what} of kind {kind}; give whole numbers below 2^63"
+                    f"text model: encode returned {name} of type {dtype}; return integers below 2^63"
                 )
         try:
             "".join(pieces.texts).encode()
         except (TypeError, UnicodeEncodeError) as error:
-            raise UsageError(f"text model: encode gave names of pieces that are no text ({error})") from error
+            raise UsageError(
+                f"text model: encode returned names of pieces that are not text ({error}); return str"
+            ) from error
         return pieces

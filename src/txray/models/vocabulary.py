@@ -21,12 +21,15 @@ SPECIALS = (UNKNOWN, END)
 class Vocabulary:
     """The words that a model knows; the position of a word is its id.
 
+    >>> Vocabulary(("<unk>", "<eos>", "good")).encode(["Good", "film"])
+    [2, 0]
+
     Attributes:
-        words: (n,) distinct words, the first two are `<unk>` (id 0) and `<eos>` (id 1).
-        lowercase: whether a word of the text is lower-cased before it is looked up.
+        words: (n,) distinct words; the first two are `<unk>` (id 0) and `<eos>` (id 1).
+        lowercase: whether words of the text are lower-cased before they are looked up.
 
     Raises:
-        UsageError: the specials are not first, a word occurs twice, or can never be looked up.
+        UsageError: the special words are not first, or a word occurs twice or can never be looked up.
     """
 
     words: tuple[str, ...]
@@ -42,24 +45,24 @@ class Vocabulary:
         ids = {word: position for position, word in enumerate(self.words)}
         if len(ids) != len(self.words):
             twice = next(word for position, word in enumerate(self.words) if ids[word] != position)
-            raise UsageError(f"vocabulary: {twice!r} occurs more than once; give each word one position")
+            raise UsageError(f"vocabulary: {twice!r} occurs more than once; pass each word once")
         if self.lowercase:
-            lost = next((word for word in self.words if word.lower() != word), None)
-            if lost is not None:
+            unreachable = next((word for word in self.words if word.lower() != word), None)
+            if unreachable is not None:
                 raise UsageError(
-                    f"vocabulary: {lost!r} can never be looked up, because words are lower-cased first; "
-                    "give lower-cased words, or lowercase=False"
+                    f"vocabulary: {unreachable!r} can never be looked up, because words are lower-cased first; "
+                    "pass lower-cased words, or lowercase=False"
                 )
         object.__setattr__(self, "_ids", ids)
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, size: int | None = None, lowercase: bool = True) -> Vocabulary:
-        """The most frequent words of a corpus; equally frequent ones in alphabetical order.
+        """Return the most frequent words of a corpus; ties in alphabetical order.
 
         Args:
             corpus: read once.
-            size: how many words, `<unk>` and `<eos>` included; None for all of them.
-            lowercase: whether upper and lower case are one word.
+            size: number of words, `<unk>` and `<eos>` included; None for all.
+            lowercase: whether words are lower-cased.
 
         Raises:
             UsageError: `size` leaves no room for a single word.
@@ -67,7 +70,7 @@ class Vocabulary:
         if size is not None and size <= len(SPECIALS):
             raise UsageError(
                 f"vocabulary: size={size} leaves no room for words beside {' and '.join(SPECIALS)}; "
-                "ask for 3 or more"
+                "choose at least 3"
             )
         counts = Counter(chain.from_iterable(document.words for document in corpus))
         if lowercase:
@@ -77,20 +80,20 @@ class Vocabulary:
             counts = lowered
         for special in SPECIALS:
             counts.pop(special, None)
-        room = None if size is None else size - len(SPECIALS)
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))[:room]
+        n_words = None if size is None else size - len(SPECIALS)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))[:n_words]
         return cls((*SPECIALS, *ranked), lowercase)
 
     def __len__(self) -> int:
         return len(self.words)
 
     def form(self, word: str) -> str:
-        """The word as the model sees it: lower-cased where the model does so, `<unk>` where it is unknown."""
+        """Return the word as the model sees it: lower-cased if the model does so, or `<unk>` if it is unknown."""
         form = word.lower() if self.lowercase else word
         return form if form in self._ids else UNKNOWN
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """(n_words,) ids; an unknown word has that of `<unk>`."""
+        """Return (n_words,) ids; unknown words have the id of `<unk>`."""
         find = self._ids.get
         if self.lowercase:
             return [find(word.lower(), 0) for word in words]
@@ -98,5 +101,5 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the words, their order and the casing, as hexadecimal digits."""
+        """Return the SHA-256 of the words, their order and the casing as hexadecimal digits."""
         return hashlib.sha256(json.dumps([self.lowercase, *self.words]).encode()).hexdigest()

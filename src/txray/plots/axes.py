@@ -15,7 +15,7 @@ from txray.plots.text import escape
 
 
 def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
-    """Layout of a logarithmic axis with ticks at powers of ten (1-10-100), finer where the span is short.
+    """Return the layout of a logarithmic axis with ticks at powers of ten (1-10-100), finer where the span is short.
 
     Args:
         values: what is drawn along the axis; only those above 0 count.
@@ -31,7 +31,7 @@ def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Labelled ticks at powers of ten, or at 1-2-5 where fewer than three would fit, and small ones between.
+    """Return ticks at powers of ten, or at 1-2-5 if fewer than three would fit, and small ones between.
 
     Args:
         low, high: ends of the axis, as powers of ten; `low` below `high`.
@@ -39,14 +39,14 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     decades = range(math.floor(low) - 1, math.ceil(high) + 1)
 
     def within(steps: Sequence[int]) -> list[float]:
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        return [tick for tick in ticks if low <= math.log10(tick) <= high]
+        values = [step * 10.0**decade for decade in decades for step in steps]
+        return [value for value in values if low <= math.log10(value) <= high]
 
-    chosen = within((1,)) if len(within((1,))) > 2 else within((1, 2, 5))
+    ticks = within((1,)) if len(within((1,))) > 2 else within((1, 2, 5))
     return {
         "tickmode": "array",
-        "tickvals": chosen,
-        "ticktext": [_tick(value) for value in chosen],
+        "tickvals": ticks,
+        "ticktext": [_tick(value) for value in ticks],
         "minor": {
             "tickmode": "array",
             "tickvals": within(range(2, 10)),
@@ -77,7 +77,7 @@ def _tick(value: float) -> str:
 
 
 def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> dict[str, Any]:
-    """Layout of a linear axis that starts at 0.
+    """Return the layout of a linear axis that starts at 0.
 
     Args:
         values: what is drawn along the axis, none below 0.
@@ -90,7 +90,7 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
         "type": "linear",
         "range": [0, 1.06 * top if top > 0 else 1],
         "ticksuffix": unit,
-        # Prefixes of units, such as 400µ, say nothing of a distance.
+        # Prefixes of units, such as 400µ, make no sense for a distance.
         "exponentformat": "B" if top >= 1 else "power",
         "rangemode": "tozero",
         "title": {"text": escape(title)},
@@ -98,6 +98,6 @@ def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> d
 
 
 def whole_step(last: float) -> int:
-    """Distance between the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..., few ticks."""
+    """Return the step of the ticks of an axis of whole numbers that ends at `last`: 1, 2, 5, 10, ..."""
     steps = (step * int(10**decade) for decade in itertools.count() for step in (1, 2, 5))
     return next(step for step in steps if last / step <= 12)

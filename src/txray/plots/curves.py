@@ -46,7 +46,7 @@ _CLASSIFIER = (
 
 
 def training_curves(curves: pl.DataFrame, *, name: str = "language model") -> go.Figure:
-    """Perplexity and loss of a language model by epoch, for each split.
+    """Draw perplexity and loss of a language model by epoch, for each split.
 
     Args:
         curves: columns epoch (0 is the untrained model), split, loss (nats per word), perplexity; values
@@ -60,7 +60,7 @@ def training_curves(curves: pl.DataFrame, *, name: str = "language model") -> go
 
 
 def classifier_curves(curves: pl.DataFrame, *, name: str = "classifier") -> go.Figure:
-    """F1, accuracy, area under the ROC curve and loss of a classifier by epoch, for each split.
+    """Draw F1, accuracy, area under the ROC curve and loss of a classifier by epoch, for each split.
 
     Args:
         curves: columns epoch (0 is the untrained head), split, loss (nats per document), accuracy, f1,
@@ -125,9 +125,9 @@ def _listed(metrics: Sequence[_Metric]) -> str:
 
 
 def _splits(curves: pl.DataFrame) -> list[str]:
-    found = curves["split"].unique(maintain_order=True).to_list()
+    splits = curves["split"].unique(maintain_order=True).to_list()
     return sorted(
-        found, key=lambda split: (list(theme.SPLITS).index(split) if split in theme.SPLITS else 9, split)
+        splits, key=lambda split: (list(theme.SPLITS).index(split) if split in theme.SPLITS else 9, split)
     )
 
 
@@ -187,7 +187,7 @@ def _finding(curves: pl.DataFrame, metric: _Metric, splits: Sequence[str]) -> st
     first_epoch, first = points.row(0)
     if first_epoch != epoch:
         text += f" (epoch {first_epoch}: {format_number(first)})"
-    there = _points(curves, "test", metric.column).filter(pl.col("epoch") == epoch)
-    if judged != "test" and len(there):
-        text += f", test {metric.name} {format_number(there[metric.column][0])}"
+    test = _points(curves, "test", metric.column).filter(pl.col("epoch") == epoch)
+    if judged != "test" and len(test):
+        text += f", test {metric.name} {format_number(test[metric.column][0])}"
     return text

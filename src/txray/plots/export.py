@@ -18,22 +18,22 @@ from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_file, write_text
 
 SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
-"""What a figure can be written as."""
+"""File formats of a figure."""
 
 _IMAGES = (".png", ".pdf", ".svg")
 _PNG_SCALE = 2
 """Pixels of a PNG per pixel of the figure: sharp in print at column width."""
 _SECONDS = 120
-"""One image may take so long before it counts as failed."""
+"""Timeout of one image."""
 
 Result = TypeVar("Result")
 
 
 def save_figure(figure: go.Figure, path: Path | str) -> Path:
-    """Write one figure; the suffix of the path says as what.
+    """Write one figure; the suffix of the path is the format.
 
     `.html` is one file without a request to any host, `.json` is plotly's own format; `.png`, `.pdf` and
-    `.svg` need the extra `export` (kaleido) and a Chromium or Chrome. The file is complete or absent.
+    `.svg` need the extra `export` (kaleido) and a Chromium or Chrome. An incomplete file is never left.
 
     Args:
         figure: any.
@@ -43,9 +43,9 @@ def save_figure(figure: go.Figure, path: Path | str) -> Path:
         The path written.
 
     Raises:
-        UnknownNameError: another suffix.
+        UnknownNameError: an unknown suffix.
         UsageError: kaleido or the browser is missing.
-        OutputError: the browser failed, or the place cannot be written.
+        OutputError: the browser failed, or the file cannot be written.
     """
     return save_figures({path: figure})[0]
 
@@ -62,14 +62,13 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     Raises:
         UnknownNameError: an unknown suffix; nothing is written then.
         UsageError: kaleido or the browser is missing.
-        OutputError: the browser failed, or a place cannot be written.
+        OutputError: the browser failed, or a file cannot be written.
     """
     targets = {Path(path): figure for path, figure in figures.items()}
     for path in targets:
-        if path.suffix.lower() not in SUFFIXES:
-            raise UnknownNameError.of(f"suffix of {path}", path.suffix, SUFFIXES)
+        require_figure_path(path)
     images = {path: figure for path, figure in targets.items() if path.suffix.lower() in _IMAGES}
-    # Rendering is what can fail: nothing is written before it has succeeded.
+    # Rendering can fail: nothing is written before it has succeeded.
     contents = _rendered(images) if images else []
     for path, figure in targets.items():
         match path.suffix.lower():
@@ -83,11 +82,31 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     return list(targets)
 
 
+def require_figure_path(path: Path | str) -> None:
+    """Raise if a figure cannot be written as the suffix of a path says.
+
+    Raises:
+        UnknownNameError: an unknown suffix.
+        UsageError: kaleido is missing.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UnknownNameError.of(f"suffix of {path}", suffix, SUFFIXES)
+    if suffix in _IMAGES:
+        _import_kaleido(path)
+
+
+def _import_kaleido(path: Path | str) -> Any:
+    return import_extra(
+        f"{path}: {Path(path).suffix} needs", "export", "kaleido", hint="or write .html or .json"
+    )
+
+
 def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
-    """Figures as the bytes of PNGs, two pixels per pixel of the figure, all with one start of the browser.
+    """Return figures as the bytes of PNGs, two pixels per pixel of the figure, with one start of the browser.
 
     Args:
-        figures: what errors call it -> figure.
+        figures: name in error messages -> figure.
 
     Raises:
         UsageError: kaleido or the browser is missing.
@@ -97,7 +116,7 @@ def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
 
 
 def to_html(figure: go.Figure, *, name: str = "figure") -> str:
-    """One whole HTML page that makes no request to any host; the same figure gives the same text.
+    """Return a whole HTML page that makes no request to any host; the same figure gives the same text.
 
     Args:
         figure: any.
@@ -119,9 +138,7 @@ def to_html(figure: go.Figure, *, name: str = "figure") -> str:
 
 def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
     first = next(iter(images))
-    kaleido = import_extra(
-        f"{first}: {first.suffix} needs", "export", "kaleido", hint="or write .html or .json"
-    )
+    kaleido = _import_kaleido(first)
     from kaleido.errors import ChromeNotFoundError
 
     async def render() -> list[bytes]:
@@ -139,7 +156,7 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
             return _in_thread(render)
     except ChromeNotFoundError as error:
         named = os.environ.get("BROWSER_PATH")
-        where = f" (BROWSER_PATH={named!r} is none)" if named else ""
+        where = f" (BROWSER_PATH={named!r} is not one)" if named else ""
         raise UsageError(
             f"{first}: {first.suffix} needs Chromium or Chrome{where}: install one, or name it in "
             "BROWSER_PATH (or write .html or .json)"
@@ -151,7 +168,7 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what kaleido's library for browsers logs of itself: that a picture failed is told by us."""
+    """Silence the log of kaleido's browser library: errors are raised by this module."""
     logger = logging.getLogger("choreographer")
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preferred:
-    """What one neuron prefers, by falling probability, then by feature.
+    """Preferred features of one neuron, the most probable first, ties by feature.
 
     Attributes:
         feature: names.
@@ -24,7 +24,7 @@ class Preferred:
         mean: (n,) mean selected activation, in units of the layer's output.
         mass: (n,) their sum, in the same units.
         count: (n,) selected activations.
-        lift: (n,) how many times as strong as by the feature's frequency.
+        lift: (n,) ratio to what the feature's frequency predicts.
     """
 
     feature: tuple[str, ...]
@@ -39,7 +39,7 @@ class Preferred:
 
 
 def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") -> Preferred:
-    """What one neuron prefers; empty for an un-preferred neuron.
+    """Return what one neuron prefers; empty for a neuron that is not in use.
 
     Args:
         preferences: of one stage.
@@ -48,28 +48,28 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
     """
     totals = preferences.totals
     rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
-    mine = Totals(
+    of_neuron = Totals(
         neuron=totals.neuron[rows],
         feature_id=totals.feature_id[rows],
         count=totals.count[rows],
         sum=totals.sum[rows],
     )
-    weights = mine.weights(weight)
+    weights = of_neuron.weights(weight)
     # Rows come sorted by feature: in a stable sort, ties keep that order. Weights of 0 are no preference.
     order = np.argsort(-weights, kind="stable")[: int((weights > 0).sum())]
     weights = weights[order]
     return Preferred(
-        feature=tuple(preferences.features[mine.feature_id[order]].tolist()),
+        feature=tuple(preferences.features[of_neuron.feature_id[order]].tolist()),
         probability=weights / weights.sum() if len(weights) else weights,
-        mean=(mine.sum / mine.count)[order],
-        mass=mine.sum[order],
-        count=mine.count[order],
+        mean=(of_neuron.sum / of_neuron.count)[order],
+        mass=of_neuron.sum[order],
+        count=of_neuron.count[order],
         lift=preferences.lift()[rows][order],
     )
 
 
 def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list[tuple[str, ...]]:
-    """The k features of highest probability of every neuron, in one pass.
+    """Return the k features of highest probability of every neuron, in one pass.
 
     Args:
         preferences: of one stage.
@@ -77,7 +77,7 @@ def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list
         weight: what the distributions normalise.
 
     Returns:
-        One tuple per neuron, at most k long, empty where un-preferred.
+        One tuple per neuron, at most k long, empty for neurons that are not in use.
     """
     totals = preferences.totals
     # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
@@ -92,14 +92,14 @@ def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list
 
 
 def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
-    """The k features that every neuron prefers most beyond how often they occur (see `txray.preferences.lift`).
+    """Return the k most distinctive features of every neuron, by lift (see `txray.preferences.lift`).
 
     Args:
         preferences: of one stage.
         k: features per neuron.
 
     Returns:
-        One tuple per neuron, at most k long, empty where un-preferred; only features above their share of the corpus.
+        One tuple per neuron, at most k long, empty for neurons that are not in use; only features of lift above 1.
     """
     totals = preferences.totals
     lifted = preferences.lift()

@@ -1,4 +1,4 @@
-"""How neurons come into use and fall out of it from stage to stage."""
+"""Neurons that start and stop being in use, stage by stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.analysis.findings import state_label
+from txray.analysis.findings import CONFIDENT_STATES, NOT_SIGNIFICANT, STATE_NAMES, paper_label, state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
@@ -19,60 +19,53 @@ if TYPE_CHECKING:
 
 _MOST = 24
 """Stages side by side."""
-# Darker than for marks of undecided neurons: here they lie between shared and un-preferred ones, which are grey, too.
+# Darker than for marks of undecided neurons: here they lie between two other greys.
 _COLORS = {**theme.STATE_COLORS, "undecided": theme.MUTED}
 _OPACITY = {"shared": 0.22, "unpreferred": 0.5, "undecided": 0.75}
+_USED, _UNUSED = "in use", "not in use"
 _ENDS = {
-    "shared": ("preferred", "preferred"),
-    "avoided": ("preferred", "un-preferred"),
-    "gained": ("un-preferred", "preferred"),
-    "unpreferred": ("un-preferred", "un-preferred"),
+    "shared": (_USED, _USED),
+    "avoided": (_USED, _UNUSED),
+    "gained": (_UNUSED, _USED),
+    "unpreferred": (_UNUSED, _UNUSED),
 }
-"""State -> what a neuron is before and after."""
-_MEANING = {
-    "shared": "preferred in both",
-    "avoided": "only before",
-    "gained": "only after",
-    "unpreferred": "in neither",
-    "undecided": "avoided or gained, not significant",
-}
+"""State -> before and after."""
 _NODE = 14
 """Pixels."""
 
 
 def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
-    """Preferred and un-preferred neurons of each stage, and the streams between them.
+    """Draw the neurons in use and not in use in every stage, and the streams between them.
 
     Args:
         timeline: of at most 24 stages.
-        layer: may be left out where there is one.
+        layer: required only if there are several.
 
     Raises:
         UsageError: too many stages, or several layers and none named.
         UnknownNameError: no such layer.
     """
-    chosen, names = timeline.layer(layer), timeline.names
+    layer_name, names = timeline.layer(layer), timeline.names
     if len(names) > _MOST:
         raise UsageError(f"knowledge flow: {len(names)} stages; draw at most {_MOST} of them")
-    stages = timeline.stages.filter(pl.col("layer") == chosen)
+    stages = timeline.stages.filter(pl.col("layer") == layer_name)
     flow = Flow(
         tuple(names),
         tuple(stages["preferred"].to_list()),
         int(stages["neurons"][0]),
         tuple(
-            timeline.flows.filter((pl.col("layer") == chosen) & (pl.col("neurons") > 0))
+            timeline.flows.filter((pl.col("layer") == layer_name) & (pl.col("neurons") > 0))
             .select("before", "after", "state", "observed", "neurons")
             .iter_rows()
         ),
-        tested=all(step.tested for step in timeline.steps[chosen]),
+        tested=all(step.tested for step in timeline.steps[layer_name]),
     )
-    figure = draw_flow(flow)
+    figure = traces(flow)
     return add_frame(
         figure,
         title=flow.finding,
-        subtitle="Neurons of the layer from stage to stage: dark bars are preferred ones (their number below), "
-        "light bars un-preferred ones",
-        caption=caption_of_steps(timeline.steps[chosen]),
+        subtitle="Neurons of the layer, stage by stage. Dark bars: in use (number below); light bars: not in use",
+        caption=caption_of_steps(timeline.steps[layer_name]),
         below=40,
         left=28,
     )
@@ -80,12 +73,12 @@ def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
 
 @dataclass(frozen=True)
 class Flow:
-    """How many neurons went which way.
+    """Numbers of neurons by stage and by state.
 
     Attributes:
         names: of the stages, in order.
-        preferred: neurons that are preferred in each.
-        neurons: in all.
+        preferred: neurons in use in each.
+        neurons: number of all.
         links: before, after, state, the state that an undecided neuron was observed in (else the same), neurons.
         tested: whether avoided and gained neurons are the significant ones only, or all that were observed.
     """
@@ -96,40 +89,36 @@ class Flow:
     links: tuple[tuple[str, str, str, str, int], ...]
     tested: bool = True
 
-    def label(self, state: str) -> str:
-        """Return what the neurons of a state are called, so that observed and tested ones differ."""
-        return state_label(state, tested=self.tested)
-
     @property
     def finding(self) -> str:
-        """In words."""
+        """Return how many neurons are in use in the first and the last stage."""
         return (
-            f"{count(self.preferred[0])} of {plural(self.neurons, 'neuron')} are preferred in "
+            f"{count(self.preferred[0])} of {plural(self.neurons, 'neuron')} are in use in "
             f"{sanitize(self.names[0])}, {count(self.preferred[-1])} in {sanitize(self.names[-1])}"
         )
 
 
-def draw_flow(flow: Flow) -> go.Figure:
-    """Nodes, links and the names under them, without a frame.
+def traces(flow: Flow) -> go.Figure:
+    """Draw nodes, links and the names under them, without a frame.
 
     Args:
         flow: what to draw; at least two stages.
     """
     names, neurons = flow.names, flow.neurons
     number = {
-        (name, side): preferred if side == "preferred" else neurons - preferred
+        (name, side): preferred if side == _USED else neurons - preferred
         for name, preferred in zip(names, flow.preferred, strict=True)
-        for side in ("preferred", "un-preferred")
+        for side in (_USED, _UNUSED)
     }
-    # A node without neurons would throw plotly's layout of all others into disorder.
+    # A node without neurons would disturb plotly's layout of all others.
     nodes = [node for node, size in number.items() if size]
-    place = {node: index for index, node in enumerate(nodes)}
+    index_of = {node: index for index, node in enumerate(nodes)}
     figure = go.Figure(
         go.Sankey(
             arrangement="fixed",
             node={
                 "label": [""] * len(nodes),
-                "color": [theme.MUTED if side == "preferred" else "#D9D9D9" for _, side in nodes],
+                "color": [theme.MUTED if side == _USED else "#D9D9D9" for _, side in nodes],
                 "x": [_across(names.index(name), len(names)) for name, _ in nodes],
                 "y": [_down(number[node], neurons, node[1]) for node in nodes],
                 "thickness": _NODE,
@@ -142,16 +131,15 @@ def draw_flow(flow: Flow) -> go.Figure:
                 "hovertemplate": "%{customdata}<extra></extra>",
             },
             link={
-                "source": [place[before, _ENDS[observed][0]] for before, _, _, observed, _ in flow.links],
-                "target": [place[after, _ENDS[observed][1]] for _, after, _, observed, _ in flow.links],
+                "source": [index_of[before, _ENDS[observed][0]] for before, _, _, observed, _ in flow.links],
+                "target": [index_of[after, _ENDS[observed][1]] for _, after, _, observed, _ in flow.links],
                 "value": [n for *_, n in flow.links],
                 "color": [_color(state) for _, _, state, _, _ in flow.links],
                 "customdata": [
                     hover_text(
                         f"{sanitize(before)} → {sanitize(after)}",
-                        f"{plural(n, 'neuron')} "
-                        f"{flow.label(state) if state != 'undecided' else f'{observed}, undecided'}"
-                        f" ({percent(n / max(neurons, 1))}): {_MEANING[state]}",
+                        f"{plural(n, 'neuron')} {_label(state, observed, tested=flow.tested)} "
+                        f"({percent(n / max(neurons, 1))})",
                     )
                     for before, after, state, observed, n in flow.links
                 ],
@@ -161,21 +149,21 @@ def draw_flow(flow: Flow) -> go.Figure:
         )
     )
     drawn = {state for _, _, state, _, _ in flow.links}
-    for state in _MEANING:
+    for state in CONFIDENT_STATES:
         if state in drawn:
             figure.add_scatter(
-                name=f"{flow.label(state)} ({_MEANING[state]})",
+                name=paper_label(state, tested=flow.tested),
                 x=[None],
                 y=[None],
                 mode="markers",
                 marker={"symbol": "square", "size": 12, "color": _color(state)},
             )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    room = theme.PLOT_WIDTH / len(names)
+    width = theme.PLOT_WIDTH / len(names)
     for index, name in enumerate(names):
         figure.add_annotation(
-            text=f"{escape(fitted(sanitize(name), room - 4, theme.CAPTION_SIZE))}<br>"
-            f"<b>{count(number[name, 'preferred'])}</b>",
+            text=f"{escape(fitted(sanitize(name), width - 4, theme.CAPTION_SIZE))}<br>"
+            f"<b>{count(number[name, _USED])}</b>",
             x=index / (len(names) - 1),
             xref="paper",
             y=0,
@@ -188,15 +176,22 @@ def draw_flow(flow: Flow) -> go.Figure:
     return figure
 
 
+def _label(state: str, observed: str, *, tested: bool) -> str:
+    """Return the state of a stream, with the observed one if tests left it undecided."""
+    if state == "undecided":
+        return f"{STATE_NAMES[observed]}, {NOT_SIGNIFICANT}"
+    return state_label(state, tested=tested)
+
+
 def _across(index: int, n: int) -> float:
-    # Plotly takes neither 0 nor 1 for the place of a node.
+    # Plotly accepts neither 0 nor 1 as the position of a node.
     return min(max(index / (n - 1), 0.001), 0.999)
 
 
 def _down(number: int, neurons: int, side: str) -> float:
-    """The middle of a node: preferred ones on top, un-preferred ones at the bottom."""
+    """Return the middle of a node: neurons in use at the top, others at the bottom."""
     share = number / max(neurons, 1)
-    return min(max(share / 2 if side == "preferred" else 1 - share / 2, 0.001), 0.999)
+    return min(max(share / 2 if side == _USED else 1 - share / 2, 0.001), 0.999)
 
 
 def _color(state: str) -> str:

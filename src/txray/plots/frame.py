@@ -1,4 +1,4 @@
-"""The frame around every figure: title, legend, caption, axes, and words where there is nothing to draw."""
+"""The frame around every figure: title, legend, caption, and a message where there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def add_frame(
     below: int = _BELOW_AXIS,
     left: int = theme.LEFT,
 ) -> go.Figure:
-    """Put the frame around a figure, in place: nothing overlaps, whatever the length of the texts.
+    """Add title, legend and caption to a figure, in place; nothing overlaps, whatever the length of the texts.
 
     With the usual `left`, the plotting area is `theme.PLOT_WIDTH` by `plot_height` pixels; the margins grow with the
-    texts and the legend. Texts are plain: whatever looks like markup in them stays text.
+    texts and the legend. Texts are plain: markup in them is escaped.
 
     Args:
-        figure: with all its traces, named ones as they shall stand in the legend.
+        figure: with all its traces; named ones get a legend entry.
         title: the finding, with its number.
         subtitle: what is drawn.
         caption: where the data come from; see `caption`.
@@ -106,7 +106,7 @@ def add_frame(
 def fit_panel(
     figure: go.Figure, *, width: int, height: int, left: int = 64, below: int = _BELOW_AXIS
 ) -> go.Figure:
-    """Give a figure without title and caption the size of a panel, in place; what is wider than that stretches it.
+    """Give a figure without title and caption the size of a panel, in place; a wider page stretches it.
 
     Args:
         figure: with all its traces.
@@ -145,7 +145,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
-    """Rows of the legend: plotly gives all entries of a wrapped legend the width of the widest."""
+    """Return the rows of the legend: plotly gives all entries of a wrapped legend the width of the widest."""
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
@@ -156,7 +156,7 @@ def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
 
 
 def empty_figure(figure: go.Figure, words: str) -> go.Figure:
-    """Say in words, in place, why there is nothing to draw."""
+    """Write, in place, why there is nothing to draw."""
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     lines = wrapped(words, 0.8 * theme.PLOT_WIDTH, theme.TITLE_SIZE)
     figure.add_annotation(
@@ -172,10 +172,10 @@ def empty_figure(figure: go.Figure, words: str) -> go.Figure:
 
 
 def caption(*preferences: Preferences, note: str = "") -> str:
-    """Where a picture comes from: stages, layer, feature type, selection, words, folds, as plain text.
+    """Return the source of a figure, as plain text: stages, layer, feature type, selection, words, folds.
 
     Args:
-        preferences: everything drawn; what all have in common is said once.
+        preferences: everything drawn; what all have in common is named once.
         note: what else a reader must know, e.g. that a sample is shown.
     """
     if not preferences:
@@ -186,30 +186,31 @@ def caption(*preferences: Preferences, note: str = "") -> str:
             [p.stage for p in preferences],
         ),
         ("layer ", [p.layer for p in preferences]),
-        ("feature ", [p.feature_type for p in preferences]),
+        ("feature type ", [p.feature_type for p in preferences]),
         ("selection ", [p.selection for p in preferences]),
     )
     words = _distinct(count(p.words) for p in preferences)
     folds = _distinct(str(p.folds) for p in preferences)
-    told = [head + ", ".join(sanitize(value) for value in _few(_distinct(values))) for head, values in parts]
-    told += [" / ".join(_few(words)) + " words", " / ".join(folds) + " folds"]
-    return " · ".join([*told, note] if note else told)
+    facts = [head + ", ".join(sanitize(value) for value in _few(_distinct(values))) for head, values in parts]
+    facts += [" / ".join(_few(words)) + " words", " / ".join(folds) + " folds"]
+    return " · ".join([*facts, note] if note else facts)
 
 
 def caption_of(comparison: Comparison, note: str = "") -> str:
-    """`caption` of both sides of a comparison, with its weight."""
+    """Return the caption of both sides of a comparison, with its weight and its tests."""
     weight = f"weight {comparison.weight}"
     if comparison.tested:
         summary = comparison.summary
-        dealt = f"up to {count(int(summary['permutations']))} {'paired ' if summary['paired'] else ''}permutations"
-        weight += f" · tested by {summary['distance']}, {dealt} of folds"
+        paired = "paired " if summary["paired"] else ""
+        weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
+        weight += "permutations of folds"
     else:
         weight += " · not tested"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
 
 
 def caption_of_steps(comparisons: Iterable[Comparison]) -> str:
-    """`caption` of every stage that the comparisons pass through, in order."""
+    """Return the caption of all stages of consecutive comparisons, in order."""
     return caption(*(side for one in comparisons for side in (one.before, one.after)))
 
 
@@ -217,14 +218,14 @@ def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _few(values: Sequence[str], most: int = 8) -> list[str]:
-    if len(values) <= most:
+def _few(values: Sequence[str], max_values: int = 8) -> list[str]:
+    if len(values) <= max_values:
         return list(values)
-    return [*values[: most - 1], f"... {len(values)} in all"]
+    return [*values[: max_values - 1], f"... ({len(values)} in total)"]
 
 
 def feature_noun(feature_type: str) -> str:
-    """What one feature of a kind is called in titles and on axes."""
+    """Return what one feature of a type is called in titles and on axes."""
     return _NOUNS.get(feature_type, f"{sanitize(feature_type)} feature")
 
 

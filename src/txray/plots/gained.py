@@ -1,4 +1,4 @@
-"""The strongest and the weakest gained neurons, with what they prefer."""
+"""The strongest and the weakest gained neurons, and what they prefer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FEATURES = 10
 """Features listed per neuron."""
-_MOST = 50
+_MAX_K = 50
 _LINE = 18
 _EDGE = 14
 _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
@@ -28,19 +28,19 @@ _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 
 
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
-    """The k strongest and the k weakest gained neurons by activation mass; each neuron once.
+    """Return the k strongest and the k weakest gained neurons by activation mass, every neuron once.
 
     If the comparison is tested (`Comparison.test`), significantly gained neurons come first.
 
     Args:
         comparison: of two stages.
         k: neurons at either end.
-        features: preferred features listed per neuron, by falling probability.
+        features: features listed per neuron, the most probable first.
 
     Returns:
         Columns end (`strongest` or `weakest`), neuron, mass (sum of its selected activations in the later
-        stage), length, features (list), distinctive (list: those that outdo their frequency most), confident (whether
-        it is gained significantly; null if it was not tested). Falling mass, ties by neuron; no rows where
+        stage), length, features (list), distinctive (list: those of highest lift), confident (whether
+        it is gained significantly; null if it was not tested). Largest mass first, ties by neuron; no rows if
         nothing was gained.
 
     Raises:
@@ -57,20 +57,20 @@ def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATUR
     )
     gained = gained[changed_most_first(gained, fdr)]
     weakest = min(k, max(0, len(gained) - k))
-    chosen = pl.concat([gained.head(k), gained.tail(weakest)])
+    listed = pl.concat([gained.head(k), gained.tail(weakest)])
     top = strongest(comparison.after, features, comparison.weight)
     beyond = distinctive(comparison.after, features)
     return pl.DataFrame(
         {
             "end": pl.Series(
-                ["strongest"] * (len(chosen) - weakest) + ["weakest"] * weakest, dtype=pl.String
+                ["strongest"] * (len(listed) - weakest) + ["weakest"] * weakest, dtype=pl.String
             ),
-            "neuron": chosen["neuron"],
-            "mass": chosen["mass_after"],
-            "length": chosen["length_after"],
-            "features": _lists(top, chosen["neuron"]),
-            "distinctive": _lists(beyond, chosen["neuron"]),
-            "confident": chosen["confident"],
+            "neuron": listed["neuron"],
+            "mass": listed["mass_after"],
+            "length": listed["length_after"],
+            "features": _lists(top, listed["neuron"]),
+            "distinctive": _lists(beyond, listed["neuron"]),
+            "confident": listed["confident"],
         }
     )
 
@@ -80,7 +80,7 @@ def _lists(of_neuron: Sequence[tuple[str, ...]], neurons: pl.Series) -> pl.Serie
 
 
 def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> go.Figure:
-    """Table of the strongest and weakest gained neurons with their preferred features.
+    """Draw a table of the strongest and weakest gained neurons with their features.
 
     Args:
         comparison: of two stages.
@@ -93,8 +93,8 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     Source:
         Rethmeier et al. 2020, table 1.
     """
-    if k > _MOST:
-        raise UsageError(f"gained table: k={k}; a table of more than {2 * _MOST} rows is for gained_neurons")
+    if k > _MAX_K:
+        raise UsageError(f"gained table: k={k}; a table of more than {2 * _MAX_K} rows is for gained_neurons")
     rows = gained_neurons(comparison, k, features=features)
     noun = feature_noun(comparison.after.feature_type)
     before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
@@ -103,7 +103,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     height = 150
     if len(rows):
         cells = [
-            _cell(names, length) + _beyond(distinctive)
+            _cell(names, length) + _distinctive(distinctive)
             for names, length, distinctive in rows.select("features", "length", "distinctive").iter_rows()
         ]
         undecided = [confident is False for confident in rows["confident"]]
@@ -117,7 +117,7 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
                         "neuron",
                         "activation sum",
                         f"{noun}s",
-                        f"preferred {noun}s, strongest first",
+                        f"strongest {noun}s",
                     )
                 ],
                 "align": ["left", "right", "right", "right", "left"],
@@ -137,7 +137,9 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
                     ["<br>".join(map(escape, cell)) for cell in cells],
                 ],
                 "align": ["left", "right", "right", "right", "left"],
-                "font": {"color": [[theme.FAINT if each else theme.INK for each in undecided]]},
+                "font": {
+                    "color": [[theme.FAINT if is_undecided else theme.INK for is_undecided in undecided]]
+                },
                 "fill": {
                     "color": [["#EAF5FC" if end == "strongest" else theme.PAPER for end in rows["end"]]]
                 },
@@ -149,13 +151,13 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     else:
         empty_figure(
             figure,
-            f"No neuron is gained: every neuron that {after} prefers was already preferred in {before} "
-            f"({count(comparison.summary['shared'])} shared, {count(comparison.summary['avoided'])} avoided).",
+            f"No neuron is gained: every neuron in use in {after} was in use in {before} already "
+            f"({count(comparison.summary['shared'])} in both, {count(comparison.summary['avoided'])} only before).",
         )
     return add_frame(
         figure,
         title=_finding(comparison, gained),
-        subtitle=f"Gained: un-preferred in {before}, preferred in {after}",
+        subtitle=f"Gained: in use only after ({after}), not before ({before})",
         caption=caption_of(comparison),
         plot_height=height,
         below=0,
@@ -186,20 +188,20 @@ def _finding(comparison: Comparison, gained: int) -> str:
 
 
 def _cell(names: list[str], length: int) -> list[str]:
-    """Lines of a cell: each word is kept whole, the count of what is not listed stands at the end."""
+    """Return the lines of a cell: words are not broken; the number of those that are not listed comes last."""
     words = [sanitize(name) for name in names]
     if length > len(words):
         words.append(f"... {count(length - len(words))} more")
     return _lines(words)
 
 
-def _beyond(names: list[str]) -> list[str]:
-    """Lines that tell the features which outdo their frequency; none where there are none."""
-    return _lines(["beyond frequency:", *map(sanitize, names)]) if names else []
+def _distinctive(names: list[str]) -> list[str]:
+    """Return the lines of the most distinctive features."""
+    return _lines(["most distinctive:", *map(sanitize, names)]) if names else []
 
 
 def _lines(words: list[str]) -> list[str]:
-    """Words in lines that fit the cell, with commas between them."""
+    """Return words in lines that fit the cell, with commas between them."""
     lines: list[str] = []
     for position, word in enumerate(words):
         piece = word if word.endswith(":") or position == len(words) - 1 else f"{word},"

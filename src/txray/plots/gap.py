@@ -24,7 +24,7 @@ from txray.plots.metrics import (
     scale_of,
     splits_of,
 )
-from txray.plots.pruning import DOMAIN, name_row, row_axes, say_right, split_style
+from txray.plots.pruning import DOMAIN, row_axes, split_style, write_left, write_right
 from txray.plots.text import count, escape, format_number, hover_text, plural, sanitize, signed
 from txray.pruning.bootstrap import percentile_interval
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
-    """Draw a metric on two texts, for the whole model and each set: how much better it does on what it was trained on.
+    """Draw a metric on two texts, for the whole model and every set: how much better it is on its training text.
 
     Args:
         pruning: on at least two texts.
@@ -51,18 +51,18 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
     scale, unit = scale_of(metric)
     table = _both_texts(pruning, rows, first, last, scale)
     figure = go.Figure()
-    for i, each in enumerate(table):
+    for i, row in enumerate(table):
         figure.add_scatter(
-            x=[each.first, each.last],
+            x=[row.first, row.last],
             y=[i, i],
             mode="lines",
             line={"color": theme.FAINT, "width": 3},
             showlegend=False,
             hoverinfo="skip",
         )
-        name_row(figure, each.name, each.note, i)
-        say_right(figure, f"gap {signed(each.gap)}{' points' if unit else ''}", i, "")
-    for split, values in ((first, [each.first for each in table]), (last, [each.last for each in table])):
+        write_left(figure, row.name, row.note, i)
+        write_right(figure, f"gap {signed(row.gap)}{' points' if unit else ''}", i, "")
+    for split, values in ((first, [row.first for row in table]), (last, [row.last for row in table])):
         color, symbol = split_style(split, splits)
         figure.add_scatter(
             name=escape(sanitize(split)),
@@ -72,11 +72,11 @@ def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
             marker={"color": color, "symbol": symbol, "size": 10},
             hovertext=[
                 hover_text(
-                    f"{sanitize(each.name)}, {sanitize(split)}",
+                    f"{sanitize(row.name)}, {sanitize(split)}",
                     f"{format_number(value)}{unit}",
-                    f"gap {signed(each.gap)}{each.change_words}",
+                    f"gap {signed(row.gap)}{row.change_words}",
                 )
-                for each, value in zip(table, values, strict=True)
+                for row, value in zip(table, values, strict=True)
             ],
             hoverinfo="text",
         )
@@ -96,16 +96,16 @@ def _gap_finding(table: Sequence[_BothTexts], metric: str, splits: tuple[str, st
     whole, points = table[0].gap, " points" if unit else ""
     head = f"{metric_name(metric)} on {sanitize(splits[0])} less on {sanitize(splits[1])}: "
     head += f"whole model {signed(whole)}{points}"
-    sets = [each for each in table[1:] if not each.random]
+    sets = [row for row in table[1:] if not row.random]
     if len(sets) == 1:
         return f"{head}, after pruning {sanitize(sets[0].name)} {signed(sets[0].gap)}{sets[0].change_words}"
-    known = np.array([np.nan if each.p_value is None else each.p_value for each in sets])
+    known = np.array([np.nan if row.p_value is None else row.p_value for row in sets])
     if not np.isfinite(known).any():
-        low, high = min(each.gap for each in sets), max(each.gap for each in sets)
+        low, high = min(row.gap for row in sets), max(row.gap for row in sets)
         return f"{head}, {signed(low)} to {signed(high)} after pruning {count(len(sets))} sets"
     q_value = q_values(known)
-    significant = [each for each, q in zip(sets, q_value, strict=True) if q <= _FDR]
-    wider = sum(abs(each.gap) > abs(whole) for each in significant)
+    significant = [row for row, q in zip(sets, q_value, strict=True) if q <= _FDR]
+    wider = sum(abs(row.gap) > abs(whole) for row in significant)
     return (
         f"{head}; {count(wider)} of {count(int(np.isfinite(known).sum()))} pruned sets widen the gap significantly, "
         f"{count(len(significant) - wider)} narrow it ({fdr_label(_FDR)})"
@@ -153,7 +153,7 @@ class _BothTexts:
 def _both_texts(
     pruning: Pruning, rows: pl.DataFrame, first: str, last: str, scale: float
 ) -> list[_BothTexts]:
-    """Return the whole model, each set, and behind the first set of each size the mean of random ones."""
+    """Return the whole model, every set, and behind the first set of every size the mean of random ones."""
     table: list[_BothTexts] = []
     sizes = set()
     for name in rows["set"].unique(maintain_order=True).to_list():

@@ -9,7 +9,7 @@ from typing import Literal
 from txray.plots.text import text_width
 
 Side = Literal["middle right", "middle left", "top center", "bottom center"]
-"""Where a label stands beside its marker, in plotly's words for `textposition`."""
+"""Position of a label beside its marker, in plotly's words for `textposition`."""
 
 SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
 
@@ -28,7 +28,7 @@ class Box:
     bottom: float
 
     def overlaps(self, other: Box) -> bool:
-        """Whether the two share any area."""
+        """Return whether the two share any area."""
         return (
             self.left < other.right
             and other.left < self.right
@@ -36,8 +36,8 @@ class Box:
             and other.top < self.bottom
         )
 
-    def holds(self, other: Box) -> bool:
-        """Whether the other lies within this one."""
+    def contains(self, other: Box) -> bool:
+        """Return whether the other lies within this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -48,12 +48,12 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text that wants to stand beside a marker.
+    """A text beside a marker.
 
     Attributes:
         text: plain text, one line.
         x, y: centre of the marker, in pixels, y downwards.
-        sides: where it may stand, the most wanted first.
+        sides: allowed positions, the preferred one first.
     """
 
     text: str
@@ -80,26 +80,26 @@ def place_labels(
         others: centres of markers without a label, in pixels.
 
     Returns:
-        One per label: the side, or None where the label finds no room.
+        One per label: the side, or None if the label does not fit.
     """
     centres = [*((label.x, label.y) for label in labels), *others]
     markers = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in centres]
     taken: list[Box] = []
-    chosen: list[Side | None] = []
+    placed: list[Side | None] = []
     for index, label in enumerate(labels):
         elsewhere = markers[:index] + markers[index + 1 :]
-        chosen.append(None)
+        placed.append(None)
         for side in label.sides:
             box = label_box(label, side, size=size, radius=radius)
-            if area.holds(box) and not any(box.overlaps(other) for other in (*taken, *elsewhere)):
+            if area.contains(box) and not any(box.overlaps(other) for other in (*taken, *elsewhere)):
                 taken.append(box)
-                chosen[-1] = side
+                placed[-1] = side
                 break
-    return chosen
+    return placed
 
 
 def label_box(label: Label, side: Side, *, size: float, radius: float) -> Box:
-    """The rectangle that a label covers on one side of its marker, with some room to spare.
+    """Return the rectangle that a label covers on one side of its marker, with some margin.
 
     Args:
         label: what and where.

@@ -1,4 +1,4 @@
-"""How alike the layers of two models are: by their activations, and by what their neurons prefer."""
+"""Similarity of the layers of two models: by their activations, and by what their neurons prefer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from txray.preferences.stage import Stage
 
 _NAMES: Mapping[str, tuple[str, str]] = {
-    "cka": ("CKA", "linear centred kernel alignment: whether words alike in one layer are so in the other"),
+    "cka": (
+        "CKA",
+        "linear centred kernel alignment: whether words that are similar in one layer are similar in the other",
+    ),
     "cka_debiased": ("debiased CKA", "centred kernel alignment from unbiased estimates"),
     "best_match_first": (
         "mean best |correlation|",
@@ -36,10 +39,10 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 
 
 def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Figure:
-    """Every layer of one model against every layer of the other, as dark as they are alike.
+    """Draw every layer of one model against every layer of the other; darker cells are more similar.
 
     Args:
-        similarity: what `txray.layer_similarity` found.
+        similarity: result of `txray.layer_similarity`.
         column: which measure: `cka`, `cka_debiased`, `best_match_first`, `best_match_second` or `one_to_one`.
 
     Raises:
@@ -57,7 +60,7 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         Side(f"layer of {sanitize(similarity.first)}", similarity.layers_first),
         Side(f"layer of {sanitize(similarity.second)}", similarity.layers_second),
         measure=measure,
-        stories=_stories(similarity, values, measure),
+        stories=_hover_texts(similarity, values, measure),
         title=_finding(similarity, values, measure),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
@@ -68,12 +71,12 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
 def layer_affinity(
     before: Stage, after: Stage, table: pl.DataFrame, feature_type: str = "token"
 ) -> go.Figure:
-    """Every layer of one stage against every layer of another, by what their neurons prefer.
+    """Draw every layer of one stage against every layer of another, by what their neurons prefer.
 
     Args:
         before, after: the stages.
-        table: what `txray.analysis.layer_affinity` found for them.
-        feature: the feature type that it was asked for.
+        table: result of `txray.analysis.layer_affinity` for them.
+        feature_type: the feature type of the table.
     """
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
     shape = len(layers[0]), len(layers[1])
@@ -82,7 +85,7 @@ def layer_affinity(
         for name in ("affinity", "chance", "mutual_share")
     )
     names = sanitize(before.name), sanitize(after.name)
-    stories = [
+    hover_texts = [
         [
             hover_text(
                 f"{shortened(first)} of {names[0]}, {shortened(second)} of {names[1]}",
@@ -100,7 +103,7 @@ def layer_affinity(
         Side(f"layer of {names[0]}", layers[0]),
         Side(f"layer of {names[1]}", layers[1]),
         measure="affinity with the nearest neuron",
-        stories=stories,
+        stories=hover_texts,
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
         caption=frame_caption(
@@ -125,7 +128,8 @@ def _nearest_layers(
         f"median affinity {np.median(values[known]):.2f}, {np.median((values - excess)[known]):.2f} by chance"
     )
     pairs = plural(int(known.sum()), "pair")
-    title = f"{count(above)} of {pairs} of layers of {names[0]} and {names[1]} are more alike than chance ({medians})"
+    which = f"{count(above)} of {pairs} of layers of {names[0]} and {names[1]}"
+    title = f"{which} are more similar than by chance ({medians})"
     if above == 0 or known.sum() == 1:
         return title
     return (
@@ -135,7 +139,7 @@ def _nearest_layers(
 
 
 def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
-    """What layer i of the first model and layer j of the second are called."""
+    """Return the names of layer i of the first model and layer j of the second."""
     first, second = similarity.layers_first[i], similarity.layers_second[j]
     return (
         f"{shortened(first)} of {sanitize(similarity.first)} and "
@@ -143,14 +147,14 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     )
 
 
-def _stories(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> list[list[str]]:
+def _hover_texts(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> list[list[str]]:
     still = [similarity.matrix(f"constant_{side}") for side in ("first", "second")]
     return [
         [
             hover_text(
                 _pair(similarity, i, j),
                 f"{measure}: {'no value' if np.isnan(value) else f'{value:.4f}'}",
-                f"neurons that never move: {still[0][i, j]:.0f} and {still[1][i, j]:.0f}",
+                f"neurons that are constant: {still[0][i, j]:.0f} and {still[1][i, j]:.0f}",
             )
             for j, value in enumerate(row)
         ]
@@ -200,12 +204,12 @@ def _pairs_of(values: NDArray[np.float64]) -> int:
 
 def _caption(similarity: LayerSimilarity) -> str:
     skipped = sum(similarity.skipped.values())
-    told = [
+    facts = [
         f"text {sanitize(similarity.corpus)}",
         f"{count(similarity.words)} words",
         f"{plural(len(similarity.layers_first), 'layer')} of {sanitize(similarity.first)}, "
         f"{plural(len(similarity.layers_second), 'layer')} of {sanitize(similarity.second)}",
     ]
     if skipped:
-        told.append(f"{count(skipped)} words skipped ({percent(skipped / (skipped + similarity.words))})")
-    return " · ".join(told)
+        facts.append(f"{count(skipped)} words skipped ({percent(skipped / (skipped + similarity.words))})")
+    return " · ".join(facts)

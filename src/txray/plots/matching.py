@@ -1,4 +1,4 @@
-"""Which neuron is which of another model: how many match, how well, and how many would by chance."""
+"""Counterparts of neurons in another stage: how many match, how well, and how many would by chance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LINES = theme.LINES[:4]
 
 
 def matching_curve(*matchings: Matching) -> go.Figure:
-    """Share of the possible pairs within each Hellinger distance, beside that of shuffled features.
+    """Draw the share of the possible pairs within each Hellinger distance, and that of shuffled features.
 
     Args:
         matchings: 1 to 4.
@@ -38,53 +38,89 @@ def matching_curve(*matchings: Matching) -> go.Figure:
     if not 1 <= len(matchings) <= len(_LINES):
         raise UsageError(f"matching curve: {len(matchings)} matchings; give 1 to {len(_LINES)}")
     figure = go.Figure()
-    for matching, (color, symbol) in zip(matchings, _LINES, strict=False):
-        curve = matching.curve()
-        name = _name(matching)
-        for column, told, dash, width in (
-            ("share", "", "solid", 2.5),
-            ("null_share", ", by chance", "dot", 1.5),
-        ):
-            figure.add_scatter(
-                name=escape(name + told),
-                x=curve["distance"].to_numpy(),
-                y=100 * curve[column].to_numpy(),
-                mode="lines",
-                line={"color": color, "dash": dash, "width": width},
-                hovertext=[
-                    hover_text(name + told, f"{percent(share)} of the pairs within {distance:.2f}")
-                    for distance, share in zip(curve["distance"], curve[column], strict=True)
-                ],
-                hoverinfo="text",
-            )
-        # Thresholds differ with length: the marker stands where the curve reaches the share that matches.
-        share = matching.matched_share
-        figure.add_scatter(
-            x=[float(np.interp(share, curve["share"], curve["distance"]))],
-            y=[100 * share],
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 10},
-            showlegend=False,
-            hovertext=[hover_text(name, f"{percent(share)} of the pairs match")],
-            hoverinfo="text",
-        )
-    figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
-    figure.update_yaxes(range=[0, 103], ticksuffix="%", title_text="share of the possible pairs")
+    for one, (color, symbol) in zip(matchings, _LINES, strict=False):
+        add_curve(figure, one.curve(), one.matched_share, name=_name(one), color=color, symbol=symbol)
     noun = feature_noun(matchings[0].before.feature_type)
-    told = "; ".join(f"{_name(one)}: {percent(one.matched_share)}, {_by_chance(one)}" for one in matchings)
+    shares = "; ".join(
+        f"{_name(one)}: {_share(one.matched_share, one.false_match_rate)}" for one in matchings
+    )
     return add_frame(
         figure,
-        title=f"Neurons that have a counterpart, by the {noun}s they prefer: {told}",
+        title=f"Neurons that have a counterpart, by the {noun}s they prefer: {shares}",
         subtitle="Share of neurons paired at a distance or below; the marker is the share that matches",
         caption=_caption(*matchings),
     )
 
 
-def matching(matching: Matching) -> go.Figure:
-    """Affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
+def add_curve(
+    figure: go.Figure, curve: pl.DataFrame, share: float, *, name: str, color: str, symbol: str
+) -> None:
+    """Draw the share of pairs within each distance, the same by chance, and the share that matches, in place.
 
-    Of many neurons an even sample is drawn: matched pairs by falling affinity, then, behind a line, neurons that match
-    none.
+    Args:
+        figure: to draw into.
+        curve: see `Matching.curve`.
+        share: of the possible pairs that match.
+        name: of the line, plain text.
+        color: of lines and marker.
+        symbol: of the marker.
+    """
+    for column, label, dash, width in (
+        ("share", name, "solid", 2.5),
+        ("null_share", f"{name}, by chance", "dot", 1.5),
+    ):
+        figure.add_scatter(
+            name=escape(label),
+            x=curve["distance"].to_numpy(),
+            y=100 * curve[column].to_numpy(),
+            mode="lines",
+            line={"color": color, "dash": dash, "width": width},
+            hovertext=[
+                hover_text(label, f"{percent(part)} of the pairs within {distance:.2f}")
+                for distance, part in zip(curve["distance"], curve[column], strict=True)
+            ],
+            hoverinfo="text",
+        )
+    # Thresholds differ with length: the marker is where the curve reaches the share that matches.
+    figure.add_scatter(
+        x=[float(np.interp(share, curve["share"], curve["distance"]))],
+        y=[100 * share],
+        mode="markers",
+        marker={"color": color, "symbol": symbol, "size": 10},
+        showlegend=False,
+        hovertext=[hover_text(name, f"{percent(share)} of the pairs match")],
+        hoverinfo="text",
+    )
+    figure.update_xaxes(range=[0, 1.01], dtick=0.2, title_text="Hellinger distance within a pair")
+    figure.update_yaxes(range=[0, 103], ticksuffix="%", title_text="share of the possible pairs")
+
+
+def finding(pairs: pl.DataFrame, share: float, false_match_rate: float, stages: tuple[str, str]) -> str:
+    """Return how many neurons have a counterpart.
+
+    Args:
+        pairs: see `Matching.pairs`.
+        share: of the possible pairs that match.
+        false_match_rate: the same where features are shuffled.
+        stages: names of the stages, sanitized.
+    """
+    matched = int((pairs["state"] == "matched").sum())
+    verb = "has" if matched == 1 else "have"
+    return (
+        f"{plural(matched, 'neuron')} of {stages[0]} {verb} a counterpart in {stages[1]}: "
+        f"{_share(share, false_match_rate)}"
+    )
+
+
+def _share(share: float, false_match_rate: float) -> str:
+    return f"{percent(share)} of the possible pairs, {100 * false_match_rate:g}% by chance"
+
+
+def matching(matching: Matching) -> go.Figure:
+    """Draw the affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
+
+    Of many neurons an even sample is drawn: matched pairs by descending affinity, then, after a line, neurons without
+    a match.
 
     Args:
         matching: of two stages.
@@ -114,16 +150,16 @@ def matching(matching: Matching) -> go.Figure:
             zmin=0,
             zmax=1,
             colorscale=[list(stop) for stop in theme.SEQUENTIAL],
-            hovertext=_stories(matching, rows, columns, values),
+            hovertext=_hover_texts(matching, rows, columns, values),
             hoverinfo="text",
             colorbar={"title": {"text": "affinity", "side": "right"}, "thickness": 14, "outlinewidth": 0},
         )
         for line in (figure.add_hline, figure.add_vline):
             line(len(pairs_drawn) - 0.5, line={"color": theme.INK, "width": 1})
     sides = matching.before, matching.after
-    told = ", ".join(
-        f"{count(len(chosen) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {sanitize(side.stage)}"
-        for chosen, others, side in zip((rows, columns), alone, sides, strict=True)
+    unmatched = ", ".join(
+        f"{count(len(drawn_rows) - len(pairs_drawn))} of {count(len(others))} unmatched ones of {sanitize(side.stage)}"
+        for drawn_rows, others, side in zip((rows, columns), alone, sides, strict=True)
     )
     for axis, side in zip(("x", "y"), (matching.after, matching.before), strict=True):
         figure.update_layout(
@@ -139,20 +175,19 @@ def matching(matching: Matching) -> go.Figure:
     figure.update_xaxes(range=[-0.5, max(len(columns), 1) - 0.5])
     figure.update_yaxes(range=[max(len(rows), 1) - 0.5, -0.5])
     if not drawn:
-        empty_figure(figure, f"No neuron has the {matching.min_wins} wins that matching asks for.")
+        empty_figure(figure, f"No neuron has the {matching.min_wins} wins that matching requires.")
     return add_frame(
         figure,
-        title=f"{count(len(pairs))} neurons of {sanitize(sides[0].stage)} have a counterpart in "
-        f"{sanitize(sides[1].stage)}, {percent(matching.matched_share)} of the possible pairs, {_by_chance(matching)}",
+        title=finding(
+            matching.pairs,
+            matching.matched_share,
+            matching.false_match_rate,
+            (sanitize(sides[0].stage), sanitize(sides[1].stage)),
+        ),
         subtitle=f"How much the preferred {noun}s of two neurons overlap (1: the same); matched pairs on the diagonal",
-        caption=f"{_caption(matching)} · drawn: {count(len(pairs_drawn))} of {plural(len(pairs), 'pair')}, {told}",
+        caption=f"{_caption(matching)} · drawn: {count(len(pairs_drawn))} of {plural(len(pairs), 'pair')}, {unmatched}",
         plot_height=560,
     )
-
-
-def _by_chance(matching: Matching) -> str:
-    """Return the end of a clause: the share of pairs that match where features are shuffled."""
-    return f"{100 * matching.false_match_rate:g}% by chance"
 
 
 def _name(matching: Matching) -> str:
@@ -176,17 +211,17 @@ def _limits(matching: Matching) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _stories(
+def _hover_texts(
     matching: Matching,
     rows: np.ndarray[tuple[int], np.dtype[np.int64]],
     columns: np.ndarray[tuple[int], np.dtype[np.int64]],
     values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> list[list[str]]:
-    """Hover texts, one per cell; only what is alike is told at length, or the page would grow out of hand."""
+    """Hover texts, one per cell; only those of similar neurons name features, or the file would be too large."""
     names = [distinctive(side, _FEATURES) for side in (matching.before, matching.after)]
     heads = [f"{sanitize(side.stage)} " for side in (matching.before, matching.after)]
 
-    def story(i: int, j: int, value: float) -> str:
+    def text_of(i: int, j: int, value: float) -> str:
         head = f"{heads[0]}{i}, {heads[1]}{j}: affinity {format_number(value)}"
         return (
             hover_text(head, join_words(names[0][i]), join_words(names[1][j]))
@@ -195,6 +230,6 @@ def _stories(
         )
 
     return [
-        [story(i, j, value) for j, value in zip(columns.tolist(), line, strict=True)]
+        [text_of(i, j, value) for j, value in zip(columns.tolist(), line, strict=True)]
         for i, line in zip(rows.tolist(), values.tolist(), strict=True)
     ]

@@ -29,7 +29,7 @@ _TICK = 8
 
 @dataclass(frozen=True)
 class Side:
-    """What stands along a side of the matrix.
+    """Labels of one side of the matrix.
 
     Attributes:
         what: title of the axis, plain text.
@@ -57,7 +57,7 @@ def matrix_figure(
 
     Args:
         values: (n_rows, n_columns) NaN where there is no value.
-        rows, columns: what stands along them.
+        rows, columns: their labels.
         measure: what the values are, at the colour bar.
         stories: (n_rows, n_columns) hover texts, as markup.
         title, subtitle, caption: see `add_frame`.
@@ -128,7 +128,7 @@ class Labels:
     """Names on an axis: what all have in common is said once, in the title of the axis.
 
     Attributes:
-        shown: (n,) what stands at each, plain text.
+        shown: (n,) tick labels, plain text.
         pattern: what all names look like; empty where they have nothing in common.
         widest: pixels of the widest.
     """
@@ -146,11 +146,11 @@ class Labels:
                 and len({tuple(part[len(part) - tail - 1 :]) for part in parts}) == 1
             ):
                 tail += 1
-        own = [".".join(part[head : len(part) - tail]) for part in parts]
+        rest = [".".join(part[head : len(part) - tail]) for part in parts]
         self.pattern = (
             ".".join((*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :])) if head + tail else ""
         )
-        self.shown = [shortened(name, _LONGEST_LABEL) for name in own]
+        self.shown = [shortened(name, _LONGEST_LABEL) for name in rest]
         self.widest = max(text_width(name, theme.SIZE) for name in self.shown)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of pruned models in words: their names, units, and what is told on hover."""
+"""Metrics of pruned models in words: their names, units, and hover texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERDICTS: Mapping[str, str] = {
 
 
 def chosen_rows(pruning: Pruning, metric: str | None) -> tuple[str, pl.DataFrame]:
-    """The metric, and its effects of sets that hold neurons.
+    """Return the metric, and its effects of sets that are not empty.
 
     Args:
         pruning: of `txray.prune`.
@@ -42,26 +42,26 @@ def chosen_rows(pruning: Pruning, metric: str | None) -> tuple[str, pl.DataFrame
 
 
 def splits_of(rows: pl.DataFrame) -> list[str]:
-    """The texts that were scored on, in order."""
-    found: list[str] = rows["split"].unique(maintain_order=True).to_list()
-    return found
+    """Return the texts that were scored on, in order."""
+    splits: list[str] = rows["split"].unique(maintain_order=True).to_list()
+    return splits
 
 
 def scale_of(metric: str) -> tuple[float, str]:
-    """What values are multiplied by, and their unit."""
+    """Return the factor of the values of a metric, and their unit."""
     return (100.0, "%") if metric in _IN_PERCENT else (1.0, "")
 
 
 def metric_name(metric: str) -> str:
-    """What a metric is called in titles and on axes."""
+    """Return the name of a metric in titles and on axes."""
     return _NAMES.get(metric, sanitize(metric))
 
 
 def effect_hover_text(row: Mapping[str, Any], metric: str) -> str:
-    """Hover text of one effect: neurons, values, change, and how it stands to random sets."""
+    """Return the hover text of one effect: neurons, values, change, and comparison with random sets."""
     scale, unit = scale_of(metric)
 
-    def told(name: str) -> str:
+    def with_unit(name: str) -> str:
         return f"{scale * row[name]:+.3g}{unit}"
 
     lines = [
@@ -69,11 +69,13 @@ def effect_hover_text(row: Mapping[str, Any], metric: str) -> str:
         f"{scale * row['value']:.4g}{unit}",
     ]
     if row["change_low"] is not None:
-        lines.append(f"change {told('change')} ({told('change_low')} to {told('change_high')})")
+        lines.append(
+            f"change {with_unit('change')} ({with_unit('change_low')} to {with_unit('change_high')})"
+        )
     if row["verdict"] is not None:
         lines.append(
-            f"against random sets {told('versus_random')} ({told('versus_random_low')} to "
-            f"{told('versus_random_high')}): {VERDICTS[row['verdict']]}"
+            f"against random sets {with_unit('versus_random')} ({with_unit('versus_random_low')} to "
+            f"{with_unit('versus_random_high')}): {VERDICTS[row['verdict']]}"
         )
     return hover_text(f"{sanitize(row['set'])}, {sanitize(row['split'])}", *lines)
 
@@ -95,14 +97,14 @@ def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
 
 
 def caption_of_pruning(pruning: Pruning) -> str:
-    """Where a picture comes from: layers, texts, how neurons were ablated, random sets."""
+    """Return the source of a figure, as plain text: layers, texts, how neurons were ablated, random sets."""
     summary = pruning.summary
     layers = ", ".join(f"{sanitize(layer)} ({count(n)} neurons)" for layer, n in summary["layers"].items())
     texts = ", ".join(
-        f"{sanitize(split)} {count(told['documents'])} documents"
-        + (f" in {plural(told['groups'], 'group')}" if told["groups"] < told["documents"] else "")
-        for split, told in summary["texts"].items()
-        if told["documents"]
+        f"{sanitize(split)} {count(text['documents'])} documents"
+        + (f" in {plural(text['groups'], 'group')}" if text["groups"] < text["documents"] else "")
+        for split, text in summary["texts"].items()
+        if text["documents"]
     )
     parts = [
         f"layer {layers}",

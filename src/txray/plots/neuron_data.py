@@ -1,4 +1,4 @@
-"""What a drawing of one neuron shows: places along the axis and the tokens that get a marker."""
+"""Data of the drawing of one neuron: slots along the axis, and the tokens that get a marker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neuron:
-    """What one neuron prefers in each stage, ready to draw.
+    """Preferences of one neuron in every stage, ready to draw.
 
     Attributes:
         index: of the neuron in its layer.
@@ -42,11 +42,11 @@ class Neuron:
         token_tags: Mapping[str, str],
         weight: Weight,
     ) -> Neuron:
-        """Look one neuron up in the preferences of several stages.
+        """Look up one neuron in the preferences of several stages.
 
         Args:
             index: of the neuron.
-            tokens, tags: preferences of kind token and of kind pos, stage by stage, aligned.
+            tokens, tags: preferences of feature types token and pos, stage by stage, aligned.
             token_tags: token -> tag.
             weight: what the distributions normalise.
 
@@ -63,7 +63,7 @@ class Neuron:
         )
 
     def tags_by_mass(self) -> list[str]:
-        """All preferred tags, by falling share of the neuron's activation mass, averaged over stages.
+        """Return all preferred tags, ranked by their share of the neuron's activation mass, averaged over stages.
 
         By mass and not by probability: under the weight `mean` a tag that was met once is as probable as
         one that was met a thousand times.
@@ -76,7 +76,7 @@ class Neuron:
 
 
 def check_aligned(tokens: Sequence[Preferences], tags: Sequence[Preferences]) -> None:
-    """Token and tag preferences must be of the same stages and neurons.
+    """Require token and tag preferences of the same stages and neurons.
 
     Raises:
         ShapeError: they are not.
@@ -91,7 +91,7 @@ def check_aligned(tokens: Sequence[Preferences], tags: Sequence[Preferences]) ->
 
 @dataclass(frozen=True, slots=True)
 class PanelCapacity:
-    """How much fits into a panel.
+    """How many tags and tokens fit into a panel.
 
     Attributes:
         tags: drawn on their own; the rest is drawn together.
@@ -106,12 +106,12 @@ class PanelCapacity:
 
 @dataclass(frozen=True)
 class TagSlots:
-    """The places along the x axis: one per drawn tag, one for all other preferred tags, one for the rest.
+    """Slots along the x axis: one per drawn tag, one for all other preferred tags, one for the rest.
 
     Attributes:
         tags: drawn on their own.
         others: preferred tags that are drawn together.
-        has_rest: whether there is a place for tokens whose usual tag the neuron never prefers.
+        has_rest: whether there is a slot for tokens whose usual tag the neuron never prefers.
     """
 
     tags: tuple[str, ...]
@@ -120,14 +120,14 @@ class TagSlots:
 
     @classmethod
     def of(cls, neuron: Neuron, room: PanelCapacity) -> TagSlots:
-        """The places for one neuron: the tags of most activation mass on their own.
+        """Return the slots for one neuron: the tags of most activation mass on their own.
 
         Args:
             neuron: what it prefers.
             room: how many tags fit.
         """
         ranked = neuron.tags_by_mass()
-        # A place of its own takes no more room than "1 other".
+        # A slot of its own takes no more room than "1 other".
         drawn = ranked if len(ranked) <= room.tags + 1 else ranked[: room.tags]
         known = set(ranked)
         leading = [token for side in neuron.tokens for token in side.feature[: room.strongest]]
@@ -138,7 +138,7 @@ class TagSlots:
         return len(self.tags) + bool(self.others) + self.has_rest
 
     def of_tag(self, tag: str | None) -> int | None:
-        """The place of tokens of a tag; None where there is none."""
+        """Return the slot of tokens of a tag; None if there is none."""
         if tag in self.tags:
             return self.tags.index(tag)
         if tag in self.others:
@@ -146,7 +146,7 @@ class TagSlots:
         return len(self) - 1 if self.has_rest else None
 
     def ticks(self, width: float) -> list[str]:
-        """What stands under each place, at most `width` pixels wide."""
+        """Return the tick label of every slot, at most `width` pixels wide."""
         names = [escape(fitted(sanitize(tag), width, theme.SIZE)) for tag in self.tags]
         if self.others:
             names.append(f"{count(len(self.others))} others<br>(mean)")
@@ -165,7 +165,7 @@ class Mark:
 
 
 def marks_of(neuron: Neuron, room: PanelCapacity, places: TagSlots, offsets: Sequence[float]) -> list[Mark]:
-    """Markers of all stages, the most important first: the strongest of every place before any second."""
+    """Return the markers of all stages, the most important first: the strongest of every slot before any second."""
     marks = []
     for number, tokens in enumerate(neuron.tokens):
         seen: Counter[int] = Counter()

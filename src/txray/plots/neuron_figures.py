@@ -35,11 +35,11 @@ _SMALL = PanelCapacity(tags=6, strongest=6, per_tag=2)
 _TOKENS_HEIGHT, _BARS_HEIGHT, _BETWEEN = 286, 120, 14
 _SMALL_TOKENS, _SMALL_BARS, _SMALL_BETWEEN, _SMALL_HEAD = 96, 50, 8, 42
 _SMALL_ACROSS, _SMALL_DOWN = 66, 42
-_MOST_STAGES = 6
+_MAX_STAGES = 6
 _INTERVALS = "; distances are corrected Hellinger distances with 95% intervals"
 _SUBTITLE = (
     "Bars: probability of each POS tag, most of the activation mass to the left. "
-    "Markers: tokens over their usual tag, the most probable on top"
+    "Markers: tokens above their usual tag, the most probable at the top"
 )
 
 
@@ -52,9 +52,9 @@ def neuron_detail(
     weight: Weight = "mean",
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """One neuron over stages: POS probability as bars, its tokens as labelled markers over their tag.
+    """Draw one neuron over stages: POS probability as bars, its tokens as labelled markers over their tag.
 
-    Labels never overlap: the most probable tokens are labelled first, what finds no room is told on hover.
+    Labels never overlap: the most probable tokens are labelled first; hover texts name the others.
 
     Args:
         tokens: preferences of kind `token`, one per stage, in order.
@@ -72,8 +72,8 @@ def neuron_detail(
     Source:
         Rethmeier et al. 2020, section 3 (figures of single neurons).
     """
-    if not 1 <= len(tokens) <= _MOST_STAGES:
-        raise UsageError(f"neuron detail: {len(tokens)} stages; give 1 to {_MOST_STAGES}")
+    if not 1 <= len(tokens) <= _MAX_STAGES:
+        raise UsageError(f"neuron detail: {len(tokens)} stages; give 1 to {_MAX_STAGES}")
     check_aligned(tokens, pos)
     for p in tokens:
         if not 0 <= neuron < p.n_neurons:
@@ -96,14 +96,14 @@ def neuron_detail(
         room=_DETAIL,
         styles=styles,
         legend={
-            stage: f"{escape_word(stage)} ({escape(plural(len(side), 'token') if len(side) else 'un-preferred')})"
+            stage: f"{escape_word(stage)} ({escape(plural(len(side), 'token') if len(side) else 'not in use')})"
             for stage, side in zip(drawn.stages, drawn.tokens, strict=True)
         },
     )
     if not any(len(side) for side in drawn.tokens):
         figure = empty_figure(
             go.Figure(),
-            f"Neuron {neuron} is un-preferred in {join_words(drawn.stages)}: it never won a word.",
+            f"Neuron {neuron} is not in use in {join_words(drawn.stages)}: it never won a word.",
         )
     return add_frame(
         figure,
@@ -123,15 +123,15 @@ def most_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """The k shared neurons that changed most, each drawn as in `neuron_detail`.
+    """Draw the k neurons in use in both stages that changed most, each as in `neuron_detail`.
 
     If the comparison is tested (`Comparison.test`), significant neurons come first, ranked by z-score;
     otherwise neurons are ranked by Hellinger distance. Neurons that won only a few words in either
-    stage have large distances by chance; `min_wins` leaves them out, and the caption says so.
+    stage have large distances by chance; `min_wins` excludes them, and the caption says so.
 
     Args:
-        comparison: of two stages, kind `token`; its distances rank the neurons.
-        pos: of the same stages, kind `pos`.
+        comparison: of two stages, feature type `token`; its distances rank the neurons.
+        pos: of the same stages, feature type `pos`.
         token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
         k: neurons drawn.
         min_wins: words that a neuron must have won in each of the two stages.
@@ -157,11 +157,11 @@ def least_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """The k shared neurons that changed least; everything else as in `most_changed_neurons`.
+    """Draw the k neurons in use in both stages that changed least; otherwise as `most_changed_neurons`.
 
     Args:
-        comparison: of two stages, kind `token`; its distances rank the neurons.
-        pos: of the same stages, kind `pos`.
+        comparison: of two stages, feature type `token`; its distances rank the neurons.
+        pos: of the same stages, feature type `pos`.
         token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
         k: neurons drawn.
         min_wins: words that a neuron must have won in each of the two stages.
@@ -194,15 +194,15 @@ def _ranked(
     check_aligned(tokens, tags)
     styles = styles_for([p.stage for p in tokens], styles)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
-    able = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
-    chosen = _by_change(comparison, able, most=most).head(k)
+    frequent = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
+    ranked = _by_change(comparison, frequent, most=most).head(k)
     if comparison.fdr is not None:
-        chosen = chosen.with_columns(significant=is_significant(comparison.fdr))
+        ranked = ranked.with_columns(significant=is_significant(comparison.fdr))
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
-    panels = tiled(max(len(chosen), 1), 2, height=heights, gap_across=_SMALL_ACROSS, gap_down=_SMALL_DOWN)
+    panels = tiled(max(len(ranked), 1), 2, height=heights, gap_across=_SMALL_ACROSS, gap_down=_SMALL_DOWN)
     plot_height = round(max(panel.top + panel.height for panel in panels))
     figure = go.Figure()
-    for number, (row, panel) in enumerate(zip(chosen.iter_rows(named=True), panels, strict=False)):
+    for number, (row, panel) in enumerate(zip(ranked.iter_rows(named=True), panels, strict=False)):
         above = Panel(panel.left, panel.top + _SMALL_HEAD, panel.width, _SMALL_TOKENS)
         draw_neuron(
             figure,
@@ -228,18 +228,19 @@ def _ranked(
             showarrow=False,
         )
     extreme = "most" if most else "least"
-    if len(chosen) == 0:
+    if len(ranked) == 0:
         empty_figure(
             figure,
-            f"None of the {count(len(shared))} shared neurons won at least {count(min_wins)} words in both stages."
+            f"None of the {count(len(shared))} neurons in use in both stages won at least {count(min_wins)} words "
+            "in each."
             if len(shared)
-            else "No neuron is preferred in both stages, so none can be compared.",
+            else "No neuron is in use in both stages, so none can be compared.",
         )
         title = f"No neuron to show: {extreme} changed from {sanitize(tokens[0].stage)} to {sanitize(tokens[1].stage)}"
     else:
         title = (
-            f"The {plural(len(chosen), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
-            f"{sanitize(tokens[1].stage)}: {_range(comparison, chosen)}"
+            f"The {plural(len(ranked), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
+            f"{sanitize(tokens[1].stage)}: {_range(comparison, ranked)}"
         )
     return add_frame(
         figure,
@@ -247,8 +248,8 @@ def _ranked(
         subtitle=_SUBTITLE + (_INTERVALS if comparison.tested else ""),
         caption=caption_of(
             comparison,
-            f"{count(len(able))} of {plural(len(shared), 'shared neuron')} won at least {count(min_wins)} words "
-            f"in both stages; ranked among these{_all_shown(len(able), k)}",
+            f"{count(len(frequent))} of {plural(len(shared), 'neuron')} in use in both stages won at least "
+            f"{count(min_wins)} words in each; ranked among these{_all_shown(len(frequent), k)}",
         ),
         plot_height=plot_height,
     )
@@ -261,7 +262,7 @@ def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> 
 
 
 def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
-    """Return what stands above a neuron, as markup: its number and lengths, and below these how far it moved."""
+    """Return the heading of a neuron, escaped: its number and lengths, and below these how far it moved."""
     name = (
         f"<b>neuron {row['neuron']}</b>   "
         f"{count(row['length_before'])} → {plural(row['length_after'], 'token')}"
@@ -274,33 +275,33 @@ def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
     return f'<span style="color:{theme.FAINT}">{head}, {NOT_SIGNIFICANT}</span>'
 
 
-def _range(comparison: Comparison, chosen: pl.DataFrame) -> str:
-    """How far the drawn neurons moved, in words."""
+def _range(comparison: Comparison, ranked: pl.DataFrame) -> str:
+    """Return how far the drawn neurons moved, in words."""
     if comparison.fdr is None:
-        distances = chosen["hellinger"].to_numpy()
+        distances = ranked["hellinger"].to_numpy()
         return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f} (observed, not tested)"
-    significant = int(chosen["significant"].sum())
+    significant = int(ranked["significant"].sum())
     verdict = (
         f"{count(significant) if significant else 'none'} of them significant ({fdr_label(comparison.fdr)})"
     )
-    known = chosen["hellinger_corrected"].drop_nulls().to_numpy()
+    known = ranked["hellinger_corrected"].drop_nulls().to_numpy()
     if not len(known):
         return f"{verdict}; {CORRECTED} not known"
     return f"{CORRECTED} {known.min():.2f} to {known.max():.2f}, {verdict}"
 
 
-def _all_shown(able: int, k: int) -> str:
-    return ", of whom so few are left that the most and the least changed overlap" if 0 < able < 2 * k else ""
+def _all_shown(frequent: int, k: int) -> str:
+    return "; these are so few that the most and the least changed overlap" if 0 < frequent < 2 * k else ""
 
 
 def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weight) -> str:
     if not any(len(side) for side in neuron.tokens):
-        return f"Neuron {neuron.index} is un-preferred"
-    told = [
-        f"{plural(len(side), 'token') if len(side) else 'none'} in {sanitize(stage)}"
+        return f"Neuron {neuron.index} is not in use"
+    lengths = [
+        f"{plural(len(side), 'token') if len(side) else 'nothing'} in {sanitize(stage)}"
         for stage, side in zip(neuron.stages, neuron.tokens, strict=True)
     ]
-    text = f"Neuron {neuron.index} prefers " + ", ".join(told)
+    text = f"Neuron {neuron.index} prefers " + ", ".join(lengths)
     if len(tokens) > 1 and len(neuron.tokens[0]) and len(neuron.tokens[-1]):
         first, last = tokens[0].distributions(weight), tokens[-1].distributions(weight)
         distance = hellinger(first, last)[neuron.index]

@@ -73,7 +73,7 @@ def draw_neuron(
     first = "" if axis == 1 else str(axis)
     for number, stage in enumerate(neuron.stages):
         style = styles[stage]
-        heights, stories = _bars(neuron, number, places)
+        heights, texts = _bars(neuron, number, places)
         highest_bar = max(highest_bar, float(heights.max(initial=0.0)))
         figure.add_bar(
             legendgroup=escape_word(stage),
@@ -82,19 +82,21 @@ def draw_neuron(
             y=heights,
             width=bar * 0.94,
             marker={"color": style.color, "opacity": 0.85},
-            hovertext=stories,
+            hovertext=texts,
             hoverinfo="text",
             xaxis=f"x{first}",
             yaxis=f"y{axis + 1}",
         )
-        mine = [(mark, side) for mark, side in zip(marks, labels, strict=True) if mark.stage == number]
+        marks_of_stage = [
+            (mark, side) for mark, side in zip(marks, labels, strict=True) if mark.stage == number
+        ]
         figure.add_scatter(
             name=None if legend is None else legend[stage],
             legendgroup=escape_word(stage),
             showlegend=legend is not None,
             # A stage without a marker still needs its entry in the legend.
-            x=[mark.x for mark, _ in mine] if mine else [None],
-            y=[mark.rank for mark, _ in mine] if mine else [None],
+            x=[mark.x for mark, _ in marks_of_stage] if marks_of_stage else [None],
+            y=[mark.rank for mark, _ in marks_of_stage] if marks_of_stage else [None],
             mode="markers+text",
             marker={
                 "color": style.color,
@@ -102,10 +104,10 @@ def draw_neuron(
                 "size": 2 * _RADIUS,
                 "line": {"color": theme.PAPER, "width": 0.5},
             },
-            text=[escape(_label(mark.token)) if side else "" for mark, side in mine],
-            textposition=[side or "middle right" for _, side in mine],
+            text=[escape(_label(mark.token)) if side else "" for mark, side in marks_of_stage],
+            textposition=[side or "middle right" for _, side in marks_of_stage],
             textfont={"size": _LABEL_SIZE, "color": style.color},
-            hovertext=[_token_story(neuron, mark) for mark, _ in mine],
+            hovertext=[_token_hover_text(neuron, mark) for mark, _ in marks_of_stage],
             hoverinfo="text",
             cliponaxis=False,
             xaxis=f"x{first}",
@@ -115,37 +117,39 @@ def draw_neuron(
 
 
 def _bars(neuron: Neuron, number: int, places: TagSlots) -> tuple[NDArray[np.float64], list[str]]:
-    """Heights and hover texts of a stage: one bar per drawn tag, one for the mean of all others."""
+    """Return heights and hover texts of a stage: one bar per drawn tag, one for the mean of all others."""
     side, tokens, stage = neuron.tags[number], neuron.tokens[number], neuron.stages[number]
     probability = dict(zip(side.feature, side.probability.tolist(), strict=True))
     mass = dict(zip(side.feature, (side.mass / side.mass.sum()).tolist(), strict=True))
     groups = [(tag,) for tag in places.tags] + ([places.others] if places.others else [])
     heights = [sum(probability.get(tag, 0.0) for tag in group) / len(group) for group in groups]
-    stories = []
+    texts = []
     for group, height in zip(groups, heights, strict=True):
         words = [token for token in tokens.feature if neuron.token_tags.get(token) in group]
         more = f" and {count(len(words) - _HOVER_FEATURES)} more" if len(words) > _HOVER_FEATURES else ""
-        stories.append(
+        texts.append(
             hover_text(
                 f"{_listed_tags(group)} in {sanitize(stage)}",
                 f"POS probability {format_number(height)}" + (" on average" if len(group) > 1 else ""),
                 f"{percent(sum(mass.get(tag, 0.0) for tag in group))} of the neuron's activation mass",
-                f"tokens mostly of this kind: {join_words(words[:_HOVER_FEATURES])}{more}" if words else "",
+                f"tokens that mostly have this tag: {join_words(words[:_HOVER_FEATURES])}{more}"
+                if words
+                else "",
             )
         )
-    return np.array(heights), stories
+    return np.array(heights), texts
 
 
-def _listed_tags(tags: Sequence[str], most: int = 20) -> str:
+def _listed_tags(tags: Sequence[str], max_tags: int = 20) -> str:
     return (
         join_words(tags)
-        if len(tags) <= most
-        else f"{join_words(tags[:most])} and {count(len(tags) - most)} more tags"
+        if len(tags) <= max_tags
+        else f"{join_words(tags[:max_tags])} and {count(len(tags) - max_tags)} more tags"
     )
 
 
 def _rank_range(lowest: int) -> tuple[float, float]:
-    """log10 of the ranks at the bottom and at the top of the axis: rank 1 is on top."""
+    """Return log10 of the ranks at the bottom and at the top of the axis: rank 1 is on top."""
     span = max(float(np.log10(lowest)), 0.3)
     return span + 0.09 * span, -0.09 * span
 
@@ -168,7 +172,7 @@ def _labels(
 
 
 def _label(token: str) -> str:
-    """A token beside its marker, as plain text; the hover tells it at more length."""
+    """Return a token beside its marker, as plain text; the hover text has more of it."""
     return fitted(sanitize(token), _LONGEST_LABEL, _LABEL_SIZE)
 
 
@@ -179,7 +183,7 @@ def _sides(stage: int, n_stages: int) -> tuple[Side, ...]:
     return ("middle right", "top center", "bottom center", "middle left")
 
 
-def _token_story(neuron: Neuron, mark: Mark) -> str:
+def _token_hover_text(neuron: Neuron, mark: Mark) -> str:
     tokens, index = neuron.tokens[mark.stage], mark.rank - 1
     tag = neuron.token_tags.get(mark.token)
     return hover_text(

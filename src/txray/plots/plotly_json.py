@@ -33,9 +33,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         if {"bdata", "dtype"} <= value.keys():
             return _plain(_unpacked(value).tolist())
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

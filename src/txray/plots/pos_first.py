@@ -21,41 +21,41 @@ if TYPE_CHECKING:
 
 
 def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
-    """Draw how far the mass per POS tag departs from the tag's frequency, stage by stage, beside its controls.
+    """Draw how far the mass per POS tag differs from the tag's frequency, stage by stage, beside its controls.
 
-    For parts of speech to be learned first, their line would have to lie below the band of shuffled tags, and below
-    that of the untrained model, which is drawn on where the first stage is one.
+    If parts of speech were learned first, their line would be below the band of shuffled tags and below the line of
+    the untrained model, which is drawn if the first stage is one.
 
     Args:
         timeline: of stages with `token` and `pos`.
-        layer: may be left out where there is one.
+        layer: required only if there are several.
 
     Raises:
         UsageError: stages without tags, or several layers and none named.
         UnknownNameError: no such layer.
     """
-    chosen, names = timeline.layer(layer), timeline.names
-    if not has_parts_of_speech(timeline, chosen):
+    layer_name, names = timeline.layer(layer), timeline.names
+    if not has_parts_of_speech(timeline, layer_name):
         raise UsageError(
             f"pos first: stages {names[:8]} have no parts of speech; collect them with token and pos"
         )
     figure = go.Figure()
     title = "total variation of mass and frequency"
-    figure.update_yaxes(draw_pos_first(figure, timeline, chosen, "", title=title))
+    figure.update_yaxes(draw_pos_first(figure, timeline, layer_name, "", title=title))
     figure.update_xaxes(stage_axis(names))
     return add_frame(
         figure,
-        title=_finding(timeline, chosen),
-        subtitle="Departure of the shares of activation mass per POS tag from the shares of words, 0: follows exactly",
-        caption=caption_of_steps(timeline.steps[chosen]),
+        title=_finding(timeline, layer_name),
+        subtitle="Difference between the shares of activation mass and of words per POS tag; 0: mass follows frequency",
+        caption=caption_of_steps(timeline.steps[layer_name]),
         below=under_stages(names) + 8,
     )
 
 
 def has_parts_of_speech(timeline: Timeline, layer: str) -> bool:
-    """Whether any stage tells how closely mass follows them."""
-    found = timeline.stages.filter(pl.col("layer") == layer)["pos_divergence"]
-    return bool(found.is_not_null().any())
+    """Return whether any stage has POS tags, whose shares of the mass are known."""
+    divergence = timeline.stages.filter(pl.col("layer") == layer)["pos_divergence"]
+    return bool(divergence.is_not_null().any())
 
 
 def draw_pos_first(
@@ -79,7 +79,7 @@ def draw_pos_first(
         stages[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns
     )
     notes = [
-        "" if p is None else f"p = {format_number(p)}: share of shuffled tags that mass follows as closely"
+        "" if p is None else f"p = {format_number(p)}: share of shuffled tags that the mass tracks as closely"
         for p in stages["pos_p_value"]
     ]
     add_band(figure, low, high, "frequency-matched shuffle of tags, 95% of shuffles", axis)
@@ -113,7 +113,7 @@ def _finding(timeline: Timeline, layer: str) -> str:
     )
     last = stages.row(-1, named=True)
     return (
-        f"Activation mass tracks POS {how} (5% FDR); in {sanitize(last['stage'])} it departs by "
+        f"Activation mass tracks POS {how} (5% FDR); in {sanitize(last['stage'])} it differs from their frequency by "
         f"{last['pos_divergence']:.4f}, from shuffled tags by {last['pos_shuffled']:.4f} "
         f"({last['pos_shuffled_low']:.4f} to {last['pos_shuffled_high']:.4f})"
     )

@@ -45,7 +45,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     metric, rows = chosen_rows(pruning, metric)
     splits = splits_of(rows)
     names = rows["set"].unique(maintain_order=True).to_list()
-    places = {
+    heights = {
         (name, split): i + _offset(j, len(splits))
         for i, name in enumerate(names)
         for j, split in enumerate(splits)
@@ -57,7 +57,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
         figure.add_scatter(
             name="random sets of the same size",
             x=[scale * (value - row["unpruned"]) for row, values in drawn for value in values],
-            y=[places[row["set"], row["split"]] for row, values in drawn for _ in values],
+            y=[heights[row["set"], row["split"]] for row, values in drawn for _ in values],
             mode="markers",
             marker={
                 "symbol": "line-ns",
@@ -68,24 +68,24 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
             hoverinfo="skip",
         )
     for split in splits:
-        chosen = rows.filter(pl.col("split") == split)
+        of_split = rows.filter(pl.col("split") == split)
         color, symbol = split_style(split, splits)
         figure.add_scatter(
             name=escape(sanitize(split)),
-            x=(scale * chosen["change"]).to_list(),
-            y=[places[name, split] for name in chosen["set"]],
+            x=(scale * of_split["change"]).to_list(),
+            y=[heights[name, split] for name in of_split["set"]],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": (scale * (chosen["change_high"] - chosen["change"])).fill_null(0).to_list(),
-                "arrayminus": (scale * (chosen["change"] - chosen["change_low"])).fill_null(0).to_list(),
+                "array": (scale * (of_split["change_high"] - of_split["change"])).fill_null(0).to_list(),
+                "arrayminus": (scale * (of_split["change"] - of_split["change_low"])).fill_null(0).to_list(),
                 "thickness": 1.6,
                 "width": 5,
                 "color": color,
             },
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 9},
-            hovertext=[effect_hover_text(row, metric) for row in chosen.iter_rows(named=True)],
+            hovertext=[effect_hover_text(row, metric) for row in of_split.iter_rows(named=True)],
             hoverinfo="text",
         )
     figure.add_vline(0, line={"color": theme.INK, "width": 1})
@@ -95,12 +95,12 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     )
     for i, name in enumerate(names):
         neurons = rows.filter(pl.col("set") == name)["neurons"][0]
-        name_row(figure, name, f"{plural(neurons, 'neuron')}", i)
+        write_left(figure, name, f"{plural(neurons, 'neuron')}", i)
         if name in verdicts:
-            say_right(figure, VERDICTS[verdicts[name]], i, verdicts[name])
+            write_right(figure, VERDICTS[verdicts[name]], i, verdicts[name])
     row_axes(figure, len(names))
     figure.update_xaxes(
-        title_text=f"change of {metric_name(metric)}{', percentage points' if unit else ''} (0: as without pruning)",
+        title_text=f"change of {metric_name(metric)}{', percentage points' if unit else ''} (0: no change)",
         domain=DOMAIN,
         zeroline=False,
     )
@@ -123,19 +123,19 @@ def split_style(split: str, splits: Sequence[str]) -> tuple[str, str]:
     """
     if split in theme.SPLITS:
         return theme.SPLITS[split][:2]
-    others = [each for each in splits if each not in theme.SPLITS]
+    others = [name for name in splits if name not in theme.SPLITS]
     return theme.LINES[others.index(split) % len(theme.LINES)]
 
 
 def _offset(lane: int, lanes: int) -> float:
-    """Where a lane lies within its row."""
+    """Return the position of a lane within its row."""
     return 0.0 if lanes < 2 else -0.2 + 0.4 * lane / (lanes - 1)
 
 
 def _random_values(
     pruning: Pruning, rows: pl.DataFrame, metric: str
 ) -> list[tuple[dict[str, Any], list[float]]]:
-    """Each row with the values of random sets of its size."""
+    """Return every row with the values of random sets of its size."""
     drawn = pruning.random.filter(pl.col("metric") == metric)
     return [
         (row, values)
@@ -155,7 +155,7 @@ DOMAIN = [
 """The part of the plotting area between the names of the rows and what is written at their right."""
 
 
-def name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
+def write_left(figure: go.Figure, name: str, note: str, row: int) -> None:
     """Write the name of a row at its left, in place.
 
     Args:
@@ -182,14 +182,14 @@ def name_row(figure: go.Figure, name: str, note: str, row: int) -> None:
     )
 
 
-def say_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
+def write_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
     """Write some words at the right of a row, in place.
 
     Args:
         figure: to write into.
         words: plain text.
         row: number of the row, from the top.
-        verdict: that the words tell, or empty; muted where it is neither better nor worse.
+        verdict: that the words express, or empty; muted if it is neither better nor worse.
     """
     figure.add_annotation(
         text=escape(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),

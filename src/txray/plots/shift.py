@@ -1,4 +1,4 @@
-"""How many features each shared neuron prefers before and after."""
+"""How many features the neurons in use in both stages prefer before and after."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from txray.sampling import even_sample
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
+NO_SHARED_NEURON = "No neuron is in use in both stages, so no length can change."
+
 _LINES = 300
-"""Lines that can still be told apart."""
+"""Lines that can still be distinguished."""
 _LINEAR_UP_TO = 100
 """Lengths beyond this need a logarithmic axis: tokens, not POS tags."""
 
 
 def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
-    """Number of preferred features of every shared neuron, before (top row) and after (bottom row).
+    """Draw the number of features of every neuron in use in both stages, before (top) and after (bottom).
 
-    A marker stands at every length that occurs; the larger, the more neurons share it. A line joins the two
+    Every length that occurs has a marker; the larger it is, the more neurons have this length. A line joins the two
     lengths of a neuron; of many neurons an even sample over all changes of length is drawn.
 
     Args:
@@ -56,14 +58,14 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
         (1, "more", theme.LENGTHENED, "solid"),
         (0, "as many", theme.UNCHANGED, "dot"),
     ):
-        mine = drawn[change[drawn] == sign]
+        rows = drawn[change[drawn] == sign]
         number = int((change == sign).sum())
         if number == 0:
             continue
         figure.add_scatter(
             name=f"{name} {escape(noun)}s in {escape_word(comparison.after.stage)} ({count(number)})",
-            x=_broken(lengths[0][mine], lengths[1][mine]),
-            y=_broken(np.ones(len(mine)), np.zeros(len(mine))),
+            x=_broken(lengths[0][rows], lengths[1][rows]),
+            y=_broken(np.ones(len(rows)), np.zeros(len(rows))),
             mode="lines",
             line={"color": color, "width": 1, "dash": dash},
             opacity=float(np.clip(12 / np.sqrt(len(drawn)), 0.5, 0.9)),
@@ -87,7 +89,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             hovertext=[
                 hover_text(
                     f"{plural(length, noun)} in {sanitize(p.stage)}",
-                    f"preferred by {plural(n, 'shared neuron')}",
+                    f"{plural(n, 'neuron')} in use in both stages",
                 )
                 for length, n in zip(at.tolist(), neurons.tolist(), strict=True)
             ],
@@ -119,7 +121,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             font={"color": styles[p.stage].color, "size": theme.SUBTITLE_SIZE},
         )
     if len(shared) == 0:
-        empty_figure(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, NO_SHARED_NEURON)
     note = (
         ""
         if len(drawn) == len(shared)
@@ -127,35 +129,57 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
     )
     return add_frame(
         figure,
-        title=_finding(comparison, lengths[0], lengths[1], noun),
+        title=finding(
+            (lengths[0], lengths[1]),
+            noun,
+            (sanitize(comparison.before.stage), sanitize(comparison.after.stage)),
+            _at_equal_wins(comparison, shared),
+        ),
         subtitle="Top row before, bottom row after; a line joins the two lengths of a neuron; "
-        "the larger a marker, the more neurons share the length",
+        "the larger a marker, the more neurons have this length",
         caption=caption_of(comparison, note),
     )
 
 
-def _finding(comparison: Comparison, before: NDArray[np.int64], after: NDArray[np.int64], noun: str) -> str:
-    first, second = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
+def finding(
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    noun: str,
+    stages: tuple[str, str],
+    equal_wins: LengthChange | None,
+) -> str:
+    """Return how the mean length of the neurons in use in both stages changed.
+
+    Args:
+        lengths: (n,) of these neurons, before and after.
+        noun: what one feature is called, plain text.
+        stages: names of the stages, sanitized.
+        equal_wins: the same at equal numbers of wins; None if not known.
+    """
+    (before, after), (first, second) = lengths, stages
     if len(before) == 0:
-        return f"No neuron is shared by {first} and {second}"
-    change = float(after.mean() / before.mean() - 1)
-    whose = (
-        "The only shared neuron prefers"
+        return f"No neuron is in use in both {first} and {second}"
+    means = float(before.mean()), float(after.mean())
+    change = means[1] / means[0] - 1
+    which = (
+        "The only neuron in use in both stages prefers"
         if len(before) == 1
-        else f"{count(len(before))} shared neurons on average prefer"
+        else f"{count(len(before))} neurons in use in both stages prefer on average"
     )
-    moved = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
-    if change == 0:
-        moved = f"as many {noun}s in {second} as in {first}"
+    way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'} {noun}s in {second} than in {first}"
+    text = (
+        f"{which} {way if change else f'as many {noun}s in {second} as in {first}'} "
+        f"(mean length {format_number(means[0])} to {format_number(means[1])})"
+    )
+    return text if equal_wins is None else f"{text}; {equal_wins.words(noun)}"
+
+
+def _at_equal_wins(comparison: Comparison, shared: pl.DataFrame) -> LengthChange | None:
+    if not len(shared):
+        return None
     wins = np.minimum(comparison.before.wins(), comparison.after.wins())
-    shared = comparison.neurons.filter(pl.col("state") == "shared")["neuron"].to_numpy()
-    equal = LengthChange.of(
-        *(rarefied_lengths(side, wins)[shared] for side in (comparison.before, comparison.after))
-    )
-    return (
-        f"{whose} {moved} (mean length {format_number(float(before.mean()))} to {format_number(float(after.mean()))}); "
-        f"{equal.words(noun)}"
-    )
+    neurons = shared["neuron"].to_numpy()
+    sides = (comparison.before, comparison.after)
+    return LengthChange.of(*(rarefied_lengths(side, wins)[neurons] for side in sides))
 
 
 def _sample(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | None = None) -> go.Figure:
-    """A metric against the share of neurons pruned, one line per ranking, beside the band of random sets.
+    """Draw a metric against the share of neurons pruned, one line per ranking, beside the band of random sets.
 
     Args:
         pruning: of the sets of `txray.pruning.curve_sets`.
@@ -72,23 +72,23 @@ def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | No
         )
     rankings = rows["ranking"].unique(maintain_order=True).to_list()
     for ranking, (color, symbol) in zip(rankings, itertools.cycle(theme.LINES), strict=False):
-        of = rows.filter(pl.col("ranking") == ranking).sort("share")
+        curve = rows.filter(pl.col("ranking") == ranking).sort("share")
         figure.add_scatter(
             name=escape(sanitize(ranking)),
-            x=[0.0, *(100 * of["share"])],
-            y=[unpruned, *(scale * of["value"])],
+            x=[0.0, *(100 * curve["share"])],
+            y=[unpruned, *(scale * curve["value"])],
             mode="lines+markers",
             line={"color": color, "width": 2},
             marker={"color": color, "symbol": symbol, "size": 8},
             hovertext=[hover_text("whole model", f"{metric_name(metric)} {format_number(unpruned)}{unit}")]
-            + [effect_hover_text(row, metric) for row in of.iter_rows(named=True)],
+            + [effect_hover_text(row, metric) for row in curve.iter_rows(named=True)],
             hoverinfo="text",
         )
     values = np.concatenate(([unpruned], (scale * rows["value"]).to_numpy(), random["low"], random["high"]))
     figure.update_xaxes(range=[0, 100], ticksuffix="%", title_text="share of the neurons of the layer pruned")
     figure.update_yaxes(**_value_axis(values, metric, unit))
-    most = percent(rows["share"].to_numpy().max())
-    where = f"{metric_name(metric)} on {sanitize(split)} with up to {most} of the neurons pruned"
+    largest = percent(rows["share"].to_numpy().max())
+    where = f"{metric_name(metric)} on {sanitize(split)} with up to {largest} of the neurons pruned"
     compared = bool(rows["verdict"].is_not_null().any())
     return add_frame(
         figure,

@@ -1,4 +1,4 @@
-"""Lines over stages: one place per stage along the x axis."""
+"""Lines over stages, which are equally spaced along the x axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from txray.plots.matrix import shortened
 from txray.plots.text import escape, format_number, hover_text, sanitize, text_width
 
 _LONGEST_TICK = 24
-"""Characters; longer names lose their middle under the axis and are told in full on hover."""
+"""Characters; longer names are cut in the middle under the axis; hover texts have them in full."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Series:
 
     Attributes:
         name: plain text, in the legend and on hover.
-        values: (n_stages,) NaN where there is none.
+        values: (n_stages,) NaN if missing.
         color, symbol, dash: of line and markers.
         notes: (n_stages,) further lines of the hover text; none by default.
-        interval: (n_stages,) twice, the bounds of an interval that is drawn as bars; NaN where there is none.
+        interval: (n_stages,) twice, the bounds of an interval that is drawn as bars; NaN if missing.
     """
 
     name: str
@@ -108,12 +108,12 @@ def add_band(
         axis: number of the axes, empty for the first.
         at: (n,) where along the x axis; at the stages by default.
     """
-    there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
-    places = there if at is None else at[there]
+    known = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+    positions = known if at is None else at[known]
     figure.add_scatter(
         name=escape(name),
-        x=np.concatenate((places, places[::-1])),
-        y=np.concatenate((high[there], low[there][::-1])),
+        x=np.concatenate((positions, positions[::-1])),
+        y=np.concatenate((high[known], low[known][::-1])),
         fill="toself",
         fillcolor="rgba(120,120,120,0.18)",
         line={"width": 0},
@@ -125,7 +125,7 @@ def add_band(
 
 
 def stage_axis(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> dict[str, Any]:
-    """Layout of the x axis: names of the stages, upright where they do not fit side by side.
+    """Return the layout of the x axis: names of the stages, vertical if they do not fit side by side.
 
     Args:
         names: of the stages.
@@ -142,7 +142,7 @@ def stage_axis(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> dict[st
 
 
 def under_stages(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> int:
-    """Pixels that the names need below the axis."""
+    """Return the pixels that the names need below the axis."""
     longest = max(text_width(name, theme.SIZE) for name in _ticks(names))
     return round(longest if _upright(names, width) else 1.3 * theme.SIZE) + 14
 

@@ -1,4 +1,4 @@
-"""How many neurons are shared, avoided, gained or un-preferred."""
+"""How many neurons are in use in both stages, in one of them, or in neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.analysis.findings import state_label
+from txray.analysis.findings import paper_label, state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
@@ -23,16 +23,15 @@ _ROW = 74
 
 @dataclass(frozen=True)
 class _Bar:
-    """The neurons of one state, in all comparisons that tell it."""
+    """The neurons of one state, in all comparisons that have it."""
 
     state: str
-    meaning: str
     tested: bool | None = None
     """Whether it is a state of tested comparisons, or of untested ones; None for both."""
 
     @property
     def name(self) -> str:
-        return self.state if self.tested is None else state_label(self.state, tested=self.tested)
+        return state_label(self.state, tested=self.tested is not False)
 
     def number(self, comparison: Comparison) -> int:
         """Return how many neurons of a comparison are in the state."""
@@ -43,13 +42,13 @@ class _Bar:
 
 
 _BARS = (
-    _Bar("shared", "in use in both"),
-    _Bar("avoided", "only before", tested=True),
-    _Bar("gained", "only after", tested=True),
-    _Bar("undecided", "in use in one only, not significant"),
-    _Bar("avoided", "only before, not tested", tested=False),
-    _Bar("gained", "only after, not tested", tested=False),
-    _Bar("unpreferred", "in neither"),
+    _Bar("shared"),
+    _Bar("avoided", tested=True),
+    _Bar("gained", tested=True),
+    _Bar("undecided"),
+    _Bar("avoided", tested=False),
+    _Bar("gained", tested=False),
+    _Bar("unpreferred"),
 )
 
 
@@ -57,7 +56,7 @@ def states(*comparisons: Comparison) -> go.Figure:
     """Draw the neurons of each state, one bar per comparison; observed and tested states look and read differently.
 
     Args:
-        comparisons: one or more; the title tells the last.
+        comparisons: one or more; the title is about the last.
 
     Raises:
         UsageError: no comparison given.
@@ -78,7 +77,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             continue
         shares = [n / max(len(c.neurons), 1) for n, c in zip(numbers, comparisons, strict=True)]
         figure.add_bar(
-            name=f"{bar.name} ({bar.meaning})",
+            name=paper_label(bar.state, tested=bar.tested is not False),
             x=[100 * share for share in shares],
             y=list(range(len(comparisons))),
             orientation="h",
@@ -86,7 +85,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             marker={
                 "color": _COLORS[bar.state],
                 "line": {"color": theme.MUTED, "width": 0.8},
-                # Hatched, because nobody knows yet how many of them are there by chance.
+                # Hatched: not tested, so some of them are chance.
                 "pattern": {
                     "shape": "/" if bar.tested is False else "",
                     "fillmode": "overlay",
@@ -103,7 +102,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             hovertext=[
                 hover_text(
                     name,
-                    f"{plural(n, 'neuron')} {bar.name}: {bar.meaning}",
+                    f"{plural(n, 'neuron')} {bar.name}",
                     f"{percent(share)} of {count(len(c.neurons))}",
                 )
                 for name, n, share, c in zip(names, numbers, shares, comparisons, strict=True)
@@ -133,14 +132,14 @@ def states(*comparisons: Comparison) -> go.Figure:
         title=f"{count(last.summary['shared'])} of {plural(len(last.neurons), 'neuron')} are in use in both "
         f"{sanitize(last.before.stage)} and {sanitize(last.after.stage)}; {findings.one_sided}"
         + ("" if last.tested else " (observed, not tested)"),
-        subtitle="State of every neuron of the layer between two stages",
+        subtitle="In which of the two stages every neuron of the layer is in use (brackets: the word of the paper)",
         caption=caption_of_steps(comparisons),
         plot_height=max(150, _ROW * len(comparisons)),
     )
 
 
 def _label(state: str, number: int, share: float) -> str:
-    """What stands in a bar: as much as fits."""
+    """Return the text in a bar: as much as fits."""
     room = share * theme.PLOT_WIDTH - 8
     for text in (
         f"{state} {count(number)} ({percent(share)})",

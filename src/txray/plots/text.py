@@ -1,7 +1,7 @@
 """Text of a corpus and of users, made safe to show in a figure, and its width in pixels.
 
 Plotly reads a subset of HTML, entities, and between two dollar signs TeX. Text is therefore composed
-plain, words go through `sanitize`, and every string that enters a figure goes through `escape` (or `escape_word`,
+plain: words go through `sanitize`, and every string that enters a figure goes through `escape` (or `escape_word`,
 which is both).
 """
 
@@ -40,7 +40,7 @@ _BOLD = 1.13
 
 
 def sanitize(word: str, longest: int = LONGEST_WORD) -> str:
-    """A word as one short line of plain text in which nothing is hidden.
+    """Return a word as one short line of plain text in which nothing is hidden.
 
     Control characters, line ends, unpaired surrogates and characters that reorder text become visible
     signs; words of more than `longest` characters end in an ellipsis; words of a right-to-left script
@@ -73,38 +73,38 @@ def _visible_character(character: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as plotly must receive it: markup, entities and TeX in it stay text."""
+    """Return plain text as plotly must receive it: markup, entities and TeX are escaped."""
     return text.translate(_MARKUP)
 
 
 def unescape(text: str) -> str:
-    """The plain text that `escape` made this of."""
+    """Return the plain text of escaped text."""
     for character, entity in _ENTITIES.items():
         text = text.replace(entity, character)
     return text
 
 
 def escape_word(word: str) -> str:
-    """A word of a corpus, or a name given by a user, as plotly must receive it."""
+    """Return a word of a corpus, or a name given by a user, sanitized and escaped."""
     return escape(sanitize(word))
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Several words as one line of plain text, separated by commas."""
+    """Return several words as one line of plain text, separated by commas."""
     return ", ".join(sanitize(word) for word in words)
 
 
 def hover_text(head: str, *lines: str) -> str:
-    """Hover text: a bold head and the lines, all given as plain text, broken to a width that fits a screen.
+    """Return hover text: a bold head and the lines, all given as plain text, wrapped to fit a screen.
 
-    Empty lines are left out.
+    Empty lines are omitted.
     """
-    told = [part for line in lines if line for part in wrapped(line, HOVER_WIDTH, HOVER_SIZE)]
-    return "<br>".join((f"<b>{escape(head)}</b>", *map(escape, told)))
+    parts = [part for line in lines if line for part in wrapped(line, HOVER_WIDTH, HOVER_SIZE)]
+    return "<br>".join((f"<b>{escape(head)}</b>", *map(escape, parts)))
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Width in pixels of one line of plain text, at most, in any of the fonts of the theme.
+    """Return the largest width in pixels of one line of plain text in the fonts of the theme.
 
     Args:
         text: plain text, not markup.
@@ -125,7 +125,7 @@ def _character_width(character: str) -> int:
 
 
 def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
-    """Plain text broken at spaces into lines that fit; a longer word keeps a line of its own.
+    """Return plain text wrapped at spaces into lines that fit; a longer word gets its own line.
 
     Args:
         text: plain text.
@@ -144,7 +144,7 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """Plain text, cut off with an ellipsis where it is wider than it may be.
+    """Return plain text, truncated with an ellipsis if it is wider than `width`.
 
     Args:
         text: plain text, one line.
@@ -159,7 +159,7 @@ def fitted(text: str, width: float, size: float) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with a comma every three digits."""
+    """Return a whole number with a comma every three digits."""
     return f"{number:,}"
 
 
@@ -174,7 +174,7 @@ def percent(share: float) -> str:
 
 
 def format_number(number: float) -> str:
-    """A measured number with three significant digits or all digits before the point: `1,307`, `0.0421`."""
+    """Return a number with three significant digits or all digits before the point: `1,307`, `0.0421`."""
     if abs(number) >= 100:
         return f"{number:,.0f}"
     return f"{number:.3g}"
@@ -186,5 +186,5 @@ def signed(number: float) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 neuron`, `1,500 neurons`."""
+    """Return a number with its noun: `1 neuron`, `1,500 neurons`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -99,20 +99,20 @@ _DARK: Mapping[str, str] = {
 
 
 def darkened(figure: go.Figure) -> go.Figure:
-    """The same figure for a dark ground: every colour of the theme in its dark shade, the light ones dark.
+    """Return a copy of a figure for a dark ground: every colour of the theme in its dark shade.
 
     Args:
-        figure: made with this theme; it stays as it is.
+        figure: made with this theme; not changed.
     """
     light = {color.lower(): dark for color, dark in {**_DARK, "white": _DARK[PAPER]}.items()}
     spans = re.compile("|".join(re.escape(color) for color in light if color.startswith("#")), re.IGNORECASE)
 
     def shade(value: Any) -> Any:
         if isinstance(value, dict):
-            # What traces hold for readers is no colour, whatever it looks like.
-            return {name: each if name in _WORDS else shade(each) for name, each in value.items()}
+            # Words for readers are not colours, even if they look like one.
+            return {name: entry if name in _WORDS else shade(entry) for name, entry in value.items()}
         if isinstance(value, list | tuple):
-            return [shade(each) for each in value] if len(value) <= _MOST_COLORS else value
+            return [shade(entry) for entry in value] if len(value) <= _MOST_COLORS else value
         if isinstance(value, str):
             if "style=" in value:
                 return spans.sub(lambda match: light[match[0].lower()], value)

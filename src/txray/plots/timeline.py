@@ -37,7 +37,7 @@ _REFERENCES = (
 
 @dataclass(frozen=True)
 class _Panel:
-    """Lines that share an axis: what the axis says, and how it is scaled."""
+    """Lines on one axis, its title, and its scale."""
 
     title: str
     series: tuple[Series, ...]
@@ -45,40 +45,42 @@ class _Panel:
 
 
 def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None = None) -> go.Figure:
-    """Panels over the stages: a score, how far neurons moved, how many changed, lengths, mass, parts of speech.
+    """Draw panels over the stages: a score, how far neurons moved, how many changed, lengths, mass, parts of speech.
 
     Args:
         timeline: of stages.
-        layer: may be left out where there is one.
+        layer: required only if there are several.
         score: which of the timeline's scores is drawn; perplexity, or the first one, by default.
 
     Raises:
         UsageError: several layers and none named.
         UnknownNameError: no such layer or score.
     """
-    chosen, names = timeline.layer(layer), timeline.names
+    layer_name, names = timeline.layer(layer), timeline.names
     if score is not None and score not in timeline.scores:
         raise UnknownNameError.of("score of the timeline", score, timeline.scores)
-    judged = score or ("perplexity" if "perplexity" in timeline.scores else next(iter(timeline.scores), None))
-    panels = list(_panels(timeline, chosen, judged))
-    with_tags = has_parts_of_speech(timeline, chosen)
+    score_name = score or (
+        "perplexity" if "perplexity" in timeline.scores else next(iter(timeline.scores), None)
+    )
+    panels = list(_panels(timeline, layer_name, score_name))
+    with_tags = has_parts_of_speech(timeline, layer_name)
     width = (theme.PLOT_WIDTH - _ACROSS) / 2
-    places = tiled(
+    cells = tiled(
         len(panels) + with_tags,
         2,
         height=_HEIGHT,
         gap_across=_ACROSS,
         gap_down=under_stages(names, width) + _BETWEEN,
     )
-    plot_height = round(max(place.top + place.height for place in places))
+    plot_height = round(max(cell.top + cell.height for cell in cells))
     figure = go.Figure()
-    for number, place in enumerate(places):
+    for number, cell in enumerate(cells):
         axis = "" if number == 0 else str(number + 1)
         if number < len(panels):
             scale = _draw(figure, panels[number], names, axis)
         else:
-            scale = draw_pos_first(figure, timeline, chosen, axis, title="POS mass, total variation")
-        across, over = place.domains(plot_height)
+            scale = draw_pos_first(figure, timeline, layer_name, axis, title="POS mass, total variation")
+        across, over = cell.domains(plot_height)
         figure.update_layout(
             {
                 f"xaxis{axis}": {**stage_axis(names, width), "domain": across, "anchor": f"y{axis}"},
@@ -87,40 +89,40 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
         )
     return add_frame(
         figure,
-        title=_finding(timeline, chosen, judged),
+        title=_finding(timeline, layer_name, score_name),
         subtitle="Panels over the same stages, in order; distances are of the layer, bars are 95% intervals"
-        + (", changes tested" if any(step.tested for step in timeline.steps[chosen]) else ""),
-        caption=caption_of_steps(timeline.steps[chosen]),
+        + (", changes tested" if any(step.tested for step in timeline.steps[layer_name]) else ""),
+        caption=caption_of_steps(timeline.steps[layer_name]),
         plot_height=plot_height,
         below=under_stages(names, width) + 8,
     )
 
 
 def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
-    """Draw how far any two stages are apart: blocks are phases in which neurons keep their preferences.
+    """Draw the distance of every two stages: blocks are phases in which neurons keep their preferences.
 
     Args:
         timeline: of stages.
-        layer: may be left out where there is one.
+        layer: required only if there are several.
 
     Raises:
         UsageError: several layers and none named.
         UnknownNameError: no such layer.
     """
-    chosen, names = timeline.layer(layer), timeline.names
-    corrected, plain = timeline.matrix(chosen), timeline.matrix(chosen, "hellinger")
-    stories = [
+    layer_name, names = timeline.layer(layer), timeline.names
+    corrected, plain = timeline.matrix(layer_name), timeline.matrix(layer_name, "hellinger")
+    hover_texts = [
         [
             hover_text(
                 f"{sanitize(first)}, {sanitize(second)}",
                 f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
-                f"mean {PLAIN.name} of shared neurons, of all wins {plain[i, j]:.3f}",
+                f"mean {PLAIN.name} of neurons in both stages, of all wins {plain[i, j]:.3f}",
             )
             for j, second in enumerate(names)
         ]
         for i, first in enumerate(names)
     ]
-    # Of a stage with itself there is nothing to find.
+    # A stage does not differ from itself.
     others = np.where(np.eye(len(names), dtype=bool), np.nan, corrected)
     known = np.isfinite(others)
     title = f"No two of {plural(len(names), 'stage')} can be compared"
@@ -139,27 +141,27 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         Side("stage", names),
         Side("stage", names),
         measure=CORRECTED,
-        stories=stories,
+        stories=hover_texts,
         title=title,
-        subtitle="Of the layer, without what small samples add: 0 where nothing changed, 1 where nothing is in common",
-        caption=caption_of_steps(timeline.steps[chosen]),
-        empty="No two stages share a neuron with enough wins.",
+        subtitle="Of the layer, without what small samples add: 0 if nothing changed, 1 if nothing is in common",
+        caption=caption_of_steps(timeline.steps[layer_name]),
+        empty="No two stages have a neuron with enough wins in common.",
         highest=max(0.05, float(others[known].max(initial=0.0))),
     )
 
 
 def _draw(figure: go.Figure, panel: _Panel, names: Sequence[str], axis: str) -> dict[str, Any]:
-    """Draw the lines of a panel, in place; gives the layout of its y axis."""
+    """Draw the lines of a panel, in place, and return the layout of its y axis."""
     for series in panel.series:
         add_series(figure, names, series, axis, in_legend=len(panel.series) > 1)
     values = np.concatenate(
-        [each for series in panel.series for each in (series.values, *(series.interval or ()))]
+        [values for series in panel.series for values in (series.values, *(series.interval or ()))]
     )
     if panel.log:
         return log_axis(values, panel.title)
     scale = linear_axis(values, panel.title)
     low = float(np.nanmin(values, initial=0.0))
-    # What is about 0 may fall below it by chance.
+    # Values near 0 may be negative by chance.
     return scale | {"range": [1.1 * low, scale["range"][1]], "rangemode": "normal"}
 
 
@@ -198,7 +200,7 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
         share = _over_stages(changes, "previous", "changed_share", names)
         yield _Panel("neurons that changed, %", (replace(plain, name="changed, %", values=100 * share),))
         yield _Panel(
-            "gained, avoided neurons",
+            "neurons only before, only after",
             tuple(
                 Series(
                     state_label(state, tested=True),
@@ -209,9 +211,9 @@ def _panels(timeline: Timeline, layer: str, score: str | None) -> Iterator[_Pane
                 for state, symbol in (("gained", "triangle-up"), ("avoided", "triangle-down"))
             ),
         )
-    yield _Panel("preferred neurons", line("preferred neurons", "preferred"))
+    yield _Panel("neurons in use", line("neurons in use", "preferred"))
     yield _Panel("neurons with half of the mass", line("neurons with half of the mass", "half_mass"))
-    noun = f"{feature_noun(timeline.feature_type)}s per preferred neuron"
+    noun = f"{feature_noun(timeline.feature_type)}s per neuron in use"
     yield _Panel(noun, line(noun, "length"))
 
 
@@ -222,11 +224,11 @@ def _numbers(column: pl.Series) -> NDArray[np.float64]:
 def _over_stages(
     changes: pl.DataFrame, reference: str, column: str, names: Sequence[str]
 ) -> NDArray[np.float64]:
-    """(n_stages,) a measure of each stage's change from the reference stage; NaN at the reference itself."""
+    """Return the (n_stages,) change of every stage from the reference stage; NaN at the reference itself."""
     rows = changes.filter(pl.col("reference") == reference)
-    own = rows["before"] if reference == "last" else rows["after"]
-    found = dict(zip(own, _numbers(rows[column]).tolist(), strict=True))
-    return np.array([found.get(name, np.nan) for name in names])
+    stages = rows["before"] if reference == "last" else rows["after"]
+    by_stage = dict(zip(stages, _numbers(rows[column]).tolist(), strict=True))
+    return np.array([by_stage.get(name, np.nan) for name in names])
 
 
 def _finding(timeline: Timeline, layer: str, score: str | None) -> str:

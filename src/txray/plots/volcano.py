@@ -1,7 +1,8 @@
-"""How far neurons moved against how sure that is."""
+"""How far neurons moved against how certain that is."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,107 +12,198 @@ from numpy.typing import NDArray
 
 from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant_label
 from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import add_frame, caption_of, empty_figure
-from txray.plots.labels import Box, Label, Side, place_labels
-from txray.plots.scatter import hover_texts, require_tested
+from txray.plots.hover import hover_texts
+from txray.plots.labels import SIDES, Box, Label, place_labels
+from txray.plots.marks import PAPER, Canvas, HoverTexts, LabelText, add_marks, needs_webgl, sample
 from txray.plots.text import count, escape, fitted, join_words, plural, sanitize
-from txray.sampling import even_sample
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
-X = "hellinger_corrected"
-"""Column along the x axis."""
-DISTANCE_AXIS = f"{CORRECTED} (0 same, 1 disjoint)"
-DISTANCE_SPAN = [-0.03, 1.03]
-MOST_BARS = 60
-"""Neurons among which the intervals of the named ones are drawn: among more they would hide marks."""
+X, Y = "hellinger_corrected", "z_score"
+"""Columns along the axes."""
+NO_TESTED_NEURON = "No neuron is in use in both stages and active enough to be tested."
 
-_LABELS = 24
+_DISTANCE_SPAN = [-0.03, 1.03]
+_MAX_BARS = 60
+"""Neurons among which the intervals of the labelled ones are drawn: among more they would hide marks."""
 _LABEL_FEATURES = 3
 _LABEL_SIZE = 11
-_LONGEST_LABEL = 190
-"""Pixels."""
 _RADIUS = 4.5
 _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in (-1, 0, 1))
 """Paper around the letters, so that no line behind strikes them through."""
-_SIDES: tuple[Side, ...] = ("middle right", "middle left", "top center", "bottom center")
 
 
 def volcano(comparison: Comparison) -> go.Figure:
-    """Draw how far each neuron moved against how far beyond chance that is; colour tells which changed significantly.
+    """Draw how far each neuron moved against how certain that is; significant neurons are coloured.
 
-    To the right is the corrected Hellinger distance; bars are its 95% intervals, of named neurons and where few neurons
-    are drawn. Upwards
-    are standard deviations of the permutations and not q-values: those of all neurons that clearly changed are the
-    same, the smallest that the permutations can tell. The neurons that stand out most are named by what they
-    prefer beyond its frequency in the later stage.
+    The x axis is the corrected Hellinger distance; bars are the 95% intervals of labelled neurons, if few neurons are
+    drawn. The y axis is the z-score of the permutation test, not the q-value: all neurons that clearly changed share
+    the smallest q-value that the permutations allow. The neurons that stand out most are labelled with their most
+    distinctive words in the later stage.
 
     Args:
         comparison: tested (`Comparison.test`).
 
     Raises:
-        UsageError: nothing was tested.
+        UsageError: it is not tested.
     """
-    require_tested(comparison, "volcano")
-    fdr = float(comparison.summary["fdr"])
-    able = pl.all_horizontal(pl.col("q_value", "z_score", X).is_not_null())
-    neurons = comparison.neurons.filter(able)
-    drawn = neurons[even_sample(len(neurons), theme.MARKS)]
-    points = drawn[X].to_numpy(), drawn["z_score"].to_numpy()
-    changed = drawn.select(significant=is_significant(fdr))["significant"].to_numpy()
-    n_changed = neurons.filter(is_significant(fdr)).height
-    told = hover_texts(comparison, drawn)
-    spans = [DISTANCE_SPAN, span(points[1])]
-    figure = go.Figure()
-    for is_changed, name, color, size in (
-        (False, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
-        (True, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
-    ):
-        at = np.flatnonzero(changed == is_changed)
-        if len(at):
-            number = n_changed if is_changed else len(neurons) - n_changed
-            figure.add_scattergl(
-                name=f"{name} ({count(number)})",
-                x=points[0][at],
-                y=points[1][at],
-                customdata=drawn["neuron"].to_numpy()[at],
-                mode="markers",
-                marker={"color": color, "size": size, "opacity": 0.7},
-                hovertext=[told[i] for i in at],
-                hoverinfo="text",
-            )
-    if changed.any():
-        figure.add_trace(_labels(comparison, drawn, changed, spans))
-    figure.update_xaxes(range=spans[0], title_text=DISTANCE_AXIS, dtick=0.2)
-    figure.update_yaxes(range=spans[1], title_text="z-score (standard deviations above the permutation mean)")
-    for ends, axis in zip(spans, ("x", "y"), strict=True):
-        if ends[0] < 0 < ends[1]:
-            figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
-    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
+    if not comparison.tested:
+        raise UsageError(
+            f"volcano: comparison {comparison.before.stage!r} -> {comparison.after.stage!r} has not been tested; "
+            "give a tested one: comparison.test(), or txray.compare with permutations"
+        )
+    neurons = drawable(comparison.neurons)
+    names = distinctive(comparison.after, _LABEL_FEATURES)
+    figure = traces(
+        neurons,
+        fdr=float(comparison.summary["fdr"]),
+        hover=partial(hover_texts, comparison),
+        label=lambda row: f"{row['neuron']}: {join_words(names[row['neuron']])}",
+    )
     if not len(neurons):
-        empty_figure(figure, "No neuron is preferred in both stages often enough to be tested.")
-    untold = comparison.summary["tested"] - len(neurons)
-    note = f"not drawn: {plural(untold, 'tested neuron')} of unknown distance" if untold else ""
+        empty_figure(figure, NO_TESTED_NEURON)
+    before, after = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
+    n_unknown = comparison.summary["tested"] - len(neurons)
+    has_bars = any(trace.error_x.array is not None for trace in figure.data)
     return add_frame(
         figure,
-        title=f"From {before} to {after}, {comparison.findings.changes}; {CORRECTED} of the layer "
+        title=f"{before} → {after}: {comparison.findings.changes}; {CORRECTED} of the layer "
         f"{corrected_words(comparison.summary)}",
-        subtitle="Each mark is a neuron; those that stand out are named by what they prefer beyond its frequency "
-        f"in {after}"
-        + (", with bars for 95% intervals" if changed.any() and len(drawn) <= MOST_BARS else ""),
-        caption=caption_of(comparison, note),
+        subtitle=f"Further right: larger change. Higher: more certain. Labels: most distinctive words in {after}"
+        + ("; bars: 95% intervals" if has_bars else ""),
+        caption=caption_of(
+            comparison,
+            f"not drawn: {plural(n_unknown, 'tested neuron')} of unknown distance" if n_unknown else "",
+        ),
     )
 
 
-def interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
-    """Return horizontal error bars: the 95% intervals of the corrected distances of these neurons.
+def drawable(neurons: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a comparison's table that were tested and whose corrected distance is known."""
+    return neurons.filter(pl.all_horizontal(pl.col("q_value", X, Y).is_not_null()))
+
+
+def traces(
+    neurons: pl.DataFrame, *, fdr: float, hover: HoverTexts, label: LabelText, canvas: Canvas = PAPER
+) -> go.Figure:
+    """Draw marks, labels and axes, without a frame.
 
     Args:
-        rows: of a comparison's table, none without a corrected distance.
+        neurons: see `drawable`; with a column `picked`, only these are labelled, and the others fade.
+        fdr: false discovery rate of the tests.
+        hover: makes hover texts.
+        label: makes labels.
+        canvas: to draw on.
     """
+    drawn = sample(neurons, canvas.max_marks)
+    texts = np.asarray(hover(drawn), dtype=object)
+    significant, webgl = _significant(drawn, fdr), needs_webgl(drawn)
+    n_significant = int(_significant(neurons, fdr).sum())
+    spans = [_DISTANCE_SPAN, _span(drawn[Y].to_numpy())]
+    figure = go.Figure()
+    for is_above, name, number, color, size in (
+        (False, NOT_SIGNIFICANT, len(neurons) - n_significant, theme.UNDECIDED, 5),
+        (True, significant_label(fdr), n_significant, theme.CHANGED, 2 * _RADIUS),
+    ):
+        rows = np.flatnonzero(significant == is_above)
+        if len(rows):
+            add_marks(
+                figure,
+                drawn[rows],
+                texts[rows],
+                name=f"{name} ({count(number)})",
+                x=X,
+                y=Y,
+                marker={"color": color, "size": size, "opacity": 0.7},
+                canvas=canvas,
+                webgl=webgl,
+            )
+    if "picked" in drawn.columns:
+        significant &= drawn["picked"].to_numpy()
+    if significant.any():
+        figure.add_trace(_labels(drawn, significant, spans, label, canvas))
+    of_what = "against permutations" if canvas.compact else "standard deviations above the permutation mean"
+    figure.update_xaxes(range=spans[0], title_text=f"{CORRECTED} (0 same, 1 disjoint)", dtick=0.2)
+    figure.update_yaxes(range=spans[1], title_text=f"z-score ({of_what})")
+    for ends, axis in zip(spans, ("x", "y"), strict=True):
+        if ends[0] < 0 < ends[1]:
+            figure.update_layout({f"{axis}axis": {"zeroline": True, "zerolinecolor": theme.FAINT}})
+    return figure
+
+
+def _significant(rows: pl.DataFrame, fdr: float) -> NDArray[np.bool_]:
+    return rows.select(significant=is_significant(fdr))["significant"].to_numpy().copy()
+
+
+def _span(values: NDArray[np.float64]) -> list[float]:
+    """Return the ends of an axis that holds the values and 0, with some room."""
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    room = max(0.05 * (high - low), 0.005)
+    return [low - room, high + room]
+
+
+def _labels(
+    drawn: pl.DataFrame,
+    candidates: NDArray[np.bool_],
+    spans: list[list[float]],
+    label: LabelText,
+    canvas: Canvas,
+) -> go.Scatter:
+    """Return the labels of the neurons that moved farthest or are most certain, as many as fit."""
+    points = drawn.select(X, Y).to_numpy()
+    low, high = np.array(spans).T
+    share = (points - low) / (high - low)
+    pixels = np.stack((share[:, 0] * canvas.width, (1 - share[:, 1]) * canvas.height), axis=1)
+    ranked = np.where(candidates, points.T, -np.inf)
+    rank = np.minimum(*(np.argsort(np.argsort(-values, kind="stable")) for values in ranked))
+    labelled = [i for i in np.argsort(rank, kind="stable").tolist() if candidates[i]][: canvas.max_labels]
+    taken = set(labelled)
+    others = [i for i in np.argsort(-points[:, 1], kind="stable").tolist() if i not in taken]
+    # In a panel, bars would take the room of labels.
+    has_bars = len(drawn) <= _MAX_BARS and not canvas.compact
+    labels = [
+        Label(
+            fitted(label(row), canvas.label_width, _LABEL_SIZE),
+            x=float(pixels[i, 0]),
+            y=float(pixels[i, 1]),
+            # Above or below the intervals, where these are drawn.
+            sides=SIDES[2:] if has_bars else SIDES,
+        )
+        for i, row in zip(labelled, drawn[labelled].iter_rows(named=True), strict=True)
+    ]
+    sides = place_labels(
+        labels,
+        area=Box(0, 0, canvas.width, canvas.height),
+        size=_LABEL_SIZE,
+        radius=_RADIUS,
+        others=[(x, y) for x, y in pixels[others[: canvas.max_obstacles]].tolist()],
+    )
+    placed = [(i, text.text, side) for i, text, side in zip(labelled, labels, sides, strict=True) if side]
+    rows = [i for i, _, _ in placed]
+    return go.Scatter(
+        x=points[rows, 0].tolist(),
+        y=points[rows, 1].tolist(),
+        # Invisible markers keep the text away from the visible ones.
+        mode="markers+text",
+        marker={"size": 2 * _RADIUS, "opacity": 0},
+        error_x=_interval_bars(drawn[rows]) if has_bars else None,
+        text=[escape(text) for _, text, _ in placed],
+        textposition=[side for _, _, side in placed],
+        textfont={"size": _LABEL_SIZE, "color": theme.INK, "shadow": _HALO},
+        showlegend=False,
+        hoverinfo="skip",
+        meta="labels",
+        unselected={"textfont": {"color": theme.INK}},
+    )
+
+
+def _interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return horizontal error bars: the 95% intervals of the corrected distances of these neurons."""
     middle = rows[X].to_numpy()
     low, high = (
         rows[f"{X}_{end}"].fill_null(pl.Series(middle)).to_numpy() if len(rows) else middle
@@ -127,54 +219,3 @@ def interval_bars(rows: pl.DataFrame) -> dict[str, Any]:
         "thickness": 1,
         "width": 0,
     }
-
-
-def span(values: NDArray[np.float64]) -> list[float]:
-    """Ends of an axis that holds the values and 0, with some room."""
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    room = max(0.05 * (high - low), 0.005)
-    return [low - room, high + room]
-
-
-def _labels(
-    comparison: Comparison, drawn: pl.DataFrame, changed: NDArray[np.bool_], spans: list[list[float]]
-) -> go.Scatter:
-    """Names of the neurons that moved farthest or are surest, as many as find room."""
-    points = np.stack((drawn[X].to_numpy(), drawn["z_score"].to_numpy()))
-    low, high = np.array(spans).T
-    pixels = (points.T - low) / (high - low)
-    pixels = np.stack((pixels[:, 0] * theme.PLOT_WIDTH, (1 - pixels[:, 1]) * theme.PLOT_HEIGHT), axis=1)
-    rank = np.minimum(*(np.argsort(np.argsort(-values)) for values in np.where(changed, points, -np.inf)))
-    chosen = [i for i in np.argsort(rank, kind="stable").tolist() if changed[i]][:_LABELS]
-    names = distinctive(comparison.after, _LABEL_FEATURES)
-    # Above or below the intervals, where these are drawn.
-    sides = _SIDES[2:] if len(drawn) <= MOST_BARS else _SIDES
-    labels = [
-        Label(_name(int(neuron), names[neuron]), float(pixels[i, 0]), float(pixels[i, 1]), sides)
-        for i, neuron in zip(chosen, drawn["neuron"].to_numpy()[chosen], strict=True)
-    ]
-    placed = place_labels(
-        labels,
-        area=Box(0, 0, theme.PLOT_WIDTH, theme.PLOT_HEIGHT),
-        size=_LABEL_SIZE,
-        radius=_RADIUS,
-        others=[(x, y) for i, (x, y) in enumerate(pixels.tolist()) if i not in chosen],
-    )
-    found = [(chosen[i], labels[i].text, side) for i, side in enumerate(placed) if side is not None]
-    return go.Scatter(
-        x=[float(points[0, i]) for i, _, _ in found],
-        y=[float(points[1, i]) for i, _, _ in found],
-        # Markers that are not seen keep the text away from those that are.
-        mode="markers+text",
-        marker={"size": 2 * _RADIUS, "opacity": 0},
-        error_x=interval_bars(drawn[[i for i, _, _ in found]]) if len(drawn) <= MOST_BARS else None,
-        text=[escape(text) for _, text, _ in found],
-        textposition=[side for _, _, side in found],
-        textfont={"size": _LABEL_SIZE, "color": theme.INK, "shadow": _HALO},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-
-
-def _name(neuron: int, features: tuple[str, ...]) -> str:
-    return fitted(f"{neuron}: {join_words(features)}", _LONGEST_LABEL, _LABEL_SIZE)

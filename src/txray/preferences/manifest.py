@@ -10,6 +10,7 @@ from typing import Any
 
 from txray.errors import StageError, UsageError
 from txray.preferences.folds import MAX_FOLDS
+from txray.text import is_text
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -31,7 +32,7 @@ def require_names(name: str, feature_types: Iterable[str]) -> None:
     Raises:
         UsageError: a name with half of a surrogate pair, or a feature type that cannot be part of a file name.
     """
-    if not _is_text(name):
+    if not is_text(name):
         raise UsageError(
             f"stage {name!r}: the name holds half of a surrogate pair, which is no text; rename it"
         )
@@ -78,12 +79,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
 def _is_map(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(fits, value.values()))
+    return isinstance(value, dict) and all(map(is_text, value)) and all(map(fits, value.values()))
 
 
 def _is_count(value: Any) -> bool:
@@ -91,12 +88,12 @@ def _is_count(value: Any) -> bool:
 
 
 _FIELDS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "features": lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
+    "name": is_text,
+    "features": lambda value: isinstance(value, list) and bool(value) and all(map(is_text, value)),
     "neurons": lambda value: _is_map(value, _is_count) and bool(value),
     "folds": lambda value: _is_count(value) and value <= MAX_FOLDS,
-    "selections": lambda value: _is_map(value, _is_text),
-    "checksums": lambda value: _is_map(value, _is_text),
+    "selections": lambda value: _is_map(value, is_text),
+    "checksums": lambda value: _is_map(value, is_text),
     # Known to a collection only; a stage made by hand may lack it.
     "words": lambda value: value is None or _is_count(value),
     "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),

@@ -30,27 +30,17 @@ class AblationRunner:
 
     Attributes:
         model: model to score.
-        evaluator: evaluator of the text; None for a metric of the user.
-        metric: metric of the user; None for an evaluator.
-        folder: folder where predictions are stored; None: not stored.
         fingerprint: fingerprint of the model.
+        evaluator: evaluator of the text; None for a metric of the user.
+        folder: folder where predictions are stored; None: not stored.
+        metric: metric of the user. Its results are not stored, because what they depend on is unknown.
     """
 
     model: Model
-    evaluator: Evaluator | None
-    metric: Metric | None
-    folder: Path | None
     fingerprint: str
-
-    @classmethod
-    def for_evaluator(cls, evaluator: Evaluator, folder: Path | None, fingerprint: str) -> AblationRunner:
-        """Create a runner for a text."""
-        return cls(evaluator.model, evaluator, None, folder, fingerprint)
-
-    @classmethod
-    def for_metric(cls, model: Model, metric: Metric, fingerprint: str) -> AblationRunner:
-        """Create a runner for a metric of the user. Results are not stored: what they depend on is unknown."""
-        return cls(model, None, metric, None, fingerprint)
+    evaluator: Evaluator | None = None
+    folder: Path | None = None
+    metric: Metric | None = None
 
     @property
     def digest(self) -> str:

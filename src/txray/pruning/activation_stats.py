@@ -112,7 +112,7 @@ class ActivationStats:
         warn_of_reading([hook_point], stacklevel=3)
         settle_padding(adapter, [hook_point])
         tally = _ActivationTally(hook_point, seed)
-        source = corpus if max_words is None else corpus.take(max_words)
+        source = corpus if max_words is None else corpus.take_words(max_words)
         stream = DocumentStream(source, adapter, tagged=False)
         title = f"activations of {layer}"
         run(adapter, stream, [tally], batch_positions, title, max_words, NoCheckpoints())

@@ -26,7 +26,7 @@ from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.mask import ABLATIONS, Mask
 from txray.pruning.masking import MaskTarget
 from txray.pruning.neuron_sets import NeuronSet, random_orders
-from txray.pruning.predictions import BETTER
+from txray.pruning.predictions import METRIC_SIGNS
 from txray.pruning.result import Pruning
 
 Texts = Mapping[str, Corpus | Evaluator]
@@ -111,9 +111,9 @@ def prune(
         scored = text
         if not isinstance(scored, Evaluator):
             scored = evaluator(model, scored, max_documents=max_documents, max_length=max_length)
-        runners[split] = AblationRunner.for_evaluator(scored, run_folder, fingerprint)
+        runners[split] = AblationRunner(model, fingerprint, scored, run_folder)
     if metric is not None:
-        runners["metric"] = AblationRunner.for_metric(model, metric, fingerprint)
+        runners["metric"] = AblationRunner(model, fingerprint, metric=metric)
     if ablation != "zero" and activation_stats is None:
         activation_stats = _measure_activations(model, list(plan.layer_sizes), texts)
     masks = _MaskFactory(ablation, scope, activation_stats, seed)
@@ -220,7 +220,7 @@ def _effects_on(
     bootstrap = Bootstrap.of(unpruned, runner.digest, resamples, runner.groups)
     reference = bootstrap.metrics(unpruned)
     # A metric of the user may have the name of one of ours.
-    signs = {} if runner.evaluator is None else BETTER
+    signs = {} if runner.evaluator is None else METRIC_SIGNS
     better = {name: signs.get(name, sign) for name in reference.observed}
     table = EffectTable(split, bootstrap, reference, better, bootstrap.chance(unpruned))
     note = chance_note(table.chance)

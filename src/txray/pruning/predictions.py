@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +12,36 @@ from numpy.typing import NDArray
 from txray.errors import ShapeError
 from txray.metrics import Weights, auroc, f1_score
 
-BETTER: Mapping[str, int] = {"accuracy": 1, "f1": 1, "auroc": 1, "loss": -1, "perplexity": -1}
+METRIC_SIGNS: Mapping[str, int] = {"accuracy": 1, "f1": 1, "auroc": 1, "loss": -1, "perplexity": -1}
 """Metric -> 1 if higher is better, -1 if lower is."""
 
 
-class Predictions(Protocol):
+class Predictions(ABC):
     """The predictions of a model for each document.
 
     `weights` are (n_samples, n_documents) counts of each document in each bootstrap sample.
     """
 
     @property
+    @abstractmethod
     def n_documents(self) -> int:
         """Return the number of documents; 0 if only totals are known."""
 
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return the content by name, for a file; targets and numbers of words come from the text."""
+
+    @abstractmethod
     def metrics(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
         """Return metric -> (n_samples,) values; NaN where undefined."""
 
     def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
         """Return metric -> (n_samples,) values of a model without knowledge, for the metrics that have such a level."""
-
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return the content by name, for a file."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
-class ClassPredictions:
+class ClassPredictions(Predictions):
     """Log-probabilities of classes.
 
     Attributes:
@@ -89,7 +93,7 @@ class ClassPredictions:
 
 
 @dataclass(frozen=True, eq=False)
-class WordPredictions:
+class WordPredictions(Predictions):
     """The loss of a language model.
 
     Attributes:
@@ -114,13 +118,9 @@ class WordPredictions:
         loss = weights @ self.nats / (weights @ self.words)
         return {"perplexity": np.exp(np.minimum(loss, 700.0)), "loss": loss}
 
-    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
-        """Return no level: that of an untrained model depends on its vocabulary."""
-        return {}
-
 
 @dataclass(frozen=True, eq=False)
-class UserMetrics:
+class UserMetrics(Predictions):
     """The values of a metric of the user.
 
     Attributes:
@@ -154,7 +154,3 @@ class UserMetrics:
             else np.full(len(weights), factor * values[0])
             for name, values in self.values.items()
         }
-
-    def chance(self, weights: Weights) -> dict[str, NDArray[np.float64]]:
-        """Return no level: it is unknown."""
-        return {}

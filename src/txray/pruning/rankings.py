@@ -111,8 +111,8 @@ class RankingInputs:
             raise UsageError(f"ranking {ranking!r}: needs a stage of the model; pass its preferences")
         return self.preferences
 
-    def comparison_column(self, ranking: str, column: str) -> Importance:
-        """Return a column of the comparison, for a ranking that needs it.
+    def comparison_column(self, ranking: str) -> Importance:
+        """Return the column of the comparison with the name of a ranking.
 
         Raises:
             UsageError: there is no comparison, or it has not been tested.
@@ -121,31 +121,11 @@ class RankingInputs:
             raise UsageError(
                 f"ranking {ranking!r}: needs an earlier stage and one of the model; pass their comparison"
             )
-        if column not in self.comparison.neurons.columns:
+        if ranking not in self.comparison.neurons.columns:
             raise UsageError(
                 f"ranking {ranking!r}: needs a comparison tested for significance; pass comparison.test()"
             )
-        return self.comparison.neurons[column].cast(float).fill_null(np.nan).to_numpy()
-
-
-def _mass(inputs: RankingInputs) -> Importance:
-    return inputs.preferences_for("mass").mass()
-
-
-def _length(inputs: RankingInputs) -> Importance:
-    return inputs.preferences_for("length").lengths().astype(np.float64)
-
-
-def _wins(inputs: RankingInputs) -> Importance:
-    return inputs.preferences_for("wins").wins().astype(np.float64)
-
-
-def _hellinger(inputs: RankingInputs) -> Importance:
-    return inputs.comparison_column("hellinger", "hellinger")
-
-
-def _signal(inputs: RankingInputs) -> Importance:
-    return inputs.comparison_column("signal", "signal")
+        return self.comparison.neurons[ranking].cast(float).fill_null(np.nan).to_numpy()
 
 
 def _magnitude(inputs: RankingInputs) -> Importance:
@@ -264,20 +244,16 @@ def _linear_readers(inputs: RankingInputs, target: MaskTarget) -> list[Tensor]:
     return [weight for weight in weights if weight.shape[1] == target.n_neurons]
 
 
-def _taylor(inputs: RankingInputs) -> Importance:
-    return taylor_importance(inputs.evaluator_for("taylor"), inputs.layer)
-
-
-RANKINGS: Mapping[str, Callable[[RankingInputs], Importance]] = {
-    "mass": _mass,
-    "length": _length,
-    "wins": _wins,
-    "hellinger": _hellinger,
-    "signal": _signal,
+RANKINGS: Mapping[str, Callable[[RankingInputs], NDArray[Any]]] = {
+    "mass": lambda inputs: inputs.preferences_for("mass").mass(),
+    "length": lambda inputs: inputs.preferences_for("length").lengths(),
+    "wins": lambda inputs: inputs.preferences_for("wins").wins(),
+    "hellinger": lambda inputs: inputs.comparison_column("hellinger"),
+    "signal": lambda inputs: inputs.comparison_column("signal"),
     "magnitude": _magnitude,
     "activation": _mean_activation,
     "wanda": _wanda,
-    "taylor": _taylor,
+    "taylor": lambda inputs: taylor_importance(inputs.evaluator_for("taylor"), inputs.layer),
 }
 """Ranking -> function that computes the importance. From one stage: `mass`, `length`, `wins`. From two stages:
 `hellinger`, `signal` (cross-validated squared distance). From the weights: `magnitude`. From a text: `activation` (mean

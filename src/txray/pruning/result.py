@@ -108,7 +108,7 @@ class Pruning:
         """Return the figure of the effects, see `txray.plots.pruning_effects`.
 
         Args:
-            metric: name of the metric; the most telling one by default.
+            metric: name of the metric; by default F1, perplexity, or the first one.
         """
         from txray import plots
 

@@ -1,4 +1,4 @@
-"""Planted truth: pairs of modules whose neurons prefer, by construction, what a table says."""
+"""Synthetic pairs of modules with known truth: a table says which words each neuron prefers."""
 
 from txray.synthetic.pair import GROUPS, SyntheticPair, synthetic_pair
 

@@ -1,4 +1,4 @@
-"""A pair of modules, one before and one after, and the truth about what lies between them."""
+"""A synthetic pair of modules, before and after, with the true changes of their neurons."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from txray.corpus.demo import demo_corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.models.vocabulary import SPECIALS, Vocabulary
-from txray.synthetic.module import LAYER, PlantedModule, read_with_mask
-from txray.synthetic.profiles import Profile, Room, lengths_and_rates
+from txray.synthetic.module import LAYER, SyntheticModule, read_with_mask
+from txray.synthetic.profiles import Profile, WordBudget, lengths_and_rates
 
 GROUPS = ("unchanged", "changed", "vanished", "appeared", "rarer", "moved")
-"""What becomes of planted neurons."""
+"""The groups of synthetic neurons, by what changes."""
 
 SIDES = ("before", "after")
 
-_OCCURRENCES = 10
-"""Of a word in the corpus at least, for neurons to prefer it."""
+_MIN_OCCURRENCES = 10
+"""Minimum number of occurrences of a word that neurons may prefer."""
 
-_LEAST_WORDS = 100
-"""Different words that occur so often; with fewer, neurons could not differ."""
+_MIN_WORDS = 100
+"""Minimum number of such words; with fewer, neurons could not differ."""
 
-_WORDS = 100_000
-"""Of the embedded corpus by default."""
+_CORPUS_WORDS = 100_000
+"""Number of words of the default corpus."""
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPair:
-    """Two modules of which it is known what their neurons prefer, and what changed.
+    """Two modules with known preferences of their neurons and known changes.
 
     Attributes:
-        before, after: the modules, ready to be read through by `txray.collect`.
-        corpus: the text that the neurons were planted in; other text of its kind does as well.
-        layer: name of the module to collect.
-        truth: polars, one row per neuron: neuron (index before), neuron_after (index after, null where it vanished),
-            group (of `txray.synthetic.GROUPS`), length_before and length_after (features that it prefers), rate_before
-            and rate_after (expected wins per word of the corpus).
-        profiles: polars, one row per side, neuron and feature preferred: side (`before`, `after`), neuron (index on
-            that side), feature, win_probability (of one occurrence of the feature to be won by the neuron).
+        before, after: the modules, ready for `txray.collect`.
+        corpus: the text for which the neurons were made; similar text works as well.
+        layer: name of the layer to collect.
+        truth: polars table, one row per neuron: neuron (index before), neuron_after (index after, null if it vanished),
+            group (of `txray.synthetic.GROUPS`), length_before and length_after (number of features that it prefers),
+            rate_before and rate_after (expected wins per word of the corpus).
+        profiles: polars table, one row per side, neuron and preferred feature: side (`before`, `after`), neuron (index
+            on that side), feature, win_probability (probability that the neuron wins an occurrence of the feature).
     """
 
     before: TextModel
@@ -59,13 +59,13 @@ class SyntheticPair:
 
     def __repr__(self) -> str:
         counts = dict(self.truth["group"].value_counts().iter_rows())
-        told = ", ".join(f"{counts[group]} {group}" for group in GROUPS if counts.get(group))
-        return f"Planted({len(self.truth)} neurons in {self.corpus.name!r}: {told})"
+        groups = ", ".join(f"{counts[group]} {group}" for group in GROUPS if counts.get(group))
+        return f"SyntheticPair({len(self.truth)} neurons in {self.corpus.name!r}: {groups})"
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The choices of `synthetic_pair`, checked."""
+    """The checked arguments of `synthetic_pair`."""
 
     n_neurons: int
     lengths: tuple[int, int]
@@ -80,39 +80,41 @@ class _Plan:
 
     def __post_init__(self) -> None:
         if type(self.n_neurons) is not int or self.n_neurons < 1:
-            raise UsageError(f"planted: n_neurons={self.n_neurons!r}; give a whole number of at least 1")
+            raise UsageError(f"synthetic_pair: n_neurons={self.n_neurons!r}; pass an integer of at least 1")
         pair = self.lengths if isinstance(self.lengths, tuple | list) and len(self.lengths) == 2 else (0, 0)
         low, high = pair
         if not all(type(length) is int for length in pair) or not 1 <= low <= high:
             raise UsageError(
-                f"planted: lengths={self.lengths}; give two whole numbers, at least 1 and rising"
+                f"synthetic_pair: lengths={self.lengths}; pass two ascending integers of at least 1"
             )
         for group in GROUPS[1:]:
             if not 0 <= getattr(self, group) <= 1:
-                raise UsageError(f"planted: {group}={getattr(self, group)}; give a share from 0 to 1")
+                raise UsageError(f"synthetic_pair: {group}={getattr(self, group)}; pass a share from 0 to 1")
         if sum(self.shares) > 1 + 1e-9:
-            told = ", ".join(f"{group}={share}" for group, share in zip(GROUPS[1:], self.shares, strict=True))
-            raise UsageError(f"planted: {told} are {sum(self.shares):.6g} together; they may be 1 at most")
+            shares = ", ".join(
+                f"{group}={share}" for group, share in zip(GROUPS[1:], self.shares, strict=True)
+            )
+            raise UsageError(f"synthetic_pair: {shares} sum to {sum(self.shares):.6g}; the maximum is 1")
         if not 0 < self.effect <= 1:
-            raise UsageError(f"planted: effect={self.effect}; give a share above 0, up to 1")
+            raise UsageError(f"synthetic_pair: effect={self.effect}; pass a share above 0, up to 1")
         if not (math.isfinite(self.rarer_by) and self.rarer_by >= 1):
-            raise UsageError(f"planted: rarer_by={self.rarer_by}; give a number of at least 1")
+            raise UsageError(f"synthetic_pair: rarer_by={self.rarer_by}; pass a number of at least 1")
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 62:
-            raise UsageError(f"planted: seed={self.seed!r}; give a whole number from 0 to 2^62 - 1")
+            raise UsageError(f"synthetic_pair: seed={self.seed!r}; pass an integer from 0 to 2^62 - 1")
         if int((self.groups(np.random.default_rng(0)) == GROUPS.index("moved")).sum()) == 1:
             raise UsageError(
-                f"planted: moved={self.moved} of {self.n_neurons} neurons is one, which has nowhere to go; move two or "
-                "more, or none"
+                f"synthetic_pair: moved={self.moved} of {self.n_neurons} neurons is one neuron; move at least two, or "
+                "none"
             )
 
     @property
     def shares(self) -> list[float]:
-        """Of all groups but the first."""
+        """Return the shares of all groups but the first."""
         return [getattr(self, group) for group in GROUPS[1:]]
 
     def groups(self, random: np.random.Generator) -> NDArray[np.int64]:
-        """(n_neurons,) which group each neuron belongs to, as the place in `GROUPS`."""
-        # Rounded together, so that they never are more neurons than there are.
+        """Return (n_neurons,) the group of each neuron, as an index of `GROUPS`."""
+        # Round cumulative sums, so that the groups never exceed the number of neurons.
         bounds = np.rint(np.cumsum(self.shares) * self.n_neurons).astype(np.int64)
         group = np.searchsorted(bounds, np.arange(self.n_neurons), side="right") + 1
         return np.asarray(random.permutation(group % len(GROUPS)), np.int64)
@@ -132,104 +134,109 @@ def synthetic_pair(
     rarer_by: float = 10.0,
     seed: int = 0,
 ) -> SyntheticPair:
-    """A pair of modules in which it is known which neurons prefer what, and which of them change.
+    """Return a pair of modules with known preferences and known changes, to test statistics.
 
-    To try statistics on: what they find can be held against what is there. Each neuron wins each of the words that it
-    prefers with a probability of its own; the rates of neurons spread over two orders of magnitude, so many win little.
-    The probabilities of neurons that do not change are the same in both modules to the last bit, but what is
-    won by chance is drawn anew, as between two trainings: also where both modules read the same documents.
+    Each neuron wins each word that it prefers with its own probability. The win rates of neurons span two orders of
+    magnitude, so many win little. The probabilities of unchanged neurons are identical in both modules, but the wins
+    are drawn independently, as in two trainings, even for the same documents.
+
+    >>> pair = txray.synthetic_pair(50, corpus=txray.demo_corpus("reviews", words=10_000), seed=1)
+    >>> before = txray.collect(pair.before, pair.corpus, name="before", layers=pair.layer)
+    >>> before.preferences().n_neurons
+    50
 
     Args:
-        n_neurons: of the layer.
-        corpus: whose words are preferred, read twice; by default 100,000 words of `demo_corpus("encyclopedia")`.
-        lengths: of neurons, the fewest features that one prefers and the most; log-uniform between. A long neuron meets
-            only some of its features in a short text, as those of trained models do.
-        changed: share of the neurons that prefer other words after, as often as before.
-        vanished: share that never win after.
+        n_neurons: number of neurons.
+        corpus: corpus whose words are preferred, read twice; by default 100,000 words of
+            `demo_corpus("encyclopedia")`.
+        lengths: minimum and maximum number of features that a neuron prefers; log-uniform in between. In a short text,
+            a neuron with many features meets only some of them, as in trained models.
+        changed: share of the neurons that prefer other words afterwards, equally often.
+        vanished: share that never win afterwards.
         appeared: share that never win before.
-        rarer: share that win the same words after, but less often.
-        moved: share that have another index after, and are the same otherwise.
-        effect: share of the wins of a changed neuron that go to other words. With 1 it has nothing in common with what
-            it was, which no trained neuron does, and which the plain distance cannot miss.
-        rarer_by: how many times less often.
-        seed: of everything; the global random state is neither used nor changed.
+        rarer: share that win the same words afterwards, but less often.
+        moved: share that only change their index.
+        effect: share of the wins of a changed neuron that go to other words. With 1, nothing is shared with before: no
+            trained neuron changes that much, and every distance detects it.
+        rarer_by: factor by which the rarer neurons win less often.
+        seed: random seed; the global random state is neither used nor changed.
 
     Returns:
-        The pair and the truth; neurons in no group are `unchanged`.
+        The pair and the truth; neurons in no other group are `unchanged`.
 
     Raises:
-        UsageError: shares that are none or exceed 1 together, another number that cannot be, or a corpus with too few
-            words that occur often enough.
+        UsageError: a share or another number is out of range, the shares sum to more than 1, or the corpus has too few
+            frequent words.
     """
     plan = _Plan(n_neurons, lengths, changed, vanished, appeared, rarer, moved, effect, rarer_by, seed)
-    text = demo_corpus("encyclopedia", words=_WORDS) if corpus is None else corpus
+    text = demo_corpus("encyclopedia", words=_CORPUS_WORDS) if corpus is None else corpus
     vocabulary = Vocabulary.from_corpus(text)
-    room = Room(_frequency(vocabulary, text))
-    if room.words < _LEAST_WORDS:
+    budget = WordBudget(_frequency(vocabulary, text))
+    if budget.words < _MIN_WORDS:
         raise UsageError(
-            f"planted: corpus {text.name!r} has {room.words} different words that occur {_OCCURRENCES} times or more; "
-            f"neurons need {_LEAST_WORDS} to prefer; give more text"
+            f"synthetic_pair: corpus {text.name!r} has {budget.words} different words with at least "
+            f"{_MIN_OCCURRENCES} occurrences; {_MIN_WORDS} are needed; use more text"
         )
     random = np.random.default_rng(plan.seed)
     group = plan.groups(random)
-    pairs = _pairs(plan, group, room, random)
+    pairs = _pairs(plan, group, budget, random)
     index = _moved(np.flatnonzero(group == GROUPS.index("moved")), n_neurons, random)
     before = [pair[0] for pair in pairs]
     after = [pairs[neuron][1] for neuron in np.argsort(index).tolist()]
 
     def model(side: int, profiles: Sequence[Profile]) -> TextModel:
-        module = PlantedModule(profiles, len(vocabulary), 2 * plan.seed + side).eval()
-        return TextModel(module, vocabulary.encode, read_with_mask, name=f"planted {SIDES[side]}")
+        module = SyntheticModule(profiles, len(vocabulary), 2 * plan.seed + side).eval()
+        return TextModel(module, vocabulary.encode, read_with_mask, name=f"synthetic {SIDES[side]}")
 
     return SyntheticPair(
         model(0, before),
         model(1, after),
         text,
         LAYER,
-        _truth(group, index, pairs, room.frequency),
+        _truth(group, index, pairs, budget.frequency),
         _profiles((before, after), vocabulary),
     )
 
 
 def _frequency(vocabulary: Vocabulary, corpus: Corpus) -> NDArray[np.float64]:
-    """(n_words,) share of the words of the corpus; 0 for words that neurons may not prefer."""
+    """Return (n_words,) relative frequency of the words in the corpus; 0 for words that neurons may not prefer."""
     counts = Counter(chain.from_iterable(vocabulary.encode(document.words) for document in corpus))
     count = np.zeros(len(vocabulary))
     count[list(counts)] = list(counts.values())
     total = count.sum()
     count[: len(SPECIALS)] = 0
-    return np.where(count >= _OCCURRENCES, count / total, 0.0)
+    return np.where(count >= _MIN_OCCURRENCES, count / total, 0.0)
 
 
 def _pairs(
-    plan: _Plan, group: NDArray[np.int64], room: Room, random: np.random.Generator
+    plan: _Plan, group: NDArray[np.int64], budget: WordBudget, random: np.random.Generator
 ) -> list[tuple[Profile, Profile]]:
-    """What each neuron wins before and after."""
+    """Return the profiles of each neuron before and after."""
     lengths, rates = lengths_and_rates(plan.n_neurons, plan.lengths, random)
     pairs = []
-    for of, length, rate in zip(group.tolist(), lengths.tolist(), rates.tolist(), strict=True):
-        before = room.profile(length, rate, random)
+    for index, length, rate in zip(group.tolist(), lengths.tolist(), rates.tolist(), strict=True):
+        before = budget.profile(length, rate, random)
         after = before
-        match GROUPS[of]:
+        match GROUPS[index]:
             case "vanished":
-                after = Profile.nothing()
+                after = Profile.empty()
             case "appeared":
-                before = Profile.nothing()
+                before = Profile.empty()
             case "rarer":
                 after = before.scaled(1 / plan.rarer_by)
             case "changed":
-                wins = before.rate(room.frequency)
-                other = room.profile(length, wins, random, sides=(1,), other_than=before.word)
-                # As often as before: what other words cannot give is not won before, either.
-                before = before.scaled(other.rate(room.frequency) / wins)
+                wins = before.rate(budget.frequency)
+                other = budget.profile(length, wins, random, sides=(1,), other_than=before.word)
+                # Equally often: a rate that the other words do not allow is reduced before as well.
+                before = before.scaled(other.rate(budget.frequency) / wins)
                 after = before.scaled(1 - plan.effect).joined(other.scaled(plan.effect))
-        room.take(before, after)
+        budget.reserve(before, after)
         pairs.append((before, after))
     return pairs
 
 
 def _moved(among: NDArray[np.int64], n_neurons: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """(n_neurons,) index after of each neuron: those `among` which are moved form one round, so none stays."""
+    """Return (n_neurons,) the index of each neuron afterwards; the neurons `among` are permuted in one cycle."""
     index = np.arange(n_neurons)
     order = random.permutation(among)
     index[order] = np.roll(order, 1)
@@ -242,11 +249,11 @@ def _truth(
     pairs: Sequence[tuple[Profile, Profile]],
     frequency: NDArray[np.float64],
 ) -> pl.DataFrame:
-    gone = group == GROUPS.index("vanished")
+    vanished = group == GROUPS.index("vanished")
     return pl.DataFrame(
         {
             "neuron": np.arange(len(group)),
-            "neuron_after": pl.Series(index.tolist(), dtype=pl.Int64).set(pl.Series(gone.tolist()), None),
+            "neuron_after": pl.Series(index.tolist(), dtype=pl.Int64).set(pl.Series(vanished.tolist()), None),
             "group": pl.Series([GROUPS[i] for i in group.tolist()], dtype=pl.Enum(GROUPS)),
             **{f"length_{name}": [len(pair[side].word) for pair in pairs] for side, name in enumerate(SIDES)},
             **{

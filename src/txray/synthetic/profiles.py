@@ -1,4 +1,4 @@
-"""Which words each planted neuron wins, and how often: probabilities that fit beside each other."""
+"""Profiles of synthetic neurons: the words that each wins, with probabilities that fit together."""
 
 from __future__ import annotations
 
@@ -8,79 +8,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RATES = 100.0
-"""The most frequent neuron is to win so many times as many words as the rarest; log-uniform between."""
+"""Ratio of the win rates of the most and the least frequent neuron; log-uniform in between."""
 
 _WON = 0.6
-"""Share of the words that are to be won on either side, if all neurons get what they are to have."""
+"""Target share of the words that are won by some neuron on each side."""
 
 _FULL = 0.95
-"""Share of a word's occurrences that neurons may win; the others are nobody's."""
+"""Share of a word's occurrences that neurons may win together."""
 
-_GREED = 0.5
-"""Share of what is left of a word that one neuron takes at most, so that neurons share words."""
+_MAX_SHARE = 0.5
+"""Maximum share of the free occurrences of a word for one neuron, so that neurons share words."""
 
 _ROUNDS = 4
-"""Times that what a full word could not give is asked of the others."""
+"""Number of rounds in which the rate missing from full words is distributed over the others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """What one neuron wins.
+    """The words that one neuron wins.
 
     Attributes:
         word: (n,) ids of distinct words, ascending.
-        probability: (n,) of an occurrence of each to be won by this neuron, above 0.
+        probability: (n,) probability above 0 that the neuron wins an occurrence of the word.
     """
 
     word: NDArray[np.int64]
     probability: NDArray[np.float64]
 
     @classmethod
-    def nothing(cls) -> Profile:
-        """That of a neuron that never wins."""
+    def empty(cls) -> Profile:
+        """Return the profile of a neuron that never wins."""
         return cls(np.empty(0, np.int64), np.empty(0))
 
     def scaled(self, factor: float) -> Profile:
-        """The same words, won `factor` times as often; none of them where it is 0."""
-        return Profile(self.word, self.probability * factor) if factor else Profile.nothing()
+        """Return the same words with probabilities multiplied by `factor`; an empty profile if it is 0."""
+        return Profile(self.word, self.probability * factor) if factor else Profile.empty()
 
     def joined(self, other: Profile) -> Profile:
-        """Both, which have no word in common."""
+        """Return the union with a profile that has no word in common."""
         word = np.concatenate((self.word, other.word))
         order = np.argsort(word)
         return Profile(word[order], np.concatenate((self.probability, other.probability))[order])
 
     def rate(self, frequency: NDArray[np.float64]) -> float:
-        """Expected wins per word of a text in which words have these frequencies, (n_words,) summing to at most 1."""
+        """Return the expected wins per word of a text, given (n_words,) relative frequencies of its words."""
         return float(frequency[self.word] @ self.probability)
 
 
-class Room:
-    """What neurons have left of each word, before and after.
+class WordBudget:
+    """The free share of each word's occurrences, before and after.
 
-    No word gives away more than its occurrences on either side, so no normaliser ties the neurons to each other: one
-    that changes leaves the probabilities of all others as they are.
+    The probabilities of a word never sum to more than 1 on either side, so they need no normalization: if one neuron
+    changes, the probabilities of the others stay the same.
     """
 
     def __init__(self, frequency: NDArray[np.float64]) -> None:
-        """Nothing is taken yet.
+        """Start with all occurrences free.
 
         Args:
-            frequency: (n_words,) share of the words of the text; 0 for words that no neuron may prefer.
+            frequency: (n_words,) relative frequency of the words in the text; 0 for words that no neuron may prefer.
         """
         self.frequency = frequency
-        self._left = np.full((2, len(frequency)), _FULL)
-        self._left[:, frequency <= 0] = 0
+        self._free = np.full((2, len(frequency)), _FULL)
+        self._free[:, frequency <= 0] = 0
 
     @property
     def words(self) -> int:
-        """How many words neurons may prefer."""
+        """Return the number of words that neurons may prefer."""
         return int((self.frequency > 0).sum())
 
-    def take(self, before: Profile, after: Profile) -> None:
-        """Keep what a neuron wins on both sides from the others."""
-        for left, profile in zip(self._left, (before, after), strict=True):
-            left[profile.word] -= profile.probability
+    def reserve(self, before: Profile, after: Profile) -> None:
+        """Reserve the occurrences that a neuron wins on both sides."""
+        for free, profile in zip(self._free, (before, after), strict=True):
+            free[profile.word] -= profile.probability
 
     def profile(
         self,
@@ -91,46 +91,46 @@ class Room:
         sides: tuple[int, ...] = (0, 1),
         other_than: NDArray[np.int64] | None = None,
     ) -> Profile:
-        """Draw what a neuron may win; nothing is taken yet.
+        """Draw the profile of a neuron, without reserving it.
 
-        Words are drawn by how often they are left to be won, so the usual ones by many neurons, and weighed by
-        log-normal factors.
+        Words are drawn by their free frequency, so common words are shared by many neurons, and weighted by log-normal
+        factors.
 
         Args:
-            length: words; fewer where not so many are left.
-            rate: expected wins per word of the text; less where the words drawn do not give so much.
-            random: draws.
-            sides: on which it is to fit: 0 is before, 1 after.
+            length: number of words; fewer if not enough are free.
+            rate: expected wins per word of the text; less if the words drawn do not allow it.
+            random: random generator.
+            sides: sides on which the profile must fit: 0 is before, 1 after.
             other_than: ids of words that are not drawn.
         """
-        left = self._left[list(sides)].min(axis=0)
-        chance = self.frequency * np.maximum(left, 0)
+        free = self._free[list(sides)].min(axis=0)
+        chance = self.frequency * np.maximum(free, 0)
         if other_than is not None:
             chance[other_than] = 0
         length = min(length, int((chance > 0).sum()))
         if not length:
-            return Profile.nothing()
-        # The largest of exponential races: a draw without replacement, by chance.
+            return Profile.empty()
+        # Gumbel top-k: a weighted draw without replacement.
         with np.errstate(divide="ignore"):
             race = np.log(chance) + random.gumbel(size=len(chance))
         word = np.sort(np.argpartition(-race, length - 1)[:length])
-        most = chance[word] * _GREED
-        wanted = np.sqrt(chance[word]) * random.lognormal(0, 1, length)
+        limit = chance[word] * _MAX_SHARE
+        weight = np.sqrt(chance[word]) * random.lognormal(0, 1, length)
         share = np.zeros(length)
         for _ in range(_ROUNDS):
-            open_ = share < most
+            open_ = share < limit
             missing = rate - share.sum()
             if missing <= 0 or not open_.any():
                 break
-            share[open_] += missing * wanted[open_] / wanted[open_].sum()
-            share = np.minimum(share, most)
+            share[open_] += missing * weight[open_] / weight[open_].sum()
+            share = np.minimum(share, limit)
         return Profile(word, share / self.frequency[word])
 
 
 def lengths_and_rates(
     n_neurons: int, between: tuple[int, int], random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(n_neurons,) features that each neuron is to prefer, and (n_neurons,) wins per word; both log-uniform."""
+    """Return (n_neurons,) number of features and (n_neurons,) wins per word of each neuron, both log-uniform."""
     low, high = np.log(between[0]), np.log(between[1] + 1)
     length = np.minimum(np.exp(random.uniform(low, high, n_neurons)).astype(np.int64), between[1])
     rate = _RATES ** random.random(n_neurons)

@@ -51,8 +51,8 @@ class CollectSpec:
 
     @cached_property
     def text(self) -> Corpus:
-        """The words to read, cached in memory: reading and tagging may take longer than the model does."""
-        return (self.corpus if self.max_words is None else self.corpus.take(self.max_words)).in_memory()
+        """The words to read, cached in memory: reading and tagging may take_words longer than the model does."""
+        return (self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)).cache()
 
     def collect(self, model: nn.Module | TextModel, name: str, checkpoint: Path | None = None) -> Stage:
         """Return the stage of a model in its current state.
@@ -65,9 +65,9 @@ class CollectSpec:
         return collect(
             model,
             self.text,
-            self.layers,
-            self.feature_types,
-            self.selection,
+            layers=self.layers,
+            feature_types=self.feature_types,
+            selection=self.selection,
             name=name,
             folds=self.folds,
             exemplars=self.exemplars,

@@ -78,7 +78,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     file = folder / RUN_FILE
     if not file.is_file():
-        raise SnapshotError(f"{file}: no such file; give the folder of a training run")
+        raise SnapshotError(f"{file}: no such file; pass the folder of a training run")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         complete = isinstance(content, dict) and all(

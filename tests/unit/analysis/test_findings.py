@@ -13,11 +13,13 @@ import pytest
 
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings, findings
 from txray.analysis.findings import (
+    STATE_NAMES,
     changed_least_first,
     changed_most_first,
     confident_state,
     fdr_label,
     is_significant,
+    paper_label,
     state_in_words,
     state_label,
 )
@@ -99,13 +101,16 @@ def test_untested_is_a_state_of_its_own() -> None:
         assert state == (row["confident_state"] if row["layer"] in "ac" else "untested")
     words = rows.select(words=state_in_words(pending=True))["words"]
     for row, text in zip(rows.to_dicts(), words, strict=True):
-        assert text == (row["confident_state"] or f"{row['state']}, not yet tested")
+        tested = row["confident_state"]
+        assert text == (STATE_NAMES[tested] if tested else f"{STATE_NAMES[row['state']]}, not yet tested")
 
 
 def test_observed_and_tested_states_have_different_names() -> None:
     for state in ("avoided", "gained"):
-        assert state_label(state, tested=True) == f"{state}, significant"
-        assert state_label(state, tested=False) == f"{state}, observed"
+        assert state_label(state, tested=True) == f"{STATE_NAMES[state]}, significant"
+        assert state_label(state, tested=False) == f"{STATE_NAMES[state]}, observed"
+        assert paper_label(state, tested=True) == f"{STATE_NAMES[state]}, significant ({state})"
+    assert paper_label("undecided", tested=True) == "undecided"
     assert state_label("untested", tested=True, pending=True) == "not yet tested"
     assert state_label("untested", tested=True) == "not tested"
 
@@ -156,11 +161,11 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     tried = [row for row in done if row["q_value"] is not None]
     changed = sum(row["q_value"] <= 0.05 for row in tried)
     assert f"{every['shared']} of 300 neurons are in use in both x and y" in text
-    assert f"{changed} of {len(tried)} tested shared neurons changed significantly (5% FDR)" in text
+    assert f"{changed} of {len(tried)} tested neurons in both stages changed significantly (5% FDR)" in text
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {state}, {sure} of them significant" in text
+        assert f"{observed} {STATE_NAMES[state]}, {sure} of them significant" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial
@@ -193,11 +198,11 @@ def test_without_tests_nothing_is_called_significant(pending: bool, words: str) 
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ([], "0 avoided"),
-        (["avoided"], "1 avoided, significant"),
-        (["undecided"], "1 avoided, not significant"),
-        (["undecided", "undecided"], "2 avoided, none of them significant"),
-        (["avoided"] * 1000 + ["undecided"] * 234, "1,234 avoided, 1,000 of them significant"),
+        ([], "0 only before"),
+        (["avoided"], "1 only before, significant"),
+        (["undecided"], "1 only before, not significant"),
+        (["undecided", "undecided"], "2 only before, none of them significant"),
+        (["avoided"] * 1000 + ["undecided"] * 234, "1,234 only before, 1,000 of them significant"),
     ],
 )
 def test_numbers_of_avoided_neurons_read_well(states: list[str], words: str) -> None:

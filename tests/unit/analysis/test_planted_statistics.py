@@ -28,9 +28,9 @@ QUICK: dict[str, Any] = {"permutations": 2_000}
 def stages(pair: SyntheticPair, *, same: bool = True, words: int = WORDS) -> tuple[Stage, Stage]:
     documents = list(demo_corpus("encyclopedia", words=None, seed=1))
     sides = (documents, documents) if same else (documents[::2], documents[1::2])
-    texts = [Corpus.from_documents("text", side).take(words) for side in sides]
+    texts = [Corpus.from_documents("text", side).take_words(words) for side in sides]
     before, after = (
-        collect(model, text, [pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="planted")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after

@@ -31,7 +31,9 @@ CORPUS = Corpus.from_documents(
 def stage_of(
     module: nn.Module, *layers: str | Layer, selection: str = "all/absolute", **options: Any
 ) -> Stage:
-    return collect(TextModel(module, word_ids, **options), CORPUS, layers, selection=selection, name="s")
+    return collect(
+        TextModel(module, word_ids, **options), CORPUS, layers=layers, selection=selection, name="s"
+    )
 
 
 def sums(stage: Stage, layer: str) -> NDArray[np.float64]:
@@ -157,7 +159,7 @@ def test_shards_keep_the_warning_and_the_call() -> None:
     for number in (1, 2):
         with pytest.warns(RepeatedCallWarning):
             shards.append(
-                collect(model, CORPUS.shard(number, 2), ["block"], selection="all/absolute", name="s")
+                collect(model, CORPUS.shard(number, 2), layers=["block"], selection="all/absolute", name="s")
             )
     with pytest.warns(RepeatedCallWarning):
         whole = stage_of(model.module, "block")
@@ -180,7 +182,7 @@ def test_numbers_of_numpy_and_pythons_own_mean_the_same_call() -> None:
 
 @pytest.mark.parametrize("text", ["block:call=0:call=1", "block:input:call=0:input"])
 def test_an_option_twice_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="another one of its kind"):
+    with pytest.raises(UsageError, match="occurs twice"):
         Layer.parse(text)
 
 
@@ -215,7 +217,7 @@ def test_the_same_call_is_not_collected_twice() -> None:
     stage = stage_of(module, Layer("steps.**", call=0))
     assert sorted(stage.layers) == ["steps.0.0:call=0", "steps.0.1:call=0", "steps.0:call=0"]
     for twice in (["block:call=2", "block:call=-1"], ["block", "steps.0"], ["block", Layer("bloc?", call=2)]):
-        with pytest.raises(UsageError, match="is meant twice"):
+        with pytest.raises(UsageError, match="is selected twice"):
             stage_of(module, *twice)
 
 
@@ -274,7 +276,7 @@ def test_names_that_change_their_calls_with_the_text_are_refused() -> None:
                 hidden = block(hidden)
             return hidden
 
-    with pytest.raises(CaptureError, match=r"'blocks.0.1': other modules call it for one input"):
+    with pytest.raises(CaptureError, match=r"'blocks.0.1': different modules call it"):
         stage_of(Turned(), "blocks.0.1")
 
 
@@ -420,7 +422,7 @@ def test_an_input_may_be_named_changed_in_place_or_given_several_times() -> None
 
 def test_inputs_without_activations_are_refused() -> None:
     module = seeded(SharedActivation())
-    with pytest.raises(CaptureError, match=r"'embedding:input': is given \(2, 11\) for 2 documents"):
+    with pytest.raises(CaptureError, match=r"'embedding:input': receives \(2, 11\) for 2 documents"):
         stage_of(module, "embedding:input")
 
     class Nothing(nn.Module):
@@ -435,7 +437,7 @@ def test_inputs_without_activations_are_refused() -> None:
         def forward(self, ids: Tensor) -> Tensor:
             return self.nothing(3) + super().forward(ids)
 
-    with pytest.raises(CaptureError, match="'nothing:input': is given nothing that holds a tensor"):
+    with pytest.raises(CaptureError, match="'nothing:input': receives no tensor"):
         stage_of(Outer(), "nothing:input")
 
 

@@ -101,13 +101,13 @@ def assert_same_files(one: Path, other: Path) -> None:
 def test_checkpoints_are_made_when_they_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("txray.capture.checkpoint.time.monotonic", lambda: now)
-    of = FolderCheckpoints(tmp_path / "s", {}, seconds=10).of("tallies")
+    of = FolderCheckpoints(tmp_path / "s", {}, seconds=10).for_pass("tallies")
     assert isinstance(of, _FolderPass)
     assert of.restore([]) == 0
     for now, kept in ((9.9, 0), (10.0, 2), (19.9, 2), (20.1, 4)):
         of.offer(of.batches + 2 if now in (10.0, 20.1) else 99, [])
         assert of.batches == kept
-    assert FolderCheckpoints(tmp_path / "s", {}, seconds=10).of("tallies").restore([]) == 4
+    assert FolderCheckpoints(tmp_path / "s", {}, seconds=10).for_pass("tallies").restore([]) == 4
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(selection: str, tmp_p
 
 def test_a_folder_of_something_else_is_refused_before_it_would_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(OutputError, match="exists already and holds no"):
+    with pytest.raises(OutputError, match="already exists and holds no"):
         collect(small_model(), corpus_of(documents(3)), name="s", checkpoint=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from tests.builders.texts import WORDS, corpus_of, direct, documents, small_model
-from txray.capture import Selection, capturing, collect
+from txray.capture import Selection, capturing, collect, layer_names, matching_layers
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import classifier, language_model
@@ -129,7 +131,7 @@ def test_long_documents_carry_their_state_over_windows(monkeypatch: pytest.Monke
     long = Document("long", tuple(WORDS) * 20, {"pos": ("X",) * len(WORDS) * 20}, {"label": "pos"})
     model, made = small_model(), [long, *documents(4)]
     reference = collect(model, corpus_of(made), feature_types=ALL_KINDS, name="s")
-    monkeypatch.setattr("txray.capture.model_adapter._WINDOW", 7)
+    monkeypatch.setattr("txray.capture.model_adapter._CHUNK_STEPS", 7)
     same_preferences(reference, collect(model, corpus_of(made), feature_types=ALL_KINDS, name="s"))
 
 
@@ -293,6 +295,28 @@ def test_nan_names_layer_document_and_word() -> None:
             collect(model, corpus_of(made), selection=selection, name="s")
 
 
+def test_a_single_layer_and_feature_type_need_no_list() -> None:
+    model, corpus = small_model(), corpus_of(documents(3))
+    single = collect(model, corpus, layers="rnn", feature_types="pos", name="s")
+    assert (single.layers, single.feature_types) == (("rnn",), ("pos",))
+    listed = collect(model, corpus, layers=["rnn"], feature_types=["pos"], name="s")
+    same_preferences(single, listed)
+    with capturing(model, "rnn") as captured:
+        hidden, _ = model.rnn(torch.zeros(2, 3, model.config.embedding))
+    assert torch.equal(captured.take("rnn"), hidden)
+    assert matching_layers(model, "*") == matching_layers(model, ["*"]) == layer_names(model)
+
+
+def test_layers_are_checked_before_the_text_is_read() -> None:
+    def unreadable(skipped: Counter[str]) -> Iterator[Document]:
+        raise AssertionError("the text was read")
+
+    corpus = Corpus("unreadable", unreadable, fingerprint=lambda: "unreadable")
+    for layers in ("rn", ["rnn", "enc*"]):
+        with pytest.raises(UnknownNameError, match="there are: embedding, rnn"):
+            collect(small_model(), corpus, layers=layers, name="s")
+
+
 def test_wrong_requests_name_what_there_is() -> None:
     model, corpus = small_model(), corpus_of(documents(3))
     with pytest.raises(UnknownNameError, match=r"layer 'lstm'; there are: embedding, rnn, dropout, decoder"):
@@ -306,8 +330,8 @@ def test_wrong_requests_name_what_there_is() -> None:
         collect(model, corpus, selection="max1", name="s")
     with pytest.raises(UsageError, match="feature_types="):
         collect(model, corpus, feature_types=[], name="s")
-    with pytest.raises(UsageError, match="layers='rnn'; give a list"):
-        collect(model, corpus, layers="rnn", name="s")
+    with pytest.raises(UsageError, match="layers=\\['rnn', 'rnn'\\]"):
+        collect(model, corpus, layers=["rnn", "rnn"], name="s")
     with pytest.raises(UsageError, match="Linear"):
         collect(torch.nn.Linear(2, 2), corpus, name="s")
     with pytest.raises(CaptureError, match="'decoder': did not run"):
@@ -325,12 +349,12 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     model = small_model()
     with torch.no_grad():
         model.decoder.weight[5, 0] = float("nan")
-    with pytest.raises(CaptureError, match="score of a predicted word is no number"):
+    with pytest.raises(CaptureError, match="score of a predicted word is not finite"):
         collect(model, corpus_of(documents(4)), feature_types=["output"], name="s")
     judge = classifier(small_model(), "last", seed=3)
     with torch.no_grad():
         judge.head.weight[0, 0] = float("inf")
-    with pytest.raises(CaptureError, match="classifier's score of a document is no number"):
+    with pytest.raises(CaptureError, match="classifier's score of a document is not finite"):
         collect(judge, corpus_of(documents(4)), name="s")
 
 
@@ -350,7 +374,12 @@ def test_exemplars_among_equals_do_not_depend_on_the_order() -> None:
         for layer in ("embedding", "rnn"):
             one, two = (
                 collect(
-                    small_model(), corpus_of(each), [layer], selection=selection, name="s", batch_positions=97
+                    small_model(),
+                    corpus_of(each),
+                    layers=[layer],
+                    selection=selection,
+                    name="s",
+                    batch_positions=97,
                 )
                 for each in (made, made[::-1])
             )
@@ -388,14 +417,16 @@ def test_a_number_type_that_cannot_be_is_told_before_the_model_runs() -> None:
             raise RuntimeError("no kernel\nfor this number type")
 
     model.rnn.register_forward_pre_hook(without_kernel)
-    with pytest.raises(UsageError, match="autocast='float16': the model does not run in it on cpu") as caught:
+    with pytest.raises(
+        UsageError, match="autocast='float16': the model does not run with it on cpu"
+    ) as caught:
         collect(model, corpus, name="s", autocast="float16")
     assert "\n" not in str(caught.value)
     collect(model, corpus, name="s")
 
 
 def test_predicted_words_are_those_of_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("txray.models.recurrent._DECODED", 7)
+    monkeypatch.setattr("txray.models.recurrent._DECODE_ROWS", 7)
     model = small_model()
     hidden = torch.randn(40, model.config.hidden, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():

@@ -70,7 +70,7 @@ def corpus() -> Corpus:
 
 
 def stage_of(module: nn.Module, *layers: str) -> Stage:
-    return collect(TextModel(module, word_ids, reads_padding=True), corpus(), layers, name="s")
+    return collect(TextModel(module, word_ids, reads_padding=True), corpus(), layers=layers, name="s")
 
 
 @pytest.mark.parametrize("compiled", COMPILED)
@@ -158,5 +158,5 @@ def test_what_lies_beside_torchscript_is_read() -> None:
     wanted = stage_of(traced, "body").preferences().table()
     traced.body = torch.jit.trace(traced.body, traced.embedding(IDS))
     assert stage_of(traced, "body").preferences().table().equals(wanted)
-    with pytest.raises(CaptureError, match=r"layer 'body.0': lies within 'body'"):
+    with pytest.raises(CaptureError, match=r"layer 'body.0': is part of 'body'"):
         stage_of(traced, "body.0")

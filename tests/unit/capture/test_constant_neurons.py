@@ -44,7 +44,7 @@ def corpus(words: int = 400) -> Corpus:
 
 def stage_of(factors: Any, selection: str = "max-1/zscore", **options: Any) -> Stage:
     model = TextModel(Scaled(factors), word_ids)
-    return collect(model, corpus(), ["scaled"], selection=selection, name="s", **options)
+    return collect(model, corpus(), layers=["scaled"], selection=selection, name="s", **options)
 
 
 def constant(stage: Stage) -> list[int]:
@@ -107,7 +107,9 @@ def test_shards_name_the_same_neurons() -> None:
     scales = stage_of(factors_with(n3=1e-32))
     model = TextModel(Scaled(factors_with(n3=1e-32)), word_ids)
     shards = [
-        collect(model, corpus().shard(n, 2), ["scaled"], selection="max-1/zscore", name="s", scales=scales)
+        collect(
+            model, corpus().shard(n, 2), layers=["scaled"], selection="max-1/zscore", name="s", scales=scales
+        )
         for n in (1, 2)
     ]
     assert constant(merge_stages(shards)) == [3]
@@ -126,7 +128,7 @@ def test_a_real_encoders_dead_neurons_win_nothing() -> None:
     stage = collect(
         model,
         Corpus.from_documents("reviews", documents),
-        ["encoder.layer.5.output"],
+        layers=["encoder.layer.5.output"],
         selection="max-1/absolute/zscore",
         name="s",
     )

@@ -104,7 +104,9 @@ def assert_around(stage: Stage, layer: str, known: Known, atol: float = 1e-6) ->
 )
 def test_activations_around_equal_a_plain_forward_pass(pooling: str, selection: str) -> None:
     model, made = transformer(pooling=pooling), with_gaps()
-    stage = collect(model, corpus_of(made), [LINEAR], selection=selection, name="s", batch_positions=300)
+    stage = collect(
+        model, corpus_of(made), layers=[LINEAR], selection=selection, name="s", batch_positions=300
+    )
     known = by_hand(model, LINEAR, made, selection)
     assert_around(stage, LINEAR, known, atol=1e-5 if "zscore" in selection else 1e-6)
     gaps = [value is None for row in shown(stage, LINEAR) for value in row["activations"]]
@@ -126,13 +128,13 @@ def test_recurrent_layers(selection: str) -> None:
 def test_a_recurrent_layer_is_looked_at_window_by_window(
     selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.capture.model_adapter._WINDOW", 10)
+    monkeypatch.setattr("txray.capture.model_adapter._CHUNK_STEPS", 10)
     model, made = small_model(), documents()
     whole: Known = {}
     for document in made:
         embedded = model.embedding(torch.tensor(model.encode(document.words)[1:-1]))
         whole[document.id] = embedded.detach().double().numpy()
-    stage = collect(model, corpus_of(made), ["embedding"], selection=selection, name="s")
+    stage = collect(model, corpus_of(made), layers=["embedding"], selection=selection, name="s")
     for row in shown(stage, "embedding"):
         expected = around(row, whole)
         # `<eos>` stands in front of the first word.
@@ -146,7 +148,7 @@ def test_a_long_document_is_looked_at_input_by_input(selection: str) -> None:
     model, made = transformer(), documents(40)
     whole = by_hand(model, "embedding", made)
     cut = replace(model, max_length=14, overlap=4)
-    stage = collect(cut, corpus_of(made), ["embedding"], selection=selection, name="s")
+    stage = collect(cut, corpus_of(made), layers=["embedding"], selection=selection, name="s")
     lacking = 0
     for row in shown(stage, "embedding"):
         found, expected = np.array(row["activations"], np.float64), around(row, whole)
@@ -163,7 +165,7 @@ def test_words_that_a_convolution_does_not_cover_have_none() -> None:
     module, made = seeded(TextCnn), [each for each in documents(15) if len(each.words) >= 3]
     layers = [Layer("act", lag=-1, selection="max-position"), Layer("conv", lag=-1)]
     model = TextModel(module, word_ids)
-    stage = collect(model, corpus_of(made), layers, name="s")
+    stage = collect(model, corpus_of(made), layers=layers, name="s")
     for layer in ("act", "conv"):
         known: Known = {}
         for document in made:
@@ -183,7 +185,7 @@ def test_batches_and_order_change_nothing(selection: str, options: dict[str, int
         collect(
             model,
             corpus_of(order),
-            [LINEAR, "embedding"],
+            layers=[LINEAR, "embedding"],
             selection=selection,
             name="s",
             batch_positions=positions,
@@ -205,7 +207,7 @@ def test_batches_and_order_change_nothing(selection: str, options: dict[str, int
 def test_words_are_told_apart_by_the_spaces_between_them() -> None:
     words = ("mill", "new york", "a b c", "", "river", "two\nlines", "old")
     model = TextModel(seeded(TextCnn), word_ids)
-    stage = collect(model, corpus_of([Document("d", words)]), ["embedding"], selection="all", name="s")
+    stage = collect(model, corpus_of([Document("d", words)]), layers=["embedding"], selection="all", name="s")
     row = next(row for row in shown(stage, "embedding") if row["position"] == 4)
     assert row["before"].split(" ") == ["mill", "new␣york", "a␣b␣c", ""]
     assert row["after"].split(" ") == ["two\nlines", "old"]
@@ -219,7 +221,9 @@ def test_what_is_too_large_for_single_precision_is_not_known() -> None:
         module.embedding.weight.abs_()
         module.embedding.weight[word_ids(["mill"])[0]] = 1e100
     made = [Document("d", ("river", "mill", "old"))]
-    stage = collect(TextModel(module, word_ids), corpus_of(made), ["embedding"], selection="all", name="s")
+    stage = collect(
+        TextModel(module, word_ids), corpus_of(made), layers=["embedding"], selection="all", name="s"
+    )
     for row in stage.exemplars.iter_rows(named=True):
         if row["position"] == 1:
             assert row["activations"] is None

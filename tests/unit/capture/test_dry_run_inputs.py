@@ -42,7 +42,7 @@ def seen_by(model: TextModel, corpus: Corpus | None) -> list[Tensor]:
     if corpus is None:
         layer_shapes(model)
     else:
-        collect(model, corpus, ["embedding"], name="s")
+        collect(model, corpus, layers=["embedding"], name="s")
     return inputs[:2]
 
 
@@ -99,7 +99,7 @@ def test_a_tokenizer_without_latin_letters_is_asked_in_its_own() -> None:
     assert min(text_ids(model)) > 1
     assert {shape.name for shape in layer_shapes(model)} >= {"h.0.mlp"}
     corpus = Corpus.from_documents("c", [Document("d", tuple(RUSSIAN.split()))])
-    account = collect(model, corpus, ["h.0.mlp"], name="s").manifest["layers"]["h.0.mlp"]
+    account = collect(model, corpus, layers=["h.0.mlp"], name="s").manifest["layers"]["h.0.mlp"]
     assert account["counted"] == 5
 
 

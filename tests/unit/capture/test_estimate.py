@@ -51,7 +51,14 @@ def test_what_cannot_fit_is_refused_before_the_model_runs() -> None:
     model.rnn.register_forward_pre_hook(lambda *_: runs.append(1))
     layers: list[Any] = [Layer("rnn", selection="all"), Layer("embedding", selection="threshold=0.1")]
     with pytest.raises(UsageError) as caught:
-        collect(model, corpus_of(documents()), layers, ["token", "pos"], name="s", memory=290_000)
+        collect(
+            model,
+            corpus_of(documents()),
+            layers=layers,
+            feature_types=["token", "pos"],
+            name="s",
+            memory=290_000,
+        )
     told = str(caught.value)
     assert len(runs) == 3, "only the dry runs"
     assert "\n" not in told
@@ -59,7 +66,12 @@ def test_what_cannot_fit_is_refused_before_the_model_runs() -> None:
         r"needs about [\d.]+ (KiB|MiB) of memory for [\d,]+ \(fold, token\), \d+ \(fold, pos\) pairs", told
     )
     assert "24 neurons, 283 KiB may be used" in told
-    for way in ("selection='max-1'", "1 of the 2 layers at a time", "folds=1 (", "only the feature 'pos' ("):
+    for way in (
+        "selection='max-1'",
+        "1 of the 2 layers at a time",
+        "folds=1 (",
+        "only the feature type 'pos' (",
+    ):
         assert way in told
 
 
@@ -76,7 +88,7 @@ def test_each_way_out_that_is_named_works() -> None:
         }
         collect(model, corpus_of(documents()), **{**asked, **changes})
 
-    with pytest.raises(UsageError, match="what would fit"):
+    with pytest.raises(UsageError, match="options that fit"):
         tried()
     tried(folds=1)
     tried(feature_types=["pos"])
@@ -91,7 +103,7 @@ def test_free_memory_is_asked_of_the_system(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_container_leaves_less_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "_GROUP", tmp_path)
+    monkeypatch.setattr(estimate, "_CGROUP", tmp_path)
     machine = free_memory()
     (tmp_path / "memory.max").write_text("5000000\n")
     (tmp_path / "memory.current").write_text("2000000\n")

@@ -20,7 +20,7 @@ from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
-from txray.capture.layer_similarity import UNANSWERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
+from txray.capture.layer_similarity import UNCOVERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, language_model
@@ -110,8 +110,8 @@ def test_other_tokenizers_and_architectures_are_aligned_by_words(pooling: str) -
         first,
         second,
         corpus_of(LETTERS_AND_NUMBERS),
-        ["rnn"],
-        ["encoder.layers.0", "encoder.layers.1.linear1"],
+        layers="rnn",
+        layers_after=["encoder.layers.0", "encoder.layers.1.linear1"],
     )
     alone = recurrent_alone(first, LETTERS_AND_NUMBERS)
     for row in rows_of(found):
@@ -121,7 +121,8 @@ def test_other_tokenizers_and_architectures_are_aligned_by_words(pooling: str) -
     assert found.skipped == {UNREAD_SECOND: NUMBERS}
     assert found.unread_first == {}
     assert found.unread_second == {"unknown to the tokenizer": NUMBERS}
-    turned = layer_similarity(second, first, corpus_of(LETTERS_AND_NUMBERS), ["encoder.layers.0"], ["rnn"])
+    corpus = corpus_of(LETTERS_AND_NUMBERS)
+    turned = layer_similarity(second, first, corpus, layers="encoder.layers.0", layers_after="rnn")
     assert turned.skipped == {UNREAD_FIRST: NUMBERS}
     assert turned.matrix()[0, 0] == pytest.approx(found.matrix()[0, 0], abs=1e-6)
 
@@ -132,10 +133,11 @@ def test_neither_batches_nor_blocks_change_the_result(
     positions: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = small_model(), transformer()
-    asked = (corpus_of(LETTERS_AND_NUMBERS), ["rnn"], ["encoder.layers.*", "encoder.layers.*.linear1"])
-    reference = layer_similarity(*models, *asked)
+    corpus = corpus_of(LETTERS_AND_NUMBERS)
+    after = ["encoder.layers.*", "encoder.layers.*.linear1"]
+    reference = layer_similarity(*models, corpus, layers_after=after)
     monkeypatch.setattr("txray.capture.layer_similarity._BLOCK_BYTES", block_bytes)
-    other = layer_similarity(*models, *asked, batch_positions=positions)
+    other = layer_similarity(*models, corpus, layers_after=after, batch_positions=positions)
     assert (other.words, other.skipped) == (reference.words, reference.skipped)
     for measure in MEASURES:
         np.testing.assert_allclose(
@@ -159,7 +161,7 @@ def test_a_real_encoder_equals_a_direct_computation(encoder: TextModel) -> None:
     made = list(corpus)
     lstm = language_model("lstm", corpus, embedding=8, hidden=16, seed=1)
     layers = ["encoder.layer.1", "encoder.layer.5"]
-    found = layer_similarity(encoder, lstm, corpus, layers, ["rnn"], batch_positions=500)
+    found = layer_similarity(encoder, lstm, corpus, layers=layers, layers_after="rnn", batch_positions=500)
     alone = recurrent_alone(lstm, made)
     for row in rows_of(found):
         assert_is(row, *stacked(text_alone(encoder, str(row["layer_first"]), made), alone))
@@ -167,7 +169,7 @@ def test_a_real_encoder_equals_a_direct_computation(encoder: TextModel) -> None:
 
 def test_layers_of_one_model_against_each_other(encoder: TextModel) -> None:
     corpus = demo_corpus("encyclopedia", words=700)
-    found = layer_similarity(encoder, encoder, corpus, ["encoder.layer.*"])
+    found = layer_similarity(encoder, encoder, corpus, layers="encoder.layer.*")
     matrix = found.matrix("cka")
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-12)
     for measure in MEASURES:
@@ -185,8 +187,9 @@ def test_layers_of_one_model_against_each_other(encoder: TextModel) -> None:
 def test_layers_of_one_model_may_be_asked_for_in_any_order() -> None:
     model = small_model()
     corpus = corpus_of(documents())
-    found = layer_similarity(model, model, corpus, ["rnn", "embedding"], ["dropout", "embedding"])
-    apart = layer_similarity(model, small_model(), corpus, ["rnn", "embedding"], ["dropout", "embedding"])
+    layers, layers_after = ["rnn", "embedding"], ["dropout", "embedding"]
+    found = layer_similarity(model, model, corpus, layers=layers, layers_after=layers_after)
+    apart = layer_similarity(model, small_model(), corpus, layers=layers, layers_after=layers_after)
     assert found.table["layer_first"].to_list() == ["rnn", "rnn", "embedding", "embedding"]
     assert found.table["layer_second"].to_list() == ["dropout", "embedding"] * 2
     for measure in MEASURES:
@@ -205,9 +208,11 @@ def test_words_outside_a_layers_output_are_left_out_for_all_layers() -> None:
     cnn = TextModel(seeded(TextCnn), word_ids, padding=1, min_length=3)
     # Many of the same length, which are read together.
     made = [document.cut(9) for document in documents(30)]
-    found = layer_similarity(cnn, small_model(), corpus_of(made), ["embedding", "conv"], ["rnn"])
+    found = layer_similarity(
+        cnn, small_model(), corpus_of(made), layers=["embedding", "conv"], layers_after="rnn"
+    )
     lost = sum(min(2, len(document.words)) for document in made)
-    assert found.skipped == {UNANSWERED: lost}
+    assert found.skipped == {UNCOVERED: lost}
     assert found.words == sum(len(document.words) for document in made) - lost
     embedded: Places = {}
     convolved: Places = {}
@@ -226,7 +231,11 @@ def test_words_outside_a_layers_output_are_left_out_for_all_layers() -> None:
 def test_words_that_neither_reads_are_counted_once() -> None:
     corpus = corpus_of(LETTERS_AND_NUMBERS)
     found = layer_similarity(
-        transformer(), transformer(max_length=4), corpus, ["encoder.layers.0"], names=("all", "short ones")
+        transformer(),
+        transformer(max_length=4),
+        corpus,
+        layers="encoder.layers.0",
+        names=("all", "short ones"),
     )
     long = sum(len(w) > 4 and w.isalpha() for document in LETTERS_AND_NUMBERS for w in document.words)
     assert found.skipped == {UNREAD_BOTH: NUMBERS, UNREAD_SECOND: long}
@@ -240,7 +249,7 @@ def test_words_that_neither_reads_are_counted_once() -> None:
 
 def test_a_document_may_come_twice() -> None:
     same = documents(4)[3]
-    once, twice = (layer_similarity(small_model(), transformer(), corpus_of(made), ["rnn"], ["encoder"])
+    once, twice = (layer_similarity(small_model(), transformer(), corpus_of(made), layers="rnn", layers_after="encoder")
                    for made in ([same], [same, same]))  # fmt: skip
     assert twice.words == 2 * once.words
     assert twice.matrix()[0, 0] == pytest.approx(once.matrix()[0, 0], abs=1e-6)
@@ -248,8 +257,8 @@ def test_a_document_may_come_twice() -> None:
 
 def test_max_words_reads_the_first() -> None:
     models, made = (small_model(), transformer()), documents()
-    found = layer_similarity(*models, corpus_of(made), ["rnn"], ["encoder"], max_words=100)
-    other = layer_similarity(*models, corpus_of(made).take(100), ["rnn"], ["encoder"])
+    found = layer_similarity(*models, corpus_of(made), layers="rnn", layers_after="encoder", max_words=100)
+    other = layer_similarity(*models, corpus_of(made).take_words(100), layers="rnn", layers_after="encoder")
     assert found.words == 100
     assert found.table.equals(other.table)
 
@@ -257,7 +266,7 @@ def test_max_words_reads_the_first() -> None:
 def test_models_are_left_as_they_were() -> None:
     first, second = small_model(), transformer()
     first.train()
-    layer_similarity(first, second, corpus_of(documents(5)), ["rnn"], ["encoder"])
+    layer_similarity(first, second, corpus_of(documents(5)), layers="rnn", layers_after="encoder")
     assert first.training
     assert not second.module.training
     assert not any(module._forward_hooks for model in (first, second.module) for module in model.modules())
@@ -269,7 +278,8 @@ def test_a_layer_that_never_moves_has_no_value() -> None:
         still.embedding.weight.fill_(0.3)
         for weight in still.rnn.parameters():
             weight.zero_()
-    found = layer_similarity(still, small_model(), corpus_of(documents(5)), ["embedding", "rnn"], ["rnn"])
+    corpus = corpus_of(documents(5))
+    found = layer_similarity(still, small_model(), corpus, layers=["embedding", "rnn"], layers_after="rnn")
     assert found.table["constant_first"].to_list() == [8, 16]
     for measure in MEASURES:
         assert found.table[measure].to_list() == [None, None]
@@ -281,11 +291,11 @@ def test_layouts_and_shifts_are_those_of_the_layers() -> None:
     model = TextModel(seeded(TimeFirst), word_ids)
     corpus = corpus_of(documents(6))
     layers = ["lstm", "flat"]
-    found = layer_similarity(model, model, corpus, layers, [Layer("lstm", lag=-1)])
-    plain = layer_similarity(model, model, corpus, layers, ["lstm"])
+    found = layer_similarity(model, model, corpus, layers=layers, layers_after=[Layer("lstm", lag=-1)])
+    plain = layer_similarity(model, model, corpus, layers=layers, layers_after="lstm")
     assert plain.matrix()[0, 0] == pytest.approx(1, abs=1e-12)
     assert found.matrix()[0, 0] < 0.99
-    assert found.skipped == {UNANSWERED: 6}
+    assert found.skipped == {UNCOVERED: 6}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -298,7 +308,7 @@ def test_activations_that_are_no_numbers_name_layer_neuron_and_word(value: float
         CaptureError,
         match=r"layer 'embedding': activation (nan|inf) of neuron 3 in document 'b', word 1 \('mill'\)",
     ):
-        layer_similarity(small_model(), broken, corpus_of(made), ["embedding"])
+        layer_similarity(small_model(), broken, corpus_of(made), layers="embedding")
 
 
 def test_too_few_words_in_common_are_refused() -> None:
@@ -307,7 +317,7 @@ def test_too_few_words_in_common_are_refused() -> None:
     with pytest.raises(
         UsageError, match=r"0 words of corpus 'test' are read by both .*4 not read by the second model"
     ):
-        layer_similarity(model, transformer(), numbers, ["rnn"], ["encoder"])
+        layer_similarity(model, transformer(), numbers, layers="rnn", layers_after="encoder")
     with pytest.raises(UsageError, match=r"2 words of corpus .*at least 3"):
         layer_similarity(model, model, corpus_of(documents()), max_words=2)
     (row,) = rows_of(layer_similarity(model, model, corpus_of(documents()), max_words=3))
@@ -316,16 +326,16 @@ def test_too_few_words_in_common_are_refused() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     model, corpus = small_model(), corpus_of(documents(3))
-    for layers in ("rnn", []):
-        with pytest.raises(UsageError, match="give a list of at least one name"):
-            layer_similarity(model, model, corpus, layers)
-        with pytest.raises(UsageError, match="layers_second="):
-            layer_similarity(model, model, corpus, ["rnn"], layers)
+    for layers in ("", []):
+        with pytest.raises(UsageError, match="layers="):
+            layer_similarity(model, model, corpus, layers=layers)
+        with pytest.raises(UsageError, match="layers_after="):
+            layer_similarity(model, model, corpus, layers="rnn", layers_after=layers)
     with pytest.raises(UnknownNameError, match="did you mean 'rnn'"):
-        layer_similarity(model, model, corpus, ["rnn"], ["rn"])
-    with pytest.raises(UsageError, match="meant twice"):
-        layer_similarity(model, model, corpus, ["rnn", "rn*"])
-    with pytest.raises(UsageError, match="how does it read words"):
+        layer_similarity(model, model, corpus, layers="rnn", layers_after="rn")
+    with pytest.raises(UsageError, match="'rnn' is selected twice"):
+        layer_similarity(model, model, corpus, layers=["rnn", "rn*"])
+    with pytest.raises(UsageError, match="type Linear"):
         layer_similarity(model, torch.nn.Linear(2, 2), corpus)
     with pytest.raises(CorpusError, match="no documents"):
         layer_similarity(model, model, Corpus.from_documents("empty", []))
@@ -347,13 +357,13 @@ def test_sums_that_cannot_fit_are_refused_before_the_models_run() -> None:
         UsageError,
         # 3 x 8 x 8, 2 x 8 x 16 and 16 x 16 products, and twice the largest again, of 8 bytes.
         match=r"about 9.5 KiB of memory for 6 pairs of layers of up to 16 neurons, 8.79 KiB may be used; "
-        "compare fewer layers at a time .one against one takes at most 7.5 KiB.",
+        "compare fewer layers at a time .a single pair needs at most 7.5 KiB.",
     ):
-        layer_similarity(model, model, corpus, layers, memory=9_000)
+        layer_similarity(model, model, corpus, layers=layers, memory=9_000)
     with pytest.raises(UsageError, match="choose layers of fewer neurons"):
-        layer_similarity(model, model, corpus, layers, memory=7_000)
+        layer_similarity(model, model, corpus, layers=layers, memory=7_000)
     with pytest.raises(AssertionError, match="the model was run"):
-        layer_similarity(model, model, corpus, layers, memory=9_728)
+        layer_similarity(model, model, corpus, layers=layers, memory=9_728)
 
 
 def test_saved_it_can_be_read_by_other_tools(tmp_path: Path) -> None:
@@ -361,8 +371,8 @@ def test_saved_it_can_be_read_by_other_tools(tmp_path: Path) -> None:
         small_model(),
         transformer(),
         corpus_of(LETTERS_AND_NUMBERS),
-        ["rnn"],
-        ["encoder.layers.*"],
+        layers="rnn",
+        layers_after="encoder.layers.*",
         names=("a", "b"),
     )
     folder = found.save(tmp_path / "s")

@@ -87,7 +87,9 @@ def test_short_models_are_run_as_short_as_they_are() -> None:
 
 def test_what_has_no_activations_per_position_is_refused() -> None:
     first, second = DryRun(2, 11, (2, 8)), DryRun(3, 17, (3, 8))
-    with pytest.raises(CaptureError, match=r"layer 'pooler': gives \(2, 8\) for 2 documents of 11 positions"):
+    with pytest.raises(
+        CaptureError, match=r"layer 'pooler': returns \(2, 8\) for 2 documents of 11 positions"
+    ):
         layout_of("pooler", first, second)
     with pytest.raises(CaptureError, match="needs time-batch-neurons"):
         layout_of("x", DryRun(2, 11, (2, 11, 8)), DryRun(3, 17, (3, 17, 8)), "time-batch-neurons")
@@ -106,7 +108,7 @@ def test_a_layer_may_have_its_own_selection_layout_and_shift() -> None:
     assert (conv.selection, conv.lag) == (Selection("max-2", "absolute"), -1)
     assert (act.selection, act.lag) == (Selection("all"), -2)
     assert embedding.lag == 0
-    with pytest.raises(UsageError, match=r"'conv' is meant twice, by 'conv' and 'c\*'"):
+    with pytest.raises(UsageError, match=r"'conv' is selected twice, by 'conv' and 'c\*'"):
         hook_points_for(reader, ["conv", "c*"], Selection())
 
 

@@ -45,7 +45,9 @@ class Small(nn.Module):
 def collected(
     module: nn.Module, layer: str, corpus: Corpus, selection: str = "all/absolute", **options: Any
 ) -> Stage:
-    return collect(TextModel(module, word_ids, **options), corpus, [layer], selection=selection, name="s")
+    return collect(
+        TextModel(module, word_ids, **options), corpus, layers=[layer], selection=selection, name="s"
+    )
 
 
 def refused(
@@ -80,7 +82,14 @@ def test_a_change_in_place_that_no_dry_run_shows_is_refused() -> None:
 def test_layers_of_a_stage_may_cover_different_words(tmp_path: Any) -> None:
     model = TextModel(seeded(TextCnn), word_ids, min_length=3)
     corpus = text(LONG, "good film", "new")
-    stage = collect(model, corpus, ["conv", "embedding"], ["token"], "all/absolute", name="s")
+    stage = collect(
+        model,
+        corpus,
+        layers=["conv", "embedding"],
+        feature_types=["token"],
+        selection="all/absolute",
+        name="s",
+    )
     accounts = stage.manifest["layers"]
     assert accounts["conv"]["skipped"] == {"outside the layer's output": 5}
     assert accounts["embedding"] == {**accounts["embedding"], "counted": 12, "skipped": {}}
@@ -102,7 +111,7 @@ def test_inputs_too_short_for_a_convolution_are_filled_up_or_told() -> None:
     )
     account = collected(seeded(TextCnn), "conv", text("good"), min_length=3).manifest["layers"]["conv"]
     assert (account["counted"], account["skipped"]) == (0, {"outside the layer's output": 1})
-    with pytest.raises(UsageError, match="min_length=0; it must be at least 1"):
+    with pytest.raises(UsageError, match="min_length=0; it must be from 1"):
         TextModel(seeded(TextCnn), word_ids, min_length=0)
 
 
@@ -138,7 +147,8 @@ class Doubled(Small):
 )
 def test_layers_that_do_not_see_every_position_are_refused(module: nn.Module, layer: str) -> None:
     # The dry run may show it, because it reads real words, or the text.
-    refused(r"gives \(.*\) for 2 documents|gave \(.*\) where the dry run", module, layer, text(LONG))
+    shapes = r"returns \(.*\) for 2 documents|returned \(.*\) instead of .* as in the dry run"
+    refused(shapes, module, layer, text(LONG))
 
 
 class Cached(Small):
@@ -173,12 +183,12 @@ def test_what_is_no_number_is_not_standardized_away(selection: str, value: float
     module = Small()
     with torch.no_grad():
         module.embedding.weight[word_ids(["plot"])[0], 2] = value
-    refused("activations of neuron 2 are no numbers", module, "embedding", text(LONG), selection)
+    refused("activations of neuron 2 are not finite", module, "embedding", text(LONG), selection)
 
 
 def test_standardizing_nothing_is_no_error() -> None:
     model = TextModel(Small(), lambda words: Pieces([], []))
-    stage = collect(model, text(LONG), ["linear"], selection="all/zscore", name="s")
+    stage = collect(model, text(LONG), layers=["linear"], selection="all/zscore", name="s")
     assert stage.scales["mean"].to_list() == [0.0] * 5
 
 
@@ -201,7 +211,7 @@ def test_truth_values_count_and_complex_numbers_are_refused() -> None:
     for selection in ("max-1", "all/absolute", "max-3", "max-1/zscore"):
         assert collected(module, "behind", text(LONG), selection).manifest["words"] == 9
     module.kind = torch.complex64
-    refused("gives complex numbers", module, "behind", text(LONG))
+    refused("returns complex numbers", module, "behind", text(LONG))
 
 
 def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
@@ -225,19 +235,25 @@ def test_what_a_module_says_of_itself_is_part_of_its_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("encode", "match"),
     [
-        (lambda words: None, "encode gave NoneType"),
-        (lambda words: [1.5] * len(words), "ids of kind float64"),
-        (lambda words: ["x"] * len(words), "ids of kind"),
-        (lambda words: [2**70] * len(words), "ids of kind object"),
-        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of kind float64"),
-        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are no text"),
+        (lambda words: None, "encode returned NoneType"),
+        (lambda words: [1.5] * len(words), "ids of type float64"),
+        (lambda words: ["x"] * len(words), "ids of type"),
+        (lambda words: [2**70] * len(words), "ids of type object"),
+        (lambda words: Pieces([1, 2], [0, 1.5]), "word indices of type float64"),
+        (lambda words: Pieces([1, 2], [0, 1], ["a", "\ud800"]), "names of pieces that are not text"),
         (lambda words: [-1] * len(words), "failed on documents 'd0'.*index out of range"),
         (lambda words: [10**6] * len(words), "failed on documents 'd0'.*index out of range"),
     ],
 )
 def test_what_encode_must_not_give(encode: Any, match: str) -> None:
     with pytest.raises((CaptureError, UsageError), match=match) as caught:
-        collect(TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], name="s")
+        collect(
+            TextModel(Small(), encode),
+            text(LONG),
+            layers=["linear"],
+            feature_types=["token", "subword"],
+            name="s",
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -247,7 +263,12 @@ def test_pieces_may_be_arrays() -> None:
         return Pieces(np.array(word_ids(words)), np.arange(len(words)), texts)  # type: ignore[arg-type]
 
     stage = collect(
-        TextModel(Small(), encode), text(LONG), ["linear"], ["token", "subword"], "all/absolute", name="s"
+        TextModel(Small(), encode),
+        text(LONG),
+        layers=["linear"],
+        feature_types=["token", "subword"],
+        selection="all/absolute",
+        name="s",
     )
     assert stage.preferences(feature_type="subword").wins().sum() == stage.preferences().wins().sum() > 0
 
@@ -270,7 +291,7 @@ def test_pytorchs_own_encoder_with_a_mask_is_read_as_it_comes() -> None:
     model = TextModel(Encoder(), word_ids, forward=lambda module, ids, mask: module(ids, mask))
     layers = ["encoder.layers.*", "encoder.layers.0.linear1", "encoder"]
     before = torch.backends.mha.get_fastpath_enabled()
-    stage = collect(model, text(LONG, "a film"), layers, selection="all/absolute", name="s")
+    stage = collect(model, text(LONG, "a film"), layers=layers, selection="all/absolute", name="s")
     assert torch.backends.mha.get_fastpath_enabled() == before
     assert {account["counted"] for account in stage.manifest["layers"].values()} == {11}
 
@@ -302,7 +323,9 @@ def test_means_of_many_pieces_are_means(dtype: torch.dtype) -> None:
     model = TextModel(
         nn.Sequential(module), lambda words: Pieces(list(range(1, 1_001)), [0] * 1_000), pooling="mean"
     )
-    found = collect(model, text("good"), ["0"], selection="all", name="s").preferences(layer="0").mass()
+    found = (
+        collect(model, text("good"), layers=["0"], selection="all", name="s").preferences(layer="0").mass()
+    )
     assert found == pytest.approx(module.weight[1:].double().mean(dim=0).detach().numpy(), rel=1e-3)
 
 

@@ -61,7 +61,13 @@ def read(module: nn.Module, layer: str = "rnn", **options: Any) -> Stage:
     model = TextModel(module, word_ids, with_mask, **options)
     corpus = corpus_of(documents(20))
     return collect(
-        model, corpus, [layer], selection="all/absolute", name="s", exemplars=0, batch_positions=positions
+        model,
+        corpus,
+        layers=[layer],
+        selection="all/absolute",
+        name="s",
+        exemplars=0,
+        batch_positions=positions,
     )
 
 
@@ -172,6 +178,6 @@ def test_activity_and_similarity_are_read_alike() -> None:
     known, believed = (TextModel(module, word_ids, with_mask, reads_padding=reads) for reads in (False, None))
     one, other = (ActivationStats.measure(model, corpus, "rnn") for model in (known, believed))
     assert other.mean == pytest.approx(one.mean, rel=1e-5, abs=1e-7)
-    same = layer_similarity(known, believed, corpus, ["rnn"]).table
+    same = layer_similarity(known, believed, corpus, layers=["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)
-    assert transformer().padding_is_seen
+    assert transformer().supports_padding

@@ -26,7 +26,8 @@ from tests.builders.text_models import (
 from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import compare, report
-from txray.capture import Layer, Selection, capturing, collect
+from txray.capture import Layer, Selection, capturing, collect, layer_names
+from txray.capture.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models import TextModel
@@ -138,23 +139,33 @@ def test_preferences_equal_a_direct_computation(pooling: str, selection: str) ->
 def test_batches_order_and_windows_change_nothing(selection: str, positions: int) -> None:
     model, made = transformer(), documents()
     kinds = ["token", "pos"] if selection == "max-position" else ["token", "pos", "subword"]
-    reference = collect(model, corpus_of(made), [LINEAR], kinds, selection, name="s")
+    reference = collect(
+        model, corpus_of(made), layers=[LINEAR], feature_types=kinds, selection=selection, name="s"
+    )
     shuffled = made.copy()
     random.Random(3).shuffle(shuffled)
     other = collect(
-        model, corpus_of(shuffled), [LINEAR], kinds, selection, name="s", batch_positions=positions
+        model,
+        corpus_of(shuffled),
+        layers=[LINEAR],
+        feature_types=kinds,
+        selection=selection,
+        name="s",
+        batch_positions=positions,
     )
     same_preferences(reference, other, rtol=1e-5, atol=1e-5 if "zscore" in selection else 1e-6)
     assert reference.manifest["layers"] == other.manifest["layers"]
     # The layer in front of the attention does not see beyond its word: windows must not matter at all there.
-    whole = collect(model, corpus_of(made), ["embedding"], kinds, selection, name="s")
+    whole = collect(
+        model, corpus_of(made), layers=["embedding"], feature_types=kinds, selection=selection, name="s"
+    )
     for limit, overlap in ((9, 0), (9, 4), (30, 11)):
         cut = collect(
             replace(model, max_length=limit, overlap=overlap),
             corpus_of(made),
-            ["embedding"],
-            kinds,
-            selection,
+            layers=["embedding"],
+            feature_types=kinds,
+            selection=selection,
             name="s",
         )
         same_preferences(whole, cut, atol=1e-5)
@@ -244,7 +255,10 @@ def test_hooks_change_no_bit(module_of: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)
     with torch.inference_mode():
         before = flat(module(*arguments))
-        with capturing(module, ["**"], strict=False):
+        with tracing(module, layer_names(module)) as trace:
+            module(*arguments)
+        layers = [name for name in trace.ran if all(call.output for call in trace.calls(name))]
+        with capturing(module, layers):
             during = flat(module(*arguments))
     assert len(before) == len(during) > 0
     assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
@@ -268,7 +282,14 @@ def test_modules_of_every_kind_from_text_to_a_report(
         options = {} if forward is None else {"forward": forward}
         model = TextModel(seeded(module_of, seed), word_ids, **options)
         corpus = demo_corpus("reviews", words=2_000)
-        stage = collect(model, corpus, layers, ["token", "pos"], selection, name=f"seed-{seed}")
+        stage = collect(
+            model,
+            corpus,
+            layers=layers,
+            feature_types=["token", "pos"],
+            selection=selection,
+            name=f"seed-{seed}",
+        )
         for account in stage.manifest["layers"].values():
             assert account["counted"] + sum(account["skipped"].values()) == 2_000
         stages.append(Stage.load(stage.save(tmp_path / f"seed-{seed}")))
@@ -315,7 +336,7 @@ def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded
     )
     assert not own.preferences(layer=LINEAR).table().equals(given.preferences(layer=LINEAR).table())
-    with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding', needed are 8"):
+    with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding' instead of 8"):
         collect(
             model, corpus_of(made), layers=["embedding"], selection="max-1/zscore", name="s", scales=loaded
         )
@@ -381,12 +402,25 @@ def test_wrong_requests_are_told() -> None:
     corpus = corpus_of(documents(3))
     with pytest.raises(UsageError, match="txray.TextModel"):
         collect(torch.nn.Linear(2, 2), corpus, name="s")
-    with pytest.raises(UsageError, match="feature 'output'"):
-        collect(transformer(), corpus, [LINEAR], ["output"], name="s")
-    with pytest.raises(UsageError, match="'max-position' gives no feature 'subword'"):
-        collect(transformer(), corpus, [LINEAR], ["token", "subword"], "max-position", name="s")
-    with pytest.raises(CaptureError, match="no pieces with names"):
-        collect(TextModel(seeded(TextCnn), word_ids), corpus, ["embedding"], ["subword"], name="s")
+    with pytest.raises(UsageError, match="feature type 'output'"):
+        collect(transformer(), corpus, layers=[LINEAR], feature_types=["output"], name="s")
+    with pytest.raises(UsageError, match="'max-position' does not support the feature type 'subword'"):
+        collect(
+            transformer(),
+            corpus,
+            layers=[LINEAR],
+            feature_types=["token", "subword"],
+            selection="max-position",
+            name="s",
+        )
+    with pytest.raises(CaptureError, match="does not name its pieces"):
+        collect(
+            TextModel(seeded(TextCnn), word_ids),
+            corpus,
+            layers=["embedding"],
+            feature_types=["subword"],
+            name="s",
+        )
     with pytest.raises(UsageError, match="threshold"):
         Selection.parse("threshold=-1")
 

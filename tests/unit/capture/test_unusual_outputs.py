@@ -30,7 +30,7 @@ CORPUS = Corpus.from_documents(
 
 def stage_of(module: nn.Module, layer: str | Layer, **options: Any) -> Stage:
     model = TextModel(module, word_ids, **options)
-    return collect(model, CORPUS, [layer], selection="all/absolute", name="s")
+    return collect(model, CORPUS, layers=[layer], selection="all/absolute", name="s")
 
 
 def per_word(stage: Stage, layer: str) -> dict[str, NDArray[np.float64]]:
@@ -73,7 +73,7 @@ class OwnStart(nn.Module):
 
 
 def test_more_steps_than_the_input_are_refused_with_the_remedy() -> None:
-    with pytest.raises(CaptureError, match="12 steps for 11 positions.*shift=1.*shift=0.*forward=") as caught:
+    with pytest.raises(CaptureError, match="12 steps for 11 positions.*lag=1.*lag=0.*forward=") as caught:
         stage_of(seeded(OwnStart), "linear")
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import spacy
 
-from txray.cli.annotate import annotated
+from txray.cli.annotate import with_annotations
 from txray.cli.main import _exit_code
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import UsageError
@@ -80,7 +80,7 @@ def test_a_saved_data_set_is_a_text(model: Path, texts: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("options", "exit_code", "says"),
     [
-        (("--spacy", "en_core_web_sm"), 2, "name a pipeline and what it gives, such as en_core_web_sm:ent"),
+        (("--spacy", "en_core_web_sm"), 2, "name a pipeline and a column, such as en_core_web_sm:ent"),
         (("--spacy", "{cities}:tag"), 2, "unknown column of a spaCy pipeline 'tag'"),
         (("--spacy", "no_such_pipeline:pos"), 2, "'no_such_pipeline': cannot be loaded"),
         (("--spacy", "{cities}:pos"), 2, "no component gives 'pos'"),
@@ -113,7 +113,7 @@ def test_a_file_may_have_a_colon_in_its_name(tmp_path: Path) -> None:
     file = tmp_path / "a:b.tsv"
     file.write_text("film\tart\n")
     corpus = Corpus.from_documents("c", [Document("d", ("film",))])
-    (document,) = annotated(corpus, None, [str(file), f"{file}:again"], None)
+    (document,) = with_annotations(corpus, None, [str(file), f"{file}:again"], None)
     assert document.annotations == {"a:b": ("art",), "again": ("art",)}
     with pytest.raises(UsageError, match="two annotations named 'x'"):
-        annotated(corpus, None, [f"{file}:x", f"{file}:x"], None)
+        with_annotations(corpus, None, [f"{file}:x", f"{file}:x"], None)

@@ -28,7 +28,7 @@ def test_a_tracked_training_and_its_replay_tell_the_same(
     capsys.readouterr()
     assert txray("replay", tmp_path / "lm", *TEXT, "--out", tmp_path / "again") == 0
     told = capsys.readouterr().out
-    for shown in ("feature token:", "epoch-002", "confident_gained", "perplexity", "txray serve"):
+    for shown in ("feature type token:", "epoch-002", "confident_gained", "perplexity", "txray serve"):
         assert shown in told
     assert EventAccumulator(str(tmp_path / "lm-tensorboard")).Reload().Tags()["scalars"]
     for name in ("stages", "changes", "flows", "distances"):
@@ -47,7 +47,11 @@ def test_a_tracked_training_and_its_replay_tell_the_same(
     ("arguments", "exit_code", "says"),
     [
         (("replay", "nowhere", *TEXT, "-o", "{out}"), 1, "nowhere: no checkpoint"),
-        (("replay", "nowhere", *TEXT, "-o", "{out}", "--unit", "word"), 2, "unknown unit 'word'"),
+        (
+            ("replay", "nowhere", *TEXT, "-o", "{out}", "--unit", "word"),
+            2,
+            "'word' is not one of 'step', 'epoch'",
+        ),
         (("replay", "nowhere"), 2, "--format"),
         ((*LM, "-o", "{out}", "--budget", "0.1"), 2, "--budget 0.1 without --track"),
         ((*LM, "-o", "{out}", "--track", "--budget", "-1"), 2, "budget=-1.0"),

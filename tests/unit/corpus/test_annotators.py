@@ -106,9 +106,9 @@ class TestRules:
         ("values", "message"),
         [
             (["a"], "gave 1 values for 2 words"),
-            (["a", ""], "gave '' for word 1, 'two',"),
-            (["a", "b c"], "gave 'b c' for word 1, 'two',"),
-            ([None, "b"], "gave None for word 0, 'one',"),
+            (["a", ""], "gave '' for word 1, 'two'"),
+            (["a", "b c"], "gave 'b c' for word 1, 'two'"),
+            ([None, "b"], "gave None for word 0, 'one'"),
             ([5, "b"], "gave 5 for word 0"),
         ],
     )
@@ -119,7 +119,9 @@ class TestRules:
             def __call__(self, document: Document) -> Any:
                 return values
 
-        with pytest.raises(CorpusError, match=f"^document 'd': the tagger {message}") as caught:
+        with pytest.raises(
+            CorpusError, match=f"^document 'd', annotation 'x': the annotator {message}"
+        ) as caught:
             annotated(Wrong(), "one", "two")
         assert "\n" not in str(caught.value)
 
@@ -135,8 +137,8 @@ class TestRules:
         corpus = Corpus.from_documents("c", [document("a"), Document("e", ("b",))])
         shard = corpus.shard(2, 2).annotate(annotators.words(str.upper, "upper"))
         assert [one.annotations["upper"] for one in shard] == [("B",)]
-        assert shard.part is not None
-        assert next(iter(shard.part.whole)).annotations["upper"] == ("A",)
+        assert shard.shard_info is not None
+        assert next(iter(shard.shard_info.whole)).annotations["upper"] == ("A",)
 
     def test_nothing_heavy_is_imported_before_it_is_used(self) -> None:
         heavy = "{'spacy', 'torch', 'flair', 'stanza', 'datasets', 'pandas', 'pyarrow', 'polars'}"
@@ -326,17 +328,17 @@ class TestLexicon:
         ("content", "message"),
         [
             ("a\tx\nword\n", "line 2: 'word' is not a word and its categories; separate them by single tabs"),
-            ("a\tx\rb\ty\n", "line 1: .* holds an end of line that is not"),
+            ("a\tx\rb\ty\n", "line 1: .* holds a line end that is not"),
             ("a x\n", "line 1: 'a x' is not"),
             ("\tx\n", "line 1: 'x' is not"),
             ("a\t\tx\n", "line 1: .* is not"),
             ("aback\tanger\t0\n", "line 1: category '0' is a number; give categories by name"),
-            ("a\tx|y\n", r"line 1: category 'x\|y' would be mistaken"),
-            ("a\tO\n", "line 1: category 'O' would be mistaken"),
+            ("a\tx|y\n", r"line 1: category 'x\|y' is ambiguous"),
+            ("a\tO\n", "line 1: category 'O' is ambiguous"),
             ("%\n1\tfunct\nthe\t1\n", "line 3: 'the.t1' is not a number and a category"),
             ("%\n1\tfunct\n", "do not end with one; add it"),
-            ("%\n1\tfunct\n%\nthe\t2\n", "line 4: category '2' is none of the 1 that the first lines number"),
-            ("%\n1\tO\n%\nthe\t1\n", "line 2: category 'O' would be mistaken"),
+            ("%\n1\tfunct\n%\nthe\t2\n", "line 4: category '2' is not one of the 1 in the header"),
+            ("%\n1\tO\n%\nthe\t1\n", "line 2: category 'O' is ambiguous"),
             ("%\n1\tfunct\n%\n", "holds no words"),
             ("\n \n", "holds no words"),
             ("", "empty"),

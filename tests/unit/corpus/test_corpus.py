@@ -47,7 +47,7 @@ def test_two_passes_at_once_do_not_disturb_each_other(corpus):
     ],
 )
 def test_take_gives_exactly_the_first_words(corpus, words, expected):
-    assert _words(corpus.take(words)) == expected
+    assert _words(corpus.take_words(words)) == expected
 
 
 def test_take_reads_no_further_than_it_needs():
@@ -56,14 +56,14 @@ def test_take_reads_no_further_than_it_needs():
         raise AssertionError("read too far")
 
     corpus = Corpus("source", documents, fingerprint=lambda: "f")
-    assert _words(corpus.take(2)) == [("a", "b")]
+    assert _words(corpus.take_words(2)) == [("a", "b")]
 
 
 def test_first_gives_whole_documents(corpus):
-    assert _words(corpus.first(2)) == [("a", "b", "c"), ("d", "e")]
+    assert _words(corpus.head(2)) == [("a", "b", "c"), ("d", "e")]
 
 
-@pytest.mark.parametrize("part", [lambda corpus: corpus.take(0), lambda corpus: corpus.first(-1)])
+@pytest.mark.parametrize("part", [lambda corpus: corpus.take_words(0), lambda corpus: corpus.head(-1)])
 def test_a_part_with_nothing_in_it_is_refused(corpus, part):
     with pytest.raises(UsageError, match="'three'"):
         part(corpus)
@@ -93,7 +93,7 @@ def test_skipped_counts_the_latest_pass_only_also_of_a_part():
     corpus = Corpus("source", documents, fingerprint=lambda: "f")
     list(corpus)
     list(corpus)
-    part = corpus.take(1)
+    part = corpus.take_words(1)
     list(part)
     assert corpus.skipped == part.skipped == {"no words": 1}
 
@@ -101,11 +101,35 @@ def test_skipped_counts_the_latest_pass_only_also_of_a_part():
 def test_the_fingerprint_is_computed_once_and_only_when_asked_for():
     calls = []
     corpus = Corpus("c", lambda skipped: iter(()), fingerprint=lambda: calls.append(1) or "f")
-    part = corpus.take(3)
+    part = corpus.take_words(3)
     assert calls == []
     assert corpus.fingerprint == corpus.fingerprint == "f"
     assert part.fingerprint
     assert calls == [1]
+
+
+def test_corpora_are_added_in_order(corpus):
+    other = Corpus.from_documents("other", [_document("4", "z")])
+    both = corpus + other
+    assert _words(both) == [*_words(corpus), ("z",)]
+    assert both.name == "three+other"
+    assert both.fingerprint == corpus.concat(other).fingerprint != (other + corpus).fingerprint
+    with pytest.raises(TypeError):
+        corpus + [1]  # noqa: RUF005
+
+
+def test_a_cached_corpus_reads_its_source_once(corpus):
+    passes = []
+
+    def documents(skipped: Counter[str]) -> Iterator[Document]:
+        passes.append(1)
+        skipped["no words"] += 2
+        yield from corpus
+
+    cached = Corpus("source", documents, fingerprint=lambda: "f").cache()
+    next(iter(cached))  # an incomplete pass is not kept
+    assert _words(cached) == _words(cached) == _words(corpus)
+    assert (len(passes), cached.skipped, cached.fingerprint) == (2, {"no words": 2}, "f")
 
 
 def test_everything_that_changes_the_documents_changes_the_fingerprint():
@@ -114,10 +138,10 @@ def test_everything_that_changes_the_documents_changes_the_fingerprint():
     words = ("a", "b")
     variants = [
         corpus,
-        corpus.take(1),
-        corpus.take(2),
-        corpus.first(1),
-        corpus.first(2),
+        corpus.take_words(1),
+        corpus.take_words(2),
+        corpus.head(1),
+        corpus.head(2),
         corpus.select(lambda document: True, name="1"),
         Corpus.from_documents("c", documents[::-1]),
         Corpus.from_documents("c", documents[:1]),

@@ -188,6 +188,6 @@ def test_a_right_checksum_does_not_make_a_hostile_folder_sound(
     (folder / "model.crfsuite").write_bytes(model)
     (folder / "words.json").write_bytes(words)
     (folder / "tagger.json").write_text(json.dumps(saved | {"facts": facts, "sha256": checksum}))
-    with pytest.raises(SnapshotError, match="no tagger that txray saved") as caught:
+    with pytest.raises(SnapshotError, match="not a tagger that txray saved") as caught:
         Tagger.load(folder)
     assert "\n" not in str(caught.value)

@@ -124,7 +124,7 @@ class TestReading:
         assert list(corpus) == list(corpus)
         assert len(passes) == looked + 3
         assert [dict(document.labels) for document in corpus] == [{"label": "a"}, {}, {}]
-        assert next(iter(corpus.take(1))).words == ("One",)
+        assert next(iter(corpus.take_words(1))).words == ("One",)
 
     def test_a_stream_that_knows_its_columns_gives_the_same(self) -> None:
         dataset = tagged(label=[1, 0])
@@ -163,7 +163,7 @@ class TestReading:
                 yield {"words": ["a", "b"]}
 
         corpus = from_dataset(datasets.IterableDataset.from_generator(rows))
-        assert sum(len(document.words) for document in corpus.take(20_000)) == 20_000
+        assert sum(len(document.words) for document in corpus.take_words(20_000)) == 20_000
 
 
 class TestFingerprint:
@@ -356,7 +356,7 @@ class TestSaved:
 
     def test_other_folders_and_damage(self, saved: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(CorpusError, match="is no folder that save_to_disk wrote"):
+        with pytest.raises(CorpusError, match="is not a folder that save_to_disk wrote"):
             read_corpus("hf", tmp_path / "empty")
         with pytest.raises(CorpusError, match="no such file"):
             read_corpus("hf", tmp_path / "absent")
@@ -389,7 +389,7 @@ def test_any_words_and_labels_are_read_back(rows: list[list[tuple[str, str | Non
         },
         features=datasets.Features({"words": WORDS, "x": WORDS}),
     )
-    corpus = from_dataset(dataset).followed_by(from_dataset(datasets.Dataset.from_dict({"words": [["end"]]})))
+    corpus = from_dataset(dataset).concat(from_dataset(datasets.Dataset.from_dict({"words": [["end"]]})))
     *found, _ = corpus
     expected = [row for row in rows if row]
     assert [document.words for document in found] == [tuple(word for word, _ in row) for row in expected]

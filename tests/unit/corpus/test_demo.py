@@ -191,8 +191,9 @@ def test_wrong_requests_name_what_there_is() -> None:
         demo_corpus("review")
     with pytest.raises(UnknownNameError, match="unknown split 'dev'"):
         demo_corpus("reviews", split="dev")
-    with pytest.raises(UsageError, match="at least 1"):
-        demo_corpus("reviews", words=0)
+    for words in (0, 1.5, "100"):
+        with pytest.raises(UsageError, match="words=.*; give a whole number, at least 1"):
+            demo_corpus("reviews", words=words)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"words=50,023; reviews/validation has 50,022 words"):
         demo_corpus("reviews", words=50023, split="validation")
     for seed in (-1, 1.5, True, "0"):

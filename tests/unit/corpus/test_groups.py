@@ -77,10 +77,10 @@ def everything(corpus: Corpus) -> list[Corpus]:
     tagger = annotators.words(str.isupper, "upper")
     return [
         corpus,
-        corpus.take(1000),
-        corpus.first(1000),
+        corpus.take_words(1000),
+        corpus.head(1000),
         corpus.shard(1, 1),
-        corpus.in_memory(),
+        corpus.cache(),
         corpus.select(lambda document: True, name="all"),
         corpus.annotate(tagger),
         corpus.annotate(tagger).shard(1, 1),
@@ -95,7 +95,7 @@ def test_whatever_copies_a_document_keeps_its_group(tmp_path: Any) -> None:
     cached = corpus.annotate(annotators.words(str.isupper, "upper"), cache=tmp_path)
     assert groups(cached) == groups(cached) == groups(corpus)
     assert len(list(tmp_path.iterdir())) == 1
-    assert groups(corpus.followed_by(corpus)) == 2 * groups(corpus)
+    assert groups(corpus.concat(corpus)) == 2 * groups(corpus)
 
 
 def by_letter(document: Document) -> str | None:
@@ -123,10 +123,10 @@ def test_a_function_groups_documents() -> None:
 
 def test_a_shard_that_is_grouped_is_a_shard_of_the_grouped_corpus() -> None:
     corpus = Corpus.from_documents("c", [Document(name, WORDS) for name in ("a1", "a2", "b1")])
-    part = corpus.shard(2, 3).group_by(by_letter).part
-    assert part is not None
-    assert (part.number, part.of) == (2, 3)
-    assert part.whole.fingerprint == corpus.group_by(by_letter).fingerprint
+    info = corpus.shard(2, 3).group_by(by_letter).shard_info
+    assert info is not None
+    assert (info.number, info.n_shards) == (2, 3)
+    assert info.whole.fingerprint == corpus.group_by(by_letter).fingerprint
 
 
 def test_grouping_by_another_function_gives_another_fingerprint() -> None:
@@ -159,7 +159,7 @@ def test_a_function_that_gives_no_group_is_refused() -> None:
 
 def test_paragraphs_of_a_wikitext_article_are_a_group(write: Any) -> None:
     text = (
-        " The end of an article \n = First = \n\n One . \n = = Part = = \n Two . \n\n"
+        " The end of an article \n = First = \n\n One . \n = = ShardInfo = = \n Two . \n\n"
         " = = = Deep = = = \n Three . \n = Second = \n Four . \n"
     )
     file = write.plain("wiki.train.tokens", text)

@@ -251,7 +251,7 @@ def test_memory_does_not_grow_with_the_length(write, format):  # noqa: A002
     once = once.partition('{"text"')[0]  # the tokenizer's vocabulary has a test of its own
     for times in (2_000, 20_000):
         corpus = read_corpus(format, write.gz(f"{times}.gz", start + once.encode() * times), **options)
-        assert sum(1 for _ in corpus.first(1)) == 1  # what is loaded once
+        assert sum(1 for _ in corpus.head(1)) == 1  # what is loaded once
         tracemalloc.start()
         for _ in corpus:
             pass

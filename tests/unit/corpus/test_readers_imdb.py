@@ -152,7 +152,9 @@ def test_members_that_are_hostile_are_not_even_looked_at(write):
 def test_a_review_above_the_limit_is_refused(write, container, monkeypatch):
     for module in (sources, review_files):
         monkeypatch.setattr(module, "MAX_LINE", 30)
-    with pytest.raises(CorpusError, match=r"0_9\.txt'?: (more than 30 bytes|40 bytes are no review)"):
+    with pytest.raises(
+        CorpusError, match=r"0_9\.txt'?: (more than 30 bytes|40 bytes are too many for a review)"
+    ):
         list(read_corpus("imdb", CONTAINERS[container](write), split="train"))
 
 
@@ -331,7 +333,7 @@ def test_the_classes_alternate_while_both_last(write):
 @pytest.mark.data
 def test_the_real_archive_alternates_and_holds_what_it_should(data_folder):
     corpus = read_corpus("imdb", data_folder / "imdb" / "aclImdb_subset.tar.gz", split="test")
-    documents = list(corpus.first(400))
+    documents = list(corpus.head(400))
     assert [document.labels["label"] for document in documents] == ["pos", "neg"] * 200
     assert all(
         (int(document.labels["rating"]) > 5) == (document.labels["label"] == "pos") for document in documents

@@ -105,7 +105,7 @@ class TestTraining:
         with pytest.raises(CorpusError, match="no sentence has a tag for every word in 'pos'"):
             Tagger.train(file)
         file.write_text(rows.replace("\t_\t_\t_\t_\t0", "\t_\tX\tN N\t_\t0"))
-        with pytest.raises(CorpusError, match="'N N' is no tag"):
+        with pytest.raises(CorpusError, match="'N N' is not a tag"):
             Tagger.train(file)
         with pytest.raises(UnknownNameError, match="unknown annotation 'xpos'"):
             Tagger.train(treebank, column="xpos")
@@ -226,13 +226,13 @@ class TestEvaluation:
         assert score.unknown_accuracy == sum(unknown) / len(unknown)
 
         table = score.by_tag()
-        assert table.columns == ["tag", "words", "correct", "recall", "given", "precision"]
+        assert table.columns == ["tag", "words", "correct", "recall", "predicted", "precision"]
         assert table["words"].sum() == 5_000
         assert table["words"].to_list() == sorted(table["words"], reverse=True)
         nouns = table.row(by_predicate=polars.col("tag") == "NN", named=True)
         assert nouns["words"] == sum(gold == "NN" for _, gold, _ in rows)
-        assert nouns["given"] == sum(given == "NN" for _, _, given in rows)
-        assert nouns["precision"] == nouns["correct"] / nouns["given"]
+        assert nouns["predicted"] == sum(given == "NN" for _, _, given in rows)
+        assert nouns["precision"] == nouns["correct"] / nouns["predicted"]
         assert nouns["recall"] == nouns["correct"] / nouns["words"]
 
     def test_words_without_gold_tag_do_not_count(self, tagger: Tagger) -> None:
@@ -356,7 +356,9 @@ class TestEnglishWebTreebank:
 
 def test_no_room_for_temporary_files_is_told(treebank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("txray.corpus.tagger.shutil.disk_usage", lambda _: usage._replace(free=1 << 20))
+    monkeypatch.setattr(
+        "txray.corpus.tagger_training.shutil.disk_usage", lambda _: usage._replace(free=1 << 20)
+    )
     with pytest.raises(OutputError, match="needs 128 MiB for temporary files; free some, or set TMPDIR"):
         Tagger.train(treebank, iterations=1)
 

@@ -74,7 +74,12 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
 def test_a_wrong_request_reaches_no_engine() -> None:
     recording = Recording()
     corpus = corpus_of(documents(3))
-    for wrong in ({"layers": []}, {"feature_types": ["token", "token"]}, {"feature_types": "token"}, {"exemplars": -1}):
+    for wrong in (
+        {"layers": []},
+        {"feature_types": ["token", "token"]},
+        {"feature_types": ""},
+        {"exemplars": -1},
+    ):
         with pytest.raises(UsageError):
             collect(small_model(), corpus, name="s", engine=recording, **wrong)  # type: ignore[arg-type]
     assert recording.requests == []

@@ -14,12 +14,12 @@ from tests.builders.tiny_experiment import TINY
 from txray.analysis import Timeline
 from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, ExperimentResult, run_experiment, write_results
-from txray.experiment.comparisons import PaperComparisons, timeline_of
+from txray.experiment.comparisons import PaperComparisons, pretraining_timeline
 from txray.experiment.paper_table import Row, markdown, rows
 from txray.experiment.pruning import PruningResults, pruning_table
 from txray.experiment.run import stage_name
-from txray.experiment.significance_table import chance_table
-from txray.experiment.sources import RealSources, held_out
+from txray.experiment.significance_table import significance_table
+from txray.experiment.sources import RealSources, split_off_validation
 from txray.preferences import Stage
 from txray.pruning import Pruning
 
@@ -29,29 +29,29 @@ def quiet(_: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
+def result(tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
     folder = tmp_path_factory.mktemp("experiment") / "tiny"
-    return run_experiment(TINY, DemoSources(), folder, device="cpu", say=quiet)
+    return run_experiment(TINY, DemoSources(), folder, device="cpu", log=quiet)
 
 
 @pytest.fixture(scope="module")
-def epochs(outcome: ExperimentResult) -> Timeline:
-    return timeline_of(outcome)
+def epochs(result: ExperimentResult) -> Timeline:
+    return pretraining_timeline(result)
 
 
 @pytest.fixture(scope="module")
-def table(outcome: ExperimentResult, epochs: Timeline) -> dict[str, Row]:
-    return {row.quantity: row for row in rows(outcome, PaperComparisons.of(outcome), epochs)}
+def table(result: ExperimentResult, epochs: Timeline) -> dict[str, Row]:
+    return {row.quantity: row for row in rows(result, PaperComparisons.of(result), epochs)}
 
 
 def test_the_epochs_are_followed_beside_the_validation_text(
-    outcome: ExperimentResult, epochs: Timeline
+    result: ExperimentResult, epochs: Timeline
 ) -> None:
-    assert epochs.names == [stage.name for stage in outcome.epochs.values()]
-    assert list(outcome.epochs) == [0, 1, 2, 3]
-    curves = outcome.pretraining.curves.filter(pl.col("split") == "validation").sort("epoch")
+    assert epochs.names == [stage.name for stage in result.epochs.values()]
+    assert list(result.epochs) == [0, 1, 2, 3]
+    curves = result.pretraining.curves.filter(pl.col("split") == "validation").sort("epoch")
     assert epochs.stages["perplexity"].to_list() == curves["perplexity"].to_list()
-    assert {stage.manifest["words"] for stage in outcome.epochs.values()} == {TINY.collection_words}
+    assert {stage.manifest["words"] for stage in result.epochs.values()} == {TINY.collection_words}
 
 
 def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row], epochs: Timeline) -> None:
@@ -64,17 +64,17 @@ def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row]
     steps = epochs.changes.filter(pl.col("reference") == "previous")
     first, last = steps.row(0, named=True), steps.row(-1, named=True)
     wanted = f"{first['changed']} of {first['tested']} / {last['changed']} of {last['tested']}"
-    assert table["neurons that changed, first / last epoch followed"].ours == wanted
+    assert table["changed neurons, first / last epoch of the timeline"].ours == wanted
 
 
-def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: ExperimentResult) -> None:
-    questions = PaperComparisons.of(outcome)
-    lines = chance_table(questions).splitlines()[2:]
+def test_what_is_more_than_chance_has_a_row_per_comparison(result: ExperimentResult) -> None:
+    comparisons = PaperComparisons.of(result)
+    lines = significance_table(comparisons).splitlines()[2:]
     assert len(lines) == 8
     for line, (what, kind) in zip(
         lines, product(("first", "last", "domain", "supervision"), ("token", "pos")), strict=True
     ):
-        comparison = getattr(questions, what)[kind]
+        comparison = getattr(comparisons, what)[kind]
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
         assert cells[1] == kind
         assert cells[2] == f"{comparison.summary['changed']} of {comparison.summary['tested']}"
@@ -95,36 +95,36 @@ def test_what_is_more_than_chance_has_a_row_per_comparison(outcome: ExperimentRe
         assert cells[7] == ("not known" if value is None else f"{value:.2f} ({low:.2f} to {high:.2f})")
 
 
-def test_stages_tell_the_story_in_order(outcome: ExperimentResult) -> None:
-    best = outcome.pretraining.best_epoch
-    names = list(outcome.stages)
+def test_stages_tell_the_story_in_order(result: ExperimentResult) -> None:
+    best = result.pretraining.best_epoch
+    names = list(result.stages)
     assert names[0] == "untrained"
     assert names[-3:] == ["unsup", "zero-shot", "sup"]
     assert stage_name(best, best) == "unsup"
-    for stage in outcome.stages.values():
+    for stage in result.stages.values():
         assert stage.manifest["words"] == TINY.collection_words
         assert stage.feature_types == ("token", "pos")
 
 
-def test_zero_shot_is_the_same_model_on_the_text_of_sup(outcome: ExperimentResult) -> None:
-    unsup, zero, sup = (outcome.stages[name].manifest for name in ("unsup", "zero-shot", "sup"))
+def test_zero_shot_is_the_same_model_on_the_text_of_sup(result: ExperimentResult) -> None:
+    unsup, zero, sup = (result.stages[name].manifest for name in ("unsup", "zero-shot", "sup"))
     assert unsup["model"]["fingerprint"] == zero["model"]["fingerprint"] != sup["model"]["fingerprint"]
     assert zero["corpus"]["documents_digest"] == sup["corpus"]["documents_digest"]
     assert unsup["corpus"]["documents_digest"] != zero["corpus"]["documents_digest"]
 
 
-def test_table_states_what_the_stages_hold(outcome: ExperimentResult, table: dict[str, Row]) -> None:
-    lengths = {name: outcome.stages[name].preferences().lengths() for name in outcome.stages}
+def test_table_states_what_the_stages_hold(result: ExperimentResult, table: dict[str, Row]) -> None:
+    lengths = {name: result.stages[name].preferences().lengths() for name in result.stages}
     zero, sup = lengths["zero-shot"], lengths["sup"]
     shared = int(((zero > 0) & (sup > 0)).sum())
-    assert table["shared neurons"].ours == f"{shared} of 20 ({100 * shared / 20:.1f} %)"
+    assert table["shared neurons"].ours == f"{shared} of 20 ({100 * shared / 20:.1f}%)"
     assert table["avoided neurons"].ours.startswith(f"{int(((zero > 0) & (sup == 0)).sum())} of 20")
     assert table["gained neurons"].ours.startswith(f"{int(((zero == 0) & (sup > 0)).sum())} of 20")
     change = sup.sum() / zero.sum() - 1
-    assert table["token length of all neurons"].ours == f"{change:+.2%}".replace("%", " %")
-    mass = np.sort(outcome.stages["sup"].preferences().mass())[::-1]
+    assert table["token length of all neurons"].ours == f"{change:+.2%}"
+    mass = np.sort(result.stages["sup"].preferences().mass())[::-1]
     key = "share of the mass in the 20 most preferred neurons, supervised"
-    assert table[key].ours == f"{mass[:20].sum() / mass.sum():.2%}".replace("%", " %")
+    assert table[key].ours == f"{mass[:20].sum() / mass.sum():.2%}"
 
 
 def test_table_has_the_figures_of_the_paper(table: dict[str, Row]) -> None:
@@ -135,29 +135,29 @@ def test_table_has_the_figures_of_the_paper(table: dict[str, Row]) -> None:
         "944.76",
         "524.55",
         "519.34",
-        "-99.92 %",
+        "-99.92%",
         "1323",
         "675",
         "740",
         "85",
-        "+4.62 %",
+        "+4.62%",
     ):
         assert figure in papers
     assert all(row.ours not in ("", "nan") for row in table.values())
 
 
-def test_f1_is_that_of_the_best_epoch(outcome: ExperimentResult, table: dict[str, Row]) -> None:
-    run = outcome.fine_tuning
+def test_f1_is_that_of_the_best_epoch(result: ExperimentResult, table: dict[str, Row]) -> None:
+    run = result.fine_tuning
     best = run.curves.filter((pl.col("epoch") == run.best_epoch) & (pl.col("split") == "test"))["f1"].item()
-    assert table["F1 of the classifier (test)"].ours == f"{best:.2%}".replace("%", " %")
+    assert table["F1 of the classifier (test)"].ours == f"{best:.2%}"
 
 
 @pytest.fixture(scope="module")
-def written(outcome: ExperimentResult, chromium: str) -> Path:
+def written(result: ExperimentResult, chromium: str) -> Path:
     """The folder with results, figures and pictures."""
-    page = write_results(outcome, DemoSources(), say=quiet)
-    assert page == outcome.folder / "report.html"
-    return outcome.folder
+    page = write_results(result, DemoSources(), log=quiet)
+    assert page == result.folder / "report.html"
+    return result.folder
 
 
 def test_results_hold_comparisons_figures_and_their_pictures(written: Path) -> None:
@@ -177,47 +177,47 @@ def test_without_a_browser_results_are_written_once_more_to_the_same_bytes(
 ) -> None:
     first = {name: (written / name).read_bytes() for name in ("results.md", "report.html")}
     monkeypatch.setenv("BROWSER_PATH", "/no/browser")
-    said: list[str] = []
-    again = run_experiment(TINY, DemoSources(), written, device="cpu", say=quiet)
-    write_results(again, DemoSources(), say=said.append)
-    assert [line for line in said if "no PNG files" in line and "BROWSER_PATH" in line]
+    messages: list[str] = []
+    again = run_experiment(TINY, DemoSources(), written, device="cpu", log=quiet)
+    write_results(again, DemoSources(), log=messages.append)
+    assert [line for line in messages if "no PNG files" in line and "BROWSER_PATH" in line]
     for name, content in first.items():
         assert (written / name).read_bytes() == content, name
 
 
 def test_a_classifier_that_finds_nothing_has_no_share_to_lose(
-    written: Path, outcome: ExperimentResult
+    written: Path, result: ExperimentResult
 ) -> None:
     sets, curves = (Pruning.load(written / "pruning" / name) for name in ("sets", "curves"))
-    supervision = PaperComparisons.of(outcome).supervision["token"]
-    assert " % (" in pruning_table(PruningResults(sets, curves), supervision)
+    supervision = PaperComparisons.of(result).supervision["token"]
+    assert "% (" in pruning_table(PruningResults(sets, curves), supervision)
     nothing = replace(sets, effects=sets.effects.with_columns(unpruned=pl.lit(0.0)))
     told = pruning_table(PruningResults(nothing, curves), supervision)
-    assert "(whole model 0.00 %) | - | " in told
+    assert "(whole model 0.00%) | - | " in told
     assert "nan" not in told
 
 
-def test_finished_steps_are_not_done_again(outcome: ExperimentResult) -> None:
-    said: list[str] = []
-    folder = outcome.folder / "stages" / "zero-shot"
+def test_finished_steps_are_not_done_again(result: ExperimentResult) -> None:
+    messages: list[str] = []
+    folder = result.folder / "stages" / "zero-shot"
     before = folder.stat().st_mtime_ns
-    run_experiment(TINY, DemoSources(), outcome.folder, device="cpu", say=said.append)
-    assert not [line for line in said if line.startswith("collecting")]
+    run_experiment(TINY, DemoSources(), result.folder, device="cpu", log=messages.append)
+    assert not [line for line in messages if line.startswith("collecting")]
     assert folder.stat().st_mtime_ns == before
-    assert Stage.load(folder).preferences().table().equals(outcome.stages["zero-shot"].preferences().table())
+    assert Stage.load(folder).preferences().table().equals(result.stages["zero-shot"].preferences().table())
 
 
-def test_a_folder_of_another_experiment_is_refused(outcome: ExperimentResult) -> None:
+def test_a_folder_of_another_experiment_is_refused(result: ExperimentResult) -> None:
     with pytest.raises(UsageError, match=r"experiment with settings.hidden=20 \(requested: 24\)"):
-        run_experiment(replace(TINY, hidden=24), DemoSources(), outcome.folder, say=quiet)
+        run_experiment(replace(TINY, hidden=24), DemoSources(), result.folder, log=quiet)
     with pytest.raises(UsageError, match=r"seed='0' \(requested: '5'\)"):
-        run_experiment(TINY, DemoSources(5), outcome.folder, say=quiet)
+        run_experiment(TINY, DemoSources(5), result.folder, log=quiet)
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="does not hold an experiment"):
-        run_experiment(TINY, DemoSources(), tmp_path, say=quiet)
+        run_experiment(TINY, DemoSources(), tmp_path, log=quiet)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -228,13 +228,13 @@ def test_wrong_text_is_told_before_the_folder_is_claimed(tmp_path: Path) -> None
         RealSources(tmp_path / "nowhere", tmp_path / "nowhere", tmp_path / "nowhere")
     sources = RealSources(tmp_path / "nowhere", tmp_path / "nowhere", tmp_path)
     with pytest.raises(CorpusError, match="nowhere"):
-        run_experiment(TINY, sources, tmp_path / "out", say=quiet)
+        run_experiment(TINY, sources, tmp_path / "out", log=quiet)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_tenth_of_the_reviews_is_held_out() -> None:
-    corpus = DemoSources().reviews("train").first(600)
-    train, validation = held_out(corpus)
+    corpus = DemoSources().reviews("train").head(600)
+    train, validation = split_off_validation(corpus)
     kept = [[document.id for document in part] for part in (train, validation)]
     assert sorted(kept[0] + kept[1]) == sorted(document.id for document in corpus)
     assert 30 <= len(kept[1]) <= 100
@@ -251,6 +251,6 @@ def test_real_sources_find_the_parts_of_each_data_set(data_folder: Path, tmp_pat
     for imdb in (data_folder / "imdb", data_folder / "imdb" / "aclImdb_subset.tar.gz"):
         sources = RealSources(data_folder / "wikitext-2", imdb, data_folder / "ud-ewt")
         for split in ("train", "validation", "test"):
-            labels = {document.labels["label"] for document in sources.reviews(split).first(40)}
+            labels = {document.labels["label"] for document in sources.reviews(split).head(40)}
             assert labels == {"pos", "neg"}
     assert next(iter(sources.pretraining("validation"))).id.startswith("wiki/valid")

@@ -91,7 +91,7 @@ def alone(family: Family, module: Any, prefix: str) -> dict[str, Pairs]:
 def collected(family: Family, module: Any, prefix: str, **options: Any) -> Stage:
     model = from_transformers(module, tokenizer())
     layers = [prefix + layer for layer in family.layers]
-    return collect(model, Corpus.from_documents("c", texts()), layers, name="s", **options)
+    return collect(model, Corpus.from_documents("c", texts()), layers=layers, name="s", **options)
 
 
 def pairs_of(stage: Stage, layer: str) -> Pairs:

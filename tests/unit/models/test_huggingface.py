@@ -22,7 +22,8 @@ from tests.builders.hub_folders import FAMILIES, folder_of
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import report
-from txray.capture import capturing, collect, layer_shapes
+from txray.capture import capturing, collect, layer_names, layer_shapes
+from txray.capture.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import SnapshotError, UsageError
 from txray.models import TextModel, hugging_face, load_model
@@ -45,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def reviews(n: int = 12) -> list[Document]:
     """Short documents: read at once by every model here."""
-    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).first(n)]
+    return [document.cut(10) for document in demo_corpus("reviews", words=3_000).head(n)]
 
 
 def corpus_of(made: list[Document]) -> Corpus:
@@ -94,7 +95,9 @@ def direct(
 def assert_equal(
     model: TextModel, folder: Path, layers: list[str], made: list[Document], selection: str
 ) -> None:
-    stage = collect(model, corpus_of(made), layers, ["token", "pos"], selection, name="s")
+    stage = collect(
+        model, corpus_of(made), layers=layers, feature_types=["token", "pos"], selection=selection, name="s"
+    )
     for kind in ("token", "pos"):
         for layer, expected in direct(folder, layers, made, kind, selection).items():
             collected = table_of(stage.preferences(layer=layer, feature_type=kind))
@@ -137,7 +140,14 @@ def test_a_real_encoder_gives_what_transformers_gives(selection: str, encoder: P
 def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: Path) -> None:
     model = load_model(encoder)
     made = reviews(70)
-    reference = collect(model, corpus_of(made), ENCODER_LAYERS, ["token", "pos"], selection, name="s")
+    reference = collect(
+        model,
+        corpus_of(made),
+        layers=ENCODER_LAYERS,
+        feature_types=["token", "pos"],
+        selection=selection,
+        name="s",
+    )
     shuffled = made.copy()
     random.Random(1).shuffle(shuffled)
     longest = max(len(document.words) for document in made) * 3
@@ -145,9 +155,9 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
         other = collect(
             model,
             corpus_of(given),
-            ENCODER_LAYERS,
-            ["token", "pos"],
-            selection,
+            layers=ENCODER_LAYERS,
+            feature_types=["token", "pos"],
+            selection=selection,
             name="s",
             batch_positions=documents_at_once * longest,
         )
@@ -168,7 +178,11 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, encoder: Path) -> None:
     model, corpus = load_model(encoder), corpus_of(reviews(40))
-    asked: dict[str, Any] = {"layers": ENCODER_LAYERS, "features": ["token", "pos"], "selection": selection}
+    asked: dict[str, Any] = {
+        "layers": ENCODER_LAYERS,
+        "feature_types": ["token", "pos"],
+        "selection": selection,
+    }
     whole = collect(model, corpus, **asked, name="s")
     parts = [collect(model, corpus.shard(number, 3), **asked, name=f"part-{number}") for number in (3, 1, 2)]
     merged = merge_stages(parts, name="s")
@@ -197,7 +211,10 @@ def test_hooks_change_no_bit(family: str, folders: dict[str, Path]) -> None:
         return [value for value in output.values() if isinstance(value, torch.Tensor)]
 
     before = states()
-    with capturing(model.module, ["**"], strict=False):
+    with tracing(model.module, layer_names(model.module)) as trace:
+        states()
+    layers = [name for name in trace.ran if all(call.output for call in trace.calls(name))]
+    with capturing(model.module, layers):
         during = states()
     assert before
     assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
@@ -208,7 +225,11 @@ def test_end_to_end_to_a_report(family: str, folders: dict[str, Path], tmp_path:
     model = load_model(folders[family])
     stages = [
         collect(
-            model, demo_corpus(domain, words=400), LAYERS[family], ["token", "pos", "subword"], name=domain
+            model,
+            demo_corpus(domain, words=400),
+            layers=LAYERS[family],
+            feature_types=["token", "pos", "subword"],
+            name=domain,
         )
         for domain in ("encyclopedia", "reviews")
     ]
@@ -225,7 +246,7 @@ def test_decoders_of_both_sides_are_read_one_step_later(folders: dict[str, Path]
     assert {"encoder.block.0", "decoder.block.0"} <= names
     cross = "decoder.block.0.layer.1.EncDecAttention"
     asked = ["encoder.block.0", "decoder.block.0", f"{cross}.q", f"{cross}.k"]
-    stage = collect(model, corpus_of(reviews(2)), asked, name="s")
+    stage = collect(model, corpus_of(reviews(2)), layers=asked, name="s")
     # The keys of cross-attention are in the decoder, and of the encoder's positions.
     assert [stage.manifest["layers"][layer]["shift"] for layer in asked] == [0, 1, 1, 0]
 
@@ -235,7 +256,7 @@ def test_long_documents_are_cut_and_every_word_counted_once(folders: dict[str, P
     for family in FAMILIES:
         for options in ({}, {"window": 24, "overlap": 7}):
             model = hugging_face(folders[family], **options)  # type: ignore[arg-type]
-            stage = collect(model, long, LAYERS[family][:1], selection="all/absolute", name="s")
+            stage = collect(model, long, layers=LAYERS[family][:1], selection="all/absolute", name="s")
             counts = dict(
                 zip(stage.preferences().features, stage.preferences().feature_counts(), strict=True)
             )
@@ -271,7 +292,7 @@ def test_strange_words_add_up(folders: dict[str, Path]) -> None:
     for family in FAMILIES:
         model = hugging_face(folders[family])
         made = Corpus.from_documents("c", [Document("d", strange), Document("one", ("film",))])
-        stage = collect(model, made, LAYERS[family][:1], selection="all/absolute", name="s")
+        stage = collect(model, made, layers=LAYERS[family][:1], selection="all/absolute", name="s")
         account = stage.manifest["layers"][LAYERS[family][0]]
         assert account["counted"] + sum(account["skipped"].values()) == len(strange) + 1
         assert account["skipped"].keys() <= {"longer than the model can read", "unknown to the tokenizer"}
@@ -284,7 +305,7 @@ def test_half_precision_is_kept(tmp_path: Path) -> None:
     model = hugging_face(folder)
     assert next(model.module.parameters()).dtype is torch.bfloat16
     for selection in ("max-1", "all", "max-position", "max-2/zscore"):
-        stage = collect(model, corpus_of(reviews(4)), LAYERS["bert"], selection=selection, name="s")
+        stage = collect(model, corpus_of(reviews(4)), layers=LAYERS["bert"], selection=selection, name="s")
         assert np.isfinite(stage.preferences(layer=LAYERS["bert"][0]).mass()).all()
 
 
@@ -352,7 +373,7 @@ def test_weights_that_are_missing_are_never_drawn_at_random(folders: dict[str, P
         shutil.copytree(folders["bert"], tmp_path / name)
         save_file(kept, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(
-            SnapshotError, match=r"its weights lack \d+ of \d+, such as .*, which would be random"
+            SnapshotError, match=r"lacks \d+ of \d+ weights, such as .*, which would be random"
         ):
             load_model(tmp_path / name)
     shutil.copytree(folders["bert"], tmp_path / "headless")
@@ -422,19 +443,21 @@ def test_a_padding_or_a_limit_that_the_model_does_not_know_is_replaced(
         model = load_model(folder)
         assert isinstance(model, TextModel)
         assert (model.padding, model.max_length) == (0, 64)
-        stage = collect(model, corpus_of(reviews(4)), ["h.1"], name="s")
+        stage = collect(model, corpus_of(reviews(4)), layers=["h.1"], name="s")
         assert stage.manifest["layers"]["h.1"]["counted"] > 0
 
 
 def test_windows_are_said_once_more_by_the_same_result(folders: dict[str, Path]) -> None:
     made = corpus_of(reviews())
     for family in FAMILIES:
-        one, two = (collect(hugging_face(folders[family]), made, LAYERS[family], name="s") for _ in range(2))
+        one, two = (
+            collect(hugging_face(folders[family]), made, layers=LAYERS[family], name="s") for _ in range(2)
+        )
         for layer in LAYERS[family]:
             assert one.preferences(layer=layer).table().equals(two.preferences(layer=layer).table())
     same_preferences(
-        collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s"),
-        collect(hugging_face(folders["bert"]), made, LAYERS["bert"][:1], name="s", batch_positions=1),
+        collect(hugging_face(folders["bert"]), made, layers=LAYERS["bert"][:1], name="s"),
+        collect(hugging_face(folders["bert"]), made, layers=LAYERS["bert"][:1], name="s", batch_positions=1),
     )
 
 
@@ -456,7 +479,7 @@ def test_an_encoder_that_was_saved_alone_is_no_encoder_decoder(name: str, tmp_pa
     folder = saved(getattr(transformers, f"{name}EncoderModel")(config), tmp_path / name)
     model = hugging_face(folder)
     assert type(model.module).__name__ == f"{name}EncoderModel"
-    stage = collect(model, corpus_of(reviews(3)), ["encoder.block.1"], name="s")
+    stage = collect(model, corpus_of(reviews(3)), layers=["encoder.block.1"], name="s")
     assert stage.manifest["layers"]["encoder.block.1"]["shift"] == 0
 
 
@@ -479,7 +502,7 @@ def test_tables_that_a_model_computes_are_not_missing(tmp_path: Path) -> None:
     lacking = {key: value for key, value in weights.items() if "layer_norm" not in key}
     assert len(lacking) < len(weights)
     save_file(lacking, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SnapshotError, match=r"lack \d+ of \d+, such as .*layer_norm"):
+    with pytest.raises(SnapshotError, match=r"lacks \d+ of \d+ weights, such as .*layer_norm"):
         hugging_face(folder)
 
 
@@ -491,7 +514,7 @@ def test_a_decoder_that_was_saved_alone_is_told_how_to_be_read(tmp_path: Path) -
     with pytest.raises(SnapshotError, match="load the whole BartForCausalLM with head='saved'"):
         hugging_face(folder)
     model = hugging_face(folder, head="saved")
-    stage = collect(model, corpus_of(reviews(3)), ["model.decoder.layers.0.fc1"], name="s")
+    stage = collect(model, corpus_of(reviews(3)), layers=["model.decoder.layers.0.fc1"], name="s")
     # It reads no text behind a start symbol.
     assert stage.manifest["layers"]["model.decoder.layers.0.fc1"]["shift"] == 0
 

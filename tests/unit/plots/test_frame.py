@@ -41,9 +41,10 @@ def test_titles_are_text() -> None:
 def test_the_caption_traces_the_picture(text: Text) -> None:
     tokens, tags = text.stage("unsup", seed=0)
     assert (
-        caption(tokens) == "stage unsup · layer rnn · feature token · selection max-1 · 4,000 words · 4 folds"
+        caption(tokens)
+        == "stage unsup · layer rnn · feature type token · selection max-1 · 4,000 words · 4 folds"
     )
-    assert caption(tokens, tags).startswith("stage unsup · layer rnn · feature token, pos")
+    assert caption(tokens, tags).startswith("stage unsup · layer rnn · feature type token, pos")
     assert caption_of(framed()) == "from where"
 
 

@@ -84,7 +84,7 @@ def test_a_stage_without_mass_keeps_its_corpus(text: Text) -> None:
 
 def test_two_kinds_are_refused(text: Text) -> None:
     tokens, tags = text.stage("s", seed=0)
-    with pytest.raises(ShapeError, match="same kind"):
+    with pytest.raises(ShapeError, match="feature type"):
         pos_frequency(tokens, tags)
     with pytest.raises(UsageError, match="top=0"):
         pos_frequency(tags, tags, top=0)

@@ -46,7 +46,7 @@ def test_the_table_holds_the_same_rows(comparison: Comparison) -> None:
     for cell, features, length, beyond in zip(
         columns[4], rows["features"], rows["length"], rows["distinctive"], strict=True
     ):
-        ranking, _, outdoing = cell.partition("<br>beyond frequency: ")
+        ranking, _, outdoing = cell.partition("<br>most distinctive: ")
         words = ranking.replace("<br>", " ").split(", ")
         assert words[: len(features)] == features.to_list()
         assert words[len(features) :] == ([f"... {length - 10} more"] if length > 10 else [])

@@ -47,7 +47,7 @@ def test_cells_are_the_measure_with_its_number() -> None:
     at = {(x, y): text for x, y, text in zip(texts.x, texts.y, texts.text, strict=True)}
     assert at == {(j, i): f"{(i + 2 * j) / 10:.2f}" for i in range(3) for j in range(2)}
     assert "encoder.layer.2.output of A and embedding of B" in cells.hovertext[2][1]
-    assert "never move: 3 and 4" in cells.hovertext[2][1]
+    assert "constant: 3 and 4" in cells.hovertext[2][1]
 
 
 def test_the_title_names_the_pair_that_is_most_alike() -> None:

@@ -45,7 +45,7 @@ def test_hover_tells_the_neuron_its_share_and_what_it_prefers(text: Text) -> Non
     assert f"neuron {best} in unsup" in story
     assert "rank 1 of 40" in story
     top = preferences.table(best)["feature"][0]
-    assert f"prefers {top}," in story
+    assert f"strongest: {top}," in story
 
 
 def test_stages_keep_the_styles_of_the_report(text: Text) -> None:

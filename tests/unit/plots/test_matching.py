@@ -68,7 +68,7 @@ def test_layers_are_drawn_by_the_affinity_of_their_neurons(text: Text) -> None:
         *(round(table[name][0], 2) for name in ("affinity", "chance")),
     ]
     tags = layer_affinity(*stages, feature_type="pos", min_wins=5)
-    assert "feature pos" in plots.layer_affinity(*stages, tags, "pos").layout.annotations[-1].text
+    assert "feature type pos" in plots.layer_affinity(*stages, tags, "pos").layout.annotations[-1].text
     worse = table.with_columns(chance=pl.col("affinity") + 0.01)
     assert title_of(plots.layer_affinity(*stages, worse)).startswith("0 of 1 pair of layers of a and b")
     none = plots.layer_affinity(*stages, layer_affinity(*stages, min_wins=10_000))

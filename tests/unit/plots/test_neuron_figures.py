@@ -121,12 +121,12 @@ def test_the_title_tells_lengths_and_distance(text: Text, stages: tuple[Pair, Pa
 
 def test_an_unpreferred_stage_and_an_unpreferred_neuron(text: Text, stages: tuple[Pair, Pair]) -> None:
     figure = detail(text, stages, 2)
-    assert "none in unsup" in title_of(figure)
+    assert "nothing in unsup" in title_of(figure)
     names = [trace.name for trace in figure.data if trace.showlegend]
-    assert names[0] == "unsup (un-preferred)"
+    assert names[0] == "unsup (not in use)"
     assert len(names) == 2
     alone = detail(text, stages[:1], 2)
-    assert title_of(alone) == "Neuron 2 is un-preferred"
+    assert title_of(alone) == "Neuron 2 is not in use"
     assert any("never won a word" in note.text for note in alone.layout.annotations)
 
 

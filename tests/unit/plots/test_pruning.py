@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from scipy.stats import false_discovery_control, norm
 from scipy.stats import t as student
 
-from tests.builders.classifiers import recurrent_classifier, recurrent_model, reviews, synthetic_pair
+from tests.builders.classifiers import recurrent_classifier, recurrent_model, reviews, synthetic_classifier
 from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw, overlapping
 from txray import Pruning, plots, prune
@@ -29,7 +29,7 @@ HOSTILE = "<b>$a$</b>" + "w" * 90
 def sets() -> Pruning:
     from benchmarks.evidence.pruning import known_sets
 
-    classifier = synthetic_pair()
+    classifier = synthetic_classifier()
     texts = {"train": classifier.documents(150, 1), "test": classifier.documents(150, 2)}
     return prune(
         classifier.model,

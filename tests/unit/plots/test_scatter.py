@@ -23,7 +23,7 @@ def test_marks_are_the_shared_neurons(comparison: Comparison) -> None:
     figure = hellinger_length(comparison)
     drawn = {}
     for trace in figure.data:
-        assert trace.type == "scattergl"
+        assert trace.type == "scatter"
         for neuron, x, y in zip(trace.customdata, trace.x, trace.y, strict=True):
             drawn[int(neuron)] = (x, y)
     assert sorted(drawn) == list(range(7, 40))
@@ -57,7 +57,7 @@ def test_hover_tells_the_whole_story(comparison: Comparison) -> None:
     neuron = int(trace.customdata[0])
     row = comparison.neurons.row(neuron, named=True)
     story = trace.hovertext[0].replace("<br>", " ")
-    assert f"neuron {neuron}: shared" in story
+    assert f"neuron {neuron}: in both stages" in story
     assert f"{row['hellinger']:.3f}" in story
     assert f"unsup: {row['length_before']} tokens" in story
     assert f"sup: {row['length_after']} tokens" in story
@@ -89,6 +89,6 @@ def test_no_shared_neuron_is_said_in_words(text: Text) -> None:
     before = text.stage("a", seed=0, silent=range(20))[0]
     after = text.stage("b", seed=0, silent=range(20, 40))[0]
     figure = hellinger_length(compare(before, after, permutations=0))
-    assert title_of(figure) == "No neuron is shared by a and b"
+    assert title_of(figure) == "No neuron is in use in both a and b"
     said = [note.text.replace("<br>", " ") for note in figure.layout.annotations]
-    assert any("20 avoided, 20 gained, 0 in neither" in text for text in said)
+    assert any("20 are in use only before, 20 only after, 0 in neither" in text for text in said)

@@ -57,7 +57,7 @@ def test_a_marker_counts_the_neurons_of_its_length(comparison: Comparison) -> No
     for trace, side in ((top, 0), (bottom, 1)):
         lengths = [pair[side] for pair in lengths_of(comparison)]
         assert list(trace.x) == sorted(set(lengths))
-        told = [int(text.split("preferred by ")[1].split(" ")[0]) for text in trace.hovertext]
+        told = [int(text.split("<br>")[1].split(" ")[0]) for text in trace.hovertext]
         assert told == [lengths.count(length) for length in sorted(set(lengths))]
 
 
@@ -132,5 +132,5 @@ def test_a_stage_against_itself_and_an_empty_pair(text: Text) -> None:
     assert "as many tokens in a as in a" in title_of(length_shift(compare(same, same, permutations=0)))
     dead = text.stage("dead", seed=0, silent=range(40))[0]
     figure = length_shift(compare(same, dead, permutations=0))
-    assert title_of(figure) == "No neuron is shared by a and dead"
-    assert any("no length can shift" in note.text for note in figure.layout.annotations)
+    assert title_of(figure) == "No neuron is in use in both a and dead"
+    assert any("no length can change" in note.text for note in figure.layout.annotations)

@@ -42,7 +42,7 @@ def test_neurons_without_significant_change_are_grey(pair: tuple[Comparison, Com
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     undecided = shared.filter(pl.col("q_value") > 0.05)
     assert 0 < len(undecided) < len(shared)
-    assert traces["not significant"].customdata.tolist() == undecided["neuron"].to_list()
+    assert list(traces["not significant"].customdata) == undecided["neuron"].to_list()
     assert traces["not significant"].marker.color == theme.UNDECIDED
     drawn = sum(len(trace.x) for name, trace in traces.items() if name.endswith("sup"))
     assert drawn == len(shared) - len(undecided)
@@ -58,7 +58,7 @@ def test_the_matched_distance_stands_beside_its_own_null(text: Text) -> None:
         neuron: y
         for trace in figure.data
         if trace.customdata is not None
-        for neuron, y in zip(trace.customdata.tolist(), trace.y.tolist(), strict=True)
+        for neuron, y in zip(trace.customdata, trace.y.tolist(), strict=True)
     }
     assert drawn == dict(rows.select("neuron", "distance_matched").iter_rows())
     assert "equal numbers of wins" in figure.layout.yaxis.title.text
@@ -101,13 +101,13 @@ def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
 
 def test_states_tell_undecided_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
     summary = pair[0].summary
-    found = {trace.name.split(" (")[0]: trace.x[0] for trace in plots.states(pair[0]).data}
-    wanted = {"shared": summary["shared"], "avoided, significant": summary["confident_avoided"]}
-    wanted |= {"gained, significant": summary["confident_gained"], "undecided": summary["undecided"]}
+    shares = {trace.name.split(" (")[0]: trace.x[0] for trace in plots.states(pair[0]).data}
+    wanted = {"in both stages": summary["shared"], "only before, significant": summary["confident_avoided"]}
+    wanted |= {"only after, significant": summary["confident_gained"], "undecided": summary["undecided"]}
     for state, number in wanted.items():
-        assert found.get(state, 0) == pytest.approx(100 * number / 40), state
-    assert "avoided, observed" not in found
-    assert sum(found.values()) == pytest.approx(100)
+        assert shares.get(state, 0) == pytest.approx(100 * number / 40), state
+    assert "only before, observed" not in shares
+    assert sum(shares.values()) == pytest.approx(100)
     assert "undecided" not in {trace.name.split(" (")[0] for trace in plots.states(pair[1]).data}
 
 
@@ -135,7 +135,7 @@ def test_the_table_of_gained_neurons_greys_undecided_ones(text: Text) -> None:
     mass = comparison.neurons.filter((pl.col("state") == "gained") & ~doubtful)["mass_after"].sum()
     share = 100 * mass / comparison.neurons["mass_after"].sum()
     assert numbers_in(title)[:4] == [6, 40, 4, 5]
-    assert float(re.findall(r"with ([\d.]+) %", title)[0]) == pytest.approx(share, abs=0.05)
+    assert float(re.findall(r"with ([\d.]+)%", title)[0]) == pytest.approx(share, abs=0.05)
     untested = plots.gained_neurons(compare(comparison.before, comparison.after, permutations=0), 3)
     assert untested["confident"].is_null().all()
 
@@ -174,12 +174,12 @@ def test_tested_and_observed_states_are_bars_of_their_own(text: Text) -> None:
     a, b = text.stage("a", seed=0, silent=[0, 1])[0], text.stage("b", seed=1, silent=[1, 2, 3, 4])[0]
     figure = plots.states(significant(a, b), compare(a, b, permutations=0))
     bars = {trace.name.split(" (")[0]: list(trace.x) for trace in figure.data}
-    assert bars["avoided, observed"] == pytest.approx([0, 100 * 3 / 40])
-    assert bars["gained, observed"] == pytest.approx([0, 100 * 1 / 40])
-    assert bars["avoided, significant"][1] == bars["gained, significant"][1] == 0
+    assert bars["only before, observed"] == pytest.approx([0, 100 * 3 / 40])
+    assert bars["only after, observed"] == pytest.approx([0, 100 * 1 / 40])
+    assert bars["only before, significant"][1] == bars["only after, significant"][1] == 0
     # Overlaid, because otherwise the stripes replace the colour, and the bar is white.
     hatched = [trace.name.split(" (")[0] for trace in figure.data if trace.marker.pattern.shape]
-    assert hatched == ["avoided, observed", "gained, observed"]
+    assert hatched == ["only before, observed", "only after, observed"]
     assert {trace.marker.pattern.fillmode for trace in figure.data} == {"overlay"}
     assert sum(x[0] for x in bars.values()) == pytest.approx(100) == sum(x[1] for x in bars.values())
 

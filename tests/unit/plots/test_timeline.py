@@ -12,7 +12,7 @@ from tests.builders.figures import Text, numbers_in, timeline_of, title_of
 from txray import plots
 from txray.analysis import Timeline
 from txray.errors import UnknownNameError, UsageError
-from txray.plots.flow import Flow, draw_flow
+from txray.plots.flow import Flow, traces
 
 NAMES = ["untrained", "epoch-01", "epoch-02", "epoch-03"]
 
@@ -57,7 +57,7 @@ def test_a_node_without_neurons_is_not_drawn() -> None:
         ("a", "b", "shared", "shared", 2),
         ("b", "c", "shared", "shared", 5),
     )
-    figure = draw_flow(Flow(("a", "b", "c"), (2, 5, 5), 5, links))
+    figure = traces(Flow(("a", "b", "c"), (2, 5, 5), 5, links))
     sankey = figure.data[0]
     assert len(sankey.node.x) == len(sankey.node.y) == 4  # b and c have no un-preferred neurons
     told = [sankey.node.customdata[target] for target in sankey.link.target]
@@ -73,7 +73,7 @@ def test_too_many_stages_do_not_flow(text: Text) -> None:
 def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
     traces = {trace.name: trace for trace in plots.timeline(line).data}
     np.testing.assert_array_equal(traces["perplexity"].y, line.stages["perplexity"].to_numpy())
-    np.testing.assert_array_equal(traces["preferred neurons"].y, line.stages["preferred"].to_numpy())
+    np.testing.assert_array_equal(traces["neurons in use"].y, line.stages["preferred"].to_numpy())
     np.testing.assert_array_equal(
         traces["neurons with half of the mass"].y, line.stages["half_mass"].to_numpy()
     )
@@ -96,7 +96,9 @@ def test_panels_hold_what_the_tables_hold(line: Timeline) -> None:
         traces["distance to the last stage"].y[:-1], last["hellinger_corrected"].to_numpy()
     )
     np.testing.assert_allclose(traces["changed, %"].y[1:], 100 * steps["changed_share"].to_numpy())
-    np.testing.assert_array_equal(traces["gained, significant"].y[1:], steps["confident_gained"].to_numpy())
+    np.testing.assert_array_equal(
+        traces["only after, significant"].y[1:], steps["confident_gained"].to_numpy()
+    )
 
 
 def test_the_title_tells_the_correlation(line: Timeline) -> None:
@@ -161,4 +163,4 @@ def test_no_stage_is_farthest_from_itself(text: Text) -> None:
     )
     figure = plots.stage_distances(unknown)
     assert title_of(figure) == "No two of 2 stages can be compared"
-    assert any("No two stages share" in note.text for note in figure.layout.annotations)
+    assert any("No two stages have" in note.text for note in figure.layout.annotations)

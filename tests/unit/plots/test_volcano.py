@@ -35,19 +35,19 @@ def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comp
         mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
         assert len(mine) > 0
         assert trace.marker.color == color
-        assert trace.customdata.tolist() == mine["neuron"].to_list()
+        assert list(trace.customdata) == mine["neuron"].to_list()
         np.testing.assert_array_equal(trace.x, mine["hellinger_corrected"].to_numpy())
         np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
         assert trace.name.endswith(f"({len(mine)})")
         assert "q-value" in trace.hovertext[0]
-        assert "beyond frequency" in trace.hovertext[0]
+        assert "most distinctive" in trace.hovertext[0]
     assert len(labels.text) > 0
 
 
 def test_labels_name_changed_neurons_by_what_outdoes_its_frequency(comparison: Comparison) -> None:
     _, coloured, labels = volcano(comparison).data
     names = distinctive(comparison.after, 3)
-    at = dict(zip(zip(coloured.x, coloured.y, strict=True), coloured.customdata.tolist(), strict=True))
+    at = dict(zip(zip(coloured.x, coloured.y, strict=True), coloured.customdata, strict=True))
     for x, y, text in zip(labels.x, labels.y, labels.text, strict=True):
         neuron = at[x, y]
         assert text == f"{neuron}: {', '.join(names[neuron])}"
@@ -105,7 +105,7 @@ def test_nothing_to_test_is_said(text: Text) -> None:
         text.stage("a", seed=0, silent=list(half))[0], text.stage("b", seed=1, silent=list(range(20, 40)))[0]
     )
     figure = volcano(apart)
-    assert any("No neuron is preferred in both" in note.text for note in figure.layout.annotations)
+    assert any("No neuron is in use in both" in note.text for note in figure.layout.annotations)
 
 
 def test_distinctive_features_are_those_of_highest_lift(comparison: Comparison) -> None:

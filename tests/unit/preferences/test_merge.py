@@ -95,8 +95,8 @@ def test_a_shard_says_what_it_is_a_part_of() -> None:
     assert sorted(chain.from_iterable(ids)) == sorted(document.id for document in corpus)
     assert ids[1] == ["d0/1", "d0/4", "d0/7"]
     assert len({part.fingerprint for part in parts} | {corpus.fingerprint}) == 4
-    assert parts[1].part is not None
-    assert (parts[1].part.number, parts[1].part.of) == (2, 3)
+    assert parts[1].shard_info is not None
+    assert (parts[1].shard_info.number, parts[1].shard_info.n_shards) == (2, 3)
     for number, of in ((0, 3), (4, 3), (1, 0)):
         with pytest.raises(UsageError, match=f"shard {number}/{of}"):
             corpus.shard(number, of)
@@ -117,7 +117,14 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(UsageError, match="a shard and a whole corpus"):
         merge_stages([shards[0], whole])
     foreign = Corpus.from_documents("o", documents(6, seed=5)).shard(2, 2)
-    other = collect(transformer(), foreign, [LINEAR, "embedding"], ["token", "pos"], exemplars=3, name="s")
+    other = collect(
+        transformer(),
+        foreign,
+        layers=[LINEAR, "embedding"],
+        feature_types=["token", "pos"],
+        exemplars=3,
+        name="s",
+    )
     with pytest.raises(UsageError, match="different corpora"):
         merge_stages([shards[0], other])
     for change in (
@@ -139,7 +146,11 @@ def test_what_does_not_belong_together_is_refused() -> None:
 
 def test_shards_standardized_by_one_stage_can_be_merged() -> None:
     scales = collect(
-        transformer(), corpus_of(documents(40)), [LINEAR, "embedding"], selection="max-1/zscore", name="s"
+        transformer(),
+        corpus_of(documents(40)),
+        layers=[LINEAR, "embedding"],
+        selection="max-1/zscore",
+        name="s",
     )
     whole, shards = whole_and_shards(2, selection="max-1/zscore", scales=scales)
     same_preferences(only(whole, "embedding"), only(merge_stages(shards), "embedding"), rtol=1e-9)
@@ -158,8 +169,8 @@ def test_the_same_documents_are_never_counted_twice() -> None:
     other = collect(
         transformer(),
         corpus_of([replace(document, id=f"other-{document.id}") for document in documents(8)]),
-        [LINEAR, "embedding"],
-        ["token", "pos"],
+        layers=[LINEAR, "embedding"],
+        feature_types=["token", "pos"],
         exemplars=3,
         name="s",
     )

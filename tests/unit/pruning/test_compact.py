@@ -78,9 +78,7 @@ def test_a_smaller_model_of_unequal_layers_is_collected_and_trained(tmp_path: Pa
 def test_models_of_equal_layers_are_described_as_before() -> None:
     assert "lower_sizes" not in small(layers=2).config.as_json()
     assert "lower_sizes" not in repr(small(layers=2).config)  # of which fingerprints are made
-    with pytest.raises(
-        UsageError, match=r"lower_sizes=\(3, 4\); give one whole number for each of the 1 layers"
-    ):
+    with pytest.raises(UsageError, match=r"lower_sizes=\(3, 4\); pass one integer for each of the 1 layers"):
         RecurrentConfig("lstm", layers=2, lower_sizes=(3, 4))
 
 

@@ -498,5 +498,5 @@ def test_a_pruning_shows_itself_in_a_notebook_and_as_a_figure(found: Pruning) ->
         "20 of 24 effects",
     ):
         assert text in html
-    assert "AUROC" in found.plot("auroc").layout.title.text
+    assert "loss" in found.plot("loss").layout.title.text
     assert replace(found, summary={**found.summary, "layers": {"a": 3, "b": 4}}).layer is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from tests.builders.classifiers import (
     recurrent_classifier,
     recurrent_model,
     reviews,
-    synthetic_pair,
+    synthetic_classifier,
     text_classifier,
     text_predictor,
 )
@@ -31,6 +33,7 @@ from txray.pruning import (
     ranked,
 )
 from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.choices import Ranking
 from txray.pruning.neuron_sets import pruning_order, random_orders, shares_of_mass
 from txray.pruning.set_notation import parse_indices, parse_set
 
@@ -389,7 +392,7 @@ def test_planted_neurons_are_ranked_as_they_must_be() -> None:
 
 
 def test_planted_models_compute_what_is_known_of_them() -> None:
-    classifier = synthetic_pair()
+    classifier = synthetic_classifier()
     corpus = classifier.documents(300, 8)
     found = evaluator(classifier.model, corpus)
     with masked(classifier.model, Mask("rnn", [0, 20])):
@@ -403,3 +406,7 @@ def test_planted_models_compute_what_is_known_of_them() -> None:
         counts = np.bincount([int(word[1:]) for word in document.words], minlength=60)[:40]
         row = scored.arrays()["log_probability"][places.index(document_key(document.id))]
         assert row[1] - row[0] == pytest.approx(counts @ head, abs=1e-4)
+
+
+def test_the_command_line_knows_every_ranking() -> None:
+    assert get_args(Ranking) == tuple(RANKINGS)

@@ -226,7 +226,7 @@ def test_another_base_is_measured_anew(tmp_path: Path) -> None:
         replay([tmp_path], spec(), out, base=base(shift), **FAST)
         assert (times(out) == before) is (shift == 0 and before != {})
         latest = find_checkpoints([tmp_path], base=base(shift))[1][-1].load()
-        fresh = collect(latest, spec().text, ["rnn"], name="step-000002")
+        fresh = collect(latest, spec().text, layers=["rnn"], name="step-000002")
         stored = Stage.load(out / "stages" / "step-000002")
         assert stored.preferences().table().equals(fresh.preferences().table())
 

@@ -1,4 +1,4 @@
-"""What gives every word of a document a value: functions, lexicons, and the pipelines of spaCy, Flair and Stanza.
+"""Annotators: functions, lexicons, and the pipelines of spaCy, Flair and Stanza, which give every word a value.
 
 Pass one to `Corpus.annotate`; the annotation is then a feature type for `txray.collect`.
 """

@@ -1,4 +1,4 @@
-"""What an annotator is, and the rules that all of them keep."""
+"""The interface of annotators, and the rules that all of them follow."""
 
 from __future__ import annotations
 
@@ -14,53 +14,50 @@ UNKNOWN = "_"
 """The value of a word that has none, as in CoNLL-U."""
 
 COLUMNS = ("pos", "upos", "lemma", "feats", "deprel", "ent")
-"""What pipelines are asked for, by the names that CoNLL-U's columns have here."""
+"""Annotations of pipelines, by the names of the columns of CoNLL-U."""
 
 
-_LONGEST_WORD = 1_000
+_MAX_WORD_LENGTH = 1_000
 
 
 class Annotator(Protocol):
-    """Gives every word of a document one value.
+    """Callable that returns one value for every word of a document, with a `fingerprint`.
 
-    Any callable with a `fingerprint` is one. With an attribute `name`, that is what the annotation is called where the
-    caller does not say.
+    An attribute `name`, if there is one, is the default name of the annotation.
     """
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what decides the values: other values need another fingerprint."""
+        """Hash of everything that decides the values: other values need another fingerprint."""
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """(n_words,) values, none empty and none with white space."""
+        """Return (n_words,) values, none empty and none with white space."""
 
 
 def as_label(value: str) -> str:
-    """A value as `Corpus.annotate` takes it: white space inside becomes `␣`, and nothing becomes `_`."""
+    """Return a value for `Corpus.annotate`: white space inside becomes `␣`, an empty value becomes `_`."""
     return "␣".join(value.split()) or UNKNOWN
 
 
 def readable(words: Sequence[str]) -> tuple[str, ...]:
-    """Words as pipelines can take them: an empty one becomes `_`, one of more than 1,000 characters is cut."""
-    return tuple(word[:_LONGEST_WORD] or UNKNOWN for word in words)
+    """Return words for pipelines: an empty one becomes `_`, one of more than 1,000 characters is cut."""
+    return tuple(word[:_MAX_WORD_LENGTH] or UNKNOWN for word in words)
 
 
-def pieces(document: Document, most: int) -> Iterator[tuple[tuple[str, ...], list[int]]]:
-    """A document in pieces that a pipeline can hold: as many whole sentences as fit.
-
-    A sentence of more words than that is cut.
+def pieces(document: Document, max_words: int) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+    """Split a document into pieces of whole sentences, for pipelines that cannot process it at once.
 
     Args:
-        document: what is cut.
-        most: words of a piece.
+        document: to be split.
+        max_words: maximum number of words in a piece; a longer sentence is cut.
 
     Yields:
-        The words of the piece, at most `most`, and the positions in it at which sentences start.
+        The words of the piece, and the positions in it at which sentences start.
     """
     words: list[str] = []
     starts: list[int] = []
-    for sentence in sentences(document, most):
-        if words and len(words) + len(sentence) > most:
+    for sentence in sentences(document, max_words):
+        if words and len(words) + len(sentence) > max_words:
             yield tuple(words), starts
             words, starts = [], []
         starts.append(len(words))
@@ -68,8 +65,8 @@ def pieces(document: Document, most: int) -> Iterator[tuple[tuple[str, ...], lis
     yield tuple(words), starts
 
 
-def sentences(document: Document, most: int) -> Iterator[tuple[str, ...]]:
-    """The sentences of a document; those of more than `most` words in parts."""
+def sentences(document: Document, max_words: int) -> Iterator[tuple[str, ...]]:
+    """Yield the sentences of a document; those of more than `max_words` words in parts."""
     for sentence in document.sentences():
-        for start in range(0, len(sentence), most):
-            yield sentence[start : start + most]
+        for start in range(0, len(sentence), max_words):
+            yield sentence[start : start + max_words]

@@ -12,31 +12,31 @@ from txray.corpus.document import Document
 from txray.errors import UsageError
 from txray.identity import derived, tensor_bytes
 
-_MOST_WORDS = 2_000
-"""Words that are tagged at once."""
+_MAX_WORDS = 2_000
+"""Number of words that are tagged at once."""
 
 
 def flair(tagger: Any, name: str | None = None) -> FlairAnnotator:
     """Annotate words with what a Flair tagger predicts.
 
-    The tagger gets the words of each sentence as they are, some 2,000 at once, with their neighbours as context; a
-    longer sentence is cut. Words that the tagger leaves without a label, or outside every span, get `O`; words inside
-    a span its label, without `B-` or `I-`. White space inside a label becomes `␣`. Of a word of more than 1,000
-    characters the tagger sees so many. It is run in evaluation mode and left as it was.
+    The tagger receives the words of each sentence unchanged, some 2,000 at once, with their neighbours as context; a
+    longer sentence is cut. Words without a label, or outside every span, get `O`; words inside a span get its label,
+    without `B-` or `I-`. White space inside a label becomes `␣`. Words are cut to 1,000 characters. The tagger runs in
+    evaluation mode; afterwards its mode is restored.
 
     Args:
         tagger: a model that labels tokens or spans of a sentence, e.g. `flair.models.SequenceTagger.load(...)`. Such
-            files can run code when they are loaded: load only those that you trust.
+            files can run code when they are loaded: load only files that you trust.
         name: of the annotation; by default the tagger's `label_type`, e.g. `ner` or `pos`.
 
     Raises:
-        UsageError: Flair is not installed, or this is no tagger; while reading: the tagger changed the words.
+        UsageError: Flair is not installed, or this is not a tagger; while reading: the tagger changed the words.
     """
     return FlairAnnotator(tagger, name)
 
 
 class FlairAnnotator:
-    """See `flair`.
+    """Annotator that runs a Flair tagger; see `flair`.
 
     Attributes:
         name: of the annotation.
@@ -77,37 +77,37 @@ class FlairAnnotator:
         )
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """Values of the words."""
+        """Return the values of the words."""
         return tuple(
             value
-            for words, starts in pieces(document, _MOST_WORDS)
-            for value in self._of(document, words, starts)
+            for words, starts in pieces(document, _MAX_WORDS)
+            for value in self._annotate(document, words, starts)
         )
 
-    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
-        kind = self._tagger.label_type
-        given = [
+    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+        label_type = self._tagger.label_type
+        tagged = [
             self._sentence(list(readable(words[start:end])))
             for start, end in zip(starts, [*starts[1:], len(words)], strict=True)
         ]
         training = self._tagger.training
         self._tagger.eval()
         try:
-            self._tagger.predict(given, embedding_storage_mode="none")
+            self._tagger.predict(tagged, embedding_storage_mode="none")
         finally:
             self._tagger.train(training)
-        if [len(sentence) for sentence in given] != _lengths(starts, len(words)):
+        if [len(sentence) for sentence in tagged] != _lengths(starts, len(words)):
             raise UsageError(
-                f"document {document.id!r}: {self!r} made {sum(map(len, given))} words of {len(words)}; use a tagger "
+                f"document {document.id!r}: {self!r} made {sum(map(len, tagged))} words of {len(words)}; use a tagger "
                 "that keeps them"
             )
         values: list[str] = []
-        for sentence in given:
-            of_sentence = [as_label(token.get_label(kind, OUTSIDE).value) for token in sentence]
-            for span in sentence.get_spans(kind):
+        for sentence in tagged:
+            labels = [as_label(token.get_label(label_type, OUTSIDE).value) for token in sentence]
+            for span in sentence.get_spans(label_type):
                 for token in span:
-                    of_sentence[token.idx - 1] = as_label(span.get_label(kind).value)
-            values += of_sentence
+                    labels[token.idx - 1] = as_label(span.get_label(label_type).value)
+            values += labels
         return values
 
 

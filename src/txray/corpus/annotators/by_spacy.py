@@ -31,36 +31,35 @@ _ASSIGNED = {
     "deprel": {"token.dep"},
     "ent": {"doc.ents", "token.ent_type"},
 }
-"""What components declare that they assign, one of which is needed."""
+"""Column -> what a component declares to assign, one of which is needed."""
 
-_MOST_WORDS = 10_000
-"""Words that go through a pipeline at once: its memory grows with them."""
+_MAX_WORDS = 10_000
+"""Number of words that go through a pipeline at once: its memory grows with them."""
 
 
 def spacy(nlp: Any, column: str) -> SpacyAnnotator:
-    """Annotate words with what a spaCy pipeline finds.
+    """Annotate words with what a spaCy pipeline predicts.
 
-    The pipeline gets the words and sentence starts of the document as they are and does not tokenise; documents of more
-    than 10,000 words go through it in pieces of whole sentences. What the pipeline leaves open is `_`, and a word
-    outside every entity `O`. White space inside a value becomes `␣`. Of a word of more than 1,000 characters the
-    pipeline sees so many.
+    The pipeline receives the words and sentence starts of the document and does not tokenise; documents of more than
+    10,000 words go through it in pieces of whole sentences. Missing values are `_`, and a word outside every entity
+    gets `O`. White space inside a value becomes `␣`. Words are cut to 1,000 characters.
 
     Args:
         nlp: a pipeline (`spacy.language.Language`), or the name or folder of one for `spacy.load`. Loading a package
-            by name imports it: name only those that you trust.
+            by name imports it: name only packages that you trust.
         column: `pos` (spaCy's `tag_`), `upos` (`pos_`), `lemma`, `feats` (morphology), `deprel` (dependency), or `ent`
             (type of entity); also the name of the annotation.
 
     Raises:
         UnknownNameError: no such column.
-        UsageError: there is no such pipeline, or none of its components gives this; while reading: the pipeline
-            merged or split words.
+        UsageError: spaCy is not installed, there is no such pipeline, or none of its components assigns the column;
+            while reading: the pipeline merged or split words.
     """
     return SpacyAnnotator(nlp, column)
 
 
 class SpacyAnnotator:
-    """See `spacy`.
+    """Annotator that runs a spaCy pipeline; see `spacy`.
 
     Attributes:
         name: of the annotation.
@@ -95,7 +94,7 @@ class SpacyAnnotator:
     def fingerprint(self) -> str:
         """Hash of column, version of spaCy, components with their settings, weights and rules, and vectors.
 
-        A component that cannot be saved (a mere function) counts as `txray.identity` describes it.
+        A component that cannot be saved (a plain function) is described by `txray.identity`.
         """
         nlp = self._nlp
         components = [(name, _identity(pipe)) for name, pipe in nlp.pipeline]
@@ -105,14 +104,14 @@ class SpacyAnnotator:
         return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), shared, *chain(*components))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """Values of the words."""
+        """Return the values of the words."""
         return tuple(
             value
-            for words, starts in pieces(document, _MOST_WORDS)
-            for value in self._of(document, words, starts)
+            for words, starts in pieces(document, _MAX_WORDS)
+            for value in self._annotate(document, words, starts)
         )
 
-    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
         from spacy.tokens import Doc
 
         begins = set(starts)
@@ -120,7 +119,7 @@ class SpacyAnnotator:
             Doc(
                 self._nlp.vocab,
                 words=list(readable(words)),
-                sent_starts=[place in begins for place in range(len(words))],
+                sent_starts=[position in begins for position in range(len(words))],
             )
         )
         if len(doc) != len(words):

@@ -25,36 +25,36 @@ _PROCESSORS = {
     "ent": "ner",
 }
 _SPLITTING = ("tokenize", "mwt")
-"""Processors that are left out: the words are given."""
+"""Processors that are skipped, because the words are given."""
 
-_MOST_WORDS = 10_000
-"""Words that go through a pipeline at once."""
+_MAX_WORDS = 10_000
+"""Number of words that go through a pipeline at once."""
 
 
 def stanza(pipeline: Any, column: str) -> StanzaAnnotator:
-    """Annotate words with what a Stanza pipeline finds.
+    """Annotate words with what a Stanza pipeline predicts.
 
-    The pipeline gets the words and sentences of the document. Its processors `tokenize` and `mwt` are left out, with
-    whatever options it was made, so that every word keeps one value. Documents of more than 10,000 words go through it
-    in pieces of whole sentences. What the pipeline leaves open is `_`, and a word outside every entity `O`. White
-    space inside a value becomes `␣`. Of a word of more than 1,000 characters the pipeline sees so many.
+    The pipeline receives the words and sentences of the document. Its processors `tokenize` and `mwt` are skipped, so
+    that every word has one value. Documents of more than 10,000 words go through it in pieces of whole sentences.
+    Missing values are `_`, and a word outside every entity gets `O`. White space inside a value becomes `␣`. Words are
+    cut to 1,000 characters.
 
     Args:
         pipeline: `stanza.Pipeline`, with the processor that gives the column. Stanza's model files can run code when
-            they are loaded: load only those that you trust.
+            they are loaded: load only files that you trust.
         column: `pos` (XPOS), `upos`, `lemma`, `feats`, `deprel`, or `ent` (type of entity); also the name of the
             annotation.
 
     Raises:
         UnknownNameError: no such column.
-        UsageError: Stanza is not installed, this is no pipeline, or it lacks the processor; while reading: the pipeline
-            changed the words.
+        UsageError: Stanza is not installed, this is not a pipeline, or it lacks the processor; while reading: the
+            pipeline changed the words.
     """
     return StanzaAnnotator(pipeline, column)
 
 
 class StanzaAnnotator:
-    """See `stanza`.
+    """Annotator that runs a Stanza pipeline; see `stanza`.
 
     Attributes:
         name: of the annotation.
@@ -71,7 +71,7 @@ class StanzaAnnotator:
         if needed not in processors:
             raise UsageError(
                 f"Stanza pipeline ({', '.join(processors) or 'no processors'}): {column!r} needs the processor "
-                f"{needed!r}; make the pipeline with it"
+                f"{needed!r}; create the pipeline with it"
             )
         self.name = column
         self._pipeline = pipeline
@@ -84,7 +84,7 @@ class StanzaAnnotator:
     def fingerprint(self) -> str:
         """Hash of column, version of Stanza, language, processors, and the files they were loaded from.
 
-        A processor that names no file counts as `txray.identity` describes it.
+        A processor that names no file is described by `txray.identity`.
         """
         processors = [
             (name, type(processor).__name__, *_identity(processor))
@@ -96,22 +96,24 @@ class StanzaAnnotator:
         return derived("stanza", self.name, library, language, *chain(*processors))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """Values of the words."""
+        """Return the values of the words."""
         return tuple(
             value
-            for words, starts in pieces(document, _MOST_WORDS)
-            for value in self._of(document, words, starts)
+            for words, starts in pieces(document, _MAX_WORDS)
+            for value in self._annotate(document, words, starts)
         )
 
-    def _of(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
-        shown = readable(words)
-        sentences = [shown[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=True)]
-        done = self._pipeline.process(
-            self._document(list(_entries(sentences)), " ".join(shown)), processors=self._processors
+    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+        shortened = readable(words)
+        sentences = [
+            shortened[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=True)
+        ]
+        processed = self._pipeline.process(
+            self._document(list(_entries(sentences)), " ".join(shortened)), processors=self._processors
         )
         units = [
             unit
-            for sentence in done.sentences
+            for sentence in processed.sentences
             for unit in (sentence.tokens if self.name == "ent" else sentence.words)
         ]
         if len(units) != len(words):
@@ -125,7 +127,7 @@ class StanzaAnnotator:
 
 
 def _entries(sentences: list[tuple[str, ...]]) -> Iterator[list[dict[str, Any]]]:
-    """Sentences as Stanza's documents are made of them, with the places of words in the text."""
+    """Yield the sentences as entries of Stanza's documents, with the positions of words in the text."""
     start = 0
     for sentence in sentences:
         entries = []
@@ -137,9 +139,9 @@ def _entries(sentences: list[tuple[str, ...]]) -> Iterator[list[dict[str, Any]]]
 
 
 def _entity(value: str | None) -> str:
-    """`B-PER` and the like without the place in the entity."""
-    place, dash, kind = (value or OUTSIDE).partition("-")
-    return as_label(kind) if dash and place in ("B", "I", "E", "S") else as_label(value or OUTSIDE)
+    """Return the type of an entity, `PER` for `B-PER`."""
+    position, dash, entity_type = (value or OUTSIDE).partition("-")
+    return as_label(entity_type) if dash and position in ("B", "I", "E", "S") else as_label(value or OUTSIDE)
 
 
 def _identity(processor: Any) -> list[str]:
@@ -147,12 +149,12 @@ def _identity(processor: Any) -> list[str]:
 
 
 def _files_of(processor: Any) -> list[Path]:
-    """The files that a processor's settings name, in the order of the settings' names."""
+    """Return the files that a processor's settings name, in the order of the settings' names."""
     settings = getattr(processor, "config", None)
     if not isinstance(settings, dict):
         return []
-    # Models of several parts name the files of each in a dictionary of its own.
-    parts = [settings, *(each for each in settings.get("dependencies") or () if isinstance(each, dict))]
+    # Models of several parts name the files of every part in a dictionary of its own.
+    parts = [settings, *(part for part in settings.get("dependencies") or () if isinstance(part, dict))]
     named = [
         path
         for part in parts

@@ -16,21 +16,21 @@ def words(function: Callable[[str], Any], name: str, *, version: str | None = No
     """Annotate each word by a function of it, e.g. `words(str.isupper, "upper")` or `words(clusters.get, "cluster")`.
 
     Args:
-        function: pure; gives a string, a whole number, True or False for a word as written, or None, which becomes
+        function: pure; returns a string, a whole number, True or False for a word as written, or None, which becomes
             `O`. White space inside a string becomes `␣`, the empty string `_`.
         name: of the annotation.
-        version: says what the function is, instead of what `txray.identity` finds out about it: its code and the values
-            that it uses. Needed only for a cache of a function that uses what has no describable state, such as an open
-            connection; change it whenever the function gives other values.
+        version: identifies the function, in place of its code and the values that it uses (see `txray.identity`).
+            Needed only to cache the values of a function that uses an object without describable state, such as an
+            open connection; change it whenever the function returns other values.
 
     Raises:
-        UsageError: no function, no name, or no version; while reading: the function gave something else.
+        UsageError: not a function, no name, or no version; while reading: the function returned something else.
     """
     return Words(function, name, version)
 
 
 class Words:
-    """See `words`."""
+    """Annotator that applies a function to each word; see `words`."""
 
     def __init__(self, function: Callable[[str], Any], name: str, version: str | None = None) -> None:
         if not callable(function):
@@ -51,7 +51,7 @@ class Words:
         return derived("words", self.name, identity_of(self._function))
 
     def __call__(self, document: Document) -> tuple[str, ...]:
-        """Values of the words."""
+        """Return the values of the words."""
         return tuple(map(self._value, document.words))
 
     def _value(self, word: str) -> str:

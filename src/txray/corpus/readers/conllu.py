@@ -11,8 +11,8 @@ from pathlib import Path
 
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.corpus.readers.choices import choice, known_split, split_of_file
-from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed, plain_stem
+from txray.corpus.readers.validate import known_split, require_choice, require_split_in_name
+from txray.corpus.sources import Source, content_fingerprint, file_source, kind_of, listed, plain_name
 from txray.errors import CorpusError, UsageError
 
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev"}
@@ -27,60 +27,60 @@ _NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 def read_conllu(
     path: Path, split: str | None = None, *, unit: str = "document", group: str = "newdoc"
 ) -> Corpus:
-    """CoNLL-U, a file or the folder of a treebank.
+    """Read CoNLL-U, a file or the folder of a treebank.
 
-    Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `feats`
-    (morphology, as written) and `deprel`; a value that the treebank leaves open is `_`, as in the file. Multiword
-    tokens (`1-2`) and empty nodes (`1.1`) are left out: the words are the syntactic words.
+    Annotations: `pos` (column XPOS, Penn tags in English treebanks), `upos`, `lemma`, `feats` (morphology, as written)
+    and `deprel`; an unknown value is `_`, as in the file. Words are the syntactic words: multiword tokens (`1-2`) and
+    empty nodes (`1.1`) are left out.
 
     Args:
         path: a `.conllu` file, plain or `.gz`, or a folder with files named like `en_ewt-ud-train.conllu`.
         split: `train`, `dev` (or `valid`, `validation`) or `test`; needed for a folder.
-        unit: `document`: the sentences after each `# newdoc` are one document, named by its id; a sentence
-            before the first of these (in many treebanks: every one) is a document of its own.
-            `sentence`: every sentence is, named by its `sent_id`.
-        group: which documents share a fold. `newdoc`: sentences that follow one `# newdoc`, of which only
-            `unit="sentence"` makes documents of their own. `sent_id`: also sentences without a `# newdoc` before them
-            whose `sent_id` differs in its last number alone, as `weblog-0001` and `weblog-0002` do; not for
-            treebanks that number all of their sentences in one series.
+        unit: `document`: the sentences after each `# newdoc` are one document, named by its id; a sentence before the
+            first of these (in many treebanks: every sentence) is a document of its own. `sentence`: every sentence is
+            a document, named by its `sent_id`.
+        group: which documents share a fold. `newdoc`: the sentences after one `# newdoc`, if `unit="sentence"` makes
+            them documents of their own. `sent_id`: also sentences without a `# newdoc` before them whose `sent_id`
+            differs in its last number alone, as `weblog-0001` and `weblog-0002` do; not for treebanks that number all
+            of their sentences in one series.
 
     Raises:
-        CorpusError: nothing readable there; while reading: a line that is no CoNLL-U, with its number.
+        CorpusError: nothing readable at `path`; while reading: a malformed line, with its number.
         UsageError: a split or option that does not exist.
     """
-    by_sentence = choice("unit", unit, ("document", "sentence")) == "sentence"
-    by_number = choice("group", group, ("newdoc", "sent_id")) == "sent_id"
+    by_sentence = require_choice("unit", unit, ("document", "sentence")) == "sentence"
+    by_number = require_choice("group", group, ("newdoc", "sent_id")) == "sent_id"
     source = _find(path, split).check()
 
     def documents(skipped: Counter[str]) -> Iterator[Document]:
-        held: list[_Sentence] = []
+        sentences: list[_Sentence] = []
         name: str | None = None
         shared: str | None = None
         for sentence in _sentences(source):
             if sentence.new_document is not None:
-                if held:
-                    yield _document(source, name, held)
-                held, name = [], sentence.new_document
-                shared = name or f"{source.stem}/{sentence.line:06d}"
+                if sentences:
+                    yield _document(source, name, sentences)
+                sentences, name = [], sentence.new_document
+                shared = name or f"{source.id_prefix}/{sentence.line:06d}"
             if not sentence.rows:
                 skipped["no words"] += 1
             elif by_sentence or name is None:
                 series = _series(sentence.name) if by_number else None
                 yield _document(source, sentence.name, [sentence], shared or series)
             else:
-                held.append(sentence)
-        if held:
-            yield _document(source, name, held)
+                sentences.append(sentence)
+        if sentences:
+            yield _document(source, name, sentences)
 
     return Corpus(
-        f"conllu/{source.stem}",
+        f"conllu/{source.id_prefix}",
         documents,
-        fingerprint=lambda: content_fingerprint("conllu", [source.part()], unit=unit, group=group),
+        fingerprint=lambda: content_fingerprint("conllu", [source.digest()], unit=unit, group=group),
     )
 
 
 def _series(sent_id: str | None) -> str | None:
-    """Return a `sent_id` without the number that ends it; None where it does not end with one."""
+    """Return a `sent_id` without the number that ends it; None if it does not end with a number."""
     match = _NUMBERED.fullmatch(sent_id or "")
     return match["series"] if match else None
 
@@ -91,7 +91,7 @@ def _document(
     rows = [row for sentence in sentences for row in sentence.rows]
     starts = accumulate((len(sentence.rows) for sentence in sentences[:-1]), initial=0)
     return Document(
-        id=name or f"{source.stem}/{sentences[0].line:06d}",
+        id=name or f"{source.id_prefix}/{sentences[0].line:06d}",
         words=tuple(row[_FORM] for row in rows),
         annotations={name: tuple(row[column] for row in rows) for name, column in _ANNOTATIONS.items()},
         sentence_starts=tuple(starts),
@@ -100,7 +100,7 @@ def _document(
 
 
 def _sentences(source: Source) -> Iterator[_Sentence]:
-    """Each block of lines; without rows where it holds only comments, multiword tokens or empty nodes."""
+    """Yield each block of lines; without rows if it holds only comments, multiword tokens or empty nodes."""
     sentence: _Sentence | None = None
     for number, text in source.lines():
         line = text.rstrip("\r\n")
@@ -121,14 +121,13 @@ def _sentences(source: Source) -> Iterator[_Sentence]:
 
 @dataclass(slots=True)
 class _Sentence:
-    """One block of lines while it is read.
+    """A block of lines while it is read.
 
     Attributes:
         line: number of its first line.
         rows: the columns of each word.
         name: its `sent_id`.
-        new_document: the id of the document that starts here, empty where it has none; None where none
-            starts.
+        new_document: the id of the document that starts with it, empty if that has none; None if no document starts.
     """
 
     line: int
@@ -148,37 +147,37 @@ class _Sentence:
         columns = line.split("\t")
         if len(columns) != _COLUMNS:
             raise CorpusError(
-                f"{source.where}, line {number}: {len(columns)} columns separated by tabs, CoNLL-U has "
+                f"{source.location}, line {number}: {len(columns)} columns separated by tabs, CoNLL-U has "
                 f"{_COLUMNS}; correct the line, or give a CoNLL-U file"
             )
         if _NO_WORD.fullmatch(columns[0]):
             return
         if columns[0] != str(len(self.rows) + 1):
             raise CorpusError(
-                f"{source.where}, line {number}: id {columns[0]!r} where {len(self.rows) + 1} must follow; a "
+                f"{source.location}, line {number}: id {columns[0]!r} where {len(self.rows) + 1} must follow; a "
                 "line is missing, or the blank line between two sentences"
             )
         if "" in columns[_FORM : _DEPREL + 1]:
             raise CorpusError(
-                f"{source.where}, line {number}: an empty column; write _ for what is not known"
+                f"{source.location}, line {number}: an empty column; write _ for unknown values"
             )
         self.rows.append(columns)
 
 
 def _find(path: Path, split: str | None) -> Source:
     if kind_of(path) == "file":
-        split_of_file(path, split, SPLITS)
+        require_split_in_name(path, split, SPLITS)
         return file_source(path)
     files = [*listed(path, "*.conllu"), *listed(path, "*.conllu.gz")]
     if split is None and len(files) == 1:
         return file_source(files[0])
     wanted = known_split(path, split, SPLITS)
-    matching = [file for file in files if plain_stem(file.name).lower().endswith(wanted)]
+    matching = [file for file in files if plain_name(file.name).lower().endswith(wanted)]
     if not matching:
         raise CorpusError(
             f"{path}: holds no file like xx-ud-{wanted}.conllu or .conllu.gz; give a treebank folder or file"
         )
-    if len({plain_stem(file.name) for file in matching}) > 1:
+    if len({plain_name(file.name) for file in matching}) > 1:
         raise UsageError(
             f"{path}: holds {' and '.join(file.name for file in matching)}; name one of the files"
         )

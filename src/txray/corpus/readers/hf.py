@@ -13,7 +13,7 @@ from txray.corpus.sources import kind_of
 from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
-"""Files that tell a folder with several splits, and one with a single data set."""
+"""Files in a folder with several splits, and in one with a single data set."""
 
 
 def read_hf(
@@ -29,31 +29,31 @@ def read_hf(
     tokenized: bool = False,
     html: bool = False,
 ) -> Corpus:
-    """A folder that `save_to_disk` of the package datasets wrote; needs that package.
+    """Read a folder that `save_to_disk` of the package datasets wrote; needs that package.
 
-    What the columns mean and how values are read is as for `txray.corpus.from_dataset`. Files of Parquet, which is
-    what the hub holds, are read by the format `parquet`, without that package.
+    Columns and values are treated as by `txray.corpus.from_dataset`. Parquet files, as the hub has them, are read by
+    the format `parquet`, without that package.
 
     Args:
         path: the folder.
-        split: needed where the folder holds several.
+        split: needed if the folder holds several.
         text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
 
     Raises:
-        CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
+        CorpusError: nothing readable at `path`; while reading: an unusable value, with its row.
         UnknownNameError: no such split or column.
-        UsageError: a split where there is none, or none where there are several; a column that holds something else
-            than is needed; datasets is not installed.
+        UsageError: a split of a single data set, or none of several; a column that holds something else than is needed;
+            datasets is not installed.
     """
     datasets = import_extra("format 'hf' needs", "hf", "datasets")
     if kind_of(path) != "folder" or not any((path / name).is_file() for name in (_SPLITS, _STATE)):
         raise CorpusError(
-            f"{path}: is no folder that save_to_disk wrote (it has no {_STATE} or {_SPLITS}); for Parquet files use "
+            f"{path}: is not a folder that save_to_disk wrote (it has no {_STATE} or {_SPLITS}); for Parquet files use "
             "the format 'parquet'"
         )
     try:
         loaded = datasets.load_from_disk(str(path))
-    # A damaged folder fails in as many ways as there are files in it.
+    # A damaged folder raises any kind of exception.
     except Exception as error:
         reason = in_one_line(error)
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
@@ -76,12 +76,12 @@ def _of_split(path: Path, loaded: Any, split: str | None) -> tuple[Any, str]:
     if not isinstance(loaded, dict):
         if split is not None and split != str(loaded.split):
             raise UsageError(
-                f"{path}: holds a single data set, so {split!r} cannot be chosen; leave split away"
+                f"{path}: holds a single data set, so {split!r} cannot be chosen; omit the split"
             )
         return loaded, path.name
     if split is None and len(loaded) > 1:
         raise UsageError(f"{path}: needs a split, one of {', '.join(loaded)} (split=..., or --split)")
     if split is not None and split not in loaded:
         raise UnknownNameError.of("split", split, loaded, where=str(path))
-    chosen = split if split is not None else next(iter(loaded))
-    return loaded[chosen], f"{path.name}/{chosen}"
+    name = split if split is not None else next(iter(loaded))
+    return loaded[name], f"{path.name}/{name}"

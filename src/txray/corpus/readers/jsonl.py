@@ -1,23 +1,24 @@
-"""JSONL: one document per line, already split into words or not, with any annotations."""
+"""JSONL: one document per line, as words or running text, with any annotations."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from txray.corpus.corpus import Corpus
+from txray.corpus.corpus import Corpus, LazyDocument
 from txray.corpus.document import Document
-from txray.corpus.kinds import KINDS
-from txray.corpus.readers.choices import no_split
+from txray.corpus.readers.validate import require_no_split
+from txray.corpus.reserved_names import RESERVED_NAMES
 from txray.corpus.sources import Source, content_fingerprint, file_source
 from txray.corpus.splitting import TextSplitter
 from txray.corpus.tokenize import Tokens, sentence_starts
 from txray.corpus.values import BadValueError, id_text, label_text
-from txray.errors import CorpusError, UsageError
+from txray.errors import CorpusError, UsageError, in_one_line
+from txray.text import is_text
 
 _RESERVED = ("id", "words", "text", "labels", "sentence_starts")
 
@@ -31,33 +32,33 @@ def read_jsonl(
     html: bool = False,
     group: str = "group",
 ) -> Corpus:
-    """JSON Lines: `{"words": ["A", "word"], "pos": ["DT", "NN"], "id": "1", "labels": {"label": "pos"}}`.
+    """Read JSON Lines: `{"words": ["A", "word"], "pos": ["DT", "NN"], "id": "1", "labels": {"label": "pos"}}`.
 
     Keys of a line:
         words: list of strings; or `text`: a string, which is tokenised.
         id: a string or a whole number, unique in the file (not checked); by default the file and line number.
-        labels: object of strings, numbers (whole ones are written without a fraction), true or false; a label that is
-            null is none.
+        labels: object of strings, numbers (whole ones are written without a fraction), true or false; a label of null
+            is ignored.
         sentence_starts: ascending positions from 0; by default after end marks, or by the tokenizer.
         group: a string or a whole number: lines of one group, such as chapters of a book, share a fold; null or
-            nothing for a document that depends on no other.
+            missing for a document that depends on no other.
         anything else: an annotation: a list of strings, one per word.
 
     Blank lines are not counted; documents without words are skipped (reason `no words`).
 
     Args:
         path: the file, plain or `.gz`.
-        split: must be None: there are no splits.
-        ignore: keys to leave out, e.g. `["url", "date"]`; any other key that is no annotation is an error,
-            so that nothing is dropped unseen.
+        split: must be None: the format has no splits.
+        ignore: keys to leave out, e.g. `["url", "date"]`; any other key that is not an annotation is an error, so that
+            nothing is dropped silently.
         tokenized, html: of running text (`text`), see `txray.corpus.from_dataset`.
         group: the key that holds the group, e.g. `book_id`.
 
     Raises:
-        CorpusError: nothing readable there; while reading: a line that is not as described, with its number.
+        CorpusError: nothing readable at `path`; while reading: a malformed line, with its number.
         UsageError: a split, or an option that does not exist.
     """
-    no_split(path, split, "jsonl")
+    require_no_split(path, split, "jsonl")
     if isinstance(ignore, str) or not all(isinstance(key, str) for key in ignore):
         raise UsageError(f"option 'ignore' is {ignore!r}; give a list of keys")
     if not isinstance(group, str) or group in _RESERVED:
@@ -67,14 +68,14 @@ def read_jsonl(
     split_text = TextSplitter(tokenized=tokenized, html=html)
 
     def document(number: int, entry: Mapping[str, object]) -> Document:
-        with _told(source, number):
-            return _document(entry, f"{source.stem}/{number:06d}", ignored, group, split_text)
+        with _location_in_errors(source, number):
+            return _document(entry, f"{source.id_prefix}/{number:06d}", ignored, group, split_text)
 
-    def drafts(skipped: Counter[str]) -> Iterator[Callable[[], Document]]:
+    def lazy_documents(skipped: Counter[str]) -> Iterator[LazyDocument]:
         for number, line in source.lines():
             if not line.strip():
                 continue
-            with _told(source, number):
+            with _location_in_errors(source, number):
                 entry = _parsed(line)
                 empty = not _has_words(entry, split_text)
             if empty:
@@ -82,22 +83,22 @@ def read_jsonl(
             else:
                 yield partial(document, number, entry)
 
-    return Corpus.of_drafts(
-        f"jsonl/{source.stem}",
-        drafts,
+    return Corpus.from_lazy_documents(
+        f"jsonl/{source.id_prefix}",
+        lazy_documents,
         fingerprint=lambda: content_fingerprint(
-            "jsonl", [source.part()], ignore=sorted(ignored), group=group, rules=split_text.rules
+            "jsonl", [source.digest()], ignore=sorted(ignored), group=group, rules=split_text.rules
         ),
     )
 
 
 @contextmanager
-def _told(source: Source, number: int) -> Iterator[None]:
-    """Add to what is wrong with a line where it is."""
+def _location_in_errors(source: Source, number: int) -> Iterator[None]:
+    """Prepend the location of a line to errors."""
     try:
         yield
     except (BadValueError, CorpusError) as error:
-        raise CorpusError(f"{source.where}, line {number}: {error}") from error
+        raise CorpusError(f"{source.location}, line {number}: {error}") from error
 
 
 def _document(
@@ -122,23 +123,22 @@ def _parsed(line: str) -> Mapping[str, object]:
             f"not JSON ({error.msg} at column {error.colno}); write one JSON object per line"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BadValueError(f"unusable JSON ({error}); write one flat JSON object per line") from error
+        raise BadValueError(
+            f"unusable JSON ({in_one_line(error)}); write one flat JSON object per line"
+        ) from error
     if not isinstance(entry, dict):
         raise BadValueError(
             f'a JSON {type(entry).__name__}, not an object; write one like {{"words": ["A", "word"]}}'
         )
-    if "\\u" in line:
-        try:
-            json.dumps(entry, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise BadValueError(
-                "half of a surrogate pair (\\ud800 to \\udfff), which is no character; mend it"
-            ) from error
+    if "\\u" in line and not is_text(json.dumps(entry, ensure_ascii=False)):
+        raise BadValueError(
+            "half of a surrogate pair (\\ud800 to \\udfff), which is not a character; repair it"
+        )
     return entry
 
 
 def _has_words(entry: Mapping[str, object], splitter: TextSplitter) -> bool:
-    """Whether there are any; what is no document at all is found out when it is made."""
+    """Return whether there are any words; True for a malformed entry, which is an error when its document is built."""
     match entry:
         case {"words": _, "text": _}:
             return True
@@ -168,18 +168,18 @@ def _words(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
 
 
 def _annotations(entry: Mapping[str, object], ignored: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Everything that has no other meaning, as annotations."""
-    found = {}
+    """Return everything that has no other meaning, as annotations."""
+    annotations = {}
     for key, value in entry.items():
         if key in _RESERVED or key in ignored:
             continue
-        if key in KINDS:
+        if key in RESERVED_NAMES:
             raise BadValueError(
                 f"{key!r} is a feature type of its own and would be hidden; rename it, or leave it out with "
                 f"ignore=[{key!r}]"
             )
-        found[key] = _strings(key, value)
-    return found
+        annotations[key] = _strings(key, value)
+    return annotations
 
 
 def _strings(key: str, values: object) -> tuple[str, ...]:
@@ -188,9 +188,9 @@ def _strings(key: str, values: object) -> tuple[str, ...]:
             f"{key!r} is {_short(values)}; give a list of strings, one per word (for the whole document: put "
             f"it under 'labels', or leave it out with ignore=[{key!r}])"
         )
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         if not isinstance(value, str):
-            raise BadValueError(f"{key!r} holds {_short(value)} at position {place}; give strings only")
+            raise BadValueError(f"{key!r} holds {_short(value)} at position {position}; give strings only")
     return tuple(values)
 
 
@@ -208,6 +208,6 @@ def _starts(values: object) -> tuple[int, ...]:
 
 
 def _short(value: object) -> str:
-    """Return a value as errors show it: as JSON, as it is in the file."""
+    """Return a value as JSON, shortened for errors."""
     shown = json.dumps(value, ensure_ascii=True)
     return shown if len(shown) <= 40 else f"{shown[:37]}..."

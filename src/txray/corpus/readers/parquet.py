@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from txray.corpus.archives import reading
-from txray.corpus.columns import Annotations, Field, layout
+from txray.corpus.columns import Annotations, Field, column_mapping
 from txray.corpus.corpus import Corpus
-from txray.corpus.rows import corpus_of_rows
 from txray.corpus.sources import kind_of, listed
+from txray.corpus.tables import corpus_of_table
 from txray.errors import CorpusError, UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def read_parquet(
     tokenized: bool = False,
     html: bool = False,
 ) -> Corpus:
-    """Parquet, one document per row; read some rows at a time.
+    """Read Parquet, one document per row, some rows at a time.
 
-    What the columns mean and how values are read is as for `txray.corpus.from_dataset`, with the names of classes
-    that Hugging Face writes into its files.
+    Columns and values are treated as by `txray.corpus.from_dataset`, with the names of classes that Hugging Face
+    writes into its files.
 
     Args:
         path: a file, or a folder whose `.parquet` files (also in folders below) are read in the order of their names.
@@ -50,14 +50,14 @@ def read_parquet(
         text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
 
     Raises:
-        CorpusError: nothing readable there; while reading: a value that is not as described, with its row.
+        CorpusError: nothing readable at `path`; while reading: an unusable value, with its row.
         UnknownNameError: no such split or column.
-        UsageError: no split where there are several; a column that holds something else than is needed.
+        UsageError: no split of several; a column that holds something else than is needed.
     """
-    rows = _ParquetRows(path, _files(path, split), split)
-    chosen = layout(
-        rows.where,
-        rows.fields,
+    table = _ParquetTable(path, _files(path, split), split)
+    mapping = column_mapping(
+        table.location,
+        table.fields,
         text=text,
         words=words,
         id=id,
@@ -67,23 +67,23 @@ def read_parquet(
         tokenized=tokenized,
         html=html,
     )
-    return corpus_of_rows(f"parquet/{rows.stem}", rows, chosen)
+    return corpus_of_table(f"parquet/{table.id_prefix}", table, mapping)
 
 
-class _ParquetRows:
-    """The rows of some files; see `txray.corpus.rows.Rows`."""
+class _ParquetTable:
+    """The table in some files; see `txray.corpus.tables.TableSource`."""
 
     def __init__(self, path: Path, files: Sequence[Path], split: str | None) -> None:
-        self.where = str(path)
-        self.stem = path.stem if len(files) == 1 and files[0] == path else path.name
+        self.location = str(path)
+        self.id_prefix = path.stem if len(files) == 1 and files[0] == path else path.name
         if split is not None and files != [path]:
-            self.stem = f"{self.stem}/{split}"
+            self.id_prefix = f"{self.id_prefix}/{split}"
         self._files = files
         self.fields: Mapping[str, Field] = _fields(files[0])
         for file in files[1:]:
-            if (found := _fields(file)) != self.fields:
+            if (fields := _fields(file)) != self.fields:
                 differing = next(
-                    name for name in {**self.fields, **found} if self.fields.get(name) != found.get(name)
+                    name for name in {**self.fields, **fields} if self.fields.get(name) != fields.get(name)
                 )
                 raise CorpusError(
                     f"{file}: column {differing!r} is not as in {files[0].name}; read the files one by one"
@@ -94,47 +94,47 @@ class _ParquetRows:
             start = 0
             while True:
                 with reading(str(file), CorpusError), _parquet(file):
-                    part = _scan(file).select(columns).slice(start, _ROWS_AT_ONCE).collect()
-                yield from part.iter_rows(named=True)
-                if len(part) < _ROWS_AT_ONCE:
+                    rows = _scan(file).select(columns).slice(start, _ROWS_AT_ONCE).collect()
+                yield from rows.iter_rows(named=True)
+                if len(rows) < _ROWS_AT_ONCE:
                     break
                 start += _ROWS_AT_ONCE
 
 
-class TableSource:
+class TableLines:
     """Parquet files read as the lines of a text, one per row, in the column `text`; see `txray.corpus.sources.Source`.
 
     Attributes:
-        where: names the text in errors.
-        stem: begins the ids of its documents.
+        location: names the text in errors.
+        id_prefix: begins the ids of its documents.
     """
 
-    def __init__(self, path: Path, split: str, stem: str) -> None:
-        self.where, self.stem = str(path), stem
-        self._rows = _ParquetRows(path, _files(path, split), split)
-        layout(self.where, self._rows.fields, text="text", label=False)
+    def __init__(self, path: Path, split: str, id_prefix: str) -> None:
+        self.location, self.id_prefix = str(path), id_prefix
+        self._table = _ParquetTable(path, _files(path, split), split)
+        column_mapping(self.location, self._table.fields, text="text", label=False)
 
-    def check(self) -> TableSource:
-        """Return this source, whose columns were checked when it was created."""
+    def check(self) -> TableLines:
+        """Return this source; its columns were checked when it was created."""
         return self
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield row numbers, from 1, and lines; null is an empty line."""
-        for number, row in enumerate(self._rows.read(["text"]), 1):
+        for number, row in enumerate(self._table.read(["text"]), 1):
             yield number, str(row["text"] or "")
 
-    def part(self) -> tuple[str, bytes]:
-        """Return the stem, and the SHA-256 of the lines (32 bytes)."""
-        digest = sha256()
+    def digest(self) -> tuple[str, bytes]:
+        """Return the id prefix, and the SHA-256 of the lines (32 bytes)."""
+        summed = sha256()
         for _, line in self.lines():
-            digest.update(f"{line.rstrip()}\n".encode())
-        return self.stem, digest.digest()
+            summed.update(f"{line.rstrip()}\n".encode())
+        return self.id_prefix, summed.digest()
 
 
 def _files(path: Path, split: str | None) -> list[Path]:
     if kind_of(path) == "file":
         if split is not None and split_of_table(path) != split:
-            raise UsageError(f"{path}: a single file, and its name does not say {split!r}; leave split away")
+            raise UsageError(f"{path}: a single file, and its name does not say {split!r}; omit the split")
         return [path]
     files = listed(path, "**/*.parquet")
     if not files:
@@ -150,7 +150,7 @@ def _files(path: Path, split: str | None) -> list[Path]:
 
 
 def split_of_table(file: Path) -> str | None:
-    """The split that a file's name tells, of those that are usual; the folder's where the file is but numbered."""
+    """Return the usual split in a file's name, or in that of its folder if the file is only numbered; None if none."""
     match = _SPLIT.fullmatch(file.name.lower())
     for name in (match["split"] if match else "", file.parent.name.lower()):
         if name in _SPLITS:
@@ -165,32 +165,34 @@ def _fields(file: Path) -> dict[str, Field]:
         magic = stream.read(len(_MAGIC))
     if magic != _MAGIC:
         raise CorpusError(
-            f"{file}: is no Parquet file (it does not begin with PAR1); name the right --format"
+            f"{file}: is not a Parquet file (it does not begin with PAR1); name the right --format"
         )
     with reading(str(file), CorpusError), _parquet(file):
         schema = _scan(file).collect_schema()
-        told = pl.read_parquet_metadata(file).get("huggingface", "")
-    names = _class_names(told)
+        metadata = pl.read_parquet_metadata(file).get("huggingface", "")
+    names = _class_names(metadata)
     return {column: _field(dtype, names.get(column)) for column, dtype in schema.items()}
 
 
 def _scan(file: Path) -> pl.LazyFrame:
     import polars as pl
 
-    # The name of a file is neither a pattern nor does it tell values of columns.
+    # The name of a file is neither a pattern nor does it hold values of columns.
     return pl.scan_parquet(file, glob=False, hive_partitioning=False)
 
 
 @contextmanager
 def _parquet(file: Path) -> Iterator[None]:
-    """Turn what polars says of a damaged file into one line."""
+    """Turn errors of polars about a damaged file into one line."""
     import polars as pl
 
     try:
         yield
     except pl.exceptions.PolarsError as error:
         text = in_one_line(error)
-        raise CorpusError(f"{file}: damaged, or no Parquet file ({text}); copy or write it again") from error
+        raise CorpusError(
+            f"{file}: damaged, or not a Parquet file ({text}); copy or write it again"
+        ) from error
 
 
 def _field(dtype: Any, names: tuple[str, ...] | None) -> Field:
@@ -207,15 +209,15 @@ def _field(dtype: Any, names: tuple[str, ...] | None) -> Field:
     return Field(is_list, "other")
 
 
-def _class_names(told: str) -> dict[str, tuple[str, ...]]:
-    """Column -> names of classes, from what Hugging Face writes into its files; nothing where it cannot be read."""
+def _class_names(metadata: str) -> dict[str, tuple[str, ...]]:
+    """Return column -> names of classes, from the metadata of Hugging Face; nothing if they cannot be read."""
     try:
-        features = json.loads(told)["info"]["features"]
-        found = {}
+        features = json.loads(metadata)["info"]["features"]
+        names = {}
         for column, feature in features.items():
             inner = feature.get("feature", feature) if isinstance(feature, dict) else {}
             if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
-                found[column] = tuple(map(str, inner["names"]))
+                names[column] = tuple(map(str, inner["names"]))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
-    return found
+    return names

@@ -1,4 +1,4 @@
-"""Reviews as one file each: the `aclImdb` layout, as a folder or inside its archive."""
+"""Reviews in a file each: the `aclImdb` layout, as a folder or an archive."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from txray.corpus.sources import (
     decoded,
     file_source,
     is_system_file,
-    left_out,
     listed,
+    skipped_files,
     without_ending,
 )
 from txray.errors import CorpusError
@@ -41,7 +41,7 @@ class ReviewFolder:
 
     @classmethod
     def find(cls, path: Path, split: str) -> ReviewFolder | None:
-        """The reviews at the top of `path`, or in `aclImdb` below it; None where there is no such layout.
+        """Return the reviews at the top of `path`, or in `aclImdb` below it; None if the layout is another.
 
         Raises:
             CorpusError: the reviews of one label are missing.
@@ -55,17 +55,17 @@ class ReviewFolder:
                 raise CorpusError(f"{folder}: no .txt files; unpack the archive again")
         return cls(folders, split)
 
-    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
-        """One pass over the reviews with this label."""
+    def with_label(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
+        """Yield the reviews with this label."""
         folder = self.folders[label]
-        skipped.update(left_out(folder, "*", listed(folder, "*.txt")))
+        skipped.update(skipped_files(folder, "*", listed(folder, "*.txt")))
         for source in self._sources(label):
-            yield _review(source.stem, source.text())
+            yield _review(source.id_prefix, source.text())
 
     def fingerprint(self, **options: object) -> str:
-        """Hash of the content, in the order of the numbers, positive reviews first."""
-        parts = (source.part() for label in LABELS for source in self._sources(label))
-        return content_fingerprint("imdb", parts, **options)
+        """Return a hash of the content, in the order of the numbers, positive reviews first."""
+        digests = (source.digest() for label in LABELS for source in self._sources(label))
+        return content_fingerprint("imdb", digests, **options)
 
     def _sources(self, label: str) -> Iterator[Source]:
         for file in sorted(listed(self.folders[label], "*.txt"), key=_by_number):
@@ -74,16 +74,16 @@ class ReviewFolder:
 
 @dataclass(frozen=True, slots=True)
 class ReviewArchive:
-    """The same layout inside a `.tar` or `.tar.gz`, read from front to back without unpacking it."""
+    """The `aclImdb` layout inside a `.tar` or `.tar.gz`, read from front to back without unpacking it."""
 
     path: Path
     split: str
 
     def check(self) -> ReviewArchive:
-        """This archive, once a review of the split was met.
+        """Check that the archive has a review of the split; return it.
 
         Raises:
-            CorpusError: damaged, no tar archive, or without such reviews.
+            CorpusError: damaged, not a tar archive, or without such reviews.
         """
         with closing(self._members(Counter(), *LABELS)) as members:
             if next(members, None) is None:
@@ -93,26 +93,26 @@ class ReviewArchive:
                 )
         return self
 
-    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
-        """One pass over the reviews with this label."""
-        found = False
-        for stem, where, raw in self._members(skipped, label):
-            found = True
-            yield _review(stem, decoded(raw, where))
-        if not found:
+    def with_label(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
+        """Yield the reviews with this label."""
+        empty = True
+        for name, location, raw in self._members(skipped, label):
+            empty = False
+            yield _review(name, decoded(raw, location))
+        if empty:
             raise CorpusError(f"{self.path}: holds no {self.split}/{label}/*.txt; download the archive again")
 
     def fingerprint(self, **options: object) -> str:
-        """Hash of the content, in the order of the archive, positive reviews first."""
-        parts = (
-            (stem, hashlib.sha256(raw).digest())
+        """Return a hash of the content, in the order of the archive, positive reviews first."""
+        digests = (
+            (name, hashlib.sha256(raw).digest())
             for label in LABELS
-            for stem, _, raw in self._members(Counter(), label)
+            for name, _, raw in self._members(Counter(), label)
         )
-        return content_fingerprint("imdb", parts, **options)
+        return content_fingerprint("imdb", digests, **options)
 
     def _members(self, skipped: Counter[str], *labels: str) -> Generator[tuple[str, str, bytes]]:
-        """Stem, place and bytes of each review of the split with one of the labels."""
+        """Yield the id, the location and the bytes of each review of the split with one of the labels."""
         with reading(str(self.path), CorpusError):
             for member, content in tar_members(self.path):
                 match = _INSIDE.fullmatch(member.name)
@@ -129,20 +129,20 @@ class ReviewArchive:
                 if not match["file"].lower().endswith(".txt"):
                     skipped[OTHER_ENDING] += 1
                     continue
-                where = f"{self.path}: {member.name!r}"
+                location = f"{self.path}: {member.name!r}"
                 if member.size >= MAX_LINE:
                     raise CorpusError(
-                        f"{where}: {member.size:,} bytes are no review; download the archive again"
+                        f"{location}: {member.size:,} bytes are too many for a review; download the archive again"
                     )
                 yield (
                     f"imdb/{self.split}/{match['label']}/{without_ending(match['file'], '.txt')}",
-                    where,
+                    location,
                     content.read(),
                 )
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the content is a tar archive, plain or gzip.
+    """Return whether the content is a tar archive, plain or gzip.
 
     Raises:
         CorpusError: it cannot be read.
@@ -156,6 +156,6 @@ def _by_number(file: Path) -> tuple[int, str]:
     return (int(match["number"]) if match else sys.maxsize, file.name)
 
 
-def _review(stem: str, text: str) -> Review:
-    match = _NUMBERED.fullmatch(stem.rpartition("/")[2])
-    return Review(stem, text, match["rating"] if match else None)
+def _review(name: str, text: str) -> Review:
+    match = _NUMBERED.fullmatch(name.rpartition("/")[2])
+    return Review(name, text, match["rating"] if match else None)

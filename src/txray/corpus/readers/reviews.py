@@ -1,4 +1,4 @@
-"""What the kinds of review collections have in common."""
+"""Interface of the collections of reviews."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Review:
     Attributes:
         id: unique in its collection.
         text: with its HTML.
-        rating: 1 to 10, None where it is not known.
-        group: of reviews that depend on each other, such as those of one film; None where it is not known.
+        rating: 1 to 10; None if it is unknown.
+        group: of reviews that depend on each other, such as those of one film; None if it is unknown.
     """
 
     id: str
@@ -30,12 +30,12 @@ class Review:
 class Reviews(Protocol):
     """A collection of labelled reviews that can be read again and again."""
 
-    def of(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
-        """Yield the reviews with this label, in the order stored, and count files that are left out in `skipped`.
+    def with_label(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
+        """Yield the reviews with this label, in the order stored, and count other files in `skipped`.
 
         Raises:
             CorpusError: while reading: damaged, not UTF-8, malformed.
         """
 
     def fingerprint(self, **options: object) -> str:
-        """Hash of the content in reading order, and of the options."""
+        """Return a hash of the content in reading order, and of the options."""

@@ -30,7 +30,7 @@ def demo_stages(log: Callable[[str], None], *, words: int = 60_000, epochs: int 
 
         log("no stage given: making a demo, which takes up to a minute the first time")
         settings = replace(preset("demo"), pretraining_words=words, epochs=epochs, classifier_epochs=2)
-        run_experiment(settings, DemoSources(0), folder, say=log)
+        run_experiment(settings, DemoSources(0), folder, log=log)
     else:
         log(f"no stage given: showing the demo in {folder}")
     return stage_folders([folder])

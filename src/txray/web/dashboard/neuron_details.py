@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.analysis.findings import fdr_label, is_significant, state_in_words
-from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.analysis.findings import is_significant, state_in_words
+from txray.analysis.neuron_sentence import neuron_sentence, preference_sentence
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, format_number, plural, sanitize
+from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
 from txray.web.dashboard.jobs.queue import JobPending
-from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
+from txray.web.dashboard.neuron_selection import NeuronSelection
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import TestedPair
 from txray.web.dashboard.url_state import UrlState
@@ -48,7 +48,7 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
         "title": f"Neuron {selection.neuron}",
         "href": None,
         "state": state,
-        "label": str(row["label"]) if row else state,
+        "label": str(row["label"]) if row else "in use" if any(map(len, preferred)) else "not in use",
         "sentence": _sentence(selection, preferred, row, pair, store.config.fdr),
         "sides": [_side(stage, styles) for stage in selection.sides],
         "beyond": [],
@@ -84,10 +84,7 @@ def _row(
     if selection.layer not in pair.layers:
         return None, None
     rows = pair.neurons.filter((pl.col("layer") == selection.layer) & (pl.col("neuron") == selection.neuron))
-    words = {
-        "label": state_in_words(pending=pair.pending),
-        "significant": is_significant(store.config.fdr),
-    }
+    words = {"label": state_in_words(pending=pair.pending), "significant": is_significant(store.config.fdr)}
     return rows.with_columns(**words).row(0, named=True), pair
 
 
@@ -101,31 +98,14 @@ def _sentence(
     """Return what the neuron prefers and how it changed, in words."""
     noun = feature_noun(selection.feature_type)
     names = [sanitize(stage.name) for stage in selection.sides]
-    lengths = [plural(len(side), noun) if len(side) else "nothing" for side in preferred]
     if len(preferred) == 1:
-        return f"Prefers {lengths[0]} in {names[0]}."
-    text = f"Prefers {lengths[0]} in {names[0]}, {lengths[1]} in {names[1]}."
-    distance = hellinger_of(preferred[0], preferred[1])
-    if distance is not None:
-        text += f" Hellinger distance {distance:.3f}."
+        return f"Prefers {plural(len(preferred[0]), noun) if len(preferred[0]) else 'nothing'} in {names[0]}."
     if row is None or pair is None:
-        return text
-    if selection.layer not in pair.tested:
-        return f"{text} {pair.problem or ('Not yet tested.' if pair.pending else 'Observed, not tested.')}"
-    verdict = f"{'' if row['significant'] else 'not '}significant at {fdr_label(fdr)}"
-    if row["q_value"] is not None:
-        text += (
-            f" At equal numbers of activations {row['distance_matched']:.3f}, where nothing changed "
-            f"{row['distance_null']:.3f}: {verdict} (q = {format_number(row['q_value'])})."
-        )
-        text += f" {CORRECTED[0].upper()}{CORRECTED[1:]}, with its 95% interval: {corrected_words(row)}."
-    elif row["shown"] == "undecided":
-        text += f" {verdict.capitalize()}: it is active too rarely to tell it from chance."
-    elif row["state"] in ("avoided", "gained"):
-        text += f" {str(row['state']).capitalize()}: {verdict} (q = {format_number(row['rate_q_value'])})."
-    elif row["state"] == "shared":
-        text += " Too rarely active to be tested."
-    return text
+        lengths = len(preferred[0]), len(preferred[1])
+        return preference_sentence(lengths, noun, (names[0], names[1]))
+    untested = pair.problem or ("Not yet tested." if pair.pending else "Observed, not tested.")
+    level = fdr if selection.layer in pair.tested else None
+    return neuron_sentence(row, noun, (names[0], names[1]), level, if_untested=untested)
 
 
 def _tables(

@@ -107,8 +107,8 @@ def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> 
         html.P(
             " ".join(
                 (
-                    "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected for the "
-                    "number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
+                    "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected "
+                    "for the number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
                     *warnings,
                 )
             ),
@@ -158,8 +158,8 @@ def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
         neurons.filter(outcome=outcome).height for outcome in ("kept", "stopped", "started")
     )
     sentence = (
-        f"From {names[0]} to {names[1]}, {plural(n_kept, 'neuron')} kept responding to it, {count(n_stopped)} stopped and "
-        f"{count(n_started)} started."
+        f"From {names[0]} to {names[1]}, {plural(n_kept, 'neuron')} kept responding to it, {count(n_stopped)} stopped "
+        f"and {count(n_started)} started."
     )
     rows = [
         [

@@ -71,7 +71,7 @@ def add_routes(server: Flask, store: ResultStore) -> None:
         if file_format not in ("json", "html", "csv"):
             return refused(
                 404,
-                f"{name}.{file_format}: figures are saved as json, html and csv (the page itself saves png and svg)",
+                f"{name}.{file_format}: figures are saved as json, html or csv (png and svg by the page itself)",
             )
         view, _ = parse_view(store, "/", request.query_string.decode("utf-8", "replace"))
         try:

@@ -1,7 +1,7 @@
-"""What the detail explorer needs, as columns that turn into compact JSON.
+"""The data of the detail explorer, as columns that turn into compact JSON.
 
 Words become indices into one table per feature type, numbers keep four significant digits, and
-every neuron keeps only its strongest features and occurrences. Words pass through `sanitize`, so nothing
+of every neuron, only the strongest features and occurrences are listed. Words pass through `sanitize`, so nothing
 in them is hidden or long; they are still plain text, and the page inserts them as text.
 """
 
@@ -15,7 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import CONFIDENT_STATES, Comparison
-from txray.analysis.findings import changed_most_first, fdr_label, is_significant
+from txray.analysis.findings import (
+    NOT_TESTED,
+    STATE_NAMES,
+    changed_most_first,
+    is_significant,
+    state_label,
+)
+from txray.analysis.neuron_sentence import neuron_sentence
 from txray.plots.features import distinctive
 from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize
@@ -26,7 +33,7 @@ from txray.preferences.distributions import aligned
 FEATURES = 25
 """Features listed per neuron, feature type and comparison."""
 BEYOND = 8
-"""Features listed per neuron and stage because they outdo their frequency."""
+"""Features listed per neuron and stage because they are its most distinctive ones."""
 EXEMPLARS = 6
 """Occurrences listed per neuron and stage."""
 
@@ -34,7 +41,7 @@ EXEMPLARS = 6
 def explorer_data(
     stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
 ) -> dict[str, Any]:
-    """Everything the explorer shows, as plain JSON values.
+    """Return everything that the explorer shows, as plain JSON values.
 
     Args:
         stages: all stages of the report, with distinct names.
@@ -47,11 +54,12 @@ def explorer_data(
     """
     words = _WordTables()
     by_name = {stage.name: stage for stage in stages}
-    place = {name: index for index, name in enumerate(by_name)}
+    index_of = {name: index for index, name in enumerate(by_name)}
     layers = dict.fromkeys(side.layer for pair in comparisons for side in (pair.before, pair.after))
     feature_type = comparisons[0].before.feature_type
     return {
         "feature": feature_type,
+        "states": list(CONFIDENT_STATES),
         "nouns": {name: feature_noun(name) for stage in stages for name in stage.feature_types},
         "stages": [
             {
@@ -67,7 +75,7 @@ def explorer_data(
         ],
         "pairs": [
             _pair(pair, by_name, words)
-            | {"before": place[pair.before.stage], "after": place[pair.after.stage]}
+            | {"before": index_of[pair.before.stage], "after": index_of[pair.after.stage]}
             for pair in comparisons
         ],
         "words": words.tables(),
@@ -75,7 +83,7 @@ def explorer_data(
 
 
 def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
-    """Size and strongest occurrences of every neuron of one layer in one stage."""
+    """Return the size and the strongest occurrences of every neuron of one layer in one stage."""
     preferences = stage.preferences(layer=layer, feature_type=feature_type)
     return {
         "words": preferences.words,
@@ -87,32 +95,32 @@ def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
 
 
 def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
-    """Columns of the strongest occurrences; those of neuron n stand at start[n] .. start[n + 1] - 1."""
-    kept = table.filter(pl.col("rank") < EXEMPLARS).sort("neuron", "rank")
+    """Return the columns of the strongest occurrences; those of neuron n are start[n] .. start[n + 1] - 1."""
+    rows = table.filter(pl.col("rank") < EXEMPLARS).sort("neuron", "rank")
     columns: dict[str, Any] = {
-        "start": np.searchsorted(kept["neuron"].to_numpy(), np.arange(n_neurons + 1)).tolist(),
-        "activation": _rounded(kept["activation"].to_numpy()),
-        "position": kept["position"].to_list(),
+        "start": np.searchsorted(rows["neuron"].to_numpy(), np.arange(n_neurons + 1)).tolist(),
+        "activation": _rounded(rows["activation"].to_numpy()),
+        "position": rows["position"].to_list(),
     }
     for name in ("document", "word", "before", "after", "output", "label"):
-        columns[name] = [None if text is None else _visible_line(text) for text in kept[name]]
+        columns[name] = [None if text is None else _sanitized_line(text) for text in rows[name]]
     columns["probability"] = [
-        None if probability is None else round(probability, 3) for probability in kept["probability"]
+        None if probability is None else round(probability, 3) for probability in rows["probability"]
     ]
     columns["activations"] = [
         None if around is None else _rounded(np.array(around, np.float64), digits=3)
-        for around in kept["activations"].to_list()
+        for around in rows["activations"].to_list()
     ]
     return columns
 
 
-def _visible_line(text: str) -> str:
-    """Words joined by spaces, each made visible."""
+def _sanitized_line(text: str) -> str:
+    """Return words joined by spaces, each sanitized."""
     return " ".join(sanitize(word) for word in text.split(" ")) if text else ""
 
 
 def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTables) -> dict[str, Any]:
-    """One row per neuron, and its strongest features of every kind that both stages hold."""
+    """Return one row per neuron, and its strongest features of every type that both stages have."""
     neurons = comparison.neurons
     before, after = stages[comparison.before.stage], stages[comparison.after.stage]
     feature_types = [
@@ -120,14 +128,16 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
     ]
     return {
         "layers": [comparison.before.layer, comparison.after.layer],
+        "states": _states(tested=comparison.tested),
         "state": [
             CONFIDENT_STATES.index(state)
             for state in neurons["confident_state" if comparison.tested else "state"]
         ],
+        "sentence": _sentences(comparison),
         "tests": _tests(comparison) if comparison.tested else None,
         "beyond": [_beyond(side, words) for side in (comparison.before, comparison.after)],
         "hellinger": _rounded(neurons["hellinger"].to_numpy()),
-        **{name: neurons[name].to_list() for name in ("length_before", "length_after", "hellinger_length")},
+        **{name: neurons[name].to_list() for name in ("length_before", "length_after")},
         **{name: _rounded(neurons[name].to_numpy()) for name in ("mass_before", "mass_after")},
         "features": {
             feature_type: _features(
@@ -141,14 +151,33 @@ def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTable
     }
 
 
+def _states(*, tested: bool) -> list[dict[str, str]]:
+    """Return what the page calls the neurons of every state, beside their number (`label`) and alone (`name`)."""
+    return [
+        {
+            "label": state_label(state, tested=tested),
+            "name": STATE_NAMES[state] if tested else f"{STATE_NAMES[state]}, {NOT_TESTED}",
+        }
+        for state in CONFIDENT_STATES
+    ]
+
+
+def _sentences(comparison: Comparison) -> list[str]:
+    """Return what happened to every neuron, in words."""
+    noun = feature_noun(comparison.feature_type)
+    stages = sanitize(comparison.before.stage), sanitize(comparison.after.stage)
+    neurons, fdr = comparison.neurons, comparison.fdr
+    if fdr is not None:
+        neurons = neurons.with_columns(significant=is_significant(fdr))
+    return [neuron_sentence(row, noun, stages, fdr) for row in neurons.iter_rows(named=True)]
+
+
 def _tests(comparison: Comparison) -> dict[str, Any]:
     """Return the columns of the tests: whether each neuron is significant, its rank by "changed most", the values."""
     neurons, fdr = comparison.neurons, float(comparison.summary["fdr"])
     rank = np.empty(len(neurons), np.int64)
     rank[changed_most_first(neurons, fdr).to_numpy()] = np.arange(len(neurons))
     return {
-        "fdr": fdr,
-        "label": fdr_label(fdr),
         "sure": neurons.select(significant=is_significant(fdr))["significant"].to_list(),
         "rank": rank.tolist(),
         **{
@@ -159,19 +188,17 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
                 ("high", "hellinger_corrected_high"),
                 ("z", "z_score"),
                 ("q", "q_value"),
-                ("matched", "distance_matched"),
-                ("chance", "distance_null"),
             )
         },
     }
 
 
 def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
-    """Features that outdo their frequency, the first first; those of neuron n stand at start[n] .. start[n + 1] - 1."""
+    """Return the most distinctive features; those of neuron n are start[n] .. start[n + 1] - 1."""
     names = distinctive(side, BEYOND)
     return {
-        "start": np.concatenate(([0], np.cumsum([len(each) for each in names]))).tolist(),
-        "id": words.ids(side.feature_type, [name for each in names for name in each]),
+        "start": np.concatenate(([0], np.cumsum([len(features) for features in names]))).tolist(),
+        "id": words.ids(side.feature_type, [feature for features in names for feature in features]),
     }
 
 
@@ -185,9 +212,9 @@ def _distributions(
 def _features(
     before: Distributions, after: Distributions, words: _WordTables, feature_type: str
 ) -> dict[str, Any]:
-    """The strongest features of every neuron by the larger of the two probabilities.
+    """Return the strongest features of every neuron by the larger of the two probabilities.
 
-    Those of neuron n stand at start[n] .. start[n + 1] - 1; `union` is how many there are in all.
+    Those of neuron n are start[n] .. start[n + 1] - 1; `union` is the number of all.
     """
     before, after = aligned(before, after)
     strongest = before.matrix.maximum(after.matrix).tocsr()
@@ -197,8 +224,8 @@ def _features(
     row = np.repeat(np.arange(n_neurons), union)
     order = np.lexsort((strongest.indices, -strongest.data, row))
     rank = np.arange(len(row)) - strongest.indptr[row]
-    chosen = order[rank < FEATURES]
-    row, column = row[chosen], strongest.indices[chosen]
+    listed = order[rank < FEATURES]
+    row, column = row[listed], strongest.indices[listed]
     return {
         "start": np.concatenate(([0], np.cumsum(np.minimum(union, FEATURES)))).tolist(),
         "id": words.ids(feature_type, before.features[column].tolist()),
@@ -209,33 +236,32 @@ def _features(
 
 
 def _entries(matrix: Any, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) values of a CSR matrix at these places, 0 where nothing is stored."""
+    """Return the (n,) values of a CSR matrix at these entries, 0 where nothing is stored."""
     size = matrix.shape[1]
     stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * size + matrix.indices
     if len(stored) == 0:
         return np.zeros(len(row))
     wanted = row * size + column
-    place = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-    return np.where(stored[place] == wanted, matrix.data[place], 0.0)
+    index = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    return np.where(stored[index] == wanted, matrix.data[index], 0.0)
 
 
 class _WordTables:
-    """Per feature type, each feature once, numbered in order of first sight."""
+    """Every feature of a feature type once, numbered in the order of first use."""
 
     def __init__(self) -> None:
         self._ids: dict[str, dict[str, int]] = {}
 
     def ids(self, feature_type: str, features: Sequence[str]) -> list[int]:
         ids = self._ids.setdefault(feature_type, {})
-        return [ids.setdefault(feature_type, len(ids)) for feature_type in features]
+        return [ids.setdefault(feature, len(ids)) for feature in features]
 
     def tables(self) -> dict[str, list[str]]:
         return {
-            feature_type: [sanitize(feature_type) for feature_type in ids]
-            for feature_type, ids in self._ids.items()
+            feature_type: [sanitize(feature) for feature in ids] for feature_type, ids in self._ids.items()
         }
 
 
 def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
-    """So many significant digits; None where there is no number."""
+    """Return values with a number of significant digits; None where there is no number."""
     return [None if value != value else float(f"{value:.{digits}g}") for value in values.tolist()]

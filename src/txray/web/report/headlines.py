@@ -42,7 +42,7 @@ def headline(comparison: Comparison) -> Markup:
 
 
 def _numbers(comparison: Comparison, findings: Findings) -> list[tuple[str, str]]:
-    """Return names and values of the numbers that stand behind those of the states."""
+    """Return names and values of the numbers after those of the states."""
     summary = comparison.summary
     numbers = []
     if findings.tested:
@@ -59,7 +59,7 @@ def _numbers(comparison: Comparison, findings: Findings) -> list[tuple[str, str]
     if summary["length_change_shared"] is not None:
         shared = comparison.neurons.filter(pl.col("state") == "shared")
         name, change = (
-            f"{feature_noun(comparison.after.feature_type)}s per shared neuron",
+            f"{feature_noun(comparison.after.feature_type)}s per neuron in both stages",
             summary["length_change_shared"],
         )
         if comparison.tested:
@@ -74,14 +74,14 @@ def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
     sentences = comparison.findings.sentences(before, after)
     if summary["shared"]:
         sentences.append(
-            f"Shared neurons prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
+            f"Neurons in both stages prefer {summary['mean_length_shared_before']:,.1f} {noun}s on average before and "
             f"{summary['mean_length_shared_after']:,.1f} after."
         )
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     if comparison.tested and len(shared):
         lengths = [shared[f"rarefied_length_{side}"].to_numpy().mean() for side in ("before", "after")]
         sentences.append(
-            f"At equal numbers of activations a shared neuron prefers {lengths[0]:,.1f} {noun}s before and "
+            f"At equal numbers of wins these prefer {lengths[0]:,.1f} {noun}s before and "
             f"{lengths[1]:,.1f} after."
         )
     halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]

@@ -1,8 +1,8 @@
-"""Put the page together and write it."""
+"""Assemble the page and write it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from txray.analysis import Comparison, compare
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
+from txray.layer_patterns import matching_names
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import Stage
-from txray.progress import Advance, progress
+from txray.preferences.stage_like import StageLike, as_stages
+from txray.progress import progress
 from txray.web.report.explorer import FEATURES, explorer_data
 from txray.web.report.headlines import headline
 from txray.web.report.packing import figures_json, packed, packed_json, policy, script, style
@@ -25,72 +27,133 @@ from txray.web.report.templates import render
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from txray.preferences.preferences import Weight
+
 
 def report(
-    stages: Sequence[Stage],
+    stages: StageLike | Iterable[StageLike],
     path: Path | str,
     *,
+    layer: str | Sequence[str] | None = None,
+    feature_type: str = "token",
+    weight: Weight = "mean",
+    fdr: float = 0.05,
+    seed: int = 0,
+    permutations: int = 10_000,
     title: str = "What the neurons know",
     comparisons: Sequence[Comparison] | None = None,
     sections: Sequence[Section] = (),
-    feature_type: str = "token",
-    permutations: int = 10_000,
 ) -> Path:
     """Write the report: one HTML file that needs nothing else, neither files nor network.
 
-    It holds the findings in words, the sections, an overview over all stages, and a searchable table of all
-    neurons with what each prefers and where it fires.
+    It contains the findings in words, the sections, an overview of all stages, and a searchable table of all neurons
+    with what each prefers and where it is active.
 
     Args:
-        stages: in the order of the story, with distinct names.
+        stages: or their folders, in the order of the story, with distinct names; or one folder of stage folders.
         path: of the HTML file; replaced if it exists.
+        layer: names or patterns of the layers to compare; all by default.
+        feature_type: the feature type.
+        weight: what the preference distributions normalise.
+        fdr: false discovery rate of the tests.
+        seed: random seed.
+        permutations: maximum number per neuron; 0 disables the tests. Stages of one fold cannot be tested.
         title: plain text.
-        comparisons: what is compared; every two stages in a row, layer by layer, by default.
+        comparisons: of these stages, instead of those of every two consecutive stages, layer by layer; the arguments
+            from `layer` to `permutations` have no effect then.
         sections: the story, in order; one section per comparison by default.
-        feature: the feature type of the default comparisons.
-        permutations: of a neuron at most, in the tests of the default comparisons; 0 leaves them out. Stages of one
-            fold cannot be tested.
 
     Returns:
         The path.
 
     Raises:
-        UsageError: nothing to compare, two stages of one name, or comparisons of different feature types.
-        UnknownNameError: no such feature, or a comparison of a stage that is not given.
-        ShapeError: stages that cannot be compared.
-        OutputError: the place cannot be written.
+        StageError: a folder that is not a stage.
+        UsageError: nothing to compare, two stages of one name, or a path that does not end in .html.
+        UnknownNameError: no such layer, feature type or weight, or a comparison of a stage that is not given.
+        ShapeError: stages that cannot be compared, or comparisons of different feature types.
+        OutputError: the file cannot be written.
+
+    Example:
+        ```python
+        txray.report("stages", "report.html", permutations=1_000)
+        ```
     """
-    pairs = _checked(
-        stages, comparisons if comparisons is not None else _consecutive(stages, feature_type, permutations)
-    )
+    target, stages = checked_report_path(path), as_stages(stages)
+    if comparisons is None:
+        comparisons = _consecutive(
+            stages,
+            layer,
+            feature_type=feature_type,
+            weight=weight,
+            fdr=fdr,
+            seed=seed,
+            permutations=permutations,
+        )
+    pairs = _checked(stages, comparisons)
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
     story.append(overview_section(stages, pairs, styles))
-    target = Path(path)
     page = _page(title, stages, pairs, story, styles)
     # An unpaired surrogate in a title or a text has no UTF-8 and would stop the whole report.
     write_text(target, page.encode("utf-8", "replace").decode("utf-8"))
     return target
 
 
-def _consecutive(stages: Sequence[Stage], feature_type: str, permutations: int) -> list[Comparison]:
+def checked_report_path(path: Path | str) -> Path:
+    """Return the path of a report.
+
+    Raises:
+        UsageError: it does not end in .html or .htm.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"report: {target} does not end in .html; a report is an HTML file")
+    return target
+
+
+def _consecutive(
+    stages: Sequence[Stage],
+    layer: str | Sequence[str] | None,
+    *,
+    feature_type: str,
+    weight: Weight,
+    permutations: int,
+    fdr: float,
+    seed: int,
+) -> list[Comparison]:
+    """Compare every two consecutive stages, layer by layer."""
     pairs = [
-        compare(before, after, layer=layer, feature_type=feature_type, permutations=0)
+        (before, after, name)
         for before, after in pairwise(stages)
-        for layer in before.layers
-        if layer in after.layers
+        for name in before.layers
+        if name in after.layers
     ]
-    if not permutations:
-        return pairs
-    with progress("testing comparisons", len(pairs), unit="comparisons") as advance:
-        return [_tested(pair, permutations, advance) for pair in pairs]
-
-
-def _tested(pair: Comparison, permutations: int, advance: Advance) -> Comparison:
-    testable = pair.before.folds == pair.after.folds > 1
-    comparison = pair.test(permutations=permutations) if testable else pair
-    advance()
-    return comparison
+    if layer is not None:
+        patterns = [layer] if isinstance(layer, str) else list(layer)
+        names = matching_names(
+            patterns, list(dict.fromkeys(name for *_, name in pairs)), "layer of two stages"
+        )
+        pairs = [pair for pair in pairs if pair[2] in names]
+    comparisons = []
+    with progress("comparing stages", len(pairs), unit="comparisons") as advance:
+        for before, after, name in pairs:
+            folds = {
+                side.preferences(layer=name, feature_type=feature_type).folds for side in (before, after)
+            }
+            comparisons.append(
+                compare(
+                    before,
+                    after,
+                    layer=name,
+                    feature_type=feature_type,
+                    weight=weight,
+                    permutations=permutations if len(folds) == 1 and folds != {1} else 0,
+                    fdr=fdr,
+                    seed=seed,
+                )
+            )
+            advance()
+    return comparisons
 
 
 def _checked(stages: Sequence[Stage], comparisons: Sequence[Comparison]) -> Sequence[Comparison]:
@@ -108,7 +171,9 @@ def _checked(stages: Sequence[Stage], comparisons: Sequence[Comparison]) -> Sequ
                 raise UnknownNameError.of("stage of a comparison", side.stage, names)
     feature_types = list(dict.fromkeys(comparison.before.feature_type for comparison in comparisons))
     if len(feature_types) > 1:
-        raise ShapeError(f"report: comparisons of the features {feature_types}; give comparisons of one kind")
+        raise ShapeError(
+            f"report: comparisons of the feature types {feature_types}; give comparisons of one feature type"
+        )
     return comparisons
 
 
@@ -121,7 +186,7 @@ def _page(
 ) -> str:
     from plotly.offline import get_plotlyjs
 
-    plotly, own = get_plotlyjs(), script()
+    plotly, code = get_plotlyjs(), script()
     figures: list[go.Figure] = []
     written = [section_html(index, section, comparisons, figures) for index, section in enumerate(sections)]
     links = [
@@ -135,7 +200,7 @@ def _page(
         "page.html",
         title=title,
         version=version("txray"),
-        policy=policy(plotly, own),
+        policy=policy(plotly, code),
         css=style(),
         links=links,
         stages=[(stage.name, styles[stage.name].color) for stage in stages],
@@ -147,5 +212,5 @@ def _page(
         plotly=packed(plotly),
         figures=packed(figures_json(figures)),
         neurons=packed_json(data),
-        script=own,
+        script=code,
     )

@@ -1,4 +1,4 @@
-"""Parts of the story: text with pictures."""
+"""Sections of the report: text with figures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Section:
 
     Attributes:
         title: plain text; the navigation shows it up to a colon.
-        text: plain text; blank lines part paragraphs.
+        text: plain text; blank lines separate paragraphs.
         figures: shown below the text, in order.
 
     Raises:
@@ -72,17 +72,17 @@ def comparison_section(
 
     Args:
         comparison: of two stages.
-        stages: the two stages are looked up here; where both hold POS tags, they are drawn too.
+        stages: the two stages are looked up here; if both have POS tags, these are drawn too.
         styles: of all stages of the report (`txray.plots.stage_styles`).
         title: `before → after` by default, with the layer where stages have several.
-        text: plain text; blank lines part paragraphs.
+        text: plain text; blank lines separate paragraphs.
     """
     from txray import plots
 
     pictures = [
         Picture(
             plots.hellinger_length(comparison),
-            "Use it to find neurons worth a look: distances at very different lengths are not comparable. "
+            "Use it to find neurons: distances at very different lengths are not comparable. "
             "Click a neuron to see what it prefers.",
             comparison,
         ),
@@ -105,7 +105,7 @@ def comparison_section(
     pictures.append(
         Picture(
             plots.gained_table(comparison),
-            "Neurons that never won a word in the earlier stage and do in the later one. They may have been active "
+            "Neurons that won no word in the earlier stage but some in the later one. They may have been active "
             "before without being the strongest.",
         )
     )
@@ -140,18 +140,18 @@ def overview_section(
     pictures = [Picture(plots.states(*comparisons))]
     for layer in dict.fromkeys(comparison.after.layer for comparison in comparisons):
         feature_type = comparisons[0].after.feature_type
-        held = [
+        of_layer = [
             stage.collected[layer, feature_type]
             for stage in stages
             if (layer, feature_type) in stage.collected
         ]
-        pictures.append(Picture(plots.mass_activation(_few(held), styles=styles)))
+        pictures.append(Picture(plots.mass_activation(_few(of_layer), styles=styles)))
         tagged = [stage.collected[layer, "pos"] for stage in stages if (layer, "pos") in stage.collected]
         if len(tagged) > 1:
             pictures.append(
                 Picture(
                     plots.pos_frequency(tagged[0], _late(tagged), styles=styles),
-                    "Corpus frequency is the null model: mass that merely follows it says little.",
+                    "Corpus frequency is the null model: mass that merely follows it is not informative.",
                 )
             )
     return Section("Overview", "", pictures)

@@ -4,7 +4,7 @@ const LISTED = 10; // features shown at once, the others on demand
 
 const known = (value) => value !== null && value !== undefined;
 
-/** How the values of a table are told, and how long their bars are. */
+/** How the values of a table are shown, and how long their bars are. */
 const UNITS = {
   percent: { tell: (share) => percent(share), scale: (share) => share },
   // Twice as often is one step, whether from once to twice or from ten to twenty times.
@@ -51,17 +51,17 @@ class Detail {
 
   header({ title, href, state, label, sentence, sides }) {
     const heading = node("h3", {}, `${title} `);
-    if (state) heading.append(node("span", { class: `pill ${state}` }, label ?? state), " ");
+    if (state) heading.append(node("span", { class: `pill ${state}`, title: state }, label ?? state), " ");
     if (href) heading.append(node("a", { href, class: "link", "aria-label": `Link to ${title}` }, "#"));
     const key = sides.flatMap(({ name }, index) => [...(index ? [" "] : []), node("span", { class: `dot ${index ? "after" : "before"}` }), word(name)]);
     return node("header", {}, heading, node("p", { class: "lead" }, sentence), node("p", { class: "key" }, ...key));
   }
 
-  /** Features that outdo how often they occur, stage by stage. */
+  /** The most distinctive words of every stage. */
   beyond(lines) {
     if (!lines.length) return null;
     return node("section", { class: "beyond" },
-      node("h4", {}, "Beyond frequency", node("small", {}, " what it responds to more than often")),
+      node("h4", {}, "Most distinctive words", node("small", {}, " (lift: more often than their frequency predicts)")),
       ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((each, index) => (index ? [", ", word(each)] : [word(each)])))));
   }
 
@@ -88,11 +88,11 @@ class Detail {
       ...(hidden.length ? [node("details", {}, node("summary", {}, `${hidden.length} more`), table(hidden, LISTED))] : []));
   }
 
-  /** Where the neuron fires most in one stage, in context. */
+  /** Where the neuron is most active in one stage, in context. */
   exemplars({ name, color, items }) {
     if (!items.length) return null;
     return node("section", { class: "exemplars", style: `--stage:${color}` },
-      node("h4", {}, "Fires most in ", word(name)),
+      node("h4", {}, "Most active in ", word(name)),
       node("ol", {}, ...items.map((item) => node("li", {}, context(item), node("p", { class: "facts" }, ...facts(item))))));
   }
 

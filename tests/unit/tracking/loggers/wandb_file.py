@@ -41,7 +41,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _record(content: bytes) -> Any:
-    record = wandb_internal_pb2.TrackingHistory()
+    record = wandb_internal_pb2.Record()
     record.ParseFromString(content)
     return record
 

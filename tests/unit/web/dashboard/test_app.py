@@ -156,7 +156,7 @@ def test_a_stage_without_tags_says_so(callbacks: Callbacks, view: UrlState) -> N
 
 
 def test_the_headline_tells_how_many_stayed(callbacks: Callbacks, store: ResultStore, view: UrlState) -> None:
-    found = callbacks.call("headline.children", view)
+    found = callbacks.call("summary.children", view)
     assert found is not None
     text = json.dumps(found["summary"]["children"])
     assert "are in use in both unsup and" in text
@@ -164,14 +164,14 @@ def test_the_headline_tells_how_many_stayed(callbacks: Callbacks, store: ResultS
     assert found["summary"]["aria-busy"] == "false"
     with pytest.raises(TxrayError):
         settled(store.pair, store.catalog[BEFORE], store.catalog["wide"], "token")
-    wrong = callbacks.call("headline.children", view.replace(after="wide"))
+    wrong = callbacks.call("summary.children", view.replace(after="wide"))
     assert wrong is not None
     assert "match their neurons instead" in json.dumps(wrong["summary"]["children"])
-    assert callbacks.call("headline.children", view.replace(page="neuron")) is None
+    assert callbacks.call("summary.children", view.replace(page="neuron")) is None
 
 
 @pytest.mark.parametrize(
-    "output", ["record.data", "nearest.children", "feature-rows.children", "sources.children"]
+    "output", ["neuron-details.data", "nearest.children", "feature-rows.children", "sources.children"]
 )
 def test_texts_of_other_pages_stay_as_they_are(output: str, callbacks: Callbacks, view: UrlState) -> None:
     assert callbacks.call(output, view) is None
@@ -179,11 +179,11 @@ def test_texts_of_other_pages_stay_as_they_are(output: str, callbacks: Callbacks
 
 def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: UrlState) -> None:
     asked = view.replace(page="neuron", layer=LOW, neuron=0)
-    found = callbacks.call("record.data", asked)
+    found = callbacks.call("neuron-details.data", asked)
     assert found is not None
     assert found["neuron-details"]["data"]["title"] == "Neuron 0"
     assert found["neuron-message"] == {"children": "", "hidden": True}
-    wrong = callbacks.call("record.data", asked.replace(neuron=99))
+    wrong = callbacks.call("neuron-details.data", asked.replace(neuron=99))
     assert wrong is not None
     assert wrong["neuron-details"]["data"] is None
     assert wrong["neuron-message"]["hidden"] is False
@@ -191,7 +191,7 @@ def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: 
     near = callbacks.call("nearest.children", asked)
     assert "Nearest neurons" in json.dumps(near)
     silent = callbacks.call("nearest.children", asked.replace(neuron=SILENT))
-    assert "prefers nothing in either stage" in json.dumps(silent)
+    assert "no word in either stage" in json.dumps(silent)
     pruned = callbacks.call("pruned.children", asked)
     assert pruned == {"pruned": {"children": [], "hidden": True}}
 
@@ -199,10 +199,10 @@ def test_a_neuron_is_told_of_or_a_line_says_why_not(callbacks: Callbacks, view: 
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("word3", "kept preferring it"),
+        ("word3", "kept responding to it"),
         ("wrod3", "Did you mean"),
-        ("zzzzzzzzzzzz", "is not in the text"),
-        (IN_CORPORA[0], "kept preferring it"),
+        ("zzzzzzzzzzzz", "does not occur in the text"),
+        (IN_CORPORA[0], "kept responding to it"),
         ("", None),
     ],
 )
@@ -221,13 +221,13 @@ def test_sources_name_every_stage_and_folder(
     assert "200 permutations" in text
 
 
-def test_facts_come_with_remarks_on_the_address(callbacks: Callbacks, view: UrlState) -> None:
-    found = callbacks.call("facts.data", view.replace(before="gone"))
+def test_controls_come_with_warnings_about_the_url(callbacks: Callbacks, view: UrlState) -> None:
+    found = callbacks.call("controls.data", view.replace(before="gone"))
     assert found is not None
-    told = found["controls"]["data"]
-    assert told["before"] == AFTER
-    assert told["remarks"] == [f"There is no stage “gone” here; “{AFTER}” is shown instead."]
-    assert told["layersAfter"] == [LOW, HIGH]
+    controls = found["controls"]["data"]
+    assert controls["before"] == AFTER
+    assert [("gone" in text, AFTER in text) for text in controls["warnings"]] == [(True, True)]
+    assert controls["layersAfter"] == [LOW, HIGH]
 
 
 def test_the_page_is_told_what_changed_and_loads_it_again(tmp_path: Path, store_over: StoreMaker) -> None:

@@ -15,7 +15,7 @@ def test_the_demo_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     told: list[str] = []
     folders = demo_stages(told.append, words=2_000, epochs=1)
     assert [folder.name for folder in folders] == ["untrained", "unsup", "zero-shot", "sup"]
-    assert {kind for folder in folders for kind in Stage.load(folder).features} == {"token", "pos"}
+    assert {name for folder in folders for name in Stage.load(folder).feature_types} == {"token", "pos"}
     assert "the first time" in told[0]
 
     made = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}

@@ -165,7 +165,7 @@ def test_filters_combine(
 def test_nothing_may_be_left(store: ResultStore, view: UrlState) -> None:
     asked = view.replace(states=("avoided",), ranges=(Range("hellinger", 0, 1),))
     assert left(asked, store) == []
-    assert "0 of 21 neurons picked out" in FilteredComparison.of(asked, store).caption
+    assert "0 of 21 neurons selected" in FilteredComparison.of(asked, store).caption
 
 
 def test_a_layer_is_looked_at_alone(store: ResultStore, view: UrlState) -> None:

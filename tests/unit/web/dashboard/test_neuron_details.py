@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.builders.layered_stages import (
@@ -20,7 +18,6 @@ from tests.builders.layered_stages import (
     LOW,
     RARE,
     SILENT,
-    stage_of,
 )
 from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled
 from txray.analysis import compare
@@ -44,12 +41,12 @@ def of(view: UrlState, layer: str, neuron: int | None) -> UrlState:
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
 @pytest.mark.parametrize("feature_type", ["token", "pos"])
 def test_probabilities_are_those_of_the_preferences(
-    layer: str, neuron: int, kind: str, store: ResultStore, view: UrlState, stages: dict[str, Stage]
+    layer: str, neuron: int, feature_type: str, store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
-    table = _table(settled(neuron_details, of(view, layer, neuron), store), kind)
+    table = _table(settled(neuron_details, of(view, layer, neuron), store), feature_type)
     sides = []
     for name in (BEFORE, AFTER):
-        rows = stages[name].preferences(layer=layer, feature_type=kind).table(neuron)
+        rows = stages[name].preferences(layer, feature_type).table(neuron)
         sides.append(dict(zip(map(sanitize, rows["feature"]), rows["probability"], strict=True)))
     assert {row[0] for row in table["rows"]} == set().union(*sides)
     for name, before, after in table["rows"]:
@@ -59,8 +56,8 @@ def test_probabilities_are_those_of_the_preferences(
     assert largest == sorted(largest, reverse=True)
 
 
-def _table(found: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next(table for table in found["tables"] if table["kind"] == kind)
+def _table(found: dict[str, Any], feature_type: str) -> dict[str, Any]:
+    return next(table for table in found["tables"] if table["kind"] == feature_type)
 
 
 @pytest.mark.parametrize(("layer", "neuron"), NEURONS)
@@ -152,7 +149,7 @@ def test_links_lead_to_the_feature_they_name(store: ResultStore, view: UrlState)
     for (name, *_), link in zip(table["rows"], table["links"], strict=True):
         path, _, search = link.partition("?")
         target = UrlState.parse(path, search)
-        assert (target.page, target.feature, target.neuron) == ("feature", "token", None)
+        assert (target.page, target.feature_type, target.neuron) == ("feature", "token", None)
         assert sanitize(target.word) == name
         assert (target.before, target.after) == (BEFORE, AFTER)
 
@@ -183,7 +180,7 @@ def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(store: ResultS
 @pytest.mark.parametrize(
     ("layer", "neuron", "told"),
     [
-        (LOW, None, "No neuron is named"),
+        (LOW, None, "Pick a neuron"),
         (LOW, LAYERS[LOW], "has no neuron 12; there are 0 to 11"),
         (LOW, 999_999_999, "has no neuron 999999999"),
         ("lwo", 0, "unknown layer 'lwo' .did you mean 'low'"),
@@ -199,7 +196,7 @@ def test_a_neuron_that_is_not_there_is_a_wrong_request(
 
 def test_a_kind_that_neither_stage_holds_is_a_wrong_request(store: ResultStore, view: UrlState) -> None:
     alone = view.replace(before="wide", after="wide", feature_type="pos", layer="wide", neuron=1)
-    with pytest.raises(UsageError, match="Neither stage holds the feature type pos for layer wide"):
+    with pytest.raises(UsageError, match="Neither stage has the feature type pos for layer wide"):
         NeuronSelection.of(alone, store)
 
 
@@ -225,40 +222,20 @@ def test_nearest_neurons_are_those_of_most_overlap(
 
 def test_a_neuron_that_is_gone_is_looked_up_where_it_was(store: ResultStore, view: UrlState) -> None:
     found = settled(nearest, of(view, LOW, GONE), store)
-    assert [side["own"] for side in found] == [BEFORE, BEFORE]
     assert GONE not in [each["neuron"] for each in found[0]["neurons"]]
-    with pytest.raises(UsageError, match="prefers nothing in either stage"):
+    with pytest.raises(UsageError, match="no word in either stage"):
         settled(nearest, of(view, LOW, SILENT), store)
 
 
-def test_nearest_does_not_grow_with_the_longest_word(
-    tmp_path: Path, store_over: StoreMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = stage_of("own").save(tmp_path / "own")
-    asked = store_over([folder], tmp_path / "cache", ComparisonConfig(permutations=0))
-    view = UrlState(before="own", after="own", feature_type="token", layer=LOW, neuron=0)
-    searched: list[Sequence[str]] = []
-    plain = np.searchsorted
-    monkeypatch.setattr(
-        "txray.web.dashboard.neuron_details.np.searchsorted",
-        lambda array, values, *rest, **named: (
-            searched.append(values) or plain(array, values, *rest, **named)  # type: ignore[func-returns-value]
-        ),
-    )
-    settled(nearest, view, asked)
-    assert searched
-    assert all(np.asarray(values).dtype.itemsize <= 8 for values in searched)
-
-
-def test_a_level_that_was_chosen_decides_what_is_sure(
+def test_the_false_discovery_rate_decides_what_is_significant(
     folders: list[Path], cache: Path, store_over: StoreMaker, view: UrlState
 ) -> None:
-    for level in (0.05, 0.001):
-        asked = store_over(folders, cache, ComparisonConfig(fdr=level, permutations=200))
+    for fdr in (0.05, 0.001):
+        asked = store_over(folders, cache, ComparisonConfig(fdr=fdr, permutations=200))
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
         sentence = settled(neuron_details, of(view, LOW, 0), asked)["sentence"]
-        assert ("not significant at" in sentence) == (q_value > level)
+        assert ("not significant at" in sentence) == (q_value > fdr)
 
 
 def test_what_cannot_be_compared_is_still_told(store: ResultStore, view: UrlState) -> None:

@@ -65,7 +65,7 @@ def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, vie
     assert f"layer {HIGH}" in plain(summary_card(FilteredComparison.of(view.replace(layer=HIGH), store)))
 
 
-def test_the_neurons_of_a_feature_are_kept_left_or_came(
+def test_the_neurons_of_a_feature_kept_stopped_or_started(
     store: ResultStore, view: UrlState, stages: dict[str, Stage]
 ) -> None:
     for word in ("word3", IN_CORPORA[0]):
@@ -82,12 +82,12 @@ def test_the_neurons_of_a_feature_are_kept_left_or_came(
         plural = "neuron" if len(kept) == 1 else "neurons"
         text = plain(parts)
         assert (
-            f"{len(kept)} {plural} kept preferring it, {len(left)} left it and {len(came)} came to it."
+            f"{len(kept)} {plural} kept responding to it, {len(left)} stopped and {len(came)} started."
             in text
         )
         assert {(each.layer, each.neuron) for each in links(parts)} == kept | left | came
         assert {each.page for each in links(parts)} == {"neuron"}
-        assert text.split().count("came") - 1 == len(came)
+        assert text.split().count("started") == len(came)
     alone = feature_rows(view.replace(page="feature", word="word3", layer=HIGH), store)
     assert {each.layer for each in links(alone)} == {HIGH}
 
@@ -110,8 +110,8 @@ def test_sources_tell_the_choices_and_where_results_lie(
 ) -> None:
     text = plain(sources(store))
     assert all(str(folder) in text for folder in folders)
-    assert f"Results are kept in {cache}." in text
-    assert "Weight mean; tested at 5% FDR, with up to 200 permutations" in text
+    assert f"Results are cached in {cache}." in text
+    assert "tested at 5% FDR, with up to 200 permutations" in text
     assert f"{sanitize(LOW)} and 1 more 21" in text
 
 
@@ -161,7 +161,7 @@ def test_effects_of_pruning_are_those_of_the_neurons_own_sets(
         assert "-0.25" not in text
     else:
         # Without a layer the page is about the first.
-        assert "On test the whole model is not better than chance: AUROC 0.520, by chance 0.500" in text
+        assert "On test the whole model is not better than chance (AUROC 0.520, by chance 0.500" in text
         assert "a<b> 2 <i>f1 -0.250 (-0.350 to -0.150) worse" in text
         assert "d 2 <i>f1 – –" in text
         assert "+0.125" not in text

@@ -19,6 +19,7 @@ from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
 from txray.web.dashboard.figures import FIGURES
 from txray.web.dashboard.filtered_comparison import FilteredComparison
+from txray.web.dashboard.jobs.plan import JobPlan
 from txray.web.dashboard.neuron_details import neuron_details
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.results import ComparisonConfig
@@ -81,29 +82,30 @@ def complete(saved_pair: list[Path], tmp_path_factory: pytest.TempPathFactory) -
     return place
 
 
-class DeskWith(Protocol):
-    """Makes a desk that has the tests of some layers, and whose process for tests has ended."""
+class StoreWith(Protocol):
+    """Makes a store that has the tests of some layers, and whose workers have ended."""
 
     def __call__(self, *done: str) -> ResultStore: ...
 
 
 @pytest.fixture
-def desk_with(saved_pair: list[Path], complete: Path, tmp_path: Path, store_over: StoreMaker) -> DeskWith:
+def store_with(saved_pair: list[Path], complete: Path, tmp_path: Path, store_over: StoreMaker) -> StoreWith:
     def make(*done: str) -> ResultStore:
         shutil.copytree(complete, tmp_path / "results")
         store = store_over(saved_pair, tmp_path / "results")
-        store._slow.close()
+        store.close()
+        plan = JobPlan(store.cache, store.config)
         for layer in set(LAYERS) - set(done):
-            store._tests(*store.catalog, "token", layer, urgent=False).out.unlink()
+            plan.significance(*store.catalog, "token", layer, urgent=False).out.unlink()
         return store
 
     return make
 
 
 @pytest.fixture
-def partial(desk_with: DeskWith) -> ResultStore:
-    """A desk on which one of six layers is tested, and the tests of the others never begin."""
-    return desk_with(DONE)
+def partial(store_with: StoreWith) -> ResultStore:
+    """A store in which one of six layers is tested, and the tests of the others never begin."""
+    return store_with(DONE)
 
 
 def expected(stages: list[Stage], layer: str) -> pl.DataFrame:
@@ -172,8 +174,8 @@ def test_untested_neurons_can_be_picked_out(partial: ResultStore, view: UrlState
     assert [each["name"] for each in one["states"]] == ["untested"]
 
 
-def test_the_chip_of_a_picked_state_stays_when_tests_are_done(desk_with: DeskWith, view: UrlState) -> None:
-    whole = desk_with(*LAYERS)
+def test_the_chip_of_a_picked_state_stays_when_tests_are_done(store_with: StoreWith, view: UrlState) -> None:
+    whole = store_with(*LAYERS)
     names = [each["name"] for each in control_state(view, whole, [])["states"]]
     assert "untested" not in names
     states = {
@@ -219,9 +221,9 @@ def test_a_neuron_that_waits_for_its_test_says_so(partial: ResultStore, view: Ur
 
 
 def test_before_the_first_test_nothing_is_called_significant(
-    desk_with: DeskWith, view: UrlState, pair_of_stages: list[Stage]
+    store_with: StoreWith, view: UrlState, pair_of_stages: list[Stage]
 ) -> None:
-    waiting = desk_with()
+    waiting = store_with()
     text = plain(summary_card(FilteredComparison.of(view, waiting)))
     every = observed(pair_of_stages)
     assert f"Observed, not yet tested: {every['shared']} of {6 * SIZE} neurons" in text
@@ -238,20 +240,20 @@ def test_without_tests_states_are_observed_ones(
     view: UrlState,
     pair_of_stages: list[Stage],
 ) -> None:
-    plain_desk = store_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
-    for stage in plain_desk.catalog:
-        settled(plain_desk.neuron_table, stage, "token")
-    settled(plain_desk.pair, *plain_desk.catalog, "token")
-    text = plain(summary_card(FilteredComparison.of(view, plain_desk)))
+    plain_store = store_over(saved_pair, tmp_path, ComparisonConfig(permutations=0))
+    for stage in plain_store.catalog:
+        settled(plain_store.neuron_table, stage, "token")
+    settled(plain_store.pair, *plain_store.catalog, "token")
+    text = plain(summary_card(FilteredComparison.of(view, plain_store)))
     assert "Observed, not tested: " in text
     assert "significant" not in text
     assert "yet" not in text
     every = observed(pair_of_stages)
-    states = control_state(view, plain_desk, [])["states"]
+    states = control_state(view, plain_store, [])["states"]
     assert {each["name"]: each["number"] for each in states} == {
         state: every[state] for state in ("shared", "avoided", "gained", "unpreferred")
     }
     assert [each["label"] for each in states][1:3] == ["avoided, observed", "gained, observed"]
-    found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), plain_desk)
+    found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), plain_store)
     assert found["label"] == "shared, not tested"
     assert found["sentence"].endswith("Observed, not tested.")

@@ -136,7 +136,7 @@ def test_two_desks_on_one_cache_do_not_break_each_other(
 
 
 @pytest.mark.parametrize("harm", ["damaged", "removed"])
-@pytest.mark.parametrize("part", ["token-mean", "token-mean-postings"])
+@pytest.mark.parametrize("part", ["token-mean", "token-mean-index"])
 def test_a_damaged_digest_is_made_anew(
     harm: str,
     part: str,
@@ -155,7 +155,7 @@ def test_a_damaged_digest_is_made_anew(
         with pytest.raises(StageError, match="reload to make it again") as caught:
             again.feature_index(stage, "token", "word1")
         assert "\n" not in str(caught.value)
-    elif part.endswith("postings"):
+    elif part.endswith("index"):
         file.unlink()
         with pytest.raises(StageError, match="reload to make it again"):
             again.feature_index(stage, "token", "word1")

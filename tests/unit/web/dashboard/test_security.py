@@ -63,7 +63,7 @@ def test_names_of_this_machine_are_let_in(client: FlaskClient, host: str) -> Non
 def test_a_foreign_name_that_leads_here_is_refused(client: FlaskClient, path: str, host: str) -> None:
     answer = client.get(path, headers={"Host": host})
     assert answer.status_code == 403
-    assert answer.text.startswith("txray: answers to localhost only, not to ")
+    assert answer.text.startswith("txray: serves localhost only, not ")
     assert answer.mimetype == "text/plain"
 
 
@@ -82,7 +82,7 @@ def test_a_foreign_name_cannot_call_back_either(client: FlaskClient) -> None:
 def test_without_the_token_nothing_is_answered(exposed: FlaskClient, path: str, said: str) -> None:
     answer = exposed.get(path + said, headers={"Host": "192.168.0.7:8050"})
     assert answer.status_code == 401
-    assert "open the address with its token" in answer.text
+    assert "open the URL with the token" in answer.text
     assert "Set-Cookie" not in answer.headers
 
 

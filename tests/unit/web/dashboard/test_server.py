@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import txray
-from tests.builders.layered_stages import stage_of
+from tests.builders.layered_stages import AFTER, BEFORE, stage_of
 from tests.unit.web.dashboard.conftest import until
 from txray.errors import ExposedWarning, StageError, UsageError
 from txray.preferences import Stage
@@ -76,6 +76,11 @@ def test_folders_are_served_on_this_machine(serve: Serve, folders: list[Path]) -
     assert repr(dashboard) == f"Dashboard({dashboard.url!r})"
 
 
+def test_a_folder_of_stages_stands_for_them(serve: Serve, folders: list[Path]) -> None:
+    dashboard = serve(folders[0].parent)
+    assert [stage.name for stage in dashboard._store.catalog] == ["start", BEFORE, AFTER, "wide"]
+
+
 def test_stages_are_served_without_a_folder_of_their_own(
     serve: Serve, stages: dict[str, Stage], folders: list[Path]
 ) -> None:
@@ -91,13 +96,13 @@ def test_stages_are_served_without_a_folder_of_their_own(
 def test_close_ends_it(serve: Serve, folders: list[Path]) -> None:
     with serve(folders[0]) as dashboard:
         get(f"{dashboard.url}rows/neurons")
-        until(lambda: dashboard._store._quick._child, "a process")
-        child = dashboard._store._quick._child
-        assert child is not None
+        until(lambda: dashboard._store.job_status()[0].pid, "a process")
+        pid = dashboard._store.job_status()[0].pid
+        assert pid is not None
     with pytest.raises(OSError, match="refused"):
         get(dashboard.url)
     with pytest.raises(ProcessLookupError):
-        os.kill(child.pid, 0)
+        os.kill(pid, 0)
     assert not dashboard._thread.is_alive()
     dashboard.close()
 
@@ -177,7 +182,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(serve: Serve, folder
         port = listener.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen at 127.0.0.1, port {port} .*in use") as caught:
             serve(folders[0], port=port)
-    assert "name another --port or --host" in str(caught.value)
+    assert "another --port or --host" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert get(serve(folders[0], port=port).url)[0] == 200
 
@@ -208,7 +213,7 @@ def test_a_host_that_cannot_be_found_is_asked_for_once(
 
 
 def test_other_machines_need_the_token(serve: Serve, folders: list[Path]) -> None:
-    with pytest.warns(ExposedWarning, match="other machines can reach it.*forward the port by ssh") as warned:
+    with pytest.warns(ExposedWarning, match="other machines can connect.*forward the port by ssh") as warned:
         dashboard = serve(folders[0], host="0.0.0.0")
     assert warned[0].filename == __file__
     bare, _, token = dashboard.url.partition("?token=")
@@ -247,7 +252,7 @@ def test_this_machine_needs_none_and_is_not_warned(host: str, serve: Serve, fold
         ({"fdr": float("nan")}, "fdr=nan"),
         (
             {"permutations": -1},
-            "permutations=-1; fdr must lie between 0 and 1, permutations not be negative",
+            "permutations=-1; fdr must lie between 0 and 1, permutations must not be negative",
         ),
     ],
 )

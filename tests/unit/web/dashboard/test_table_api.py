@@ -35,7 +35,7 @@ def value_of(row: dict[str, Any], sort: str) -> Any:
     return value
 
 
-@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort", [sort for sort in SORTS if sort not in ("change", "shown")])
 def test_every_column_sorts_both_ways_with_gaps_last(
     sort: str, descending: bool, store: ResultStore, view: UrlState
@@ -53,7 +53,7 @@ def test_every_column_sorts_both_ways_with_gaps_last(
     assert len({row["place"] for row in found}) == len(rows)
 
 
-@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("descending", [True, False])
 def test_states_sort_in_their_own_order(descending: bool, store: ResultStore, view: UrlState) -> None:
     found = [row["shown"] for row in ordered(view.replace(sort="shown", descending=descending), store)]
     states = list(FilteredComparison.of(view, store).pair.neurons["shown"].dtype.categories)
@@ -61,7 +61,7 @@ def test_states_sort_in_their_own_order(descending: bool, store: ResultStore, vi
     assert len(set(found)) > 3
 
 
-@pytest.mark.parametrize("falling", [True, False])
+@pytest.mark.parametrize("descending", [True, False])
 def test_by_change_what_is_sure_comes_first(descending: bool, store: ResultStore, view: UrlState) -> None:
     level = store.config.fdr
 

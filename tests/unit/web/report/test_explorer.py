@@ -84,7 +84,7 @@ def test_rows_are_those_of_the_comparison(comparisons: list[Comparison], data: d
             neuron = row["neuron"]
             assert STATES[pair["state"][neuron]] == row["state"]
             seen.add(row["state"])
-            for name in ("length_before", "length_after", "hellinger_length"):
+            for name in ("length_before", "length_after"):
                 assert pair[name][neuron] == row[name]
             for name in ("mass_before", "mass_after"):
                 assert pair[name][neuron] == pytest.approx(row[name], rel=1e-3)
@@ -110,11 +110,13 @@ def test_tests_come_with_tested_comparisons(stages: list[Stage], data: dict[str,
             ("corrected", "hellinger_corrected"),
             ("low", "hellinger_corrected_low"),
             ("high", "hellinger_corrected_high"),
-            ("matched", "distance_matched"),
-            ("chance", "distance_null"),
         ):
-            found = tests[name][row["neuron"]]
-            assert found == (None if row[column] is None else pytest.approx(row[column], rel=1e-3))
+            value = tests[name][row["neuron"]]
+            assert value == (None if row[column] is None else pytest.approx(row[column], rel=1e-3))
+        sentence = pair["sentence"][row["neuron"]]
+        if row["q_value"] is not None:
+            assert f"{row['distance_matched']:.3f}, {row['distance_null']:.3f}" in sentence
+    assert {state["name"] for state in pair["states"]} >= {"in both stages", "only before", "undecided"}
     order = sorted(range(60), key=tests["rank"].__getitem__)
     assert [tests["sure"][neuron] for neuron in order] == sorted(tests["sure"], reverse=True)
     signals = neurons["signal"].to_list()

@@ -105,7 +105,7 @@ def test_title_and_subtitle_of_a_figure_become_its_heading() -> None:
     assert "<b>" not in html
     assert "&lt;b&gt;" not in html
     assert "&lt;span" not in html
-    assert "<small>Each mark is a shared neuron" in html
+    assert "<small>Each mark is a neuron" in html
     # Every figure keeps room for its legend once its title is gone.
     for figure, piece in zip(figures, html.split("data-heading=")[1:], strict=True):
         heading = int(piece.split('"')[1])

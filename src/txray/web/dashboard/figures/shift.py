@@ -1,4 +1,4 @@
-"""How many features each shared neuron prefers before and after."""
+"""How many features the neurons in use in both stages prefer before and after."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from txray.analysis.significance.rarefaction import LengthChange
 from txray.plots import theme
 from txray.plots.axes import log_axis
 from txray.plots.frame import empty_figure
-from txray.plots.text import escape, format_number, percent, plural, sanitize
+from txray.plots.marks import LENGTH_CHANGES, add_marks, sample
+from txray.plots.shift import NO_SHARED_NEURON, finding
+from txray.plots.text import count, escape, sanitize
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import dim_unselected, hover_texts, sample
+from txray.web.dashboard.figures.marks import PANEL, hover_texts
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
 BRUSH = ("length_before", "length_after")
 """Columns along the axes."""
 
-_WAYS = ((-1, "fewer", theme.SHORTENED, "triangle-down"), (1, "more", theme.LENGTHENED, "triangle-up"))
-
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """One mark per shared neuron: below the diagonal it has become more specialised.
+    """Draw one mark per neuron in use in both stages: below the diagonal it has become more specialised.
 
     Args:
-        filtered: what is looked at.
+        filtered: the neurons.
     """
     rows = filtered.shared
     change = (pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)).sign()
     numbers = dict(rows.select(way=change)["way"].value_counts().iter_rows())
-    drawn = sample(rows)
+    drawn = sample(rows, PANEL.max_marks)
     figure = go.Figure()
     lengths = rows.select(BRUSH).to_numpy().astype(np.float64)
     axes = [
@@ -46,33 +46,33 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         line={"color": theme.FAINT, "dash": "dot", "width": 1.5},
         hoverinfo="skip",
     )
-    for sign, name, color, symbol in (*_WAYS, (0, "as many", theme.UNCHANGED, "circle")):
-        mine = drawn.filter(change == sign)
-        if not len(mine):
-            continue
-        figure.add_scatter(
-            name=f"{name} ({numbers.get(sign, 0):,})",
-            x=mine["length_before"].to_numpy(),
-            y=mine["length_after"].to_numpy(),
-            customdata=mine["place"].to_list(),
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
-            hovertext=hover_texts(
-                filtered,
-                mine,
-                pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after"),
-            ),
-            hoverinfo="text",
-            **dim_unselected(mine),
-        )
+    lines = pl.format("{} → {} " + escape(filtered.noun) + "s", "length_before", "length_after")
+    for sign, (name, (color, symbol)) in zip((-1, 1, 0), LENGTH_CHANGES.items(), strict=True):
+        marks = drawn.filter(change == sign)
+        if len(marks):
+            add_marks(
+                figure,
+                marks,
+                hover_texts(filtered, marks, lines),
+                name=f"{name} ({count(numbers.get(sign, 0))})",
+                x=BRUSH[0],
+                y=BRUSH[1],
+                marker={"color": color, "symbol": symbol, "size": 7, "opacity": 0.6},
+                canvas=PANEL,
+            )
     figure.update_xaxes(axes[0])
     figure.update_yaxes(axes[1])
     figure.update_layout(dragmode="select")
     if not len(rows):
-        empty_figure(figure, "No neuron is preferred in both stages, so no length can shift.")
+        empty_figure(figure, NO_SHARED_NEURON)
     return FigureCard(
         figure,
-        _finding(filtered, rows),
+        finding(
+            (rows["length_before"].to_numpy(), rows["length_after"].to_numpy()),
+            filtered.noun,
+            (sanitize(filtered.before.name), sanitize(filtered.after.name)),
+            _at_equal_wins(filtered, rows),
+        ),
         "Below the dotted line: fewer features after. A neuron that wins fewer words has fewer features to show.",
         rows.select(
             "layer",
@@ -86,17 +86,9 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
 
 
-def _finding(filtered: FilteredComparison, rows: pl.DataFrame) -> str:
-    if not len(rows):
-        return f"No neuron is shared by {sanitize(filtered.before.name)} and {sanitize(filtered.after.name)}"
-    before, after = (float(rows[name].to_numpy().mean()) for name in BRUSH)
-    change = after / before - 1
-    way = f"{percent(abs(change))} {'more' if change > 0 else 'fewer'}" if change else "as many"
-    finding = (
-        f"{plural(len(rows), 'shared neuron')} on average prefer {way} {filtered.noun}s after "
-        f"({format_number(before)} to {format_number(after)})"
+def _at_equal_wins(filtered: FilteredComparison, rows: pl.DataFrame) -> LengthChange | None:
+    if not filtered.tested or not len(rows):
+        return None
+    return LengthChange.of(
+        *rows.select("rarefied_length_before", "rarefied_length_after").drop_nulls().to_numpy().T
     )
-    if not filtered.tested:
-        return finding
-    equal = rows.select("rarefied_length_before", "rarefied_length_after").drop_nulls().to_numpy()
-    return f"{finding}; {LengthChange.of(*equal.T).words(filtered.noun)}"

@@ -62,22 +62,24 @@ class Explorer {
   }
 
   showStates() {
-    const { state, tests } = this.data.pairs[this.pair];
-    const counts = STATES.map((_, index) => state.filter((each) => each === index).length);
-    const known = STATES.map((name, index) => [name, counts[index]]).filter(([name]) => name !== "undecided" || tests);
-    const choices = [["all", state.length], ...known];
+    const { state, states, tests } = this.data.pairs[this.pair];
+    const counts = new Array(states.length).fill(0);
+    for (const index of state) counts[index] += 1;
+    const choices = this.data.states.map((name, index) => [name, states[index].label, counts[index]])
+      .filter(([name]) => name !== "undecided" || tests);
+    choices.unshift(["all", "all", state.length]);
     if (!choices.some(([name]) => name === this.state)) this.state = "all";
     const fieldset = document.getElementById("states");
-    fieldset.replaceChildren(fieldset.firstElementChild, ...choices.map(([name, number]) =>
-      node("label", { class: `chip ${name}` },
+    fieldset.replaceChildren(fieldset.firstElementChild, ...choices.map(([name, label, number]) =>
+      node("label", { class: `chip ${name}`, title: name === label ? null : name },
         node("input", { type: "radio", name: "state", value: name, checked: name === this.state }),
-        node("span", {}, stateLabel(name, tests), " ", node("b", {}, count(number))))));
+        node("span", {}, label, " ", node("b", {}, count(number))))));
   }
 
   filter() {
     const pair = this.data.pairs[this.pair];
     const matches = this.matching(this.query.value.trim().toLowerCase());
-    const wanted = STATES.indexOf(this.state);
+    const wanted = this.data.states.indexOf(this.state);
     this.list(pair.state.flatMap((state, neuron) => ((wanted < 0 || state === wanted) && matches(neuron) ? [neuron] : [])));
     document.getElementById("found").textContent = `${count(this.listed.length)} of ${count(pair.state.length)} neurons shown.`;
   }

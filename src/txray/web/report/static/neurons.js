@@ -6,6 +6,7 @@ class Neurons {
   constructor(data, index) {
     this.pair = data.pairs[index];
     const { start, id } = this.pair.features[data.feature];
+    this.states = data.states;
     this.names = (n) => Array.from(id.slice(start[n], Math.min(start[n + 1], start[n] + NAMED)), (i) => data.words[data.feature][i]);
     this.columns = this.described(data.stages[this.pair.before].name, data.stages[this.pair.after].name)
       .map(({ show, ...column }) => ({ ...column, show: ({ neuron }) => show(neuron) }));
@@ -18,12 +19,12 @@ class Neurons {
 
   /** Columns: key, heading, explanation, value to sort by, text to show. */
   described(before, after) {
-    const { pair, names } = this;
+    const { pair, names, states } = this;
     const number = (key, heading, about, show) => ({ key, heading, about, value: (n) => pair[key][n], show: (n) => show(pair[key][n]) });
     // Numbers of neurons and names read best rising, sizes falling.
     return [
       { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String, risingFirst: true },
-      { key: "state", heading: "State", about: "Preferred in both stages, only before, only after, in neither; undecided: in one only, not significant", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${STATES[pair.state[n]]}` }, stateOfNeuron(STATES[pair.state[n]], pair.tests)), risingFirst: true },
+      { key: "state", heading: "State", about: "In which stages the neuron is in use; undecided: in one only, which may be chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${states[pair.state[n]]}`, title: states[pair.state[n]] }, pair.states[pair.state[n]].name), risingFirst: true },
       { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")), risingFirst: true },
       number("length_before", "Length before", `Features preferred in ${before}`, count),
       number("length_after", "Length after", `Features preferred in ${after}`, count),

@@ -1,4 +1,4 @@
-"""What is planted is what the tables say, and nothing but the words decides who wins."""
+"""The tables of a synthetic pair say what its neurons win, and only the words decide who wins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = demo_corpus("encyclopedia", words=60_000)
 
 def test_a_side_on_which_nobody_responds_can_be_collected() -> None:
     found = synthetic_pair(6, corpus=TEXT, changed=0, vanished=1, appeared=0, rarer=0)
-    stage = collect(found.after, TEXT, [found.layer], name="after")
+    stage = collect(found.after, TEXT, layers=[found.layer], name="after")
     assert stage.preferences().wins().sum() == 0
 
 
@@ -39,7 +39,7 @@ def pair() -> SyntheticPair:
 def stages() -> tuple[Stage, Stage]:
     found = pair()
     return tuple(
-        collect(model, TEXT, [found.layer], name=name)
+        collect(model, TEXT, layers=[found.layer], name=name)
         for model, name in ((found.before, "before"), (found.after, "after"))
     )  # type: ignore[return-value]
 
@@ -71,7 +71,7 @@ def columns(side: str) -> dict[int, dict[str, float]]:
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_words_are_won_with_the_probabilities_planted(side: str) -> None:
+def test_words_are_won_with_the_given_probabilities(side: str) -> None:
     stage = stages()[side == "after"]
     told = pair().profiles.filter(pl.col("side") == side).join(occurrences(), on="feature")
     cells = told.join(won(stage), on=["neuron", "feature"], how="left").with_columns(
@@ -170,7 +170,7 @@ def test_shares_of_neurons_are_those_asked_for() -> None:
         "moved": 12,
     }
     assert repr(pair()) == (
-        "Planted(120 neurons in 'demo/encyclopedia/train': 48 unchanged, 24 changed, 12 vanished, 12 appeared, "
+        "SyntheticPair(120 neurons in 'demo/encyclopedia/train': 48 unchanged, 24 changed, 12 vanished, 12 appeared, "
         "12 rarer, 12 moved)"
     )
     # Rounded one by one, these would be seven of six neurons.
@@ -213,7 +213,7 @@ def test_lengths_and_rates_spread_as_told() -> None:
 
 def test_batches_padding_and_order_change_no_activation() -> None:
     model = pair().before
-    texts = [model.encode(document.words) for document in TEXT.first(7)]
+    texts = [model.encode(document.words) for document in TEXT.head(7)]
     longest = max(map(len, texts)) + 5
     ids = torch.zeros((7, longest), dtype=torch.int64)
     for row, text in enumerate(texts):
@@ -235,7 +235,7 @@ def test_stages_do_not_depend_on_batches_or_the_order_of_documents() -> None:
     whole = stages()[0].preferences()
     backwards = Corpus.from_documents("backwards", list(TEXT)[::-1])
     for corpus, positions in ((TEXT, 700), (backwards, 16_384)):
-        other = collect(found.before, corpus, [found.layer], name="b", batch_positions=positions)
+        other = collect(found.before, corpus, layers=[found.layer], name="b", batch_positions=positions)
         assert np.array_equal(other.preferences().count, whole.count)
         assert np.array_equal(other.preferences().feature_id, whole.feature_id)
 
@@ -283,26 +283,26 @@ def test_neurons_are_drawn_without_touching_the_global_random_state() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"n_neurons": 0}, "n_neurons=0; give a whole number of at least 1"),
+        ({"n_neurons": 0}, "n_neurons=0; pass an integer of at least 1"),
         ({"n_neurons": 1.5}, "n_neurons=1.5"),
-        ({"lengths": (0, 5)}, r"lengths=\(0, 5\); give two whole numbers"),
+        ({"lengths": (0, 5)}, r"lengths=\(0, 5\); pass two ascending integers"),
         ({"lengths": (9, 5)}, r"lengths=\(9, 5\)"),
-        ({"changed": -0.1}, "changed=-0.1; give a share from 0 to 1"),
-        ({"rarer": float("nan")}, "rarer=nan; give a share"),
-        ({"changed": 0.9, "vanished": 0.3}, "vanished=0.3.* are 1.4 together; they may be 1 at most"),
-        ({"effect": 0.0}, "effect=0.0; give a share above 0"),
-        ({"rarer_by": 0.5}, "rarer_by=0.5; give a number of at least 1"),
+        ({"changed": -0.1}, "changed=-0.1; pass a share from 0 to 1"),
+        ({"rarer": float("nan")}, "rarer=nan; pass a share"),
+        ({"changed": 0.9, "vanished": 0.3}, "vanished=0.3.* sum to 1.4"),
+        ({"effect": 0.0}, "effect=0.0; pass a share above 0"),
+        ({"rarer_by": 0.5}, "rarer_by=0.5; pass a number of at least 1"),
         ({"rarer_by": float("inf")}, "rarer_by=inf"),
-        ({"seed": -1}, "seed=-1; give a whole number from 0"),
-        ({"n_neurons": 10, "moved": 0.1}, "moved=0.1 of 10 neurons is one, which has nowhere to go"),
+        ({"seed": -1}, "seed=-1; pass an integer from 0"),
+        ({"n_neurons": 10, "moved": 0.1}, "moved=0.1 of 10 neurons is one neuron; move at least two"),
     ],
 )
-def test_what_cannot_be_planted_is_told_in_one_line(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=f"^planted: .*{told}") as caught:
+def test_impossible_arguments_are_refused_in_one_line(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=f"^synthetic_pair: .*{told}") as caught:
         synthetic_pair(**{"corpus": TEXT, **options})
     assert "\n" not in str(caught.value)
 
 
 def test_a_corpus_with_too_few_words_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'tiny' has 1 different words that occur 10 times or more"):
+    with pytest.raises(UsageError, match=r"'tiny' has 1 different words with at least 10 occurrences"):
         synthetic_pair(corpus=Corpus.from_documents("tiny", [Document("a", ("ship",) * 20)]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from txray.corpus.annotated import annotated_documents
+from txray.corpus.annotation_cache import annotated_documents
 from txray.corpus.corpus import Corpus
 from txray.corpus.demo import demo_corpus
 from txray.corpus.document import Document
@@ -148,7 +148,7 @@ class TestWrongCache:
         self.assert_refused(longer, tagger, file, "0 values for document 'new' of 2 words")
 
     def test_of_another_annotation(self, corpus: Corpus, tagger: Lengths, file: Path) -> None:
-        with pytest.raises(CorpusError, match="no cache of annotation 'pos'"):
+        with pytest.raises(CorpusError, match="not a cache of annotation 'pos'"):
             list(annotated_documents(iter(corpus), tagger, "pos", file))
 
     @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ class TestWrongCache:
     )
     def test_foreign(self, corpus: Corpus, tagger: Lengths, file: Path, content: bytes) -> None:
         file.write_bytes(content)
-        self.assert_refused(corpus, tagger, file, "cache.gz: is (damaged|no cache)")
+        self.assert_refused(corpus, tagger, file, "cache.gz: is (damaged|not a cache)")
 
     def test_damaged(self, corpus: Corpus, tagger: Lengths, file: Path) -> None:
         content = file.read_bytes()
@@ -185,7 +185,7 @@ class TestWrongCache:
 )
 def test_values_must_be_one_word_for_each_word(values: tuple[str, ...]) -> None:
     documents = iter([Document("d", ("one", "two"))])
-    with pytest.raises(CorpusError, match="one per word, without white space"):
+    with pytest.raises(CorpusError, match="one value per word, without white space"):
         list(annotated_documents(documents, lambda document: values, "pos", None))
 
 

@@ -15,9 +15,9 @@ import torch
 from tests.builders.texts import documents, small_model
 from tests.unit.capture.test_collect import same_preferences
 from txray.cli.main import _exit_code
-from txray.cli.parts import engine_of, rank_device, shard_and_folder
+from txray.cli.sharding import EngineOptions, rank_device, shard_and_folder
 from txray.engines import Ray
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UsageError
 from txray.models import save_model
 from txray.preferences import Stage
 
@@ -69,13 +69,13 @@ def test_auto_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert shard_and_folder("auto", out) == ((3, 8), out / "part-00002-of-00008")
     monkeypatch.setenv("RANK", "8")
-    with pytest.raises(UsageError, match="RANK='8' and WORLD_SIZE='8'; start the command by torchrun"):
+    with pytest.raises(UsageError, match="RANK='8' and WORLD_SIZE='8'; start the command with torchrun"):
         shard_and_folder("auto", out)
     monkeypatch.delenv("RANK")
     with pytest.raises(UsageError, match="RANK=''"):
         shard_and_folder("auto", out)
     for wrong in ("3", "a/b", "/8", "automatic"):
-        with pytest.raises(UsageError, match="give a part and how many there are, such as 3/8"):
+        with pytest.raises(UsageError, match="such as 3/8"):
             shard_and_folder(wrong, out)
 
 
@@ -89,17 +89,18 @@ def test_every_rank_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monkey
 
 
 def test_the_engine_that_is_named() -> None:
-    assert engine_of("single", None, None, None, shard="auto", device="auto") is None
-    for given, told in (((4, None, None), "--workers 4"), ((None, 9, "auto"), "--shards 9 --address auto")):
-        with pytest.raises(UsageError, match=f"{told}: belongs to the engine of a cluster; add --engine ray"):
-            engine_of("single", *given, shard=None, device="auto")
-    assert engine_of("ray", 3, 9, "auto", shard=None, device="auto") == Ray(3, 9, "auto")
-    assert engine_of("ray", 3, None, None, shard="1/2", device="cpu") == Ray(3, gpus=0)
-    assert engine_of("ray", 3, None, None, shard=None, device="cuda") == Ray(3, gpus=1)
-    with pytest.raises(UnknownNameError, match="engine 'spark'; there are: single, ray"):
-        engine_of("spark", 2, None, None, shard=None, device="auto")
+    assert EngineOptions().open("auto") is None
+    for wrong, told in (
+        ({"workers": 4}, "--workers 4"),
+        ({"shards": 9, "address": "auto"}, "--shards 9 --address auto"),
+    ):
+        with pytest.raises(UsageError, match=f"{told}: .*add --engine ray"):
+            EngineOptions(**wrong).open("auto")  # type: ignore[arg-type]
+    assert EngineOptions(engine="ray", workers=3, shards=9, address="auto").open("auto") == Ray(3, 9, "auto")
+    assert EngineOptions(engine="ray", workers=3, shard="1/2").open("cpu") == Ray(3, gpus=0)
+    assert EngineOptions(engine="ray").open("cuda") == Ray(2, gpus=1)
     with pytest.raises(UsageError, match="both divide the text"):
-        engine_of("ray", 2, None, None, shard="auto", device="auto")
+        EngineOptions(engine="ray", shard="auto").open("auto")
 
 
 def test_without_ray_one_line_names_the_extra(
@@ -148,7 +149,7 @@ def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object
     started = descendants(process.pid)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "txray: interrupted; the same command goes on where it can\n")
+    assert (process.returncode, said) == (130, "txray: Interrupted. Run the same command again to resume.\n")
     deadline = time.monotonic() + 20
     while left := [pid for pid in started if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, left
@@ -157,6 +158,7 @@ def test_interrupted_it_leaves_finished_shards_and_no_process(asked: list[object
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.filterwarnings("default::txray.errors.DominanceWarning")
 def test_a_cluster_of_its_own_says_no_more_than_a_single_pass(
     asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

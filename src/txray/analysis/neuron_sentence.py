@@ -1,0 +1,76 @@
+"""What happened to one neuron, in words: the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from txray.analysis.findings import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
+from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
+
+_OBSERVED = f"Observed, {NOT_TESTED}."
+
+
+def neuron_sentence(
+    row: Mapping[str, Any],
+    noun: str,
+    stages: tuple[str, str],
+    fdr: float | None,
+    *,
+    if_untested: str = _OBSERVED,
+) -> str:
+    """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
+
+    Args:
+        row: of `Comparison.neurons`; if tested, with a column `significant` (`findings.is_significant`).
+        noun: what one feature is called: `token`.
+        stages: names of the two stages, as they are to be shown.
+        fdr: false discovery rate of the tests; None if the neuron's layer is not tested.
+        if_untested: sentence for that case.
+    """
+    lengths = row["length_before"], row["length_after"]
+    parts = [preference_sentence(lengths, noun, stages)]
+    if not any(lengths):
+        return parts[0]
+    if row["hellinger"] is not None:
+        features = _plural(row["hellinger_length"], noun)
+        parts.append(f"{PLAIN.name} {row['hellinger']:.3f} over {features}.")
+    parts += [if_untested] if fdr is None else _verdict(row, fdr)
+    return " ".join(parts)
+
+
+def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, str]) -> str:
+    """Return how many features a neuron prefers in two stages.
+
+    Args:
+        lengths: number of features in each stage.
+        noun: what one feature is called: `token`.
+        stages: names of the two stages, as they are to be shown.
+    """
+    if not any(lengths):
+        return "Prefers nothing in either stage."
+    before, after = (_plural(length, noun) if length else "nothing" for length in lengths)
+    return f"Prefers {before} in {stages[0]}, {after} in {stages[1]}."
+
+
+def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
+    """Return the sentences about the tests."""
+    level = fdr_label(fdr)
+    if row["q_value"] is not None:
+        verdict = "significant" if row["significant"] else NOT_SIGNIFICANT
+        corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]}"
+        return [
+            f"At equal numbers of wins {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had "
+            f"changed: {verdict} ({level}, q = {row['q_value']:.3g}).",
+            f"{corrected} with its 95% interval: {corrected_words(row)}.",
+        ]
+    match row["confident_state"]:
+        case "undecided":
+            return [f"In use {STATE_NAMES[row['state']]}: not significant ({level}); it may be chance."]
+        case "avoided" | "gained" as state:
+            return [f"In use {STATE_NAMES[state]}: significant ({level}, q = {row['rate_q_value']:.3g})."]
+    return ["Too rarely active to be tested."]
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
