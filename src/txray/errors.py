@@ -159,7 +159,7 @@ _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|
 
 
 def in_one_line(error: BaseException, limit: int = 200) -> str:
-    """Return the error's message, or its type if it has none, as one line of at most `limit` characters.
+    r"""Return the error's message, or its type if it has none, as one line of at most `limit` characters.
 
     Terminal codes are removed, and other control characters are written out.
 
