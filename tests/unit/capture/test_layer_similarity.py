@@ -196,7 +196,7 @@ def test_layers_of_one_model_may_be_asked_for_in_any_order() -> None:
         np.testing.assert_allclose(found.matrix(measure), apart.matrix(measure), atol=1e-10)
     assert found.matrix()[1, 1] == pytest.approx(1, abs=1e-12)
     assert (found.first, found.second) == ("RecurrentLanguageModel", "RecurrentLanguageModel")
-    assert apart.first == "RecurrentLanguageModel (first)"
+    assert apart.first == "RecurrentLanguageModel (before)"
 
 
 def test_the_same_weights_in_two_models_are_wholly_alike() -> None:
