@@ -21,10 +21,8 @@ BAD_BEGINNINGS = ("What ", "Whether ", "The same ")
 SPACED_PERCENT = re.compile(r"[\d}] %(?![\w(])")
 
 NOT_YET = (
-    "docs/models.md",
     "docs/results.md",
     "src/txray/analysis",
-    "src/txray/capture",
     "src/txray/engines",
     "src/txray/notebook.py",
     "src/txray/plots",
