@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from dash import html
 
-from txray.analysis.findings import fdr_label
+from txray.analysis.states import fdr_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
