@@ -130,7 +130,7 @@ def by_width(data: Path, words: int, layer: str = "encoder.layer.2.intermediate"
     stage = collect(
         model, corpus, layers=["first.*"], folds=FOLDS, exemplars=0, name="widths", max_words=words
     )
-    by_layer = (stage.preferences(name) for name in stage.layers)
+    by_layer = (stage.preferences(layer=name) for name in stage.layers)
     return {preferences.n_neurons: len(preferences.fold) for preferences in by_layer}
 
 

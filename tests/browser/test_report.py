@@ -19,6 +19,7 @@ import txray
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import CONFIDENT_STATES, Comparison, compare
+from txray.analysis.findings import STATE_NAMES
 from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.report import Section
@@ -523,10 +524,10 @@ def test_switching_the_comparison_keeps_the_neuron(explorer: Page, comparisons: 
         explorer.select_option("#pair", str(pair))
         row = comparison.neurons.row(17, named=True)
         cells = explorer.locator(f"{row_of(17)} td").all_inner_texts()
-        assert cells[1].strip() == row["confident_state"]
+        assert cells[1].strip() == STATE_NAMES[row["confident_state"]]
         assert cells[3:5] == [str(row["length_before"]), str(row["length_after"])]
         assert cells[7] == ("–" if row["hellinger"] is None else f"{row['hellinger']:.3f}")
-        assert row["confident_state"] in picked(explorer)
+        assert STATE_NAMES[row["confident_state"]] in picked(explorer)
 
 
 def test_a_click_in_a_figure_opens_the_neuron(visit: Visit, comparisons: list[Comparison]) -> None:

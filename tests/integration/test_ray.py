@@ -66,7 +66,11 @@ def ray_engine(**options: Any) -> engines.Ray:
 @pytest.mark.parametrize("shards", [1, 8])
 def test_the_built_in_model(shards: int) -> None:
     corpus = corpus_of(documents(60))
-    asked: dict[str, Any] = {"features": ["token", "pos", "output", "label"], "name": "s", "max_words": 700}
+    asked: dict[str, Any] = {
+        "feature_types": ["token", "pos", "output", "label"],
+        "name": "s",
+        "max_words": 700,
+    }
     whole = collect(small_model(), corpus, **asked)
     assert whole.manifest["words"] == 700
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(workers=2, shards=shards)))
@@ -76,7 +80,7 @@ def test_the_built_in_model(shards: int) -> None:
 def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
     kinds = ["token", "pos", "subword"]
-    asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
+    asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "feature_types": kinds, "selection": selection}
     whole = collect(transformer(max_length=30), corpus, name="s", **asked)
     found = collect(transformer(max_length=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
     assert found.scales.equals(whole.scales)
@@ -114,7 +118,7 @@ def test_annotated_and_tokenized_text(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text(f"{rows}\n\n" * 3)
     tagger = Tagger.train(tmp_path / "a.conllu", iterations=1)
     corpus = read_corpus("text", tmp_path / "a.txt").annotate(tagger)
-    asked: dict[str, Any] = {"features": ["token", "pos"], "name": "s"}
+    asked: dict[str, Any] = {"feature_types": ["token", "pos"], "name": "s"}
     whole = collect(small_model(), corpus, **asked)
     same(whole, collect(small_model(), corpus, **asked, engine=ray_engine(shards=3)))
 
@@ -175,7 +179,7 @@ def test_an_interrupted_collection_goes_on_from_its_shards(tmp_path: Path) -> No
     asked: dict[str, Any] = {
         "layers": ["embedding"],
         "selection": "max-1/zscore",
-        "features": ["token", "pos"],
+        "feature_types": ["token", "pos"],
         "name": "s",
         "checkpoint": tmp_path / "stage",
         "engine": ray_engine(shards=8),
@@ -297,9 +301,9 @@ def test_what_cannot_be_sent_is_told_in_one_line() -> None:
 
 def test_what_the_cluster_has_not_is_told() -> None:
     corpus = corpus_of(documents(3))
-    with pytest.raises(EngineError, match="is to have 64 CPUs, the largest machine of the cluster has 2"):
+    with pytest.raises(EngineError, match="needs 64 CPUs, the largest machine of the cluster has 2"):
         collect(small_model(), corpus, name="s", engine=ray_engine(cpus=64))
-    with pytest.raises(EngineError, match="is to have 1 GPUs, the cluster has 0; give gpus=0"):
+    with pytest.raises(EngineError, match="needs 1 GPUs, the cluster has 0; use gpus=0"):
         collect(small_model(), corpus, name="s", engine=ray_engine(gpus=1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import importlib.util
 import json
@@ -17,6 +18,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 import typer.main
 from numpy.testing import assert_allclose
 
@@ -244,11 +246,11 @@ def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickst
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert told_names("## manifest.json") == set(manifest)
     for file in folder.glob("*.parquet"):
-        heading = re.sub(r"\.(token|pos)\.", ".&lt;kind&gt;.", file.name)
+        heading = re.sub(r"\.(token|pos)\.", ".&lt;type&gt;.", file.name)
         if heading != "tags.parquet":
             assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
     assert pl.read_parquet_schema(folder / "tags.parquet").names() == ["token", "pos", "count"]
-    files = {re.sub(r"\.(token|pos)\.", ".<kind>.", file.name) for file in folder.iterdir()}
+    files = {re.sub(r"\.(token|pos)\.", ".<type>.", file.name) for file in folder.iterdir()}
     assert told_names("# Stages on disk") == files
 
 
@@ -379,6 +381,23 @@ def test_the_api_page_holds_every_public_name() -> None:
             assert isinstance(thing, ModuleType) or any(thing is each for each in things), (
                 f"{module.__name__}.{name}"
             )
+
+
+EXAMPLES = [
+    str(file.relative_to(ROOT / "src").with_suffix("")).replace("/", ".")
+    for folder in (".", "capture", "models", "synthetic")
+    for file in sorted((ROOT / "src" / "txray" / folder).glob("*.py"))
+    if ">>> " in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_in_docstrings_are_true(module: str, tmp_path: Path) -> None:
+    names = {"txray": txray, "torch": torch, "nn": torch.nn}
+    with chdir(tmp_path):
+        result = doctest.testmod(importlib.import_module(module), extraglobs=names)
+    assert result.attempted
+    assert not result.failed
 
 
 def test_the_error_page_holds_every_error() -> None:

@@ -36,13 +36,11 @@ def report(
     seed: options.Seed = 0,
 ) -> None:
     """Write a self-contained HTML report on two or more stages."""
-    from txray.preferences import Stage
-    from txray.preferences.discovery import stage_folders
     from txray.web.report import report as write_report
 
     typer.echo(
         write_report(
-            [Stage.load(folder) for folder in stage_folders(stages)],
+            stages,
             out,
             title=title,
             layer=layer,

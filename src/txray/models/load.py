@@ -24,7 +24,10 @@ def load_model(
 ) -> RecurrentLanguageModel | SentimentClassifier | TextModel:
     """Load a model on the CPU, in evaluation mode.
 
-    >>> model = txray.load_model("language-model/epoch-001")  # doctest: +SKIP
+    >>> model = txray.models.language_model("gru", txray.demo_corpus("reviews", words=500), hidden=8)
+    >>> txray.models.save_model(model, "snapshot")
+    >>> load_model("snapshot").rnn
+    GRU(300, 8, batch_first=True)
 
     Args:
         name: a snapshot folder of txray, a model folder of Hugging Face, or `hf:` and the name of a model on the hub,

@@ -76,7 +76,7 @@ def classifier(encoder: RecurrentModel, pooling: Pooling = "last", *, seed: int 
     """Return a classifier with the vocabulary and weights of a pretrained model, and an untrained head.
 
     >>> corpus = txray.demo_corpus("reviews", words=500)
-    >>> classifier(language_model("gru", corpus, hidden=8), "last+avg+max").head
+    >>> classifier(txray.models.language_model("gru", corpus, hidden=8), "last+avg+max").head
     Linear(in_features=24, out_features=1, bias=True)
 
     Args:

@@ -32,7 +32,10 @@ _WEIGHTS, MODEL, _VOCABULARY = "model.safetensors", "model.json", "vocabulary.js
 def save_model(model: RecurrentModel, folder: Path | str, **metadata: object) -> None:
     """Write a snapshot atomically; an existing snapshot is replaced.
 
-    >>> save_model(model, "snapshot", epoch=3)  # doctest: +SKIP
+    >>> model = txray.models.language_model("gru", txray.demo_corpus("reviews", words=500), hidden=8)
+    >>> save_model(model, "snapshot", epoch=3)
+    >>> snapshot_metadata("snapshot")
+    {'epoch': 3}
 
     Args:
         model: a language model or a sentiment classifier.

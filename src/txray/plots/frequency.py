@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -69,84 +70,154 @@ def pos_frequency(
         raise UsageError(f"frequency analysis: top={top}; draw at least 1 feature")
     styles = styles_for([early.stage, late.stage], styles)
     noun = feature_noun(early.feature_type)
-    names = np.array(sorted({*early.features, *late.features}), dtype=object)
-    corpora = [_shares(p, p.feature_counts(), names) for p in (early, late)]
-    masses = [_shares(p, p.feature_mass(), names) for p in (early, late)]
-    same_corpus = np.array_equal(corpora[0], corpora[1])
-    order = np.lexsort((np.arange(len(names)), -(corpora[0] + corpora[1])))
-    ticks = [*names[order[:top]].tolist()]
-    if len(names) > top:
-        ticks.append(f"{count(len(names) - top)} others")
+    names = sorted({*early.features, *late.features})
+    shares = [
+        Shares(p.stage, _over(names, p, p.feature_counts()), _over(names, p, p.feature_mass()))
+        for p in (early, late)
+    ]
+    figure, below = traces(names, shares, styles=styles, noun=noun, top=top)
+    if len(names) == 0:
+        empty_figure(figure, f"No {noun} was counted in these stages.")
+    return add_frame(
+        figure,
+        title=f"{finding(shares, noun, (sampling_noise(early), sampling_noise(late)))} (total variation)",
+        subtitle=f"Bars: how often each {noun} occurs. Markers: its share of the activation mass",
+        caption=caption(early, late, note=plural(len(names), noun)),
+        below=below,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """Shares of features in one stage.
+
+    Attributes:
+        stage: its name.
+        corpus: (n_names,) of the words of the corpus.
+        mass: (n_names,) of the activation mass; all 0 if there is none.
+    """
+
+    stage: str
+    corpus: NDArray[np.float64]
+    mass: NDArray[np.float64]
+
+
+def traces(
+    names: Sequence[str],
+    shares: Sequence[Shares],
+    *,
+    styles: Mapping[str, StageStyle],
+    noun: str,
+    top: int,
+    compact: bool = False,
+) -> tuple[go.Figure, int]:
+    """Draw bars, markers and axes, without a frame.
+
+    Args:
+        names: of the features.
+        shares: of one or two stages.
+        styles: of the stages.
+        noun: what one feature is called, plain text.
+        top: features drawn on their own, the most frequent first.
+        compact: for a panel: no axis title, short legend entries, and no mark for all other features; clicks report
+            the feature.
+
+    Returns:
+        The figure, and the pixels that it needs under the plotting area.
+    """
+    corpora = [side.corpus for side in shares]
+    same_corpus = all(np.array_equal(corpora[0], other) for other in corpora[1:])
+    order = np.lexsort((np.arange(len(names)), -sum(corpora, start=np.zeros(len(names)))))
+    if compact:
+        order = order[:top]
+    ticks = [names[i] for i in order[:top]]
+    if len(order) > top:
+        ticks.append(f"{count(len(order) - top)} others")
+    common: dict[str, Any] = {"hoverinfo": "text", "customdata": ticks if compact else None}
     figure = go.Figure()
-    for p, share, color in list(zip((early, late), corpora, _BARS, strict=True))[: 1 if same_corpus else 2]:
-        drawn = _together(share[order], top)
-        whose = "" if same_corpus else f" of {escape_word(p.stage)}"
+    for side, color in list(zip(shares, _BARS, strict=False))[: 1 if same_corpus else 2]:
+        drawn = _together(side.corpus[order], top)
+        whose = "" if same_corpus else f" of {escape_word(side.stage)}"
         figure.add_bar(
-            name=f"share of the corpus{whose}",
+            name=f"share of the {'words' if compact else 'corpus'}{whose}",
             x=np.arange(len(drawn)),
             y=100 * drawn,
             marker={"color": color},
             hovertext=[
-                hover_text(sanitize(tick), f"{percent(s)} of the words of the corpus")
-                for tick, s in zip(ticks, drawn, strict=True)
+                hover_text(sanitize(tick), f"{percent(share)} of the words of the corpus")
+                for tick, share in zip(ticks, drawn, strict=True)
             ],
-            hoverinfo="text",
+            **common,
         )
-    for p, share, corpus, shift in zip((early, late), masses, corpora, (-0.16, 0.16), strict=True):
-        drawn = _together(share[order], top)
+    for side, shift in zip(shares, (-0.16, 0.16), strict=False):
+        drawn, corpus = (_together(values[order], top) for values in (side.mass, side.corpus))
+        style = styles[side.stage]
         figure.add_scatter(
-            name=f"share of the activation mass, {escape_word(p.stage)}",
+            name=f"{'of the mass' if compact else 'share of the activation mass'}, {escape_word(side.stage)}",
             x=np.arange(len(drawn)) + shift,
             y=100 * drawn,
             mode="markers",
             marker={
-                "color": styles[p.stage].color,
-                "symbol": styles[p.stage].symbol,
+                "color": style.color,
+                "symbol": style.symbol,
                 "size": 9,
                 "line": {"color": "white", "width": 1},
             },
             hovertext=[
                 hover_text(
-                    f"{sanitize(tick)} in {sanitize(p.stage)}",
-                    f"{percent(s)} of the activation mass",
-                    f"{percent(c)} of the words of the corpus",
+                    f"{sanitize(tick)} in {sanitize(side.stage)}",
+                    f"{percent(of_mass)} of the activation mass",
+                    f"{percent(of_corpus)} of the words of the corpus",
                 )
-                for tick, s, c in zip(ticks, drawn, _together(corpus[order], top), strict=True)
+                for tick, of_mass, of_corpus in zip(ticks, drawn, corpus, strict=True)
             ],
-            hoverinfo="text",
+            **common,
         )
     under = [fitted(sanitize(tick), _LONGEST_TICK, SIZE) for tick in ticks]
     longest = max((text_width(tick, SIZE) for tick in under), default=0)
-    tilt = longest > PLOT_WIDTH / max(len(ticks), 1) - 4
+    tilt = compact or longest > PLOT_WIDTH / max(len(ticks), 1) - 4
     figure.update_xaxes(
         tickmode="array",
         tickvals=np.arange(len(ticks)),
         ticktext=[escape(tick) for tick in under],
         tickangle=-90 if tilt else 0,
         range=[-0.6, len(ticks) - 0.4],
-        title_text=escape(f"{noun}, ranked by frequency in the corpus"),
+        title_text="" if compact else escape(f"{noun}, ranked by frequency in the corpus"),
         showgrid=False,
     )
-    drawn_values = np.concatenate([_together(share[order], top) for share in (*corpora, *masses)])
-    figure.update_yaxes(
-        linear_axis(100 * drawn_values, "share of all words, of all activation mass", unit="%")
+    values = np.concatenate(
+        [_together(part[order], top) for side in shares for part in (side.corpus, side.mass)]
     )
-    if len(names) == 0:
-        empty_figure(figure, f"No {noun} was counted in these stages.")
-    return add_frame(
-        figure,
-        title=_finding(early, late, masses, corpora, noun),
-        subtitle=f"Bars: how often each {noun} occurs. Markers: how much of the activation mass falls on it",
-        caption=caption(early, late, note=plural(len(names), noun)),
-        below=round(46 + longest) if tilt else 52,
-    )
+    title = "share" if compact else "share of all words, of all activation mass"
+    figure.update_yaxes(linear_axis(100 * values, title, unit="%"))
+    return figure, round((18 if compact else 46) + longest) if tilt else 52
 
 
-def _shares(p: Preferences, amounts: NDArray[np.generic], names: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return the (n_names,) share of each name; 0 for names that this stage lacks."""
+def finding(shares: Sequence[Shares], noun: str, by_chance: Sequence[float] = (), whose: str = "") -> str:
+    """Return how far the shares of mass differ from those of words.
+
+    Args:
+        shares: of the stages.
+        noun: what one feature is called, plain text.
+        by_chance: the same for every stage if mass followed frequency; empty if not known.
+        whose: words after "Activation mass".
+    """
+    sides = []
+    for index, side in enumerate(shares):
+        stage = sanitize(side.stage)
+        if not side.mass.any():
+            sides.append(f"(no mass) in {stage}")
+            continue
+        chance = f" ({by_chance[index]:.3f} by chance)" if by_chance else ""
+        sides.append(f"{np.abs(side.mass - side.corpus).sum() / 2:.3f} in {stage}{chance}")
+    return f"Activation mass {whose}differs from {noun} frequency by {', '.join(sides)}"
+
+
+def _over(names: Sequence[str], p: Preferences, amounts: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the (n_names,) share of each name; 0 for names that the stage lacks."""
     result = np.zeros(len(names))
     if len(p.features):
-        result[np.searchsorted(names, p.features)] = amounts
+        result[np.searchsorted(np.array(names, dtype=object), p.features)] = amounts
     total = result.sum()
     return result / total if total > 0 else result
 
@@ -154,19 +225,3 @@ def _shares(p: Preferences, amounts: NDArray[np.generic], names: NDArray[np.obje
 def _together(shares: NDArray[np.float64], top: int) -> NDArray[np.float64]:
     """Return the first `top` shares, and the sum of all others as one more."""
     return shares if len(shares) <= top else np.append(shares[:top], shares[top:].sum())
-
-
-def _finding(
-    early: Preferences,
-    late: Preferences,
-    masses: list[NDArray[np.float64]],
-    corpora: list[NDArray[np.float64]],
-    noun: str,
-) -> str:
-    sides = [
-        f"{np.abs(mass - corpus).sum() / 2:.3f} in {sanitize(p.stage)} ({sampling_noise(p):.3f} by chance)"
-        if mass.any()
-        else f"(no mass) in {sanitize(p.stage)}"
-        for p, mass, corpus in zip((early, late), masses, corpora, strict=True)
-    ]
-    return f"Activation mass differs from {noun} frequency by {sides[0]}, {sides[1]} (total variation)"

@@ -73,7 +73,7 @@ def mass_activation(
     return add_frame(
         traces(masses, styles=styles_for([side.stage for side in preferences], styles), hover=hover),
         title=finding(masses),
-        subtitle="Neurons ranked by activation mass: where a line falls fast, few neurons win n_active words",
+        subtitle="Neurons ranked by activation mass: where a line falls fast, few neurons win most words",
         caption=caption(*preferences),
     )
 

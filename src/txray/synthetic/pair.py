@@ -140,7 +140,7 @@ def synthetic_pair(
     magnitude, so many win little. The probabilities of unchanged neurons are identical in both modules, but the wins
     are drawn independently, as in two trainings, even for the same documents.
 
-    >>> pair = txray.synthetic_pair(50, seed=1)
+    >>> pair = txray.synthetic_pair(50, corpus=txray.demo_corpus("reviews", words=10_000), seed=1)
     >>> before = txray.collect(pair.before, pair.corpus, name="before", layers=pair.layer)
     >>> before.preferences().n_neurons
     50

@@ -323,7 +323,9 @@ def test_means_of_many_pieces_are_means(dtype: torch.dtype) -> None:
     model = TextModel(
         nn.Sequential(module), lambda words: Pieces(list(range(1, 1_001)), [0] * 1_000), pooling="mean"
     )
-    found = collect(model, text("good"), layers=["0"], selection="all", name="s").preferences("0").mass()
+    found = (
+        collect(model, text("good"), layers=["0"], selection="all", name="s").preferences(layer="0").mass()
+    )
     assert found == pytest.approx(module.weight[1:].double().mean(dim=0).detach().numpy(), rel=1e-3)
 
 

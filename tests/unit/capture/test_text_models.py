@@ -335,7 +335,7 @@ def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
     given = collect(
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded
     )
-    assert not own.preferences(LINEAR).table().equals(given.preferences(LINEAR).table())
+    assert not own.preferences(layer=LINEAR).table().equals(given.preferences(layer=LINEAR).table())
     with pytest.raises(UsageError, match="has scales of 0 neurons of layer 'embedding' instead of 8"):
         collect(
             model, corpus_of(made), layers=["embedding"], selection="max-1/zscore", name="s", scales=loaded

@@ -79,7 +79,7 @@ def test_base_models_and_their_names() -> None:
     assert unwrapped(nn.DataParallel(nn.DataParallel(joined))) is joined
     plain = nn.Linear(2, 2)
     assert pretrained_in(plain) is base_model_of(plain) is unwrapped(plain) is plain
-    with pytest.raises(UsageError, match="Linear holds no model of transformers") as caught:
+    with pytest.raises(UsageError, match="Linear contains no model of transformers") as caught:
         from_transformers(plain, tokenizer())
     assert "\n" not in str(caught.value)
 

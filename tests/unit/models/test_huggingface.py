@@ -22,7 +22,8 @@ from tests.builders.hub_folders import FAMILIES, folder_of
 from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import report
-from txray.capture import capturing, collect, layer_shapes
+from txray.capture import capturing, collect, layer_names, layer_shapes
+from txray.capture.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import SnapshotError, UsageError
 from txray.models import TextModel, hugging_face, load_model
@@ -177,7 +178,11 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, encoder: Path) -> None:
     model, corpus = load_model(encoder), corpus_of(reviews(40))
-    asked: dict[str, Any] = {"layers": ENCODER_LAYERS, "features": ["token", "pos"], "selection": selection}
+    asked: dict[str, Any] = {
+        "layers": ENCODER_LAYERS,
+        "feature_types": ["token", "pos"],
+        "selection": selection,
+    }
     whole = collect(model, corpus, **asked, name="s")
     parts = [collect(model, corpus.shard(number, 3), **asked, name=f"part-{number}") for number in (3, 1, 2)]
     merged = merge_stages(parts, name="s")
@@ -206,7 +211,10 @@ def test_hooks_change_no_bit(family: str, folders: dict[str, Path]) -> None:
         return [value for value in output.values() if isinstance(value, torch.Tensor)]
 
     before = states()
-    with capturing(model.module, ["**"], strict=False):
+    with tracing(model.module, layer_names(model.module)) as trace:
+        states()
+    layers = [name for name in trace.ran if all(call.output for call in trace.calls(name))]
+    with capturing(model.module, layers):
         during = states()
     assert before
     assert all(torch.equal(one, other) for one, other in zip(before, during, strict=True))
@@ -298,7 +306,7 @@ def test_half_precision_is_kept(tmp_path: Path) -> None:
     assert next(model.module.parameters()).dtype is torch.bfloat16
     for selection in ("max-1", "all", "max-position", "max-2/zscore"):
         stage = collect(model, corpus_of(reviews(4)), layers=LAYERS["bert"], selection=selection, name="s")
-        assert np.isfinite(stage.preferences(LAYERS["bert"][0]).mass()).all()
+        assert np.isfinite(stage.preferences(layer=LAYERS["bert"][0]).mass()).all()
 
 
 def test_nothing_but_safetensors_and_known_code_is_read(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -365,7 +373,7 @@ def test_weights_that_are_missing_are_never_drawn_at_random(folders: dict[str, P
         shutil.copytree(folders["bert"], tmp_path / name)
         save_file(kept, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(
-            SnapshotError, match=r"its weights lack \d+ of \d+, such as .*, which would be random"
+            SnapshotError, match=r"lacks \d+ of \d+ weights, such as .*, which would be random"
         ):
             load_model(tmp_path / name)
     shutil.copytree(folders["bert"], tmp_path / "headless")
@@ -494,7 +502,7 @@ def test_tables_that_a_model_computes_are_not_missing(tmp_path: Path) -> None:
     lacking = {key: value for key, value in weights.items() if "layer_norm" not in key}
     assert len(lacking) < len(weights)
     save_file(lacking, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SnapshotError, match=r"lack \d+ of \d+, such as .*layer_norm"):
+    with pytest.raises(SnapshotError, match=r"lacks \d+ of \d+ weights, such as .*layer_norm"):
         hugging_face(folder)
 
 

@@ -150,14 +150,14 @@ def test_notices_a_single_changed_bit_in_the_weights(saved: Path) -> None:
 def test_notices_weights_of_another_size(saved: Path) -> None:
     weights = load_file(saved / "model.safetensors")
     save_file({**weights, "embedding.weight": torch.zeros(12, 5)}, saved / "model.safetensors")
-    refused(saved, r"embedding.weight has size \(12, 5\).* ask for \(11, 5\)")
+    refused(saved, r"embedding.weight has shape \(12, 5\).* need \(11, 5\)")
 
 
 def test_notices_missing_and_superfluous_weights(saved: Path) -> None:
     weights = load_file(saved / "model.safetensors")
     bias = weights.pop("decoder.bias")
     save_file({**weights, "more": bias}, saved / "model.safetensors")
-    refused(saved, "other weights: decoder.bias, more")
+    refused(saved, "differing weights: decoder.bias, more")
 
 
 @pytest.mark.parametrize("count", [8, 9, 10])
@@ -165,7 +165,7 @@ def test_notices_a_vocabulary_of_another_model(saved: Path, tmp_path: Path, coun
     other = Vocabulary(("<unk>", "<eos>", *(f"x{number}" for number in range(count))))
     save_model(language_model("gru", other, embedding=2, hidden=2), tmp_path / "other")
     (saved / "vocabulary.json").write_bytes((tmp_path / "other" / "vocabulary.json").read_bytes())
-    refused(saved, f"vocabulary.json: these {count + 2} words are not those")
+    refused(saved, f"vocabulary.json: its {count + 2} words do not match")
 
 
 @pytest.mark.parametrize("name", ["model.json", "vocabulary.json"])
@@ -179,12 +179,12 @@ def test_refuses_another_format(saved: Path, name: str, format_: object) -> None
     ("name", "changes", "message"),
     [
         ("model.json", {"kind": None}, "lacks 'kind'"),
-        ("model.json", {"kind": "tree"}, "unknown kind of model 'tree'"),
+        ("model.json", {"kind": "tree"}, "unknown type of model 'tree'"),
         ("model.json", {"config": {"cell": "lstm", "size": 3}}, "size"),
         ("model.json", {"config": {"cell": "lstm", "hidden": "7"}}, "hidden"),
         ("model.json", {"config": {"cell": "tree"}}, "unknown cell 'tree'"),
         ("model.json", {"kind": "sentiment-classifier", "pooling": "sum"}, "unknown pooling 'sum'"),
-        ("model.json", {"kind": ["language-model"]}, "unknown kind"),
+        ("model.json", {"kind": ["language-model"]}, "unknown type"),
         ("vocabulary.json", {"words": ["<unk>", "<eos>", 3]}, "words must be text"),
         ("vocabulary.json", {"words": 3}, "damaged"),
         ("vocabulary.json", {"words": ["a"]}, "begins with"),
@@ -201,7 +201,7 @@ def test_refuses_descriptions_that_make_no_sense(
 @pytest.mark.parametrize("content", ["[]", "3", "null"])
 def test_refuses_json_that_is_no_object(saved: Path, content: str) -> None:
     (saved / "model.json").write_text(content)
-    refused(saved, "model.json: damaged: holds no JSON object")
+    refused(saved, "model.json: damaged: not a JSON object")
 
 
 def pruned(model: RecurrentModel) -> nn.Module:
@@ -231,7 +231,7 @@ def without_numbers(model: RecurrentModel) -> nn.Module:
         (pruned, "prune.remove"),
         (parametrized, "remove_parametrizations"),
         (normed, "remove_parametrizations"),
-        (larger, "as txray makes it"),
+        (larger, "created by txray"),
     ],
 )
 def test_what_could_not_be_loaded_is_not_written(change: Any, remedy: str, tmp_path: Path) -> None:

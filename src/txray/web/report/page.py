@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from txray.files import write_text
 from txray.layer_patterns import matching_names
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import Stage
+from txray.preferences.stage_like import StageLike, as_stages
 from txray.progress import progress
 from txray.web.report.explorer import FEATURES, explorer_data
 from txray.web.report.headlines import headline
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    stages: Sequence[Stage],
+    stages: StageLike | Iterable[StageLike],
     path: Path | str,
     *,
     layer: str | Sequence[str] | None = None,
@@ -49,7 +50,7 @@ def report(
     with what each prefers and where it is active.
 
     Args:
-        stages: in the order of the story, with distinct names.
+        stages: or their folders, in the order of the story, with distinct names; or one folder of stage folders.
         path: of the HTML file; replaced if it exists.
         layer: names or patterns of the layers to compare; all by default.
         feature_type: the feature type.
@@ -66,6 +67,7 @@ def report(
         The path.
 
     Raises:
+        StageError: a folder that is not a stage.
         UsageError: nothing to compare, two stages of one name, or a path that does not end in .html.
         UnknownNameError: no such layer, feature type or weight, or a comparison of a stage that is not given.
         ShapeError: stages that cannot be compared, or comparisons of different feature types.
@@ -73,10 +75,10 @@ def report(
 
     Example:
         ```python
-        txray.report([before, after], "report.html", permutations=1_000)
+        txray.report("stages", "report.html", permutations=1_000)
         ```
     """
-    target = checked_report_path(path)
+    target, stages = checked_report_path(path), as_stages(stages)
     if comparisons is None:
         comparisons = _consecutive(
             stages,

@@ -15,11 +15,11 @@ from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
 _LIFTED = 2.0
-"""Times as strongly as by frequency: what counts as more than often."""
+"""Lift from which a neuron counts as responding more often than the frequency predicts."""
 
 
 def feature_index(view: UrlState, store: ResultStore) -> dict[StageFolder, pl.DataFrame]:
-    """The neurons that prefer the view's feature, stage by stage; those of the view's layer only, if it names one.
+    """Return the neurons that prefer the view's feature, stage by stage; only of the view's layer, if it names one.
 
     Raises:
         UsageError: the view names no feature.
@@ -27,18 +27,19 @@ def feature_index(view: UrlState, store: ResultStore) -> dict[StageFolder, pl.Da
     """
     if not view.word:
         raise UsageError(
-            f"Type a {feature_noun(view.feature_type)} above to see which neurons prefer it, and where they went."
+            f"Type a {feature_noun(view.feature_type)} above to see which neurons respond to it, and what became "
+            "of them."
         )
-    found = {}
+    rows_of_stage = {}
     for stage in store.catalog:
         if view.feature_type in stage.feature_types:
             rows = store.feature_index(stage, view.feature_type, view.word)
-            found[stage] = rows.filter(pl.col("layer") == view.layer) if view.layer else rows
-    return found
+            rows_of_stage[stage] = rows.filter(pl.col("layer") == view.layer) if view.layer else rows
+    return rows_of_stage
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Neurons that prefer the feature at all, and those that do so beyond its frequency.
+    """Draw the neurons that prefer the feature, and those that do so much more often than its frequency predicts.
 
     Args:
         view: that names a feature.
@@ -48,16 +49,16 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
         UsageError: the view names no feature.
         JobPending: a stage is being read.
     """
-    found = feature_index(view, store)
+    rows_of_stage = feature_index(view, store)
     styles = theme.stage_styles(store.catalog.names)
-    names = [stage.name for stage in found]
-    every = [len(rows) for rows in found.values()]
-    lifted = [int((rows["lift"] >= _LIFTED).sum()) for rows in found.values()]
+    names = [stage.name for stage in rows_of_stage]
+    every = [len(rows) for rows in rows_of_stage.values()]
+    lifted = [int((rows["lift"] >= _LIFTED).sum()) for rows in rows_of_stage.values()]
     figure = go.Figure()
-    own = [styles[each].color for each in names]
+    colors = [styles[name].color for name in names]
     for name, values, color, width in (
-        ("prefer it", every, theme.UNDECIDED, 0.6),
-        (f"at least {_LIFTED:g} times its frequency", lifted, own, 0.36),
+        ("respond to it", every, theme.UNDECIDED, 0.6),
+        (f"at least {_LIFTED:g} times its frequency", lifted, colors, 0.36),
     ):
         figure.add_bar(
             name=name,
@@ -66,8 +67,8 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             width=width,
             marker={"color": color},
             hovertext=[
-                hover_text(sanitize(each), f"{plural(value, 'neuron')} {name}")
-                for each, value in zip(names, values, strict=True)
+                hover_text(sanitize(stage), f"{plural(value, 'neuron')} {name}")
+                for stage, value in zip(names, values, strict=True)
             ],
             hoverinfo="text",
         )
@@ -82,20 +83,23 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     figure.update_yaxes(title_text="neurons", rangemode="tozero")
     word = sanitize(view.word)
     ends = [0] if len(names) == 1 else [0, -1]
-    of = [
-        stage.n_neurons.get(view.layer, 0) if view.layer else sum(stage.n_neurons.values()) for stage in found
+    sizes = [
+        stage.n_neurons.get(view.layer, 0) if view.layer else sum(stage.n_neurons.values())
+        for stage in rows_of_stage
     ]
     return FigureCard(
         figure,
-        f"“{word}” is preferred "
-        + ", ".join(
-            f"by {count(every[end])} of {plural(of[end], 'neuron')} in {sanitize(names[end])}, "
-            f"by {count(lifted[end])} at least {_LIFTED:g} times as strongly as its frequency predicts"
+        f"Neurons that respond to “{word}”: "
+        + "; ".join(
+            f"{count(every[end])} of {plural(sizes[end], 'neuron')} in {sanitize(names[end])}, "
+            f"{count(lifted[end])} at least {_LIFTED:g} times as strongly as its frequency predicts"
             for end in ends
         ),
-        "Wide bars: all neurons that responded to it. Narrow ones: those that respond to it beyond its frequency.",
+        "Wide bars: all neurons that respond to it. Narrow bars: those that respond to it much more often than its "
+        "frequency predicts.",
         pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
-        f"feature {sanitize(view.feature_type)} · {f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
+        f"feature type {sanitize(view.feature_type)} · "
+        f"{f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
         below=80 if len(names) > 6 else 36,
         height=300,
     )

@@ -1,4 +1,4 @@
-"""How the neurons that are picked out come into use and fall out of it, stage by stage."""
+"""Picked neurons that start and stop being in use, stage by stage."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.filtered_comparison import FilteredComparison, stage_rows
 from txray.web.dashboard.result_store import common_layers
 
-_MOST = 10
+_MAX_STAGES = 10
 """Stages side by side."""
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Preferred and un-preferred neurons of every stage, and the streams between them.
+    """Draw the neurons in use and not in use in every stage, and the streams between them.
 
     Args:
-        filtered: what is looked at.
+        filtered: the neurons.
 
     Raises:
         JobPending: the stages are being read.
@@ -37,7 +37,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             figure, "Only one stage has these layers and features. Serve several stages to see neurons move."
         )
         return FigureCard(figure, "No flow between stages", "", pl.DataFrame())
-    # Stages of one model have the same layers: their neurons stand at the same places.
+    # Stages of one model have the same layers, so their neurons have the same rows.
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
     preferred = []
     for stage in stages:
@@ -58,7 +58,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
                 links.append((first.name, second.name, state, state, int(number.sum())))
     flow = Flow(
         tuple(stage.name for stage in stages),
-        tuple(int(each.sum()) for each in preferred),
+        tuple(int(in_use.sum()) for in_use in preferred),
         len(filtered.picked),
         tuple(links),
         tested=False,
@@ -67,10 +67,10 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     return FigureCard(
         traces(flow)
         if len(filtered.picked)
-        else empty_figure(go.Figure(), "No neuron is picked out; take filters off."),
+        else empty_figure(go.Figure(), "No neuron matches. Clear filters."),
         flow.finding,
-        "Observed, not tested: neurons with few activations can appear or disappear by chance. Dark bars: neurons in "
-        "use, their number below." + drawn,
+        "Observed, not tested: neurons with few activations can appear or disappear by chance. "
+        "Dark bars: in use (number below)." + drawn,
         pl.DataFrame(links, schema=["before", "after", "state", "observed", "neurons"], orient="row").drop(
             "observed"
         ),
@@ -80,14 +80,14 @@ def draw(filtered: FilteredComparison) -> FigureCard:
 
 
 def _along(filtered: FilteredComparison) -> list[StageFolder]:
-    """Stages that have all of these layers, an even sample of many."""
+    """Return stages that have all of these layers, an even sample of many."""
     able = [
         stage
         for stage in filtered.store.catalog
         if filtered.view.feature_type in stage.feature_types
         and set(filtered.layers) <= set(common_layers([filtered.before, filtered.after, stage]))
     ]
-    chosen = set(even_sample(len(able), _MOST).tolist()) | {
+    indices = set(even_sample(len(able), _MAX_STAGES).tolist()) | {
         index for index, stage in enumerate(able) if stage in (filtered.before, filtered.after)
     }
-    return [able[index] for index in sorted(chosen)]
+    return [able[index] for index in sorted(indices)]

@@ -1,4 +1,4 @@
-"""Layers against stages: where in the model knowledge sits, and when it comes."""
+"""Layers against stages: which layers are in use, and when."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LONGEST = 120
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """A cell per layer and stage, as dark as neurons are preferred there.
+    """Draw a cell per layer and stage; the more neurons are in use, the darker.
 
     Args:
-        filtered: what is looked at.
+        filtered: the neurons.
 
     Raises:
         JobPending: the stages are being read.
@@ -34,10 +34,11 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
     every = shares["layer"].unique(maintain_order=True).to_list()
     layers = [every[index] for index in even_sample(len(every), _ROWS)]
-    held = {(row["layer"], row["stage"]): row for row in shares.iter_rows(named=True)}
+    row_of = {(row["layer"], row["stage"]): row for row in shares.iter_rows(named=True)}
     names = [stage.name for stage in stages]
     values = [
-        [held[layer, name]["share"] if (layer, name) in held else None for name in names] for layer in layers
+        [row_of[layer, name]["share"] if (layer, name) in row_of else None for name in names]
+        for layer in layers
     ]
     figure = go.Figure(
         go.Heatmap(
@@ -51,7 +52,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             ygap=1,
             customdata=[[[layer, name] for name in names] for layer in layers],
             hovertext=[
-                [_story(layer, name, held.get((layer, name)), filtered.noun) for name in names]
+                [_hover_text(layer, name, row_of.get((layer, name)), filtered.noun) for name in names]
                 for layer in layers
             ],
             hoverinfo="text",
@@ -76,14 +77,14 @@ def draw(filtered: FilteredComparison) -> FigureCard:
         showgrid=False,
     )
     figure.update_layout(dragmode=False)
-    # Of all layers, drawn or not: the finding counts them all.
+    # Of all layers, drawn or not.
     low, high = (float(end) for end in np.quantile(shares["share"].to_numpy(), [0, 1]))
     wide = max(text_width(name, theme.CAPTION_SIZE) for name in under)
     return FigureCard(
         figure,
-        f"{percent(low)} to {percent(high)} of a layer's neurons are preferred, over {plural(len(every), 'layer')} "
+        f"{percent(low)} to {percent(high)} of a layer's neurons are in use, over {plural(len(every), 'layer')} "
         f"and {plural(len(names), 'stage')}",
-        "Share of preferred neurons. Click a cell to look at its layer, comparing its stage with the one before.",
+        "Share of neurons in use. Click a cell to see its layer, and its stage compared with the previous one.",
         shares,
         left=round(max(text_width(label, theme.CAPTION_SIZE) for label in labels)) + 16,
         below=round(wide) + 18 if len(names) > 4 else 36,
@@ -92,7 +93,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
 
 
 def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
-    """One row per layer: share of preferred neurons, neurons, mean length of the preferred ones."""
+    """Return one row per layer: share of neurons in use, neurons, mean length of those in use."""
     feature_type = filtered.view.feature_type
     neuron_table = filtered.store.neuron_table(stage, feature_type)
 
@@ -109,13 +110,13 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
     )
 
 
-def _story(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
+def _hover_text(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
     if row is None:
         return hover_text(f"{sanitize(layer)} in {sanitize(stage)}", "not collected")
     share, length = row["share"], row["length"]
     assert isinstance(share, float)
     return hover_text(
         f"{sanitize(layer)} in {sanitize(stage)}",
-        f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are preferred",
+        f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are in use",
         f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
     )

@@ -1,4 +1,4 @@
-"""One neuron over all stages: how much it prefers, how much it fires, how far it moves."""
+"""One neuron over all stages: how much it prefers, how active it is, how far it moves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST = 110
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Length, share of the mass, and distance to the stage before, stage by stage.
+    """Draw length, share of the mass, and change since the previous stage, stage by stage.
 
     Args:
         view: that names a neuron.
@@ -66,20 +66,20 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             "%",
         ),
         (
-            "distance to previous",
+            "change since previous",
             distances,
             [
-                "" if d is None else f"{PLAIN.name} {d:.3f} to the stage before (of all wins, not tested)"
+                "" if d is None else f"{PLAIN.name} {d:.3f} to the previous stage (of all wins, not tested)"
                 for d in distances
             ],
             "",
         ),
     )
-    places = list(range(len(names)))
-    for number, (title, values, told, unit) in enumerate(rows, start=1):
+    positions = list(range(len(names)))
+    for number, (title, values, texts, unit) in enumerate(rows, start=1):
         axis = "" if number == 1 else str(number)
         figure.add_scatter(
-            x=places,
+            x=positions,
             y=values,
             yaxis=f"y{axis}",
             mode="lines+markers",
@@ -91,7 +91,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
                 "symbol": [styles[name].symbol for name in names],
                 "size": 10,
             },
-            hovertext=[hover_text(sanitize(name), line) for name, line in zip(names, told, strict=True)],
+            hovertext=[hover_text(sanitize(name), line) for name, line in zip(names, texts, strict=True)],
             hoverinfo="text",
         )
         top = max((value for value in values if value is not None), default=1) or 1
@@ -108,7 +108,7 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             }
         )
     figure.update_xaxes(
-        tickvals=places,
+        tickvals=positions,
         ticktext=[escape(fitted(sanitize(name), _LONGEST, theme.SIZE)) for name in names],
         tickangle=-45 if len(names) > 3 else 0,
         range=[-0.4, len(names) - 0.6],
@@ -116,18 +116,19 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
     )
     figure.update_layout(dragmode=False)
     longest = max(text_width(fitted(sanitize(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
-    held = [name for name, side in zip(names, sides, strict=True) if len(side)]
+    used = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return FigureCard(
         figure,
-        f"Neuron {selection.neuron} is preferred in {len(held)} of {plural(len(names), 'stage')}"
-        + (f", first in {sanitize(held[0])}" if held else ""),
+        f"Neuron {selection.neuron} is in use in {len(used)} of {plural(len(names), 'stage')}"
+        + (f", first in {sanitize(used[0])}" if used else ""),
         f"{noun.capitalize() if noun.islower() else noun}s that it prefers, its share of the layer's activation mass, "
-        "and the distance to the stage before, of all its wins: few wins make it large by chance.",
+        "and the distance to the previous stage, of all its wins: few wins make it large by chance.",
         pl.DataFrame(
             {"stage": names, "length": rows[0][1], "mass_share": shares, "hellinger_to_previous": distances},
             strict=False,
         ),
-        f"layer {sanitize(selection.layer)} · feature {sanitize(selection.feature_type)} · stages {join_words(names)}",
+        f"layer {sanitize(selection.layer)} · feature type {sanitize(selection.feature_type)} · "
+        f"stages {join_words(names)}",
         left=84,
         below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
         height=430,
