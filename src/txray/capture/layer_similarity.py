@@ -27,8 +27,8 @@ from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.progress import progress
 
-UNREAD_FIRST = "not read by the first model"
-UNREAD_SECOND = "not read by the second model"
+UNREAD_BEFORE = "not read by the model before"
+UNREAD_AFTER = "not read by the model after"
 UNREAD_BOTH = "not read by either model"
 UNCOVERED = "outside the output of a layer"
 
@@ -242,8 +242,8 @@ def _common_words(
     before, after = by_layer[sides.before[0]].read, by_layer[sides.after[0]].read
     covered = np.logical_and.reduce([activations.covered for activations in by_layer])
     reasons = {
-        UNREAD_FIRST: ~before & after,
-        UNREAD_SECOND: before & ~after,
+        UNREAD_BEFORE: ~before & after,
+        UNREAD_AFTER: before & ~after,
         UNREAD_BOTH: ~before & ~after,
         UNCOVERED: before & after & ~covered,
     }
@@ -261,8 +261,8 @@ def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataF
                 measures = (
                     cka(both, sums[i, i], sums[j, j]),
                     cka_debiased(both, sums[i, i], sums[j, j]),
-                    matches.best_first,
-                    matches.best_second,
+                    matches.best_before,
+                    matches.best_after,
                     matches.one_to_one,
                 )
                 rows.append(
@@ -270,8 +270,8 @@ def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataF
                         sides.hook_points[i].layer,
                         sides.hook_points[j].layer,
                         *(None if math.isnan(value) else value for value in measures),
-                        int(both.constant_first.sum()),
-                        int(both.constant_second.sum()),
+                        int(both.constant_x.sum()),
+                        int(both.constant_y.sum()),
                     )
                 )
                 advance()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
+from txray.analysis.states import UNTESTED, state_label
 from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 
@@ -24,17 +24,15 @@ def summary_card(filtered: FilteredComparison) -> list[Any]:
     findings = filtered.findings
     numbers = dict(filtered.neurons["shown"].value_counts().iter_rows())
     shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
+    labels = {
+        state: state_label(state, tested=not filtered.observed, pending=filtered.pair.pending)
+        for state, _ in shown
+    }
     entries = [
         html.Div(
-            [
-                html.Dt(
-                    [
-                        html.Span(className=f"dot {state}"),
-                        state_label(state, tested=not filtered.observed, pending=filtered.pair.pending),
-                    ]
-                ),
-                html.Dd(count(number)),
-            ]
+            [html.Dt([html.Span(className=f"dot {state}"), labels[state]]), html.Dd(count(number))],
+            # The paper's word.
+            title=state if state != labels[state] else "",
         )
         for state, number in shown
     ]

@@ -62,7 +62,7 @@ def test_mass_is_set_beside_the_text_that_its_own_stage_read(tmp_path: Path, sto
     assert [bar.name for bar in bars] == ["share of the words of a", "share of the words of b"]
     for stage in made:
         pos = stage.preferences(feature_type="pos")
-        assert f"{mass_divergence(pos):.2f} in {stage.name}" in drawing.finding
+        assert f"{mass_divergence(pos):.3f} in {stage.name}" in drawing.finding
     same = settled(FilteredComparison.of, UrlState(before="a", after="a", feature_type="token"), store)
     assert [t.name for t in tags.draw(same).figure.data if t.type == "bar"] == ["share of the words"]
 
@@ -81,4 +81,4 @@ def test_a_words_neurons_are_counted_beside_all_and_beside_its_frequency(
         )
         neurons = sum(stages[name].preferences(layer=layer).n_neurons for layer in stages[name].layers)
         lifted = int((rows["lift"] >= 2).sum())
-        assert f"by {len(rows)} of {neurons} neurons in {name}, by {lifted} at least 2 times" in finding
+        assert f"{len(rows)} of {neurons} neurons in {name}, {lifted} at least 2 times" in finding

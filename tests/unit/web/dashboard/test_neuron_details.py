@@ -46,7 +46,7 @@ def test_probabilities_are_those_of_the_preferences(
     table = _table(settled(neuron_details, of(view, layer, neuron), store), feature_type)
     sides = []
     for name in (BEFORE, AFTER):
-        rows = stages[name].preferences(layer, feature_type).table(neuron)
+        rows = stages[name].preferences(layer=layer, feature_type=feature_type).table(neuron)
         sides.append(dict(zip(map(sanitize, rows["feature"]), rows["probability"], strict=True)))
     assert {row[0] for row in table["rows"]} == set().union(*sides)
     for name, before, after in table["rows"]:
@@ -86,7 +86,7 @@ def test_distances_are_those_of_a_comparison(
     sides = [preferred(stages[name].preferences(layer=layer), neuron) for name in (BEFORE, AFTER)]
     assert hellinger_of(*sides) == pytest.approx(expected, rel=1e-12)
     sentence = settled(neuron_details, of(view, layer, neuron), store)["sentence"]
-    assert f"Hellinger distance {expected:.3f}." in sentence
+    assert f"Hellinger distance {expected:.3f} over " in sentence
 
 
 def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
@@ -99,11 +99,11 @@ def test_a_distance_from_nothing_is_none(stages: dict[str, Stage]) -> None:
 @pytest.mark.parametrize(
     ("neuron", "state", "words"),
     [
-        (GONE, "avoided", f"nothing in {sanitize(AFTER)}. Avoided: significant at 5% FDR"),
+        (GONE, "avoided", f"nothing in {sanitize(AFTER)}. In use only before: significant (5% FDR"),
         (COME, "gained", f"Prefers nothing in {BEFORE}"),
-        (SILENT, "unpreferred", f"Prefers nothing in {BEFORE}, nothing in {sanitize(AFTER)}."),
+        (SILENT, "unpreferred", "Prefers nothing in either stage."),
         (RARE, "undecided", "Prefers 1 token"),
-        (0, "shared", "Corrected Hellinger distance, with its 95% interval"),
+        (0, "shared", "Corrected Hellinger distance with its 95% interval"),
     ],
 )
 def test_the_sentence_tells_what_became_of_it(
@@ -235,7 +235,7 @@ def test_the_false_discovery_rate_decides_what_is_significant(
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
         sentence = settled(neuron_details, of(view, LOW, 0), asked)["sentence"]
-        assert ("not significant at" in sentence) == (q_value > fdr)
+        assert (": not significant (" in sentence) == (q_value > fdr)
 
 
 def test_what_cannot_be_compared_is_still_told(store: ResultStore, view: UrlState) -> None:

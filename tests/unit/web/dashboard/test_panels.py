@@ -15,6 +15,7 @@ from tests.builders.hostile import IN_CORPORA
 from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, SILENT
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
+from txray.analysis.states import state_label
 from txray.errors import UsageError
 from txray.plots.text import sanitize
 from txray.preferences import Stage
@@ -53,7 +54,7 @@ def test_the_headline_counts_states_whatever_the_filters(store: ResultStore, vie
     rows = filtered.pair.neurons
     text = plain(summary_card(filtered))
     for state in ("shared", "avoided", "gained", "undecided", "unpreferred"):
-        label = f"{state}, significant" if state in ("avoided", "gained") else state
+        label = state_label(state, tested=True)
         assert f"{label} {rows.filter(pl.col('confident_state').cast(pl.String) == state).height}" in text
     changed, tested = rows.filter(pl.col("q_value") <= 0.05).height, rows["q_value"].count()
     assert f"changed significantly, of {tested} {changed}" in text
@@ -195,4 +196,4 @@ def test_words_stay_text_in_every_component(store: ResultStore, view: UrlState) 
 def test_a_filter_does_not_change_the_headline(store: ResultStore, view: UrlState) -> None:
     calls = Callbacks(build(store, Guard(None)).server.test_client())
     filtered = view.replace(states=("gained",), ranges=(Range("hellinger", 0, 0.1),))
-    assert calls.call("headline.children", filtered) == calls.call("headline.children", view)
+    assert calls.call("summary.children", filtered) == calls.call("summary.children", view)

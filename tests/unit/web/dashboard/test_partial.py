@@ -14,6 +14,7 @@ from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
 from txray.analysis import compare
+from txray.analysis.states import STATE_NAMES
 from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
@@ -130,15 +131,15 @@ def test_a_partial_result_is_worded_as_one(
     rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
     tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
     assert (
-        f"1 of 6 layers tested so far: {changed} of {tested} tested shared neurons changed significantly"
+        f"1 of 6 layers tested so far: {changed} of {tested} tested neurons in both stages changed significantly"
         in text
     )
     for state in ("avoided", "gained"):
         sure = rows.filter(pl.col("confident_state").cast(pl.String) == state).height
         seen = rows.filter(pl.col("state").cast(pl.String) == state).height
         assert 0 < seen < every[state]
-        assert f"{seen} {state}, {sure or 'none'} of them significant" in text
-        assert f"{every[state]} {state}" not in text
+        assert f"{seen} {STATE_NAMES[state]} ({state}), {sure or 'none'} of them significant" in text
+        assert f"{every[state]} {STATE_NAMES[state]} ({state}), " not in text.split("significantly; ")[1]
     assert f"{every['avoided']} only before (avoided), {every['gained']} only after (gained)" in text
     assert f"{5 * SIZE} neurons of 5 layers are not yet tested" in text
     assert f"not yet tested {5 * SIZE}" in text
@@ -158,7 +159,7 @@ def test_numbers_are_those_of_the_tested_layer(
     assert {state: number for state, number in numbers.items() if number} == dict(wanted)
     labels = {each["name"]: each["label"] for each in told["states"]}
     assert labels["untested"] == "not yet tested"
-    assert labels["avoided"] == "avoided, significant"
+    assert labels["avoided"] == "only before, significant"
     assert told["untested"]
 
 
@@ -216,7 +217,7 @@ def test_significant_neurons_come_before_untested_ones_and_those_before_the_rest
 
 def test_a_neuron_that_waits_for_its_test_says_so(partial: ResultStore, view: UrlState) -> None:
     found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), partial)
-    assert (found["state"], found["label"]) == ("untested", "shared, not yet tested")
+    assert (found["state"], found["label"]) == ("untested", "in both stages, not yet tested")
     assert found["sentence"].endswith("Not yet tested.")
 
 
@@ -229,7 +230,7 @@ def test_before_the_first_test_nothing_is_called_significant(
     assert f"Observed, not yet tested: {every['shared']} of {6 * SIZE} neurons" in text
     assert "significant" not in text
     assert [each["name"] for each in control_state(view, waiting, [])["states"]] == ["untested"]
-    assert FIGURES["volcano"].draw(view, waiting).finding == "Not yet tested"
+    assert FIGURES["volcano"].draw(view, waiting).finding == "Observed, not yet tested"
     assert not any(row["faint"] for row in neuron_rows(view, waiting, 0, 500)["rows"])
 
 
@@ -253,7 +254,7 @@ def test_without_tests_states_are_observed_ones(
     assert {each["name"]: each["number"] for each in states} == {
         state: every[state] for state in ("shared", "avoided", "gained", "unpreferred")
     }
-    assert [each["label"] for each in states][1:3] == ["avoided, observed", "gained, observed"]
+    assert [each["label"] for each in states][1:3] == ["only before, observed", "only after, observed"]
     found = settled(neuron_details, view.replace(page="neuron", layer="l1", neuron=8), plain_store)
-    assert found["label"] == "shared, not tested"
+    assert found["label"] == "in both stages, not tested"
     assert found["sentence"].endswith("Observed, not tested.")
