@@ -29,7 +29,7 @@ READY = """(() => {
   const followed = document.querySelector("#main")?.dataset.followed ?? "";
   const cards = [...document.querySelectorAll("main section:not([hidden]) .card:not([hidden])")];
   const drawn = cards.every((card) => !card.querySelector(".plot") || card.querySelector(".main-svg"));
-  const idle = document.querySelector("#job-status").textContent === "";
+  const idle = document.querySelector("#job-status")?.textContent === "";
   const waiting = document.querySelector("main .empty, main [aria-busy=true]");
   const filled = cards.length > 0 || location.pathname === "/sources";
   return followed.endsWith("ready") && filled && drawn && idle && !waiting;

@@ -85,36 +85,36 @@ class Measured:
 def lines(assumed: Assumed, measured: Measured) -> Iterator[tuple[str, str]]:
     """Return the plan as quantities and values."""
     forward, tally = assumed.seconds_per_million
-    yield "words/s of a GPU, forward pass alone", f"{assumed.words_per_second:,.0f}"
+    yield "words/s of a GPU, forward pass only", f"{assumed.words_per_second:,.0f}"
     yield "seconds per million words: forward pass, tallying", f"{forward:.0f}, {tally:.0f}"
     yield "words/s of a GPU, collecting", f"{1e6 / (forward + tally):,.0f}"
     yield "GPU hours", f"{assumed.gpu_hours:,.1f}"
-    yield f"price at ${assumed.price:g} an hour", f"${assumed.gpu_hours * assumed.price:,.0f}"
+    yield f"price at ${assumed.price:g} per hour", f"${assumed.gpu_hours * assumed.price:,.0f}"
     yield f"minutes on {assumed.gpus} GPUs", f"{60 * assumed.gpu_hours / assumed.gpus:,.0f}"
     whole = measured.rows(assumed.words, assumed.layers)
     bound = assumed.words * assumed.layers
     yield (
-        "rows of the whole, as fitted",
+        "rows of the merged stage, by the fit",
         f"{whole:.2g} ({100 * whole / bound:.0f}% of the maximum)",
     )
-    yield "the whole in memory; stored", f"{size(whole * ROW)}; {size(whole * measured.stored)}"
+    yield "merged stage in memory; on disk", f"{size(whole * ROW)}; {size(whole * measured.stored)}"
     part_words = assumed.words / assumed.gpus
     part = measured.rows(part_words, assumed.layers)
     yield f"rows of one of {assumed.gpus} parts", f"{part:.2g}"
-    yield "a part in memory; stored", f"{size(part * ROW)}; {size(part * measured.stored)}"
-    yield "all parts stored", size(assumed.gpus * part * measured.stored)
+    yield "a part in memory; on disk", f"{size(part * ROW)}; {size(part * measured.stored)}"
+    yield "all parts on disk", size(assumed.gpus * part * measured.stored)
     moved, merged, count = 0.0, 0.0, assumed.gpus
     while count > 1:
         moved += count * measured.rows(assumed.words / count, assumed.layers)
         count = (count + 1) // 2
         merged += count * measured.rows(assumed.words / count, assumed.layers)
-    yield "tree: bytes sent between machines, at most", size(moved * ROW)
+    yield "tree: maximum traffic between machines", size(moved * ROW)
     yield (
-        f"tree: last two sent at {assumed.network / 1.25e8:g} Gbit/s",
+        f"tree: transfer of the last two halves at {assumed.network / 1.25e8:g} Gbit/s",
         f"{2 * measured.rows(assumed.words / 2, assumed.layers) * ROW / assumed.network / 60:,.0f} min",
     )
     yield "tree: core hours of merging", f"{merged / 1e6 * measured.tree_seconds / 3600:,.1f}"
-    yield "tree: the last merge alone", f"{whole / 1e6 * measured.tree_seconds / 3600:,.1f} h"
+    yield "tree: last merge", f"{whole / 1e6 * measured.tree_seconds / 3600:,.1f} h"
     yield "tree: memory of the last merge", size(whole * measured.tree_bytes)
     going_in = assumed.gpus * part
     yield "folders: rows that go in", f"{going_in:.2g}"

@@ -80,7 +80,7 @@ def test_the_built_in_model(shards: int) -> None:
 def test_a_text_model(selection: str, tmp_path: Path) -> None:
     corpus = corpus_of(documents(50))
     kinds = ["token", "pos", "subword"]
-    asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "features": kinds, "selection": selection}
+    asked: dict[str, Any] = {"layers": [LINEAR, "embedding"], "feature_types": kinds, "selection": selection}
     whole = collect(transformer(max_length=30), corpus, name="s", **asked)
     found = collect(transformer(max_length=30), corpus, name="s", **asked, engine=ray_engine(shards=5))
     assert found.scales.equals(whole.scales)
@@ -301,9 +301,9 @@ def test_what_cannot_be_sent_is_told_in_one_line() -> None:
 
 def test_what_the_cluster_has_not_is_told() -> None:
     corpus = corpus_of(documents(3))
-    with pytest.raises(EngineError, match="is to have 64 CPUs, the largest machine of the cluster has 2"):
+    with pytest.raises(EngineError, match="needs 64 CPUs, the largest machine of the cluster has 2"):
         collect(small_model(), corpus, name="s", engine=ray_engine(cpus=64))
-    with pytest.raises(EngineError, match="is to have 1 GPUs, the cluster has 0; give gpus=0"):
+    with pytest.raises(EngineError, match="needs 1 GPUs, the cluster has 0; use gpus=0"):
         collect(small_model(), corpus, name="s", engine=ray_engine(gpus=1))
 
 

@@ -246,11 +246,11 @@ def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickst
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert told_names("## manifest.json") == set(manifest)
     for file in folder.glob("*.parquet"):
-        heading = re.sub(r"\.(token|pos)\.", ".&lt;kind&gt;.", file.name)
+        heading = re.sub(r"\.(token|pos)\.", ".&lt;type&gt;.", file.name)
         if heading != "tags.parquet":
             assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
     assert pl.read_parquet_schema(folder / "tags.parquet").names() == ["token", "pos", "count"]
-    files = {re.sub(r"\.(token|pos)\.", ".<kind>.", file.name) for file in folder.iterdir()}
+    files = {re.sub(r"\.(token|pos)\.", ".<type>.", file.name) for file in folder.iterdir()}
     assert told_names("# Stages on disk") == files
 
 

@@ -48,7 +48,7 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     assert (
         f"{change.summary['shared']:,} of {change.summary['neurons']:,} neurons are in use in both" in shown
     )
-    assert ("changed significantly (5% FDR)" in shown) is tested
+    assert ("false discovery rate (FDR) of 5%" in shown) is tested
     assert ("Observed, not tested" in shown) is not tested
     head, *rows = cells(shown)
     assert head[-2:] == [f"in {stages[0].name}", f"in {stages[-1].name}"]

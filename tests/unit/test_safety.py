@@ -123,6 +123,90 @@ def test_packages_import_in_one_direction(package: str) -> None:
                 assert parts[1] in allowed, f"{file.relative_to(SOURCE)} imports {name}"
 
 
+def modules_imported(file: Path) -> set[str]:
+    """Modules of txray that a file imports at run time, its functions included; packages stand for their names."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+        if isinstance(node, ast.FunctionDef) and node.name == DRAWING[0]:
+            node.body = [
+                part
+                for part in node.body
+                if not (isinstance(part, ast.ImportFrom) and part.module == DRAWING[1])
+            ]
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {home(node.module, alias.name) for alias in node.names}
+    return modules & MODULES.keys()
+
+
+def home(module: str, name: str) -> str:
+    """The module that defines what `from module import name` imports, looked up in the lists of the packages."""
+    if f"{module}.{name}" in MODULES:
+        return f"{module}.{name}"
+    listed = SOURCE.joinpath(*module.split(".")[1:], "__init__.py")
+    if module.split(".")[0] == "txray" and listed.is_file():
+        for node in ast.walk(ast.parse(listed.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.module or node.module == module:
+                continue
+            if name in {alias.asname or alias.name for alias in node.names}:
+                return home(node.module, name)
+    return module
+
+
+def module_of(file: Path) -> str:
+    """Name by which a file is imported."""
+    return ".".join(("txray", *file.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {module_of(file): file for file in FILES if file.name != "__init__.py"}
+"""Files that hold code; a package's own file only lists names, so they are looked up where they are defined."""
+
+
+def circles(imported: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or by way of others (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in sorted(imported[module]):
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            start = stack.index(module)
+            groups.append(sorted(stack[start:]))
+            del stack[start:]
+
+    for module in sorted(imported):
+        if module not in index:
+            visit(module)
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def test_circles_are_recognized() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"a"}, "c": {"d", "a"}, "d": {"c"}}) == [["a", "b"], ["c", "d"]]
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    imported = {name: modules_imported(file) - {name} for name, file in MODULES.items()}
+    assert home("txray", "Stage") == home("txray.preferences", "Stage") == "txray.preferences.stage"
+    assert imported["txray.preferences.stage"] > {"txray.preferences.stage_folder", "txray.preferences.store"}
+    assert circles(imported) == []
+
+
 def test_files_hold_one_idea_each() -> None:
     long = {str(file.relative_to(SOURCE)): len(file.read_text().splitlines()) for file in FILES}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}

@@ -7,17 +7,20 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
-from txray.analysis.findings import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
+from txray.analysis.findings import Findings
 from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import MEASURES, LayerSimilarity
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
 from txray.analysis.matching.match import MATCH_STATES, Matching, match
+from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.rarefaction import rarefied_lengths
+from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
 from txray.analysis.summaries import change_measures, stage_measures
 from txray.analysis.tag_mass_test import MassMatch, mass_divergence, mass_match
-from txray.analysis.timelines import CHANGES, REFERENCES, Timeline, timeline
+from txray.analysis.timeline_tables import CHANGES, REFERENCES
+from txray.analysis.timelines import Timeline, timeline
 
 __all__ = [
     "CHANGES",
@@ -36,6 +39,7 @@ __all__ = [
     "LayerSimilarity",
     "MassMatch",
     "Matching",
+    "NeuronChange",
     "RankCorrelation",
     "Timeline",
     "best_matches",

@@ -5,29 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from txray.analysis.comparison_tables import neuron_table, summary_of
 from txray.analysis.distances import (
     Distance,
-    hellinger,
-    hellinger_length,
-    hellinger_published_code,
-    published_code_distance,
     require_distance,
 )
-from txray.analysis.findings import STATES, Findings, fdr_label
-from txray.analysis.mass_inequality import gini
-from txray.analysis.saving import save_tables
+from txray.analysis.findings import Findings
+from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_changed_html
+from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.rules import changed_most_first, is_significant
+from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
 from txray.analysis.significance.tests import SignificanceSettings, tested_neurons
-from txray.analysis.subjects import preferences_of, same_documents
-from txray.errors import ShapeError, UsageError
-from txray.preferences.distributions import aligned
+from txray.analysis.states import STATES, fdr_label
+from txray.analysis.subjects import (
+    preferences_of,
+    require_comparable,
+    require_tagged,
+    same_documents,
+    stage_of,
+    subject,
+    tagged_stages,
+)
+from txray.checks import is_integer
+from txray.errors import UsageError
+from txray.notebook import card
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike
+from txray.preferences.tags import token_tags
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_FIGURES = (
+    "hellinger_length",
+    "volcano",
+    "states",
+    "length_shift",
+    "gained_table",
+    "most_changed_neurons",
+    "least_changed_neurons",
+)
 
 SUMMARY = "summary.json"
 """The file that marks the folder of a saved comparison."""
@@ -47,6 +69,8 @@ class Comparison:
             the tests, see `test`.
         summary: counts of the states and means over neurons, plain JSON values.
         same_documents: whether both stages read the same documents; None if unknown.
+        tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
+            compared; else None.
     """
 
     before: Preferences
@@ -55,6 +79,7 @@ class Comparison:
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
     same_documents: bool | None = None
+    tagged: tuple[Stage, Stage] | None = None
 
     @property
     def layer(self) -> str:
@@ -150,22 +175,170 @@ class Comparison:
         return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: {counts})"
 
     def _repr_html_(self) -> str:
-        from txray.analysis.overview import comparison_html
+        sentences = self.findings.sentences(self.before.stage, self.after.stage)
+        distance = shown_distance(self)
+        compared = distance.rows(self.neurons)
+        if len(compared):
+            sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
+        if self.tested:
+            sentences.append(
+                f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
+            )
+        table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
+        title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
+        return card(title, sentences, table)
 
-        return comparison_html(self)
+    def changed(self, *, words: int = 4) -> pl.DataFrame:
+        """Return the neurons that changed significantly, the most changed first.
 
-    def save(self, folder: Path | str) -> Path:
-        """Write neurons.parquet, neurons.csv and summary.json, all or nothing; returns the folder.
+        Args:
+            words: maximum number of most distinctive features per neuron and stage.
+
+        Returns:
+            Columns neuron, state (tested), hellinger_corrected with its interval, z_score and q_value (null for neurons
+            in use in one stage only), wins_before, wins_after, and the lists of features words_before, words_after.
 
         Raises:
-            OutputError: the place cannot be written.
+            UsageError: the comparison is untested.
+
+        Example:
+            >>> comparison.changed().head(3)
         """
-        return save_tables(folder, {"neurons": self.neurons}, self.summary, SUMMARY)
+        fdr = self._require_tested("changed")
+        rows = self.neurons.filter(is_significant(fdr))
+        rows = rows[changed_most_first(rows, fdr)]
+        lists = {
+            f"words_{name}": pl.Series(
+                list(distinctive_words(side, rows["neuron"], words).values()), dtype=pl.List(pl.String)
+            )
+            for name, side in (("before", self.before), ("after", self.after))
+        }
+        intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
+        return (
+            rows.select(
+                "neuron", "confident_state", *intervals, "z_score", "q_value", "wins_before", "wins_after"
+            )
+            .with_columns(**lists)
+            .rename({"confident_state": "state"})
+        )
+
+    def neuron(self, number: int) -> NeuronChange:
+        """Return what one neuron prefers in both stages, and whether that changed significantly.
+
+        Args:
+            number: index of the neuron in its layer, from 0.
+
+        Raises:
+            UsageError: there is no such neuron.
+
+        Example:
+            >>> comparison.neuron(13).words[1].head(3)
+        """
+        if not is_integer(number) or not 0 <= number < len(self.neurons):
+            raise UsageError(
+                f"neuron {number!r}: layer {self.layer!r} has the neurons 0 to {len(self.neurons) - 1}; pass one of "
+                "these numbers as an integer"
+            )
+        fdr = self.fdr
+        row = self.neurons[int(number)]
+        return NeuronChange.of(
+            row.row(0, named=True),
+            self.before,
+            self.after,
+            significant=None if fdr is None else bool(row.select(is_significant(fdr)).item()),
+            fdr=fdr,
+            tagged=self.tagged,
+        )
+
+    def plot(self, figure: str = "hellinger_length") -> go.Figure:
+        """Draw the comparison.
+
+        Args:
+            figure: a function of `txray.plots`: `hellinger_length`, `volcano`, `states`, `length_shift`,
+                `gained_table`, `most_changed_neurons` or `least_changed_neurons`.
+
+        Raises:
+            UnknownNameError: an unknown figure.
+            UsageError: the figure needs tests, or parts of speech, and there are none.
+
+        Example:
+            >>> comparison.plot("volcano").show()
+        """
+        from txray import plots
+
+        name = figure_name(figure, _FIGURES)
+        if not name.endswith("changed_neurons"):
+            return cast("go.Figure", getattr(plots, name)(self))
+        tagged = require_tagged(self.tagged, f"figure {name!r}")
+        pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
+        drawn: go.Figure = getattr(plots, name)(self, pos=pos, token_tags=token_tags(tagged))
+        return drawn
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the comparison as a folder, complete or not at all, and return its path.
+
+        The folder holds neurons.parquet, neurons.csv, summary.json, and both stages reduced to what was compared.
+
+        Raises:
+            OutputError: the folder cannot be written, or holds something else.
+        """
+        stages = self.tagged or (stage_of(self.before), stage_of(self.after))
+        return save_result(
+            folder,
+            "Comparison",
+            SUMMARY,
+            self.summary,
+            tables={"neurons": self.neurons},
+            stages=dict(zip(("before", "after"), stages, strict=True)),
+            settings={
+                "layer": self.layer,
+                "feature_type": self.feature_type,
+                "weight": self.weight,
+                "same_documents": self.same_documents,
+                "tagged": self.tagged is not None,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Comparison:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            StageError: the folder holds no comparison, or is damaged.
+
+        Example:
+            >>> Comparison.load("out").changed()
+        """
+        return load_result(folder, "Comparison", SUMMARY, cls._loaded)
+
+    @classmethod
+    def _loaded(cls, folder: ResultFolder) -> Comparison:
+        settings = folder.settings
+        stages = folder.stage("before"), folder.stage("after")
+        names = {"layer": settings["layer"], "feature_type": settings["feature_type"]}
+        before, after = (stage.preferences(**names) for stage in stages)
+        neurons = folder.table("neurons")
+        if not before.n_neurons == after.n_neurons == len(neurons):
+            raise ValueError("neurons.parquet has another number of neurons than the stages")
+        return cls(
+            before,
+            after,
+            settings["weight"],
+            neurons,
+            folder.summary,
+            settings["same_documents"],
+            stages if settings["tagged"] else None,
+        )
+
+    def _require_tested(self, caller: str) -> float:
+        if self.fdr is None:
+            raise UsageError(f"{caller}: the comparison is untested; test it first, with comparison.test()")
+        return self.fdr
 
 
 def compare(
-    before: Stage | Preferences,
-    after: Stage | Preferences,
+    before: StageLike | Preferences,
+    after: StageLike | Preferences,
     *,
     layer: str | None = None,
     feature_type: str = "token",
@@ -178,8 +351,8 @@ def compare(
     """Compare two stages neuron by neuron, and test which changes are significant.
 
     Args:
-        before: the earlier stage, or its preferences.
-        after: the later one; the same neurons.
+        before: the earlier stage: in memory, its folder, or its preferences.
+        after: the later one, of the same neurons.
         layer: required only if the stages have several layers.
         feature_type: the feature type (of stages).
         weight: what the preference distributions normalise; the paper: `mean`.
@@ -205,104 +378,17 @@ def compare(
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; give a positive number, or 0 for no tests")
     settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
-    p, q = (preferences_of(side, layer, feature_type) for side in (before, after))
-    _require_comparable(p, q)
-    neurons = _neurons(p, q, weight)
+    sides = subject(before), subject(after)
+    p, q = (preferences_of(side, layer, feature_type) for side in sides)
+    require_comparable(p, q)
+    neurons = neuron_table(p, q, weight)
     comparison = Comparison(
-        p, q, weight, neurons, _summary(p, q, weight, neurons), same_documents(before, after)
+        p,
+        q,
+        weight,
+        neurons,
+        summary_of(p, q, weight, neurons),
+        same_documents(*sides),
+        tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
     return comparison if settings is None else comparison._tested(settings)
-
-
-def _require_comparable(before: Preferences, after: Preferences) -> None:
-    if before.n_neurons != after.n_neurons:
-        raise ShapeError(
-            f"stage {after.stage!r}: layer {after.layer!r} has {after.n_neurons} neurons, stage "
-            f"{before.stage!r}: layer {before.layer!r} has {before.n_neurons}; compare needs the same layer of "
-            "the same model (txray.match works across layers and models)"
-        )
-    if before.feature_type != after.feature_type:
-        raise ShapeError(
-            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
-            f"{after.feature_type!r}; compare the same feature type"
-        )
-    if before.selection != after.selection:
-        raise ShapeError(
-            f"stage {before.stage!r} was collected with selection {before.selection!r}, stage {after.stage!r} with "
-            f"{after.selection!r}; collect both in the same way"
-        )
-
-
-def _neurons(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:
-    # Once, so that nothing below has to look features up again.
-    p, q = aligned(before.distributions(weight), after.distributions(weight))
-    union = hellinger_length(p, q)
-    if weight == "mean":
-        published = published_code_distance(before, after, p, q, union)
-    else:
-        published = hellinger_published_code(before, after)
-    length_before, length_after = p.lengths(), q.lengths()
-    state = np.select(
-        [(length_before > 0) & (length_after > 0), length_before > 0, length_after > 0],
-        STATES[:3],
-        default=STATES[3],
-    )
-    return pl.DataFrame(
-        {
-            "neuron": np.arange(before.n_neurons),
-            "state": pl.Series(state.tolist(), dtype=pl.Enum(STATES)),
-            "length_before": length_before,
-            "length_after": length_after,
-            "hellinger_length": union,
-            "mass_before": before.mass(),
-            "mass_after": after.mass(),
-            "wins_before": before.wins(),
-            "wins_after": after.wins(),
-            "hellinger": hellinger(p, q),
-            "hellinger_published_code": published,
-        }
-    ).with_columns(pl.col("hellinger", "hellinger_published_code").fill_nan(None))
-
-
-def _summary(
-    before: Preferences, after: Preferences, weight: Weight, neurons: pl.DataFrame
-) -> dict[str, Any]:
-    counts = dict(neurons["state"].value_counts().iter_rows())
-    shared = neurons.filter(pl.col("state") == "shared")
-    return {
-        "before": before.stage,
-        "after": after.stage,
-        "layer": after.layer,
-        "feature": after.feature_type,
-        "selection": after.selection,
-        "weight": weight,
-        "neurons": len(neurons),
-        **{state: int(counts.get(state, 0)) for state in STATES},
-        "words_before": before.words,
-        "words_after": after.words,
-        "features_before": len(before.features),
-        "features_after": len(after.features),
-        "mean_length_shared_before": shared["length_before"].mean(),
-        "mean_length_shared_after": shared["length_after"].mean(),
-        "length_change_shared": _change(shared["length_before"], shared["length_after"]),
-        "mean_length_before": neurons["length_before"].mean(),
-        "mean_length_after": neurons["length_after"].mean(),
-        "length_change": _change(neurons["length_before"], neurons["length_after"]),
-        "mean_hellinger": shared["hellinger"].mean(),
-        "median_hellinger": shared["hellinger"].median(),
-        "mean_hellinger_published_code": shared["hellinger_published_code"].mean(),
-        "mass_before": float(neurons["mass_before"].sum()),
-        "mass_after": float(neurons["mass_after"].sum()),
-        "mass_gini_before": _number(gini(neurons["mass_before"].to_numpy())),
-        "mass_gini_after": _number(gini(neurons["mass_after"].to_numpy())),
-    }
-
-
-def _change(before: pl.Series, after: pl.Series) -> float | None:
-    """Relative change of the total; null where there was nothing before."""
-    total = float(before.sum())
-    return float(after.sum()) / total - 1 if total else None
-
-
-def _number(value: np.float64 | NDArray[np.float64]) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""Significance, tested states, the order of "changed most", and the sentences about them: each defined once."""
+"""The findings of a comparison: counts of states and changes, and the sentences that report them."""
 
 from __future__ import annotations
 
@@ -7,174 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-STATES = ("shared", "avoided", "gained", "unpreferred")
-"""Observed: preferred in both stages, only before, only after, in neither."""
-CONFIDENT_STATES = (*STATES, "undecided")
-"""The states, and `undecided` for neurons that may be avoided or gained by chance, or merely rarer."""
-UNTESTED = "untested"
-"""State of a neuron whose tests are not done, whatever was observed of it."""
-SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
-"""The states that readers are shown where there are tests."""
-
-STATE_NAMES: Mapping[str, str] = {
-    "shared": "in both stages",
-    "avoided": "only before",
-    "gained": "only after",
-    "unpreferred": "in neither",
-    "undecided": "undecided",
-}
-"""State -> what readers see: in which stages the neuron is in use. Tables have the paper's words."""
-
-NOT_SIGNIFICANT = "not significant"
-NOT_YET_TESTED, NOT_TESTED = "not yet tested", "not tested"
-
-_ONE_SIDED = ("avoided", "gained")
-
-
-def is_significant(fdr: float) -> pl.Expr:
-    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
-    one_sided = pl.col("confident_state").cast(pl.String).is_in(_ONE_SIDED).fill_null(value=False)
-    return q_value_is_significant(fdr) | one_sided
-
-
-def q_value_is_significant(fdr: float) -> pl.Expr:
-    """Return whether the column `q_value` of any table is significant; False, not null, where there is no value.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
-    return (pl.col("q_value") <= fdr).fill_null(value=False)
-
-
-def is_tested() -> pl.Expr:
-    """Return whether the tests of a neuron's layer are done."""
-    return pl.col("confident_state").is_not_null()
-
-
-def confident_state(fdr: float) -> pl.Expr:
-    """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
-    significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
-    undecided = pl.col("state").is_in(_ONE_SIDED) & ~significant.fill_null(value=False)
-    return (
-        pl.when(undecided)
-        .then(pl.lit("undecided"))
-        .otherwise(pl.col("state").cast(pl.String))
-        .cast(pl.Enum(CONFIDENT_STATES))
-        .alias("confident_state")
-    )
-
-
-def tested_state() -> pl.Expr:
-    """Return the state that readers are shown where there are tests: one of `SHOWN_STATES`, never null."""
-    return pl.col("confident_state").cast(pl.Enum(SHOWN_STATES)).fill_null(pl.lit(UNTESTED))
-
-
-def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: bool = True) -> pl.Series:
-    """Return the (n,) row numbers of neurons in the order of "changed most".
-
-    Significant neurons come first, then untested ones, then those that are not significant; within each by z-score,
-    by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties keep their
-    order. The z-score, not the estimated distance, because the estimates of rarely active neurons vary most, and would
-    fill the top.
-
-    Args:
-        neurons: rows of `Comparison.neurons`.
-        fdr: false discovery rate of the tests; None if there are none.
-        descending: largest change first; otherwise the smallest, still with significant neurons first.
-    """
-    keys = [(pl.col("hellinger"), descending), (pl.max_horizontal("mass_before", "mass_after"), True)]
-    if fdr is not None:
-        keys = [(_certainty(fdr), True), (pl.col("z_score"), descending), *keys]
-    return _order(neurons, keys)
-
-
-def changed_least_first(neurons: pl.DataFrame, fdr: float | None) -> pl.Series:
-    """Return the (n,) row numbers of neurons in the order of "changed least".
-
-    Neurons that are not significant come first, then by estimated squared distance, on whichever side of 0, and by
-    observed Hellinger distance. Not by z-score, which is small for rarely active neurons whatever became of them.
-
-    Args:
-        neurons: rows of `Comparison.neurons`.
-        fdr: false discovery rate of the tests; None if there are none.
-    """
-    keys = [(pl.col("hellinger"), False)]
-    if fdr is not None:
-        keys = [(_certainty(fdr), False), (pl.col("signal").abs(), False), *keys]
-    return _order(neurons, keys)
-
-
-def _certainty(fdr: float) -> pl.Expr:
-    """Return 2 for significant neurons, 1 for untested ones, 0 for those that are not significant."""
-    return pl.when(is_significant(fdr)).then(2).when(is_tested()).then(0).otherwise(1).cast(pl.UInt8)
-
-
-def _order(neurons: pl.DataFrame, keys: list[tuple[pl.Expr, bool]]) -> pl.Series:
-    by = [*(key for key, _ in keys), pl.int_range(pl.len())]
-    order = pl.arg_sort_by(by, descending=[*(falling for _, falling in keys), False], nulls_last=True)
-    return neurons.select(order.alias("order"))["order"]
-
-
-def fdr_label(fdr: float) -> str:
-    """Return a false discovery rate in words: `5% FDR`."""
-    return f"{100 * fdr:g}% FDR"
-
-
-def significant_label(fdr: float) -> str:
-    """Return what significant neurons are called in legends: `significant (5% FDR)`."""
-    return f"significant ({fdr_label(fdr)})"
-
-
-def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
-    """Return the name of a state beside a number of neurons, so that observed and tested ones differ.
-
-    Args:
-        state: one of `SHOWN_STATES`.
-        tested: whether it is a tested state.
-        pending: whether untested neurons are going to be tested.
-    """
-    if state == UNTESTED:
-        return _not_tested(pending)
-    if state in _ONE_SIDED:
-        return f"{STATE_NAMES[state]}, {'significant' if tested else 'observed'}"
-    return STATE_NAMES[state]
-
-
-def paper_label(state: str, *, tested: bool) -> str:
-    """Return the name of a state with the paper's word, for legends: `only before, significant (avoided)`.
-
-    Args:
-        state: one of `CONFIDENT_STATES`.
-        tested: whether it is a tested state.
-    """
-    label = state_label(state, tested=tested)
-    return label if label == state else f"{label} ({state})"
-
-
-def state_in_words(*, pending: bool = False) -> pl.Expr:
-    """Return the state of each neuron in words: `only after`, or `only after, not yet tested`.
-
-    Args:
-        pending: whether untested neurons are going to be tested.
-    """
-    observed, tested = (
-        pl.col(name).cast(pl.String).replace_strict(STATE_NAMES, return_dtype=pl.String)
-        for name in ("state", "confident_state")
-    )
-    untested = pl.format("{}, {}", observed, pl.lit(_not_tested(pending)))
-    return pl.when(is_tested()).then(tested).otherwise(untested)
-
-
-def _not_tested(pending: bool) -> str:
-    return NOT_YET_TESTED if pending else NOT_TESTED
+from txray.analysis.rules import is_significant, is_tested, tested_state
+from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, fdr_label, untested_label
 
 
 @dataclass(frozen=True)
@@ -253,7 +87,7 @@ class Findings:
         if self.finished:
             return ""
         if not self.tested_layers:
-            return _not_tested(self.pending)
+            return untested_label(self.pending)
         return f"{self.tested_layers:,} of {self.layers:,} layers tested" + (
             " so far" if self.pending else ""
         )
@@ -272,24 +106,37 @@ class Findings:
 
     @property
     def one_sided(self) -> str:
-        """Return how many neurons are avoided and gained, and how many of these significantly, in words."""
-        return "; ".join(map(self.of_state, _ONE_SIDED))
+        """Return how many neurons are in use only before and only after, and how many of these significantly."""
+        return "; ".join(map(self.of_state, ONE_SIDED))
 
-    def of_state(self, state: str) -> str:
-        """Return how many neurons are avoided or gained, in words: `6 only before, 1 of them significant`.
+    def of_state(self, state: str, *, paper_name: bool = False) -> str:
+        """Return how many neurons are in use in one stage only, in words: `6 only before, 1 of them significant`.
 
         Args:
             state: `avoided` or `gained`.
+            paper_name: whether to add the paper's word: `6 only before (avoided), 1 of them significant`.
         """
-        name = STATE_NAMES[state]
+        words = f"{STATE_NAMES[state]} ({state})" if paper_name else STATE_NAMES[state]
         if not self.tested_layers:
-            return f"{self.observed.get(state, 0):,} {name}"
+            return f"{self.observed.get(state, 0):,} {words}"
         number, significant = self.observed_tested.get(state, 0), self.states.get(state, 0)
         if number == 0:
-            return f"0 {name}"
+            return f"0 {words}"
         if number == 1:
-            return f"1 {name}, {'significant' if significant else NOT_SIGNIFICANT}"
-        return f"{number:,} {name}, {f'{significant:,}' if significant else 'none'} of them significant"
+            return f"1 {words}, {'significant' if significant else NOT_SIGNIFICANT}"
+        return f"{number:,} {words}, {f'{significant:,}' if significant else 'none'} of them significant"
+
+    @property
+    def headline(self) -> str:
+        """Return the result of the tests as a sentence without its full stop; empty if nothing is tested."""
+        if not self.tested_layers or self.fdr is None:
+            return ""
+        if not self.tested:
+            return "No neuron in both stages is active enough to be tested"
+        return (
+            f"At a false discovery rate (FDR) of {100 * self.fdr:g}%, {self.changed:,} of "
+            f"{_plural(self.tested, 'tested neuron')} changed significantly"
+        )
 
     def sentences(self, before: str, after: str) -> list[str]:
         """Return what was observed, then what is significant, then what is not tested yet.
@@ -309,7 +156,7 @@ class Findings:
         if self.finished:
             return f"{text[0].upper()}{text[1:]}."
         where = f" in all {self.layers:,} layers" if self.tested_layers else f", {self.progress}"
-        one_sided = (f"{self.observed.get(state, 0):,}" for state in _ONE_SIDED)
+        one_sided = (f"{self.observed.get(state, 0):,}" for state in ONE_SIDED)
         return "Observed{}: {}, {} only before (avoided), {} only after (gained).".format(
             where, text, *one_sided
         )
@@ -318,15 +165,16 @@ class Findings:
         if not self.tested_layers:
             where = "layer by layer" if self.layers > 1 else "when the test is done"
             return [f"Significance appears here {where}."] if self.pending else []
-        prefix = "" if self.finished else f"{self.progress}: "
-        result = f"{prefix}{self.changes}; {self.one_sided}."
-        sentences = [f"{result[0].upper()}{result[1:]}"]
+        one_sided = "; ".join(self.of_state(state, paper_name=True) for state in ONE_SIDED)
+        headline = self.headline
+        if not self.finished:
+            headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
+        sentences = [f"{headline}; {one_sided}."]
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"
-            sentences.append(
-                f"{_plural(self.untested, 'neuron')} of {_plural(missing, 'layer')} {verb} {_not_tested(self.pending)}."
-            )
+            untested = f"{_plural(self.untested, 'neuron')} of {_plural(missing, 'layer')}"
+            sentences.append(f"{untested} {verb} {untested_label(self.pending)}.")
         if self.layers > 1:
             sentences.append("The FDR is controlled within each layer.")
         return sentences

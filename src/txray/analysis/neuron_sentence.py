@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from txray.analysis.findings import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
+from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from txray.errors import UsageError
+import polars as pl
+
+from txray.errors import ShapeError, UsageError
 from txray.layer_patterns import matching_names
+from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stage
+
+
+def subject(side: StageLike | Preferences) -> Stage | Preferences:
+    """Return preferences as they are, and a stage or stage folder as a stage in memory.
+
+    Raises:
+        UsageError: neither a stage, nor its folder, nor preferences.
+        StageError: a folder that is missing or damaged.
+    """
+    return side if isinstance(side, Preferences) else as_stage(side)
 
 
 def preferences_of(subject: Stage | Preferences, layer: str | None, feature_type: str) -> Preferences:
@@ -57,3 +71,72 @@ def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, c
     if not common or not layers:
         raise UsageError(f"{caller}: stages {[stage.name for stage in stages]} have no layer in common")
     return matching_names(layers, common, "layer of every stage")
+
+
+def stage_of(*preferences: Preferences, tags: pl.DataFrame | None = None) -> Stage:
+    """Return a stage that holds nothing but these preferences of one stage, without exemplars.
+
+    Args:
+        preferences: of any layers and feature types of the stage, at least one.
+        tags: of its tokens; none by default.
+    """
+    collected = {(part.layer, part.feature_type): part for part in preferences}
+    stage = Stage(preferences[0].stage, collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA))
+    return stage if tags is None else Stage(stage.name, collected, stage.exemplars, tags=tags)
+
+
+def tagged_stages(
+    before: Stage | Preferences, after: Stage | Preferences, layer: str
+) -> tuple[Stage, Stage] | None:
+    """Return both stages with nothing but tokens and parts of speech of a layer; None if they lack either."""
+    names = [(layer, "token"), (layer, "pos")]
+    if not all(isinstance(side, Stage) and set(names) <= side.collected.keys() for side in (before, after)):
+        return None
+    first, second = (
+        stage_of(*(side.collected[name] for name in names), tags=side.tags)
+        for side in (before, after)
+        if isinstance(side, Stage)
+    )
+    return first, second
+
+
+def require_comparable(before: Preferences, after: Preferences) -> None:
+    """Raise if two preferences cannot be compared neuron by neuron.
+
+    Raises:
+        ShapeError: they hold different numbers of neurons, or another feature type or selection.
+    """
+    if before.n_neurons != after.n_neurons:
+        raise ShapeError(
+            f"stage {after.stage!r}: layer {after.layer!r} has {after.n_neurons} neurons, stage "
+            f"{before.stage!r}: layer {before.layer!r} has {before.n_neurons}; compare needs the same layer of "
+            "the same model (txray.match works across layers and models)"
+        )
+    if before.feature_type != after.feature_type:
+        raise ShapeError(
+            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
+            f"{after.feature_type!r}; compare the same feature type"
+        )
+    if before.selection != after.selection:
+        raise ShapeError(
+            f"stage {before.stage!r} was collected with selection {before.selection!r}, stage {after.stage!r} with "
+            f"{after.selection!r}; collect both in the same way"
+        )
+
+
+def require_tagged(tagged: tuple[Stage, Stage] | None, what: str) -> tuple[Stage, Stage]:
+    """Return both stages of a comparison with their parts of speech.
+
+    Args:
+        tagged: see `Comparison.tagged`.
+        what: that needs them, for the error.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if tagged is None:
+        raise UsageError(
+            f"{what}: needs tokens and their parts of speech; compare two stages that were collected with both 'token' "
+            "and 'pos'"
+        )
+    return tagged

@@ -9,20 +9,20 @@ import polars as pl
 
 from txray.analysis.comparison import Comparison
 from txray.analysis.effect_sizes import effect_size
-from txray.analysis.findings import STATES
 from txray.analysis.mass_inequality import gini, half_mass
+from txray.analysis.states import STATES
 from txray.analysis.subjects import preferences_of
 from txray.analysis.tag_mass_test import mass_match
-from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stage
 
 
 def stage_measures(
-    stage: Stage, *, layer: str | None = None, feature_type: str = "token", seed: int = 0
+    stage: StageLike, *, layer: str | None = None, feature_type: str = "token", seed: int = 0
 ) -> dict[str, Any]:
     """Return the measures of one layer of a stage: the numbers of a row of `Timeline.stages`, which explains them.
 
     Args:
-        stage: a collected stage.
+        stage: a stage, or its folder.
         layer: required only if the stage has several layers.
         feature_type: the feature type.
         seed: random seed of the shuffled tags.
@@ -31,6 +31,7 @@ def stage_measures(
         UsageError: several layers, and none is named.
         UnknownNameError: an unknown layer or feature type.
     """
+    stage = as_stage(stage)
     preferences = preferences_of(stage, layer, feature_type)
     lengths, mass = preferences.lengths(), preferences.mass()
     preferred = lengths > 0

@@ -14,6 +14,7 @@ from txray.analysis.significance.permutation import q_values
 from txray.errors import UsageError
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stage
 
 
 def mass_divergence(preferences: Preferences) -> float:
@@ -52,7 +53,7 @@ class MassMatch:
     p_value: float
 
 
-def mass_match(stage: Stage, *, layer: str | None = None, draws: int = 200, seed: int = 0) -> MassMatch:
+def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, seed: int = 0) -> MassMatch:
     """How closely mass follows the frequency of the tags, and of shuffled ones.
 
     Args:
@@ -67,6 +68,7 @@ def mass_match(stage: Stage, *, layer: str | None = None, draws: int = 200, seed
     """
     if draws < 1 or seed < 0:
         raise UsageError(f"mass match: draws={draws}, seed={seed}; at least 1 draw, and no negative seed")
+    stage = as_stage(stage)
     tokens, pos = (
         stage.preferences(layer=layer, feature_type="token"),
         stage.preferences(layer=layer, feature_type="pos"),

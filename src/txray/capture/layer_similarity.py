@@ -261,8 +261,8 @@ def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataF
                 measures = (
                     cka(both, sums[i, i], sums[j, j]),
                     cka_debiased(both, sums[i, i], sums[j, j]),
-                    matches.best_first,
-                    matches.best_second,
+                    matches.best_before,
+                    matches.best_after,
                     matches.one_to_one,
                 )
                 rows.append(
@@ -270,8 +270,8 @@ def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataF
                         sides.hook_points[i].layer,
                         sides.hook_points[j].layer,
                         *(None if math.isnan(value) else value for value in measures),
-                        int(both.constant_first.sum()),
-                        int(both.constant_second.sum()),
+                        int(both.constant_x.sum()),
+                        int(both.constant_y.sum()),
                     )
                 )
                 advance()

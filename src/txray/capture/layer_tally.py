@@ -104,6 +104,7 @@ class LayerTally:
             strong = strongest_groups(activations, self.n_exemplars, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, activations)
+        activations_at = partial(pooled_at, flat, groups)
         self._exemplars.update(
             strong.neuron,
             strong.value,
@@ -111,11 +112,7 @@ class LayerTally:
             words.word[strong.group],
             lambda i: words.occurrence(int(strong.group[i])),
             lambda rows: around(
-                words.row,
-                words.word,
-                strong.group[rows],
-                strong.neuron[rows],
-                partial(pooled_at, flat, groups),
+                words.row, words.word, strong.group[rows], strong.neuron[rows], activations_at
             ),
         )
 
@@ -173,15 +170,10 @@ class LayerTally:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces()
-        feature_id = tally.feature_ids(names)
         pieces = WordGroups(groups.rows, np.arange(len(groups.rows)), groups.pooling)
         check = words.check(self.hook_point.layer, word_of_piece)
-        _add(
-            tally,
-            words.fold[word_of_piece],
-            feature_id,
-            select(flat, pieces, self.hook_point.selection, check),
-        )
+        activations = select(flat, pieces, self.hook_point.selection, check)
+        _add(tally, words.fold[word_of_piece], tally.feature_ids(names), activations)
 
     def _pooled(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
         dense = pooled(flat, groups)
@@ -226,8 +218,7 @@ class LayerTally:
 def _add(tally: Tally, fold: Indices, feature_id: Indices, activations: Tensor | SelectedActivations) -> None:
     """Tally selected activations, given the fold and the feature of each group."""
     if isinstance(activations, SelectedActivations):
-        tally.update(
-            fold[activations.group], activations.neuron, feature_id[activations.group], activations.value
-        )
+        group = activations.group
+        tally.update(fold[group], activations.neuron, feature_id[group], activations.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(activations))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.batching import batches
-from txray.capture.checkpoint import PassCheckpoint
+from txray.capture.checkpoint import PassCheckpoint, Stateful
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
@@ -24,7 +23,7 @@ from txray.preferences.documents import DocumentTally
 from txray.progress import progress
 
 
-class Consumer(Protocol):
+class Consumer(Stateful, Protocol):
     """A receiver of the activations of one layer."""
 
     @property
@@ -33,12 +32,6 @@ class Consumer(Protocol):
 
     def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
         """Process the output of the layer for one chunk."""
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return the whole state as arrays."""
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state_dict` returned."""
 
 
 class DocumentStream:

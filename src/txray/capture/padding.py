@@ -128,7 +128,7 @@ def _changed_at(
             read(ids[row : row + 1, :length], mask[row : row + 1, :length], [length])
             for row, length in enumerate(lengths)
         ]
-        beside = read(twice, whole, [lengths[0]] * 2)
+        doubled = read(twice, whole, [lengths[0]] * 2)
     except Exception:
         return None  # Collection will report the error with the document.
     try:
@@ -139,7 +139,7 @@ def _changed_at(
         rounding = max(
             _ROUNDING.get(kind, 0.0) for kind in (rows[0].dtype, autocast, _type_of(model)) if kind
         )
-        control = _difference(beside[layer][0], alone[0][layer][0])
+        control = _difference(doubled[layer][0], alone[0][layer][0])
         differences = [_difference(row, single[layer][0]) for row, single in zip(rows, alone, strict=True)]
         # Not `any(difference > ...)`: comparisons with NaN are False, but NaN must count as a change.
         if not all(difference <= rounding + _CONTROL * control for difference in differences):

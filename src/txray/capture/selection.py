@@ -20,7 +20,7 @@ _STRONGEST = re.compile(r"max-([1-9][0-9]{0,8})")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which activations of a layer count.
+    """A rule that selects which activations of a layer count.
 
     >>> Selection("max-5", standardize="zscore")
     Selection(rule='max-5', sign='positive', standardize='zscore')

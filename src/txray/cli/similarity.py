@@ -10,7 +10,7 @@ import typer
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
 
-Measure = Literal["cka", "cka_debiased", "best_match_first", "best_match_second", "one_to_one"]
+Measure = Literal["cka", "cka_debiased", "best_match_before", "best_match_after", "one_to_one"]
 
 
 @expand_option_groups
@@ -22,9 +22,9 @@ def similarity(
         list[str],
         typer.Option("--layer", help="Name or pattern, such as encoder.layer.*; repeat for several."),
     ] = ["rnn"],  # noqa: B006
-    layer_second: Annotated[
+    layer_after: Annotated[
         list[str] | None,
-        typer.Option("--layer-second", help="Layers of the second model; those of --layer by default."),
+        typer.Option("--layer-after", help="Layers of the second model; those of --layer by default."),
     ] = None,
     max_words: options.MaxWords = None,
     measure: Annotated[Measure, typer.Option("--measure", help="Measure that --figure shows.")] = "cka",
@@ -60,7 +60,7 @@ def similarity(
         models[1],
         text_options.open(),
         layers=layer,
-        layers_after=layer_second or None,
+        layers_after=layer_after or None,
         names=(_model_name(first), _model_name(second)),
         max_words=max_words,
         memory=max_bytes,

@@ -61,8 +61,8 @@ def print_timeline(timeline: Timeline) -> None:
     """Print a table of the stages, one of the steps between them, and correlations with the scores."""
     import polars as pl
 
-    from txray.analysis.findings import significant_label
     from txray.analysis.shown_distance import corrected_words
+    from txray.analysis.states import significant_label
 
     stages = timeline.stages.select(
         "layer", "stage", "preferred", "length", "mass_gini", "half_mass", *timeline.scores

@@ -1,4 +1,4 @@
-"""What carries out a collection on many processes or machines: `txray.collect(..., engine=txray.engines.Ray(...))`."""
+"""Engines that collect on many processes or machines: `txray.collect(..., engine=txray.engines.Ray(...))`."""
 
 from __future__ import annotations
 

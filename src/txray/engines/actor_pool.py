@@ -1,4 +1,4 @@
-"""Workers of a cluster, and the shards that they read: every shard once, whichever worker it takes."""
+"""Distribute shards over the workers of a cluster, so that every shard counts once."""
 
 from __future__ import annotations
 
@@ -30,259 +30,259 @@ class _Reading(NamedTuple):
 class ActorPool:
     """A context with workers, which end with it.
 
-    Every worker has one shard at a time. The shard of a worker that ends goes back to those that wait, and what came
-    of it so far is never looked at: so each number gives one result.
+    Every worker reads one shard at a time. The shard of a worker that ends returns to the queue, and its partial result
+    is discarded, so each shard gives one result.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        parts: RemoteHandles,
+        handles: RemoteHandles,
         workers: int,
-        of: int,
+        n_shards: int,
         cpus: int,
         gpus: float,
         retries: int,
     ) -> None:
-        """No workers yet.
+        """Start without workers.
 
         Args:
-            cluster: that is connected.
-            parts: what the workers need.
-            workers: how many there are to be.
-            of: shards in all.
-            cpus, gpus: of each worker.
-            retries: how often a shard is given to another worker before it is given up.
+            cluster: connected.
+            handles: model, corpus and request in the cluster's memory.
+            workers: number of workers.
+            n_shards: number of shards.
+            cpus, gpus: per worker.
+            retries: how often a shard is given to another worker before the collection fails.
         """
         self._ray = cluster.ray
-        self._parts = parts
+        self._handles = handles
         self._n_workers = workers
-        self._of = of
+        self._n_shards = n_shards
         self._cpus = cpus
         self._gpus = gpus
         self._retries = retries
-        self._sharing = cluster.workers_per_machine(workers)
+        self._workers_per_machine = cluster.workers_per_machine(workers)
         self._remote = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker)
-        self._beginning: dict[Any, Any] = {}
+        self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._reading: dict[Any, _Reading] = {}
         self._lost: Counter[int] = Counter()
-        self._lost_early = 0
+        self._n_failed_starts = 0
 
     def __enter__(self) -> Self:
         for _ in range(self._n_workers):
-            self._hire()
+            self._start_worker()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         busy = [reading.worker for reading in self._reading.values()]
-        for worker in [*self._beginning.values(), *self._idle, *busy]:
-            with suppress(Exception):  # one that ended by itself is as good
+        for worker in [*self._starting.values(), *self._idle, *busy]:
+            with suppress(Exception):  # it may have ended already
                 self._ray.kill(worker)
 
-    def measure(self, tallies: Sequence[ScaleTally], doing: str) -> None:
-        """Add what all shards hold to the tallies, in the order of their numbers: the same bits, whoever was faster.
+    def measure_scales(self, tallies: Sequence[ScaleTally], label: str) -> None:
+        """Add the sums of all shards to the tallies, in the order of their numbers so that all bits are reproducible.
 
         Args:
             tallies: one per layer that standardizes, empty.
-            doing: for the progress bar.
+            label: of the progress bar.
 
         Raises:
-            TxrayError: as reading does.
-            EngineError: workers end again and again.
+            TxrayError: a worker cannot read its shard.
+            EngineError: workers end repeatedly.
         """
-        found: dict[int, list[dict[str, Any]] | None] = {}
-        added = 0
+        waiting: dict[int, list[dict[str, Any]] | None] = {}
+        n_added = 0
 
-        def done(number: int, note: ShardStatus, result: Any) -> None:
-            nonlocal added
-            found[number] = None if note.empty else self._ray.get(result)
-            while added + 1 in found:
-                added += 1
-                for tally, state in zip(tallies, found.pop(added) or (), strict=False):
+        def on_done(number: int, status: ShardStatus, result: Any) -> None:
+            nonlocal n_added
+            waiting[number] = None if status.empty else self._ray.get(result)
+            while n_added + 1 in waiting:
+                n_added += 1
+                for tally, state in zip(tallies, waiting.pop(n_added) or (), strict=False):
                     tally.merge(state)
 
         self._read(
-            range(1, self._of + 1),
-            lambda worker, number: worker.measure.options(num_returns=2).remote(number),
-            done,
+            range(1, self._n_shards + 1),
+            lambda worker, number: worker.measure_scales.options(num_returns=2).remote(number),
+            on_done,
             None,
-            doing,
+            label,
         )
 
     def collect(
-        self, scales: Scales | None, kept: ShardStore, doing: str
+        self, scales: Scales | None, store: ShardStore, label: str
     ) -> tuple[Stage | None, frozenset[int]]:
-        """The stage of all shards together.
+        """Return the stage of all shards together.
 
         Args:
-            scales: that a first pass found.
-            kept: shards that need not be read again, and where to keep those that are.
-            doing: for the progress bar.
+            scales: measured in a first pass.
+            store: of shards that need not be read again, and of those that are read now.
+            label: of the progress bar.
 
         Returns:
-            The stage, None where all shards are empty, and the numbers of those that are.
+            The stage (None if all shards are empty), and the numbers of the empty shards.
 
         Raises:
-            TxrayError: as reading does.
-            EngineError: workers end again and again.
+            TxrayError: a worker cannot read its shard.
+            EngineError: workers end repeatedly.
         """
-        tree = MergeTree(self._ray, self._of, most=self._n_workers)
+        tree = MergeTree(self._ray, self._n_shards, max_merges=self._n_workers)
         empty: set[int] = set()
-        scales_there = self._ray.put(scales)
+        scales_handle = self._ray.put(scales)
 
-        def done(number: int, note: ShardStatus, result: Any) -> None:
-            if note.empty:
+        def on_done(number: int, status: ShardStatus, result: Any) -> None:
+            if status.empty:
                 empty.add(number)
                 tree.leave_out(number)
                 return
-            if kept.keeps:
-                kept.keep(number, self._ray.get(result))
+            if store.is_persistent:
+                store.save(number, self._ray.get(result))
             tree.add(number, result)
 
-        def unread(numbers: Iterable[int]) -> list[int]:
-            left = set(numbers)
-            for number, stage in kept.kept(sorted(left)):
+        def without_stored(numbers: Iterable[int]) -> list[int]:
+            missing = set(numbers)
+            for number, stage in store.load(sorted(missing)):
                 tree.add(number, self._ray.put(stage))
-                left.discard(number)
-            return sorted(left)
+                missing.discard(number)
+            return sorted(missing)
 
-        numbers = unread(range(1, self._of + 1))
+        numbers = without_stored(range(1, self._n_shards + 1))
         while True:
             self._read(
                 numbers,
-                lambda worker, number: worker.collect.options(num_returns=2).remote(number, scales_there),
-                done,
+                lambda worker, number: worker.collect.options(num_returns=2).remote(number, scales_handle),
+                on_done,
                 tree,
-                doing,
-                unread,
+                label,
+                without_stored,
             )
             try:
                 return tree.result(), frozenset(empty)
             except self._ray.exceptions.RayError as error:
-                everything = set(range(1, self._of + 1)) - empty
-                self._count_losses(everything, error)
-                numbers = unread(everything)
+                nonempty = set(range(1, self._n_shards + 1)) - empty
+                self._count_losses(nonempty, error)
+                numbers = without_stored(nonempty)
 
     def _read(
         self,
         numbers: Iterable[int],
         submit: Callable[[Any, int], tuple[Any, Any]],
-        done: Callable[[int, ShardStatus, Any], None],
+        on_done: Callable[[int, ShardStatus, Any], None],
         tree: MergeTree | None,
-        doing: str,
-        unread: Callable[[Iterable[int]], list[int]] = sorted,
+        label: str,
+        without_stored: Callable[[Iterable[int]], list[int]] = sorted,
     ) -> None:
-        """Have shards read until none is left, and merge what can be merged meanwhile.
+        """Read all shards, and merge results as soon as possible.
 
         Args:
             numbers: of the shards.
-            submit: gives a shard to a worker; references of its note and of its result.
-            done: takes a shard's note, and the reference of its result.
+            submit: gives a shard to a worker; returns the references of its status and of its result.
+            on_done: called with the number of a shard, its status, and the reference of its result.
             tree: merges the results.
-            doing: for the progress bar.
-            unread: of shards whose results were lost, those that have to be read again.
+            label: of the progress bar.
+            without_stored: returns which of the shards with lost results must be read again.
         """
         waiting = deque(numbers)
-        with progress(doing, self._of, unit="shards") as advance:
-            advance(self._of - len(waiting))
+        with progress(label, self._n_shards, unit="shards") as advance:
+            advance(self._n_shards - len(waiting))
             while True:
                 while waiting and self._idle:
                     worker, number = self._idle.pop(), waiting.popleft()
-                    note, result = submit(worker, number)
-                    self._reading[note] = _Reading(worker, number, result)
-                more = bool(waiting or self._reading)
+                    status, result = submit(worker, number)
+                    self._reading[status] = _Reading(worker, number, result)
                 merging = tree.merge_some() if tree is not None else []
-                if not more and not merging:
+                if not (waiting or self._reading or merging):
                     return
                 (first, *_), _ = self._ray.wait(
-                    [*self._beginning, *self._reading, *merging], num_returns=1, fetch_local=False
+                    [*self._starting, *self._reading, *merging], num_returns=1, fetch_local=False
                 )
                 if tree is not None and first in tree:
                     lost = tree.merged(first)
                     self._count_losses(lost, "its result was lost with a machine")
-                    again = unread(lost)
-                    waiting.extend(again)
-                    advance(-len(again))
-                elif first in self._beginning:
-                    self._begun(first)
+                    unread = without_stored(lost)
+                    waiting.extend(unread)
+                    advance(-len(unread))
+                elif first in self._starting:
+                    self._on_started(first)
                 else:
                     reading = self._reading.pop(first)
-                    if self._is_done(first, reading, done):
+                    if self._finish(first, reading, on_done):
                         advance()
                     else:
                         waiting.appendleft(reading.number)
 
-    def _is_done(
-        self, reference: Any, reading: _Reading, done: Callable[[int, ShardStatus, Any], None]
+    def _finish(
+        self, reference: Any, reading: _Reading, on_done: Callable[[int, ShardStatus, Any], None]
     ) -> bool:
-        """Take what a worker says of its shard; False where the shard has to be read again."""
+        """Take the result of a worker; return False if the shard must be read again."""
         try:
-            note = self._answer(reference)
+            status = self._status(reference)
         except self._ray.exceptions.RayError as error:
             self._replace(reading.worker)
             self._count_losses((reading.number,), error)
             return False
         self._idle.append(reading.worker)
         try:
-            done(reading.number, note, reading.result)
+            on_done(reading.number, status, reading.result)
         except self._ray.exceptions.RayError as error:
             self._count_losses((reading.number,), error)
             return False
         return True
 
-    def _begun(self, reference: Any) -> None:
-        """Take a worker into service, or replace it."""
-        worker = self._beginning.pop(reference)
+    def _on_started(self, reference: Any) -> None:
+        """Put a worker that has started to use, or replace it."""
+        worker = self._starting.pop(reference)
         try:
-            self._answer(reference)
+            self._status(reference)
         except self._ray.exceptions.RayError as error:
-            self._lost_early += 1
-            if self._lost_early > self._retries:
+            self._n_failed_starts += 1
+            if self._n_failed_starts > self._retries:
                 raise EngineError(
-                    f"engine ray: {self._lost_early} workers ended before they read anything ({in_one_line(error)}); "
-                    "see that the model fits into the memory of a worker, and that txray is installed on every machine"
+                    f"engine ray: {self._n_failed_starts} workers ended before they read anything "
+                    f"({in_one_line(error)}); check that the model fits into the memory of a worker, and that txray is "
+                    "installed on every machine"
                 ) from error
             self._replace(worker)
             return
         self._idle.append(worker)
 
-    def _answer(self, reference: Any) -> ShardStatus:
-        """A worker's note.
+    def _status(self, reference: Any) -> ShardStatus:
+        """Return the status that a worker reports.
 
         Raises:
-            TxrayError: that the worker tells of.
-            RayError: there is no worker any more that could.
+            TxrayError: reported by the worker.
+            RayError: the worker is gone.
         """
         try:
-            note: ShardStatus = self._ray.get(reference)
+            status: ShardStatus = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            # What the user's own code raised there, as if it had been raised here.
+            # An error of the user's own code on the worker is raised as if it had occurred in this process.
             raise (error.cause or error) from None
-        if note.error is not None:
-            raise note.error
-        return note
+        if status.error is not None:
+            raise status.error
+        return status
 
-    def _hire(self) -> None:
-        worker = self._remote.remote(self._of, self._sharing)
-        parts = self._parts
-        begun = worker.begin.remote(parts.model, parts.corpus, parts.request, self._cpus, self._gpus)
-        self._beginning[begun] = worker
+    def _start_worker(self) -> None:
+        worker = self._remote.remote(self._n_shards, self._workers_per_machine)
+        handles = self._handles
+        started = worker.begin.remote(handles.model, handles.corpus, handles.request, self._cpus, self._gpus)
+        self._starting[started] = worker
 
     def _replace(self, worker: Any) -> None:
-        # One that merely cannot be reached at the moment must not go on beside its successor.
+        # A worker that is only unreachable for the moment must not continue beside its successor.
         with suppress(Exception):
             self._ray.kill(worker)
-        self._hire()
+        self._start_worker()
 
     def _count_losses(self, numbers: Iterable[int], reason: object) -> None:
         for number in numbers:
             self._lost[number] += 1
             if self._lost[number] > self._retries:
-                told = in_one_line(reason) if isinstance(reason, BaseException) else reason
+                message = in_one_line(reason) if isinstance(reason, BaseException) else reason
                 raise EngineError(
-                    f"engine ray: shard {number}/{self._of} was lost {self._lost[number]} times ({told}); give more "
-                    "shards or fewer workers per machine if memory is short, and see the logs of Ray"
+                    f"engine ray: shard {number}/{self._n_shards} was lost {self._lost[number]} times ({message}); use "
+                    "more shards or fewer workers per machine if memory is short, and see the logs of Ray"
                 )

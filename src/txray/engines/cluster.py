@@ -1,4 +1,4 @@
-"""A Ray cluster: reached or started, quietly, and left as it was."""
+"""Connect to a Ray cluster or start one, quietly, and leave it as it was."""
 
 from __future__ import annotations
 
@@ -26,32 +26,30 @@ from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 from txray.safe_path import imports_from, safe_environment
 
-_HERE = "local"
-"""Ray's word for a cluster that is started here."""
+_LOCAL = "local"
+"""Ray's address of a cluster that it starts on this machine."""
 
 _USAGE = "RAY_USAGE_STATS_ENABLED"
-"""Ray's switch for statistics that it would send to its makers."""
+"""Ray's switch for the usage statistics that it sends to its developers."""
 
-_UNTOLD = "RAY_DEDUP_LOGS_SKIP_REGEX"
-"""Ray's pattern of lines that it does not print."""
+_SKIPPED_LOGS = "RAY_DEDUP_LOGS_SKIP_REGEX"
+"""Ray's pattern of log lines that it does not print."""
 
 _MACHINE = re.compile(r"(?P<host>[\w.-]+):(?P<port>[0-9]{1,5})")
-"""The address of a cluster by its machine, which Ray asks at once; those of other forms it looks up first."""
+"""Address of a machine, to which Ray connects at once; it looks up other forms first."""
 
 _CLIENT = "ray://"
-"""Begins the address of a cluster to which Ray gives no folder of this process to import from."""
+"""Prefix of the address of a cluster for which Ray passes on no import folders of this process."""
 
-_SECONDS = 10
-"""How long a machine may take to answer."""
+_TIMEOUT_SECONDS = 10
 
-
-_MOST_HERE, _MOST_PER_CORE = 8, 4
-"""CPUs that a cluster started here may be told to have, in all and per core: Ray starts a process for each."""
+_MAX_LOCAL_CPUS, _MAX_CPUS_PER_CORE = 8, 4
+"""Limits of the CPUs of a local cluster, in total and per core: Ray starts a process for each."""
 
 
 @dataclass(frozen=True)
 class RemoteHandles:
-    """What every worker needs, held by the cluster once: references of Ray."""
+    """Ray references of what every worker needs, in the cluster's memory once."""
 
     model: Any
     corpus: Any
@@ -61,21 +59,21 @@ class RemoteHandles:
 class Cluster:
     """A context in which Ray can be used.
 
-    A cluster that this process is connected to already is used and left alone; one that was reached here is left
-    again, and one that was started here is ended.
+    A cluster that this process is connected to already stays connected; otherwise the context disconnects at its end,
+    and ends the cluster if it has started it.
     """
 
     def __init__(self, address: str | None, cpus: int) -> None:
-        """Nothing happens yet.
+        """Store the settings; `__enter__` connects.
 
         Args:
-            address: of a cluster; None for the one at hand, or one that is started here.
-            cpus: of a cluster that is started here.
+            address: of a cluster; None for the connected one, or a local one.
+            cpus: of a local cluster.
         """
         self.ray = _ray()
         self._address = address
         self._cpus = cpus
-        self._connected_here = False
+        self._disconnects = False
 
     def __enter__(self) -> Self:
         """Connect or start.
@@ -85,8 +83,8 @@ class Cluster:
         """
         if self.ray.is_initialized():
             return self
-        address = self._address or os.environ.get("RAY_ADDRESS") or _HERE
-        if address == _HERE:
+        address = self._address or os.environ.get("RAY_ADDRESS") or _LOCAL
+        if address == _LOCAL:
             self._require_cores()
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
@@ -95,138 +93,137 @@ class Cluster:
             with ExitStack() as entered:
                 for variable, value in {_USAGE: "0", **safe_environment()}.items():
                     entered.enter_context(_set(variable, value))
-                entered.enter_context(_signals_kept())
+                entered.enter_context(_restored_signals())
                 if not address.startswith(_CLIENT):
                     quiet["job_config"] = _job_config()
-                self.ray.init(address, **quiet, **(started if address == _HERE else {}))
+                self.ray.init(address, **quiet, **(started if address == _LOCAL else {}))
         except BaseException as error:
             # Half connected, Ray would refuse every other cluster in this process.
-            with suppress(Exception), _signals_kept():
+            with suppress(Exception), _restored_signals():
                 self.ray.shutdown()
             if not isinstance(error, Exception):
                 raise
-            told = "started here" if address == _HERE else f"reached at {address!r}"
-            raise EngineError(f"engine ray: no cluster can be {told} ({in_one_line(error)})") from error
-        self._connected_here = True
+            action = "started on this machine" if address == _LOCAL else f"reached at {address!r}"
+            raise EngineError(f"engine ray: no cluster can be {action} ({in_one_line(error)})") from error
+        self._disconnects = True
         return self
 
     def _require_cores(self) -> None:
-        """Refuse what would take this machine's memory and processes before anything could be told."""
+        """Raise before a local cluster would exhaust this machine's memory and processes."""
         cores = os.cpu_count() or 1
-        most = max(_MOST_HERE, _MOST_PER_CORE * cores)
-        if self._cpus > most:
+        limit = max(_MAX_LOCAL_CPUS, _MAX_CPUS_PER_CORE * cores)
+        if self._cpus > limit:
             raise EngineError(
-                f"engine ray: workers with {self._cpus} CPUs in all, this machine has {cores}; give at most {most}, or "
-                "the address of a cluster"
+                f"engine ray: workers with {self._cpus} CPUs in total, this machine has {cores}; use at most {limit}, "
+                "or the address of a cluster"
             )
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connected_here:
-            with _signals_kept():
+        if self._disconnects:
+            with _restored_signals():
                 self.ray.shutdown()
 
-    def sent(self, request: CollectRequest, source: Corpus) -> RemoteHandles:
-        """Put what the workers need into the cluster's memory, once for all of them.
+    def send(self, request: CollectRequest, source: Corpus) -> RemoteHandles:
+        """Put model, corpus and request into the cluster's memory, once for all workers.
 
         Args:
-            request: whose model is left where it is.
+            request: its model stays on its device.
             source: the documents.
 
         Raises:
-            UsageError: something that cannot be sent to another process.
+            UsageError: something cannot be sent to another process.
         """
-        # Known here, so that the workers need not read everything to find it out.
+        # Computed now, so that the workers need not read the whole corpus for it.
         _ = source.fingerprint
         with _on_processor(request.model):
             model = self._put(
                 f"model of type {_type_name(request.model)}",
                 request.model,
-                "define what it calls in a module, and keep open files, locks and connections out of it",
+                "define the functions it calls in a module, and keep open files, locks and connections out of it",
             )
         corpus = self._put(
             f"corpus {source.name!r}",
             source,
-            "make it of functions and values that can be pickled, or read it with txray.read_corpus",
+            "build it from functions and values that can be pickled, or read it with txray.read_corpus",
         )
-        # None in place of what was sent by itself; of a stage that gives scales, no more than those.
-        given = request.scales
+        # None replaces what is sent separately; of a stage that provides scales, only those are sent.
+        scales = request.scales
         rest: Any = replace(
             request,
             model=None,  # type: ignore[arg-type]
             corpus=None,  # type: ignore[arg-type]
-            scales=None if given is None else MeasuredScales(given.name, given.scales),
+            scales=None if scales is None else MeasuredScales(scales.name, scales.scales),
             checkpoint=None,
             max_words=None,
         )
         return RemoteHandles(model, corpus, self._put("request", rest, "give plain values"))
 
-    def gpus(self, workers: int, asked: float | None) -> float:
-        """GPUs of each worker, so that there is room for one worker at least.
+    def gpus(self, workers: int, requested: float | None) -> float:
+        """Return the GPUs per worker, such that at least one worker has room.
 
         Raises:
-            EngineError: the cluster has not as many.
+            EngineError: the cluster has fewer than requested.
         """
-        there = float(self.ray.cluster_resources().get("GPU", 0))
-        each = (1.0 if there >= workers else 0.0) if asked is None else asked
-        if each > there:
+        n_gpus = float(self.ray.cluster_resources().get("GPU", 0))
+        per_worker = (1.0 if n_gpus >= workers else 0.0) if requested is None else requested
+        if per_worker > n_gpus:
             raise EngineError(
-                f"engine ray: a worker is to have {each:g} GPUs, the cluster has {there:g}; give gpus=0"
+                f"engine ray: a worker needs {per_worker:g} GPUs, the cluster has {n_gpus:g}; use gpus=0"
             )
-        return each
+        return per_worker
 
     def require_room(self, cpus: int) -> None:
-        """Refuse to wait for ever.
+        """Raise if no machine can hold a worker, for which Ray would wait for ever.
 
         Raises:
-            EngineError: no machine has so many processor cores.
+            EngineError: no machine has that many processor cores.
         """
-        most = max((node["Resources"].get("CPU", 0) for node in self._nodes()), default=0)
-        if most < cpus:
+        largest = max((node["Resources"].get("CPU", 0) for node in self._nodes()), default=0)
+        if largest < cpus:
             raise EngineError(
-                f"engine ray: a worker is to have {cpus} CPUs, the largest machine of the cluster has {most:g}; "
-                "give fewer"
+                f"engine ray: a worker needs {cpus} CPUs, the largest machine of the cluster has {largest:g}; use fewer"
             )
 
     def workers_per_machine(self, workers: int) -> int:
-        """How many workers share the memory of a machine, if they are spread evenly."""
+        """Return how many workers share the memory of a machine if they are spread evenly."""
         return math.ceil(workers / max(1, len(self._nodes())))
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
-    def _put(self, what: str, thing: object, remedy: str) -> Any:
+    def _put(self, name: str, value: object, remedy: str) -> Any:
         try:
-            return self.ray.put(thing)
-        except Exception as error:  # whatever its parts raise when they are pickled
+            return self.ray.put(value)
+        except Exception as error:  # pickling raises whatever the parts raise
             raise UsageError(
-                f"engine ray: the {what} cannot be sent to another process ({in_one_line(error)}); {remedy}"
+                f"engine ray: the {name} cannot be sent to another process ({in_one_line(error)}); {remedy}"
             ) from error
 
 
 def _require_answer(address: str) -> None:
-    """Refuse a machine on which nothing answers: Ray would try for many minutes, and say nothing.
+    """Raise if a machine does not answer: Ray would try silently for many minutes.
 
     Raises:
-        OSError: nothing answers there.
+        OSError: nothing answers at the address.
     """
-    found = _MACHINE.fullmatch(address)
-    if found is not None:
-        socket.create_connection((found["host"], int(found["port"])), timeout=_SECONDS).close()
+    machine = _MACHINE.fullmatch(address)
+    if machine is not None:
+        socket.create_connection((machine["host"], int(machine["port"])), timeout=_TIMEOUT_SECONDS).close()
 
 
 def _ray() -> Any:
-    # Ray reads when it is imported what it shall not tell. That a worker ended is told by txray, if it matters.
-    with _set(_UNTOLD, os.environ.get(_UNTOLD, "A worker died or was killed")):
+    # Ray reads this setting when it is imported. txray reports ended workers itself, if it matters.
+    with _set(_SKIPPED_LOGS, os.environ.get(_SKIPPED_LOGS, "A worker died or was killed")):
         return import_extra("the engine for Ray needs", "ray", "ray")
 
 
 class _ImportFolders(list[str]):
-    """Folders for Ray's workers to import from, of those that Ray names: the ones that this process imports from.
+    """Import folders of Ray's workers, limited to folders from which this process imports.
 
-    Ray names the folder of the script and the working folder, and its workers look there first: a file that happens to
-    lie beside somebody's data, and has the name of a library, would run in them.
+    Ray adds the folder of the script and the working folder, and its workers search them first: a file next to the
+    user's data that happens to have the name of a library would run in them.
     """
 
     def extend(self, folders: Iterable[str]) -> None:
@@ -234,7 +231,7 @@ class _ImportFolders(list[str]):
 
 
 def _job_config() -> Any:
-    """Return the settings of a connection whose workers import from nowhere that this process does not import from."""
+    """Return the settings of a connection whose workers import only from folders of this process."""
     from ray.job_config import JobConfig
 
     config = JobConfig()
@@ -248,7 +245,7 @@ def _type_name(model: object) -> str:
 
 @contextmanager
 def _on_processor(model: Any) -> Iterator[None]:
-    """Send the weights from the processor's memory: the process that sends need not have what the workers have."""
+    """Move the model to the processor while it is sent, because the workers may lack this process's device."""
     device = input_device(model.module if isinstance(model, TextModel) else model)
     if device.type == "cpu":
         yield
@@ -262,7 +259,7 @@ def _on_processor(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _set(variable: str, value: str) -> Iterator[None]:
-    """An environment variable that holds for a while, and for processes that are started meanwhile."""
+    """Set an environment variable for a while, also for processes that are started meanwhile."""
     before = os.environ.get(variable)
     os.environ[variable] = value
     try:
@@ -275,8 +272,8 @@ def _set(variable: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes the signal that ends a process for itself; afterwards it is the caller's again."""
+def _restored_signals() -> Iterator[None]:
+    """Give SIGTERM back to the caller, because Ray installs a handler of its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Results of shards, merged two by two by processes of the cluster: nobody holds all of them."""
+"""Merge the results of shards two by two on the cluster, so that no process holds all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from txray.engines.worker import merged
 from txray.preferences import Stage, merge_stages
 
 Block = tuple[int, int]
-"""Level and place: of the shards, numbered from 0, those from `place * 2 ** level` up to the next place."""
+"""Level and index: the shards, numbered from 0, from `index * 2 ** level` up to the next index."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +17,8 @@ class Partial:
     """The result of some shards.
 
     Attributes:
-        numbers: of the shards, each of which is in one partial result only.
-        result: Ray's reference of the stage.
+        numbers: of the shards; each shard is in one partial result only.
+        result: Ray reference of the stage.
     """
 
     numbers: frozenset[int]
@@ -26,67 +26,69 @@ class Partial:
 
 
 class MergeTree:
-    """Partial results, each of which waits for its neighbour.
+    """Partial results, each waiting for its neighbour.
 
-    Which results are merged with which depends on the numbers of their shards alone, so that sums are the same to the
-    last bit, whichever worker was faster; and since neighbours are of one size, the same rows are merged seldom.
+    Only the numbers of the shards decide which results are merged, so sums are the same to the last bit, whichever
+    worker was faster; and neighbours are of equal size, so each row is merged only a few times.
     """
 
-    def __init__(self, ray: Any, of: int, most: int) -> None:
-        """No results yet.
+    def __init__(self, ray: Any, n_shards: int, max_merges: int) -> None:
+        """Start without results.
 
         Args:
             ray: the library.
-            of: shards in all.
-            most: merges at the same time.
+            n_shards: number of shards.
+            max_merges: limit of simultaneous merges.
         """
         self._ray = ray
-        self._most = most
-        self._depth = (of - 1).bit_length()
-        # Blocks of which all shards were read; None where nothing came of them, as beyond the last shard.
-        self._there: dict[Block, Partial | None] = {(0, place): None for place in range(of, 1 << self._depth)}
+        self._max_merges = max_merges
+        self._depth = (n_shards - 1).bit_length()
+        # Blocks whose shards have all been read; None for empty ones, such as those beyond the last shard.
+        self._ready: dict[Block, Partial | None] = {
+            (0, index): None for index in range(n_shards, 1 << self._depth)
+        }
         self._merging: dict[Any, tuple[Block, Partial]] = {}
-        # No processor of its own, because workers may have taken all of them: without, it would wait for ever.
+        # Without a processor of its own, because workers may have taken all of them and it would wait for ever.
         # Spread over the machines, because results are large.
         self._merge = ray.remote(num_cpus=0, num_returns=2, max_retries=3, scheduling_strategy="SPREAD")(
             merged
         )
 
     def add(self, number: int, result: Any) -> None:
-        """Take the result of a shard."""
-        self._there[0, number - 1] = Partial(frozenset((number,)), result)
+        """Add the result of a shard."""
+        self._ready[0, number - 1] = Partial(frozenset((number,)), result)
 
     def leave_out(self, number: int) -> None:
-        """Know that a shard has no documents."""
-        self._there[0, number - 1] = None
+        """Mark a shard as empty."""
+        self._ready[0, number - 1] = None
 
     def merge_some(self) -> list[Any]:
-        """Start what can be merged now; the references of all that is being merged."""
-        moved = True
-        while moved:
-            moved = False
-            for level, place in sorted(self._there):
-                block, neighbour = (level, place), (level, place + 1)
-                if place % 2 or level == self._depth or not {block, neighbour} <= self._there.keys():
+        """Start all merges that are possible now; return the references of all merges under way."""
+        progressed = True
+        while progressed:
+            progressed = False
+            for level, index in sorted(self._ready):
+                block, neighbour = (level, index), (level, index + 1)
+                if index % 2 or level == self._depth or not {block, neighbour} <= self._ready.keys():
                     continue
-                one, other = self._there[block], self._there[neighbour]
-                if one is not None and other is not None and len(self._merging) >= self._most:
+                one, other = self._ready[block], self._ready[neighbour]
+                if one is not None and other is not None and len(self._merging) >= self._max_merges:
                     continue
-                del self._there[block], self._there[neighbour]
-                above = (level + 1, place // 2)
+                del self._ready[block], self._ready[neighbour]
+                parent = (level + 1, index // 2)
                 if one is not None and other is not None:
                     done, result = self._merge.remote(one.result, other.result)
-                    self._merging[done] = above, Partial(one.numbers | other.numbers, result)
+                    self._merging[done] = parent, Partial(one.numbers | other.numbers, result)
                 else:
-                    self._there[above] = one or other
-                moved = True
+                    self._ready[parent] = one or other
+                progressed = True
         return list(self._merging)
 
     def merged(self, reference: Any) -> list[int]:
-        """Take what a merge has come to.
+        """Take the result of a finished merge.
 
         Returns:
-            The shards that have to be read again, because their results were lost with a machine; else none.
+            Numbers of the shards to read again, because their results were lost with a machine; usually none.
         """
         block, partial = self._merging.pop(reference)
         try:
@@ -95,21 +97,21 @@ class MergeTree:
             raise (error.cause or error) from None
         except self._ray.exceptions.RayError:
             return self._lost(block, partial)
-        self._there[block] = partial
+        self._ready[block] = partial
         return []
 
     def __contains__(self, reference: object) -> bool:
-        """Whether this is a merge that is under way."""
+        """Return whether this is a merge under way."""
         return reference in self._merging
 
     def result(self) -> Stage | None:
-        """The one result that is left; None where all shards were empty.
+        """Return the merged result; None if all shards were empty.
 
         Raises:
             RayError: it was lost with a machine; its shards have to be read again.
         """
         root = (self._depth, 0)
-        whole = self._there.pop(root)
+        whole = self._ready.pop(root)
         if whole is None:
             return None
         try:
@@ -117,12 +119,12 @@ class MergeTree:
         except self._ray.exceptions.RayError:
             self._lost(root, whole)
             raise
-        # One shard alone is merged as well: it becomes the whole of which it was a part.
+        # A single shard is merged too, which turns its description from a shard into a whole.
         return stage if len(whole.numbers) > 1 else merge_stages([stage])
 
     def _lost(self, block: Block, partial: Partial) -> list[int]:
-        """The shards of a block whose result is gone; of its others nothing will come again."""
-        level, place = block
-        places = range(place << level, (place + 1) << level)
-        self._there |= {(0, each): None for each in places if each + 1 not in partial.numbers}
+        """Return the shards of a block whose result is gone, and mark its other shards as empty."""
+        level, index = block
+        leaves = range(index << level, (index + 1) << level)
+        self._ready |= {(0, leaf): None for leaf in leaves if leaf + 1 not in partial.numbers}
         return sorted(partial.numbers)

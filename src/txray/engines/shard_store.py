@@ -1,4 +1,4 @@
-"""What is kept of an unfinished collection on many workers: the finished shards, as stage folders."""
+"""Store the finished shards of a collection on many workers, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,57 +20,57 @@ _SHARD = re.compile(r"\d{5,}-of-\d{5,}")
 
 
 class ShardStore(Protocol):
-    """Where finished shards are kept."""
+    """Storage of finished shards."""
 
-    def scales(self, tallies: Sequence[Stateful]) -> bool:
-        """Restore what the first pass found; whether it was there."""
+    def load_scales(self, tallies: Sequence[Stateful]) -> bool:
+        """Restore the sums of the first pass; return whether they were stored."""
 
-    def keep_scales(self, tallies: Sequence[Stateful]) -> None:
-        """Keep what the first pass found."""
+    def save_scales(self, tallies: Sequence[Stateful]) -> None:
+        """Store the sums of the first pass."""
 
     @property
-    def keeps(self) -> bool:
-        """Whether shards are kept at all."""
+    def is_persistent(self) -> bool:
+        """Whether shards are stored at all."""
 
-    def keep(self, number: int, stage: Stage) -> None:
-        """Keep a shard."""
+    def save(self, number: int, stage: Stage) -> None:
+        """Store a shard."""
 
-    def kept(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
-        """Those of these shards that are kept whole, one after the other."""
+    def load(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
+        """Yield the stored ones among these shards, one after the other."""
 
 
 class NullShardStore:
-    """For collections that start again when they are interrupted."""
+    """Stores nothing: an interrupted collection starts again."""
 
-    keeps = False
+    is_persistent = False
 
-    def scales(self, tallies: Sequence[Stateful]) -> bool:
-        """Nothing was kept."""
+    def load_scales(self, tallies: Sequence[Stateful]) -> bool:
+        """Return False."""
         return False
 
-    def keep_scales(self, tallies: Sequence[Stateful]) -> None:
-        """Nothing is kept."""
+    def save_scales(self, tallies: Sequence[Stateful]) -> None:
+        """Store nothing."""
 
-    def keep(self, number: int, stage: Stage) -> None:
-        """Nothing is kept."""
+    def save(self, number: int, stage: Stage) -> None:
+        """Store nothing."""
 
-    def kept(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
-        """Nothing was kept."""
+    def load(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
+        """Yield nothing."""
         return iter(())
 
 
 class FolderShardStore:
-    """In the folder that the stage will be saved to: a checkpoint that says what is collected, and shards beside it."""
+    """Shards in the folder of the future stage, beside a checkpoint that describes the collection."""
 
-    keeps = True
+    is_persistent = True
 
-    def __init__(self, folder: Path, described: Mapping[str, Any], of: int) -> None:
-        """Go on with the folder's shards, if it has some of the same collection.
+    def __init__(self, folder: Path, description: Mapping[str, Any], n_shards: int) -> None:
+        """Open the folder, and continue with its shards if they are of the same collection.
 
         Args:
             folder: of the stage.
-            described: everything that the result depends on, as plain JSON values.
-            of: shards in all.
+            description: everything that the result depends on, as plain JSON values.
+            n_shards: number of shards.
 
         Raises:
             UsageError: the folder holds another collection.
@@ -78,56 +78,56 @@ class FolderShardStore:
             OutputError: the folder holds something else.
         """
         self._folder = folder / _SHARDS
-        self._of = of
+        self._n_shards = n_shards
         if not (folder / CHECKPOINT).is_file():
             self._remove_shards()
-        self._checkpoints = FolderCheckpoints(folder, described, 0)
-        self._told = (folder / CHECKPOINT).is_file()
+        self._checkpoints = FolderCheckpoints(folder, description, 0)
+        self._is_described = (folder / CHECKPOINT).is_file()
 
-    def scales(self, tallies: Sequence[Stateful]) -> bool:
-        """Restore what the first pass found."""
+    def load_scales(self, tallies: Sequence[Stateful]) -> bool:
+        """Restore the sums of the first pass; return whether they were stored."""
         return self._checkpoints.for_pass("scales").restore(tallies) > 0
 
-    def keep_scales(self, tallies: Sequence[Stateful]) -> None:
-        """Keep what the first pass found."""
+    def save_scales(self, tallies: Sequence[Stateful]) -> None:
+        """Store the sums of the first pass."""
         self._checkpoints.for_pass("scales").complete(tallies)
-        self._told = True
+        self._is_described = True
 
-    def keep(self, number: int, stage: Stage) -> None:
+    def save(self, number: int, stage: Stage) -> None:
         """Write the stage folder of a shard, complete or not at all.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        if not self._told:
+        if not self._is_described:
             self._checkpoints.write()
-            self._told = True
-        stage.save(self._place(number))
+            self._is_described = True
+        stage.save(self._path(number))
 
-    def kept(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
-        """Read the stage folders that are there; one that is damaged is read from the text again."""
+    def load(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
+        """Yield the stored ones among these shards; a damaged one is left out, and so read from the text again."""
         for number in numbers:
-            if (self._place(number) / MANIFEST).is_file():
+            if (self._path(number) / MANIFEST).is_file():
                 try:
-                    stage = Stage.load(self._place(number))
+                    stage = Stage.load(self._path(number))
                 except StageError:
                     continue
-                # As it was before it was saved: checksums of a shard say nothing of the whole.
+                # As before saving: the checksums of a shard say nothing about the whole.
                 manifest = {key: value for key, value in stage.manifest.items() if key not in MANIFEST_KEYS}
                 yield number, replace(stage, manifest=manifest)
 
     def _remove_shards(self) -> None:
-        """Remove shards of a collection that nobody knows any more; what else lies there is somebody's."""
-        for place in self._folder.glob("*-of-*"):
-            if _SHARD.fullmatch(place.name) and (place / MANIFEST).is_file():
-                shutil.rmtree(place, ignore_errors=True)
-        with suppress(OSError):  # not there, or not empty
+        """Remove shards without a checkpoint, whose collection is unknown; other files are left alone."""
+        for path in self._folder.glob("*-of-*"):
+            if _SHARD.fullmatch(path.name) and (path / MANIFEST).is_file():
+                shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # missing, or not empty
             self._folder.rmdir()
 
-    def _place(self, number: int) -> Path:
-        return self._folder / f"{number:05d}-of-{self._of:05d}"
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:05d}-of-{self._n_shards:05d}"
 
 
-def finished(folder: Path | None, described: Mapping[str, Any], of: int) -> ShardStore:
-    """Where finished shards are kept; nowhere without a folder."""
-    return NullShardStore() if folder is None else FolderShardStore(folder, described, of)
+def shard_store(folder: Path | None, description: Mapping[str, Any], n_shards: int) -> ShardStore:
+    """Return the store of a folder, or one that stores nothing without a folder."""
+    return NullShardStore() if folder is None else FolderShardStore(folder, description, n_shards)

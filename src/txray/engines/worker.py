@@ -1,4 +1,4 @@
-"""What runs in the processes of a cluster: reading shards, and merging two results."""
+"""Code that runs in the processes of a cluster: read shards, and merge results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardStatus:
-    """What a worker says of a shard; its result goes another way, because it may be large.
+    """Status of a shard. The result itself stays in the object store, because it may be large.
 
     Attributes:
-        empty: whether the shard has no documents.
-        error: what txray refuses, to be raised where the collection was asked for.
+        empty: True for a shard without documents.
+        error: an error of txray, to be raised by the caller of the collection.
     """
 
     empty: bool = False
@@ -30,22 +30,22 @@ class ShardStatus:
 class Worker:
     """Holds a copy of the model and reads one shard after the other."""
 
-    def __init__(self, of: int, sharing: int) -> None:
-        """Nothing is read yet: mistakes come out better of a method than of a constructor.
+    def __init__(self, n_shards: int, workers_per_machine: int) -> None:
+        """Start idle; `begin` takes the model, because Ray reports errors of methods better than of constructors.
 
         Args:
-            of: shards in all.
-            sharing: workers that share the memory of this machine.
+            n_shards: number of shards.
+            workers_per_machine: workers that share the memory of this machine.
         """
-        self._of = of
-        self._sharing = sharing
+        self._n_shards = n_shards
+        self._workers_per_machine = workers_per_machine
         self._corpus: Corpus | None = None
         self._collection: Collection | None = None
 
     def begin(
         self, model: Any, corpus: Corpus, request: CollectRequest, cpus: int, gpus: float
     ) -> ShardStatus:
-        """Take the model to this worker's device and look at it."""
+        """Move the model to this worker's device and inspect it."""
         import torch
 
         from txray.capture.single_pass import Collection
@@ -62,8 +62,8 @@ class Worker:
             return ShardStatus(error=error)
         return ShardStatus()
 
-    def measure(self, number: int) -> tuple[ShardStatus, list[dict[str, Any]] | None]:
-        """Sums of all activations of a shard, per layer that standardizes."""
+    def measure_scales(self, number: int) -> tuple[ShardStatus, list[dict[str, Any]] | None]:
+        """Return the sums of all activations of a shard, per layer that standardizes."""
         from txray.capture.checkpoint import NoCheckpoints
 
         collection, shard = self._shard(number)
@@ -77,7 +77,7 @@ class Worker:
         return ShardStatus(), [tally.state_dict() for tally in tallies]
 
     def collect(self, number: int, scales: Scales | None) -> tuple[ShardStatus, Stage | None]:
-        """The stage of a shard."""
+        """Return the stage of a shard."""
         from txray.capture.checkpoint import NoCheckpoints
         from txray.capture.estimate import allowed_memory
 
@@ -85,7 +85,7 @@ class Worker:
         try:
             if shard.is_empty():
                 return ShardStatus(empty=True), None
-            collection.require_memory(shard, allowed_memory() // self._sharing)
+            collection.require_memory(shard, allowed_memory() // self._workers_per_machine)
             stage = collection.stage(shard, scales or collection.request.scales, NoCheckpoints())
         except TxrayError as error:
             return ShardStatus(error=error), None
@@ -94,9 +94,9 @@ class Worker:
     def _shard(self, number: int) -> tuple[Collection, Corpus]:
         if self._collection is None or self._corpus is None:
             raise RuntimeError("a worker was given a shard before the model")
-        return self._collection, self._corpus.shard(number, self._of)
+        return self._collection, self._corpus.shard(number, self._n_shards)
 
 
 def merged(*stages: Stage) -> tuple[ShardStatus, Stage]:
-    """What several shards, or results of merging some, are together; needs no model and no torch."""
+    """Merge several shards, or merged shards; needs neither the model nor torch."""
     return ShardStatus(), merge_stages(stages)

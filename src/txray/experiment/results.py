@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from txray.analysis.findings import fdr_label
+from txray.analysis.states import fdr_label
 from txray.errors import UsageError
 from txray.experiment.comparisons import PaperComparisons, pretraining_timeline
 from txray.experiment.paper_table import Row, markdown, rows

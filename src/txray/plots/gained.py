@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.analysis.findings import changed_most_first, fdr_label, is_significant
+from txray.analysis.rules import changed_most_first, is_significant
+from txray.analysis.states import fdr_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import polars as pl
 from scipy.stats import norm
 
-from txray.analysis.findings import fdr_label
 from txray.analysis.significance.permutation import q_values
+from txray.analysis.states import fdr_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from txray.analysis.findings import NOT_TESTED, STATE_NAMES, state_in_words
+from txray.analysis.rules import state_in_words
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words, shown_distance
+from txray.analysis.states import NOT_TESTED, STATE_NAMES
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import feature_noun
 from txray.plots.text import format_number, hover_text, join_words, plural, sanitize

@@ -25,11 +25,11 @@ _NAMES: Mapping[str, tuple[str, str]] = {
         "linear centred kernel alignment: whether words that are similar in one layer are similar in the other",
     ),
     "cka_debiased": ("debiased CKA", "centred kernel alignment from unbiased estimates"),
-    "best_match_first": (
+    "best_match_before": (
         "mean best |correlation|",
         "mean over the neurons of the row's layer of the largest |correlation| with one of the column's",
     ),
-    "best_match_second": (
+    "best_match_after": (
         "mean best |correlation|",
         "mean over the neurons of the column's layer of the largest |correlation| with one of the row's",
     ),
@@ -43,7 +43,7 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
 
     Args:
         similarity: result of `txray.layer_similarity`.
-        column: which measure: `cka`, `cka_debiased`, `best_match_first`, `best_match_second` or `one_to_one`.
+        column: which measure: `cka`, `cka_debiased`, `best_match_before`, `best_match_after` or `one_to_one`.
 
     Raises:
         UnknownNameError: no such measure.
@@ -57,8 +57,8 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     measure, meaning = _NAMES[column]
     return matrix_figure(
         values,
-        Side(f"layer of {sanitize(similarity.first)}", similarity.layers_first),
-        Side(f"layer of {sanitize(similarity.second)}", similarity.layers_second),
+        Side(f"layer of {sanitize(similarity.before)}", similarity.layers_before),
+        Side(f"layer of {sanitize(similarity.after)}", similarity.layers_after),
         measure=measure,
         stories=_hover_texts(similarity, values, measure),
         title=_finding(similarity, values, measure),
@@ -140,15 +140,15 @@ def _nearest_layers(
 
 def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     """Return the names of layer i of the first model and layer j of the second."""
-    first, second = similarity.layers_first[i], similarity.layers_second[j]
+    first, second = similarity.layers_before[i], similarity.layers_after[j]
     return (
-        f"{shortened(first)} of {sanitize(similarity.first)} and "
-        f"{shortened(second)} of {sanitize(similarity.second)}"
+        f"{shortened(first)} of {sanitize(similarity.before)} and "
+        f"{shortened(second)} of {sanitize(similarity.after)}"
     )
 
 
 def _hover_texts(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> list[list[str]]:
-    still = [similarity.matrix(f"constant_{side}") for side in ("first", "second")]
+    still = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
     return [
         [
             hover_text(
@@ -163,11 +163,11 @@ def _hover_texts(similarity: LayerSimilarity, values: NDArray[np.float64], measu
 
 
 def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> str:
-    first, second = sanitize(similarity.first), sanitize(similarity.second)
+    first, second = sanitize(similarity.before), sanitize(similarity.after)
     if np.isnan(values).all():
         return f"No {measure} of the layers of {first} and {second}: 0 of {plural(values.size, 'pair')} have a value"
     head = measure[0].upper() + measure[1:]
-    same = first == second and similarity.layers_first == similarity.layers_second
+    same = first == second and similarity.layers_before == similarity.layers_after
     if same and values.size > 1:
         # Of a layer with itself there is nothing to find.
         others = np.where(np.eye(len(values), dtype=bool), np.nan, values)
@@ -176,8 +176,8 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
             return (
                 f"{head} between two layers of {first}: median {np.nanmedian(others):.2f} of {_pairs_of(others) // 2}, "
                 f"lowest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for "
-                f"{shortened(similarity.layers_first[i])} and "
-                f"{shortened(similarity.layers_second[j])}"
+                f"{shortened(similarity.layers_before[i])} and "
+                f"{shortened(similarity.layers_after[j])}"
             )
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(values), values.shape))
     pair = _pair(similarity, i, j)
@@ -207,8 +207,8 @@ def _caption(similarity: LayerSimilarity) -> str:
     facts = [
         f"text {sanitize(similarity.corpus)}",
         f"{count(similarity.words)} words",
-        f"{plural(len(similarity.layers_first), 'layer')} of {sanitize(similarity.first)}, "
-        f"{plural(len(similarity.layers_second), 'layer')} of {sanitize(similarity.second)}",
+        f"{plural(len(similarity.layers_before), 'layer')} of {sanitize(similarity.before)}, "
+        f"{plural(len(similarity.layers_after), 'layer')} of {sanitize(similarity.after)}",
     ]
     if skipped:
         facts.append(f"{count(skipped)} words skipped ({percent(skipped / (skipped + similarity.words))})")

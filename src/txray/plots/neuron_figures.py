@@ -9,14 +9,9 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.distances import hellinger
-from txray.analysis.findings import (
-    NOT_SIGNIFICANT,
-    changed_least_first,
-    changed_most_first,
-    fdr_label,
-    is_significant,
-)
+from txray.analysis.rules import changed_least_first, changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
+from txray.analysis.states import NOT_SIGNIFICANT, fdr_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption, caption_of, empty_figure

@@ -11,12 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import Findings
-from txray.analysis.findings import NOT_SIGNIFICANT, NOT_TESTED, is_significant, is_tested
+from txray.analysis.rules import is_significant, is_tested
 from txray.analysis.shown_distance import (
     DistanceShown,
     ShownDistance,
     shown_distance,
 )
+from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED
 from txray.plots import theme
 from txray.plots.axes import log_axis
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun

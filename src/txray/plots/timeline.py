@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.findings import state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN
+from txray.analysis.states import state_label
 from txray.errors import UnknownNameError
 from txray.plots import theme
 from txray.plots.axes import linear_axis, log_axis

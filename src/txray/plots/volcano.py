@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.findings import NOT_SIGNIFICANT, is_significant, significant_label
+from txray.analysis.rules import is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.analysis.states import NOT_SIGNIFICANT, significant_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive

@@ -1,7 +1,7 @@
-"""What each neuron prefers: the streaming tally, the frozen preferences, and the stage folder.
+"""The preferences of neurons: the streaming tally, the frozen result, and the stage folder.
 
-Nothing in this package needs the model or torch: preferences are computed once, while the model
-runs, and everything else is computed from them.
+This package needs neither the model nor torch: preferences are collected once, while the model runs, and everything
+else is computed from them.
 """
 
 from txray.preferences.distributions import Distributions

@@ -11,16 +11,16 @@ from txray.preferences.grouped_stats import GroupedStats
 from txray.preferences.sparse_stats import SparseStats
 
 CELL_BYTES = 28
-"""Of one (fold, feature, neuron) while counting: count, sum, sum of squares, maximum."""
+"""Memory of one (fold, feature, neuron): count, sum, sum of squares, maximum."""
 
 _BLOCK_BYTES = 1 << 26
 
 
 class DenseStats:
-    """Grows in blocks, so that growing never copies what is there.
+    """Statistics per (group, neuron) in a dense grid, which grows in blocks so that growing copies nothing.
 
-    Adding to a row costs one pass over the neurons and no sorting, and a cell takes less room than a sparse row:
-    worth it where more than about a fifth of the cells are in use.
+    Adding to a row takes one pass over the neurons and no sorting, and a cell is smaller than a sparse row: worth it if
+    more than about a fifth of the cells are in use.
     """
 
     def __init__(self, n_neurons: int) -> None:
@@ -34,63 +34,62 @@ class DenseStats:
 
     @classmethod
     def of(cls, rows: SparseStats, n_neurons: int) -> DenseStats:
-        """A grid that holds what `rows` of another one gave."""
+        """Restore a grid from its `rows`."""
         grid = cls(n_neurons)
         group, neuron = np.divmod(rows.key, n_neurons)
         row = grid._rows(np.unique(group))[np.searchsorted(np.unique(group), group)] if len(group) else group
-        block, at = np.divmod(row, grid._per_block)
-        for number, held in enumerate(grid._blocks):
-            here = np.flatnonzero(block == number)
+        number, offset = np.divmod(row, grid._per_block)
+        for i, block in enumerate(grid._blocks):
+            in_block = np.flatnonzero(number == i)
             for name in ("count", "sum", "sum_sq", "max"):
-                held[name][at[here], neuron[here]] = getattr(rows, name)[here]
+                block[name][offset[in_block], neuron[in_block]] = getattr(rows, name)[in_block]
         return grid
 
     def add(self, part: GroupedStats) -> None:
         """Add the statistics of some groups."""
-        row = self._rows(part.group)
-        block, at = np.divmod(row, self._per_block)
-        for number in np.unique(block).tolist():
-            held = self._blocks[number]
-            here = block == number
-            place = at[here]
-            held["count"][place] += part.count[here]
-            held["sum"][place] += part.sum[here]
-            held["sum_sq"][place] += part.sum_sq[here]
-            held["max"][place] = np.maximum(held["max"][place], part.max[here])
+        number, offset = np.divmod(self._rows(part.group), self._per_block)
+        for i in np.unique(number).tolist():
+            block = self._blocks[i]
+            in_block = number == i
+            row = offset[in_block]
+            block["count"][row] += part.count[in_block]
+            block["sum"][row] += part.sum[in_block]
+            block["sum_sq"][row] += part.sum_sq[in_block]
+            block["max"][row] = np.maximum(block["max"][row], part.max[in_block])
 
     @property
     def groups(self) -> NDArray[np.int64]:
-        """(n_rows,) the group of each row, in order of first sight."""
+        """(n_rows,) the group of each row, in order of first occurrence."""
         return np.concatenate([np.zeros(0, np.int64), *self._groups])
 
     @property
-    def used(self) -> int:
-        """How many cells hold anything."""
-        return sum(int(np.count_nonzero(held["count"])) for held in self._blocks)
+    def n_used(self) -> int:
+        """Number of cells in use."""
+        return sum(int(np.count_nonzero(block["count"])) for block in self._blocks)
 
-    def taken(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
-        """(n, n_neurons) `count`, `sum`, `sum_sq` or `max` of these rows, a copy."""
+    def take(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
+        """Return a copy of `count`, `sum`, `sum_sq` or `max` of these rows: (n, n_neurons)."""
         if not len(row):
             return np.zeros((0, self._n_neurons))
-        block, at = np.divmod(row, self._per_block)
-        found = np.empty((len(row), self._n_neurons), self._blocks[0][name].dtype)
-        for number in np.unique(block).tolist():
-            here = block == number
-            found[here] = self._blocks[number][name][at[here]]
-        return found
+        number, offset = np.divmod(row, self._per_block)
+        values = np.empty((len(row), self._n_neurons), self._blocks[0][name].dtype)
+        for i in np.unique(number).tolist():
+            in_block = number == i
+            values[in_block] = self._blocks[i][name][offset[in_block]]
+        return values
 
     def rows(self) -> SparseStats:
-        """All cells in use as sparse rows, with keys `group * n_neurons + neuron`, ascending."""
+        """Return all cells in use as sparse rows with ascending keys `group * n_neurons + neuron`."""
         groups = self.groups
         parts = [SparseStats.empty()]
-        for number, held in enumerate(self._blocks):
-            of_block = groups[number * self._per_block : (number + 1) * self._per_block]
-            cells = GroupedStats(of_block, **{name: array[: len(of_block)] for name, array in held.items()})
+        for i, block in enumerate(self._blocks):
+            group = groups[i * self._per_block : (i + 1) * self._per_block]
+            cells = GroupedStats(group, **{name: array[: len(group)] for name, array in block.items()})
             parts.append(SparseStats.of_cells(cells, self._n_neurons))
         return SparseStats.combined(parts)
 
     def _rows(self, group: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row of each group; new groups get the next ones."""
+        """Return the row of each group; new groups get the next rows."""
         highest = int(group.max(initial=0))
         if highest >= len(self._row_of):
             wider = np.full(max(highest + 1, 2 * len(self._row_of)), -1, np.int64)

@@ -14,7 +14,7 @@ from txray.errors import ShapeError
 
 @dataclass(frozen=True, eq=False)
 class Distributions:
-    """The preference distribution of every neuron.
+    """Preference distributions, one per neuron.
 
     Attributes:
         matrix: (n_neurons, n_features) scipy CSR, float64, no stored zeros, columns ascending; each row
@@ -44,13 +44,13 @@ class Distributions:
         n_neurons: int,
         features: NDArray[np.object_],
     ) -> Distributions:
-        """Normalise non-negative weights, neuron by neuron.
+        """Normalize non-negative weights per neuron.
 
         Args:
             neuron: (n,) row of each weight.
             feature_id: (n,) column of each weight; a (neuron, feature) pair occurs once.
             weight: (n,) >= 0; zeros are dropped.
-            n_neurons: rows in all.
+            n_neurons: number of rows.
             features: (n_features,) names of the columns.
         """
         positive = weight > 0
@@ -64,38 +64,38 @@ class Distributions:
         return cls(matrix, features)
 
     def lengths(self) -> NDArray[np.int64]:
-        """(n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
+        """Return the (n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
         return np.asarray(np.diff(self.matrix.indptr), dtype=np.int64)
 
     def with_rows(self, n_neurons: int) -> Distributions:
-        """The first `n_neurons` rows, with empty ones behind where there are fewer."""
+        """Return the first `n_neurons` rows, followed by empty rows if there are fewer."""
         matrix = self.matrix.copy()
         matrix.resize((n_neurons, matrix.shape[1]))
         return Distributions(matrix, self.features)
 
     def onto(self, features: NDArray[np.object_]) -> Distributions:
-        """The same distributions over a larger, sorted feature set.
+        """Return the same distributions over a larger, sorted feature set.
 
         Raises:
             ShapeError: a feature of this set is not in `features`.
         """
-        # A dictionary finds a place some times faster than a search among strings.
-        places = dict(zip(features, range(len(features)), strict=True))
+        # A dictionary looks names up several times faster than a binary search among strings.
+        columns = dict(zip(features, range(len(features)), strict=True))
         try:
-            place = np.fromiter(map(places.__getitem__, self.features), np.int64, len(self.features))
+            column = np.fromiter(map(columns.__getitem__, self.features), np.int64, len(self.features))
         except KeyError as error:
             raise ShapeError(
                 f"distributions: the new feature set must contain every feature of the old one, it lacks {error}"
             ) from error
         matrix = sp.csr_array(
-            (self.matrix.data, place[self.matrix.indices], self.matrix.indptr),
+            (self.matrix.data, column[self.matrix.indices], self.matrix.indptr),
             shape=(self.matrix.shape[0], len(features)),
         )
         return Distributions(matrix, features)
 
 
 def aligned(before: Distributions, after: Distributions) -> tuple[Distributions, Distributions]:
-    """Both over the union of their features.
+    """Return both over the union of their features.
 
     Raises:
         ShapeError: the two have different numbers of neurons.
@@ -106,6 +106,6 @@ def aligned(before: Distributions, after: Distributions) -> tuple[Distributions,
         )
     if before.features is after.features or np.array_equal(before.features, after.features):
         return before, after
-    # Two sorted runs are merged, not sorted.
+    # Timsort merges two sorted runs in linear time.
     union = np.array(list(dict.fromkeys(sorted([*before.features, *after.features]))), dtype=object)
     return before.onto(union), after.onto(union)

@@ -15,21 +15,21 @@ DOCUMENT_SCHEMA: dict[str, pl.DataType] = {"kind": pl.String(), "hash": pl.Int64
 WITHOUT_GROUP = "documents_without_group"
 
 _TEXT, _GROUP = "text", "group"
-_KEPT = 1 << 18
-"""Hashes of each kind: of fewer different texts all counts are exact, of more they have a standard error of 0.2%."""
+_MAX_HASHES = 1 << 18
+"""Hashes stored per kind: counts of fewer texts are exact, those of more have a standard error of 0.2%."""
 
 _HASHES = 1 << 63
 _PENDING = 1 << 14
-"""Hashes that are collected before they are sorted into the smallest."""
-_WARNED = 0.01
+"""Hashes that are buffered before they are sorted into the smallest."""
+_WARNING_SHARE = 0.01
 """Share of the words in repeated documents above which a stage warns."""
 
 
 class DocumentTally:
     """Counts the distinct texts and groups of the documents of one pass.
 
-    Of each kind the smallest hashes are kept, 262,144 at most. Which these are depends neither on the order of the
-    documents nor on their division into shards, and of those that shards keep, the smallest are those of the whole.
+    Of each kind, at most the 262,144 smallest hashes are stored. They depend neither on the order of the documents nor
+    on their division into shards: the smallest hashes of all shards are those of the whole.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class DocumentTally:
 
         Args:
             text: hash of its words, 0 to 2^63 - 1.
-            words: how many.
-            group: hash of its group; None without one.
+            words: number of its words.
+            group: hash of its group, if it has one.
         """
         self._documents += 1
         self._words += words
@@ -57,7 +57,7 @@ class DocumentTally:
             self._groups.add(group, 0)
 
     def table(self) -> pl.DataFrame:
-        """Return what is kept, with the columns of `DOCUMENT_SCHEMA`, by kind and hash."""
+        """Return the stored hashes with the columns of `DOCUMENT_SCHEMA`, sorted by kind and hash."""
         tables = []
         for kind, smallest in ((_GROUP, self._groups), (_TEXT, self._texts)):
             hashes, words = smallest.arrays()
@@ -73,7 +73,7 @@ class DocumentTally:
 
 
 class _Smallest:
-    """The smallest distinct hashes, each with the number of words that belong to it."""
+    """The smallest distinct hashes, with a number of words per hash."""
 
     def __init__(self) -> None:
         self._hashes = np.zeros(0, np.int64)
@@ -94,20 +94,20 @@ class _Smallest:
             hashes, words = np.array(self._pending, np.int64).T
             self._pending = []
             self._hashes, first = np.unique(np.concatenate((self._hashes, hashes)), return_index=True)
-            self._words = np.concatenate((self._words, words))[first][:_KEPT]
-            self._hashes = self._hashes[:_KEPT]
-            if len(self._hashes) == _KEPT:
+            self._words = np.concatenate((self._words, words))[first][:_MAX_HASHES]
+            self._hashes = self._hashes[:_MAX_HASHES]
+            if len(self._hashes) == _MAX_HASHES:
                 self._limit = int(self._hashes[-1])
         return self._hashes, self._words
 
 
 def merged_documents(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Return the table that one pass over the documents of all these tables gives."""
+    """Return the table of one pass over the documents of all these tables."""
     together = pl.concat([table.select(*DOCUMENT_SCHEMA) for table in tables])
     return (
         together.unique(["kind", "hash"])
         .sort("kind", "hash")
-        .filter(pl.int_range(pl.len()).over("kind") < _KEPT)
+        .filter(pl.int_range(pl.len()).over("kind") < _MAX_HASHES)
         .select(*DOCUMENT_SCHEMA)
     )
 
@@ -116,29 +116,29 @@ def as_documents(table: pl.DataFrame) -> pl.DataFrame:
     """Return a table read from a file, checked.
 
     Raises:
-        ValueError: it is not as `DocumentTally.table` gives it.
+        ValueError: it differs from what `DocumentTally.table` returns.
     """
     documents = table.select(*DOCUMENT_SCHEMA).cast(DOCUMENT_SCHEMA)  # type: ignore[arg-type]
     numbers = documents.select("hash", "words")
     if sum(documents.null_count().row(0)) or (len(documents) and min(numbers.min().row(0)) < 0):
         raise ValueError("documents.parquet: a gap, or a number below 0")
     if not set(documents["kind"]) <= {_TEXT, _GROUP} or not merged_documents([documents]).equals(documents):
-        raise ValueError("documents.parquet: rows out of order, twice, or of another kind")
+        raise ValueError("documents.parquet: rows out of order, repeated, or of another kind")
     return documents
 
 
 def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group: int) -> dict[str, int]:
-    """Return what the manifest says of a corpus: groups, and documents that repeat another.
+    """Return the counts of a corpus for the manifest: groups, and documents that repeat another.
 
     Args:
         table: with the columns of `DOCUMENT_SCHEMA`.
         documents: read in all.
         words: of all documents.
-        without_group: documents that have none.
+        without_group: documents without a group.
 
     Returns:
-        `groups` and `documents_without_group`; `documents_repeated`: all documents less the different texts, and
-        `words_repeated`: the words of these.
+        `groups` and `documents_without_group`; `documents_repeated` (all documents minus the distinct texts) and
+        `words_repeated` (their words).
     """
     of_kind = {
         kind: table.filter(pl.col("kind") == kind).select("hash", "words").to_numpy()
@@ -155,10 +155,10 @@ def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group:
 
 
 def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
-    """Return the number of distinct hashes, and their words, from (n, 2) the smallest hashes and words of each."""
-    if len(rows) < _KEPT:
+    """Estimate the number of distinct hashes, and of their words, from the (n, 2) smallest hashes and their words."""
+    if len(rows) < _MAX_HASHES:
         return len(rows), int(rows[:, 1].sum())
-    # Hashes are spread evenly: below the largest one that is kept lies this share of all.
+    # Hashes are uniform: this share of all of them is below the largest stored one.
     share = int(rows[-1, 0]) / _HASHES
     return round((len(rows) - 1) / share), round(int(rows[:-1, 1].sum()) / share)
 
@@ -171,7 +171,7 @@ def duplication(corpus: Mapping[str, Any], words: int) -> Iterator[str]:
         words: of the manifest.
     """
     repeated = int(corpus.get("words_repeated", 0))
-    if repeated <= _WARNED * words:
+    if repeated <= _WARNING_SHARE * words:
         return
     remedy = (
         "copies in different groups are in different folds, so tests may call too much significant: remove them, or "

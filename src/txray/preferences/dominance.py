@@ -1,4 +1,4 @@
-"""Layers in which one neuron wins so often that the others hardly show."""
+"""Detect layers in which one neuron wins so often that the others hardly show."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _ONE_WINNER = "max-1"
 def wins_of(
     collected: Mapping[tuple[str, str], Preferences], accounts: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, NDArray[np.int64]]:
-    """Layer -> (n_neurons,) words that each neuron wins; of layers in which a word has one winner only.
+    """Return per layer the (n_neurons,) wins of each neuron, for layers in which a word has only one winner.
 
-    Of others they are not added up, because that takes memory in proportion to their many rows.
+    Other layers are left out: summing their many rows would take memory in proportion.
 
     Args:
         collected: (layer, feature type) -> preferences.
         accounts: per layer, the `selection`, as in the manifest of a stage.
     """
-    found: dict[str, NDArray[np.int64]] = {}
+    wins: dict[str, NDArray[np.int64]] = {}
     for (layer, feature_type), preferences in collected.items():
-        if feature_type != _PIECES and layer not in found and _parts(accounts[layer])[0] == _ONE_WINNER:
-            found[layer] = preferences.wins()
-    return found
+        if feature_type != _PIECES and layer not in wins and _parts(accounts[layer])[0] == _ONE_WINNER:
+            wins[layer] = preferences.wins()
+    return wins
 
 
 def dominance(
     wins: Mapping[str, NDArray[np.int64]], accounts: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """One line for each layer in which one neuron wins more than half of the words.
+    """Yield one line for each layer in which one neuron wins more than half of the words.
 
     Args:
         wins: per layer, (n_neurons,) words that each neuron wins.
@@ -47,20 +47,20 @@ def dominance(
         rule, *options = _parts(account)
         if rule != _ONE_WINNER or layer not in wins or not account["counted"]:
             continue
-        of_layer = wins[layer]
-        neuron = int(of_layer.argmax())
-        if of_layer[neuron] * 2 > account["counted"] and len(of_layer) > 1:
+        wins_of_layer = wins[layer]
+        neuron = int(wins_of_layer.argmax())
+        if wins_of_layer[neuron] * 2 > account["counted"] and len(wins_of_layer) > 1:
             remedy = (
                 "choose another layer"
                 if "zscore" in options
                 else f"collect with the selection '{account['selection']}/zscore', or choose another layer"
             )
+            share = wins_of_layer[neuron] / account["counted"]
             yield (
-                f"layer {layer!r}: neuron {neuron} wins {of_layer[neuron] / account['counted']:.0%} of all words, so "
-                f"the others hardly show; {remedy}"
+                f"layer {layer!r}: neuron {neuron} wins {share:.0%} of all words, so the others hardly show; {remedy}"
             )
 
 
 def _parts(account: Mapping[str, Any]) -> list[str]:
-    """The rule of a layer's selection, and its options."""
+    """Return the rule of a layer's selection, followed by its options."""
     return str(account.get("selection")).split("/")

@@ -1,4 +1,4 @@
-"""The strongest occurrences of every neuron, kept while streaming."""
+"""The strongest occurrences of every neuron, selected while streaming."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
 """Columns of the exemplar table."""
 
 CONTEXT = 8
-"""Words kept either side of an exemplar."""
+"""Words on either side of an exemplar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One word of the corpus with the words around it and what the model made of it.
+    """One word of the corpus with its context and the output of the model.
 
     Attributes:
         document: id of the document.
-        position: of the word in the document, from 0.
+        position: index of the word in the document, from 0.
         word: as written.
-        before, after: up to eight words either side, joined by spaces, and none of them holds a space itself.
-        output: the model's predicted next word (language model) or class (classifier), if asked for.
-        probability: of the class `pos`, for classifiers.
+        before, after: up to eight words on either side, joined by spaces; no word contains a space.
+        output: the predicted next word (language model) or class (classifier), if requested.
+        probability: of the positive class, for classifiers.
         label: the true label of the document, if it has one.
     """
 
@@ -61,7 +61,7 @@ class Occurrence:
 class ExemplarTally:
     """The `k` strongest occurrences per neuron; ties go to the smaller document key, then position.
 
-    The tie rule makes the result independent of the order of the documents and of sharding.
+    The tie rule makes the result independent of the order of the documents and of the division into shards.
     """
 
     def __init__(self, n_neurons: int, k: int = 8) -> None:
@@ -69,12 +69,12 @@ class ExemplarTally:
 
         Args:
             n_neurons: neurons of the layer.
-            k: occurrences kept per neuron.
+            k: occurrences per neuron.
         """
         self.k = k
-        # The last number is the slot of the neuron in which the activations of the context stand.
-        self._kept: list[list[tuple[float, int, int, Occurrence, int]]] = [[] for _ in range(n_neurons)]
-        # One array for all: an object for each of them would take three times the memory.
+        # Per neuron, strongest first: (-activation, document key, position, occurrence, slot in `_activations`).
+        self._entries: list[list[tuple[float, int, int, Occurrence, int]]] = [[] for _ in range(n_neurons)]
+        # One array for all: separate objects would take three times the memory.
         self._activations = np.empty((n_neurons, k, 2 * CONTEXT + 1), np.float32)
         self._threshold = np.full(n_neurons, -np.inf)
 
@@ -94,29 +94,29 @@ class ExemplarTally:
             activation: (n,) its activation.
             document_key: (n,) stable hash of the document id.
             position: (n,) of the word in its document.
-            occurrence: builds the record of offer i; called only for those that are kept.
-            activations: gives the neuron's activations around each of m offers, (m,) numbers of offers ->
-                (m, 2 * CONTEXT + 1), the word itself in the middle, NaN where there is none; called once, for those
-                that are kept. Not known by default.
+            occurrence: builds the occurrence of offer i; called only for accepted offers.
+            activations: returns the neuron's activations around accepted offers, (m,) indices of offers ->
+                (m, 2 * CONTEXT + 1), the word itself in the middle, NaN outside the document; called once. Unknown by
+                default.
         """
         if self.k == 0:
             return
         fresh: dict[tuple[int, int], int] = {}
         strong = np.flatnonzero(activation >= self._threshold[neuron])
-        # The strongest first, so that most of the weaker offers of a neuron are turned away at once.
+        # Strongest first, so that most of the weaker offers of a neuron are rejected at once.
         for i in strong[np.argsort(-activation[strong], kind="stable")].tolist():
             index, value = int(neuron[i]), float(activation[i])
             rank = (-value, int(document_key[i]), int(position[i]))
-            kept = self._kept[index]
-            slot = len(kept)
+            entries = self._entries[index]
+            slot = len(entries)
             if slot == self.k:
-                if rank >= kept[-1][:3]:
+                if rank >= entries[-1][:3]:
                     continue
-                slot = kept.pop()[-1]
-            insort(kept, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
+                slot = entries.pop()[-1]
+            insort(entries, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
             fresh[index, slot] = i
-            if len(kept) == self.k:
-                self._threshold[index] = -kept[-1][0]
+            if len(entries) == self.k:
+                self._threshold[index] = -entries[-1][0]
         if fresh:
             offers = np.array(list(fresh.values()), np.int64)
             known = np.float32(np.nan) if activations is None else _single(activations(offers))
@@ -124,41 +124,41 @@ class ExemplarTally:
             self._activations[neurons, slots] = known
 
     def merge(self, other: ExemplarTally) -> None:
-        """Offer everything another tally has kept; the other stays as it is."""
-        for index, (mine, theirs) in enumerate(zip(self._kept, other._kept, strict=True)):
+        """Offer the entries of another tally, which stays unchanged."""
+        for index, (entries, offered) in enumerate(zip(self._entries, other._entries, strict=True)):
             around = np.concatenate((self._activations[index], other._activations[index]))
-            mine.extend((*entry[:4], self.k + entry[4]) for entry in theirs)
-            mine.sort(key=lambda entry: entry[:3])
-            del mine[self.k :]
-            self._activations[index, : len(mine)] = around[[entry[4] for entry in mine]]
-            mine[:] = [(*entry[:4], slot) for slot, entry in enumerate(mine)]
-            if len(mine) == self.k and self.k:
-                self._threshold[index] = -mine[-1][0]
+            entries.extend((*entry[:4], self.k + entry[4]) for entry in offered)
+            entries.sort(key=lambda entry: entry[:3])
+            del entries[self.k :]
+            self._activations[index, : len(entries)] = around[[entry[4] for entry in entries]]
+            entries[:] = [(*entry[:4], slot) for slot, entry in enumerate(entries)]
+            if len(entries) == self.k and self.k:
+                self._threshold[index] = -entries[-1][0]
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays."""
-        kept = [[(*entry[:3], astuple(entry[3])) for entry in of_neuron] for of_neuron in self._kept]
-        return {"kept": as_bytes(kept), "activations": self._around()}
+        """Return the whole state as arrays."""
+        rows = [[(*entry[:3], astuple(entry[3])) for entry in entries] for entries in self._entries]
+        return {"kept": as_bytes(rows), "activations": self._around()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
-        self._kept = [
+        """Restore a state of `state_dict`."""
+        self._entries = [
             [
                 (value, key, position, Occurrence(*fields), slot)
-                for slot, (value, key, position, fields) in enumerate(of_neuron)
+                for slot, (value, key, position, fields) in enumerate(rows)
             ]
-            for of_neuron in from_bytes(state["kept"])
+            for rows in from_bytes(state["kept"])
         ]
-        self._activations[self._places()] = state["activations"]
-        for index, kept in enumerate(self._kept):
-            if len(kept) == self.k and self.k:
-                self._threshold[index] = -kept[-1][0]
+        self._activations[self._slots()] = state["activations"]
+        for index, entries in enumerate(self._entries):
+            if len(entries) == self.k and self.k:
+                self._threshold[index] = -entries[-1][0]
 
     def table(self, layer: str) -> pl.DataFrame:
-        """One row per kept occurrence, by neuron and falling activation.
+        """Return one row per occurrence, by neuron and descending activation.
 
         Args:
-            layer: name of the layer, for the column of that name.
+            layer: value of the column `layer`.
         """
         rows = [
             (
@@ -175,18 +175,18 @@ class ExemplarTally:
                 entry[3].probability,
                 entry[3].label,
             )
-            for neuron, kept in enumerate(self._kept)
-            for rank, entry in enumerate(kept)
+            for neuron, entries in enumerate(self._entries)
+            for rank, entry in enumerate(entries)
         ]
         schema = {name: dtype for name, dtype in EXEMPLAR_SCHEMA.items() if name != "activations"}
         around = pl.Series("activations", self._around(), pl.Array(pl.Float32, 2 * CONTEXT + 1))
         before, after = _words_in("before"), _words_in("after")
-        own = pl.col("activations").arr.get(CONTEXT)
+        at_word = pl.col("activations").arr.get(CONTEXT)
         return (
             pl.DataFrame(rows, schema=schema, orient="row")
             .with_columns(around)
             .with_columns(
-                pl.when(own.is_not_nan()).then(
+                pl.when(at_word.is_not_nan()).then(
                     pl.col("activations")
                     .arr.to_list()
                     .list.slice(CONTEXT - before, before + 1 + after)
@@ -195,48 +195,48 @@ class ExemplarTally:
             )
         )
 
-    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Neuron and slot of everything that is kept, by neuron and falling activation."""
-        places = [(neuron, entry[-1]) for neuron, kept in enumerate(self._kept) for entry in kept]
-        neurons, slots = np.array(places, np.int64).reshape(-1, 2).T
+    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return neuron and slot of every entry, by neuron and descending activation."""
+        pairs = [(neuron, entry[-1]) for neuron, entries in enumerate(self._entries) for entry in entries]
+        neurons, slots = np.array(pairs, np.int64).reshape(-1, 2).T
         return neurons, slots
 
     def _around(self) -> NDArray[np.float32]:
-        """(n, 2 * CONTEXT + 1) the activations around everything that is kept, in that order."""
-        return self._activations[self._places()]
+        """Return the (n, 2 * CONTEXT + 1) activations around every entry, in the order of `_slots`."""
+        return self._activations[self._slots()]
 
 
 def as_exemplars(table: pl.DataFrame) -> pl.DataFrame:
-    """A table that was read from a file, with columns as in `EXEMPLAR_SCHEMA`.
+    """Return a table that was read from a file with the columns of `EXEMPLAR_SCHEMA`, checked.
 
-    Tables of versions that did not keep `activations` get them, unknown.
+    Tables of versions without the column `activations` get one with unknown values.
 
     Raises:
-        ValueError, PolarsError: values that cannot be what was written there.
+        ValueError, PolarsError: the table cannot be what was written.
     """
     if "activations" not in table.columns:
         table = table.with_columns(activations=pl.lit(None, EXEMPLAR_SCHEMA["activations"]))
     dtype = table.schema["activations"]
-    # A cast would make numbers of texts.
+    # A cast would turn text into numbers.
     if not (isinstance(dtype, pl.List) and dtype.inner is not None and dtype.inner.is_float()):
-        raise ValueError(f"exemplars.parquet: column 'activations' is of kind {dtype}")
-    table = table.cast(EXEMPLAR_SCHEMA)  # type: ignore[arg-type]
+        raise ValueError(f"exemplars.parquet: column 'activations' is of type {dtype}")
+    table = table.cast(EXEMPLAR_SCHEMA).select(*EXEMPLAR_SCHEMA)  # type: ignore[arg-type]
     if not table["activations"].explode().is_finite().all():
-        raise ValueError("exemplars.parquet: column 'activations' holds what is no number")
+        raise ValueError("exemplars.parquet: column 'activations' holds numbers that are not finite")
     words = _words_in("before") + 1 + _words_in("after")
     if table.select((pl.col("activations").list.len() != words).any()).item():
-        raise ValueError("exemplars.parquet: not one of 'activations' for each word of the context")
+        raise ValueError("exemplars.parquet: 'activations' has not one number per word of the context")
     return table
 
 
 def _words_in(column: str) -> pl.Expr:
-    """How many words a column of words joined by spaces holds."""
+    """Count the words of a column of words joined by spaces."""
     text = pl.col(column)
     return pl.when(text == "").then(0).otherwise(text.str.count_matches(" ", literal=True) + 1).cast(pl.Int64)
 
 
 def _single(activations: NDArray[np.floating]) -> NDArray[np.float32]:
-    """In single precision; what is too large for that is not known."""
+    """Convert to single precision; values too large for it become NaN."""
     with np.errstate(over="ignore"):
         single = activations.astype(np.float32)
     single[~np.isfinite(single)] = np.nan

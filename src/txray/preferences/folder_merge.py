@@ -1,4 +1,4 @@
-"""The same as `merge_stages`, from folder to folder: never more in memory than the rows of one fold of one layer."""
+"""Merge stage folders with no more in memory than the rows of one fold of one layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from txray.files import atomic_folder
 from txray.preferences.manifest import CHECKPOINT, MANIFEST
-from txray.preferences.merge import kept_exemplars, merge_stages, strongest
+from txray.preferences.merge import exemplars_per_neuron, merge_stages, strongest
 from txray.preferences.preferences import Preferences
 from txray.preferences.sparse_stats import SparseStats
 from txray.preferences.stage import Stage
@@ -22,15 +22,15 @@ from txray.preferences.store import feature_ids, write_rows, write_tables
 
 
 def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | None = None) -> Path:
-    """Merge stage folders into one without ever holding all of them.
+    """Merge stage folders into one, as `merge_stages` does, without loading them all.
 
-    Rows are stored by layer, fold and neuron, so they are merged layer by layer and fold by fold. Memory is that of
-    the largest such block of all stages together, besides their features and the exemplars of two of them.
+    Rows are stored by layer, fold and neuron, so they are merged layer by layer and fold by fold. Memory holds the
+    largest such block of all stages together, their features, and the exemplars of two of them.
 
     Args:
         folders: as `txray collect` writes them, of the same model and settings, over different documents.
         out: created, or replaced if it holds a stage already.
-        name: of the merged stage; that of the first by default.
+        name: of the merged stage; the first stage's by default.
 
     Returns:
         The folder.
@@ -38,7 +38,7 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
     Raises:
         StageError: a folder that is missing, unfinished or damaged.
         UsageError: no folder, a shard twice, or shards of different corpora.
-        ShapeError: stages that were collected in different ways.
+        ShapeError: stages collected in different ways.
         OutputError: `out` cannot be written, or holds something else.
     """
     shards = [StageFolder.open(folder) for folder in folders]
@@ -46,16 +46,16 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
     wins: dict[str, NDArray[np.int64]] = {}
     with atomic_folder(Path(out), markers=(MANIFEST, CHECKPOINT)) as new:
         for feature_type in whole.feature_types:
-            counted: dict[str, NDArray[np.int64]] = {}
+            wins_of_type: dict[str, NDArray[np.int64]] = {}
             write_rows(
-                _blocks(shards, whole.collected, feature_type, counted),
+                _blocks(shards, whole.collected, feature_type, wins_of_type),
                 new / f"preferences.{feature_type}.parquet",
             )
             if feature_type != "subword":
-                wins = wins or counted
+                wins = wins or wins_of_type
         exemplars = whole.exemplars
         for shard in shards:
-            exemplars = strongest([exemplars, shard.exemplars], whole.layers, kept_exemplars(whole))
+            exemplars = strongest([exemplars, shard.exemplars], whole.layers, exemplars_per_neuron(whole))
         warnings = stage_warnings(
             wins, whole.manifest["layers"], whole.manifest["corpus"], whole.manifest["words"]
         )
@@ -70,9 +70,9 @@ def _blocks(
     feature_type: str,
     wins: dict[str, NDArray[np.int64]],
 ) -> Iterator[Preferences]:
-    """The merged rows of each fold of each layer, in the order of the file; their wins are added up on the way."""
-    for (layer, of_kind), empty in outline.items():
-        if of_kind != feature_type:
+    """Yield the merged rows of each fold of each layer, in the order of the file, and add up their wins."""
+    for (layer, type_of_rows), empty in outline.items():
+        if type_of_rows != feature_type:
             continue
         wins[layer] = np.zeros(empty.n_neurons, np.int64)
         for fold in range(empty.folds):
@@ -83,7 +83,7 @@ def _blocks(
 
 
 def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:
-    """The rows of several stages as those of one; where there are equal ones, in the order of the stages."""
+    """Merge the rows of several stages; rows of the same key are added in the order of the stages."""
     n_features = max(len(empty.features), 1)
     key = table["neuron"].to_numpy().astype(np.int64) * n_features
     key += feature_ids(table["feature"], empty.features)

@@ -31,29 +31,29 @@ class GroupedStats:
 
 
 def run_starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each run of equal values begins."""
+    """Return the index at which each run of equal values begins."""
     return np.flatnonzero(np.concatenate((values[:1] == values[:1], values[1:] != values[:-1])))
 
 
 def reduced(group: NDArray[np.int64], activations: NDArray[np.floating]) -> Iterator[GroupedStats]:
-    """Reduce along words, some at a time; a group may be divided between two parts.
+    """Reduce activations along words, block by block, and yield the statistics of each; blocks may share a group.
 
     Args:
-        group: (n_words,) what each word counts for.
+        group: (n_words,) group of each word.
         activations: (n_words, n_neurons); entries that are not positive do not count.
     """
     order = np.argsort(group, kind="stable")
     group = group[order]
-    at_once = max(8, _CELLS // activations.shape[1])
-    for start in range(0, len(order), at_once):
-        part = slice(start, start + at_once)
-        with np.errstate(over="ignore"):  # whoever needs finite sums looks at them
-            found = _reduced(group[part], np.maximum(activations[order[part]].astype(np.float64), 0.0))
-        yield found
+    block_size = max(8, _CELLS // activations.shape[1])
+    for start in range(0, len(order), block_size):
+        part = slice(start, start + block_size)
+        with np.errstate(over="ignore"):  # callers that need finite sums check them
+            stats = _reduced(group[part], np.maximum(activations[order[part]].astype(np.float64), 0.0))
+        yield stats
 
 
 def _reduced(group: NDArray[np.int64], values: NDArray[np.float64]) -> GroupedStats:
-    """The same for words in the order of their groups; `values` are overwritten."""
+    """Reduce words that are sorted by group; `values` are overwritten."""
     starts = run_starts(group)
     if len(starts) == len(group):
         return GroupedStats(group, (values > 0).astype(np.int32), values, np.square(values), values)
@@ -64,9 +64,9 @@ def _reduced(group: NDArray[np.int64], values: NDArray[np.float64]) -> GroupedSt
         shape=(len(starts), len(group)),
     )
     largest = values[starts]
-    for place in range(1, int(sizes.max())):
-        larger = np.flatnonzero(sizes > place)
-        largest[larger] = np.maximum(largest[larger], values[starts[larger] + place])
+    for offset in range(1, int(sizes.max())):
+        longer = np.flatnonzero(sizes > offset)
+        largest[longer] = np.maximum(largest[longer], values[starts[longer] + offset])
     count = (ones @ (values > 0).astype(np.float64)).astype(np.int32)
     total = ones @ values
     return GroupedStats(group[starts], count, total, ones @ np.square(values, out=values), largest)

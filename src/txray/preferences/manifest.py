@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from txray.errors import StageError, UsageError
-from txray.preferences.folds import MOST_FOLDS
+from txray.preferences.folds import MAX_FOLDS
 from txray.text import is_text
 
 FORMAT = 2
@@ -91,7 +91,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "name": is_text,
     "features": lambda value: isinstance(value, list) and bool(value) and all(map(is_text, value)),
     "neurons": lambda value: _is_map(value, _is_count) and bool(value),
-    "folds": lambda value: _is_count(value) and value <= MOST_FOLDS,
+    "folds": lambda value: _is_count(value) and value <= MAX_FOLDS,
     "selections": lambda value: _is_map(value, is_text),
     "checksums": lambda value: _is_map(value, is_text),
     # Known to a collection only; a stage made by hand may lack it.

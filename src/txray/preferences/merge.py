@@ -1,4 +1,4 @@
-"""One stage of several: what shards of a corpus gave, put together."""
+"""Merge stages, such as the shards of a corpus, into one."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from txray.preferences.stage_warnings import stage_warnings
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
-_SAME = ("model", "reading", "exemplars", "selection")
+_EQUAL = ("model", "reading", "exemplars", "selection")
 _READING = ("layout", "shift", "of", "call")
-"""Of what a manifest says of a layer: which activations they are."""
+"""Keys of a layer in the manifest that say which activations were read."""
 _COUNTED = ("counted", "skipped")
-"""Of what a manifest says of a layer: what is added up. Everything else is the same of all stages."""
+"""Keys of a layer in the manifest that are added up; all others are equal in all stages."""
 _EXEMPLARS = 8
-"""Kept per neuron where a stage does not say."""
+"""Per neuron, if the manifest does not say."""
 
 
 def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
-    """The stage that one pass over all their documents would have given.
+    """Return the stage that one pass over all documents would have given.
 
-    Counts are exactly those of the single pass, sums agree to the rounding of adding up in another order.
+    Counts are exactly those of the single pass; sums differ by rounding only, because of the order of addition.
 
     Args:
-        stages: of the same model, layers, features, selection and folds, over different documents: such as the
-            shards of one corpus, in any order, or what some of them were merged to before.
-        name: of the merged stage; that of the first by default.
+        stages: of the same model, layers, features, selection and folds, over different documents, such as the shards
+            of one corpus in any order, merged in part or not.
+        name: of the merged stage; the first stage's by default.
 
     Raises:
         UsageError: fewer than one stage, a shard twice, or shards of different corpora.
-        ShapeError: stages that were collected in different ways.
+        ShapeError: stages collected in different ways.
     """
     if not stages:
-        raise UsageError("merge: no stages; give at least one")
+        raise UsageError("merge: no stages; pass at least one")
     first = stages[0]
     for other in stages[1:]:
         _require_same(first, other)
-    _require_apart(stages)
-    called = name or first.name
+    _require_different_documents(stages)
+    name = name or first.name
     collected: dict[tuple[str, str], Preferences] = {}
     for key in first.collected:
-        merged = _merged([stage.collected[key] for stage in stages], called)
+        merged = _merged([stage.collected[key] for stage in stages], name)
         collected[key] = _sharing(merged, collected.values())
     return Stage(
-        called,
+        name,
         collected,
-        strongest([stage.exemplars for stage in stages], first.layers, kept_exemplars(first)),
+        strongest([stage.exemplars for stage in stages], first.layers, exemplars_per_neuron(first)),
         _manifest(stages, collected),
         _tags([stage.tags for stage in stages]),
         first.scales,
@@ -66,8 +66,8 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
     )
 
 
-def _require_apart(stages: Sequence[Stage]) -> None:
-    """Refuse whole stages of the same documents; shards are told apart by their numbers."""
+def _require_different_documents(stages: Sequence[Stage]) -> None:
+    """Raise for complete stages of the same documents; shards are distinguished by their numbers."""
     seen: dict[str, str] = {}
     for stage in stages:
         corpus = stage.manifest.get("corpus", {})
@@ -77,7 +77,7 @@ def _require_apart(stages: Sequence[Stage]) -> None:
         if digest in seen:
             raise UsageError(
                 f"merge: stages {seen[digest]!r} and {stage.name!r} read the same documents, which would count twice; "
-                "give each once"
+                "pass each once"
             )
         seen[digest] = stage.name
 
@@ -91,7 +91,7 @@ def _require_same(first: Stage, other: Stage) -> None:
 
     if first.collected.keys() != other.collected.keys():
         differ("it has (layer, feature)", sorted(first.collected), sorted(other.collected))
-    for key in _SAME:
+    for key in _EQUAL:
         if first.manifest.get(key) != other.manifest.get(key):
             differ(key, first.manifest.get(key), other.manifest.get(key))
     for (layer, feature_type), one in first.collected.items():
@@ -121,7 +121,7 @@ def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
 
 
 def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
-    """The same, its vocabulary held once for all layers: with many layers that is most of what is no row."""
+    """Return the same preferences, sharing the vocabulary of other layers: memory that many layers would multiply."""
     for other in others:
         if (
             other.feature_type == merged.feature_type
@@ -132,25 +132,25 @@ def _sharing(merged: Preferences, others: Iterable[Preferences]) -> Preferences:
     return merged
 
 
-def kept_exemplars(stage: Stage) -> int:
-    """How many the stage keeps of each neuron."""
+def exemplars_per_neuron(stage: Stage) -> int:
+    """Return the maximum number of exemplars per neuron of a stage."""
     return int(stage.manifest.get("exemplars", _EXEMPLARS))
 
 
-def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], kept: int) -> pl.DataFrame:
-    """The strongest of all, by the rule that kept them: strength, then the document's key, then position.
+def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], per_neuron: int) -> pl.DataFrame:
+    """Return the strongest exemplars of all tables, by activation, then document key, then position.
 
     Args:
-        tables: of exemplars, none of them twice.
+        tables: of exemplars, without duplicates.
         layers: in the order of the stage.
-        kept: of each neuron.
+        per_neuron: maximum number per neuron.
     """
     together = pl.concat([table.select(*EXEMPLAR_SCHEMA) for table in tables])
-    place = {layer: number for number, layer in enumerate(layers)}
+    index = {layer: number for number, layer in enumerate(layers)}
     keys = {document: document_key(document) for document in together["document"].unique().to_list()}
     return (
         together.with_columns(
-            pl.Series("_layer", [place[layer] for layer in together["layer"]], pl.Int64),
+            pl.Series("_layer", [index[layer] for layer in together["layer"]], pl.Int64),
             pl.Series("_key", [keys[document] for document in together["document"]], pl.Int64),
         )
         .sort(
@@ -158,7 +158,7 @@ def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], kept: int) 
             descending=[False, False, True, False, False],
         )
         .with_columns(rank=pl.int_range(pl.len()).over("_layer", "neuron"))
-        .filter(pl.col("rank") < kept)
+        .filter(pl.col("rank") < per_neuron)
         .select(*EXEMPLAR_SCHEMA)
     )
 
@@ -200,9 +200,9 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
 
 
 def _counts(stages: Sequence[Stage]) -> dict[str, int]:
-    """Count groups and repeated texts anew: a text may be in one shard and its copy in another.
+    """Count groups and repeated texts again, because a text and its copy may be in different shards.
 
-    Stages whose texts are not known, because they were made by hand or by an earlier version, are left out.
+    Stages with unknown texts, made by hand or by an earlier version, are left out.
     """
     known = [stage for stage in stages if len(stage.documents)]
     if not known:
@@ -222,7 +222,7 @@ def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
 
 
 def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What was read, together: the whole corpus where every shard of it is there."""
+    """Describe what was read together: the whole corpus if no shard is missing."""
     shards = [_shards(corpus) for corpus in corpora]
     documents = {
         "documents": sum(int(corpus.get("documents", 0)) for corpus in corpora),
@@ -238,17 +238,17 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 sorted(_summed(c.get("documents_skipped", {}) for c in corpora).items())
             ),
         }
-    wholes = {(shard.name, shard.fingerprint, shard.of) for shard in known}
+    wholes = {(shard.name, shard.fingerprint, shard.n_shards) for shard in known}
     if len(known) < len(shards) or len(wholes) > 1:
         raise UsageError(
-            "merge: shards of different corpora, or a shard and a whole corpus; merge those of one corpus"
+            "merge: shards of different corpora, or a shard and a whole corpus; merge the shards of one corpus"
         )
-    ((name, fingerprint, of),) = wholes
+    ((name, fingerprint, n_shards),) = wholes
     numbers = Counter(number for shard in known for number in shard.numbers)
     twice = sorted(number for number, times in numbers.items() if times > 1)
     if twice:
-        raise UsageError(f"merge: shard {twice[0]}/{of} twice; give each once")
-    # Every shard reads past the same documents to its own, so each has counted the same ones as skipped.
+        raise UsageError(f"merge: shard {twice[0]}/{n_shards} twice; pass each once")
+    # Every shard passes the same documents on the way to its own, so each has counted the same ones as skipped.
     skipped = {
         reason: max(int(corpus.get("documents_skipped", {}).get(reason, 0)) for corpus in corpora)
         for corpus in corpora
@@ -260,34 +260,36 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **documents,
         "documents_skipped": dict(sorted(skipped.items())),
     }
-    missing = sorted(set(range(1, of + 1)) - set(numbers))
-    return whole if not missing else {**whole, "shards_missing": [f"{number}/{of}" for number in missing]}
+    missing = sorted(set(range(1, n_shards + 1)) - set(numbers))
+    return (
+        whole if not missing else {**whole, "shards_missing": [f"{number}/{n_shards}" for number in missing]}
+    )
 
 
 @dataclass(frozen=True)
 class _Shards:
-    """Which shards of a corpus something holds, of how many."""
+    """Numbers of the shards of a corpus that were read."""
 
     name: str
     fingerprint: str
-    of: int
+    n_shards: int
     numbers: frozenset[int]
 
 
 def _shards(corpus: Mapping[str, Any]) -> _Shards | None:
-    """Those of a stage's corpus: of a shard, or of some that were merged before; None for a whole corpus."""
+    """Return the shards that a stage's corpus consists of; None for a whole corpus."""
     if shard := corpus.get("shard"):
         numbers = frozenset((shard["number"],))
         return _Shards(shard["name"], shard["fingerprint"], shard["of"], numbers)
     if not (missing := corpus.get("shards_missing")):
         return None
-    of = int(missing[0].partition("/")[2])
-    numbers = frozenset(range(1, of + 1)) - {int(each.partition("/")[0]) for each in missing}
-    return _Shards(corpus["name"], corpus["fingerprint"], of, numbers)
+    n_shards = int(missing[0].partition("/")[2])
+    numbers = frozenset(range(1, n_shards + 1)) - {int(shard.partition("/")[0]) for shard in missing}
+    return _Shards(corpus["name"], corpus["fingerprint"], n_shards, numbers)
 
 
 def _summed(counts: Any) -> Counter[str]:
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update({reason: int(count) for reason, count in each.items()})
+    for by_reason in counts:
+        total.update({reason: int(count) for reason, count in by_reason.items()})
     return total

@@ -1,4 +1,4 @@
-"""The frozen result for one stage, layer and feature type."""
+"""The frozen result of one stage, layer and feature type."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from txray.preferences.lift import SHRINKAGE, lift
 from txray.preferences.repr_html import preferences_html
 
 Weight = Literal["mean", "mass", "count"]
-"""What a distribution normalises: mean activation per feature (the paper), sum, or number of wins."""
+"""Quantity that a distribution normalizes: mean activation per feature (the paper), sum, or number of wins."""
 
 WEIGHTS: tuple[Weight, ...] = ("mean", "mass", "count")
 
 SPARSE_COLUMNS = ("count", "sum", "mean", "max", "probability")
-"""Columns of a table in which a missing row means 0, so that they can be a sparse matrix."""
+"""Columns of a table in which a missing row means 0, so that they fit a sparse matrix."""
 
 ROW_BYTES = 56
-"""Of one (fold, neuron, feature): seven numbers of eight bytes."""
+"""Memory of one (fold, neuron, feature): seven numbers of eight bytes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Totals:
     sum: NDArray[np.float64]
 
     def weights(self, weight: Weight) -> NDArray[np.float64]:
-        """(n,) what a preference distribution normalises."""
+        """Return the (n,) weights that a preference distribution normalizes."""
         match weight:
             case "mean":
                 return self.sum / self.count
@@ -63,12 +63,12 @@ class Totals:
 
 @dataclass(frozen=True, eq=False)
 class Preferences:
-    """How strongly each neuron of one layer responds to each feature of one kind, over one corpus.
+    """How strongly each neuron of one layer responds to each feature of one type, over one corpus.
 
     Attributes:
         stage: name of the stage.
         layer: name of the layer.
-        feature: the feature type, e.g. `token`.
+        feature_type: e.g. `token`.
         selection: how activations were selected, e.g. `max-1`.
         n_neurons: neurons of the layer, preferred or not.
         features: (n_features,) names, sorted, each occurs at least once in the corpus.
@@ -138,7 +138,7 @@ class Preferences:
 
     @property
     def words(self) -> int:
-        """Words of the corpus that carry a feature of this kind."""
+        """Words of the corpus that carry a feature of this type."""
         return int(self.corpus_counts.sum())
 
     @cached_property
@@ -157,16 +157,16 @@ class Preferences:
 
     @cached_property
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n_rows,) the rows by neuron, then feature, and where each (neuron, feature) begins among them."""
+        """(n_rows,) rows sorted by neuron, then feature, and the index at which each (neuron, feature) begins."""
         key = self.neuron * max(len(self.features), 1) + self.feature_id
         order = np.argsort(key, kind="stable")
         return order, run_starts(key[order])
 
     def distributions(self, weight: Weight = "mean") -> Distributions:
-        """The preference distribution of every neuron.
+        """Return the preference distribution of every neuron.
 
         Args:
-            weight: what is normalised: `mean` activation per feature (the paper), `mass`, or `count`.
+            weight: quantity to normalize: `mean` activation per feature (the paper), `mass`, or `count`.
 
         Returns:
             (n_neurons, n_features) rows that sum to 1, empty where un-preferred.
@@ -187,38 +187,41 @@ class Preferences:
         )
 
     def lengths(self) -> NDArray[np.int64]:
-        """(n_neurons,) number of distinct features each neuron prefers; 0 means un-preferred."""
+        """Return the (n_neurons,) number of distinct features each neuron prefers; 0 means un-preferred."""
         return np.bincount(self.totals.neuron, minlength=self.n_neurons)
 
     def mass(self) -> NDArray[np.float64]:
-        """(n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
+        """Return the (n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
         return _summed(self.totals.neuron, self.totals.sum, self.n_neurons)
 
     def wins(self) -> NDArray[np.int64]:
-        """(n_neurons,) number of each neuron's selected activations."""
+        """Return the (n_neurons,) number of each neuron's selected activations."""
         return _summed(self.totals.neuron, self.totals.count, self.n_neurons).astype(np.int64)
 
     def feature_mass(self) -> NDArray[np.float64]:
-        """(n_features,) sum of the selected activations on each feature, over all neurons."""
+        """Return the (n_features,) sum of the selected activations on each feature, over all neurons."""
         return _summed(self.feature_id, self.sum, len(self.features))
 
     def feature_counts(self) -> NDArray[np.int64]:
-        """(n_features,) occurrences of each feature in the corpus."""
+        """Return the (n_features,) occurrences of each feature in the corpus."""
         return np.asarray(self.corpus_counts.sum(axis=0), dtype=np.int64)
 
     def table(self, neuron: int | None = None) -> pl.DataFrame:
-        """One row per preferred feature of each neuron, the strongest first.
+        """Return one row per preferred feature of each neuron, the strongest first.
 
         Args:
             neuron: only this neuron; all by default.
 
         Returns:
             Columns neuron, feature, count, sum, mean, max, probability (of weight `mean`), lift and pmi (how much more
-            than by the feature's frequency, see `txray.preferences.lift`; pmi in bits), sorted by neuron, then falling
-            probability, then feature.
+            often than the feature's frequency predicts, see `txray.preferences.lift`; pmi in bits), sorted by neuron,
+            then descending probability, then feature.
 
         Raises:
             UsageError: no such neuron.
+
+        Example:
+            >>> preferences.table(13).sort("lift", descending=True).head()  # doctest: +SKIP
         """
         if neuron is not None:
             require_neuron(neuron, self.n_neurons, stage=self.stage, layer=self.layer)
@@ -241,7 +244,7 @@ class Preferences:
         return lift(self.totals, self.feature_counts(), self.words, shrinkage)
 
     def _statistics(self) -> dict[str, NDArray[Any]]:
-        """Count, sum, mean, max and probability per (neuron, feature), each (n,) in the order of `totals`.
+        """Return count, sum, mean, max and probability per (neuron, feature), (n,) arrays in the order of `totals`.
 
         Probability is of weight `mean`; the others are in units of the layer's output, except the count.
         """
@@ -311,17 +314,17 @@ class Preferences:
         return export.write_csv(self.table(), path, spreadsheet=spreadsheet)
 
     def to_sparse(self, column: str = "count") -> tuple[Any, NDArray[np.object_]]:
-        """One column of `table` as a sparse matrix of neurons and features.
+        """Return one column of `table` as a sparse matrix of neurons and features.
 
         Args:
             column: `count`, `sum`, `mean`, `max` (in units of the layer's output) or `probability`, 0 to 1.
 
         Returns:
             `scipy.sparse.csr_array` (n_neurons, n_features), int64 for counts and else float64, columns ascending, with
-            an entry for each row of `table` and no others; and (n_features,) the names of the columns, sorted.
+            one entry per row of `table`; and (n_features,) the names of the columns, sorted.
 
         Raises:
-            UnknownNameError: no such column, or one in which a missing entry would not mean 0.
+            UnknownNameError: no such column, or a missing entry of it would not mean 0.
         """
         if column not in SPARSE_COLUMNS:
             raise UnknownNameError.of("column of a sparse matrix", column, SPARSE_COLUMNS)

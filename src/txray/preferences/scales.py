@@ -1,4 +1,4 @@
-"""Means and standard deviations that activations were standardized with."""
+"""Means and standard deviations by which activations were standardized."""
 
 from __future__ import annotations
 

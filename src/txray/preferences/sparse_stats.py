@@ -37,19 +37,19 @@ class SparseStats:
 
     @classmethod
     def empty(cls) -> SparseStats:
-        """No rows."""
-        nothing = np.zeros(0)
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), nothing, nothing, nothing)
+        """Return statistics without rows."""
+        no_rows = np.zeros(0)
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), no_rows, no_rows, no_rows)
 
     @classmethod
     def of_events(cls, key: NDArray[np.int64], value: NDArray[np.floating]) -> SparseStats:
-        """One row per event: not combined yet."""
+        """Return one row per event, not combined yet."""
         activation = value.astype(np.float64)
         return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)
 
     @classmethod
     def of_cells(cls, part: GroupedStats, n_neurons: int) -> SparseStats:
-        """One row per group and neuron with a positive activation, with the key `group * n_neurons + neuron`."""
+        """Return one row per group and neuron with a positive activation; the key is `group * n_neurons + neuron`."""
         row, neuron = np.nonzero(part.count)
         return cls(
             part.group[row] * n_neurons + neuron,
@@ -59,7 +59,7 @@ class SparseStats:
 
     @classmethod
     def combined(cls, parts: Sequence[SparseStats]) -> SparseStats:
-        """All parts in one, rows of the same key merged, keys ascending."""
+        """Concatenate parts and merge rows of the same key; keys ascend."""
         key = np.concatenate([part.key for part in parts])
         if len(key) == 0:
             return cls.empty()
@@ -79,16 +79,10 @@ class SparseStats:
         )
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The columns by name, each name behind a prefix."""
+        """Return the columns by name, each name with a prefix."""
         return {prefix + name: getattr(self, name) for name in _COLUMNS}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> SparseStats:
-        """What `arrays` gave."""
+        """Restore statistics from `arrays`."""
         return cls(**{name: arrays[prefix + name] for name in _COLUMNS})
-
-    def take(self, index: NDArray[np.int64]) -> SparseStats:
-        """The rows at these positions, in this order."""
-        return SparseStats(
-            self.key[index], self.count[index], self.sum[index], self.sum_sq[index], self.max[index]
-        )

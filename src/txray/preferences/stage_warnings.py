@@ -1,4 +1,4 @@
-"""Everything that a stage warns of, from what its manifest says of its layers and its text."""
+"""Warnings of a stage, derived from the accounts of its layers and its text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from txray.preferences.documents import duplication
 from txray.preferences.dominance import dominance
 
 Accounts = Mapping[str, Mapping[str, Any]]
-"""Layer -> what the manifest of a stage says of it."""
+"""Layer -> its entry in the manifest of a stage."""
 
 
 def stage_warnings(
@@ -31,8 +31,8 @@ def stage_warnings(
     Args:
         wins: per layer, (n_neurons,) words that each neuron wins.
         accounts: of its layers.
-        corpus: of the manifest.
-        words: of the manifest.
+        corpus: entry of the manifest.
+        words: number of words, from the manifest.
     """
     return [
         *layer_warnings(accounts),

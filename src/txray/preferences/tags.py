@@ -1,4 +1,4 @@
-"""Which part of speech a token has most often."""
+"""The most frequent part of speech of each token."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ TAG_SCHEMA: dict[str, pl.DataType] = {"token": pl.String(), "pos": pl.String(), 
 
 
 def tag_table(pairs: Counter[tuple[str, str]]) -> pl.DataFrame:
-    """How often each (token, tag) pair occurred, sorted by token and tag."""
+    """Return a table of the counts of (token, tag) pairs, sorted by token and tag."""
     rows = [(token, tag, count) for (token, tag), count in sorted(pairs.items())]
     return pl.DataFrame(rows, schema=TAG_SCHEMA, orient="row")
 
 
 def token_tags(stages: Iterable[Stage]) -> dict[str, str]:
-    """The tag that each token carries most often over all stages; the first by name among equals.
+    """Return the most frequent tag of each token over all stages; ties go to the first by name.
 
     Args:
-        stages: those that were not collected with both `token` and `pos` contribute nothing.
+        stages: those collected without `token` or without `pos` contribute nothing.
     """
     return usual_tags(stage.tags for stage in stages)
 
 
 def usual_tags(tables: Iterable[pl.DataFrame]) -> dict[str, str]:
-    """The tag that each token carries most often over all tables of `TAG_SCHEMA`; the first by name among equals."""
-    counted = (
+    """Return the most frequent tag of each token over tables of `TAG_SCHEMA`; ties go to the first by name."""
+    counts = (
         pl.concat([pl.DataFrame(schema=TAG_SCHEMA), *tables])
         .group_by("token", "pos")
         .agg(pl.col("count").sum())
         .sort(["token", "count", "pos"], descending=[False, True, False])
         .unique("token", keep="first", maintain_order=True)
     )
-    return dict(counted.select("token", "pos").iter_rows())
+    return dict(counts.select("token", "pos").iter_rows())

@@ -11,25 +11,32 @@ from numpy.typing import NDArray
 
 from txray.errors import ShapeError, UsageError
 from txray.preferences.dense_stats import DenseStats
-from txray.preferences.folds import DEFAULT_FOLDS, MOST_FOLDS
+from txray.preferences.folds import DEFAULT_FOLDS, MAX_FOLDS
 from txray.preferences.grouped_stats import reduced
 from txray.preferences.preferences import Preferences
 from txray.preferences.serialization import as_bytes, from_bytes
 from txray.preferences.sparse_stats import SparseStats
 
 _DENSE_SHARE = 0.3
-"""A sparse row takes half as much room again as a dense cell, and is sorted."""
+"""Share of used cells above which a grid is used: a sparse row is 1.5 times as large as a dense cell, and sorted."""
 
 _PENDING_ROWS = 1 << 16
-"""Rows collected before they are sorted into the rest; about 3 MB."""
+"""Rows that are buffered before they are sorted into the rest; about 3 MB."""
 
 
 class Tally:
     """Counts and sums of selected activations per (fold, neuron, feature), accumulated in one pass.
 
-    Feature ids are given in order of first sight; `freeze` sorts the features, so neither the order of
-    the documents nor the division into shards leaves a trace. Memory grows with the number of distinct
-    (fold, neuron, feature) triples only.
+    Features are numbered in order of first occurrence; `freeze` sorts them, so the result depends neither on the order
+    of the documents nor on the division into shards. Memory grows with the number of distinct (fold, neuron, feature)
+    triples only.
+
+    Example:
+        >>> tally = Tally(n_neurons=2, folds=1)
+        >>> ids = tally.feature_ids(["a", "b"])
+        >>> tally.update(np.zeros(2, int), np.array([0, 1]), ids, np.array([0.5, 2.0]))
+        >>> tally.freeze(stage="s", layer="rnn", feature_type="token", selection="max-1").wins()
+        array([1, 1])
     """
 
     def __init__(self, n_neurons: int, folds: int = DEFAULT_FOLDS, *, dense: bool | None = None) -> None:
@@ -38,16 +45,16 @@ class Tally:
         Args:
             n_neurons: neurons of the layer.
             folds: disjoint groups of documents.
-            dense: whether what `update_dense` adds is held as a grid of all (fold, feature, neuron): faster and
-                smaller where many of them occur, larger where few do. Decided by the first words that are added,
-                if not given; the result is the same.
+            dense: store what `update_dense` adds as a grid of all (fold, feature, neuron), which is faster and smaller
+                if many of them occur, and larger if few do. Decided by the first words by default; the result is the
+                same.
 
         Raises:
             UsageError: fewer than one neuron or fold, or too many folds.
         """
-        if n_neurons < 1 or not 1 <= folds <= MOST_FOLDS:
+        if n_neurons < 1 or not 1 <= folds <= MAX_FOLDS:
             raise UsageError(
-                f"tally: {n_neurons} neurons and {folds} folds; both must be at least 1, folds at most {MOST_FOLDS:,}"
+                f"tally: {n_neurons} neurons and {folds} folds; both must be at least 1, folds at most {MAX_FOLDS:,}"
             )
         self.n_neurons = n_neurons
         self.folds = folds
@@ -61,7 +68,7 @@ class Tally:
 
     @classmethod
     def of(cls, preferences: Preferences) -> Tally:
-        """A tally that holds what these preferences hold."""
+        """Return a tally with the contents of these preferences."""
         tally = cls(preferences.n_neurons, preferences.folds)
         tally._ids = _numbered(preferences.features.tolist())
         tally._occurrences = preferences.corpus_counts.copy()
@@ -72,7 +79,7 @@ class Tally:
         return tally
 
     def feature_ids(self, features: Sequence[str]) -> NDArray[np.int64]:
-        """Ids of features, given in order of first sight.
+        """Return ids of features; new ones are numbered in order of first occurrence.
 
         Args:
             features: (n,) names, e.g. the words of a document.
@@ -81,15 +88,15 @@ class Tally:
             (n,) int64.
         """
         ids = self._ids
-        found = np.fromiter(map(ids.__getitem__, features), np.int64, len(features))
+        feature_ids = np.fromiter(map(ids.__getitem__, features), np.int64, len(features))
         if len(ids) > self._occurrences.shape[1]:
             wider = np.zeros((self.folds, max(len(ids), 2 * self._occurrences.shape[1])), np.int64)
             wider[:, : self._occurrences.shape[1]] = self._occurrences
             self._occurrences = wider
-        return found
+        return feature_ids
 
     def count_occurrences(self, fold: NDArray[np.int64], feature_id: NDArray[np.int64]) -> None:
-        """Count features of the corpus, whether or not a neuron was selected there.
+        """Count occurrences of features in the corpus, with or without a selected neuron.
 
         Args:
             fold: (n,) fold of each word.
@@ -153,7 +160,7 @@ class Tally:
                 self._push(SparseStats.of_cells(part, self.n_neurons))
 
     def merge(self, other: Tally) -> None:
-        """Add everything another tally has seen; the other stays as it is.
+        """Add the contents of another tally, which stays unchanged.
 
         Raises:
             ShapeError: another number of neurons or folds.
@@ -163,18 +170,19 @@ class Tally:
                 f"cannot merge a tally of {other.n_neurons} neurons and {other.folds} folds into one of "
                 f"{self.n_neurons} neurons and {self.folds} folds"
             )
-        theirs = other._all_rows()
-        here = self.feature_ids(list(other._ids))
-        self._occurrences[:, here] += other._occurrences[:, : len(here)]
-        feature_id, place = np.divmod(theirs.key, self.folds * self.n_neurons)
-        key = here[feature_id] * (self.folds * self.n_neurons) + place
-        self._push(SparseStats(key, theirs.count, theirs.sum, theirs.sum_sq, theirs.max))
+        rows = other._all_rows()
+        own_id = self.feature_ids(list(other._ids))
+        self._occurrences[:, own_id] += other._occurrences[:, : len(own_id)]
+        # The feature is the most significant part of the key; fold and neuron below it stay.
+        other_id, fold_and_neuron = np.divmod(rows.key, self.folds * self.n_neurons)
+        key = own_id[other_id] * (self.folds * self.n_neurons) + fold_and_neuron
+        self._push(SparseStats(key, rows.count, rows.sum, rows.sum_sq, rows.max))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Everything it holds, as arrays; a tally restored from it goes on to the same bytes."""
-        # What waits to be sorted in is kept as it is: sums depend on the order of adding up, in the last bits.
+        """Return the whole state as arrays; a tally that loads it continues to the same bytes."""
+        # Buffered rows stay separate: the last bits of a sum depend on the order of addition.
         pending = self._pending or [SparseStats.empty()]
-        waiting = SparseStats(
+        buffered = SparseStats(
             *(np.concatenate([getattr(rows, name) for rows in pending]) for name in SparseStats.__slots__)
         )
         grid = SparseStats.empty() if self._grid is None else self._grid.rows()
@@ -182,13 +190,13 @@ class Tally:
             "dense": np.array([self._dense is not None, bool(self._dense)]),
             **grid.arrays("grid."),
             **self._rows.arrays("rows."),
-            **waiting.arrays("pending."),
+            **buffered.arrays("pending."),
             "occurrences": self._occurrences[:, : len(self._ids)],
             "features": as_bytes(list(self._ids)),
         }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become what `state` was taken from."""
+        """Restore a state of `state_dict`."""
         self._ids = _numbered(from_bytes(state["features"]))
         self._occurrences = np.array(state["occurrences"])
         self._rows = SparseStats.of_arrays(state, "rows.")
@@ -201,18 +209,18 @@ class Tally:
             self._grid = DenseStats.of(SparseStats.of_arrays(state, "grid."), self.n_neurons)
 
     def freeze(self, *, stage: str, layer: str, feature_type: str, selection: str) -> Preferences:
-        """The result so far, features in sorted order; the tally can go on counting.
+        """Return the result so far, with sorted features; the tally can continue counting.
 
         Args:
             stage: name of the stage.
             layer: name of the layer.
-            feature: the feature type, e.g. `token`.
+            feature_type: e.g. `token`.
             selection: how activations were selected, e.g. `max-1`.
         """
         names = sorted(self._ids)
-        first_sight = np.fromiter((self._ids[name] for name in names), np.int64, len(names))
+        tally_id = np.fromiter((self._ids[name] for name in names), np.int64, len(names))
         sorted_id = np.empty(len(names), np.int64)
-        sorted_id[first_sight] = np.arange(len(names))
+        sorted_id[tally_id] = np.arange(len(names))
         columns = (
             self._columns(sorted_id)
             if self._grid is None or len(self._combined())
@@ -225,57 +233,57 @@ class Tally:
             selection=selection,
             n_neurons=self.n_neurons,
             features=np.array(names, dtype=object),
-            corpus_counts=self._occurrences[:, first_sight],
+            corpus_counts=self._occurrences[:, tally_id],
             **columns,
         )
 
     def _columns(self, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Everything, in the order of preferences.
+        """Return the columns of all rows, in the order of `Preferences`.
 
         Args:
-            sorted_id: (n_features,) place of each feature among all in sorted order.
+            sorted_id: (n_features,) index of each feature in sorted order.
         """
         rows = self._all_rows()
         group, neuron = np.divmod(rows.key, self.n_neurons)
-        seen_id, fold = np.divmod(group, self.folds)
-        feature_id = sorted_id[seen_id]
+        tally_id, fold = np.divmod(group, self.folds)
+        feature_id = sorted_id[tally_id]
         order = np.argsort((fold * self.n_neurons + neuron) * max(len(sorted_id), 1) + feature_id)
         columns = {"fold": fold, "neuron": neuron, "feature_id": feature_id}
         columns |= {name: getattr(rows, name) for name in ("count", "sum", "sum_sq", "max")}
         return {name: column[order] for name, column in columns.items()}
 
     def _grid_columns(self, grid: DenseStats, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The same where there is nothing but a grid: transposed fold by fold, nothing is sorted."""
-        seen_id, fold = np.divmod(grid.groups, self.folds)
-        feature_id = sorted_id[seen_id]
-        # Room for all of it at once: parts that are joined in the end would be there twice.
+        """Return the columns if there is only a grid: transposed fold by fold, without sorting."""
+        tally_id, fold = np.divmod(grid.groups, self.folds)
+        feature_id = sorted_id[tally_id]
+        # Allocated once: parts that are joined at the end would be in memory twice.
         columns = {
-            name: np.empty(grid.used, np.float64 if name in ("sum", "sum_sq", "max") else np.int64)
+            name: np.empty(grid.n_used, np.float64 if name in ("sum", "sum_sq", "max") else np.int64)
             for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
         }
         end = 0
         for number in range(self.folds):
             row = np.flatnonzero(fold == number)
             row = row[np.argsort(feature_id[row])]
-            neuron, place = np.nonzero(np.ascontiguousarray(grid.taken("count", row).T))
-            here = slice(end, end := end + len(neuron))
-            columns["fold"][here] = number
-            columns["neuron"][here] = neuron
-            columns["feature_id"][here] = feature_id[row][place]
+            neuron, i = np.nonzero(np.ascontiguousarray(grid.take("count", row).T))
+            span = slice(end, end := end + len(neuron))
+            columns["fold"][span] = number
+            columns["neuron"][span] = neuron
+            columns["feature_id"][span] = feature_id[row][i]
             for name in ("count", "sum", "sum_sq", "max"):
-                columns[name][here] = grid.taken(name, row)[place, neuron]
+                columns[name][span] = grid.take(name, row)[i, neuron]
         return columns
 
     def _key(
         self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        # The feature is the most significant part: the only one whose range is not known beforehand.
+        # The feature is the most significant part, because only its range is not known beforehand.
         return (feature_id * self.folds + fold) * self.n_neurons + neuron
 
     def _push(self, rows: SparseStats) -> None:
         self._pending.append(rows)
         self._n_pending += len(rows)
-        # Waiting for as many rows as are held keeps the total sorting work linear in the events.
+        # Buffering as many rows as are sorted already keeps the total sorting work linear in the events.
         if self._n_pending > max(_PENDING_ROWS, len(self._rows)):
             self._combined()
 
@@ -292,7 +300,7 @@ class Tally:
 
 
 def _numbered(names: Iterable[str]) -> defaultdict[str, int]:
-    """Numbers in order; a name that is looked up for the first time gets the next one."""
+    """Number names in order; looking up a new name gives it the next number."""
     ids: defaultdict[str, int] = defaultdict(None, {name: number for number, name in enumerate(names)})
     ids.default_factory = ids.__len__
     return ids

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from txray.analysis.findings import fdr_label, q_value_is_significant
+from txray.analysis.rules import q_value_is_significant
 from txray.analysis.significance.permutation import q_values
+from txray.analysis.states import fdr_label
 from txray.pruning.bootstrap import INTERVAL
 from txray.pruning.random_comparison import BETTER, SAME, WORSE
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.comparison import Comparison
-from txray.analysis.findings import STATES
+from txray.analysis.states import STATES
 from txray.errors import UnknownNameError, UsageError
 
 TESTED_STATES = ("confident-avoided", "confident-gained", "undecided")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from txray.analysis.saving import save_tables
+from txray.analysis.result_folder import save_result
 from txray.errors import StageError, in_one_line
 from txray.pruning.effect_table import EFFECT_SCHEMA, RANDOM_SCHEMA, RESAMPLE_SCHEMA, SET_SCHEMA
 from txray.pruning.neuron_sets import NeuronSet
@@ -122,7 +122,7 @@ class Pruning:
             OutputError: the folder cannot be written.
         """
         tables = {name: getattr(self, name) for name in _SCHEMAS}
-        return save_tables(folder, tables, self.summary, SUMMARY)
+        return save_result(folder, "Pruning", SUMMARY, self.summary, tables=tables)
 
     @classmethod
     def load(cls, folder: Path | str) -> Pruning:

@@ -27,7 +27,7 @@ class SyntheticModule(nn.Module):
     Neuron n finishes after an exponential time with rate P[word, n]; a timeout has rate 1 - sum_n P[word, n]. A neuron
     that finishes at time t, before the timeout, has the activation exp(-t); the others have 0. So neuron n is the
     strongest at a word with probability P[word, n], independently between words, and with the remaining probability no
-    activation is positive. The rates of a word sum to 1, so the largest activation is uniform in (0, 1) whoever wins:
+    activation is positive. The rates of a word sum to 1, so the largest activation is uniform in (0, 1):
     the activation of a neuron does not depend on the preferences of the others.
 
     The times are a function of seed, whole document, position and neuron, not of batch, padding or what was read

@@ -35,10 +35,6 @@ def replay(
     Stages of unchanged checkpoints are reused, so an interrupted replay resumes, even in the middle of a collection,
     and checkpoints that were saved since are added.
 
-    ```python
-    timelines = txray.replay("checkpoints", txray.CollectSpec(text, ["encoder.layer.*"]), "replayed")
-    ```
-
     Args:
         checkpoints: one path or several; see `txray.tracking.find_checkpoints`.
         spec: text, layers and feature types to collect.
@@ -55,6 +51,9 @@ def replay(
         UsageError: fewer than two checkpoints, or invalid arguments of `find_checkpoints` or `Tracker`.
         SnapshotError: a checkpoint that cannot be read.
         TxrayError: errors of `txray.collect`.
+
+    Example:
+        >>> timelines = replay("checkpoints", txray.CollectSpec(text, ["encoder.layer.*"]), "replayed")
     """
     if isinstance(checkpoints, str | Path):
         checkpoints = [checkpoints]

@@ -22,16 +22,15 @@ from txray.preferences.folds import DEFAULT_FOLDS
 class CollectSpec:
     """A fixed text and the settings of its collection, equal for all stages so that they can be compared.
 
-    ```python
-    spec = txray.CollectSpec(text, ["rnn"], feature_types=["token", "pos"], max_words=5_000)
-    ```
-
     Attributes:
         corpus: the documents; kept in memory after the first pass.
         layers, feature_types, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
 
     Raises:
         UsageError: `corpus` is not a `Corpus`.
+
+    Example:
+        >>> spec = CollectSpec(text, ["rnn"], feature_types=["token", "pos"], max_words=5_000)
     """
 
     corpus: Corpus

@@ -24,17 +24,16 @@ from transformers import TrainerCallback  # noqa: E402  # after the check, which
 class HuggingFaceCallback(TrainerCallback):
     """Tracks a training by `transformers.Trainer`.
 
-    ```python
-    callback = HuggingFaceCallback(spec, "run/txray", every=500)
-    Trainer(model, arguments, train_dataset=data, processing_class=tokenizer, callbacks=[callback]).train()
-    ```
-
     In distributed training, the first process measures the whole model. Models whose weights are sharded over
     processes (FSDP, ZeRO-3) cannot be measured during training: replay their checkpoints.
 
     Attributes:
         tracker: the tracker.
         timelines: feature type -> timeline, after the training.
+
+    Example:
+        >>> callback = HuggingFaceCallback(spec, "run/txray", every=500)
+        >>> Trainer(model, arguments, train_dataset=data, processing_class=tokenizer, callbacks=[callback]).train()
     """
 
     def __init__(

@@ -23,10 +23,6 @@ Progress = tuple[int, Mapping[str, float]]
 class LightningCallback(pl.Callback):
     """Tracks a training by `lightning.pytorch.Trainer`.
 
-    ```python
-    Trainer(callbacks=[LightningCallback(spec, "run/txray", unit="epoch")]).fit(module)
-    ```
-
     The trainings of txray take it as well: `train_language_model(..., callbacks=[LightningCallback(...)])`.
 
     In distributed training, the first process measures the whole model. Models whose weights are sharded over
@@ -35,6 +31,9 @@ class LightningCallback(pl.Callback):
     Attributes:
         tracker: the tracker.
         timelines: feature type -> timeline, after the training.
+
+    Example:
+        >>> Trainer(callbacks=[LightningCallback(spec, "run/txray", unit="epoch")]).fit(module)
     """
 
     def __init__(

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis import Comparison, Timeline, change_measures, stage_measures
-from txray.analysis.findings import changed_most_first
+from txray.analysis.rules import changed_most_first
 from txray.errors import TrackingWarning, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.plots import (
     hellinger_length,

@@ -51,17 +51,16 @@ class Tracker:
     The folder holds `stages`, `timeline` with a folder per feature type, and `tracking.json`. A training that resumes
     from a checkpoint resumes in the same folder; measurements of steps that are trained again are repeated.
 
-    ```python
-    tracker = txray.Tracker(txray.CollectSpec(text, ["rnn"]), "tracking", every=500)
-    tracker.begin(model)
-    for batch in batches:
-        tracker.step(model, loss=train(batch))
-    timelines = tracker.end(model)
-    ```
-
     Attributes:
         folder: folder of the results.
         number: completed steps or epochs.
+
+    Example:
+        >>> tracker = txray.Tracker(txray.CollectSpec(text, ["rnn"]), "tracking", every=500)
+        >>> tracker.begin(model)
+        >>> for batch in batches:
+        ...     tracker.step(model, loss=train(batch))
+        >>> timelines = tracker.end(model)
     """
 
     def __init__(

@@ -11,18 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings, findings
-from txray.analysis.findings import (
-    STATE_NAMES,
+from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
+from txray.analysis.rules import (
     changed_least_first,
     changed_most_first,
     confident_state,
-    fdr_label,
     is_significant,
-    paper_label,
     state_in_words,
-    state_label,
+    tested_state,
 )
+from txray.analysis.states import STATE_NAMES, fdr_label, paper_label, state_label
 
 SOURCE = Path(__file__).parents[3] / "src" / "txray"
 LAYERS = ("a", "b", "c", "d", "e", "f")
@@ -95,7 +93,7 @@ def test_a_state_is_confident_where_both_tests_are_passed() -> None:
 
 def test_untested_is_a_state_of_its_own() -> None:
     rows = table(("a", "c"))
-    shown = rows.select(findings.tested_state())["confident_state"]
+    shown = rows.select(tested_state())["confident_state"]
     assert shown.dtype == pl.Enum(SHOWN_STATES)
     for row, state in zip(rows.to_dicts(), shown, strict=True):
         assert state == (row["confident_state"] if row["layer"] in "ac" else "untested")
@@ -161,11 +159,11 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     tried = [row for row in done if row["q_value"] is not None]
     changed = sum(row["q_value"] <= 0.05 for row in tried)
     assert f"{every['shared']} of 300 neurons are in use in both x and y" in text
-    assert f"{changed} of {len(tried)} tested neurons in both stages changed significantly (5% FDR)" in text
+    assert f"rate (FDR) of 5%, {changed} of {len(tried)} tested neurons changed significantly" in text
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {STATE_NAMES[state]}, {sure} of them significant" in text
+        assert f"{observed} {STATE_NAMES[state]} ({state}), {sure} of them significant" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial
@@ -224,4 +222,4 @@ def test_significance_is_defined_once() -> None:
     places = {
         str(file.relative_to(SOURCE)) for file in SOURCE.rglob("*.py") if defining.search(file.read_text())
     }
-    assert places == {"analysis/findings.py"}
+    assert places == {"analysis/rules.py"}

@@ -100,8 +100,8 @@ def test_matches_equal_a_direct_computation(pair: tuple[Floats, Floats]) -> None
         [[abs(np.corrcoef(x[:, i], y[:, j])[0, 1]) for j in range(y.shape[1])] for i in range(x.shape[1])]
     )
     found = best_matches(moments_of(x, y)[0])
-    assert found.best_first == pytest.approx(np.mean([max(row) for row in strength]))
-    assert found.best_second == pytest.approx(np.mean([max(column) for column in strength.T]))
+    assert found.best_before == pytest.approx(np.mean([max(row) for row in strength]))
+    assert found.best_after == pytest.approx(np.mean([max(column) for column in strength.T]))
     assert found.one_to_one == pytest.approx(strength[linear_sum_assignment(-strength)].mean())
     assert found.one_to_one <= min(strength.shape) ** -1 * sum(sorted(strength.max(axis=1))[::-1]) + 1e-12
 
@@ -146,17 +146,17 @@ def test_a_large_common_offset_costs_nothing(offset: float) -> None:
 
 @given(LAYERS)
 def test_alignments_are_symmetric_and_bounded(pair: tuple[Floats, Floats]) -> None:
-    both, first, second = moments_of(*pair)
-    value, debiased = cka(both, first, second), cka_debiased(both, first, second)
+    cross, self_x, self_y = moments_of(*pair)
+    value, debiased = cka(cross, self_x, self_y), cka_debiased(cross, self_x, self_y)
     assert 0 <= value <= 1
     assert -1 <= debiased <= 1
-    turned = both.transposed()
-    assert cka(turned, second, first) == pytest.approx(value, abs=1e-12)
-    assert cka_debiased(turned, second, first) == pytest.approx(debiased, abs=1e-12)
-    one, other = best_matches(both), best_matches(turned)
-    assert (other.best_second, other.best_first) == pytest.approx((one.best_first, one.best_second))
+    turned = cross.transposed()
+    assert cka(turned, self_y, self_x) == pytest.approx(value, abs=1e-12)
+    assert cka_debiased(turned, self_y, self_x) == pytest.approx(debiased, abs=1e-12)
+    one, other = best_matches(cross), best_matches(turned)
+    assert (other.best_after, other.best_before) == pytest.approx((one.best_before, one.best_after))
     assert other.one_to_one == pytest.approx(one.one_to_one)
-    assert all(0 <= each <= 1 for each in (one.best_first, one.best_second, one.one_to_one))
+    assert all(0 <= each <= 1 for each in (one.best_before, one.best_after, one.one_to_one))
 
 
 @given(LAYERS, CUTS)
@@ -166,7 +166,7 @@ def test_a_layer_is_wholly_like_itself(pair: tuple[Floats, Floats], cuts: list[i
         assert cka(*three) == pytest.approx(1, abs=1e-12)
         assert cka_debiased(*three) == pytest.approx(1, abs=1e-12)
         found = best_matches(three[0])
-        assert (found.best_first, found.best_second, found.one_to_one) == pytest.approx((1, 1, 1), abs=1e-12)
+        assert (found.best_before, found.best_after, found.one_to_one) == pytest.approx((1, 1, 1), abs=1e-12)
 
 
 @given(st.integers(0, 1000), st.floats(1e-6, 1e6))
@@ -182,7 +182,7 @@ def test_rotations_scales_and_order_of_neurons_make_no_difference(seed: int, sca
     found, shuffled = (
         best_matches(moments_of(x[:, order], y)[0]) for order in (np.arange(6), [5, 3, 0, 1, 4, 2])
     )
-    assert found.best_first == pytest.approx(shuffled.best_first)
+    assert found.best_before == pytest.approx(shuffled.best_before)
     assert found.one_to_one == pytest.approx(shuffled.one_to_one)
     # It is no invariant of every linear map, though: that is what tells it from canonical correlation.
     assert abs(cka(*moments_of(x * np.array([100, 1, 1, 1, 1, 1]), y)) - values[0]) > 1e-6
@@ -200,27 +200,27 @@ def test_neurons_that_never_move_are_left_out_and_counted(dtype: type[np.floatin
     random = np.random.default_rng(0)
     x, y = (random.normal(size=(1000, 3)).astype(dtype) for _ in range(2))
     x[:, 1], y[:, 0], y[:, 2] = 0.1, -1234.567, 0
-    both, first, second = moments_of(x, y, [10, 11, 500])
-    assert both.constant_first.tolist() == [False, True, False]
-    assert both.constant_second.tolist() == [True, False, True]
-    assert np.isnan(both.correlation()).tolist() == [[True, False, True], [True] * 3, [True, False, True]]
+    cross, self_x, self_y = moments_of(x, y, [10, 11, 500])
+    assert cross.constant_x.tolist() == [False, True, False]
+    assert cross.constant_y.tolist() == [True, False, True]
+    assert np.isnan(cross.correlation()).tolist() == [[True, False, True], [True] * 3, [True, False, True]]
     strength = [abs(np.corrcoef(x[:, i].astype(float), y[:, 1].astype(float))[0, 1]) for i in (0, 2)]
-    found = best_matches(both)
-    assert found.best_first == pytest.approx(np.mean(strength))
-    assert found.best_second == found.one_to_one == pytest.approx(max(strength))
+    found = best_matches(cross)
+    assert found.best_before == pytest.approx(np.mean(strength))
+    assert found.best_after == found.one_to_one == pytest.approx(max(strength))
     moving = moments_of(x[:, [0, 2]].astype(float), y[:, [1]].astype(float))
-    assert cka(both, first, second) == pytest.approx(cka(*moving), abs=1e-12)
+    assert cka(cross, self_x, self_y) == pytest.approx(cka(*moving), abs=1e-12)
 
 
 @given(st.floats(-1e9, 1e9), st.integers(1, 3000), CUTS)
 def test_no_rounding_of_a_constant_is_a_movement(value: float, words: int, cuts: list[int]) -> None:
     x = np.full((words, 1), value)
-    assert moments_of(x, x, [cut for cut in cuts if cut < words])[0].constant_first.all()
+    assert moments_of(x, x, [cut for cut in cuts if cut < words])[0].constant_x.all()
 
 
 def test_movements_of_a_coarse_number_type_are_movements() -> None:
     x = np.array([[1000.0], [1001.0], [999.0], [1000.5]], np.float16)
-    assert not moments_of(x, x)[0].constant_first.any()
+    assert not moments_of(x, x)[0].constant_x.any()
 
 
 @given(LAYERS)
@@ -234,7 +234,7 @@ def test_transposed_is_the_other_way_round(pair: tuple[Floats, Floats]) -> None:
 def test_small_movements_around_a_large_number_are_movements() -> None:
     random = np.random.default_rng(0)
     x = 1e6 + random.integers(-20, 20, (500, 2)) / 16
-    assert not moments_of(x.astype(np.float32), x)[0].constant_first.any()
+    assert not moments_of(x.astype(np.float32), x)[0].constant_x.any()
     assert moments_of(x, x)[0].correlation()[0, 1] == pytest.approx(np.corrcoef(x.T - 1e6)[0, 1])
 
 
@@ -244,7 +244,7 @@ def test_where_nothing_moves_there_is_no_value() -> None:
         assert math.isnan(cka(*three))
         assert math.isnan(cka_debiased(*three))
         found = best_matches(three[0])
-        assert all(map(math.isnan, (found.best_first, found.best_second, found.one_to_one)))
+        assert all(map(math.isnan, (found.best_before, found.best_after, found.one_to_one)))
     assert isinstance(found, BestMatches)
 
 
@@ -258,15 +258,15 @@ def test_fewer_than_four_words_have_no_unbiased_estimate() -> None:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     x, y = layers(0, 10, 3, 4)
-    both, first, second = moments_of(x, y)
+    cross, self_x, self_y = moments_of(x, y)
     for blocks in ((x, y[:5]), (y, x), (x[:, 0], y)):
         with pytest.raises(ShapeError, match="moments of 3 x 4 neurons: got blocks of shape"):
-            both.update(*blocks)
+            cross.update(*blocks)
     with pytest.raises(ShapeError, match="cannot be merged"):
-        both.merge(first)
+        cross.merge(self_x)
     with pytest.raises(ShapeError, match="of each of the two layers with itself"):
-        cka(both, second, first)
-    first.update(x, x)
+        cka(cross, self_y, self_x)
+    self_x.update(x, x)
     with pytest.raises(ShapeError, match="over the same words"):
-        cka_debiased(both, first, second)
-    assert repr(both) == "CrossMoments(3 x 4 neurons, 10 words)"
+        cka_debiased(cross, self_x, self_y)
+    assert repr(cross) == "CrossMoments(3 x 4 neurons, 10 words)"

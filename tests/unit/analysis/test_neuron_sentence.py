@@ -8,8 +8,8 @@ import pytest
 
 from tests.builders.stages import stage_of, vocabulary
 from txray.analysis import Comparison, compare
-from txray.analysis.findings import is_significant
 from txray.analysis.neuron_sentence import neuron_sentence
+from txray.analysis.rules import is_significant
 
 STAGES = ("A", "B")
 

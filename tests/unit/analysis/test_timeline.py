@@ -192,7 +192,7 @@ def test_what_cannot_be_followed_is_told() -> None:
         (SCORES.rename({"stage": "epoch"}), "must be 'stage'"),
         (pl.concat([SCORES, SCORES]), "each stage once"),
         (SCORES.with_columns(stage=pl.lit("z") + pl.col("stage")), "none of which"),
-        (SCORES.with_columns(note=pl.lit("good")), "no numbers"),
+        (SCORES.with_columns(note=pl.lit("good")), "not numbers"),
         (SCORES.with_columns(mass=1.0, length=2.0), r"\['mass', 'length'\] are called as columns"),
     ):
         with pytest.raises(UsageError, match=said):

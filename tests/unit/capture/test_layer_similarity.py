@@ -74,8 +74,8 @@ def assert_is(row: dict[str, float], x: Floats, y: Floats, atol: float = 1e-5) -
     strength = np.abs(np.corrcoef(x, y, rowvar=False)[: x.shape[1], x.shape[1] :])
     assert row["cka"] == pytest.approx(gram_cka(x, y), abs=atol)
     assert row["cka_debiased"] == pytest.approx(gram_cka_debiased(x, y), abs=atol)
-    assert row["best_match_first"] == pytest.approx(strength.max(axis=1).mean(), abs=atol)
-    assert row["best_match_second"] == pytest.approx(strength.max(axis=0).mean(), abs=atol)
+    assert row["best_match_before"] == pytest.approx(strength.max(axis=1).mean(), abs=atol)
+    assert row["best_match_after"] == pytest.approx(strength.max(axis=0).mean(), abs=atol)
 
 
 def rows_of(similarity: LayerSimilarity) -> list[dict[str, float]]:
@@ -115,12 +115,12 @@ def test_other_tokenizers_and_architectures_are_aligned_by_words(pooling: str) -
     )
     alone = recurrent_alone(first, LETTERS_AND_NUMBERS)
     for row in rows_of(found):
-        other = text_alone(second, str(row["layer_second"]), LETTERS_AND_NUMBERS, pool)
+        other = text_alone(second, str(row["layer_after"]), LETTERS_AND_NUMBERS, pool)
         assert_is(row, *stacked(alone, other))
     assert found.words == WORDS - NUMBERS
     assert found.skipped == {UNREAD_SECOND: NUMBERS}
-    assert found.unread_first == {}
-    assert found.unread_second == {"unknown to the tokenizer": NUMBERS}
+    assert found.unread_before == {}
+    assert found.unread_after == {"unknown to the tokenizer": NUMBERS}
     corpus = corpus_of(LETTERS_AND_NUMBERS)
     turned = layer_similarity(second, first, corpus, layers="encoder.layers.0", layers_after="rnn")
     assert turned.skipped == {UNREAD_FIRST: NUMBERS}
@@ -164,7 +164,7 @@ def test_a_real_encoder_equals_a_direct_computation(encoder: TextModel) -> None:
     found = layer_similarity(encoder, lstm, corpus, layers=layers, layers_after="rnn", batch_positions=500)
     alone = recurrent_alone(lstm, made)
     for row in rows_of(found):
-        assert_is(row, *stacked(text_alone(encoder, str(row["layer_first"]), made), alone))
+        assert_is(row, *stacked(text_alone(encoder, str(row["layer_before"]), made), alone))
 
 
 def test_layers_of_one_model_against_each_other(encoder: TextModel) -> None:
@@ -176,7 +176,7 @@ def test_layers_of_one_model_against_each_other(encoder: TextModel) -> None:
         np.testing.assert_allclose(np.diag(found.matrix(measure)), 1, atol=1e-12)
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_allclose(
-        found.matrix("best_match_first"), found.matrix("best_match_second").T, atol=1e-14
+        found.matrix("best_match_before"), found.matrix("best_match_after").T, atol=1e-14
     )
     assert (np.diff(matrix[0]) < 0).all()
     made = list(corpus)
@@ -190,13 +190,13 @@ def test_layers_of_one_model_may_be_asked_for_in_any_order() -> None:
     layers, layers_after = ["rnn", "embedding"], ["dropout", "embedding"]
     found = layer_similarity(model, model, corpus, layers=layers, layers_after=layers_after)
     apart = layer_similarity(model, small_model(), corpus, layers=layers, layers_after=layers_after)
-    assert found.table["layer_first"].to_list() == ["rnn", "rnn", "embedding", "embedding"]
-    assert found.table["layer_second"].to_list() == ["dropout", "embedding"] * 2
+    assert found.table["layer_before"].to_list() == ["rnn", "rnn", "embedding", "embedding"]
+    assert found.table["layer_after"].to_list() == ["dropout", "embedding"] * 2
     for measure in MEASURES:
         np.testing.assert_allclose(found.matrix(measure), apart.matrix(measure), atol=1e-10)
     assert found.matrix()[1, 1] == pytest.approx(1, abs=1e-12)
-    assert (found.first, found.second) == ("RecurrentLanguageModel", "RecurrentLanguageModel")
-    assert apart.first == "RecurrentLanguageModel (first)"
+    assert (found.before, found.after) == ("RecurrentLanguageModel", "RecurrentLanguageModel")
+    assert apart.before == "RecurrentLanguageModel (before)"
 
 
 def test_the_same_weights_in_two_models_are_wholly_alike() -> None:
@@ -239,12 +239,12 @@ def test_words_that_neither_reads_are_counted_once() -> None:
     )
     long = sum(len(w) > 4 and w.isalpha() for document in LETTERS_AND_NUMBERS for w in document.words)
     assert found.skipped == {UNREAD_BOTH: NUMBERS, UNREAD_SECOND: long}
-    assert found.unread_second == {
+    assert found.unread_after == {
         "unknown to the tokenizer": NUMBERS,
         "longer than the model can read": long,
     }
     assert found.words + NUMBERS + long == WORDS
-    assert (found.first, found.second) == ("all", "short ones")
+    assert (found.before, found.after) == ("all", "short ones")
 
 
 def test_a_document_may_come_twice() -> None:
@@ -280,7 +280,7 @@ def test_a_layer_that_never_moves_has_no_value() -> None:
             weight.zero_()
     corpus = corpus_of(documents(5))
     found = layer_similarity(still, small_model(), corpus, layers=["embedding", "rnn"], layers_after="rnn")
-    assert found.table["constant_first"].to_list() == [8, 16]
+    assert found.table["constant_before"].to_list() == [8, 16]
     for measure in MEASURES:
         assert found.table[measure].to_list() == [None, None]
     assert np.isnan(found.matrix()).all()
@@ -386,4 +386,4 @@ def test_saved_it_can_be_read_by_other_tools(tmp_path: Path) -> None:
     )
     with pytest.raises(UnknownNameError, match="did you mean 'cka'"):
         found.matrix("ckaa")
-    assert found.matrix("constant_second").tolist() == [[0, 0]]
+    assert found.matrix("constant_after").tolist() == [[0, 0]]

@@ -32,16 +32,16 @@ def test_two_snapshots_give_a_table_a_folder_and_a_figure(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, figure = tmp_path / "out", tmp_path / "cka.json"
-    layers = ("--layer", "rnn", "--layer", "embedding", "--layer-second", "rnn")
+    layers = ("--layer", "rnn", "--layer", "embedding", "--layer-after", "rnn")
     wanted = ("--max-words", 500, "--out", out, "--figure", figure, "--measure", "one_to_one")
     assert txray("similarity", models / "a", models / "b", *READ, *layers, *wanted) == 0
     told = capsys.readouterr().out
     assert "500 words read by both models" in told
     summary = json.loads((out / "similarity.json").read_text(encoding="utf-8"))
     assert (summary["words"], summary["skipped"]) == (500, {})
-    assert [summary["first"].split("/")[-1], summary["second"].split("/")[-1]] == ["a", "b"]
+    assert [summary[side].split("/")[-1] for side in ("before", "after")] == ["a", "b"]
     table = pl.read_parquet(out / "layers.parquet")
-    assert table.select("layer_first", "layer_second").rows() == [("rnn", "rnn"), ("embedding", "rnn")]
+    assert table.select("layer_before", "layer_after").rows() == [("rnn", "rnn"), ("embedding", "rnn")]
     assert f"{table['cka'][0]:.4g}" in told
     drawn = json.loads(figure.read_text(encoding="utf-8"))
     assert f"{table['one_to_one'].max():.2f}" in drawn["layout"]["title"]["text"]

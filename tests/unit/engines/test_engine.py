@@ -62,7 +62,7 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
     expected = {
         **asked,
         "layers": ("rnn",),
-        "features": ("token", "pos"),
+        "feature_types": ("token", "pos"),
         "selection": Selection.parse("max-2/zscore"),
     }
     assert {name: getattr(request, name) for name in asked} == expected
@@ -138,7 +138,7 @@ def leaf(number: int, of: int) -> Stage:
 @pytest.mark.parametrize("of", [2, 8, 11, 32])
 def test_every_row_is_merged_a_few_times_only(of: int) -> None:
     ray = ImmediateRay()
-    tree = MergeTree(ray, of, most=2)
+    tree = MergeTree(ray, of, max_merges=2)
     for number in range(1, of + 1):
         tree.add(number, Reference(leaf(number, of)))
         for reference in tree.merge_some():
@@ -159,7 +159,7 @@ def test_every_row_is_merged_a_few_times_only(of: int) -> None:
 def test_who_was_faster_leaves_no_trace(of: int) -> None:
     wholes = []
     for order in (range(1, of + 1), range(of, 0, -1), [*range(2, of + 1, 2), *range(1, of + 1, 2)]):
-        tree = MergeTree(ImmediateRay(), of, most=1 + len(wholes))
+        tree = MergeTree(ImmediateRay(), of, max_merges=1 + len(wholes))
         for number in order:
             if number == 3:
                 tree.leave_out(number)
@@ -176,7 +176,7 @@ def test_who_was_faster_leaves_no_trace(of: int) -> None:
 
 
 def test_no_more_is_merged_at_once_than_allowed() -> None:
-    tree = MergeTree(ImmediateRay(), 8, most=2)
+    tree = MergeTree(ImmediateRay(), 8, max_merges=2)
     for number in range(1, 9):
         tree.add(number, Reference(leaf(number, 8)))
     assert len(tree.merge_some()) == 2
@@ -184,7 +184,7 @@ def test_no_more_is_merged_at_once_than_allowed() -> None:
 
 def test_what_is_lost_says_which_shards_to_read_again() -> None:
     ray = ImmediateRay()
-    tree = MergeTree(ray, 4, most=4)
+    tree = MergeTree(ray, 4, max_merges=4)
     for number in range(1, 5):
         tree.add(number, Reference(leaf(number, 4)))
     first, second = tree.merge_some()
@@ -206,12 +206,12 @@ def test_what_is_lost_says_which_shards_to_read_again() -> None:
 
 def test_one_shard_becomes_the_whole_and_none_nothing() -> None:
     ray = ImmediateRay()
-    nothing = MergeTree(ray, 3, most=1)
+    nothing = MergeTree(ray, 3, max_merges=1)
     for number in (3, 1, 2):
         nothing.leave_out(number)
     assert nothing.merge_some() == []
     assert nothing.result() is None
-    tree = MergeTree(ray, 1, most=1)
+    tree = MergeTree(ray, 1, max_merges=1)
     tree.add(1, Reference(leaf(1, 1)))
     assert tree.merge_some() == []
     whole = tree.result()
@@ -349,5 +349,5 @@ def test_what_would_fill_this_machine_is_refused_before_anything_starts(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     corpus = corpus_of(documents(3))
     for engine in (Ray(workers=10**6), Ray(workers=1, cpus=10**6)):
-        with pytest.raises(EngineError, match="with 1000000 CPUs in all, this machine has .*; give at most"):
+        with pytest.raises(EngineError, match="with 1000000 CPUs in total, this machine has .*; use at most"):
             collect(small_model(), corpus, name="s", engine=engine)

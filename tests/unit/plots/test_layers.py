@@ -120,7 +120,7 @@ def test_an_unknown_measure_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'cka'"):
         layer_similarity(similarity(["rnn"], ["rnn"]), "ckaa")
     with pytest.raises(UnknownNameError):
-        layer_similarity(similarity(["rnn"], ["rnn"]), "constant_first")
+        layer_similarity(similarity(["rnn"], ["rnn"]), "constant_before")
 
 
 LONG = "transformer.encoder.block_{}.with_a_very_long_name_of_a_layer.number_{}.{}"
@@ -137,7 +137,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("column", ["cka", "best_match_first"])
+@pytest.mark.parametrize("column", ["cka", "best_match_before"])
 def test_texts_neither_overlap_nor_leave_the_picture(name: str, column: str, page: Page) -> None:
     model = "A model with quite a long name, epoch 11"
     figure = layer_similarity(similarity(*NAMES[name], names=(model, model + "1")), column)

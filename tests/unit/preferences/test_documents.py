@@ -43,7 +43,7 @@ def test_counts_are_those_of_sets() -> None:
 
 @pytest.mark.parametrize("kept", [1 << 18, 128])
 def test_neither_order_nor_shards_leave_a_trace(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_KEPT", kept)
+    monkeypatch.setattr(documents, "_MAX_HASHES", kept)
     monkeypatch.setattr(documents, "_PENDING", 37)
     rows = drawn(3000, 2000, 300)
     whole = tally(rows)
@@ -60,7 +60,7 @@ def test_neither_order_nor_shards_leave_a_trace(kept: int, monkeypatch: pytest.M
 
 
 def test_beyond_what_is_kept_counts_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_KEPT", 1 << 12)
+    monkeypatch.setattr(documents, "_MAX_HASHES", 1 << 12)
     rows = drawn(60_000, 50_000, 20_000)
     exact = {
         "documents_repeated": 60_000 - len({text for text, _, _ in rows}),

@@ -12,13 +12,13 @@ from txray.analysis.matching.affinity import Affinity
 from txray.analysis.subjects import common_layers, preferences_of
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
-from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike, as_stage
 from txray.progress import progress
 
 
 def layer_affinity(
-    before: Stage,
-    after: Stage,
+    before: StageLike,
+    after: StageLike,
     *,
     layers: str | Sequence[str] | None = None,
     feature_type: str = "token",
@@ -54,6 +54,7 @@ def layer_affinity(
             f"layer affinity: min_wins={min_wins}, seed={seed}; at least 1, and no negative seed"
         )
     rows = []
+    before, after = as_stage(before), as_stage(after)
     layers_before, layers_after = (
         stage.layers if layers is None else common_layers([stage], layers, "layer affinity")
         for stage in (before, after)

@@ -1,113 +1,157 @@
-"""What became of a comparison of layers as wholes: one row per pair of layers."""
+"""Similarity of the layers of two models: one row per pair of layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.saving import save_tables
+from txray.analysis.result_folder import ResultFolder, load_result, save_result
 from txray.errors import UnknownNameError
+from txray.notebook import card, table
 
-MEASURES = ("cka", "cka_debiased", "best_match_first", "best_match_second", "one_to_one")
-"""Columns of `LayerSimilarity.table` that say how alike two layers are."""
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MEASURES = ("cka", "cka_debiased", "best_match_before", "best_match_after", "one_to_one")
+"""Columns of `LayerSimilarity.table` that measure how similar two layers are."""
 
 SIMILARITY_SCHEMA: dict[str, pl.DataType] = {
-    "layer_first": pl.String(),
-    "layer_second": pl.String(),
+    "layer_before": pl.String(),
+    "layer_after": pl.String(),
     **{measure: pl.Float64() for measure in MEASURES},
-    "constant_first": pl.Int64(),
-    "constant_second": pl.Int64(),
+    "constant_before": pl.Int64(),
+    "constant_after": pl.Int64(),
 }
 
 SUMMARY = "similarity.json"
-"""Marks a folder that holds a saved similarity."""
+"""The file that marks the folder of a saved similarity."""
+
+_LISTED = 10
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSimilarity:
-    """How alike the layers of two models are, over the words that both read.
+    """Similarity of the layers of two models, over the words that both read.
 
     Attributes:
-        first, second: what the models are called.
-        layers_first, layers_second: names of their layers, in the order of the request.
+        before, after: names of the models.
+        layers_before, layers_after: names of their layers, in the order of the request.
         corpus: name of the text.
-        words: that both models read, and all of their layers answer to: what everything below is computed from.
-        skipped: all other words of the text, by reason.
-        unread_first, unread_second: words that the one model does not read, by its own reason.
-        table: polars, one row per pair of layers: layer_first, layer_second, cka (linear centred kernel alignment),
-            cka_debiased (the same from unbiased estimates), best_match_first (mean over the neurons of the first
-            layer of the largest correlation `|r|` with one of the second), best_match_second (the other way round),
-            one_to_one (mean `|r|` of the best assignment), constant_first and constant_second (neurons that
-            never move; they have no correlation). Null where there is no value: a layer of which no neuron moves,
-            or too few words for the estimate.
+        words: number of words that both models read and all of their layers cover; the basis of all measures.
+        skipped: reason -> number of the other words of the text.
+        unread_before, unread_after: reason -> number of words that only this model did not read.
+        table: polars, one row per pair of layers: layer_before, layer_after, cka (linear centred kernel alignment),
+            cka_debiased (from unbiased estimates), best_match_before (mean over the neurons of the layer before of the
+            largest correlation `|r|` with a neuron of the layer after), best_match_after (the other way round),
+            one_to_one (mean `|r|` of the best assignment), constant_before and constant_after (numbers of constant
+            neurons, which have no correlation). Null if all neurons of a layer are constant, or with too few words.
     """
 
-    first: str
-    second: str
-    layers_first: tuple[str, ...]
-    layers_second: tuple[str, ...]
+    before: str
+    after: str
+    layers_before: tuple[str, ...]
+    layers_after: tuple[str, ...]
     corpus: str
     words: int
     skipped: Mapping[str, int]
-    unread_first: Mapping[str, int]
-    unread_second: Mapping[str, int]
+    unread_before: Mapping[str, int]
+    unread_after: Mapping[str, int]
     table: pl.DataFrame
 
     def __repr__(self) -> str:
         head = (
-            f"LayerSimilarity({self.first!r} x {self.second!r}, {len(self.layers_first)} x "
-            f"{len(self.layers_second)} layers, {self.words:,} words: "
+            f"LayerSimilarity({self.before!r} x {self.after!r}, {len(self.layers_before)} x "
+            f"{len(self.layers_after)} layers, {self.words:,} words: "
         )
         best = self.table.drop_nulls("cka").sort("cka", descending=True, maintain_order=True).head(1)
         if best.is_empty():
             return head + "no neuron moves)"
         row = best.row(0, named=True)
-        return head + f"CKA up to {row['cka']:.3f}, {row['layer_first']!r} x {row['layer_second']!r})"
+        return head + f"CKA up to {row['cka']:.3f}, {row['layer_before']!r} x {row['layer_after']!r})"
+
+    def _repr_html_(self) -> str:
+        best = self.table.sort("cka", descending=True, nulls_last=True, maintain_order=True).head(_LISTED)
+        sentence = f"{self.words:,} words of {self.corpus} that both models read."
+        title = f"Layers of {self.before} and {self.after}"
+        return card(title, [sentence], table("Most similar layers", best.columns, best.iter_rows()))
 
     def matrix(self, column: str = "cka") -> NDArray[np.float64]:
-        """One measure of all pairs of layers.
+        """Return one measure of all pairs of layers.
 
         Args:
             column: of `table`.
 
         Returns:
-            (n_layers_first, n_layers_second), in the order of `layers_first` and `layers_second`; NaN where there is
-            no value.
+            (n_layers_before, n_layers_after), in the order of `layers_before` and `layers_after`; NaN for null.
 
         Raises:
-            UnknownNameError: no such measure.
+            UnknownNameError: no such column.
         """
         known = [name for name in self.table.columns if not name.startswith("layer_")]
         if column not in known:
             raise UnknownNameError.of("measure", column, known)
         values = self.table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return np.array(values).reshape(len(self.layers_first), len(self.layers_second))
+        return np.array(values).reshape(len(self.layers_before), len(self.layers_after))
+
+    @property
+    def layers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of the layers before and after."""
+        return self.layers_before, self.layers_after
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What was compared, and over which words, as plain JSON values."""
+        """Return what was compared, and over which words, as plain JSON values."""
         return {
-            "first": self.first,
-            "second": self.second,
-            "layers_first": list(self.layers_first),
-            "layers_second": list(self.layers_second),
+            "before": self.before,
+            "after": self.after,
+            "layers_before": list(self.layers_before),
+            "layers_after": list(self.layers_after),
             "corpus": self.corpus,
             "words": self.words,
             "skipped": dict(self.skipped),
-            "unread_first": dict(self.unread_first),
-            "unread_second": dict(self.unread_second),
+            "unread_before": dict(self.unread_before),
+            "unread_after": dict(self.unread_after),
         }
 
-    def save(self, folder: Path | str) -> Path:
-        """Write layers.parquet, layers.csv and similarity.json, all or nothing; returns the folder.
+    def plot(self, measure: str = "cka") -> go.Figure:
+        """Draw one measure of all pairs of layers.
+
+        Args:
+            measure: one of `MEASURES`.
 
         Raises:
-            OutputError: the place cannot be written.
+            UnknownNameError: an unknown measure.
         """
-        return save_tables(folder, {"layers": self.table}, self.summary, SUMMARY)
+        from txray.plots import layer_similarity
+
+        return layer_similarity(self, measure)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write layers.parquet, layers.csv and similarity.json, complete or not at all, and return the folder.
+
+        Raises:
+            OutputError: the folder cannot be written, or holds something else.
+        """
+        return save_result(folder, "LayerSimilarity", SUMMARY, self.summary, tables={"layers": self.table})
+
+    @classmethod
+    def load(cls, folder: Path | str) -> LayerSimilarity:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            StageError: the folder holds no similarity, or is damaged.
+        """
+        return load_result(folder, "LayerSimilarity", SUMMARY, cls._loaded)
+
+    @classmethod
+    def _loaded(cls, folder: ResultFolder) -> LayerSimilarity:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in folder.summary.items()
+        }
+        return cls(**fields, table=folder.table("layers").select(*SIMILARITY_SCHEMA))

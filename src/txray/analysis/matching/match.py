@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -12,10 +14,20 @@ from scipy.optimize import linear_sum_assignment
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.matching.thresholds import Thresholds
-from txray.analysis.subjects import preferences_of
+from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.errors import UsageError
+from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
-from txray.preferences.stage import Stage
+from txray.preferences.stage_like import StageLike
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LISTED = 10
+
+SUMMARY = "matching.json"
+"""The file that marks the folder of a saved matching."""
 
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A pair of neurons that match, and neurons of either side that match none."""
@@ -50,9 +62,122 @@ class Matching:
 
     def __repr__(self) -> str:
         return (
-            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: "
+            f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.feature_type!r}: "
             f"{self.matched_share:.0%} of {self._candidates} possible pairs match, "
             f"{100 * self.false_match_rate:g}% by chance)"
+        )
+
+    def _repr_html_(self) -> str:
+        counts = self.summary
+        low, high = self.thresholds.affinity.min(), self.thresholds.affinity.max()
+        sentences = [
+            f"{counts['matched']:,} of {self._candidates:,} possible pairs match ({self.matched_share:.0%}; "
+            f"{100 * self.false_match_rate:g}% of chance pairs would), {counts['mutual']:,} of them mutual nearest "
+            "neighbours.",
+            f"{counts['unmatched-before']:,} neurons of {self.before.stage} and {counts['unmatched-after']:,} of "
+            f"{self.after.stage} match none; those with fewer than {self.min_wins} wins are left out.",
+            f"Thresholds of affinity: {low:.3f} to {high:.3f}.",
+        ]
+        pairs = (
+            self.pairs.filter(pl.col("state") == "matched").sort("affinity", descending=True).head(_LISTED)
+        )
+        columns = ("before", "after", "affinity", "threshold", "mutual")
+        headings = (f"neuron of {self.before.stage}", f"neuron of {self.after.stage}", *columns[2:])
+        rows = [(*row[:4], "yes" if row[4] else "no") for row in pairs.select(columns).iter_rows()]
+        tables = [table("Pairs of highest affinity", headings, rows)] if rows else []
+        layers = " → ".join(dict.fromkeys((self.before.layer, self.after.layer)))
+        title = f"{self.before.stage} ↔ {self.after.stage} (layer {layers}, {self.feature_type})"
+        return card(title, sentences, *tables)
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        """Return the names of the layers before and after."""
+        return self.before.layer, self.after.layer
+
+    @property
+    def feature_type(self) -> str:
+        """Return the feature type."""
+        return self.after.feature_type
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return numbers of pairs and the settings, as plain JSON values."""
+        counts = dict(self.pairs["state"].value_counts().iter_rows())
+        return {
+            "before": self.before.stage,
+            "after": self.after.stage,
+            "layer_before": self.before.layer,
+            "layer_after": self.after.layer,
+            "feature": self.feature_type,
+            "weight": self.weight,
+            "min_wins": self.min_wins,
+            "false_match_rate": self.false_match_rate,
+            **{state: int(counts.get(state, 0)) for state in MATCH_STATES},
+            "mutual": int(self.pairs["mutual"].sum()),
+            "matched_share": self.matched_share,
+        }
+
+    def plot(self, figure: str = "matching") -> go.Figure:
+        """Draw the matching.
+
+        Args:
+            figure: a function of `txray.plots`: `matching` or `matching_curve`.
+
+        Raises:
+            UnknownNameError: an unknown figure.
+
+        Example:
+            >>> match(seed_0, seed_1).plot("matching_curve").show()
+        """
+        from txray import plots
+
+        drawn: go.Figure = getattr(plots, figure_name(figure, ("matching", "matching_curve")))(self)
+        return drawn
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the matching as a folder, complete or not at all, and return its path.
+
+        The folder holds pairs.parquet, pairs.csv, matching.json, and what `load` needs.
+
+        Raises:
+            OutputError: the folder cannot be written, or holds something else.
+        """
+        thresholds = {"length": self.thresholds.length, "affinity": self.thresholds.affinity}
+        return save_result(
+            folder,
+            "Matching",
+            SUMMARY,
+            self.summary,
+            tables={"pairs": self.pairs},
+            arrays={"thresholds": pl.DataFrame(thresholds), "null": pl.DataFrame({"affinity": self.null})},
+            stages={"before": stage_of(self.before), "after": stage_of(self.after)},
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Matching:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            StageError: the folder holds no matching, or is damaged.
+        """
+        return load_result(folder, "Matching", SUMMARY, cls._loaded)
+
+    @classmethod
+    def _loaded(cls, folder: ResultFolder) -> Matching:
+        summary, thresholds = folder.summary, folder.table("thresholds")
+        before, after = (
+            folder.stage(side).preferences(layer=summary[f"layer_{side}"], feature_type=summary["feature"])
+            for side in ("before", "after")
+        )
+        return cls(
+            before,
+            after,
+            folder.table("pairs").select(*_PAIR_SCHEMA),
+            Thresholds(thresholds["length"].to_numpy(), thresholds["affinity"].to_numpy()),
+            folder.table("null")["affinity"].to_numpy(),
+            summary["weight"],
+            summary["min_wins"],
+            summary["false_match_rate"],
         )
 
     @property
@@ -113,8 +238,8 @@ class Matching:
 
 
 def match(
-    before: Stage | Preferences,
-    after: Stage | Preferences,
+    before: StageLike | Preferences,
+    after: StageLike | Preferences,
     *,
     layer: str | None = None,
     layer_after: str | None = None,
@@ -132,7 +257,7 @@ def match(
     assignment after features are exchanged for others of about the same frequency.
 
     Args:
-        before: a stage, or its preferences.
+        before: a stage: in memory, its folder, or its preferences.
         after: another one, of the same feature type.
         layer: of `before`; required only if the stage has several layers.
         layer_after: of `after`; the same as `layer` by default.
@@ -154,8 +279,8 @@ def match(
             f"match: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
             "false_match_rate must lie between 0 and 1, shuffles and min_wins be at least 1, seed not be negative"
         )
-    first = preferences_of(before, layer, feature_type)
-    second = preferences_of(after, layer_after or layer, feature_type)
+    first = preferences_of(subject(before), layer, feature_type)
+    second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
     sides = pair.frequent_before, pair.frequent_after
     random = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
-from txray.analysis.findings import confident_state, is_significant
+from txray.analysis.rules import confident_state, is_significant
 from txray.analysis.significance.absence_test import absence_p_values
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import Permutations, q_values, smallest_p_value

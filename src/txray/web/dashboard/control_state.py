@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
-from txray.analysis.findings import UNTESTED, state_label
+from txray.analysis.states import UNTESTED, state_label
 from txray.errors import TxrayError
 from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize

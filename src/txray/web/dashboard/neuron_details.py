@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.analysis.findings import is_significant, state_in_words
 from txray.analysis.neuron_sentence import neuron_sentence, preference_sentence
+from txray.analysis.rules import is_significant, state_in_words
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun

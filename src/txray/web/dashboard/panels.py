@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from dash import html
 
-from txray.analysis.findings import fdr_label
+from txray.analysis.states import fdr_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.plots.theme import stage_styles
@@ -108,7 +108,8 @@ def pruned_rows(view: UrlState, store: ResultStore, prunings: list[Pruning]) -> 
             " ".join(
                 (
                     "Neurons were pruned in sets; each effect is that of a whole set. Verdicts are not corrected "
-                    "for the number of sets: of 20 sets that act like random ones, expect one to be called better or worse.",
+                    "for their number: of 20 sets that act like random ones, expect one to be called better or "
+                    "worse.",
                     *warnings,
                 )
             ),

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
-from txray.analysis.findings import tested_state
+from txray.analysis.rules import tested_state
 from txray.errors import StageError, UnknownNameError, in_one_line
 from txray.lru_cache import LRUCache
 from txray.preferences import StageFolder

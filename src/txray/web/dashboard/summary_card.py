@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
+from txray.analysis.states import UNTESTED, state_label
 from txray.plots.text import count, plural, sanitize
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.analysis.findings import changed_most_first, is_significant, is_tested, state_in_words
+from txray.analysis.rules import changed_most_first, is_significant, is_tested, state_in_words
 from txray.web.dashboard.figures.matching import matched
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.result_store import ResultStore

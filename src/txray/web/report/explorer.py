@@ -15,14 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import CONFIDENT_STATES, Comparison
-from txray.analysis.findings import (
-    NOT_TESTED,
-    STATE_NAMES,
-    changed_most_first,
-    is_significant,
-    state_label,
-)
 from txray.analysis.neuron_sentence import neuron_sentence
+from txray.analysis.rules import changed_most_first, is_significant
+from txray.analysis.states import NOT_TESTED, STATE_NAMES, state_label
 from txray.plots.features import distinctive
 from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize

@@ -6,9 +6,9 @@ import polars as pl
 from markupsafe import Markup
 
 from txray.analysis import Comparison, Findings
-from txray.analysis.findings import state_label
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
+from txray.analysis.states import state_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.web.report.templates import render

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from tests.builders.hostile import IN_CORPORA
 from tests.builders.layered_stages import AFTER, BEFORE, HIGH, LAYERS, LOW, SILENT, stage_of
 from tests.builders.preferences import arrays
 from txray.errors import StageError, UnknownNameError, UsageError
-from txray.lru_cache import LRUCache
 from txray.preferences import Stage, StageFolder
 from txray.web.dashboard.stage_catalog import StageCatalog
 
@@ -221,39 +219,6 @@ def test_reload_refuses_a_stage_that_is_named_like_another(folder: Path, folders
     stage_of("renamed", seed=9).save(folder)
     assert catalog.reload() == []
     assert catalog.names == ["start", "renamed"]
-
-
-def test_recent_holds_at_most_its_bytes() -> None:
-    recent, made = LRUCache(10), []
-
-    def value(key: int) -> int:
-        return recent.get(key, lambda: made.append(key) or key, lambda _: 4)  # type: ignore[func-returns-value]
-
-    assert [value(key) for key in (1, 2, 1, 3)] == [1, 2, 1, 3]
-    # 1 was used after 2, so 2 has gone.
-    assert value(1) == 1
-    assert made == [1, 2, 3]
-    assert value(2) == 2
-    assert made == [1, 2, 3, 2]
-
-
-def test_recent_keeps_a_value_that_is_too_large_alone() -> None:
-    recent, made = LRUCache(10), []
-    for key in ("large", "large", "small", "large"):
-        recent.get(key, lambda key=key: made.append(key), lambda _, key=key: 99 if key == "large" else 1)  # type: ignore[misc]
-    assert made == ["large", "small", "large"]
-
-
-def test_recent_is_safe_to_use_from_several_threads() -> None:
-    recent = LRUCache(500)
-
-    def use(seed: int) -> bool:
-        keys = np.random.default_rng(seed).integers(0, 30, 3_000).tolist()
-        return all(recent.get(key, lambda key=key: key * 7, lambda _: 100) == key * 7 for key in keys)
-
-    with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(use, range(8)))
-    assert len(recent._values) <= 5
 
 
 def test_hostile_words_are_read_as_they_were_written(stages: dict[str, Stage], folders: list[Path]) -> None:

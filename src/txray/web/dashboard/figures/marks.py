@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.findings import state_in_words
+from txray.analysis.rules import state_in_words
 from txray.plots.marks import Canvas
 from txray.plots.text import escape_word, sanitize
 from txray.web.dashboard.figures.figure_card import HEIGHT, NARROW

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.findings import UNTESTED, state_label
 from txray.analysis.shown_distance import PLAIN
+from txray.analysis.states import UNTESTED, state_label
 from txray.plots.frame import empty_figure
 from txray.plots.scatter import finding, traces
 from txray.plots.text import escape, sanitize

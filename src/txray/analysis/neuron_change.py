@@ -1,0 +1,198 @@
+"""One neuron in two stages: what it prefers before and after, and whether the change is significant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from txray.analysis.neuron_sentence import neuron_sentence
+from txray.analysis.rules import changed_most_first
+from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
+from txray.analysis.subjects import require_tagged
+from txray.notebook import card, table
+from txray.preferences.preferences import Preferences
+from txray.preferences.stage import Stage
+from txray.preferences.tags import token_tags
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LISTED, _LISTED_WORDS = 10, 4
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronChange:
+    """One neuron of a comparison, as returned by `Comparison.neuron`.
+
+    Attributes:
+        number: index of the neuron in its layer, from 0.
+        layer: name of the layer.
+        feature_type: type of the features in `words`.
+        stages: names of the earlier and the later stage.
+        state: the tested state (one of `CONFIDENT_STATES`), or the observed one of an untested comparison.
+        significant: whether the neuron changed, appeared or disappeared significantly; None without tests.
+        fdr: false discovery rate of the tests; None without tests.
+        values: its row of `Comparison.neurons`: column -> value.
+        words: (before, after) polars, one row per feature that it prefers, the most distinctive (highest lift) first:
+            feature, wins (selected activations), lift, mean (activation).
+        tags: polars, one row per part of speech, by falling wins: tag, wins_before, wins_after; empty if the stages
+            were collected without `pos`, or preferences were compared.
+    """
+
+    number: int
+    layer: str
+    feature_type: str
+    stages: tuple[str, str]
+    state: str
+    significant: bool | None
+    fdr: float | None
+    values: Mapping[str, Any]
+    words: tuple[pl.DataFrame, pl.DataFrame]
+    tags: pl.DataFrame
+    _tagged: tuple[Stage, Stage] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        values: Mapping[str, Any],
+        before: Preferences,
+        after: Preferences,
+        *,
+        significant: bool | None,
+        fdr: float | None,
+        tagged: tuple[Stage, Stage] | None,
+    ) -> NeuronChange:
+        """Select one neuron.
+
+        Args:
+            values: its row of `Comparison.neurons`.
+            before, after: preferences of its layer.
+            significant: whether it changed significantly; None without tests.
+            fdr: false discovery rate of the tests.
+            tagged: both stages, if they were collected with parts of speech.
+        """
+        number = int(values["neuron"])
+        return cls(
+            number,
+            after.layer,
+            after.feature_type,
+            (before.stage, after.stage),
+            str(values.get("confident_state") or values["state"]),
+            significant,
+            fdr,
+            values,
+            (_words(before, number), _words(after, number)),
+            _tags(number, after.layer, tagged),
+            tagged,
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Return what happened to the neuron, in words; see `neuron_sentence`."""
+        row = {**self.values, "significant": self.significant}
+        return neuron_sentence(row, self.feature_type, self.stages, self.fdr)
+
+    def __repr__(self) -> str:
+        before, after = (", ".join(map(repr, words["feature"].head(3))) or "nothing" for words in self.words)
+        return f"NeuronChange({self.number}, layer={self.layer!r}, {self.state}: {before} -> {after})"
+
+    def _repr_html_(self) -> str:
+        tables = [
+            table(
+                f"Most distinctive words in {stage}",
+                (self.feature_type, "wins", "lift", "mean activation"),
+                words.head(_LISTED).iter_rows(),
+            )
+            for stage, words in zip(self.stages, self.words, strict=True)
+            if len(words)
+        ]
+        if len(self.tags):
+            headings = ("tag", *(f"wins in {stage}" for stage in self.stages))
+            tables.append(table("Parts of speech", headings, self.tags.head(_LISTED).iter_rows()))
+        title = f"Neuron {self.number}, layer {self.layer}: {self.stages[0]} → {self.stages[1]}"
+        return card(title, [self.sentence], *tables)
+
+    def plot(self) -> go.Figure:
+        """Draw its words over their parts of speech in both stages, as `txray.plots.neuron_detail` does.
+
+        Raises:
+            UsageError: the stages have no parts of speech, or tokens were not compared.
+        """
+        tagged = require_tagged(self._tagged, f"figure of neuron {self.number}")
+        from txray.plots import neuron_detail
+
+        tokens, pos = (
+            [stage.preferences(layer=self.layer, feature_type=name) for stage in tagged]
+            for name in ("token", "pos")
+        )
+        return neuron_detail(tokens, self.number, pos=pos, token_tags=token_tags(tagged))
+
+
+def most_changed_html(
+    neurons: pl.DataFrame, sides: tuple[Preferences, Preferences], distance: ShownDistance, fdr: float | None
+) -> str:
+    """Return an HTML table of the neurons that changed most, with their most distinctive words; empty without any.
+
+    Args:
+        neurons: rows of `Comparison.neurons`.
+        sides: preferences before and after.
+        distance: that is shown.
+        fdr: false discovery rate of the tests; None if there are none.
+    """
+    shared = neurons.filter(pl.col("state") == "shared")
+    changed = shared[changed_most_first(shared, fdr).head(_LISTED)]
+    columns = {"neuron": "neuron", distance.column: distance.name}
+    if distance.null is not None:
+        columns |= {distance.null: "if nothing had changed", "z_score": "z-score", "q_value": "q-value"}
+    headings, rows = list(columns.values()), [list(row) for row in changed.select(*columns).iter_rows()]
+    if fdr is not None:
+        headings.append(f"{CORRECTED} (95% interval)")
+        for row, values in zip(rows, changed.iter_rows(named=True), strict=True):
+            row.append(corrected_words(values))
+    for side in sides:
+        headings.append(f"in {side.stage}")
+        words = distinctive_words(side, changed["neuron"], _LISTED_WORDS)
+        for row in rows:
+            row.append(" · ".join(words[row[0]]))
+    return (
+        table("Neurons that changed most, and their most distinctive words", headings, rows) if rows else ""
+    )
+
+
+def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: int) -> dict[int, list[str]]:
+    """Return neuron -> its most distinctive features, by falling lift.
+
+    Args:
+        preferences: of the layer.
+        neurons: which.
+        limit: maximum number of features per neuron.
+    """
+    totals, lifts = preferences.totals, preferences.lift()
+    words = {}
+    for neuron in neurons:
+        start, end = np.searchsorted(totals.neuron, (neuron, neuron + 1))
+        rows = start + np.argsort(-lifts[start:end], kind="stable")[:limit]
+        words[neuron] = preferences.features[totals.feature_id[rows]].tolist()
+    return words
+
+
+def _words(preferences: Preferences, number: int) -> pl.DataFrame:
+    rows = preferences.table(number).select("feature", wins="count", lift="lift", mean="mean")
+    return rows.sort(["lift", "feature"], descending=[True, False])
+
+
+def _tags(number: int, layer: str, tagged: tuple[Stage, Stage] | None) -> pl.DataFrame:
+    schema = {"tag": pl.String(), "wins_before": pl.Int64(), "wins_after": pl.Int64()}
+    if tagged is None:
+        return pl.DataFrame(schema=schema)
+    before, after = (
+        stage.preferences(layer=layer, feature_type="pos").table(number).select(tag="feature", wins="count")
+        for stage in tagged
+    )
+    wins = before.join(after, on="tag", how="full", coalesce=True, suffix="_after")
+    wins = wins.select("tag", wins_before="wins", wins_after="wins_after").fill_null(0).cast(schema)  # type: ignore[arg-type]
+    return wins.sort([pl.col("wins_before") + pl.col("wins_after"), "tag"], descending=[True, False])

@@ -1,0 +1,120 @@
+"""Rules on the columns of a comparison: what is significant, tested states, and the order of "changed most"."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from txray.analysis.states import (
+    CONFIDENT_STATES,
+    ONE_SIDED,
+    SHOWN_STATES,
+    STATE_NAMES,
+    UNTESTED,
+    untested_label,
+)
+
+
+def is_significant(fdr: float) -> pl.Expr:
+    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested.
+
+    Args:
+        fdr: false discovery rate of the tests.
+    """
+    one_sided = pl.col("confident_state").cast(pl.String).is_in(ONE_SIDED).fill_null(value=False)
+    return q_value_is_significant(fdr) | one_sided
+
+
+def q_value_is_significant(fdr: float) -> pl.Expr:
+    """Return whether the column `q_value` of any table is significant; False, not null, where there is no value.
+
+    Args:
+        fdr: false discovery rate of the tests.
+    """
+    return (pl.col("q_value") <= fdr).fill_null(value=False)
+
+
+def is_tested() -> pl.Expr:
+    """Return whether the tests of a neuron's layer are done."""
+    return pl.col("confident_state").is_not_null()
+
+
+def confident_state(fdr: float) -> pl.Expr:
+    """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance.
+
+    Args:
+        fdr: false discovery rate of the tests.
+    """
+    significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
+    undecided = pl.col("state").is_in(ONE_SIDED) & ~significant.fill_null(value=False)
+    return (
+        pl.when(undecided)
+        .then(pl.lit("undecided"))
+        .otherwise(pl.col("state").cast(pl.String))
+        .cast(pl.Enum(CONFIDENT_STATES))
+        .alias("confident_state")
+    )
+
+
+def tested_state() -> pl.Expr:
+    """Return the state that readers are shown where there are tests: one of `SHOWN_STATES`, never null."""
+    return pl.col("confident_state").cast(pl.Enum(SHOWN_STATES)).fill_null(pl.lit(UNTESTED))
+
+
+def state_in_words(*, pending: bool = False) -> pl.Expr:
+    """Return the state of each neuron in plain words: `only after`, or `only after, not yet tested`.
+
+    Args:
+        pending: whether untested neurons are going to be tested.
+    """
+    observed, tested = (
+        pl.col(name).cast(pl.String).replace_strict(STATE_NAMES, default=None)
+        for name in ("state", "confident_state")
+    )
+    untested = pl.format("{}, {}", observed, pl.lit(untested_label(pending)))
+    return pl.when(is_tested()).then(tested).otherwise(untested)
+
+
+def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: bool = True) -> pl.Series:
+    """Return the (n,) row numbers of neurons in the order of "changed most".
+
+    Significant neurons come first, then untested ones, then those that are not significant; within each by z-score,
+    by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties keep their
+    order. The z-score, not the estimated distance, because the estimates of rarely active neurons vary most, and would
+    fill the top.
+
+    Args:
+        neurons: rows of `Comparison.neurons`.
+        fdr: false discovery rate of the tests; None if there are none.
+        descending: largest change first; otherwise the smallest, still with significant neurons first.
+    """
+    keys = [(pl.col("hellinger"), descending), (pl.max_horizontal("mass_before", "mass_after"), True)]
+    if fdr is not None:
+        keys = [(_certainty(fdr), True), (pl.col("z_score"), descending), *keys]
+    return _order(neurons, keys)
+
+
+def changed_least_first(neurons: pl.DataFrame, fdr: float | None) -> pl.Series:
+    """Return the (n,) row numbers of neurons in the order of "changed least".
+
+    Neurons that are not significant come first, then by estimated squared distance, on whichever side of 0, and by
+    observed Hellinger distance. Not by z-score, which is small for rarely active neurons whatever became of them.
+
+    Args:
+        neurons: rows of `Comparison.neurons`.
+        fdr: false discovery rate of the tests; None if there are none.
+    """
+    keys = [(pl.col("hellinger"), False)]
+    if fdr is not None:
+        keys = [(_certainty(fdr), False), (pl.col("signal").abs(), False), *keys]
+    return _order(neurons, keys)
+
+
+def _certainty(fdr: float) -> pl.Expr:
+    """Return 2 for significant neurons, 1 for untested ones, 0 for those that are not significant."""
+    return pl.when(is_significant(fdr)).then(2).when(is_tested()).then(0).otherwise(1).cast(pl.UInt8)
+
+
+def _order(neurons: pl.DataFrame, keys: list[tuple[pl.Expr, bool]]) -> pl.Series:
+    by = [*(key for key, _ in keys), pl.int_range(pl.len())]
+    order = pl.arg_sort_by(by, descending=[*(falling for _, falling in keys), False], nulls_last=True)
+    return neurons.select(order.alias("order"))["order"]

@@ -1,0 +1,70 @@
+"""The states of a neuron, and what they are called in figures and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STATES = ("shared", "avoided", "gained", "unpreferred")
+"""Observed states, in the paper's words: in use in both stages, only before, only after, in neither."""
+CONFIDENT_STATES = (*STATES, "undecided")
+"""The states, and `undecided` for neurons that may be avoided or gained by chance, or merely rarer."""
+UNTESTED = "untested"
+"""State of a neuron that is not tested yet, whatever was observed."""
+SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
+"""The states that readers see if there are tests."""
+ONE_SIDED = ("avoided", "gained")
+"""States of neurons that are in use in one of the stages only."""
+
+STATE_NAMES: Mapping[str, str] = {
+    "shared": "in both stages",
+    "avoided": "only before",
+    "gained": "only after",
+    "unpreferred": "in neither",
+    "undecided": "undecided",
+    UNTESTED: UNTESTED,
+}
+"""State -> plain words."""
+
+NOT_SIGNIFICANT = "not significant"
+NOT_YET_TESTED, NOT_TESTED = "not yet tested", "not tested"
+
+
+def fdr_label(fdr: float) -> str:
+    """Return a false discovery rate in words: `5% FDR`."""
+    return f"{100 * fdr:g}% FDR"
+
+
+def significant_label(fdr: float) -> str:
+    """Return what significant neurons are called in legends: `significant (5% FDR)`."""
+    return f"significant ({fdr_label(fdr)})"
+
+
+def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
+    """Return a state in plain words: `in both stages`, or `only before, significant`.
+
+    Args:
+        state: one of `SHOWN_STATES`.
+        tested: whether it is a tested state.
+        pending: whether untested neurons are going to be tested.
+    """
+    if state == UNTESTED:
+        return untested_label(pending)
+    if state in ONE_SIDED:
+        return f"{STATE_NAMES[state]}, {'significant' if tested else 'observed'}"
+    return STATE_NAMES[state]
+
+
+def paper_label(state: str, *, tested: bool) -> str:
+    """Return the name of a state with the paper's word, for legends: `only before, significant (avoided)`.
+
+    Args:
+        state: one of `CONFIDENT_STATES`.
+        tested: whether it is a tested state.
+    """
+    label = state_label(state, tested=tested)
+    return label if label == state else f"{label} ({state})"
+
+
+def untested_label(pending: bool) -> str:
+    """Return what is said of neurons without tests: `not tested`, or `not yet tested`."""
+    return NOT_YET_TESTED if pending else NOT_TESTED

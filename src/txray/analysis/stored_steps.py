@@ -1,0 +1,90 @@
+"""Steps of a timeline as tables and stages, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from txray.analysis.comparison import Comparison
+from txray.analysis.result_folder import ResultFolder
+from txray.analysis.subjects import stage_of
+from txray.preferences.stage import Stage
+
+Steps = Mapping[str, Sequence[Comparison]]
+
+
+def stored_steps(steps: Steps) -> tuple[dict[str, Stage], pl.DataFrame, list[dict[str, Any]]]:
+    """Return the parts of which `loaded_steps` makes the comparisons again.
+
+    Args:
+        steps: layer -> comparisons of each stage with the previous one.
+
+    Returns:
+        Name of a folder -> stage reduced to what was compared; the neurons of all steps with the columns layer and
+        step; and settings of each comparison.
+    """
+    stages: dict[str, Stage] = {}
+    tables, settings = [], []
+    n_stages = 1 + max(map(len, steps.values()))
+    for index in range(n_stages):
+        sides = [_side(comparisons, index) for comparisons in steps.values()]
+        parts = [part for side in sides for part in side.collected.values()]
+        stages[f"stage-{index:03}"] = stage_of(*parts, tags=sides[0].tags)
+    for layer, comparisons in steps.items():
+        for index, comparison in enumerate(comparisons):
+            tables.append(comparison.neurons.with_columns(layer=pl.lit(layer), step=pl.lit(index, pl.Int64)))
+            settings.append(
+                {
+                    "layer": layer,
+                    "step": index,
+                    "weight": comparison.weight,
+                    "summary": dict(comparison.summary),
+                    "same_documents": comparison.same_documents,
+                    "tagged": comparison.tagged is not None,
+                }
+            )
+    return stages, pl.concat(tables), settings
+
+
+def _side(comparisons: Sequence[Comparison], index: int) -> Stage:
+    """Return the stage of this index, with the parts of speech if there are any."""
+    comparison, side = (comparisons[0], 0) if index == 0 else (comparisons[index - 1], 1)
+    if comparison.tagged is not None:
+        return comparison.tagged[side]
+    return stage_of((comparison.before, comparison.after)[side])
+
+
+def loaded_steps(folder: ResultFolder) -> dict[str, tuple[Comparison, ...]]:
+    """Return the comparisons of `stored_steps`, read from a folder."""
+    neurons, feature_type = folder.table("steps"), folder.settings["feature_type"]
+    layers = list(dict.fromkeys(step["layer"] for step in folder.settings["steps"]))
+    n_stages = 2 + max(step["step"] for step in folder.settings["steps"])
+    stages = [folder.stage(f"stage-{index:03}") for index in range(n_stages)]
+    steps: dict[str, list[Comparison]] = {layer: [] for layer in layers}
+    for settings in folder.settings["steps"]:
+        layer, index = settings["layer"], settings["step"]
+        pair = stages[index], stages[index + 1]
+        before, after = (stage.preferences(layer=layer, feature_type=feature_type) for stage in pair)
+        rows = neurons.filter(pl.col("layer") == layer, pl.col("step") == index).drop("layer", "step")
+        steps[layer].append(
+            Comparison(
+                before,
+                after,
+                settings["weight"],
+                rows,
+                settings["summary"],
+                settings["same_documents"],
+                _tagged(pair, layer) if settings["tagged"] else None,
+            )
+        )
+    return {layer: tuple(comparisons) for layer, comparisons in steps.items()}
+
+
+def _tagged(stages: tuple[Stage, Stage], layer: str) -> tuple[Stage, Stage]:
+    before, after = (
+        stage_of(*(stage.collected[layer, name] for name in ("token", "pos")), tags=stage.tags)
+        for stage in stages
+    )
+    return before, after
