@@ -77,7 +77,7 @@ def test_compare_writes_table_and_summary(
     assert "mean_hellinger" in told
     assert summary["changed"] == (table["q_value"] <= 0.05).sum()
     noun = "neuron" if summary["tested"] == 1 else "neurons"
-    words = f"{summary['changed']} of {summary['tested']} tested shared {noun} changed significantly (5% FDR)"
+    words = f"{summary['changed']} of {summary['tested']} tested {noun} changed significantly"
     assert words in told
     plain = tmp_path / "plain"
     assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
