@@ -76,7 +76,9 @@ def test_compare_writes_table_and_summary(
     told = capsys.readouterr().out
     assert "mean_hellinger" in told
     assert summary["changed"] == (table["q_value"] <= 0.05).sum()
-    assert re.search(rf"\b{summary['changed']} of {summary['tested']} tested\b.* significantly \(5% FDR\)", told)
+    assert re.search(
+        rf"\b{summary['changed']} of {summary['tested']} tested\b.* significantly \(5% FDR\)", told
+    )
     plain = tmp_path / "plain"
     assert txray("compare", made / "early", made / "unsup", "--out", plain, "--permutations", 0) == 0
     assert "changed" not in json.loads((plain / "summary.json").read_text())
