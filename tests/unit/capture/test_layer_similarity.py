@@ -20,7 +20,7 @@ from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
-from txray.capture.layer_similarity import UNCOVERED, UNREAD_BOTH, UNREAD_BEFORE, UNREAD_AFTER
+from txray.capture.layer_similarity import UNCOVERED, UNREAD_AFTER, UNREAD_BEFORE, UNREAD_BOTH
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, language_model
