@@ -14,7 +14,7 @@ from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
 from txray.analysis import compare
-from txray.analysis.findings import STATE_NAMES
+from txray.analysis.states import STATE_NAMES
 from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
