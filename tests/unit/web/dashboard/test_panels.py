@@ -15,7 +15,7 @@ from tests.builders.hostile import IN_CORPORA
 from tests.builders.layered_stages import AFTER, BEFORE, GONE, HIGH, LAYERS, LOW, SILENT
 from tests.unit.web.dashboard.calls import Callbacks
 from tests.unit.web.dashboard.conftest import settled
-from txray.analysis.findings import state_label
+from txray.analysis.states import state_label
 from txray.errors import UsageError
 from txray.plots.text import sanitize
 from txray.preferences import Stage

@@ -14,7 +14,7 @@ from tests.builders.stages import stage_of, vocabulary
 from tests.unit.web.dashboard.conftest import CONFIG, StoreMaker, all_tested, settled
 from tests.unit.web.dashboard.test_panels import plain
 from txray.analysis import compare
-from txray.analysis.findings import STATE_NAMES
+from txray.analysis.states import STATE_NAMES
 from txray.preferences import Stage
 from txray.web.dashboard.cache import Cache
 from txray.web.dashboard.control_state import control_state
@@ -131,15 +131,15 @@ def test_a_partial_result_is_worded_as_one(
     rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
     tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
     assert (
-        f"1 of 6 layers tested so far: {changed} of {tested} tested neurons in both stages changed significantly"
-        in text
+        "1 of 6 layers tested so far: at a false discovery rate (FDR) of 5%, "
+        f"{changed} of {tested} tested neurons changed significantly" in text
     )
     for state in ("avoided", "gained"):
         sure = rows.filter(pl.col("confident_state").cast(pl.String) == state).height
         seen = rows.filter(pl.col("state").cast(pl.String) == state).height
         assert 0 < seen < every[state]
-        assert f"{seen} {STATE_NAMES[state]}, {sure or 'none'} of them significant" in text
-        assert f"{every[state]} {STATE_NAMES[state]}, " not in text
+        assert f"{seen} {STATE_NAMES[state]} ({state}), {sure or 'none'} of them significant" in text
+        assert f"{every[state]} {STATE_NAMES[state]} ({state}), {sure}" not in text
     assert f"{every['avoided']} only before (avoided), {every['gained']} only after (gained)" in text
     assert f"{5 * SIZE} neurons of 5 layers are not yet tested" in text
     assert f"not yet tested {5 * SIZE}" in text
