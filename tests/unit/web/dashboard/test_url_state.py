@@ -142,7 +142,7 @@ def test_states_are_read_in_their_own_order() -> None:
 def test_unfiltered_takes_every_filter_off_and_nothing_else(change: dict[str, Any]) -> None:
     view = UrlState(layer="rnn", before="a", sort="layer", neuron=3, word="w")
     assert not view.is_filtered
-    assert view.replace(**change).filtered
+    assert view.replace(**change).is_filtered
     assert view.replace(**change).unfiltered() == view
 
 
