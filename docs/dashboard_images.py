@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -27,23 +30,34 @@ PICTURES = {
 
 READY = """(() => {
   const followed = document.querySelector("#main")?.dataset.followed ?? "";
-  const cards = [...document.querySelectorAll("main section:not([hidden]) .card:not([hidden])")];
-  const drawn = cards.every((card) => !card.querySelector(".plot") || card.querySelector(".main-svg"));
-  const idle = document.querySelector("#job-status")?.textContent === "";
-  const waiting = document.querySelector("main .empty, main [aria-busy=true]");
-  const filled = cards.length > 0 || location.pathname === "/sources";
-  return followed.endsWith("ready") && filled && drawn && idle && !waiting;
+  const page = document.querySelector("main section:not([hidden])");
+  if (!followed.endsWith("ready") || !page || page.querySelector("[aria-busy=true]")) return false;
+  return [...page.querySelectorAll(".card:not([hidden]) .plot")].every((plot) => plot.querySelector(".main-svg"));
 })()"""
+
+
+def wait_for_tests(url: str) -> None:
+    """Wait until the tests of all neurons are done."""
+    while True:
+        with urllib.request.urlopen(f"{url}rows/neurons?number=500", timeout=60) as response:
+            rows = json.load(response)["rows"]
+        if rows and all(row["shown"] != "untested" for row in rows):
+            return
+        time.sleep(1)
 
 
 def take(page: Page, url: str, name: str, path: str, height: int, folder: Path) -> None:
     """Open a page, wait until everything is drawn, and save a picture of it."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.goto(url.rstrip("/") + path)
+    end = time.monotonic() + 60
     # Not `wait_for_function`, which needs `eval`; the pages forbid it.
     while not page.evaluate(READY):
+        if time.monotonic() > end:
+            raise SystemExit(f"{path}: not drawn within a minute")
         page.wait_for_timeout(200)
-    page.wait_for_timeout(1_500)
+    # Words and labels of the figures follow.
+    page.wait_for_timeout(4_000)
     page.screenshot(path=folder / f"dashboard-{name}.png")
 
 
@@ -54,6 +68,7 @@ def main(stages: list[str], folder: Path = IMAGES) -> None:
         txray.serve(*stages, wait=False, cache=cache) as dashboard,
         sync_playwright() as play,
     ):
+        wait_for_tests(dashboard.url)
         browser = play.chromium.launch(executable_path=BROWSER, args=FLAGS)
         for name, (path, height, theme) in PICTURES.items():
             page = browser.new_page(color_scheme=theme)

@@ -1,4 +1,4 @@
-"""HTML of results in a notebook: a heading, sentences and small tables, in the notebook's own colours."""
+"""How results show themselves in a notebook: a heading, sentences and small tables, in the notebook's own colours."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from txray.text import escape_control
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
 _LONGEST = 80
-"""Maximum number of characters of a cell; longer text ends in an ellipsis."""
+"""Letters of a cell; the rest of a long word is left out, and says so."""
 
 Row = Sequence[object]
 
 
 def card(title: str, sentences: Iterable[str], *tables: str) -> str:
-    """Return the HTML of one result.
+    """HTML of one result.
 
     Args:
         title: plain text.
         sentences: plain text.
         tables: HTML, of `table`.
     """
-    text = " ".join(escape(escape_control(sentence)) for sentence in sentences)
+    description = " ".join(escape(escape_control(sentence)) for sentence in sentences)
     return (
         f'<div class="txray" style="line-height:1.5"><b>{escape(escape_control(title))}</b>'
-        f"{f'<div>{text}</div>' if text else ''}{''.join(tables)}</div>"
+        f"{f'<div>{description}</div>' if description else ''}{''.join(tables)}</div>"
     )
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return the HTML of a small table; numbers are right-aligned, and None is a dash."""
+    """HTML of a small table; numbers stand on the right, and what is not known is a dash."""
     listed = [list(row) for row in rows]
     right = [
         any(is_number(row[i]) for row in listed)
         and all(row[i] is None or is_number(row[i]) for row in listed)
         for i in range(len(headings))
     ]
-    styles = [f"{_CELL};text-align:{'right' if numeric else 'left'}" for numeric in right]
+    aligned = [f"{_CELL};text-align:{'right' if is_right else 'left'}" for is_right in right]
     head = "".join(
         f'<th scope="col" style="{style}">{escape(escape_control(name))}</th>'
-        for name, style in zip(headings, styles, strict=True)
+        for name, style in zip(headings, aligned, strict=True)
     )
     body = "".join(
         "<tr>"
         + "".join(
             f'<td style="{style}"><bdi>{escape(_shown(value))}</bdi></td>'
-            for value, style in zip(row, styles, strict=True)
+            for value, style in zip(row, aligned, strict=True)
         )
         + "</tr>"
         for row in listed

@@ -107,15 +107,21 @@ def darkened(figure: go.Figure) -> go.Figure:
     light = {color.lower(): dark for color, dark in {**_DARK, "white": _DARK[PAPER]}.items()}
     spans = re.compile("|".join(re.escape(color) for color in light if color.startswith("#")), re.IGNORECASE)
 
+    def darken(text: str) -> str:
+        return spans.sub(lambda match: light[match[0].lower()], text)
+
     def shade(value: Any) -> Any:
         if isinstance(value, dict):
             # Words for readers are not colours, even if they look like one.
-            return {name: entry if name in _WORDS else shade(entry) for name, entry in value.items()}
+            return {
+                name: entry if name in _WORDS else darken(entry) if name == "shadow" else shade(entry)
+                for name, entry in value.items()
+            }
         if isinstance(value, list | tuple):
             return [shade(entry) for entry in value] if len(value) <= _MOST_COLORS else value
         if isinstance(value, str):
             if "style=" in value:
-                return spans.sub(lambda match: light[match[0].lower()], value)
+                return darken(value)
             return light.get(value.lower(), value)
         return value
 
@@ -214,7 +220,7 @@ def _spare_styles(taken: Iterable[StageStyle]) -> Iterator[StageStyle]:
 
 
 def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) -> Mapping[str, StageStyle]:
-    """The styles of a figure's stages: the caller's, else those that `stage_styles` gives.
+    """Return the styles of a figure's stages: the caller's, or those of `stage_styles`.
 
     Args:
         names: of the stages of this figure.
@@ -234,7 +240,7 @@ def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) ->
 
 @cache
 def template() -> go.layout.Template:
-    """Fonts, colours, grid and hover of every figure, on white for print."""
+    """Return fonts, colours, grid and hover of every figure, on white for print."""
     axis = {
         "gridcolor": GRID,
         "linecolor": FAINT,

@@ -74,7 +74,12 @@ def test_a_role_is_given_once() -> None:
 def test_a_figure_is_darkened_in_a_copy_and_what_it_tells_is_left_alone() -> None:
     figure = go.Figure(
         go.Scatter(
-            x=[1], y=[2], name="#222222", hovertext=["white"], marker={"color": [theme.INK, "#D55E00"]}
+            x=[1],
+            y=[2],
+            name="#222222",
+            hovertext=["white"],
+            marker={"color": [theme.INK, "#D55E00"]},
+            textfont={"shadow": f"1px 1px 1px {theme.PAPER}"},
         )
     )
     figure.update_layout(
@@ -82,6 +87,7 @@ def test_a_figure_is_darkened_in_a_copy_and_what_it_tells_is_left_alone() -> Non
     )
     dark = theme.darkened(figure)
     assert dark.data[0].marker.color == ("#ECEDED", "#D55E00")
+    assert dark.data[0].textfont.shadow == "1px 1px 1px #1B1D20"
     assert (dark.data[0].name, list(dark.data[0].hovertext)) == ("#222222", ["white"])
     assert dark.layout.title.text == '<span style="color:#A2A6AD">white</span>'
     assert dark.layout.template.layout.paper_bgcolor == "#1B1D20"

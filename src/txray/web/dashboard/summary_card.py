@@ -24,17 +24,15 @@ def summary_card(filtered: FilteredComparison) -> list[Any]:
     findings = filtered.findings
     numbers = dict(filtered.neurons["shown"].value_counts().iter_rows())
     shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
+    labels = {
+        state: state_label(state, tested=not filtered.observed, pending=filtered.pair.pending)
+        for state, _ in shown
+    }
     entries = [
         html.Div(
-            [
-                html.Dt(
-                    [
-                        html.Span(className=f"dot {state}"),
-                        state_label(state, tested=not filtered.observed, pending=filtered.pair.pending),
-                    ]
-                ),
-                html.Dd(count(number)),
-            ]
+            [html.Dt([html.Span(className=f"dot {state}"), labels[state]]), html.Dd(count(number))],
+            # The paper's word.
+            title=state if state != labels[state] else "",
         )
         for state, number in shown
     ]

@@ -131,8 +131,8 @@ def test_a_partial_result_is_worded_as_one(
     rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
     tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
     assert (
-        f"1 of 6 layers tested so far: {changed} of {tested} tested neurons in both stages changed significantly"
-        in text
+        "1 of 6 layers tested so far: at a false discovery rate (FDR) of 5%, "
+        f"{changed} of {tested} tested neurons changed significantly" in text
     )
     for state in ("avoided", "gained"):
         sure = rows.filter(pl.col("confident_state").cast(pl.String) == state).height

@@ -76,7 +76,7 @@ function showFilters(form, state) {
       const others = picked.filter((item) => item !== name);
       change({ state: (box.checked ? [...others, name] : others).join(",") });
     });
-    return node("label", { class: `chip ${name}` }, box, node("span", {}, label, " ", node("b", {}, count(number))));
+    return node("label", { class: `chip ${name}`, title: name === label ? null : name }, box, node("span", {}, label, " ", node("b", {}, count(number))));
   };
   const range = ({ column, label }) => {
     const button = node("button", { type: "button", class: "bound", "data-name": column, "aria-label": `Remove: ${label}` }, label, " ×");
