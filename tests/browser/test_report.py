@@ -19,7 +19,7 @@ import txray
 from tests.builders.hostile import IN_PAGES
 from tests.builders.stages import stage_of, story, vocabulary
 from txray.analysis import CONFIDENT_STATES, Comparison, compare
-from txray.analysis.findings import STATE_NAMES
+from txray.analysis.states import STATE_NAMES
 from txray.plots.text import sanitize
 from txray.preferences import Stage
 from txray.web.report import Section

@@ -30,6 +30,7 @@ from txray.analysis.subjects import (
     subject,
     tagged_stages,
 )
+from txray.arguments import checked_call
 from txray.checks import is_integer
 from txray.errors import UsageError
 from txray.notebook import card
@@ -336,6 +337,7 @@ class Comparison:
         return self.fdr
 
 
+@checked_call
 def compare(
     before: StageLike | Preferences,
     after: StageLike | Preferences,

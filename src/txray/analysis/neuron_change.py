@@ -53,7 +53,7 @@ class NeuronChange:
     values: Mapping[str, Any]
     words: tuple[pl.DataFrame, pl.DataFrame]
     tags: pl.DataFrame
-    _tagged: tuple[Stage, Stage] | None = field(default=None, repr=False)
+    _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
     @classmethod
     def of(

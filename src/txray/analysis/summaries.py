@@ -13,9 +13,11 @@ from txray.analysis.mass_inequality import gini, half_mass
 from txray.analysis.states import STATES
 from txray.analysis.subjects import preferences_of
 from txray.analysis.tag_mass_test import mass_match
+from txray.arguments import checked_call
 from txray.preferences.stage_like import StageLike, as_stage
 
 
+@checked_call
 def stage_measures(
     stage: StageLike, *, layer: str | None = None, feature_type: str = "token", seed: int = 0
 ) -> dict[str, Any]:

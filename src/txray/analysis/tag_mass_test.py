@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.significance.permutation import q_values
+from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
@@ -53,6 +54,7 @@ class MassMatch:
     p_value: float
 
 
+@checked_call
 def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, seed: int = 0) -> MassMatch:
     """How closely mass follows the frequency of the tags, and of shuffled ones.
 

@@ -32,6 +32,7 @@ from txray.analysis.timeline_tables import (
     score_table,
     table_of,
 )
+from txray.arguments import checked_call
 from txray.errors import UnknownNameError, UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Weight
@@ -266,6 +267,7 @@ class Timeline:
         )
 
 
+@checked_call
 def timeline(
     stages: StageLike | Iterable[StageLike],
     *,

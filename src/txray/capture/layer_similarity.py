@@ -27,8 +27,8 @@ from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.progress import progress
 
-UNREAD_FIRST = "not read by the first model"
-UNREAD_SECOND = "not read by the second model"
+UNREAD_BEFORE = "not read by the model before"
+UNREAD_AFTER = "not read by the model after"
 UNREAD_BOTH = "not read by either model"
 UNCOVERED = "outside the output of a layer"
 
@@ -242,8 +242,8 @@ def _common_words(
     before, after = by_layer[sides.before[0]].read, by_layer[sides.after[0]].read
     covered = np.logical_and.reduce([activations.covered for activations in by_layer])
     reasons = {
-        UNREAD_FIRST: ~before & after,
-        UNREAD_SECOND: before & ~after,
+        UNREAD_BEFORE: ~before & after,
+        UNREAD_AFTER: before & ~after,
         UNREAD_BOTH: ~before & ~after,
         UNCOVERED: before & after & ~covered,
     }

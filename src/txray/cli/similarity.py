@@ -15,8 +15,8 @@ Measure = Literal["cka", "cka_debiased", "best_match_before", "best_match_after"
 
 @expand_option_groups
 def similarity(
-    first: options.Model,
-    second: Annotated[str, typer.Argument(help="Another model, or the same one again.", show_default=False)],
+    before: options.Model,
+    after: Annotated[str, typer.Argument(help="Another model, or the same one again.", show_default=False)],
     text_options: options.TextOptions,
     layer: Annotated[
         list[str],
@@ -53,15 +53,15 @@ def similarity(
     max_bytes = options.memory_in_bytes(memory)
     if out is not None:
         require_replaceable(out, (SUMMARY,))
-    models = [load_model(first).to(device_of(device))]
-    models.append(models[0] if first == second else load_model(second).to(device_of(device)))
+    models = [load_model(before).to(device_of(device))]
+    models.append(models[0] if before == after else load_model(after).to(device_of(device)))
     result = layer_similarity(
         models[0],
         models[1],
         text_options.open(),
         layers=layer,
         layers_after=layer_after or None,
-        names=(_model_name(first), _model_name(second)),
+        names=(_model_name(before), _model_name(after)),
         max_words=max_words,
         memory=max_bytes,
     )

@@ -30,7 +30,7 @@ class ShardStore(Protocol):
 
     @property
     def is_persistent(self) -> bool:
-        """Whether shards are stored at all."""
+        """True if shards are stored at all."""
 
     def save(self, number: int, stage: Stage) -> None:
         """Store a shard."""

@@ -139,12 +139,12 @@ class _BothTexts:
 
     @property
     def gap(self) -> float:
-        """How much higher the metric is on the first text."""
+        """Return how much higher the metric is on the first text."""
         return self.first - self.last
 
     @property
     def change_words(self) -> str:
-        """The end of a clause: how the gap differs from that of the whole model; empty where that is not known."""
+        """Return the end of a clause: the difference from the gap of the whole model; empty if not known."""
         if self.change is None or self.low is None or self.high is None:
             return ""
         return f" (changed by {signed(self.change)}, 95% interval {signed(self.low)} to {signed(self.high)})"

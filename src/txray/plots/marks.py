@@ -54,7 +54,7 @@ class Canvas:
 
     @property
     def compact(self) -> bool:
-        """Whether axis titles and legend entries must be short."""
+        """Return whether axis titles and legend entries must be short."""
         return self.width < 600
 
 

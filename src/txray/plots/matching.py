@@ -204,7 +204,7 @@ def _caption(*matchings: Matching) -> str:
 
 
 def _limits(matching: Matching) -> str:
-    """The thresholds of a matching, or their span."""
+    """Return the threshold of a matching, or the span of its thresholds."""
     low, high = (
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
@@ -217,7 +217,7 @@ def _hover_texts(
     columns: np.ndarray[tuple[int], np.dtype[np.int64]],
     values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> list[list[str]]:
-    """Hover texts, one per cell; only those of similar neurons name features, or the file would be too large."""
+    """Return hover texts, one per cell; only those of similar neurons name features, to limit the file size."""
     names = [distinctive(side, _FEATURES) for side in (matching.before, matching.after)]
     heads = [f"{sanitize(side.stage)} " for side in (matching.before, matching.after)]
 

@@ -155,7 +155,7 @@ class Labels:
 
 
 def shortened(name: str, longest: int = LONGEST_WORD) -> str:
-    """A name as plain text, cut in the middle: layers differ at both ends of their names.
+    """Return a name as plain text, cut in the middle: layers differ at both ends of their names.
 
     Args:
         name: of a layer or a stage.
@@ -167,7 +167,7 @@ def shortened(name: str, longest: int = LONGEST_WORD) -> str:
 
 
 def _axis(labels: Labels, what: str, *, room: float, per_label: float, length: float) -> dict[str, Any]:
-    """Names at the cells, as many as have room."""
+    """Return the names at the cells, as many as fit."""
     step = max(1, math.ceil(per_label / room))
     ticks = list(range(0, len(labels.shown), step))
     of = f" ({labels.pattern})" if labels.pattern else ""
@@ -180,7 +180,7 @@ def _axis(labels: Labels, what: str, *, room: float, per_label: float, length: f
 
 
 def _numbers(values: NDArray[np.float64], highest: float) -> go.Scatter:
-    """The value of each cell, written into it."""
+    """Return annotations with the value of each cell."""
     row, column = (index.ravel() for index in np.indices(values.shape))
     flat = values.ravel()
     return go.Scatter(

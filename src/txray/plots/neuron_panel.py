@@ -177,7 +177,7 @@ def _label(token: str) -> str:
 
 
 def _sides(stage: int, n_stages: int) -> tuple[Side, ...]:
-    """Outwards first, so that labels of neighbouring stages do not fight for the same room."""
+    """Return the sides of a label, outwards first, so that labels of neighbouring stages do not compete for space."""
     if n_stages > 1 and stage == 0:
         return ("middle left", "top center", "bottom center", "middle right")
     return ("middle right", "top center", "bottom center", "middle left")

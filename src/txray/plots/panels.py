@@ -21,7 +21,7 @@ class Panel:
     height: float
 
     def domains(self, plot_height: float) -> tuple[list[float], list[float]]:
-        """The x and y domains that plotly's axes need, as shares of the plotting area.
+        """Return the x and y domains of plotly's axes, as shares of the plotting area.
 
         Args:
             plot_height: of the figure's whole plotting area, in pixels.
@@ -34,7 +34,7 @@ class Panel:
 
 
 def tiled(n: int, columns: int, *, height: float, gap_across: float, gap_down: float) -> list[Panel]:
-    """Panels of equal size, row by row, over the whole width.
+    """Return panels of equal size, row by row, over the whole width.
 
     Args:
         n: panels.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 def plain_figure(figure: go.Figure) -> dict[str, Any]:
-    """Data, layout and frames of a figure as lists, texts and finite numbers.
+    """Return data, layout and frames of a figure as lists, texts and finite numbers.
 
     Args:
         figure: any.
@@ -40,6 +40,6 @@ def _plain(value: Any) -> Any:
 
 
 def _unpacked(packed: dict[str, str]) -> NDArray[Any]:
-    """The array that plotly packed: little-endian bytes, and the lengths of its axes if there are several."""
+    """Return the array that plotly packed: little-endian bytes, and the lengths of its axes if there are several."""
     array = np.frombuffer(base64.b64decode(packed["bdata"]), np.dtype(packed["dtype"]).newbyteorder("<"))
     return array.reshape([int(size) for size in packed["shape"].split(",")]) if "shape" in packed else array

@@ -183,7 +183,7 @@ def _at_equal_wins(comparison: Comparison, shared: pl.DataFrame) -> LengthChange
 
 
 def _sample(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions to draw: evenly spread over the neurons sorted by change of length."""
+    """Return the rows to draw: evenly spread over the neurons sorted by change of length."""
     order = np.lexsort((np.arange(len(before)), before, after - before))
     return order[even_sample(len(order), _LINES)]
 
@@ -194,5 +194,5 @@ def _tally(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _broken(first: NDArray[np.generic], second: NDArray[np.generic]) -> list[float | None]:
-    """One trace for many lines: both ends of each, then a gap."""
+    """Return the coordinates of many lines in one trace: both ends of each, then a gap."""
     return [value for ends in zip(first.tolist(), second.tolist(), strict=True) for value in (*ends, None)]

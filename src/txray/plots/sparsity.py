@@ -111,7 +111,7 @@ def _value_axis(values: np.ndarray[Any, np.dtype[np.float64]], metric: str, unit
 
 
 def _random(pruning: Pruning, rows: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """Random sets by share: columns share, mean, low, high, in percent where the metric is."""
+    """Return random sets by share: columns share, mean, low, high, in percent if the metric is."""
     scale, _ = scale_of(metric)
     return (
         pruning.random.filter((pl.col("metric") == metric) & (pl.col("split") == rows["split"][0]))

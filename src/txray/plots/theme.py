@@ -220,7 +220,7 @@ def _spare_styles(taken: Iterable[StageStyle]) -> Iterator[StageStyle]:
 
 
 def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) -> Mapping[str, StageStyle]:
-    """The styles of a figure's stages: the caller's, else those that `stage_styles` gives.
+    """Return the styles of a figure's stages: the caller's, or those of `stage_styles`.
 
     Args:
         names: of the stages of this figure.
@@ -240,7 +240,7 @@ def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) ->
 
 @cache
 def template() -> go.layout.Template:
-    """Fonts, colours, grid and hover of every figure, on white for print."""
+    """Return fonts, colours, grid and hover of every figure, on white for print."""
     axis = {
         "gridcolor": GRID,
         "linecolor": FAINT,

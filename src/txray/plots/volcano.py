@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from txray.analysis.rules import is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.analysis.states import NOT_SIGNIFICANT, significant_label
+from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
@@ -39,6 +40,7 @@ _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in 
 """Paper around the letters, so that no line behind strikes them through."""
 
 
+@checked_call
 def volcano(comparison: Comparison) -> go.Figure:
     """Draw how far each neuron moved against how certain that is; significant neurons are coloured.
 

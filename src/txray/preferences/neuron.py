@@ -20,7 +20,7 @@ _LISTED_WORDS, _LISTED_TAGS, _LISTED_EXEMPLARS = 10, 5, 3
 
 @dataclass(frozen=True, eq=False)
 class NeuronPreferences:
-    """What one neuron of a stage prefers, as returned by `Stage.neuron`.
+    """The preferences of one neuron of a stage, returned by `Stage.neuron`.
 
     Attributes:
         stage: name of the stage.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from txray.arguments import checked_call
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import export
 from txray.preferences.neuron import NeuronPreferences
@@ -58,6 +59,7 @@ class StageAccess:
         """Number of neurons per layer."""
         raise NotImplementedError
 
+    @checked_call
     def preferences(self, *, layer: str | None = None, feature_type: str = "token") -> Preferences:
         """Return the preferences of one layer for one feature type.
 

@@ -88,8 +88,11 @@ def test_saved_comparison_can_be_read_with_any_tool(tmp_path: Path) -> None:
     )
     folder = comparison.save(tmp_path / "c")
     assert sorted(file.name for file in folder.iterdir()) == [
+        "after",
+        "before",
         "neurons.csv",
         "neurons.parquet",
+        "result.json",
         "summary.json",
     ]
     assert pl.read_parquet(folder / "neurons.parquet").equals(comparison.neurons)

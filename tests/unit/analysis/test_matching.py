@@ -139,10 +139,10 @@ def test_what_cannot_be_matched_is_told() -> None:
     rare = match(some, some, min_wins=10_000).comparison()
     assert len(rare.neurons) == rare.before.n_neurons == 0
     assert rare.test(permutations=10).summary["tested"] == 0
-    with pytest.raises(ShapeError, match="gives 'pos'; match the same kind"):
+    with pytest.raises(ShapeError, match="'pos'; match the same feature type"):
         match(stage_of(random_events(50)), replace(some, feature_type="pos"))
-    for wrong in ({"level": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
-        with pytest.raises(UsageError, match="match: level="):
+    for wrong in ({"false_match_rate": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
+        with pytest.raises(UsageError, match="match: false_match_rate="):
             match(some, some, **wrong)  # type: ignore[arg-type]
 
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_tested_is_told() -> None:
     with pytest.raises(
         UsageError, match="collected with 1 and 1 folds; both stages need the same number"
     ) as caught:
-        compare(preferences_of(events, folds=1), preferences_of(events, folds=1), permutations=0)
+        compare(preferences_of(events, folds=1), preferences_of(events, folds=1))
     assert "\n" not in str(caught.value)
     comparison = compare(*pair(), permutations=0)
     with pytest.raises(UnknownNameError, match="distance 'cosine'.*hellinger"):

@@ -193,7 +193,7 @@ def test_what_cannot_be_followed_is_told() -> None:
         (pl.concat([SCORES, SCORES]), "each stage once"),
         (SCORES.with_columns(stage=pl.lit("z") + pl.col("stage")), "none of which"),
         (SCORES.with_columns(note=pl.lit("good")), "not numbers"),
-        (SCORES.with_columns(mass=1.0, length=2.0), r"\['mass', 'length'\] are called as columns"),
+        (SCORES.with_columns(mass=1.0, length=2.0), r"\['mass', 'length'\] have the names of columns"),
     ):
         with pytest.raises(UsageError, match=said):
             timeline(made, scores=wrong)

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 import torch
 
+from tests.builders.text_models import transformer
 from tests.builders.texts import WORDS, corpus_of, direct, documents, small_model
 from txray.capture import Selection, capturing, collect, layer_names, matching_layers
+from txray.capture.layer_similarity import layer_similarity
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import classifier, language_model
@@ -312,9 +314,11 @@ def test_layers_are_checked_before_the_text_is_read() -> None:
         raise AssertionError("the text was read")
 
     corpus = Corpus("unreadable", unreadable, fingerprint=lambda: "unreadable")
-    for layers in ("rn", ["rnn", "enc*"]):
-        with pytest.raises(UnknownNameError, match="there are: embedding, rnn"):
-            collect(small_model(), corpus, layers=layers, name="s")
+    for layers in ("encode", ["embedding", "rnn*"]):
+        with pytest.raises(UnknownNameError, match="there are: embedding, encoder"):
+            collect(transformer(), corpus, layers=layers, name="s")
+        with pytest.raises(UnknownNameError, match="there are: embedding, encoder"):
+            layer_similarity(small_model(), transformer(), corpus, layers_after=layers)
 
 
 def test_wrong_requests_name_what_there_is() -> None:

@@ -20,7 +20,7 @@ from tests.unit.analysis.test_moments import gram_cka, gram_cka_debiased
 from txray import LayerSimilarity, layer_similarity, load_model
 from txray.analysis import MEASURES
 from txray.capture import Layer
-from txray.capture.layer_similarity import UNCOVERED, UNREAD_BOTH, UNREAD_FIRST, UNREAD_SECOND
+from txray.capture.layer_similarity import UNCOVERED, UNREAD_AFTER, UNREAD_BEFORE, UNREAD_BOTH
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, CorpusError, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, language_model
@@ -118,12 +118,12 @@ def test_other_tokenizers_and_architectures_are_aligned_by_words(pooling: str) -
         other = text_alone(second, str(row["layer_after"]), LETTERS_AND_NUMBERS, pool)
         assert_is(row, *stacked(alone, other))
     assert found.words == WORDS - NUMBERS
-    assert found.skipped == {UNREAD_SECOND: NUMBERS}
+    assert found.skipped == {UNREAD_AFTER: NUMBERS}
     assert found.unread_before == {}
     assert found.unread_after == {"unknown to the tokenizer": NUMBERS}
     corpus = corpus_of(LETTERS_AND_NUMBERS)
     turned = layer_similarity(second, first, corpus, layers="encoder.layers.0", layers_after="rnn")
-    assert turned.skipped == {UNREAD_FIRST: NUMBERS}
+    assert turned.skipped == {UNREAD_BEFORE: NUMBERS}
     assert turned.matrix()[0, 0] == pytest.approx(found.matrix()[0, 0], abs=1e-6)
 
 
@@ -238,7 +238,7 @@ def test_words_that_neither_reads_are_counted_once() -> None:
         names=("all", "short ones"),
     )
     long = sum(len(w) > 4 and w.isalpha() for document in LETTERS_AND_NUMBERS for w in document.words)
-    assert found.skipped == {UNREAD_BOTH: NUMBERS, UNREAD_SECOND: long}
+    assert found.skipped == {UNREAD_BOTH: NUMBERS, UNREAD_AFTER: long}
     assert found.unread_after == {
         "unknown to the tokenizer": NUMBERS,
         "longer than the model can read": long,
@@ -315,7 +315,7 @@ def test_too_few_words_in_common_are_refused() -> None:
     model = small_model()
     numbers = corpus_of([Document("a", ("12", "13", "14", "15"))])
     with pytest.raises(
-        UsageError, match=r"0 words of corpus 'test' are read by both .*4 not read by the second model"
+        UsageError, match=r"0 words of corpus 'test' are read by both .*4 not read by the model after"
     ):
         layer_similarity(model, transformer(), numbers, layers="rnn", layers_after="encoder")
     with pytest.raises(UsageError, match=r"2 words of corpus .*at least 3"):
@@ -379,7 +379,7 @@ def test_saved_it_can_be_read_by_other_tools(tmp_path: Path) -> None:
     assert pl.read_parquet(folder / "layers.parquet").equals(found.table)
     assert pl.read_csv(folder / "layers.csv")["cka"].to_list() == pytest.approx(found.table["cka"].to_list())
     assert json.loads((folder / "similarity.json").read_text(encoding="utf-8")) == found.summary
-    assert found.summary["skipped"] == {UNREAD_SECOND: NUMBERS}
+    assert found.summary["skipped"] == {UNREAD_AFTER: NUMBERS}
     found.save(folder)
     assert repr(found).startswith(
         f"LayerSimilarity('a' x 'b', 1 x 2 layers, {WORDS - NUMBERS} words: CKA up to 0."

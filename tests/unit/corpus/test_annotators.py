@@ -159,7 +159,7 @@ class TestWords:
             "_",
             "O",
         )
-        assert annotated(annotators.words(len, "length"), *IN_CORPORA[:3]) == ("3", "0", "1")
+        assert annotated(annotators.words(len, "length"), "<b>", "", "é") == ("3", "0", "1")
         assert annotated(annotators.words(str.isupper, "upper"), "A", "b") == ("True", "False")
 
     def test_hostile_words(self) -> None:
@@ -320,9 +320,12 @@ class TestLexicon:
         assert len({lexicon.fingerprint for lexicon in lexicons}) == len(lexicons)
 
     def test_hostile_words(self, write: Containers) -> None:
-        lines = "".join(f"{word}\tc{place}\n" for place, word in enumerate(IN_CORPORA) if word.strip())
+        # What holds a tab or the end of a line cannot be a word of a table.
+        listed = [word for word in IN_CORPORA if word.split() == [word]]
+        assert len(listed) > 10
+        lines = "".join(f"{word}\tc{number}\n" for number, word in enumerate(listed))
         values = annotated(annotators.lexicon(write.plain("h.tsv", lines)), *IN_CORPORA)
-        assert [value.startswith("c") for value in values] == [bool(word.strip()) for word in IN_CORPORA]
+        assert [value.startswith("c") for value in values] == [word in listed for word in IN_CORPORA]
 
     @pytest.mark.parametrize(
         ("content", "message"),

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.subjects import common_layers, preferences_of
+from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
 from txray.preferences.stage_like import StageLike, as_stage
 from txray.progress import progress
 
 
+@checked_call
 def layer_affinity(
     before: StageLike,
     after: StageLike,

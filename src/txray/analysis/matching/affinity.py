@@ -46,8 +46,8 @@ class Affinity:
         """
         if before.feature_type != after.feature_type:
             raise ShapeError(
-                f"stage {before.stage!r} gives feature {before.feature_type!r}, stage {after.stage!r} gives "
-                f"{after.feature_type!r}; match the same kind"
+                f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
+                f"{after.feature_type!r}; match the same feature type"
             )
         p, q = _same_features(before.distributions(weight), after.distributions(weight))
         return cls(

@@ -16,6 +16,7 @@ from txray.analysis.matching.affinity import Affinity
 from txray.analysis.matching.thresholds import Thresholds
 from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
 from txray.analysis.subjects import preferences_of, stage_of, subject
+from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
@@ -237,6 +238,7 @@ class Matching:
         return replace(found, neurons=neurons)
 
 
+@checked_call
 def match(
     before: StageLike | Preferences,
     after: StageLike | Preferences,

@@ -1,4 +1,4 @@
-"""What goes into the page: compressed data blocks, figures as JSON, and the policy that guards them."""
+"""Contents of the page: compressed data blocks, figures as JSON, and the content security policy."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SCRIPTS = ("records.js", "neurons.js", "explorer.js", "report.js")
 
 
 def packed(text: str) -> str:
-    """Text as gzip in base64: small, and without any character that means something in HTML."""
+    """Return text as gzip in base64: small, and without any character that has a meaning in HTML."""
     # Without a time stamp, so that the same input gives the same bytes.
     return base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode("ascii")
 
 
 def packed_json(values: Any) -> str:
-    """Plain JSON values, packed; all characters beyond ASCII are escaped, unpaired surrogates too."""
+    """Return plain JSON values, packed; all characters beyond ASCII are escaped, unpaired surrogates too."""
     return packed(json.dumps(values, separators=(",", ":"), ensure_ascii=True, allow_nan=False))
 
 
 def figures_json(figures: Iterable[go.Figure]) -> str:
-    """A JSON list of figures.
+    """Return a JSON list of figures.
 
     WebGL scatters become SVG ones: a page can hold only some sixteen WebGL scenes, they print as blurred
     pixels, and plotly.js compiles them by `eval`, which the page forbids.
@@ -60,12 +60,12 @@ def style() -> str:
 
 
 def policy(*scripts: str) -> str:
-    """Content security policy: only these very scripts run, and nothing is fetched from anywhere.
+    """Return the content security policy: only these scripts run, and nothing is fetched.
 
     Styles may be inline because plotly.js sets them; images may be data, for saving a figure as PNG.
 
     Args:
-        scripts: JavaScript texts, exactly as they stand in the page or are inserted by it.
+        scripts: JavaScript texts, exactly as they are in the page or inserted by it.
     """
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"

@@ -68,7 +68,7 @@ def comparison_section(
     title: str | None = None,
     text: str = "",
 ) -> Section:
-    """The section that a report builds for a comparison when it is given none.
+    """Return the section of a comparison, as in a report without sections of its own.
 
     Args:
         comparison: of two stages.
@@ -128,7 +128,7 @@ def volcano_picture(comparison: Comparison) -> list[Picture]:
 def overview_section(
     stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
 ) -> Section:
-    """Figures over all stages: states, activation mass, and POS tags against their frequency.
+    """Return a section over all stages: states, activation mass, and POS tags against their frequency.
 
     Args:
         stages: of the report, in order.
@@ -158,14 +158,14 @@ def overview_section(
 
 
 def _few(preferences: Sequence[Preferences]) -> Sequence[Preferences]:
-    """At most as many stages as a figure of activation mass can hold, the first and the last among them."""
+    """Return at most as many stages as a figure of activation mass can hold, including the first and the last."""
     from txray.sampling import even_sample
 
     return [preferences[index] for index in even_sample(len(preferences), _MOST_STAGES)]
 
 
 def _late(preferences: Sequence[Preferences]) -> Preferences:
-    """The last stage that read the same text as the first; the last of all where none did."""
+    """Return the last stage that read the same text as the first; the last of all if none did."""
     first = preferences[0]
     same = [
         p
@@ -176,7 +176,7 @@ def _late(preferences: Sequence[Preferences]) -> Preferences:
 
 
 def _tags(comparison: Comparison, stages: Sequence[Stage]) -> Comparison | None:
-    """The same two stages compared by POS tag, where both hold them."""
+    """Return the same two stages compared by POS tag, if both have tags."""
     collected = {stage.name: stage.collected for stage in stages}
     sides = [
         collected.get(side.stage, {}).get((side.layer, "pos"))

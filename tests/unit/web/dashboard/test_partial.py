@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -131,14 +130,16 @@ def test_a_partial_result_is_worded_as_one(
     text = plain(summary_card(FilteredComparison.of(view, partial)))
     rows, every = expected(pair_of_stages, DONE), observed(pair_of_stages)
     tested, changed = rows["q_value"].count(), rows.filter(pl.col("q_value") <= 0.05).height
-    assert re.search(rf"1 of 6 layers tested so far: at .* 5%, {changed} of {tested} tested neurons", text)
+    assert (
+        "1 of 6 layers tested so far: at a false discovery rate (FDR) of 5%, "
+        f"{changed} of {tested} tested neurons changed significantly" in text
+    )
     for state in ("avoided", "gained"):
         sure = rows.filter(pl.col("confident_state").cast(pl.String) == state).height
         seen = rows.filter(pl.col("state").cast(pl.String) == state).height
         assert 0 < seen < every[state]
-        name = f"{STATE_NAMES[state]} ({state})"
-        assert f"{seen} {name}, {sure or 'none'} of them significant" in text
-        assert f"{every[state]} {name}, {sure or 'none'} of them" not in text
+        assert f"{seen} {STATE_NAMES[state]} ({state}), {sure or 'none'} of them significant" in text
+        assert f"{every[state]} {STATE_NAMES[state]} ({state}), " not in text.split("significantly; ")[1]
     assert f"{every['avoided']} only before (avoided), {every['gained']} only after (gained)" in text
     assert f"{5 * SIZE} neurons of 5 layers are not yet tested" in text
     assert f"not yet tested {5 * SIZE}" in text

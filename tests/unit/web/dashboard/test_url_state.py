@@ -29,7 +29,9 @@ def ranges(draw: st.DrawFn) -> tuple[Range, ...]:
 views = st.builds(
     UrlState,
     page=st.sampled_from(list(PAGES)),
-    **dict.fromkeys(("before", "after", "feature_type", "layer", "layer_after", "prefers", "top", "word"), texts),
+    **dict.fromkeys(
+        ("before", "after", "feature_type", "layer", "layer_after", "prefers", "top", "word"), texts
+    ),
     states=st.sets(st.sampled_from(CONFIDENT_STATES)).map(
         lambda chosen: tuple(state for state in CONFIDENT_STATES if state in chosen)
     ),

@@ -40,10 +40,10 @@ class FigureCard:
     height: int = HEIGHT
 
     def for_web(self, *, dark: bool) -> go.Figure:
-        """The picture as the page shows it, as wide as there is room; its figure gets that size itself.
+        """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place.
 
         Args:
-            dark: for a dark ground.
+            dark: for a dark background.
         """
         figure = fit_panel(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
         # Zooming stays as long as the axes mean the same.
@@ -51,7 +51,7 @@ class FigureCard:
         return darkened(figure) if dark else figure
 
     def for_export(self) -> go.Figure:
-        """The picture with title and caption, on white."""
+        """Return the figure with title and caption, on white."""
         return add_frame(
             go.Figure(self.figure),
             title=self.finding,
@@ -77,19 +77,19 @@ class StyledFigure:
 
     @property
     def finding(self) -> str:
-        """The title of the figure, as plain text."""
+        """Return the title of the figure, as plain text."""
         return headings(self.figure.layout)[0]
 
     @property
     def note(self) -> str:
-        """Its subtitle, as plain text."""
+        """Return its subtitle, as plain text."""
         return headings(self.figure.layout)[1]
 
     def for_web(self, *, dark: bool) -> go.Figure:
-        """The picture without its title, which stands above it.
+        """Return the figure without its title, which the page shows above it.
 
         Args:
-            dark: for a dark ground.
+            dark: for a dark background.
         """
         figure, cut = go.Figure(self.figure), heading_height(self.figure.layout)
         top = figure.layout.margin.t - cut
@@ -99,7 +99,7 @@ class StyledFigure:
         return darkened(figure) if dark else figure
 
     def for_export(self) -> go.Figure:
-        """The picture as it is."""
+        """Return the figure unchanged."""
         return self.figure
 
 

@@ -14,7 +14,7 @@ from txray.web.dashboard.url_state import UrlState
 
 
 def draw(view: UrlState, store: ResultStore) -> StyledFigure:
-    """Preferences before and after, for stages that hold tokens and tags.
+    """Draw the preferences before and after, for stages with tokens and tags.
 
     Args:
         view: that names a neuron.
@@ -27,7 +27,7 @@ def draw(view: UrlState, store: ResultStore) -> StyledFigure:
     able = [stage for stage in selection.sides if {"token", "pos"} <= set(stage.feature_types)]
     if not able:
         raise UsageError(
-            "This picture needs tokens and POS tags; collect with '--features token,pos' to see it."
+            "This figure needs tokens and POS tags: collect them with '--feature-type token --feature-type pos'."
         )
     tokens, tags = (
         [
