@@ -116,6 +116,14 @@ def test_a_damaged_folder_is_one_line(stages: list[Stage], tmp_path: Path) -> No
             Comparison.load(folder)
 
 
+def test_a_table_that_was_changed_is_noticed(stages: list[Stage], tmp_path: Path) -> None:
+    folder = compare(stages[0], stages[-1], permutations=0).save(tmp_path / "c")
+    table = pl.read_parquet(folder / "neurons.parquet")
+    table.with_columns(wins_after=pl.col("wins_after") + 1).write_parquet(folder / "neurons.parquet")
+    with pytest.raises(StageError, match=r"neurons\.parquet is missing or has changed"):
+        Comparison.load(folder)
+
+
 @pytest.mark.parametrize(
     "content",
     [
