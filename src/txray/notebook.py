@@ -23,10 +23,10 @@ def card(title: str, sentences: Iterable[str], *tables: str) -> str:
         sentences: plain text.
         tables: HTML, of `table`.
     """
-    told = " ".join(escape(escape_control(sentence)) for sentence in sentences)
+    description = " ".join(escape(escape_control(sentence)) for sentence in sentences)
     return (
         f'<div class="txray" style="line-height:1.5"><b>{escape(escape_control(title))}</b>'
-        f"{f'<div>{told}</div>' if told else ''}{''.join(tables)}</div>"
+        f"{f'<div>{description}</div>' if description else ''}{''.join(tables)}</div>"
     )
 
 
@@ -38,7 +38,7 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
         and all(row[i] is None or is_number(row[i]) for row in listed)
         for i in range(len(headings))
     ]
-    aligned = [f"{_CELL};text-align:{'right' if each else 'left'}" for each in right]
+    aligned = [f"{_CELL};text-align:{'right' if is_right else 'left'}" for is_right in right]
     head = "".join(
         f'<th scope="col" style="{style}">{escape(escape_control(name))}</th>'
         for name, style in zip(headings, aligned, strict=True)

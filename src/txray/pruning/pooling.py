@@ -1,4 +1,4 @@
-"""The same sets in several training runs, pooled."""
+"""Effects of the same sets pooled over several training runs."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Importance = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class RankingInputs:
-    """What rankings of the neurons of a layer are computed from; a ranking that lacks an input raises.
+    """Inputs of the rankings of the neurons of a layer; a ranking that lacks an input raises.
 
     Attributes:
         model: model to prune.

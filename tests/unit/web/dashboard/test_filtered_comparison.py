@@ -211,4 +211,4 @@ def test_a_folder_that_was_only_touched_is_read_after_reloading(
     assert asked.retry_failed() == []
     filtered = FilteredComparison.of(view, asked)
     assert (filtered.before, filtered.after) == (asked.catalog["a"], asked.catalog["b"])
-    assert settled(FIGURES["tags"].draw, view, asked).finding.startswith("Activation mass departs")
+    assert settled(FIGURES["tags"].draw, view, asked).finding.startswith("Activation mass ")

@@ -29,7 +29,9 @@ def ranges(draw: st.DrawFn) -> tuple[Range, ...]:
 views = st.builds(
     UrlState,
     page=st.sampled_from(list(PAGES)),
-    **dict.fromkeys(("before", "after", "feature", "layer", "layer_after", "prefers", "top", "word"), texts),
+    **dict.fromkeys(
+        ("before", "after", "feature_type", "layer", "layer_after", "prefers", "top", "word"), texts
+    ),
     states=st.sets(st.sampled_from(CONFIDENT_STATES)).map(
         lambda chosen: tuple(state for state in CONFIDENT_STATES if state in chosen)
     ),
@@ -142,7 +144,7 @@ def test_states_are_read_in_their_own_order() -> None:
 def test_unfiltered_takes_every_filter_off_and_nothing_else(change: dict[str, Any]) -> None:
     view = UrlState(layer="rnn", before="a", sort="layer", neuron=3, word="w")
     assert not view.is_filtered
-    assert view.replace(**change).filtered
+    assert view.replace(**change).is_filtered
     assert view.replace(**change).unfiltered() == view
 
 
