@@ -79,7 +79,7 @@ def plot(
         drawn = _curves(inputs)
     elif figure in PRUNING_FIGURES:
         drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
-    elif figure in FIGURES:
+    else:
         stages = [Stage.load(folder) for folder in inputs]
         plot_args = PlotArgs(
             stages,
@@ -94,8 +94,6 @@ def plot(
             seed,
         )
         drawn = FIGURES[figure](plot_args)
-    else:
-        raise UnknownNameError.of("figure", figure, _KNOWN)
     typer.echo(save_figure(drawn, out))
 
 
