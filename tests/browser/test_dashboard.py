@@ -230,7 +230,7 @@ def test_a_click_on_a_mark_opens_its_neuron(visit: Visit, neurons: pl.DataFrame)
     page = visit.page
     plot = drawn(page, "shift")
     mark = plot.locator(".scatterlayer .trace:has(.point) .point").first
-    told = re.search(r"neuron (\d+): shared", point_at(page, mark))
+    told = re.search(r"neuron (\d+): in both stages", point_at(page, mark))
     assert told is not None
     click_here(page, mark)
     until(page, "location.pathname === '/neuron'")
@@ -306,7 +306,9 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     expect(heading).to_contain_text("epoch-01 → epoch-48")
     assert said(page) == {"before": "epoch-01", "after": "epoch-48"}
     shared = plain(*served.stages[:2]).filter(pl.col("shown") == "shared")
-    expect(page.locator("#summary .numbers div").first).to_have_text(re.compile(rf"in both stages\s*{len(shared)}"))
+    expect(page.locator("#summary .numbers div").first).to_have_text(
+        re.compile(rf"in both stages\s*{len(shared)}")
+    )
     page.get_by_role("button", name="Swap").click()
     expect(heading).to_contain_text("epoch-48 → epoch-01")
     assert said(page) == {"before": "epoch-48", "after": "epoch-01"}
