@@ -132,11 +132,11 @@ def test_the_readme_runs(tmp_path: Path) -> None:
     (wiki / "wiki.train.tokens").write_text(lines, encoding="utf-8")
     txray.Tagger.train(write_conllu(tmp_path / "tags.conllu", text), iterations=1).save(tmp_path / "tagger")
     for seed, epoch in enumerate(("epoch-001", "epoch-012")):
-        model = txray.models.language_model("lstm", text, embedding=8, hidden=12, seed=seed)
+        model = txray.models.language_model("lstm", text, embedding=8, hidden=16, seed=seed)
         txray.models.save_model(model, tmp_path / "lm" / epoch)
     names = run("../README.md", tmp_path)
     assert names["before"].manifest["words"] == 5_000
-    assert names["comparison"].neurons.height == 12
+    assert names["comparison"].neurons.height == 16
     assert "epoch-12" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Whether two quantities rise and fall together over the steps of a training."""
+"""Rank correlation of two quantities over the steps of a training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ class RankCorrelation:
     """Spearman's rank correlation of a few pairs.
 
     Attributes:
-        rho: from -1 to 1; None with fewer than three pairs, or where one side never changes.
-        p_value: two-sided, by permutation of the pairs: exact where all can be tried.
-        partial: the same correlation when what both owe to the order of the pairs is taken out: over a training
-            everything slows down, so two quantities that have nothing else in common go together. None where one of
-            them rises or falls with every pair: then the order explains it wholly.
-        n: pairs.
+        rho: from -1 to 1; None with fewer than three pairs, or if one side is constant.
+        p_value: two-sided, by permutation of the pairs: exact if all can be tried.
+        partial: partial correlation given the order of the pairs: in a training all changes slow down, so unrelated
+            quantities correlate. None if one of them rises or falls with every pair.
+        n: number of pairs.
     """
 
     rho: float | None
@@ -28,10 +27,10 @@ class RankCorrelation:
     n: int
 
     def finding(self, first: str, second: str) -> str:
-        """Return a clause that says whether two quantities go together, with size, p-value and what a trend explains.
+        """Return a clause on the correlation of two quantities: size, p-value, and what remains without the trend.
 
         Args:
-            first, second: what the quantities are called, plain text.
+            first, second: names of the quantities, plain text.
         """
         if self.rho is None or self.p_value is None:
             return f"{first} and {second} cannot be correlated over {self.n} {_steps(self.n)}"
@@ -54,35 +53,35 @@ def _steps(n: int) -> str:
 def rank_correlation(
     x: NDArray[np.float64], y: NDArray[np.float64], *, permutations: int = 10_000, seed: int = 0
 ) -> RankCorrelation:
-    """Spearman's rank correlation, with its p-value and without the trend.
+    """Return Spearman's rank correlation, with its p-value and without the trend.
 
     Args:
-        x, y: (n,) in order; pairs with a NaN are left out.
-        permutations: tried at most.
-        seed: of the permutations, where not all are tried.
+        x, y: (n,) in order; pairs with a NaN are ignored.
+        permutations: maximum number of permutations.
+        seed: random seed, used if not all permutations are tried.
     """
-    both = np.isfinite(x) & np.isfinite(y)
-    order = rankdata(np.flatnonzero(both))
-    first, second = rankdata(x[both]), rankdata(y[both])
+    known = np.isfinite(x) & np.isfinite(y)
+    order = rankdata(np.flatnonzero(known))
+    first, second = rankdata(x[known]), rankdata(y[known])
     n = len(order)
     rho = _correlation(first, second)
     if n < 3 or not np.isfinite(rho):
         return RankCorrelation(None, None, None, n)
-    found = permutation_test(
+    test = permutation_test(
         (first,),
         lambda shuffled: _correlation(shuffled, second),
         permutation_type="pairings",
         n_resamples=permutations,
         rng=np.random.default_rng(seed),
     )
-    of_first, of_second = _correlation(first, order), _correlation(second, order)
-    left = np.sqrt(max(0.0, (1 - of_first**2) * (1 - of_second**2)))
-    partial = float((rho - of_first * of_second) / left) if left > 1e-12 else None
-    return RankCorrelation(float(rho), float(found.pvalue), partial, n)
+    trend_first, trend_second = _correlation(first, order), _correlation(second, order)
+    remainder = np.sqrt(max(0.0, (1 - trend_first**2) * (1 - trend_second**2)))
+    partial = float((rho - trend_first * trend_second) / remainder) if remainder > 1e-12 else None
+    return RankCorrelation(float(rho), float(test.pvalue), partial, n)
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Pearson's correlation; NaN where one side is constant."""
+    """Return Pearson's correlation; NaN if one side is constant."""
     if len(x) < 2:
         return float("nan")
     left, right = x - x.mean(), y - y.mean()

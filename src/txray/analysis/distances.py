@@ -9,77 +9,76 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from txray.errors import UnknownNameError
+from txray.errors import ShapeError, UnknownNameError
 from txray.preferences.distributions import Distributions, aligned
 from txray.preferences.preferences import Preferences
 
 Distance = Literal["hellinger", "jensen-shannon", "total-variation"]
-"""How far apart two distributions are."""
+"""Name of a distance between two distributions."""
 
 DISTANCES: tuple[Distance, ...] = ("hellinger", "jensen-shannon", "total-variation")
 """The distances that can be tested."""
 
 
 def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64]:
-    """Hellinger distance of each neuron between two stages.
+    """Return the Hellinger distance of each neuron between two stages.
 
     H(p, q) = sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2), row by row. In this form, because
     1 - sum sqrt(p q) loses half the digits near 0.
 
     Args:
         before: (n_neurons, n_features) sparse rows that sum to 1, or are empty (un-preferred).
-        after: the same neurons; features are aligned here.
+        after: the same neurons and features (`txray.preferences.aligned`).
 
     Returns:
-        (n_neurons,) unitless, in [0, 1]; NaN where either side is empty.
+        (n_neurons,) unitless, in [0, 1]; NaN if either side is empty.
 
     Raises:
-        ShapeError: different numbers of neurons.
+        ShapeError: different numbers of neurons, or different features.
 
     Source:
         Rethmeier et al. 2020, section 2.2.
     """
-    before, after = aligned(before, after)
+    _require_aligned(before, after)
     distance = _root_distance(before.matrix, after.matrix)
     distance[(before.lengths() == 0) | (after.lengths() == 0)] = np.nan
     return np.minimum(distance, 1.0)
 
 
 def hellinger_length(before: Distributions, after: Distributions) -> NDArray[np.int64]:
-    """Size of the union of the two feature sets of each neuron.
+    """Return the size of the union of the two feature sets of each neuron.
 
     Args:
         before: (n_neurons, n_features) distributions.
-        after: the same neurons; features are aligned here.
+        after: the same neurons and features (`txray.preferences.aligned`).
 
     Returns:
         (n_neurons,) number of features.
 
     Raises:
-        ShapeError: different numbers of neurons.
+        ShapeError: different numbers of neurons, or different features.
 
     Source:
         Rethmeier et al. 2020, section 2.2.
     """
-    before, after = aligned(before, after)
+    _require_aligned(before, after)
     # Rows hold no stored zeros and no negatives, so the pattern of the sum is the union.
     return np.asarray(np.diff((before.matrix + after.matrix).tocsr().indptr), dtype=np.int64)
 
 
 def hellinger_published_code(before: Preferences, after: Preferences) -> NDArray[np.float64]:
-    """The quantity that the paper's published research code calls Hellinger distance.
+    """Return the quantity that the paper's published research code calls Hellinger distance.
 
-    It departs from the paper twice: activations are divided by the neuron's whole mass first and
-    averaged per feature afterwards, so rows do not sum to 1; and the distance is divided by the Hellinger
-    length, which forces a 1/length trend. Kept so that its numbers can be reproduced; do not use it to
-    judge change.
+    It differs from the paper twice: activations are divided by the neuron's whole mass first and averaged per feature
+    afterwards, so rows do not sum to 1; and the distance is divided by the Hellinger length, which forces a 1/length
+    trend. It reproduces the code's numbers; do not use it to judge change.
 
     Args:
         before: preferences of one layer.
         after: the same layer in another stage.
 
     Returns:
-        (n_neurons,) NaN where either side is un-preferred.
+        (n_neurons,) NaN if either side is un-preferred.
 
     Raises:
         ShapeError: different numbers of neurons.
@@ -87,32 +86,38 @@ def hellinger_published_code(before: Preferences, after: Preferences) -> NDArray
     Source:
         Behaviour of the authors' public code (copenlu/tx-ray), not of the paper.
     """
-    first, second = aligned(before.distributions(), after.distributions())
-    return published_code_distance(before, after, first, second, hellinger_length(first, second))
+    p, q = aligned(before.distributions(), after.distributions())
+    return published_code_distance(before, after, p, q, hellinger_length(p, q))
 
 
 def published_code_distance(
     before: Preferences,
     after: Preferences,
-    first: Distributions,
-    second: Distributions,
+    p: Distributions,
+    q: Distributions,
     length: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """The same, where the aligned distributions of weight `mean` and the Hellinger lengths are there already."""
+    """Return `hellinger_published_code` from what is computed already.
+
+    Args:
+        before, after: preferences of the same neurons.
+        p, q: their aligned distributions of weight `mean`.
+        length: (n_neurons,) their Hellinger lengths.
+    """
     distance = _root_distance(
-        *(sp.diags_array(_published_scale(of)) @ p.matrix for of, p in ((before, first), (after, second)))
+        *(sp.diags_array(_published_scale(side)) @ rows.matrix for side, rows in ((before, p), (after, q)))
     )
-    preferred = (first.lengths() > 0) & (second.lengths() > 0)
+    preferred = (p.lengths() > 0) & (q.lengths() > 0)
     result = np.full(len(distance), np.nan)
     result[preferred] = distance[preferred] / length[preferred]
     return result
 
 
 def require_distance(distance: str) -> None:
-    """Refuse a distance that there is none of.
+    """Raise if a distance is unknown.
 
     Raises:
-        UnknownNameError: with those that there are.
+        UnknownNameError: none of `DISTANCES`.
     """
     if distance not in DISTANCES:
         raise UnknownNameError.of("distance", distance, DISTANCES)
@@ -121,11 +126,11 @@ def require_distance(distance: str) -> None:
 def contributions(
     distance: Literal["jensen-shannon", "total-variation"], p: NDArray[np.float64], q: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What each feature adds to the divergence of two distributions.
+    """Return what each feature adds to the divergence of two distributions.
 
     Args:
-        distance: `jensen-shannon` adds up to the divergence in bits, `total-variation` to the largest difference in
-            probability of any set of features; either is in [0, 1] in all.
+        distance: `jensen-shannon` sums to the divergence in bits, `total-variation` to the largest difference in the
+            probability of any set of features; either sum is in [0, 1].
         p, q: probabilities, of the same shape.
 
     Source:
@@ -137,15 +142,26 @@ def contributions(
     return np.asarray((rel_entr(p, middle) + rel_entr(q, middle)) / (2 * np.log(2)))
 
 
+def _require_aligned(before: Distributions, after: Distributions) -> None:
+    if before.matrix.shape[0] != after.matrix.shape[0]:
+        raise ShapeError(
+            f"distances of {before.matrix.shape[0]} and {after.matrix.shape[0]} neurons; pass the same neurons"
+        )
+    if before.features is not after.features and not np.array_equal(before.features, after.features):
+        raise ShapeError(
+            "distances of distributions over different features; align them with txray.preferences.aligned"
+        )
+
+
 def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:
-    """sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2) of each row."""
+    """Return sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2) of each row."""
     difference = (before.sqrt() - after.sqrt()).tocsr()
     np.square(difference.data, out=difference.data)
     return np.sqrt(np.asarray(difference.sum(axis=1), dtype=np.float64).ravel() / 2)
 
 
 def _published_scale(preferences: Preferences) -> NDArray[np.float64]:
-    """(n_neurons,) what rows of the published code sum to: mean activations over mass; 0 if un-preferred."""
+    """Return (n_neurons,) row sums in the published code: mean activations over mass; 0 if un-preferred."""
     totals, mass = preferences.totals, preferences.mass()
     means = np.bincount(totals.neuron, totals.weights("mean"), preferences.n_neurons)
     return np.divide(means, mass, out=np.zeros(len(mass)), where=mass > 0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.analysis.significance.rng import stream
+from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, row_means, split_in_halves
 from txray.preferences.preferences import Preferences, Weight
 
@@ -114,7 +114,7 @@ def effect_size(
         >>> sizes.distance[13], sizes.low[13], sizes.high[13]
     """
     folds = FoldCounts.of(before, after)
-    parts = split_in_halves(folds.folds, splits, stream(seed, "splits"))
+    parts = split_in_halves(folds.folds, splits, generator_for(seed, "splits"))
     thinned = matched_draws(folds, draws, seed)
     return EffectSize.of(thinned, Halves.of(thinned, *parts, weight), parts, weight, intervals=intervals)
 

@@ -1,4 +1,4 @@
-"""How unevenly activation mass is spread over neurons."""
+"""Inequality of activation mass over neurons."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 
 def gini(mass: NDArray[np.float64]) -> np.float64:
-    """Gini coefficient of a non-negative quantity.
+    """Return the Gini coefficient of a non-negative quantity.
 
     Args:
         mass: (n,) >= 0, e.g. the activation mass of every neuron.
 
     Returns:
-        0 where all are equal, towards 1 - 1/n where one holds everything; NaN where all are 0.
+        0 if all are equal, up to 1 - 1/n if one holds everything; NaN if all are 0.
     """
     ordered = np.sort(np.asarray(mass, dtype=np.float64))
     total = ordered.sum()
@@ -25,11 +25,11 @@ def gini(mass: NDArray[np.float64]) -> np.float64:
 
 
 def share_of_top(mass: NDArray[np.float64], k: int) -> np.float64:
-    """Share of the whole that the `k` largest hold; NaN where all are 0.
+    """Return the share of the total held by the `k` largest; NaN if all are 0.
 
     Args:
         mass: (n,) >= 0.
-        k: how many of the largest.
+        k: number of the largest.
     """
     total = np.sum(mass)
     if total == 0:
@@ -38,7 +38,7 @@ def share_of_top(mass: NDArray[np.float64], k: int) -> np.float64:
 
 
 def half_mass(mass: NDArray[np.float64]) -> int:
-    """The smallest number of neurons that together hold at least half of the activation mass.
+    """Return the smallest number of neurons that together hold at least half of the activation mass.
 
     Args:
         mass: (n_neurons,) >= 0.

@@ -1,4 +1,4 @@
-"""Whether activation mass follows how often parts of speech occur, and whether any grouping of words would."""
+"""Test of whether activation mass follows the frequency of parts of speech, or of any groups of words."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from txray.preferences.stage_like import StageLike, as_stage
 
 
 def mass_divergence(preferences: Preferences) -> float:
-    """Total variation between the share of activation mass and the corpus share of each feature.
+    """Return the total variation between shares of activation mass and corpus shares of the features.
 
     Args:
-        preferences: of one stage, usually of kind `pos`.
+        preferences: of one stage, usually for `pos`.
 
     Returns:
-        0 where mass follows frequency exactly, at most 1; NaN where there is no mass.
+        0 if mass follows frequency exactly, at most 1; NaN without mass.
     """
     return float(_total_variation(preferences.feature_mass(), preferences.feature_counts()))
 
@@ -35,17 +35,16 @@ class MassMatch:
     """How closely activation mass follows the frequency of parts of speech, beside two controls.
 
     Corpus frequency is the null model of "parts of speech are learned first": with one winner per word, mass follows
-    frequency whatever the model knows. So the match has to be better than that of groups of words which are no parts of
-    speech; and an untrained model is the other control, a stage of its own.
+    frequency whatever the model knows. So the match has to be better than that of random groups of words, and than that
+    of an untrained model, which is a stage of its own.
 
     Attributes:
         divergence: total variation between mass shares and corpus shares of the tags, 0 (follows exactly) to 1; like
             `shuffled` from tokens, each with the tags that it carries.
-        shuffled: (draws,) the same when words exchange their tags with others of about the same frequency: groups as
-            large as the tags, of words that have nothing in common.
-        noise: expected divergence where tags are dealt out to the occurrences at random: what is left of mass that
-            follows frequency, in so many words.
-        p_value: share of the shuffled groupings that mass follows as closely as the tags, and the tags themselves.
+        shuffled: (draws,) divergences after words exchanged their tags with others of about the same frequency: random
+            groups as large as the tags.
+        noise: expected divergence if every occurrence had a random tag: the sampling noise in a corpus of this size.
+        p_value: share of the shuffled groupings that mass follows at least as closely as the tags.
     """
 
     divergence: float
@@ -56,16 +55,16 @@ class MassMatch:
 
 @checked_call
 def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, seed: int = 0) -> MassMatch:
-    """How closely mass follows the frequency of the tags, and of shuffled ones.
+    """Return how closely mass follows the frequency of the tags, and of shuffled ones.
 
     Args:
-        stage: with the features `token` and `pos`.
-        layer: may be left out where the stage has one.
-        draws: shuffles.
-        seed: of the shuffles.
+        stage: collected with `token` and `pos`, or its folder.
+        layer: required only if the stage has several layers.
+        draws: number of shuffles.
+        seed: random seed of the shuffles.
 
     Raises:
-        UnknownNameError: the stage lacks the layer, or one of the features.
+        UnknownNameError: the stage lacks the layer, or one of the feature types.
         UsageError: no draws, or a stage without tagged words.
     """
     if draws < 1 or seed < 0:
@@ -82,9 +81,9 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     random = np.random.default_rng(seed)
 
     def divergence(owner: NDArray[np.int64]) -> float:
-        # Row `owner[i]` tells the tags that word i is given.
-        given = tags[owner]
-        return float(_total_variation(given.T @ mass, given.T @ count))
+        # Word i gets the tags of word `owner[i]`.
+        tags_of_words = tags[owner]
+        return float(_total_variation(tags_of_words.T @ mass, tags_of_words.T @ count))
 
     itself = divergence(np.arange(len(mass)))
     shuffled = np.array([divergence(exchanged_within_strata(count, random)) for _ in range(draws)])
@@ -107,14 +106,14 @@ def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[n
 
 
 def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
-    """(n_tokens, n_tags) share of each tag among the occurrences of a token; empty rows where it is not known."""
-    place = dict(zip(tokens.features.tolist(), range(len(tokens.features)), strict=True))
-    known = stage.tags.filter(stage.tags["token"].is_in(list(place)))
-    row = np.array([place[token] for token in known["token"]], np.int64)
+    """Return (n_tokens, n_tags) shares of each tag among the occurrences of a token; empty rows without tags."""
+    row_of = dict(zip(tokens.features.tolist(), range(len(tokens.features)), strict=True))
+    known = stage.tags.filter(stage.tags["token"].is_in(list(row_of)))
+    row = np.array([row_of[token] for token in known["token"]], np.int64)
     names, column = np.unique(np.array(known["pos"].to_list(), dtype=object), return_inverse=True)
     count = known["count"].to_numpy().astype(np.float64)
-    total = np.bincount(row, count, len(place))
-    return sp.csr_array((count / total[row], (row, column)), shape=(len(place), len(names)))
+    total = np.bincount(row, count, len(row_of))
+    return sp.csr_array((count / total[row], (row, column)), shape=(len(row_of), len(names)))
 
 
 def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> np.float64:
@@ -125,12 +124,12 @@ def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> n
 
 
 def sampling_noise(pos: Preferences) -> float:
-    """Return the divergence that is expected where mass follows frequency: what is left in so many words.
+    """Return the divergence to expect if mass follows frequency, from sampling noise alone.
 
-    It is half the mean absolute deviations of the mass shares of random samples of occurrences, as large as the tags.
+    Half the sum of the mean absolute deviations of the mass shares of random samples as large as the tags.
 
     Args:
-        pos: preferences of one stage, usually of kind `pos`.
+        pos: preferences of one stage, usually for `pos`.
 
     Returns:
         As `mass_divergence`; NaN with fewer than two wins.
@@ -139,7 +138,7 @@ def sampling_noise(pos: Preferences) -> float:
     if wins < 2:
         return float("nan")
     share = pos.feature_counts() / pos.words
-    # A sum of values drawn without replacement: the variance of the values, by what is left of it.
+    # Variance of a sum of values drawn without replacement.
     spread = (pos.sum_sq.sum() - pos.sum.sum() ** 2 / wins) / pos.sum.sum() ** 2 * wins / (wins - 1)
     deviation = np.sqrt(np.maximum(spread, 0) * share * (1 - share))
     return float(np.sqrt(2 / np.pi) * deviation.sum() / 2)

@@ -158,7 +158,9 @@ def _names(content: bytes, data: NDArray[np.uint8], begin: int, n_items: int) ->
     _, size, _, order, n_listed, list_at = _u32(data, begin + 4 * np.arange(6)).tolist()
     _require(content[begin : begin + 4] == b"CQDB" and order == 0x62445371, "has no names")
     _require(_NAMES <= size <= len(data) - begin, "has names beyond its end")
-    _require(n_listed == n_items and 0 < list_at <= size - 4 * n_items, "has no list of its names")
+    # Where all weights are zero, as where every word has the same tag, nothing is listed.
+    listed = n_items == 0 or 0 < list_at <= size - 4 * n_items
+    _require(n_listed == n_items and listed, "has no list of its names")
     at = _u32(data, begin + list_at + 4 * np.arange(n_items))
     _require(bool(((at > 0) & (at + 8 <= size)).all()), "has names outside")
     at += begin

@@ -4,7 +4,7 @@ This package needs neither the model nor torch: preferences are collected once, 
 else is computed from them.
 """
 
-from txray.preferences.distributions import Distributions
+from txray.preferences.distributions import Distributions, aligned
 from txray.preferences.exemplars import ExemplarTally, Occurrence
 from txray.preferences.folder_merge import merge_folders
 from txray.preferences.folds import document_key, fold_of
@@ -28,6 +28,7 @@ __all__ = [
     "StageFolder",
     "StageLike",
     "Tally",
+    "aligned",
     "as_stage",
     "as_stages",
     "document_key",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.builders.preferences import preferences_of, random_events
 from txray.analysis import hellinger, hellinger_length, hellinger_published_code
 from txray.errors import ShapeError
-from txray.preferences import Distributions
+from txray.preferences import Distributions, aligned
 
 Plain = list[tuple[int, str, float]]
 FEATURES = 6
@@ -62,7 +62,7 @@ def test_distance_to_itself_is_exactly_zero(p: NDArray[np.float64]) -> None:
 
 @given(TABLE, TABLE)
 def test_disjoint_distributions_are_one_apart(p: NDArray[np.float64], q: NDArray[np.float64]) -> None:
-    distance = hellinger(distributions_of(p), distributions_of(q, offset=FEATURES))
+    distance = hellinger(*aligned(distributions_of(p), distributions_of(q, offset=FEATURES)))
     np.testing.assert_allclose(distance[~np.isnan(distance)], 1.0, atol=1e-12)
 
 
@@ -126,5 +126,12 @@ def test_published_code_variant_equals_its_transcription() -> None:
 
 def test_published_code_variant_is_not_the_distance_of_the_paper() -> None:
     before, after = (preferences_of(random_events(200, seed=seed)) for seed in (1, 2))
-    paper = hellinger(before.distributions(), after.distributions())
+    paper = hellinger(*aligned(before.distributions(), after.distributions()))
     assert (hellinger_published_code(before, after) < 0.2 * paper).all()
+
+
+def test_distributions_over_other_features_are_refused() -> None:
+    p = np.array([[0.5, 0.5]])
+    for distance in (hellinger, hellinger_length):
+        with pytest.raises(ShapeError, match=r"preferences\.aligned"):
+            distance(distributions_of(p), distributions_of(p, offset=1))

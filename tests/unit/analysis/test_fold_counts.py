@@ -71,7 +71,7 @@ def test_any_choice_of_folds_gives_what_plain_loops_give(distance: Distance, wei
     left[:, 4] = 0
     found = FoldCounts.of(*sides).divergence(left, right, weight, distance)
     chosen = np.minimum(left, 1)
-    dealt = FoldCounts.of(*sides).dealt(chosen, weight, distance)
+    dealt = FoldCounts.of(*sides).two_way_divergence(chosen, weight, distance)
     apart = FoldCounts.of(*sides).divergence(chosen, 1 - chosen, weight, distance)
     np.testing.assert_allclose(dealt, apart, atol=1e-13)
     for choice in range(5):
@@ -95,7 +95,7 @@ def test_the_folds_as_they_are_give_the_distance_of_the_comparison(weight: Weigh
 
 def test_matched_stages_have_equally_many_activations() -> None:
     folds = FoldCounts.of(*pair())
-    matched = folds.matched(np.random.default_rng(0))
+    matched = folds.downsampled(np.random.default_rng(0))
     wins, kept = folds.wins(), matched.wins()
     fewer = np.minimum(wins[:, :FOLDS].sum(axis=1), wins[:, FOLDS:].sum(axis=1))
     np.testing.assert_array_equal(kept[:, :FOLDS].sum(axis=1), fewer)
@@ -114,9 +114,7 @@ def test_some_neurons_are_as_they_are_among_all() -> None:
     folds = FoldCounts.of(*pair())
     chosen = np.arange(12) % 3 == 1
     whole = observed(FOLDS)
-    every, some = (
-        each.divergence(whole, 1 - whole, "mean")[:, 0] for each in (folds, folds.of_neurons(chosen))
-    )
+    every, some = (each.divergence(whole, 1 - whole, "mean")[:, 0] for each in (folds, folds.subset(chosen)))
     np.testing.assert_array_equal(some[chosen], every[chosen])
     assert np.isnan(some[~chosen]).all()
 
@@ -125,4 +123,4 @@ def test_stages_without_anything_are_no_error() -> None:
     nothing: Any = preferences_of([])
     folds = FoldCounts.of(nothing, nothing)
     assert np.isnan(folds.divergence(observed(FOLDS), observed(FOLDS), "mean")).all()
-    assert folds.matched(np.random.default_rng(0)).wins().sum() == 0
+    assert folds.downsampled(np.random.default_rng(0)).wins().sum() == 0

@@ -50,7 +50,7 @@ def permuted(paired: bool, most: int, fdr: float = 0.0, n: int = 400) -> Permuta
 def test_p_values_are_those_of_all_permutations(
     paired: bool, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.analysis.significance.permutation._FIRST", 4_000)
+    monkeypatch.setattr("txray.analysis.significance.permutation.FIRST_BATCH", 4_000)
     monkeypatch.setattr("txray.analysis.significance.fold_counts._CELLS", 50_000)
     found = permuted(paired, 4_000, n=n)
     folds = FoldCounts.of(*pair(n))
@@ -63,7 +63,7 @@ def test_p_values_are_those_of_all_permutations(
     assert (np.isnan(folds.divergence(dealt, 1 - dealt, "mean"))[there].any()) == (n == 30)
     np.testing.assert_allclose(found.p_value[there], exact[there], atol=0.03)
     np.testing.assert_allclose(found.null[there], every.mean(axis=1)[there], atol=0.01)
-    np.testing.assert_allclose(found.spread[there], every.std(axis=1)[there], atol=0.01)
+    np.testing.assert_allclose(found.null_std[there], every.std(axis=1)[there], atol=0.01)
     spread = there & (every.std(axis=1) > 0.01)
     z_score = (actual[spread, 0] - every.mean(axis=1)[spread]) / every.std(axis=1)[spread]
     np.testing.assert_allclose(found.z_score[spread], z_score, atol=0.15)
@@ -71,31 +71,31 @@ def test_p_values_are_those_of_all_permutations(
 
 
 def test_settled_neurons_are_permuted_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("txray.analysis.significance.permutation._FIRST", 50)
+    monkeypatch.setattr("txray.analysis.significance.permutation.FIRST_BATCH", 50)
     found = permuted(paired=False, most=800)
-    settled = found.extreme >= 10
-    tested = found.done > 0
-    assert set(found.done[tested & settled]) <= {50, 100, 200, 400, 800}
-    assert (found.done[tested & ~settled] == 800).all()
-    assert (found.done[tested] < 800).any()
+    settled = found.n_extreme >= 10
+    tested = found.n_done > 0
+    assert set(found.n_done[tested & settled]) <= {50, 100, 200, 400, 800}
+    assert (found.n_done[tested & ~settled] == 800).all()
+    assert (found.n_done[tested] < 800).any()
     # Where everything is a discovery, nothing is left to be decided.
-    assert (permuted(paired=False, most=800, fdr=1.0).done[tested] == 50).all()
+    assert (permuted(paired=False, most=800, fdr=1.0).n_done[tested] == 50).all()
 
 
 def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("txray.analysis.significance.permutation._CLEAR", 10_000)
+    monkeypatch.setattr("txray.analysis.significance.permutation.STOP_AFTER_EXTREME", 10_000)
     first = permuted(paired=False, most=200)
     # One neuron alone, so that its q-value is its p-value.
     neuron = int(np.nanargmin(first.p_value))
     p_value = float(first.p_value[neuron])
 
     def done(fdr: float) -> int:
-        draws = [FoldCounts.of(*pair(400)).of_neurons(np.arange(12) == neuron)]
+        draws = [FoldCounts.of(*pair(400)).subset(np.arange(12) == neuron)]
         random = np.random.default_rng(0)
         found = Permutations(
             draws, "mean", "hellinger", paired=False, max_permutations=400, fdr=fdr, random=random
         )
-        return int(found.done[neuron])
+        return int(found.n_done[neuron])
 
     assert done(p_value + 0.005) == 400
     # Where luck cannot have made it small enough, it is settled at once.
@@ -113,7 +113,7 @@ def test_a_stage_against_itself_is_never_a_change() -> None:
         fdr=0.05,
         random=np.random.default_rng(0),
     )
-    assert (found.p_value[found.done > 0] == 1).all()
+    assert (found.p_value[found.n_done > 0] == 1).all()
     assert np.nanmax(found.observed) < 1e-12
 
 

@@ -143,6 +143,13 @@ def test_tags_are_those_of_crfsuite(tagger: Tagger, crfsuite: Any, words: list[s
     assert len(tagger.tag(words)) == len(words)
 
 
+def test_a_bank_of_a_single_tag_gives_a_model_without_weights_that_is_read(tmp_path: Path) -> None:
+    bank = tmp_path / "bank.conllu"
+    words = "\n".join(f"{i}\t{word}\t_\tX\tNN\t_\t0\troot\t_\t_" for i, word in enumerate(("a", "b"), 1))
+    bank.write_text(f"{words}\n\n" * 3)
+    assert Tagger.train(bank, iterations=1).tag(["any", "word"]) == ["NN", "NN"]
+
+
 def test_among_equal_scores_the_choice_is_that_of_crfsuite(content: bytearray) -> None:
     first = number(content, FEATURES_AT) + 12
     for row in range(number(content, number(content, FEATURES_AT) + 8)):

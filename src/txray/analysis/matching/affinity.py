@@ -1,4 +1,4 @@
-"""How much the preference distributions of any two neurons overlap, and how much they would by chance."""
+"""Overlaps of the preference distributions of all pairs of neurons, observed and by chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from txray.preferences.preferences import Preferences, Weight
 
 @dataclass(frozen=True, eq=False)
 class Affinity:
-    """Two layers, of whatever size, model or stage, over the union of their features.
+    """Two layers of any size, model or stage, over the union of their features.
 
     The affinity of two neurons is sum_f sqrt(p_f q_f) = 1 - H^2, from 0 (disjoint) to 1 (the same).
 
@@ -34,12 +34,12 @@ class Affinity:
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences, weight: Weight, min_wins: int) -> Affinity:
-        """Align two sides.
+        """Align the features of two sides.
 
         Args:
             before, after: of the same feature type.
             weight: what distributions normalise.
-            min_wins: selected activations of a frequent neuron.
+            min_wins: minimum number of selected activations of a frequent neuron.
 
         Raises:
             ShapeError: different feature types.
@@ -58,23 +58,23 @@ class Affinity:
         )
 
     def observed(self) -> NDArray[np.float64]:
-        """(n_neurons before, n_neurons after) affinities."""
+        """Return (n_neurons before, n_neurons after) affinities."""
         return np.asarray((self.before @ self.after.T).toarray())
 
     def by_chance(self, random: np.random.Generator) -> NDArray[np.float64]:
-        """The same when each feature of the later side is exchanged for another of about the same frequency."""
+        """Return affinities after each feature of the later side was exchanged for one of about the same frequency."""
         exchanged = self.after[:, exchanged_within_strata(self.frequency, random)]
         return np.asarray((self.before @ exchanged.T).toarray())
 
     def among_frequent(self, affinity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_frequent before, n_frequent after) the part of an affinity matrix that counts."""
+        """Return (n_frequent before, n_frequent after), the affinities of neurons with enough wins."""
         return affinity[np.ix_(self.frequent_before, self.frequent_after)]
 
 
 def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
-    """Both over the union of their features, whatever their numbers of neurons."""
+    """Return both over the union of their features; their numbers of neurons may differ."""
     rows = max(p.matrix.shape[0], q.matrix.shape[0])
-    left, right = aligned(*(each.with_rows(rows) for each in (p, q)))
+    left, right = aligned(p.with_rows(rows), q.with_rows(rows))
     return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
 
 

@@ -1,4 +1,4 @@
-"""Which neuron of one model is which of another, where the index of a neuron means nothing."""
+"""Matching of neurons by what they prefer, across models in which the index of a neuron means nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUMMARY = "matching.json"
 """The file that marks the folder of a saved matching."""
 
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
-"""A pair of neurons that match, and neurons of either side that match none."""
+"""A matched pair, and neurons of either side without a match."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +40,14 @@ class Matching:
 
     Attributes:
         before, after: preferences; sizes, layers and models may differ.
-        pairs: polars, one row per neuron of either side with enough wins: state (`matched`,
-            `unmatched-before`, `unmatched-after`), before and after (indices, null where there is none), affinity
-            (overlap of the distributions, 0 to 1, 1 - H^2; of a neuron before without match, with the one that it
-            was assigned to), threshold (affinity that chance reaches for pairs of this length, and a match exceeds),
-            mutual (whether each is the nearest of the other).
+        pairs: polars, one row per pair and per unmatched neuron with enough wins: state (`matched`,
+            `unmatched-before`, `unmatched-after`), before and after (indices, null for none), affinity (overlap of the
+            distributions, 0 to 1, 1 - H^2; for an unmatched neuron before, with its assigned one), threshold (that the
+            affinity of a match exceeds, for pairs of this length), mutual (whether each is the nearest of the other).
         thresholds: of affinity, by the number of features of the shorter neuron of a pair.
-        null: (n,) affinities of the pairs that are assigned where features are shuffled.
+        null: (n,) affinities of the pairs assigned after features were shuffled.
         weight: what the preference distributions normalise.
-        min_wins: selected activations that a neuron has at least; those with fewer are in no row of `pairs`.
+        min_wins: minimum number of selected activations; neurons with fewer are not in `pairs`.
         false_match_rate: share of the chance pairs that may exceed the threshold.
     """
 
@@ -183,7 +182,7 @@ class Matching:
 
     @property
     def matched_share(self) -> float:
-        """Pairs that match, as a share of the neurons of the side that has fewer with enough wins; 0 if it has none."""
+        """Return matched pairs as a share of the side with fewer neurons that have enough wins; 0 if it has none."""
         matched = int((self.pairs["state"] == "matched").sum())
         return matched / self._candidates if self._candidates else 0.0
 
@@ -192,10 +191,10 @@ class Matching:
         return min(int((side.wins() >= self.min_wins).sum()) for side in (self.before, self.after))
 
     def curve(self, points: int = 101) -> pl.DataFrame:
-        """Share of the possible pairs at each distance or below, beside that of shuffled features.
+        """Return the share of possible pairs up to each distance, beside that of shuffled features.
 
         Args:
-            points: of the curve, evenly spaced from 0 to 1.
+            points: number of points, evenly spaced from 0 to 1.
 
         Returns:
             Columns distance (Hellinger), share, null_share.
@@ -203,19 +202,19 @@ class Matching:
         distance = np.linspace(0, 1, points)
         shares = []
         for affinity in (self._assigned, self.null):
-            found = np.sort(np.sqrt(1 - affinity))
-            # A root loses half of the digits: 1e-7 is 0.
-            shares.append(np.searchsorted(found, distance + 1e-7, side="right") / max(1, len(found)))
+            distances = np.sort(np.sqrt(1 - affinity))
+            # A square root loses half of the digits: 1e-7 counts as 0.
+            shares.append(np.searchsorted(distances, distance + 1e-7, side="right") / max(1, len(distances)))
         return pl.DataFrame({"distance": distance, "share": shares[0], "null_share": shares[1]})
 
     @property
     def _assigned(self) -> NDArray[np.float64]:
-        """Affinities of all assigned pairs, matched or not."""
-        both = self.pairs.filter(pl.col("state") != "unmatched-after")
-        return both["affinity"].drop_nulls().to_numpy()
+        """Return the affinities of all assigned pairs, matched or not."""
+        assigned = self.pairs.filter(pl.col("state") != "unmatched-after")
+        return assigned["affinity"].drop_nulls().to_numpy()
 
     def comparison(self) -> Comparison:
-        """The comparison through the matching: matched neurons side by side, the others on their own.
+        """Return a comparison of matched neurons, with unmatched ones in rows of their own.
 
         Returns:
             Its neurons have the columns of `compare`, and first `match_state`, `neuron_before` and `neuron_after`;
@@ -224,18 +223,18 @@ class Matching:
         rows = len(self.pairs)
         before = _renumbered(self.before, self.pairs["before"].to_numpy(), rows)
         after = _renumbered(self.after, self.pairs["after"].to_numpy(), rows)
-        # Both were selected from other layers, or in other ways: that is the point of matching.
-        found = compare(
+        # Different selections are allowed: the layers or models may differ.
+        comparison = compare(
             before, replace(after, selection=before.selection), weight=self.weight, permutations=0
         )
         neurons = pl.concat(
             [
                 self.pairs.select(match_state="state", neuron_before="before", neuron_after="after"),
-                found.neurons,
+                comparison.neurons,
             ],
             how="horizontal",
         )
-        return replace(found, neurons=neurons)
+        return replace(comparison, neurons=neurons)
 
 
 @checked_call
@@ -255,8 +254,8 @@ def match(
     """Match neurons by what they prefer: across layers, sizes, seeds, architectures and tokenizers.
 
     The affinity of two neurons is the overlap of their preference distributions. Neurons are assigned one to one so
-    that the sum of affinities is largest; a pair whose affinity chance would reach is no match. Chance is the same
-    assignment after features are exchanged for others of about the same frequency.
+    that the sum of affinities is largest; a pair matches if its affinity exceeds what chance reaches, as estimated by
+    the same assignment after features were exchanged for others of about the same frequency.
 
     Args:
         before: a stage: in memory, its folder, or its preferences.
@@ -265,14 +264,14 @@ def match(
         layer_after: of `after`; the same as `layer` by default.
         feature_type: the feature type (of stages).
         weight: what the preference distributions normalise.
-        min_wins: selected activations that a neuron must have: what rarer ones prefer says too little, and by chance
-            two of them may prefer the same single word.
+        min_wins: minimum number of selected activations of a neuron. Two rarer ones may prefer the same single word by
+            chance.
         false_match_rate: share of the chance pairs, among those of about the same length, that may count as matches.
-        shuffles: of the features.
-        seed: of the shuffles.
+        shuffles: number of shuffles of the features.
+        seed: random seed of the shuffles.
 
     Raises:
-        UnknownNameError: no such layer, feature or weight.
+        UnknownNameError: an unknown layer, feature type or weight.
         ShapeError: different feature types.
         UsageError: a number out of range.
     """
@@ -305,14 +304,14 @@ def match(
 def _shorter(
     lengths: tuple[NDArray[np.int64], NDArray[np.int64]], before: NDArray[np.int64], after: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """(n_pairs,) features of the shorter neuron of each pair."""
+    """Return (n_pairs,) numbers of features of the shorter neuron of each pair."""
     return np.minimum(lengths[0][before], lengths[1][after])
 
 
 def _assigned(
     affinity: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Neurons before and after that are assigned to one another, and their affinities."""
+    """Return the neurons before and after of the assignment, and their affinities."""
     row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
     first, second = rows[row], columns[column]
     return first, second, np.clip(affinity[first, second], 0.0, 1.0)
@@ -321,7 +320,7 @@ def _assigned(
 def _nearest(
     affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The nearest neuron after of each before, and the other way round, among those with enough wins."""
+    """Return the nearest neuron after of each before, and the reverse, among those with enough wins."""
     among = np.full_like(affinity, -1.0)
     among[np.ix_(before, after)] = affinity[np.ix_(before, after)]
     return (among.argmax(axis=1), among.argmax(axis=0)) if among.size else (before, after)
@@ -364,19 +363,21 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
 
 
 def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
-    """The same neurons under the numbers of the rows that they stand in; others are left out.
+    """Return preferences whose neurons are renumbered by rows; neurons without a row are dropped.
 
     Args:
         preferences: of one side.
-        neuron: (rows,) which neuron each row holds; NaN for none.
-        rows: neurons of the result.
+        neuron: (rows,) neuron of each row; NaN for none.
+        rows: number of neurons of the result.
     """
-    number = np.full(preferences.n_neurons, -1, np.int64)
-    there = np.flatnonzero(np.isfinite(neuron))
-    number[neuron[there].astype(np.int64)] = there
-    renumbered = number[preferences.neuron]
-    kept = np.flatnonzero(renumbered >= 0)
-    order = kept[np.lexsort((preferences.feature_id[kept], renumbered[kept], preferences.fold[kept]))]
+    row_of_neuron = np.full(preferences.n_neurons, -1, np.int64)
+    occupied = np.flatnonzero(np.isfinite(neuron))
+    row_of_neuron[neuron[occupied].astype(np.int64)] = occupied
+    renumbered = row_of_neuron[preferences.neuron]
+    selected = np.flatnonzero(renumbered >= 0)
+    order = selected[
+        np.lexsort((preferences.feature_id[selected], renumbered[selected], preferences.fold[selected]))
+    ]
     columns = ("fold", "feature_id", "count", "sum", "sum_sq", "max")
     return replace(
         preferences,

@@ -1,4 +1,4 @@
-"""Features exchanged for others of about the same frequency: the null of whatever features may explain."""
+"""Shuffles of features among others of about the same frequency, as a null model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRATUM = 16
-"""Features of about the same frequency that are exchanged for one another."""
+"""Number of features of about the same frequency that are shuffled together."""
 
 
 def exchanged_within_strata(
     frequency: NDArray[np.int64] | NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """A permutation of features that exchanges each for one of about the same frequency.
+    """Return a permutation of features that exchanges each for one of about the same frequency.
 
     Args:
-        frequency: (n,) how often each occurs.
-        random: draws.
+        frequency: (n,) number of occurrences.
+        random: generator.
 
     Returns:
-        (n,) which feature stands in for each.
+        (n,) the feature that replaces each.
     """
     order = np.argsort(-frequency, kind="stable")
     exchanged = np.empty(len(order), np.int64)

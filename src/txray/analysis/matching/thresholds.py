@@ -1,4 +1,4 @@
-"""What affinity chance would reach, for neurons of about the same number of features."""
+"""Thresholds of affinity that chance pairs rarely exceed, by the number of features."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PAIRS = 200
-"""Chance pairs behind a threshold at least: 5 % of them are ten."""
+"""Minimum number of chance pairs per threshold: 5% of them are ten."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
     """Affinities that a pair must exceed to be a match.
 
-    Chance gives short preferences large affinities: two neurons that prefer one word each are the same or disjoint. One
-    threshold for all would be set by the shortest and leave the others unmatched, so each pair is held against chance
-    pairs of about its own length.
+    Short preferences overlap completely or not at all, even by chance. A single threshold based on them would reject
+    all long ones, so each pair is compared with chance pairs of about its own length.
 
     Attributes:
-        length: (n,) ascending: from so many features on, of the shorter of the two, a threshold counts.
+        length: (n,) ascending: smallest number of features, of the shorter neuron, to which a threshold applies.
         affinity: (n,) the thresholds.
     """
 
@@ -31,7 +30,7 @@ class Thresholds:
     def of(
         cls, length: NDArray[np.int64], affinity: NDArray[np.float64], false_match_rate: float
     ) -> Thresholds:
-        """Thresholds that a share `false_match_rate` of the chance pairs of each length exceeds.
+        """Return thresholds that a share `false_match_rate` of the chance pairs of each length exceeds.
 
         Args:
             length: (n_pairs,) features of the shorter of the two, of each chance pair.
@@ -43,7 +42,7 @@ class Thresholds:
         order = np.argsort(length, kind="stable")
         length, affinity = length[order], affinity[order]
         starts = [0]
-        # Equal lengths stay together; what is left over at the end joins the last group.
+        # Equal lengths stay together; a small remainder joins the last group.
         for start in np.flatnonzero(np.diff(length, prepend=-1)).tolist():
             if start - starts[-1] >= _PAIRS and len(length) - start >= _PAIRS:
                 starts.append(start)
@@ -53,5 +52,5 @@ class Thresholds:
         return cls(first, np.array([np.quantile(group, 1 - false_match_rate) for group in groups]))
 
     def at(self, length: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n_pairs,) the threshold of pairs whose shorter neuron prefers so many features."""
+        """Return (n_pairs,) thresholds of pairs by the number of features of the shorter neuron."""
         return np.asarray(self.affinity[np.searchsorted(self.length, length, side="right") - 1])

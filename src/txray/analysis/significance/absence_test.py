@@ -1,4 +1,4 @@
-"""Whether a neuron that responded before is gone, or merely has not been met."""
+"""Test of whether a neuron that responded in one stage is gone in the other, or was merely not observed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 REMAINING = 0.1
-"""Of its former rate: a neuron that may still respond so often is rarer, not gone."""
+"""Share of its rate: a neuron that may still respond at this rate is rarer, not gone."""
 
 
 def absence_p_values(wins: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chance that a neuron which responds in one stage at a tenth of its rate in the other has no response there.
+    """Return the probability that a neuron has no response in one stage at a tenth of its rate in the other.
 
-    Where it is large, nobody knows whether the neuron fell silent or became rare. Responses come in clusters, because
-    documents have topics; as many as come together count as one.
+    If it is large, the neuron may have become rare instead of unused. Responses cluster, because documents have topics;
+    a cluster counts as one.
 
     Args:
         wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
-        words: (2 * folds,) of the corpora.
+        words: (2 * folds,) number of words in each fold.
 
     Returns:
         (n_neurons,) in (0, 1]; NaN for neurons that respond in both stages, or in neither.
@@ -25,17 +25,17 @@ def absence_p_values(wins: NDArray[np.float64], words: NDArray[np.float64]) -> N
     folds = len(words) // 2
     sides = wins[:, :folds], wins[:, folds:]
     texts = words[:folds], words[folds:]
-    chance = np.full(len(wins), np.nan)
-    for there, elsewhere in ((0, 1), (1, 0)):
-        gone = (sides[there].sum(axis=1) > 0) & (sides[elsewhere].sum(axis=1) == 0)
-        independent = sides[there][gone].sum(axis=1) / _clustering(sides[there][gone], texts[there])
-        expected = REMAINING * independent * texts[elsewhere].sum() / texts[there].sum()
-        chance[gone] = np.exp(-expected)
-    return chance
+    probability = np.full(len(wins), np.nan)
+    for active, silent in ((0, 1), (1, 0)):
+        gone = (sides[active].sum(axis=1) > 0) & (sides[silent].sum(axis=1) == 0)
+        independent = sides[active][gone].sum(axis=1) / _clustering(sides[active][gone], texts[active])
+        expected = REMAINING * independent * texts[silent].sum() / texts[active].sum()
+        probability[gone] = np.exp(-expected)
+    return probability
 
 
 def _clustering(wins: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_neurons,) index of dispersion of the wins over folds of different size; at least 1, where they are Poisson."""
+    """Return (n_neurons,) indices of dispersion of the wins over folds; at least 1, the value of a Poisson process."""
     expected = wins.sum(axis=1, keepdims=True) * words / words.sum()
     used = words > 0
     squared = np.square(wins[:, used] - expected[:, used]) / expected[:, used]

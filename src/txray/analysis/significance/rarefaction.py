@@ -1,4 +1,4 @@
-"""How many features a neuron would prefer, had it responded as rarely as in the other stage."""
+"""Rarefaction: expected numbers of features at equal numbers of activations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from txray.preferences.preferences import Preferences
 
 @dataclass(frozen=True)
 class LengthChange:
-    """How the mean length of some neurons differs between two stages, at equal numbers of wins.
+    """Mean length of some neurons in two stages, at equal numbers of wins.
 
     Attributes:
         before, after: mean expected lengths, over the same neurons.
-        low, high: bounds of the 95% interval of after - before, over neurons; None of fewer than two.
+        low, high: bounds of the 95% interval of after - before, over neurons; None for fewer than two.
     """
 
     before: float
@@ -28,7 +28,7 @@ class LengthChange:
 
     @classmethod
     def of(cls, before: NDArray[np.float64], after: NDArray[np.float64]) -> LengthChange:
-        """Sum up expected lengths (`rarefied_lengths`) of the same neurons, at least one.
+        """Summarize expected lengths (`rarefied_lengths`) of the same neurons, at least one.
 
         Args:
             before, after: (n_neurons,) drawn at equal numbers of wins.
@@ -59,16 +59,16 @@ class LengthChange:
 
 
 def rarefied_lengths(preferences: Preferences, wins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Expected number of distinct features among some of each neuron's activations.
+    """Return the expected number of distinct features in a random sample of each neuron's activations.
 
-    Lengths grow with the number of activations alone; at equal numbers they can be compared.
+    Lengths grow with the number of activations; at equal numbers they can be compared.
 
     Args:
         preferences: of one stage.
-        wins: (n_neurons,) activations drawn without replacement; all of them where a neuron has no more.
+        wins: (n_neurons,) activations to draw without replacement; all if a neuron has fewer.
 
     Returns:
-        (n_neurons,) expected lengths; 0 where nothing is drawn.
+        (n_neurons,) expected lengths; 0 if nothing is drawn.
 
     Source:
         Hurlbert 1971 (rarefaction).

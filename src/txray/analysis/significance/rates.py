@@ -1,4 +1,4 @@
-"""Whether neurons respond more or less often than before, per word."""
+"""Test of whether neurons respond more or less often per word than before."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from txray.analysis.significance.permutation import EQUAL, assignments, observed
 
 _CELLS = 1 << 22
-"""Rates held at a time while permuting."""
+"""Maximum number of rates per batch of permutations."""
 
 _POOLED = 0.5
-"""Share of the clustering of both stages together that the variance of one may not fall below."""
+"""Lower limit of the variance of one stage, as a share of what the clustering of both stages implies."""
 
 
 def rate_p_values(
@@ -22,7 +22,7 @@ def rate_p_values(
     n: int,
     random: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Test whether the rates of wins per word of two stages differ, neuron by neuron.
+    """Return p-values of the difference between the win rates (wins per word) of two stages, per neuron.
 
     The difference of the rates is studentised: divided by its standard error, from how much the folds of each stage
     scatter about the rate of both together. Otherwise a stage that read little text scatters more than the permutations
@@ -32,13 +32,13 @@ def rate_p_values(
 
     Args:
         wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
-        words: (2 * folds,) of the corpora.
+        words: (2 * folds,) number of words in each fold.
         paired: see `assignments`.
-        n: permutations.
-        random: deals.
+        n: number of permutations.
+        random: generator.
 
     Returns:
-        (n_neurons,) two-sided p-values in (0, 1]; NaN for neurons that never respond, and where a stage read no words.
+        (n_neurons,) two-sided p-values in (0, 1]; NaN for neurons that never respond, or if a stage read no words.
 
     Source:
         Janssen 1997 (studentised permutation tests hold their level where variances differ).
@@ -53,14 +53,14 @@ def rate_p_values(
     at_once = max(1, _CELLS // max(1, len(actual)))
     for start in range(0, n, at_once):
         permuted = test.of(assignments(len(words) // 2, min(at_once, n - start), paired, random))
-        # A side without words has no rate: as different as can be.
+        # A side without words has no rate: it is as different as possible.
         extreme += (np.nan_to_num(permuted, nan=np.inf) >= actual * (1 - EQUAL)).sum(axis=1)
     p_value[responding] = (extreme + 1) / (n + 1)
     return p_value
 
 
 class _StudentisedDifference:
-    """|Difference of rates| over its standard error, for any way to deal the folds to two sides."""
+    """Absolute difference of rates over its standard error, for any assignment of folds to two sides."""
 
     def __init__(self, wins: NDArray[np.float64], words: NDArray[np.float64]) -> None:
         self._wins, self._words = wins, words

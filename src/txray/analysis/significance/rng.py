@@ -1,4 +1,4 @@
-"""Random numbers of their own for each part of a statistic, so that no part depends on which others were computed."""
+"""Seeded random generators, one per part of a statistic, so that the parts do not depend on each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 _PARTS = ("draws", "permutations", "splits", "rates")
 
 
-def stream(seed: int, part: Literal["draws", "permutations", "splits", "rates"]) -> np.random.Generator:
-    """The random numbers of one part.
+def generator_for(
+    seed: int, part: Literal["draws", "permutations", "splits", "rates"]
+) -> np.random.Generator:
+    """Return the random generator of one part.
 
     Args:
-        seed: of all parts.
-        part: which.
+        seed: random seed, common to all parts.
+        part: name of the part.
     """
     return np.random.default_rng([seed, _PARTS.index(part)])

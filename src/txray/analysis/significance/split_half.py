@@ -1,4 +1,4 @@
-"""Overlaps between halves of two stages, whose errors are independent and so do not add up."""
+"""Overlaps between halves of two stages, whose sampling errors are independent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.analysis.significance.rng import stream
+from txray.analysis.significance.rng import generator_for
 from txray.preferences.preferences import Weight
 
 
@@ -21,11 +21,11 @@ class Halves:
 
     Attributes:
         within_before: (n_neurons, n_splits) overlap of the two halves of the stage before, in [0, 1].
-        within_after: the same for the stage after.
+        within_after: overlap of the two halves of the stage after.
         between: (n_neurons, n_splits) overlap of a half of one stage with the opposite half of the other, the mean of
             both ways round. Opposite halves share no documents, even where the stages do.
-        noise_floor: (n_neurons,) mean distance H between halves of one stage: what a distance of samples of this size
-            is where nothing changed.
+        noise_floor: (n_neurons,) mean distance H between halves of one stage: what to
+            expect of samples of this size if nothing changed.
         distance: (n_neurons,) mean distance H between opposite halves of the two stages, to compare with it.
     """
 
@@ -46,7 +46,7 @@ class Halves:
         """Split both stages in the same way.
 
         Args:
-            draws: the same two stages, differently thinned; divergences are averaged over them.
+            draws: random downsamplings of the same two stages; divergences are averaged over them.
             first, second: (folds, n_splits) 1 where a fold belongs to the first, to the second half.
             weight: what distributions normalise.
         """
@@ -67,35 +67,35 @@ class Halves:
     def signal(self) -> NDArray[np.float64]:
         """Return (n_neurons,) cross-validated H^2, the mean over splits; NaN where every split has an empty half.
 
-        1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average, and as
-        often below, where nothing changed: made for ranking and testing. It is no size of a change, because overlaps
-        of samples are smaller than those of what was sampled.
+        1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average
+        if nothing changed: for ranking and testing. It is not an effect size, because overlaps of samples are smaller
+        than those of the populations.
         """
         # The product of differences, multiplied out into overlaps.
         return row_means((self.within_before + self.within_after) / 2 - self.between)
 
 
 def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
-    """Return two stages at equal numbers of activations, thinned differently `draws` times.
+    """Return `draws` random downsamplings of two stages to equal numbers of activations.
 
     Args:
         folds: both stages.
-        draws: how many times.
-        seed: of the thinning.
+        draws: number of downsamplings.
+        seed: random seed.
     """
-    random = stream(seed, "draws")
-    return [folds.matched(random) for _ in range(draws)]
+    random = generator_for(seed, "draws")
+    return [folds.downsampled(random) for _ in range(draws)]
 
 
 def split_in_halves(
     folds: int, n: int, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (folds, n) twice: n ways to put the folds into two halves.
+    """Return (folds, n) twice: n random splits of the folds into two halves.
 
     Args:
-        folds: of a stage, at least 2.
-        n: how many ways.
-        random: draws.
+        folds: number of folds of a stage, at least 2.
+        n: number of splits.
+        random: generator.
     """
     order = np.argsort(np.argsort(random.random((folds, n)), axis=0), axis=0)
     first = (order < folds // 2).astype(np.float64)

@@ -19,7 +19,7 @@ from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import Permutations, q_values, smallest_p_value
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.significance.rates import rate_p_values
-from txray.analysis.significance.rng import stream
+from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.errors import PowerWarning, UsageError
 from txray.preferences.preferences import Preferences, Weight
@@ -158,9 +158,9 @@ def _changes(
         paired=paired,
         max_permutations=settings.permutations,
         fdr=settings.fdr,
-        random=stream(settings.seed, "permutations"),
+        random=generator_for(settings.seed, "permutations"),
     )
-    splits = split_in_halves(draws[0].folds, settings.splits, stream(settings.seed, "splits"))
+    splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
@@ -195,7 +195,7 @@ def _rates(
     """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
-    random = stream(settings.seed, "rates")
+    random = generator_for(settings.seed, "rates")
     p_value = rate_p_values(wins, counts, paired=paired, n=settings.permutations, random=random)
     return {
         "win_rate_before": before.wins() / max(before.words, 1),

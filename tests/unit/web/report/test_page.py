@@ -248,3 +248,42 @@ def test_txray_report_is_the_function_in_every_order_of_imports(imports: str) ->
         f"{imports}\nfrom types import FunctionType\nassert type(txray.report) is FunctionType, txray.report"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_folders_are_accepted_like_stages(tmp_path: Path) -> None:
+    stages = story()[:2]
+    for stage in stages:
+        stage.save(tmp_path / "stages" / stage.name)
+    pages = [
+        txray.report(subject, tmp_path / f"{number}.html", permutations=0).read_text()
+        for number, subject in enumerate(
+            (stages, [tmp_path / "stages" / stage.name for stage in stages], tmp_path / "stages")
+        )
+    ]
+    assert pages[0] == pages[1]
+    assert all(stage.name in pages[2] for stage in stages)
+
+
+def test_layers_are_chosen_by_pattern(tmp_path: Path) -> None:
+    words = vocabulary(30)
+    stages = []
+    for number, name in enumerate("ab"):
+        parts = [stage_of(name, words, layer=layer, seed=number) for layer in ("low", "high")]
+        collected = {key: value for part in parts for key, value in part.collected.items()}
+        stages.append(replace(parts[0], collected=collected))
+    page = txray.report(stages, tmp_path / "r.html", layer="h*", permutations=0).read_text()
+    assert re.findall(r"<small>layer (\w+)</small>", page) == ["high"]
+    with pytest.raises(UnknownNameError, match="low, high"):
+        txray.report(stages, tmp_path / "r.html", layer="middle", permutations=0)
+
+
+def test_the_rate_decides_what_is_significant(tmp_path: Path) -> None:
+    page = txray.report(story()[:2], tmp_path / "r.html", permutations=50, fdr=0.2, seed=3).read_text()
+    assert "20%" in page
+    assert "5% FDR" not in page
+
+
+@pytest.mark.parametrize("name", ["r.pdf", "report", "r.html.gz"])
+def test_what_is_no_html_file_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(name)):
+        txray.report([tmp_path / "nowhere", tmp_path / "else"], tmp_path / name)
