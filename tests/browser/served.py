@@ -202,7 +202,9 @@ def click_here(page: Page, place: Locator) -> None:
 
 def shows_neuron(page: Page, neuron: int | str) -> None:
     """Wait for the page of a neuron."""
-    title = re.compile(rf"^Neuron {neuron} (shared|avoided|gained|undecided|unpreferred)$")
+    title = re.compile(
+        rf"^Neuron {neuron} (in both stages|only before|only after|in neither|undecided|in use)$"
+    )
     expect(page.locator("#page-neuron").get_by_role("heading", name=title)).to_be_visible()
 
 

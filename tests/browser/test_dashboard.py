@@ -122,7 +122,7 @@ def test_a_region_keeps_the_neurons_inside_until_a_double_click(
         outside = marks.filter(~pl.col("id").is_in(inside["id"].implode()))
         until(page, f"(name) => ({FAINT})(name) === {len(outside)}", panel)
     alive = inside.filter(pl.col("mass_after") > 0)
-    expect(figure(page, "mass").locator(".legendtext").last).to_have_text(f"picked out ({len(alive)})")
+    expect(figure(page, "mass").locator(".legendtext").last).to_have_text(f"selected ({len(alive)})")
 
     box = figure(page, name).locator(".nsewdrag").first.bounding_box()
     assert box is not None
@@ -161,7 +161,7 @@ def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFr
         picked.append(state)
         lists(page, neurons.filter(pl.col("shown").is_in(picked))["id"].to_list())
         assert set(said(page)["state"].split(",")) == set(picked)
-        expect(page.get_by_role("checkbox", name=re.compile(state))).to_be_checked()
+        expect(page.locator(f".chip.{state} input")).to_be_checked()
     page.locator(".chip.gained").click()
     lists(page, neurons.filter(pl.col("shown") == "avoided")["id"].to_list())
     page.get_by_role("button", name="Clear filters").click()
@@ -170,7 +170,7 @@ def test_chips_keep_the_neurons_in_their_states(visit: Visit, neurons: pl.DataFr
 
 
 def test_chips_answer_to_the_space_bar(visit: Visit) -> None:
-    box = visit.page.get_by_role("checkbox", name=re.compile("shared"))
+    box = visit.page.get_by_role("checkbox", name=re.compile("in both stages"))
     box.focus()
     visit.page.keyboard.press(" ")
     until(visit.page, "location.search === '?state=shared'")
@@ -207,7 +207,7 @@ def test_a_tag_is_chosen_by_a_select_or_by_its_bar(visit: Visit, served: Served)
     page.get_by_label("Main part of speech").select_option("DT")
     lists(page, [f"rnn/{n}" for n, tag in top.items() if tag == "DT"])
     assert said(page) == {"top": "DT"}
-    expect(page.locator("#tags-finding")).to_contain_text("of the neurons picked out")
+    expect(page.locator("#tags-finding")).to_contain_text("of the selected neurons")
     tags = figure(page, "tags").locator(".xtick text").all_text_contents()
     bar = drawn(page, "tags").locator(".barlayer .point").nth(tags.index("NN"))
     assert "NN" in point_at(page, bar)
@@ -230,7 +230,7 @@ def test_a_click_on_a_mark_opens_its_neuron(visit: Visit, neurons: pl.DataFrame)
     page = visit.page
     plot = drawn(page, "shift")
     mark = plot.locator(".scatterlayer .trace:has(.point) .point").first
-    told = re.search(r"neuron (\d+): shared", point_at(page, mark))
+    told = re.search(r"neuron (\d+): in both stages", point_at(page, mark))
     assert told is not None
     click_here(page, mark)
     until(page, "location.pathname === '/neuron'")
@@ -306,7 +306,9 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     expect(heading).to_contain_text("epoch-01 → epoch-48")
     assert said(page) == {"before": "epoch-01", "after": "epoch-48"}
     shared = plain(*served.stages[:2]).filter(pl.col("shown") == "shared")
-    expect(page.locator("#summary .numbers div").first).to_have_text(re.compile(rf"shared\s*{len(shared)}"))
+    expect(page.locator("#summary .numbers div").first).to_have_text(
+        re.compile(rf"in both stages\s*{len(shared)}")
+    )
     page.get_by_role("button", name="Swap").click()
     expect(heading).to_contain_text("epoch-48 → epoch-01")
     assert said(page) == {"before": "epoch-48", "after": "epoch-01"}

@@ -27,7 +27,7 @@ def test_a_copied_address_shows_the_same(browser: Browser, visit: Visit) -> None
     other = Visit.to(browser, visit.url, path_of(page))
     lists(other.page, rows)
     assert listed(other.page) == rows
-    expect(other.page.get_by_role("checkbox", name="shared")).to_be_checked()
+    expect(other.page.get_by_role("checkbox", name="in both stages")).to_be_checked()
     expect(other.page.get_by_label("Main part of speech")).to_have_value("NN")
     heading = other.page.locator("#neurons-head th[data-key=neuron]")
     expect(heading).to_have_attribute("aria-sort", "ascending")
@@ -109,7 +109,7 @@ def test_the_history_brings_back_filters_pages_and_order(visit: Visit) -> None:
     page.go_back()
     lists(page, every)
     until(page, f"document.querySelector('#neurons-body tr[data-index]').dataset.id === '{every[0]}'")
-    expect(page.get_by_role("checkbox", name="avoided")).not_to_be_checked()
+    expect(page.get_by_role("checkbox", name="only before")).not_to_be_checked()
     for _ in range(3):
         page.go_forward()
     shows_neuron(page, _first(few).split("/")[1])

@@ -114,7 +114,7 @@ def test_the_page_of_a_feature_shows_a_hostile_word_as_text(
 ) -> None:
     visit = Visit.within(context, hostile.url, f"feature?word={quote(IN_PAGES[place])}")
     page = visit.page
-    expect(page.locator("#features-finding")).to_contain_text("is preferred by")
+    expect(page.locator("#features-finding")).to_contain_text("Neurons that respond to")
     assert f"“{SEEN[place]}”" in (page.locator("#features-finding").text_content() or "")
     expect(page.locator("#feature-rows tbody tr").first).to_be_visible()
     assert IN_PAGES[place] in page.title()
@@ -149,7 +149,7 @@ def test_an_address_made_of_hostile_names_is_followed(context: BrowserContext, h
     page.get_by_role("combobox", name="Before", exact=True).select_option(IN_PAGES[1])
     expect(page.locator("#summary h2")).to_contain_text(f"{sanitize(IN_PAGES[1])} → ")
     page.get_by_label("Main part of speech").select_option(IN_PAGES[0])
-    expect(page.locator("#tags-finding")).to_contain_text("picked out")
+    expect(page.locator("#tags-finding")).to_contain_text("selected")
     page.reload()
     ready(page)
     expect(page.get_by_label("Main part of speech")).to_have_value(IN_PAGES[0])

@@ -100,7 +100,7 @@ def test_an_unknown_word_gets_a_hint(context: BrowserContext, served: Served) ->
     visit.page.get_by_role("searchbox").last.fill("0000")
     visit.page.keyboard.press("Enter")
     expect(empty).to_contain_text("“0000” in zero-shot or sup.")
-    expect(empty).to_contain_text("is not in the text")
+    expect(empty).to_contain_text("does not occur in the text")
     visit.close()
 
 
@@ -113,7 +113,7 @@ def test_stages_without_a_common_layer_are_matched(strangers: Visit) -> None:
     page.get_by_label("Layer of old").select_option("upper")
     until(page, "location.search.includes('layer=upper')")
     ready(page)
-    expect(page.locator("#matching-finding")).to_contain_text("neurons of old have a counterpart in other")
+    expect(page.locator("#matching-finding")).to_contain_text("of old has a counterpart in other")
     expect(page.locator("#pairs-count")).to_contain_text("pairs and single neurons.")
     rows = listed(page, "pairs")
     assert len({row.split("/")[0] for row in rows} - {"null"}) >= 14

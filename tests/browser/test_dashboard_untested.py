@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 import txray
 from tests.browser.served import Visit, layered_stages
 
-STATES = ("shared", "avoided, observed", "gained, observed", "unpreferred")
+STATES = ("in both stages", "only before, observed", "only after, observed", "in neither")
 
 
 def test_states_are_called_observed(browser: Browser, tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ def test_states_are_called_observed(browser: Browser, tmp_path: Path) -> None:
         assert [chip.rpartition(" ")[0] for chip in chips] == list(STATES)
         page.locator(".chip.avoided").click()
         pills = page.locator("#neurons-body .pill")
-        expect(pills.first).to_have_text("avoided, not tested")
-        assert set(pills.all_inner_texts()) == {"avoided, not tested"}
+        expect(pills.first).to_have_text("only before, not tested")
+        assert set(pills.all_inner_texts()) == {"only before, not tested"}
         assert page.locator("#neurons-body tr.faint").count() == 0
         visit.close()
 

@@ -41,14 +41,13 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
     weight = store.config.weight
     preferred = [selection.preferred(stage, selection.feature_type, weight) for stage in selection.sides]
     row, pair = _row(view, store, selection)
-    state = (
-        str(row["shown"]) if row else "shared" if len(preferred) == 1 and len(preferred[0]) else "unpreferred"
-    )
+    in_use = any(map(len, preferred))
+    state = str(row["shown"]) if row else "shared" if in_use else "unpreferred"
     return {
         "title": f"Neuron {selection.neuron}",
         "href": None,
         "state": state,
-        "label": str(row["label"]) if row else "in use" if any(map(len, preferred)) else "not in use",
+        "label": str(row["label"]) if row else "in use" if in_use else "not in use",
         "sentence": _sentence(selection, preferred, row, pair, store.config.fdr),
         "sides": [_side(stage, styles) for stage in selection.sides],
         "beyond": [],

@@ -170,7 +170,7 @@ def test_a_neuron_of_one_stage_alone_is_told_without_a_comparison(store: ResultS
     found = settled(neuron_details, alone, store)
     assert [side["name"] for side in found["sides"]] == ["wide"]
     assert found["sentence"].startswith("Prefers ")
-    assert found["state"] == "shared"
+    assert (found["state"], found["label"]) == ("shared", "in use")
     other_size = alone.replace(layer=HIGH)
     assert [stage.name for stage in NeuronSelection.of(other_size, store).sides] == ["wide"]
     assert settled(neuron_details, other_size, store)["sides"][0]["name"] == "wide"
