@@ -21,7 +21,6 @@ BAD_BEGINNINGS = ("What ", "Whether ", "The same ")
 SPACED_PERCENT = re.compile(r"[\d}] %(?![\w(])")
 
 NOT_YET = (
-    "docs/results.md",
     "src/txray/analysis",
     "src/txray/plots",
     "src/txray/web",
