@@ -1,4 +1,4 @@
-"""What changed between two stages: distances, states, their summary, and which changes are more than chance.
+"""Comparison of stages: distances, states, significance, matching, timelines and similarity of layers.
 
 Everything here is computed from preferences, or from sums over activations, without the model or torch.
 """

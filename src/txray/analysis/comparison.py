@@ -58,7 +58,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What changed between two stages of one layer, for one feature type.
+    """Comparison of two stages of one layer, for one feature type.
 
     Attributes:
         before: the earlier preferences.

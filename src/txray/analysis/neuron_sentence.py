@@ -1,4 +1,4 @@
-"""What happened to one neuron, in words: the same on every page."""
+"""Sentence that says what happened to one neuron, used on every page."""
 
 from __future__ import annotations
 

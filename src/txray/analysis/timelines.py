@@ -51,7 +51,7 @@ _FIGURES = ("timeline", "knowledge_flow", "stage_distances", "pos_first")
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """What happened to the neurons of one or more layers over several stages.
+    """History of the neurons of one or more layers over several stages.
 
     Attributes:
         stages: polars, one row per layer and stage: layer, stage, words, neurons, preferred, length (mean over

@@ -1,4 +1,4 @@
-"""Whether activation mass follows parts of speech more closely than it follows anything."""
+"""Figure of how closely activation mass follows parts of speech, beside controls."""
 
 from __future__ import annotations
 

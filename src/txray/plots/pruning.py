@@ -1,4 +1,4 @@
-"""What pruning does: sets beside random ones."""
+"""Figure of the effects of ablation: sets beside random sets."""
 
 from __future__ import annotations
 

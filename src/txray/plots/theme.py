@@ -138,7 +138,7 @@ TITLE_SIZE, SUBTITLE_SIZE, SIZE, CAPTION_SIZE = 17, 13, 12, 11
 
 @dataclass(frozen=True, slots=True)
 class StageStyle:
-    """What a stage looks like in every figure.
+    """Color, symbol and line style of a stage in every figure.
 
     Attributes:
         color: as `#rrggbb`.
