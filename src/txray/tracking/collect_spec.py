@@ -24,7 +24,13 @@ class CollectSpec:
 
     Attributes:
         corpus: the documents; kept in memory after the first pass.
-        layers, feature_types, selection, max_words, folds, exemplars, batch_positions: see `txray.collect`.
+        layers: names or patterns of the layers, see `txray.collect`, as for all that follow.
+        feature_types: feature types.
+        selection: selection of activations.
+        max_words: maximum number of words; all by default.
+        folds: number of folds.
+        exemplars: exemplars per neuron.
+        batch_positions: positions per batch.
 
     Raises:
         UsageError: `corpus` is not a `Corpus`.
