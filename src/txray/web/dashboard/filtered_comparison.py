@@ -77,7 +77,7 @@ class FilteredComparison:
 
     @property
     def tested(self) -> bool:
-        """Whether all of these layers are tested."""
+        """Return whether all of these layers are tested."""
         return set(self.layers) <= set(self.pair.tested)
 
     @property
@@ -102,7 +102,7 @@ class FilteredComparison:
 
     @property
     def observed(self) -> bool:
-        """Whether states are the observed ones, because nothing of the pair is or will be tested."""
+        """Return whether states are the observed ones, because nothing of the pair is or will be tested."""
         return not self.pair.tested and not self.pair.pending
 
     @cached_property

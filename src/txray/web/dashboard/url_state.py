@@ -72,7 +72,7 @@ class Range:
 
 @dataclass(frozen=True)
 class UrlState:
-    """What a page shows.
+    """The state of a page.
 
     Attributes:
         page: one of `PAGES`.
@@ -163,7 +163,7 @@ class UrlState:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether some neurons of the layers are left out."""
+        """Return whether filters leave out some neurons of the layers."""
         return bool(self.states or self.ranges or self.prefers or self.top)
 
 
