@@ -43,9 +43,9 @@ def layer_affinity(
 
     Returns:
         A table with one row per pair of layers, in columns layer_before, layer_after, affinity (mean affinity of each
-        neuron before to its nearest neuron after), chance (the same with features exchanged for others of about the same
-        frequency), mutual_share (pairs of mutually nearest neurons, as a share of the smaller layer). Null if a layer has no neuron
-        with enough wins.
+        neuron before to its nearest neuron after), chance (the same with features exchanged for others of about the
+        same frequency), mutual_share (pairs of mutually nearest neurons, as a share of the smaller layer). Null if a
+        layer has no neuron with enough wins.
 
     Raises:
         UnknownNameError: an unknown layer, feature type or weight.
