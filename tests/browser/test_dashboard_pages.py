@@ -69,9 +69,7 @@ def test_a_word_tells_which_neurons_prefer_it(visit: Visit, served: Served) -> N
     page.get_by_label("Token", exact=False).last.fill("fuy")
     page.keyboard.press("Enter")
     for stage, neurons in (("epoch-01", found[0]), ("sup", found[3])):
-        expect(page.locator("#features-finding")).to_contain_text(
-            f"by {len(neurons)} of 60 neurons in {stage}"
-        )
+        expect(page.locator("#features-finding")).to_contain_text(f"{len(neurons)} of 60 neurons in {stage}")
     assert path_of(page) == "/feature?word=fuy"
     drawn(page, "features")
     heights = "[...document.querySelector('#features-figure .js-plotly-plot')._fullData[0].y]"

@@ -137,7 +137,18 @@ def test_help_and_every_command_of_the_core(python: Path, folder: Path) -> None:
 def test_running_text_is_read_and_tagged_by_the_core(python: Path, folder: Path) -> None:
     (folder / "notes.txt").write_text("I can't swim (yet). The river flows.\n" * 30)
     Tagger.train(folder / "bank.conllu", iterations=2).save(folder / "tagger")
-    text = ("-f", "text", "-t", "notes.txt", "--tagger", "tagger", "--feature", "token", "--feature", "pos")
+    text = (
+        "-f",
+        "text",
+        "-t",
+        "notes.txt",
+        "--tagger",
+        "tagger",
+        "--feature-type",
+        "token",
+        "--feature-type",
+        "pos",
+    )
     txray(python, folder, "collect", "lm/epoch-002", *text, "-o", "tagged")
     stage = Stage.load(folder / "tagged")
     assert {"(", ")", "the"} <= set(stage.preferences(layer="rnn", feature_type="token").features)

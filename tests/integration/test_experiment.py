@@ -45,7 +45,7 @@ def kill_when(arguments: list[str], appears: Path) -> None:
 def results_of(folder: Path) -> dict[str, bytes]:
     names = [
         *folder.glob("stages/*/*"),
-        *folder.glob("comparisons/*/*/*"),
+        *(path for path in folder.glob("comparisons/**/*") if path.is_file()),
         *folder.glob("pruning/*/*"),
         folder / "results.md",
         folder / "report.html",

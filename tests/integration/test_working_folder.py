@@ -249,7 +249,7 @@ import endings
 corpus = demo_corpus("reviews", 500).annotate(annotators.words(endings.ending, "ending"))
 stage = collect(load_model({model!r}), corpus, feature_types=["token", "ending"], name="s",
                 engine=engines.Ray(workers=1, shards=2))
-print(sorted(stage.preferences("rnn", "ending").features)[:3], stage.manifest["words"])
+print(sorted(stage["rnn", "ending"].features)[:3], stage.manifest["words"])
 """
 MODULE = "def ending(word):\n    return word[-1]\n"
 
