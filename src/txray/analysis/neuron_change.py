@@ -39,7 +39,7 @@ class NeuronChange:
         values: its row of `Comparison.neurons`: column -> value.
         words: (before, after) polars, one row per feature that it prefers, the most distinctive (highest lift) first:
             feature, wins (selected activations), lift, mean (activation).
-        tags: polars, one row per part of speech, by falling wins: tag, wins_before, wins_after; empty if the stages
+        tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
     """
 
@@ -164,7 +164,7 @@ def most_changed_html(
 
 
 def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: int) -> dict[int, list[str]]:
-    """Return neuron -> its most distinctive features, by falling lift.
+    """Return neuron -> its most distinctive features, in descending order of lift.
 
     Args:
         preferences: of the layer.

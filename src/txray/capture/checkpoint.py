@@ -38,7 +38,7 @@ class Stateful(Protocol):
 
 
 class PassCheckpoint(Protocol):
-    """The checkpoints of one pass over the documents."""
+    """Saves and restores the state of one pass over the documents."""
 
     def restore(self, consumers: Sequence[Stateful]) -> int:
         """Restore the consumers from the last checkpoint, and return the number of batches that it covers."""

@@ -81,7 +81,7 @@ def demo_corpus(domain: str, words: int | None = 50_000, seed: int = 0, split: s
 
 @dataclass(frozen=True, slots=True)
 class _DemoText:
-    """The content of the file.
+    """Documents and usual tags of the embedded corpus, as read from its file.
 
     Attributes:
         usual_tags: word -> its most frequent tag.

@@ -14,7 +14,7 @@ Block = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """The result of some shards.
+    """Merged result of the shards finished so far in one branch of the tree.
 
     Attributes:
         numbers: of the shards; each shard is in one partial result only.

@@ -36,7 +36,7 @@ MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """The neurons of two stages, one to one.
+    """One-to-one matching of the neurons of two stages, with a threshold calibrated against chance.
 
     Attributes:
         before, after: preferences; sizes, layers and models may differ.
