@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import polars as pl
 import pytest
+
+from tests.builders.processes import start
 
 SMALL = (
     *("--pretraining-words", "3000", "--evaluation-words", "300", "--collection-words", "2000"),
@@ -19,27 +19,36 @@ SMALL = (
     *("--validation-reviews", "8", "--test-reviews", "8"),
     *("--pruning-reviews", "8", "--curve-reviews", "8", "--random-sets", "2"),
 )
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "BROWSER_PATH": "/no/browser"}
+VARIABLES = {"OMP_NUM_THREADS": "1", "BROWSER_PATH": "/no/browser"}
 """Without pictures of figures, which take longest and are drawn in the tests of a smaller experiment."""
 
 
-def command(preset: str, out: Path, *options: str) -> list[str]:
-    run = "from txray.cli.main import run; run()"
-    return [sys.executable, "-c", run, "experiment", "--preset", preset, "--out", str(out), *SMALL, *options]
+def begin(preset: str, out: Path, *options: str) -> BaseProcess:
+    """Start an experiment; it says what it does in a file beside its folder."""
+    arguments = ["experiment", "--preset", preset, "--out", str(out), *SMALL, *options]
+    return start(arguments, out.with_suffix(".log"), VARIABLES)
 
 
-def kill_when(arguments: list[str], appears: Path) -> None:
-    """Start a command and kill it, with no chance to clean up, as soon as a path is there."""
-    process = subprocess.Popen(
-        arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT
-    )
+def finish(preset: str, out: Path, *options: str) -> str:
+    """Run an experiment to its end; what it says."""
+    process = begin(preset, out, *options)
+    process.join()
+    said = out.with_suffix(".log").read_text()
+    assert process.exitcode == 0, said
+    return said
+
+
+def kill_when(out: Path, appears: str) -> None:
+    """Start an experiment and kill it, with no chance to clean up, as soon as a path is there."""
+    process = begin("demo", out)
     deadline = time.monotonic() + 300
-    while not appears.exists():
-        assert process.poll() is None, f"ended before {appears} was there"
+    while not (out / appears).exists():
+        assert process.is_alive(), f"ended before {appears} was there"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def results_of(folder: Path) -> dict[str, bytes]:
@@ -55,15 +64,15 @@ def results_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_experiment_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command("demo", whole), check=True, capture_output=True, env=ENVIRONMENT)
+    finish("demo", whole)
     for moment in ("language-model/epoch-001", "classifier/epoch-000", "stages/zero-shot", "pruning/runs"):
-        kill_when(command("demo", killed), killed / moment)
+        kill_when(killed, moment)
         assert not (killed / "report.html").exists()
-    done = subprocess.run(
-        command("demo", killed), check=True, capture_output=True, text=True, env=ENVIRONMENT
-    )
-    assert "collecting stage untrained" not in done.stderr, "a finished stage was collected again"
-    assert done.stdout.strip() == str(killed / "report.html")
+    killed.with_suffix(".log").unlink()
+    said = finish("demo", killed)
+    assert "collecting stage untrained" not in said, "a finished stage was collected again"
+    assert "collecting stage unsup" in said
+    assert said.splitlines()[-1] == str(killed / "report.html")
     expected, found = results_of(whole), results_of(killed)
     assert found.keys() == expected.keys()
     for name, content in expected.items():
@@ -94,13 +103,7 @@ def test_the_preset_of_the_paper_runs_on_a_cpu(data_folder: Path, tmp_path: Path
     treebank.mkdir()
     # The smaller dev part stands in for the training part: the tagger is not what is tested here.
     (treebank / "en-train.conllu.gz").symlink_to(data_folder / "ud-ewt" / "en_ewt-ud-dev.conllu.gz")
-    done = subprocess.run(
-        [*command("paper", tmp_path / "out", *options), "--conllu", str(treebank), "--device", "cpu"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    assert done.returncode == 0, done.stderr
+    finish("paper", tmp_path / "out", *options, "--conllu", str(treebank), "--device", "cpu")
     manifest = json.loads((tmp_path / "out" / "stages" / "unsup" / "manifest.json").read_text())
     assert manifest["neurons"] == {"rnn": 1500}
     assert manifest["words"] == 2000
