@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,6 +16,15 @@ from txray.cli.main import _exit_code
 _FORKS = multiprocessing.get_context("forkserver")
 # The process that forks imports these, and does nothing else.
 _FORKS.set_forkserver_preload(["lightning.pytorch", "tests.builders.processes"])
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """End the process that forks with the block, so that its time counts as that of the tests in it."""
+    try:
+        yield
+    finally:
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def start(arguments: list[str], said: Path, variables: Mapping[str, str]) -> BaseProcess:
