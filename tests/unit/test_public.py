@@ -109,21 +109,6 @@ def test_commands_are_listed_without_anything_heavy() -> None:
     assert run_python(f"import sys, txray.cli.main; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-def test_report_is_a_function_in_every_order_of_imports() -> None:
-    code = """
-import importlib, sys
-for first in ("txray.web.report", "txray.web.report.page", "txray.cli.report", "txray"):
-    importlib.import_module(first)
-    import txray
-    print(first, callable(txray.report))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "txray"]:
-        del sys.modules[name]
-"""
-    told = dict(line.split() for line in run_python(code).splitlines())
-    assert set(told.values()) == {"True"}, told
-    assert len(told) == 4
-
-
 def test_every_error_has_a_place_in_the_tree() -> None:
     documented = errors.__doc__ or ""
     for name, member in vars(errors).items():

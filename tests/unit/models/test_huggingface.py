@@ -133,13 +133,13 @@ ENCODER_LAYERS = ["encoder.layer.1.intermediate", "encoder.layer.5.output"]
 def test_a_real_encoder_gives_what_transformers_gives(selection: str, encoder: Path) -> None:
     model = load_model(encoder)
     assert isinstance(model, TextModel)
-    assert_equal(model, encoder, ENCODER_LAYERS, list(demo_corpus("reviews", words=600)), selection)
+    assert_equal(model, encoder, ENCODER_LAYERS, list(demo_corpus("reviews", words=250)), selection)
 
 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: Path) -> None:
     model = load_model(encoder)
-    made = reviews(70)
+    made = reviews(20)
     reference = collect(
         model,
         corpus_of(made),
@@ -177,7 +177,7 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, encoder: Path) -> None:
-    model, corpus = load_model(encoder), corpus_of(reviews(40))
+    model, corpus = load_model(encoder), corpus_of(reviews(15))
     asked: dict[str, Any] = {
         "layers": ENCODER_LAYERS,
         "feature_types": ["token", "pos"],
