@@ -24,23 +24,16 @@ def collect(
     collect_options: options.CollectOptions,
     engine_options: EngineOptions,
     name: options.StageName = None,
-    scales: Annotated[
-        Path | None, typer.Option("--scales", help="Stage whose scales standardize this one.")
-    ] = None,
-    folds: Annotated[
-        int, typer.Option("--folds", help="Number of folds: groups of documents, for the tests.")
-    ] = 16,
-    exemplars: Annotated[
-        int, typer.Option("--exemplars", help="Number of strongest occurrences stored per neuron.")
-    ] = 8,
+    scales: Annotated[Path | None, typer.Option(help="Stage whose scales standardize this one.")] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds: groups of documents, for the tests.")] = 16,
+    exemplars: Annotated[int, typer.Option(help="Number of strongest occurrences stored per neuron.")] = 8,
     checkpoint: Annotated[
-        float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun resumes.")
+        float, typer.Option(help="Seconds between checkpoints, from which a rerun resumes.")
     ] = 60.0,
     memory: Annotated[
         float | None,
         typer.Option(
-            "--memory",
-            help="Memory limit in GiB for the selections all and threshold; most of the free memory by default.",
+            help="Memory limit in GiB for the selections all and threshold; most of the free memory by default."
         ),
     ] = None,
     autocast: Annotated[

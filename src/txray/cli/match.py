@@ -25,25 +25,21 @@ def match(
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     layer_after: Annotated[
-        str | None,
-        typer.Option("--layer-after", help="Layer of the second stage; that of --layer by default."),
+        str | None, typer.Option(help="Layer of the second stage; that of --layer by default.")
     ] = None,
     weight: options.Weight = "mean",
-    min_wins: Annotated[
-        int, typer.Option("--min-wins", help="Minimum number of selected activations of a neuron.")
-    ] = 20,
+    min_wins: Annotated[int, typer.Option(help="Minimum number of selected activations of a neuron.")] = 20,
     false_match_rate: Annotated[
-        float, typer.Option("--false-match-rate", help="Share of chance pairs that pass as matches.")
+        float, typer.Option(help="Share of chance pairs that pass as matches.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
     """Match the neurons of two stages by their preferences, across seeds, sizes, layers and models."""
     from txray.analysis import match as match_stages
-    from txray.preferences import Stage
 
     matching = match_stages(
-        Stage.load(before),
-        Stage.load(after),
+        before,
+        after,
         layer=layer,
         layer_after=layer_after,
         feature_type=feature_type,

@@ -33,12 +33,10 @@ def replay(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(
-            "--base", help="For Lightning: the model that their weights belong to, as for 'txray collect'."
-        ),
+        typer.Option(help="For Lightning: the model that their weights belong to, as for 'txray collect'."),
     ] = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", help="For Lightning: prefix of the names of these weights.")
+        str, typer.Option(help="For Lightning: prefix of the names of these weights.")
     ] = "model.",
     logger: options.LoggerNames = None,
     weight: options.Weight = "mean",

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
+@expand_option_groups
 def serve(
     stages: Annotated[
         list[Path] | None,
@@ -18,25 +20,20 @@ def serve(
             help="Stage folders in order, or folders of stages; default: a demo.", show_default=False
         ),
     ] = None,
-    weight: options.Weight = "mean",
-    fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 10_000,
-    seed: options.Seed = 0,
+    *,
+    comparison_options: options.ComparisonOptions,
     pruning: Annotated[
         list[Path] | None,
         typer.Option(
-            "--pruning",
-            help="Folder of 'txray prune'; its effects are shown on the pages of neurons. May be repeated.",
+            help="Folder of 'txray prune'; its effects are shown on the pages of neurons. May be repeated."
         ),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            "--cache", help="Folder for results; default: in the user's cache folder.", show_default=False
-        ),
+        typer.Option(help="Folder for results; default: in the user's cache folder.", show_default=False),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; other machines than this one need the token.")
+        str, typer.Option(help="Address to listen at; other machines than this one need the token.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
@@ -55,10 +52,7 @@ def serve(
     interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
-        weight=weight,
-        permutations=permutations,
-        fdr=fdr,
-        seed=seed,
+        **vars(comparison_options),
         prunings=pruning or (),
         cache=cache,
         host=host,

@@ -28,9 +28,8 @@ class EngineOptions:
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard",
             help="3/8: every eighth document from the third; auto: by RANK and WORLD_SIZE, as torchrun sets them, into "
-            "a folder part-00002-of-00008 within --out. 'txray merge' joins the shards.",
+            "a folder part-00002-of-00008 within --out. 'txray merge' joins the shards."
         ),
     ] = None
     engine: Annotated[
@@ -39,21 +38,16 @@ class EngineOptions:
     ] = "single"
     workers: Annotated[
         int | None,
-        typer.Option(
-            "--workers", help="Number of processes that hold the model, for --engine ray; 2 by default."
-        ),
+        typer.Option(help="Number of processes that hold the model, for --engine ray; 2 by default."),
     ] = None
     shards: Annotated[
         int | None,
-        typer.Option(
-            "--shards", help="Number of shards of the text, for --engine ray; four per worker by default."
-        ),
+        typer.Option(help="Number of shards of the text, for --engine ray; four per worker by default."),
     ] = None
     address: Annotated[
         str | None,
         typer.Option(
-            "--address",
-            help="Address of a Ray cluster; by default RAY_ADDRESS, or a new cluster on this machine.",
+            help="Address of a Ray cluster; by default RAY_ADDRESS, or a new cluster on this machine."
         ),
     ] = None
 

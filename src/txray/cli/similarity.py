@@ -19,24 +19,20 @@ def similarity(
     after: Annotated[str, typer.Argument(help="Another model, or the same one again.", show_default=False)],
     text_options: options.TextOptions,
     layer: Annotated[
-        list[str],
-        typer.Option("--layer", help="Name or pattern, such as encoder.layer.*; repeat for several."),
+        list[str], typer.Option(help="Name or pattern, such as encoder.layer.*; repeat for several.")
     ] = ["rnn"],  # noqa: B006
     layer_after: Annotated[
-        list[str] | None,
-        typer.Option("--layer-after", help="Layers of the second model; those of --layer by default."),
+        list[str] | None, typer.Option(help="Layers of the second model; those of --layer by default.")
     ] = None,
     max_words: options.MaxWords = None,
-    measure: Annotated[Measure, typer.Option("--measure", help="Measure that --figure shows.")] = "cka",
+    measure: Annotated[Measure, typer.Option(help="Measure that --figure shows.")] = "cka",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the table and its summary.")
     ] = None,
     figure: options.OptionalFigureFile = None,
     memory: Annotated[
         float | None,
-        typer.Option(
-            "--memory", help="Memory limit in GiB for the sums; half of the free memory by default."
-        ),
+        typer.Option(help="Memory limit in GiB for the sums; half of the free memory by default."),
     ] = None,
     device: options.Device = "auto",
 ) -> None:

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from txray.analysis.comparison import Comparison
 from txray.analysis.states import STATES
 from txray.errors import UnknownNameError, UsageError
+from txray.pruning.choices import SHARES
 
 TESTED_STATES = ("confident-avoided", "confident-gained", "undecided")
 """States of tested comparisons: significant, or not."""
 
 SET_STATES = (*STATES, *TESTED_STATES)
-
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Shares of a layer that sparsity curves prune."""
 
 PAPER_SIZE = 20
 """Number of neurons in sets B and C of the paper."""
