@@ -24,9 +24,13 @@ def collect(
     collect_options: options.CollectOptions,
     engine_options: EngineOptions,
     name: options.StageName = None,
-    scales: Annotated[Path | None, typer.Option(help="Stage whose scales standardize this one.")] = None,
-    folds: Annotated[int, typer.Option(help="Number of folds: groups of documents, for the tests.")] = 16,
-    exemplars: Annotated[int, typer.Option(help="Number of strongest occurrences stored per neuron.")] = 8,
+    scales: Annotated[
+        Path | None, typer.Option(help="Stage whose scales are used to standardize the activations.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds (groups of documents) for the tests.")] = 16,
+    exemplars: Annotated[
+        int, typer.Option(help="Number of exemplars (strongest occurrences) stored per neuron.")
+    ] = 8,
     checkpoint: Annotated[
         float, typer.Option(help="Seconds between checkpoints, from which a rerun resumes.")
     ] = 60.0,
@@ -64,7 +68,7 @@ def collect(
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
         if not replace:
-            raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
+            raise UsageError(f"{out}: already holds a stage; name another folder, or add --replace")
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = text_options.open()
     if collect_options.max_words is not None:

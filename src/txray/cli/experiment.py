@@ -23,11 +23,9 @@ class SizeOptions:
     epochs: Annotated[int | None, typer.Option(help="Maximum number of pretraining epochs.")] = None
     pretraining_words: Annotated[int | None, typer.Option(help="Number of words of pretraining text.")] = None
     evaluation_words: Annotated[
-        int | None, typer.Option(help="Number of words of validation and of test text.")
+        int | None, typer.Option(help="Number of words of validation text and of test text.")
     ] = None
-    collection_words: Annotated[
-        int | None, typer.Option(help="Number of words that stages are collected over.")
-    ] = None
+    collection_words: Annotated[int | None, typer.Option(help="Number of words read for each stage.")] = None
     classifier_epochs: Annotated[int | None, typer.Option(help="Maximum number of fine-tuning epochs.")] = (
         None
     )
@@ -36,10 +34,10 @@ class SizeOptions:
     test_reviews: Annotated[int | None, typer.Option(help="Number of reviews for the test.")] = None
     pruning_reviews: Annotated[
         int | None,
-        typer.Option(help="Number of reviews of each split that pruned classifiers are scored on."),
+        typer.Option(help="Number of reviews per split for scoring pruned classifiers."),
     ] = None
     curve_reviews: Annotated[
-        int | None, typer.Option(help="Number of test reviews that sparsity curves are scored on.")
+        int | None, typer.Option(help="Number of test reviews for scoring sparsity curves.")
     ] = None
     random_sets: Annotated[int | None, typer.Option(help="Number of random sets of each size.")] = None
 

@@ -33,7 +33,7 @@ class PlotOptions:
     ] = 100
     layer_after: Annotated[
         str | None,
-        typer.Option(help="Layer of the second stage, for figures of matching; that of --layer by default."),
+        typer.Option(help="Layer of the second stage, for matching figures; by default the same as --layer."),
     ] = None
     permutations: options.Permutations = 10_000
     scores: options.Scores = None
@@ -127,7 +127,7 @@ def _neuron(args: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
     if args.options.neuron is None:
-        raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
+        raise UsageError("figure 'neuron' shows one neuron; add --neuron NUMBER")
     tags = args.token_tags()
     return neuron_detail(
         args.preferences("token"), args.options.neuron, pos=args.preferences("pos"), token_tags=tags

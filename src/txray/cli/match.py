@@ -25,12 +25,17 @@ def match(
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     layer_after: Annotated[
-        str | None, typer.Option(help="Layer of the second stage; that of --layer by default.")
+        str | None, typer.Option(help="Layer of the second stage; by default the same as --layer.")
     ] = None,
     weight: options.Weight = "mean",
-    min_wins: Annotated[int, typer.Option(help="Minimum number of selected activations of a neuron.")] = 20,
+    min_wins: Annotated[
+        int,
+        typer.Option(
+            help="Minimum number of selected activations per neuron; neurons with fewer are left out."
+        ),
+    ] = 20,
     false_match_rate: Annotated[
-        float, typer.Option(help="Share of chance pairs that pass as matches.")
+        float, typer.Option(help="Share of chance pairs that are accepted as matches.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
@@ -52,16 +57,16 @@ def match(
     matched = matching.pairs.filter(matching.pairs["state"] == "matched")
     pairs = "1 pair matches" if len(matched) == 1 else f"{len(matched)} pairs match"
     typer.echo(
-        f"{pairs} ({matching.matched_share:.0%} of those that could), "
+        f"{pairs} ({matching.matched_share:.0%} of those possible), "
         f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
         f"{counts.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
-        f"{counts.get('unmatched-after', 0)} of {matching.after.stage!r} match none; "
+        f"{counts.get('unmatched-after', 0)} of {matching.after.stage!r} have no match; "
         "neurons with fewer activations than --min-wins are left out"
     )
     low, high = (
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
-    span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
+    span = low if low == high else f"{low} to {high} (lower for longer preferences)"
     typer.echo(
         f"a match has an affinity above {span}, which {100 * false_match_rate:g}% of pairs reach by chance"
     )

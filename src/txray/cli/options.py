@@ -74,7 +74,7 @@ Model = Annotated[
 Format = Annotated[
     TextFormat,
     typer.Option(
-        "--format", "-f", help="Format of the text; hf is a data set saved to disk, demo the embedded corpus."
+        "--format", "-f", help="Format of the text; hf: a data set saved to disk; demo: the embedded corpus."
     ),
 ]
 Text = Annotated[
@@ -87,15 +87,17 @@ Tokenized = Annotated[
     bool, typer.Option("--tokenized", help="Split words at spaces only, for text such as WikiText.")
 ]
 Html = Annotated[
-    bool, typer.Option("--html", help="Resolve <br /> and entities, for text such as reviews of IMDB.")
+    bool, typer.Option("--html", help="Replace <br /> tags and HTML entities, for text such as IMDB reviews.")
 ]
 Device = Annotated[DeviceName, typer.Option(help="Device of the model.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Feature = Annotated[str, typer.Option(help="Feature type: token, pos, output, label, or an annotation.")]
-Layer = Annotated[str | None, typer.Option(help="Required only if the stages have several layers.")]
+Layer = Annotated[
+    str | None, typer.Option(help="Name of the layer; required only if the stages have several.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
 StageName = Annotated[
-    str | None, typer.Option(help="Name of the stage; by default that of the folder --out.")
+    str | None, typer.Option(help="Name of the stage; by default the name of the folder --out.")
 ]
 MaxWords = Annotated[int | None, typer.Option(help="Maximum number of words to read; all by default.")]
 StageFolder = Annotated[Path, typer.Argument(help="Stage folder.", show_default=False)]

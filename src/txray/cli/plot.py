@@ -37,7 +37,7 @@ def plot(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Stage folders; for curves: the folder of a training; for figures of pruning: that of 'txray prune'.",
+            help="Stage folders; for curves: the folder of a training; for pruning figures: a folder by 'txray prune'.",
             show_default=False,
         ),
     ],
@@ -45,7 +45,7 @@ def plot(
     plot_options: PlotOptions,
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric of figures of pruning: f1, auroc, accuracy, loss or perplexity."),
+        typer.Option(help="Metric of pruning figures: f1, auroc, accuracy, loss or perplexity."),
     ] = None,
 ) -> None:
     """Draw a figure and save it to a file."""

@@ -61,7 +61,7 @@ def table(
     ] = [],  # noqa: B006
     split: Splits = ["train", "test"],  # noqa: B006
 ) -> None:
-    """Prune sets of neurons, with intervals over documents, and compare each with random sets of the same size."""
+    """Prune sets of neurons and compare each with random sets of the same size, with intervals over documents."""
     args = PruneArgs(model, text_format, text, split, model_options, scoring)
     args.prune(args.sets(sets))
 
@@ -80,7 +80,7 @@ def curve(
             parser=_ranking,
             metavar=f"<{'|'.join(get_args(Ranking))}>",
             help="Ranking of the neurons; repeat for several. mass, length and wins need --stage; hellinger and signal "
-            "need --before, too. By default all that apply.",
+            "also need --before. By default all that apply.",
         ),
     ] = [],  # noqa: B006
     share: Shares = [*SHARES],  # noqa: B006
@@ -112,7 +112,7 @@ def export(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the text.")] = "train",
 ) -> None:
-    """Write the pruned model: a smaller one if it is a model of txray, else a mask file."""
+    """Export a pruned model: a smaller model (txray's own models only), or a mask file for any model."""
     from txray.models import RecurrentModel, TextModel, save_model
     from txray.models.fingerprint import model_fingerprint
     from txray.pruning import compact_model

@@ -40,7 +40,8 @@ class ModelOptions:
     ] = None
     stage: Annotated[Path | None, typer.Option(help="Stage of the model to prune.")] = None
     layer: Annotated[
-        str | None, typer.Option(help="Layer to prune; by default that of --stage, or rnn without a stage.")
+        str | None,
+        typer.Option(help="Layer to prune; by default the layer of --stage, or rnn if there is no stage."),
     ] = None
     ablation: Annotated[
         Ablation, typer.Option(help="Values that replace the activations of ablated neurons.")
@@ -48,8 +49,8 @@ class ModelOptions:
     scope: Annotated[
         Scope,
         typer.Option(
-            help="every-step: recurrent layers see the replaced values, too; final-state: only the head of the "
-            "classifier does, as in the published code."
+            help="every-step: the recurrence sees the replaced values as well; final-state: only the head of the "
+            "classifier sees them, as in the published code."
         ),
     ] = "every-step"
     max_documents: Annotated[
@@ -74,7 +75,7 @@ class ScoringOptions:
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder for the tables; rerun an interrupted command with the same one."
+            "--out", "-o", help="Folder for the tables. If interrupted, rerun the same command to resume."
         ),
     ]
     ranking_split: Annotated[
@@ -128,9 +129,9 @@ class PruneArgs:
             _require_new(scoring.out)
         before, stage, classes = model_options.before, model_options.stage, model_options.classes
         if bool(text_format) != bool(text):
-            raise UsageError("a text needs both --format and --text; pass the other one, too")
+            raise UsageError("a text needs both --format and --text; add the missing one")
         if before is not None and stage is None:
-            raise UsageError("--before without --stage: pass the stage of the model to prune, too")
+            raise UsageError("--before without --stage: add the stage of the model to prune")
         self.stage = None if stage is None else Stage.load(stage)
         self.before = None if before is None else Stage.load(before)
         self._source = None

@@ -17,7 +17,8 @@ def serve(
     stages: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Stage folders in order, or folders of stages; default: a demo.", show_default=False
+            help="Stage folders, in order, or folders that contain them; by default a demo.",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -25,20 +26,25 @@ def serve(
     pruning: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of 'txray prune'; its effects are shown on the pages of neurons. May be repeated."
+            help="Folder written by 'txray prune', whose effects are shown on the neurons' pages; repeat for several."
         ),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Folder for results; default: in the user's cache folder.", show_default=False),
+        typer.Option(
+            help="Folder for cached results; by default within your cache folder.", show_default=False
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; other machines than this one need the token.")
+        str, typer.Option(help="Address to listen on; other machines need the token.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", "-p", help="Port to listen at; default: 8050, or the next free one.", show_default=False
+            "--port",
+            "-p",
+            help="Port to listen on; by default 8050, or the next free one.",
+            show_default=False,
         ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the dashboard in the browser.")] = True,

@@ -28,8 +28,8 @@ class EngineOptions:
     shard: Annotated[
         str | None,
         typer.Option(
-            help="3/8: every eighth document from the third; auto: by RANK and WORLD_SIZE, as torchrun sets them, into "
-            "a folder part-00002-of-00008 within --out. 'txray merge' joins the shards."
+            help="3/8: every eighth document, starting with the third; auto: the shard of RANK and WORLD_SIZE, which "
+            "torchrun sets, into a folder such as part-00002-of-00008 within --out. Join the shards with 'txray merge'."
         ),
     ] = None
     engine: Annotated[
@@ -38,7 +38,9 @@ class EngineOptions:
     ] = "single"
     workers: Annotated[
         int | None,
-        typer.Option(help="Number of processes that hold the model, for --engine ray; 2 by default."),
+        typer.Option(
+            help="Number of worker processes, each with a copy of the model, for --engine ray; 2 by default."
+        ),
     ] = None
     shards: Annotated[
         int | None,

@@ -22,10 +22,11 @@ def similarity(
         list[str], typer.Option(help="Name or pattern, such as encoder.layer.*; repeat for several.")
     ] = ["rnn"],  # noqa: B006
     layer_after: Annotated[
-        list[str] | None, typer.Option(help="Layers of the second model; those of --layer by default.")
+        list[str] | None,
+        typer.Option(help="Name or pattern in the second model; by default the same as --layer."),
     ] = None,
     max_words: options.MaxWords = None,
-    measure: Annotated[Measure, typer.Option(help="Measure that --figure shows.")] = "cka",
+    measure: Annotated[Measure, typer.Option(help="Measure shown in the figure.")] = "cka",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the table and its summary.")
     ] = None,

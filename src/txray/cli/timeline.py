@@ -21,7 +21,9 @@ def timeline(
     feature_type: options.Feature = "token",
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Layer; repeat for several. By default all layers that every stage has."),
+        typer.Option(
+            help="Name or pattern of a layer; repeat for several. By default all layers that every stage has."
+        ),
     ] = None,
     scores: options.Scores = None,
     *,

@@ -36,11 +36,12 @@ class TrainOptions:
     track: Annotated[
         bool,
         typer.Option(
-            "--track", help="Collect a stage after each epoch, over the validation text, in OUT/tracking."
+            "--track", help="Collect a stage over the validation text after each epoch, into OUT/tracking."
         ),
     ] = False
     budget: Annotated[
-        float | None, typer.Option(help="Maximum share of the training time for tracking, such as 0.05.")
+        float | None,
+        typer.Option(help="Maximum share of the training time to spend on tracking, such as 0.05."),
     ] = None
     logger: options.LoggerNames = None
     device: options.Device = "auto"
@@ -52,7 +53,7 @@ Patience = Annotated[
     int | None,
     typer.Option(
         "--patience",
-        help="Stop after this number of epochs without a better validation loss; never by default.",
+        help="Stop after this many epochs without a better validation loss; if unset, train all epochs.",
     ),
 ]
 
@@ -87,14 +88,14 @@ def lm(
     train_options: TrainOptions,
     cell: Annotated[CellName, typer.Option(help="Recurrent cell.")] = "lstm",
     embedding: Annotated[int, typer.Option(help="Size of the word embeddings.")] = 300,
-    hidden: Annotated[int, typer.Option(help="Neurons per layer.")] = 300,
+    hidden: Annotated[int, typer.Option(help="Number of neurons per layer.")] = 300,
     layers: Annotated[int, typer.Option(help="Number of recurrent layers.")] = 1,
     dropout: Annotated[float, typer.Option(help="Dropout rate.")] = 0.2,
     tied: Annotated[
         bool, typer.Option("--tied", help="Share the weights of the embedding and the decoder.")
     ] = False,
     vocabulary: Annotated[
-        int | None, typer.Option(help="Size of the vocabulary, the most frequent words; all by default.")
+        int | None, typer.Option(help="Size of the vocabulary: the most frequent words; all by default.")
     ] = None,
     words: Annotated[
         int | None, typer.Option(help="Maximum number of words of training text; all by default.")
@@ -106,13 +107,13 @@ def lm(
         typer.Option(help="Maximum number of words of validation and test text each; all by default."),
     ] = None,
     batch_size: BatchSize = 20,
-    bptt: Annotated[int, typer.Option(help="Number of time steps that gradients are propagated back.")] = 35,
+    bptt: Annotated[int, typer.Option(help="Number of time steps of backpropagation through time.")] = 35,
     learning_rate: LearningRate = 2e-3,
     patience: Patience = None,
 ) -> None:
     """Pretrain a language model; every epoch is stored as a snapshot, including the untrained model.
 
-    The text needs the splits train, validation and test; or pass further files with --validation and --test.
+    The text needs the splits train, validation and test; or pass separate files with --validation and --test.
     """
     from txray.models import language_model
     from txray.training import train_language_model
