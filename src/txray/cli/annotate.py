@@ -17,8 +17,8 @@ Lexicons = Annotated[
     list[str] | None,
     typer.Option(
         "--lexicon",
-        help="Add an annotation from a lexicon, FILE or FILE:NAME, with a word and its categories per line, separated by "
-        "tabs. It is called NAME, or named after the file. Repeat for several.",
+        help="Add an annotation from a lexicon, FILE or FILE:NAME, with a word and its categories per line, separated "
+        "by tabs. It is called NAME, or named after the file. Repeat for several.",
     ),
 ]
 Pipelines = Annotated[

@@ -7,6 +7,7 @@ import polars as pl
 from txray.analysis import Comparison
 from txray.analysis.shown_distance import corrected_words
 from txray.experiment.comparisons import PaperComparisons
+from txray.experiment.paper_table import number
 
 _PAIRS = {
     "first → best epoch": "first",
@@ -49,13 +50,9 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
         f"{summary['changed']} of {summary['tested']}",
         f"{summary['confident_avoided']} of {summary['avoided']}",
         f"{summary['confident_gained']} of {summary['gained']}",
-        *(_number(mean(column), 2) for column in ("distance_matched", "distance_null")),
+        *(number(mean(column), 2) for column in ("distance_matched", "distance_null")),
         corrected_words(summary),
-        " → ".join(_number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
-        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
-        _number(mean("hellinger"), 2),
+        " → ".join(number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
+        " → ".join(number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        number(mean("hellinger"), 2),
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -58,11 +58,11 @@ class AblationRunner:
         return 1.0 if self.evaluator is None else float(self.evaluator.inputs.n_positions)
 
     def run(self, name: str, mask: Mask, advance: Advance) -> Predictions:
-        """Return the predictions of the model with a mask.
+        """Return the predictions of the model with a mask; without neurons, those of the unpruned model.
 
         Args:
             name: description of the ablated neurons, for errors.
-            mask: mask of one layer; without neurons for the unpruned model.
+            mask: mask of one layer.
             advance: called with the number of positions read.
 
         Raises:
@@ -96,7 +96,7 @@ class AblationRunner:
         assert self.evaluator is not None
         n_documents = self.evaluator.inputs.n_documents
         try:
-            predictions = self.evaluator.from_arrays(_read(file))
+            predictions = self.evaluator.predictions(_read(file))
             if predictions.n_documents != n_documents or not all(
                 len(array) == n_documents and np.isfinite(array).all()
                 for array in predictions.arrays().values()
@@ -157,10 +157,12 @@ def _write(file: Path, predictions: Predictions) -> None:
         np.savez(opened, **predictions.arrays())  # type: ignore[arg-type]  # only arrays
 
 
-def _read(file: Path) -> dict[str, NDArray[np.float64]]:
+def _read(file: Path) -> NDArray[np.float64]:
     try:
         with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+            (name,) = content.files
+            array: NDArray[np.float64] = content[name]
+            return array
     except Exception as error:  # a damaged archive may raise anything
         raise StageError(
             f"{file}: damaged ({type(error).__name__}); remove it, it is computed again"

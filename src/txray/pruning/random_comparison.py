@@ -41,11 +41,7 @@ class RandomComparison:
     p_value: float
 
     def verdict(self, sign: int) -> str:
-        """Return `better` or `worse` than random sets, or `not distinguishable`.
-
-        Args:
-            sign: 1 if higher is better, -1 if lower is.
-        """
+        """Return `better` or `worse` than random sets, or `not distinguishable`; `sign`: -1 if lower is better."""
         if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
             return SAME
         if _too_few_equal_sets(self.n, self.deviation):
