@@ -33,8 +33,7 @@ class SizeOptions:
     validation_reviews: Annotated[int | None, typer.Option(help="Number of reviews for validation.")] = None
     test_reviews: Annotated[int | None, typer.Option(help="Number of reviews for the test.")] = None
     pruning_reviews: Annotated[
-        int | None,
-        typer.Option(help="Number of reviews per split for scoring pruned classifiers."),
+        int | None, typer.Option(help="Number of reviews per split for scoring pruned classifiers.")
     ] = None
     curve_reviews: Annotated[
         int | None, typer.Option(help="Number of test reviews for scoring sparsity curves.")

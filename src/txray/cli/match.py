@@ -13,15 +13,7 @@ from txray.cli import options
 def match(
     before: options.StageFolder,
     after: options.StageFolder,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            callback=options.file_of_type(options.TABLE_FILES),
-            help="File for the pairs: .parquet, .csv.",
-        ),
-    ] = None,
+    out: options.TableFile = None,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     layer_after: Annotated[

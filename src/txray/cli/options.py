@@ -29,11 +29,7 @@ TABLE_FILES = (".parquet", ".csv")
 
 
 def file_of_type(suffixes: Sequence[str]) -> Callable[[Path | None], Path | None]:
-    """Return a callback for an option that checks the suffix of a file before any work.
-
-    Args:
-        suffixes: allowed suffixes, in lower case.
-    """
+    """Return a callback for an option that checks the suffix (in lower case) of a file before any work."""
 
     def check(file: Path | None) -> Path | None:
         if file is not None and file.suffix.lower() not in suffixes:
@@ -44,11 +40,9 @@ def file_of_type(suffixes: Sequence[str]) -> Callable[[Path | None], Path | None
 
 
 def list_of(choices: object, name: str) -> Callable[[str], str]:
-    """Return a parser for the values of a repeatable option; typer does not support lists of literals.
+    """Return a parser for a repeatable option with choices of a `Literal` type: typer does not support lists of them.
 
-    Args:
-        choices: the `Literal` type of a value.
-        name: noun for the message, such as `logger`.
+    `name`: noun for the message, such as `logger`.
     """
 
     def parse(value: str) -> str:
@@ -128,6 +122,15 @@ LoggerNames = Annotated[
         metavar=metavar(LoggerName),
         help="Log to wandb (project txray, or WANDB_PROJECT), tensorboard (folder OUT-tensorboard), mlflow (server "
         "MLFLOW_TRACKING_URI) or visdom (port 8097); repeat for several.",
+    ),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        callback=file_of_type(TABLE_FILES),
+        help=f"File for the table: {', '.join(TABLE_FILES)}.",
     ),
 ]
 FigureFile = Annotated[

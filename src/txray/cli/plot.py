@@ -44,8 +44,7 @@ def plot(
     out: options.FigureFile,
     plot_options: PlotOptions,
     metric: Annotated[
-        str | None,
-        typer.Option(help="Metric of pruning figures: f1, auroc, accuracy, loss or perplexity."),
+        str | None, typer.Option(help="Metric of pruning figures: f1, auroc, accuracy, loss or perplexity.")
     ] = None,
 ) -> None:
     """Draw a figure and save it to a file."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
 from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions, print_effects
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import UsageError
 from txray.pruning.choices import SHARES, Ranking
 
 app = typer.Typer(
@@ -34,13 +34,6 @@ Shares = Annotated[list[float], typer.Option(help="Share of the layer to prune; 
 _SET_NOTATION = (
     "a state (avoided, confident-gained, ...), top-20:mass, bottom-20:taylor, or numbers 3,17,20-29"
 )
-
-
-def _ranking(name: str) -> str:
-    """Check a ranking before any work; typer accepts no list of literals."""
-    if name not in get_args(Ranking):
-        raise UnknownNameError.of("ranking", name, get_args(Ranking))
-    return name
 
 
 @app.command()
@@ -77,8 +70,8 @@ def curve(
     ranking: Annotated[
         list[str],
         typer.Option(
-            parser=_ranking,
-            metavar=f"<{'|'.join(get_args(Ranking))}>",
+            parser=options.list_of(Ranking, "ranking"),
+            metavar=options.metavar(Ranking),
             help="Ranking of the neurons; repeat for several. mass, length and wins need --stage; hellinger and signal "
             "also need --before. By default all that apply.",
         ),
@@ -153,15 +146,7 @@ def pool(
         list[Path],
         typer.Argument(help="Folders of 'txray prune table', one per training run.", show_default=False),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            callback=options.file_of_type(options.TABLE_FILES),
-            help=f"File for the table: {', '.join(options.TABLE_FILES)}.",
-        ),
-    ] = None,
+    out: options.TableFile = None,
 ) -> None:
     """Pool the same sets over several training runs: means, intervals, and the number of runs that agree."""
     from txray.pruning import Pruning, pool_runs

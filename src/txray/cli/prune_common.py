@@ -137,11 +137,7 @@ class PruneArgs:
         self._source = None
         if text_format and text:
             self._source = options.SourceOptions(
-                text_format,
-                text,
-                model_options.tokenized,
-                model_options.html,
-                model_options.seed,
+                text_format, text, model_options.tokenized, model_options.html, model_options.seed
             )
         # Without a text the model is not scored, so it needs no head.
         has_head = bool(text) and (model.startswith(HUB) or (Path(model) / CONFIG).is_file())

@@ -54,10 +54,7 @@ class EngineOptions:
     ] = None
 
     def open(self, device: str) -> Ray | None:
-        """Return the engine; None for a single process.
-
-        Args:
-            device: `auto`, `cpu` or `cuda`: device of each worker.
+        """Return the engine, with workers on a device (`auto`, `cpu` or `cuda`); None for a single process.
 
         Raises:
             UsageError: options of an engine that is not selected, or a shard of a text that the engine divides.
@@ -113,9 +110,7 @@ def shard_and_folder(shard: str | None, out: Path) -> tuple[tuple[int, int] | No
 def rank_device(device: torch.device, shard: str | None) -> torch.device:
     """Return the GPU of this process among those that `torchrun` started on this machine.
 
-    Args:
-        device: the selected device; returned as it is unless it is a GPU and `shard` is `auto`.
-        shard: value of `--shard`.
+    The device is returned unchanged unless it is a GPU and `--shard` is `auto`.
     """
     import torch
 

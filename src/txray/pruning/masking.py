@@ -136,11 +136,6 @@ class MaskTarget:
             )
         return cls(layer, module, n_neurons)
 
-    @property
-    def neuron_axis(self) -> int:
-        """Return the axis of the neurons in the output."""
-        return -1 if self.layout is None else self.layout.neuron_axis
-
     @contextmanager
     def ablated(self, mask: Mask, batch_keys: BatchKeys) -> Iterator[None]:
         """Ablate the neurons of a mask, which must exist, within a `with` block."""
@@ -160,7 +155,7 @@ class MaskTarget:
 
     def transformed_forward(self, transform: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
         """Return the layer's forward pass with its output transformed, the neurons in its last axis."""
-        run, axis = self.module.forward, self.neuron_axis
+        run, axis = self.module.forward, -1 if self.layout is None else self.layout.neuron_axis
 
         def transform_checked(output: Tensor) -> Tensor:
             if output.shape[axis] != self.n_neurons:
