@@ -12,29 +12,26 @@ from scipy.stats import t as student
 
 from txray.errors import UsageError
 from txray.pruning.bootstrap import INTERVAL, percentile_interval
-from txray.pruning.effect_table import EFFECT_SCHEMA
 from txray.pruning.random_comparison import BETTER, SAME, WORSE
 from txray.pruning.result import Pruning
 
-_COUNTS = {"trainings": pl.Int64, "better": pl.Int64, "worse": pl.Int64}
-
 POOLED_SCHEMA = {
-    name: _COUNTS.get(name) or EFFECT_SCHEMA[name]
-    for name in (
-        *(
-            "set",
-            "split",
-            "metric",
-            "trainings",
-            "unpruned",
-            "change",
-            "change_low",
-            "change_high",
-            "relative",
-        ),
-        *("versus_random", "versus_random_low", "versus_random_high", "versus_random_p_value"),
-        *("better", "worse", "verdict"),
-    )
+    "set": pl.String,
+    "split": pl.String,
+    "metric": pl.String,
+    "trainings": pl.Int64,
+    "unpruned": pl.Float64,
+    "change": pl.Float64,
+    "change_low": pl.Float64,
+    "change_high": pl.Float64,
+    "relative": pl.Float64,
+    "versus_random": pl.Float64,
+    "versus_random_low": pl.Float64,
+    "versus_random_high": pl.Float64,
+    "versus_random_p_value": pl.Float64,
+    "better": pl.Int64,
+    "worse": pl.Int64,
+    "verdict": pl.String,
 }
 
 
