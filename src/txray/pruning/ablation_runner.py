@@ -1,4 +1,4 @@
-"""Runs of a model with masks: each is made once, stored, and reused after an interruption."""
+"""Runs of a model with masks, which are stored and reused after an interruption."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class AblationRunner:
     Attributes:
         model: model to score.
         fingerprint: fingerprint of the model.
-        evaluator: evaluator of the text; None for a metric of the user.
+        evaluator: evaluator of the text; None for a user-defined metric.
         folder: folder where predictions are stored; None: not stored.
-        metric: metric of the user. Its results are not stored, because what they depend on is unknown.
+        metric: user-defined metric. Its results are not stored, because what they depend on is unknown.
     """
 
     model: Model
@@ -44,12 +44,12 @@ class AblationRunner:
 
     @property
     def digest(self) -> str:
-        """Return the hash of the documents; empty for a metric of the user."""
+        """Return the hash of the documents; empty for a user-defined metric."""
         return "" if self.evaluator is None else self.evaluator.inputs.documents_digest
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
-        """Return the (n_documents,) group number of each document; None for a metric of the user."""
+        """Return the (n_documents,) group number of each document; None for a user-defined metric."""
         return None if self.evaluator is None else self.evaluator.inputs.groups
 
     @property

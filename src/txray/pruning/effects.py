@@ -224,7 +224,7 @@ def _effects_on(
     unpruned = runner.run("nothing", Mask(plan.sets[0].layer, ()), advance)
     bootstrap = Bootstrap.of(unpruned, runner.digest, resamples, runner.groups)
     reference = bootstrap.metrics(unpruned)
-    # A metric of the user may have the name of one of ours.
+    # A user-defined metric may have the name of one of ours.
     signs = {} if runner.evaluator is None else METRIC_SIGNS
     better = {name: signs.get(name, sign) for name in reference.observed}
     table = EffectTable(split, bootstrap, reference, better, bootstrap.chance(unpruned))

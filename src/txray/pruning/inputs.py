@@ -211,7 +211,7 @@ def language_inputs(corpus: Corpus, max_documents: int | None, encode: Encode) -
     encoded = _inputs(sample_documents(corpus, max_documents), encode)
     if not encoded.n_documents:
         raise CorpusError(
-            f"corpus {corpus.name!r}: the model predicts nothing of any document; pass longer ones"
+            f"corpus {corpus.name!r}: no document is long enough to predict anything; pass longer ones"
         )
     return encoded
 

@@ -14,7 +14,8 @@ from txray.pruning.bootstrap import INTERVAL
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
 
 _ENOUGH_EQUAL_SETS = 19
-"""Number of random sets of which, by chance, one in twenty is the farthest from the mean, however they scatter."""
+"""Minimum number of random sets with equal metrics for a verdict: of 20 sets that differ by chance alone, each is as likely
+as the others to be the odd one out."""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _magnitude(inputs: RankingInputs) -> Importance:
     if matrix is None:
         raise UsageError(
             f"ranking 'magnitude': layer {inputs.layer!r} ({type(target.module).__name__}) has no incoming weights of "
-            f"its {target.n_neurons} neurons; name the linear layer that has, or choose another ranking"
+            f"its {target.n_neurons} neurons; name the linear layer that has them, or choose another ranking"
         )
     return np.sqrt(_squares(matrix, dim=0))
 

@@ -1,4 +1,4 @@
-"""Ablation within recurrent layers: the recurrence sees the replaced values, too."""
+"""Ablation within recurrent layers: the recurrence sees the replaced values as well."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class ComparisonConfig:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
         if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.fdr < 1:
             raise UsageError(
-                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be a whole "
-                "number, not negative, fdr between 0 and 1"
+                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be an integer "
+                "of at least 0, and fdr lie between 0 and 1"
             )
 
     def compare(

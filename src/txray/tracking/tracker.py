@@ -39,7 +39,7 @@ from txray.tracking.loggers import Logger
 from txray.tracking.rng_state import preserve_rng_state
 
 _MAX_STAGES = 24
-"""Stages of the final timeline: its cost grows with the square of their number."""
+"""Maximum number of stages in the final timeline, whose cost grows with the square of their number."""
 
 
 class Tracker:

@@ -84,11 +84,7 @@ class VisdomLogger:
         self._send("text", html_table(table), win=name, opts={"title": f"{name}, step {step}"})
 
     def stage(self, folder: Path, step: int) -> None:
-        """Show the path and key facts of the latest stage folder; the folder is not copied.
-
-        Raises:
-            StageError: not a complete stage folder.
-        """
+        """Show the path and key facts of the latest stage folder; the folder is not copied."""
         self.table("txray/stage", facts_table(stage_facts(folder)), step)
 
     def close(self) -> None:
