@@ -14,8 +14,8 @@ from txray.pruning.bootstrap import INTERVAL
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
 
 _ENOUGH_EQUAL_SETS = 19
-"""Minimum number of random sets with equal metrics for a verdict: of 20 sets that differ by chance alone, each is as likely
-as the others to be the odd one out."""
+"""Minimum number of random sets with equal metrics for a verdict: by chance, each of 20 sets is equally likely to be the
+only one that differs."""
 
 
 @dataclass(frozen=True)
