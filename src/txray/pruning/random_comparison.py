@@ -14,8 +14,8 @@ from txray.pruning.bootstrap import INTERVAL
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
 
 _ENOUGH_EQUAL_SETS = 19
-"""Minimum number of random sets with equal metrics for a verdict: by chance, each of 20 sets is as likely to be the only
-one that differs."""
+"""Minimum number of random sets with equal metrics for a verdict: by chance, each of 20 sets is as likely to be the odd
+one."""
 
 
 @dataclass(frozen=True)
