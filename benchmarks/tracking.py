@@ -137,6 +137,7 @@ def main(seconds: float) -> None:
                     Path(folder) / "run",
                     every=every,
                     budget=budget,
+                    permutations=2_000,  # fewer than the default, as on the page that shows the results
                 )
                 # Trainings without a tracker before and after, because the speed of the machine varies.
                 before, _ = training.run(steps, None)
