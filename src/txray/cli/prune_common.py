@@ -150,6 +150,8 @@ class PruneArgs:
         of_stage = None if self.stage is None else self._preferences(self.stage, None).layer
         self.layer = model_options.layer or of_stage or "rnn"
         self._evaluators: dict[str, Evaluator] = {}
+        for split in splits if scoring is not None else ():
+            self._evaluator(split)  # a text that cannot be scored on is refused before stages are compared
 
     def _preferences(self, stage: Stage, layer: str | None) -> Preferences:
         return stage.preferences(layer=layer, feature_type=stage.feature_types[0])
