@@ -335,7 +335,7 @@ def test_a_text_that_cannot_be_read_is_refused_before_stages_are_compared(
 ) -> None:
     monkeypatch.setattr("txray.analysis.compare", lambda *_, **__: pytest.fail("compared"))
     command = ("prune", "table", place / "after", *read, *stages(place), "--split", "dev")
-    assert txray(*command, "-o", tmp_path / "out") == 1
+    assert txray(*command, "-o", tmp_path / "out") == 2
     assert "unknown split 'dev'" in capsys.readouterr().err
 
 
