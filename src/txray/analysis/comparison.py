@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -16,7 +15,7 @@ from txray.analysis.distances import (
 )
 from txray.analysis.findings import Findings
 from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_changed_html
-from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
 from txray.analysis.significance.tests import SignificanceSettings, tested_neurons
@@ -52,12 +51,9 @@ _FIGURES = (
     "least_changed_neurons",
 )
 
-SUMMARY = "summary.json"
-"""The file that marks the folder of a saved comparison."""
-
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(SavedResult):
     """Comparison of two stages of one layer, for one feature type.
 
     Attributes:
@@ -73,6 +69,8 @@ class Comparison:
         tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
             compared; else None.
     """
+
+    SUMMARY_FILE = "summary.json"
 
     before: Preferences
     after: Preferences
@@ -275,66 +273,64 @@ class Comparison:
         drawn: go.Figure = getattr(plots, name)(self, pos=pos, token_tags=token_tags(tagged))
         return drawn
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the comparison as a folder, complete or not at all, and return its path.
-
-        The folder holds neurons.parquet, neurons.csv, summary.json, and both stages reduced to what was compared.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
+    def _contents(self) -> dict[str, Any]:
         stages = self.tagged or (stage_of(self.before), stage_of(self.after))
-        return save_result(
-            folder,
-            "Comparison",
-            SUMMARY,
-            self.summary,
-            tables={"neurons": self.neurons},
-            stages=dict(zip(("before", "after"), stages, strict=True)),
-            settings={
-                "layer": self.layer,
-                "feature_type": self.feature_type,
-                "weight": self.weight,
-                "same_documents": self.same_documents,
-                "tagged": self.tagged is not None,
-            },
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Comparison:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no comparison, or is damaged.
-
-        Example:
-            >>> Comparison.load("out").changed()
-        """
-        return load_result(folder, "Comparison", SUMMARY, cls._loaded)
+        return {
+            "tables": {"neurons": self.neurons},
+            "stages": dict(zip(("before", "after"), stages, strict=True)),
+            "settings": {"layer": self.layer, "feature_type": self.feature_type, **stored_settings(self)},
+        }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Comparison:
-        settings = folder.settings
         stages = folder.stage("before"), folder.stage("after")
-        names = {"layer": settings["layer"], "feature_type": settings["feature_type"]}
-        before, after = (stage.preferences(**names) for stage in stages)
-        neurons = folder.table("neurons")
-        if not before.n_neurons == after.n_neurons == len(neurons):
-            raise ValueError("neurons.parquet has another number of neurons than the stages")
-        return cls(
-            before,
-            after,
-            settings["weight"],
-            neurons,
-            folder.summary,
-            settings["same_documents"],
-            stages if settings["tagged"] else None,
-        )
+        return restored(stages, folder.table("neurons"), folder.summary, folder.settings)
 
     def _require_tested(self, caller: str) -> float:
         if self.fdr is None:
             raise UsageError(f"{caller}: the comparison is untested; test it first, with comparison.test()")
         return self.fdr
+
+
+def stored_settings(comparison: Comparison) -> dict[str, Any]:
+    """Return what a saved comparison needs besides stages, names, neurons and summary, as plain JSON values."""
+    return {
+        "weight": comparison.weight,
+        "same_documents": comparison.same_documents,
+        "tagged": comparison.tagged is not None,
+    }
+
+
+def restored(
+    stages: tuple[Stage, Stage],
+    neurons: pl.DataFrame,
+    summary: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Comparison:
+    """Return a saved comparison.
+
+    Args:
+        stages: before and after, with at least what was compared.
+        neurons: its table.
+        summary: its summary.
+        settings: its layer, its feature type, and its `stored_settings`.
+
+    Raises:
+        ValueError: the table does not fit the stages.
+    """
+    layer, feature_type = settings["layer"], settings["feature_type"]
+    before, after = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
+    if not before.n_neurons == after.n_neurons == len(neurons):
+        raise ValueError(f"{len(neurons)} neurons in the table, {after.n_neurons} in the stages")
+    return Comparison(
+        before,
+        after,
+        settings["weight"],
+        neurons,
+        summary,
+        settings["same_documents"],
+        tagged_stages(*stages, layer) if settings["tagged"] else None,
+    )
 
 
 @checked_call

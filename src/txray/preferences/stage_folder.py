@@ -29,16 +29,17 @@ from txray.preferences.tags import TAG_SCHEMA
 CACHE_BYTES = 256 << 20
 """Memory for the layers that were used last."""
 
-# Tables that are intact files and yet do not hold what was written fail in many ways.
-_DAMAGE = (
+DAMAGE = (
     LookupError,
     TypeError,
     ValueError,
     AttributeError,
     OSError,
+    RecursionError,
     TxrayError,
     pl.exceptions.PolarsError,
 )
+"""Errors of reading files that are intact and yet do not hold what was written."""
 
 Value = TypeVar("Value")
 
@@ -260,7 +261,7 @@ class StageFolder(StageAccess):
         self._require_unchanged()
         try:
             value = read()
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._require_unchanged()
             if isinstance(error, StageError):
                 raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.matching.thresholds import Thresholds
-from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.arguments import checked_call
 from txray.errors import UsageError
@@ -27,15 +26,12 @@ if TYPE_CHECKING:
 
 _LISTED = 10
 
-SUMMARY = "matching.json"
-"""The file that marks the folder of a saved matching."""
-
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A matched pair, and neurons of either side without a match."""
 
 
 @dataclass(frozen=True, eq=False)
-class Matching:
+class Matching(SavedResult):
     """One-to-one matching of the neurons of two stages, with a threshold calibrated against chance.
 
     Attributes:
@@ -50,6 +46,8 @@ class Matching:
         min_wins: minimum number of selected activations; neurons with fewer are not in `pairs`.
         false_match_rate: share of the chance pairs that may exceed the threshold.
     """
+
+    SUMMARY_FILE = "matching.json"
 
     before: Preferences
     after: Preferences
@@ -134,33 +132,15 @@ class Matching:
         drawn: go.Figure = getattr(plots, figure_name(figure, ("matching", "matching_curve")))(self)
         return drawn
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the matching as a folder, complete or not at all, and return its path.
-
-        The folder holds pairs.parquet, pairs.csv, matching.json, and what `load` needs.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
-        thresholds = {"length": self.thresholds.length, "affinity": self.thresholds.affinity}
-        return save_result(
-            folder,
-            "Matching",
-            SUMMARY,
-            self.summary,
-            tables={"pairs": self.pairs},
-            arrays={"thresholds": pl.DataFrame(thresholds), "null": pl.DataFrame({"affinity": self.null})},
-            stages={"before": stage_of(self.before), "after": stage_of(self.after)},
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Matching:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no matching, or is damaged.
-        """
-        return load_result(folder, "Matching", SUMMARY, cls._loaded)
+    def _contents(self) -> dict[str, Any]:
+        return {
+            "tables": {"pairs": self.pairs},
+            "arrays": {
+                "thresholds": pl.DataFrame(vars(self.thresholds)),
+                "null": pl.DataFrame({"affinity": self.null}),
+            },
+            "stages": {"before": stage_of(self.before), "after": stage_of(self.after)},
+        }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Matching:
