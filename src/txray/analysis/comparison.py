@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 
 from txray.analysis.comparison_tables import neuron_table, summary_of
-from txray.analysis.distances import (
-    Distance,
-    require_distance,
-)
+from txray.analysis.distances import Distance, require_distance
 from txray.analysis.findings import Findings
 from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_changed_html
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
@@ -30,7 +27,6 @@ from txray.analysis.subjects import (
     tagged_stages,
 )
 from txray.arguments import checked_call
-from txray.checks import is_integer
 from txray.errors import UsageError
 from txray.notebook import card
 from txray.preferences.preferences import Preferences, Weight
@@ -161,24 +157,24 @@ class Comparison(SavedResult):
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
+        number = self.summary
+        tests = "observed, not tested"
         if self.tested:
-            counts += (
-                "; significant ({fdr}): {changed} of {tested} shared changed, {confident_avoided} of {avoided} "
-                "avoided, {confident_gained} of {gained} gained".format(
-                    **{**self.summary, "fdr": fdr_label(self.summary["fdr"])}
-                )
+            tests = (
+                f"significant ({fdr_label(number['fdr'])}): {number['changed']} of {number['tested']} shared changed, "
+                f"{number['confident_avoided']} of {number['avoided']} avoided, "
+                f"{number['confident_gained']} of {number['gained']} gained"
             )
-        else:
-            counts += "; observed, not tested"
-        return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: {counts})"
+        counts = ", ".join(f"{number[state]} {state}" for state in STATES)
+        stages = f"{self.before.stage!r} -> {self.after.stage!r}"
+        return f"Comparison({stages}, {self.feature_type!r}: {counts}; {tests})"
 
     def _repr_html_(self) -> str:
         sentences = self.findings.sentences(self.before.stage, self.after.stage)
         distance = shown_distance(self)
         compared = distance.rows(self.neurons)
         if len(compared):
-            sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
+            sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
             sentences.append(
                 f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
@@ -203,7 +199,9 @@ class Comparison(SavedResult):
         Example:
             >>> comparison.changed().head(3)
         """
-        fdr = self._require_tested("changed")
+        fdr = self.fdr
+        if fdr is None:
+            raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
         rows = self.neurons.filter(is_significant(fdr))
         rows = rows[changed_most_first(rows, fdr)]
         lists = {
@@ -233,21 +231,7 @@ class Comparison(SavedResult):
         Example:
             >>> comparison.neuron(13).words[1].head(3)
         """
-        if not is_integer(number) or not 0 <= number < len(self.neurons):
-            raise UsageError(
-                f"neuron {number!r}: layer {self.layer!r} has the neurons 0 to {len(self.neurons) - 1}; pass one of "
-                "these numbers as an integer"
-            )
-        fdr = self.fdr
-        row = self.neurons[int(number)]
-        return NeuronChange.of(
-            row.row(0, named=True),
-            self.before,
-            self.after,
-            significant=None if fdr is None else bool(row.select(is_significant(fdr)).item()),
-            fdr=fdr,
-            tagged=self.tagged,
-        )
+        return NeuronChange.of(self, number)
 
     def plot(self, figure: str = "hellinger_length") -> go.Figure:
         """Draw the comparison.
@@ -285,11 +269,6 @@ class Comparison(SavedResult):
     def _loaded(cls, folder: ResultFolder) -> Comparison:
         stages = folder.stage("before"), folder.stage("after")
         return restored(stages, folder.table("neurons"), folder.summary, folder.settings)
-
-    def _require_tested(self, caller: str) -> float:
-        if self.fdr is None:
-            raise UsageError(f"{caller}: the comparison is untested; test it first, with comparison.test()")
-        return self.fdr
 
 
 def stored_settings(comparison: Comparison) -> dict[str, Any]:

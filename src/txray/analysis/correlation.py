@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import permutation_test, rankdata
 
+from txray.text import plural
+
 
 @dataclass(frozen=True)
 class RankCorrelation:
@@ -32,9 +34,10 @@ class RankCorrelation:
         Args:
             first, second: names of the quantities, plain text.
         """
+        steps = plural(self.n, "step")
         if self.rho is None or self.p_value is None:
-            return f"{first} and {second} cannot be correlated over {self.n} {_steps(self.n)}"
-        size = f"rho = {self.rho:.2f}, p = {self.p_value:.2g}, {self.n} {_steps(self.n)}"
+            return f"{first} and {second} cannot be correlated over {steps}"
+        size = f"rho = {self.rho:.2f}, p = {self.p_value:.2g}, {steps}"
         if self.p_value > _SIGNIFICANT:
             return f"{first} and {second} do not correlate significantly ({size})"
         clause = f"{first} and {second} correlate ({size})"
@@ -44,10 +47,6 @@ class RankCorrelation:
 
 
 _SIGNIFICANT = 0.05
-
-
-def _steps(n: int) -> str:
-    return "step" if n == 1 else "steps"
 
 
 def rank_correlation(

@@ -7,6 +7,7 @@ from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
+from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
 
@@ -33,7 +34,7 @@ def neuron_sentence(
     if not any(lengths):
         return parts[0]
     if row["hellinger"] is not None:
-        features = _plural(row["hellinger_length"], noun)
+        features = plural(row["hellinger_length"], noun)
         parts.append(f"{PLAIN.name} {row['hellinger']:.3f} over {features}.")
     parts += [if_untested] if fdr is None else _verdict(row, fdr)
     return " ".join(parts)
@@ -49,7 +50,7 @@ def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, 
     """
     if not any(lengths):
         return "Prefers nothing in either stage."
-    before, after = (_plural(length, noun) if length else "nothing" for length in lengths)
+    before, after = (plural(length, noun) if length else "nothing" for length in lengths)
     return f"Prefers {before} in {stages[0]}, {after} in {stages[1]}."
 
 
@@ -70,7 +71,3 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
         case "avoided" | "gained" as state:
             return [f"In use {STATE_NAMES[state]}: significant ({level}, q = {row['rate_q_value']:.3g})."]
     return ["Too rarely active to be tested."]
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,25 +49,15 @@ class ShownDistance:
         known = [pl.col(name).is_not_null() for name in (self.column, self.null) if name]
         return neurons.filter(*known)
 
-    def medians(self, neurons: pl.DataFrame) -> str:
-        """Return the median distance in words, with that of the same neurons if nothing had changed.
+    def average(self, neurons: pl.DataFrame, kind: Literal["mean", "median"]) -> str:
+        """Return the average distance in words, with that of the same neurons if nothing had changed.
 
         Args:
             neurons: rows of a comparison, at least one of which has the distance.
+            kind: of average.
         """
-        return self._summed_up("median", np.median, neurons)
-
-    def means(self, neurons: pl.DataFrame) -> str:
-        """Return the mean distance in words, with that of the same neurons if nothing had changed.
-
-        Args:
-            neurons: rows of a comparison, at least one of which has the distance.
-        """
-        return self._summed_up("mean", np.mean, neurons)
-
-    def _summed_up(self, what: str, measure: Callable[..., np.floating[Any]], neurons: pl.DataFrame) -> str:
-        rows = self.rows(neurons)
-        clause = f"{what} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
+        rows, measure = self.rows(neurons), np.mean if kind == "mean" else np.median
+        clause = f"{kind} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
         if self.null is None:
             return clause
         return f"{clause}, {measure(rows[self.null].to_numpy()):.2f} if nothing had changed"

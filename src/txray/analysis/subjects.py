@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from txray.layer_patterns import matching_names
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_folder import StageFolder
 from txray.preferences.stage_like import StageLike, as_stage
 
 
@@ -26,30 +26,18 @@ def subject(side: StageLike | Preferences) -> Stage | Preferences:
 
 
 def preferences_of(subject: Stage | Preferences, layer: str | None, feature_type: str) -> Preferences:
-    """Return the preferences themselves, or those of one layer of a stage.
-
-    Args:
-        subject: a stage, or preferences, which are returned as they are.
-        layer: of the stage; required only if it has several layers.
-        feature_type: of the stage.
-
-    Raises:
-        UsageError: several layers, and none is named.
-        UnknownNameError: an unknown layer or feature type.
-    """
+    """Return preferences as they are, and of a stage those of one layer; see `Stage.preferences`."""
     if isinstance(subject, Preferences):
         return subject
     return subject.preferences(layer=layer, feature_type=feature_type)
 
 
-def same_documents(before: Stage | Preferences, after: Stage | Preferences) -> bool | None:
+def same_documents(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> bool | None:
     """Return whether two stages read the same documents, according to their manifests; None if unknown."""
-    return same_documents_of(*(side.manifest if isinstance(side, Stage) else {} for side in (before, after)))
-
-
-def same_documents_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool | None:
-    """Return whether two manifests name the same documents; None if one of them names none."""
-    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in (before, after)]
+    manifests = [{} if isinstance(side, Preferences) else side.manifest for side in (before, after)]
+    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in manifests]
     return None if None in digests else digests[0] == digests[1]
 
 
@@ -90,14 +78,12 @@ def tagged_stages(
 ) -> tuple[Stage, Stage] | None:
     """Return both stages with nothing but tokens and parts of speech of a layer; None if they lack either."""
     names = [(layer, "token"), (layer, "pos")]
-    if not all(isinstance(side, Stage) and set(names) <= side.collected.keys() for side in (before, after)):
-        return None
-    first, second = (
+    tagged = [
         stage_of(*(side.collected[name] for name in names), tags=side.tags)
         for side in (before, after)
-        if isinstance(side, Stage)
-    )
-    return first, second
+        if isinstance(side, Stage) and set(names) <= side.collected.keys()
+    ]
+    return (tagged[0], tagged[1]) if len(tagged) == 2 else None
 
 
 def require_comparable(before: Preferences, after: Preferences) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.matching.affinity import Affinity
-from txray.analysis.subjects import common_layers, preferences_of
+from txray.analysis.subjects import common_layers
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
@@ -64,7 +64,10 @@ def layer_affinity(
     pairs = [(p, q) for p in layers_before for q in layers_after]
     with progress(f"layers of {before.name} and {after.name}", len(pairs), unit="pairs") as advance:
         for p, q in pairs:
-            sides = (preferences_of(before, p, feature_type), preferences_of(after, q, feature_type))
+            sides = (
+                before.preferences(layer=p, feature_type=feature_type),
+                after.preferences(layer=q, feature_type=feature_type),
+            )
             rows.append((p, q, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
             advance()
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")

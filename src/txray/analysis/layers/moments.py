@@ -123,14 +123,12 @@ class CrossMoments:
     @property
     def constant_x(self) -> NDArray[np.bool_]:
         """Return (n_x,) which neurons of x have the same activation at every word."""
-        constant: NDArray[np.bool_] = self.squares_x == 0
-        return constant
+        return np.asarray(self.squares_x == 0)
 
     @property
     def constant_y(self) -> NDArray[np.bool_]:
         """Return (n_y,) which neurons of y have the same activation at every word."""
-        constant: NDArray[np.bool_] = self.squares_y == 0
-        return constant
+        return np.asarray(self.squares_y == 0)
 
     def correlation(self) -> Floats:
         """Return (n_x, n_y) Pearson correlations of pairs of neurons, in [-1, 1]; NaN if one is constant."""

@@ -70,7 +70,10 @@ class FoldCounts:
 
     def wins(self) -> NDArray[np.float64]:
         """Return (n_neurons, 2 * folds) numbers of selected activations."""
-        return np.asarray((self._sum_by_neuron() @ self.count).todense())
+        starts = run_starts(self.neuron)
+        wins = np.zeros((self.n_neurons, self.count.shape[1]))
+        wins[self.neuron[starts]] = (self._summing(starts) @ self.count).toarray()
+        return wins
 
     def downsampled(self, random: np.random.Generator) -> FoldCounts:
         """Return a copy in which the stage with more activations is downsampled to the size of the other, per neuron.
@@ -112,16 +115,6 @@ class FoldCounts:
         """
         rows = np.flatnonzero(mask[self.neuron])
         return FoldCounts(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
-
-    def divergence(
-        self,
-        left: NDArray[np.float64],
-        right: NDArray[np.float64],
-        weight: Weight,
-        distance: Distance = "hellinger",
-    ) -> NDArray[np.float64]:
-        """Return the divergence of each neuron between two sets of folds; see `divergences`."""
-        return np.asarray(self.divergences((left, right), ((0, 1),), weight, distance)[0])
 
     def two_way_divergence(
         self, left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
@@ -228,13 +221,6 @@ class FoldCounts:
         return sp.csr_array(
             (np.ones(len(self.neuron)), np.arange(len(self.neuron)), ends),
             shape=(len(starts), len(self.neuron)),
-        )
-
-    def _sum_by_neuron(self) -> Any:
-        """Return (n_neurons, n_pairs) that sums pairs per neuron."""
-        return sp.csr_array(
-            (np.ones(len(self.neuron)), (self.neuron, np.arange(len(self.neuron)))),
-            shape=(self.n_neurons, len(self.neuron)),
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.rules import confident_state, is_significant
@@ -63,18 +64,7 @@ def tested_neurons(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
-    Args:
-        before, after: preferences of the same neurons.
-        weight: what preference distributions normalise.
-        neurons: one row per neuron, with the column `state`.
-        settings: of the tests.
-        same_documents: whether both stages read the same documents; None if unknown.
-
-    Raises:
-        UsageError: fewer than two folds, or different numbers of them.
-
-    Warns:
-        PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
+    See `Comparison.test` for columns, errors and warnings; `neurons` has one row per neuron, with the column `state`.
     """
     require_folds(before, after)
     paired = paired_folds(before, after, same_documents)
@@ -94,7 +84,7 @@ def tested_neurons(
     neurons = neurons.with_columns(confident_state(settings.fdr))
     summary = {
         **_summary(neurons, settings, paired),
-        **{name: value if np.isfinite(value) else None for name, value in of_layer.items()},
+        **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
     return neurons, summary
@@ -221,9 +211,8 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "undecided": int(counts.get("undecided", 0)),
-        "mean_signal": tested["signal"].mean(),
-        "mean_distance_matched": tested["distance_matched"].mean(),
-        "mean_distance_null": tested["distance_null"].mean(),
-        "mean_noise_floor": tested["noise_floor"].mean(),
-        "mean_distance_halves": tested["distance_halves"].mean(),
+        **{
+            f"mean_{name}": tested[name].mean()
+            for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")
+        },
     }
