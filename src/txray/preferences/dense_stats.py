@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.grouped_stats import GroupedStats
+from txray.preferences.grouped_stats import STATISTICS, GroupedStats
 from txray.preferences.sparse_stats import SparseStats
 
 CELL_BYTES = 28
@@ -41,7 +41,7 @@ class DenseStats:
         number, offset = np.divmod(row, grid._per_block)
         for i, block in enumerate(grid._blocks):
             in_block = np.flatnonzero(number == i)
-            for name in ("count", "sum", "sum_sq", "max"):
+            for name in STATISTICS:
                 block[name][offset[in_block], neuron[in_block]] = getattr(rows, name)[in_block]
         return grid
 
@@ -52,9 +52,8 @@ class DenseStats:
             block = self._blocks[i]
             in_block = number == i
             row = offset[in_block]
-            block["count"][row] += part.count[in_block]
-            block["sum"][row] += part.sum[in_block]
-            block["sum_sq"][row] += part.sum_sq[in_block]
+            for name in ("count", "sum", "sum_sq"):
+                block[name][row] += getattr(part, name)[in_block]
             block["max"][row] = np.maximum(block["max"][row], part.max[in_block])
 
     @property
@@ -104,10 +103,8 @@ class DenseStats:
                 shape = (self._per_block, self._n_neurons)
                 self._blocks.append(
                     {
-                        "count": np.zeros(shape, np.int32),
-                        "sum": np.zeros(shape),
-                        "sum_sq": np.zeros(shape),
-                        "max": np.zeros(shape),
+                        name: np.zeros(shape, np.int32 if name == "count" else np.float64)
+                        for name in STATISTICS
                     }
                 )
         return self._row_of[group]

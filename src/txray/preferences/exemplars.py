@@ -155,26 +155,10 @@ class ExemplarTally:
                 self._threshold[index] = -entries[-1][0]
 
     def table(self, layer: str) -> pl.DataFrame:
-        """Return one row per occurrence, by neuron and descending activation.
-
-        Args:
-            layer: value of the column `layer`.
-        """
+        """Return one row per occurrence, by neuron and descending activation; `layer` fills the first column."""
+        # Columns from `document` to `label` are the fields of an occurrence.
         rows = [
-            (
-                layer,
-                neuron,
-                rank,
-                -entry[0],
-                entry[3].document,
-                entry[3].position,
-                entry[3].word,
-                entry[3].before,
-                entry[3].after,
-                entry[3].output,
-                entry[3].probability,
-                entry[3].label,
-            )
+            (layer, neuron, rank, -entry[0], *astuple(entry[3]))
             for neuron, entries in enumerate(self._entries)
             for rank, entry in enumerate(entries)
         ]

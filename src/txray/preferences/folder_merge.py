@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.files import atomic_folder
+from txray.preferences.grouped_stats import STATISTICS
 from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.merge import exemplars_per_neuron, merge_stages, strongest
 from txray.preferences.preferences import Preferences
@@ -87,8 +88,7 @@ def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:
     n_features = max(len(empty.features), 1)
     key = table["neuron"].to_numpy().astype(np.int64) * n_features
     key += feature_ids(table["feature"], empty.features)
-    columns = {name: table[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")}
-    rows = SparseStats.combined([SparseStats(key, **columns)])
+    rows = SparseStats.combined([SparseStats(key, *(table[name].to_numpy() for name in STATISTICS))])
     neuron, feature_id = np.divmod(rows.key, n_features)
-    statistics = {name: getattr(rows, name) for name in columns}
+    statistics = {name: getattr(rows, name) for name in STATISTICS}
     return replace(empty, fold=np.full(len(rows), fold), neuron=neuron, feature_id=feature_id, **statistics)

@@ -13,6 +13,10 @@ _CELLS = 1 << 18
 """Activations reduced at a time: few enough to stay in the processor's cache."""
 
 
+STATISTICS = ("count", "sum", "sum_sq", "max")
+"""Statistics of activations: number, sum, sum of squares, and maximum."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupedStats:
     """Statistics of the positive activations of each neuron in some groups of words.

@@ -138,13 +138,7 @@ def exemplars_per_neuron(stage: Stage) -> int:
 
 
 def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], per_neuron: int) -> pl.DataFrame:
-    """Return the strongest exemplars of all tables, by activation, then document key, then position.
-
-    Args:
-        tables: of exemplars, without duplicates.
-        layers: in the order of the stage.
-        per_neuron: maximum number per neuron.
-    """
+    """Return up to `per_neuron` strongest exemplars of the tables, by activation, then document key, then position."""
     together = pl.concat([table.select(*EXEMPLAR_SCHEMA) for table in tables])
     index = {layer: number for number, layer in enumerate(layers)}
     keys = {document: document_key(document) for document in together["document"].unique().to_list()}
@@ -177,9 +171,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
     layers = {
         layer: {
             "counted": sum(int(_of(manifest, layer)["counted"]) for manifest in manifests),
-            "skipped": dict(
-                sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
-            ),
+            "skipped": _summed(_of(manifest, layer)["skipped"] for manifest in manifests),
             **{key: value for key, value in _of(manifests[0], layer).items() if key not in _COUNTED},
             **({"random": True} if any(_of(manifest, layer).get("random") for manifest in manifests) else {}),
         }
@@ -234,9 +226,7 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "name": "+".join(dict.fromkeys(str(corpus.get("name")) for corpus in corpora)),
             "fingerprint": "+".join(str(corpus.get("fingerprint")) for corpus in corpora),
             **documents,
-            "documents_skipped": dict(
-                sorted(_summed(c.get("documents_skipped", {}) for c in corpora).items())
-            ),
+            "documents_skipped": _summed(corpus.get("documents_skipped", {}) for corpus in corpora),
         }
     wholes = {(shard.name, shard.fingerprint, shard.n_shards) for shard in known}
     if len(known) < len(shards) or len(wholes) > 1:
@@ -288,8 +278,9 @@ def _shards(corpus: Mapping[str, Any]) -> _Shards | None:
     return _Shards(corpus["name"], corpus["fingerprint"], n_shards, numbers)
 
 
-def _summed(counts: Any) -> Counter[str]:
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts by reason, sorted by reason."""
     total: Counter[str] = Counter()
     for by_reason in counts:
         total.update({reason: int(count) for reason, count in by_reason.items()})
-    return total
+    return dict(sorted(total.items()))

@@ -58,18 +58,7 @@ class NeuronPreferences:
         exemplars: pl.DataFrame,
         token_tags: Mapping[str, str],
     ) -> NeuronPreferences:
-        """Select one neuron from the preferences of its layer.
-
-        Args:
-            number: index of the neuron.
-            preferences: of its layer.
-            pos: preferences of the same layer for `pos`, if collected.
-            exemplars: of the neuron.
-            token_tags: token -> the tag it carries most often.
-
-        Raises:
-            UsageError: there is no such neuron.
-        """
+        """Select one neuron from the preferences of its layer; see `StageAccess.neuron`."""
         words = distinctive_features(preferences, number)
         tags = pl.DataFrame(schema={"tag": pl.String(), "wins": pl.Int64(), "share": pl.Float64()})
         if pos is not None:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from txray.preferences.grouped_stats import GroupedStats, run_starts
 
-_COLUMNS = ("key", "count", "sum", "sum_sq", "max")
-
 
 @dataclass(frozen=True, slots=True)
 class SparseStats:
@@ -60,29 +58,30 @@ class SparseStats:
     @classmethod
     def combined(cls, parts: Sequence[SparseStats]) -> SparseStats:
         """Concatenate parts and merge rows of the same key; keys ascend."""
-        key = np.concatenate([part.key for part in parts])
-        if len(key) == 0:
+        rows = cls.concatenated(parts)
+        if len(rows) == 0:
             return cls.empty()
-        order = np.argsort(key, kind="stable")
-        key = key[order]
+        order = np.argsort(rows.key, kind="stable")
+        key = rows.key[order]
         starts = run_starts(key)
-        count, total, total_sq, largest = (
-            np.concatenate([getattr(part, name) for part in parts])[order]
-            for name in ("count", "sum", "sum_sq", "max")
-        )
         return cls(
             key=key[starts],
-            count=np.add.reduceat(count, starts),
-            sum=np.add.reduceat(total, starts),
-            sum_sq=np.add.reduceat(total_sq, starts),
-            max=np.maximum.reduceat(largest, starts),
+            count=np.add.reduceat(rows.count[order], starts),
+            sum=np.add.reduceat(rows.sum[order], starts),
+            sum_sq=np.add.reduceat(rows.sum_sq[order], starts),
+            max=np.maximum.reduceat(rows.max[order], starts),
         )
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[SparseStats]) -> SparseStats:
+        """Return the rows of all parts, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """Return the columns by name, each name with a prefix."""
-        return {prefix + name: getattr(self, name) for name in _COLUMNS}
+        return {prefix + name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> SparseStats:
         """Restore statistics from `arrays`."""
-        return cls(**{name: arrays[prefix + name] for name in _COLUMNS})
+        return cls(**{name: arrays[prefix + name] for name in cls.__slots__})

@@ -122,11 +122,5 @@ class Stage(StageAccess):
     def _preferences(self, layer: str, feature_type: str) -> Preferences:
         return self.collected[layer, feature_type]
 
-    def _neuron_preferences(self, number: int, layer: str, feature_type: str) -> Preferences:
-        return self._preferences(layer, feature_type)
-
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
         return self.exemplars.filter(layer=layer, neuron=number).sort("rank")
-
-    def _tag_table(self) -> pl.DataFrame:
-        return self.tags

@@ -92,7 +92,7 @@ class StageFolder(StageAccess):
         return cls(folder, manifest, digest, _version(folder), cache or LRUCache(CACHE_BYTES))
 
     @cached_property
-    def name(self) -> str:  # type: ignore[override]  # an attribute of the base
+    def name(self) -> str:
         """Name of the stage."""
         return str(self.manifest["name"])
 
@@ -249,9 +249,6 @@ class StageFolder(StageAccess):
             pl.lit(None, dtype).alias(name) for name, dtype in EXEMPLAR_SCHEMA.items() if name not in table
         ]
         return table.with_columns(missing)
-
-    def _tag_table(self) -> pl.DataFrame:
-        return self.tags
 
     def _row_file(self, feature_type: str) -> Path:
         return self.path / f"preferences.{feature_type}.parquet"

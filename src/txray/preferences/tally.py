@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from txray.errors import ShapeError, UsageError
 from txray.preferences.dense_stats import DenseStats
 from txray.preferences.folds import DEFAULT_FOLDS, MAX_FOLDS
-from txray.preferences.grouped_stats import reduced
+from txray.preferences.grouped_stats import STATISTICS, reduced
 from txray.preferences.preferences import Preferences
 from txray.preferences.serialization import as_bytes, from_bytes
 from txray.preferences.sparse_stats import SparseStats
@@ -73,9 +73,7 @@ class Tally:
         tally._ids = _numbered(preferences.features.tolist())
         tally._occurrences = preferences.corpus_counts.copy()
         key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
-        tally._push(
-            SparseStats(key, preferences.count, preferences.sum, preferences.sum_sq, preferences.max),
-        )
+        tally._push(SparseStats(key, *(getattr(preferences, name) for name in STATISTICS)))
         return tally
 
     def feature_ids(self, features: Sequence[str]) -> NDArray[np.int64]:
@@ -181,10 +179,7 @@ class Tally:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays; a tally that loads it continues to the same bytes."""
         # Buffered rows stay separate: the last bits of a sum depend on the order of addition.
-        pending = self._pending or [SparseStats.empty()]
-        buffered = SparseStats(
-            *(np.concatenate([getattr(rows, name) for rows in pending]) for name in SparseStats.__slots__)
-        )
+        buffered = SparseStats.concatenated(self._pending or [SparseStats.empty()])
         grid = SparseStats.empty() if self._grid is None else self._grid.rows()
         return {
             "dense": np.array([self._dense is not None, bool(self._dense)]),
@@ -249,7 +244,7 @@ class Tally:
         feature_id = sorted_id[tally_id]
         order = np.argsort((fold * self.n_neurons + neuron) * max(len(sorted_id), 1) + feature_id)
         columns = {"fold": fold, "neuron": neuron, "feature_id": feature_id}
-        columns |= {name: getattr(rows, name) for name in ("count", "sum", "sum_sq", "max")}
+        columns |= {name: getattr(rows, name) for name in STATISTICS}
         return {name: column[order] for name, column in columns.items()}
 
     def _grid_columns(self, grid: DenseStats, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -259,7 +254,7 @@ class Tally:
         # Allocated once: parts that are joined at the end would be in memory twice.
         columns = {
             name: np.empty(grid.n_used, np.float64 if name in ("sum", "sum_sq", "max") else np.int64)
-            for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
+            for name in ("fold", "neuron", "feature_id", *STATISTICS)
         }
         end = 0
         for number in range(self.folds):
@@ -270,7 +265,7 @@ class Tally:
             columns["fold"][span] = number
             columns["neuron"][span] = neuron
             columns["feature_id"][span] = feature_id[row][i]
-            for name in ("count", "sum", "sum_sq", "max"):
+            for name in STATISTICS:
                 columns[name][span] = grid.take(name, row)[i, neuron]
         return columns
 
