@@ -290,8 +290,7 @@ def restored(
 
     Args:
         stages: before and after, with at least what was compared.
-        neurons: its table.
-        summary: its summary.
+        neurons, summary: as saved.
         settings: its layer, its feature type, and its `stored_settings`.
 
     Raises:

@@ -97,13 +97,7 @@ def published_code_distance(
     q: Distributions,
     length: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return `hellinger_published_code` from what is computed already.
-
-    Args:
-        before, after: preferences of the same neurons.
-        p, q: their aligned distributions of weight `mean`.
-        length: (n_neurons,) their Hellinger lengths.
-    """
+    """Return `hellinger_published_code` from aligned distributions (weight `mean`) and their Hellinger lengths."""
     distance = _root_distance(
         *(sp.diags_array(_published_scale(side)) @ rows.matrix for side, rows in ((before, p), (after, q)))
     )
@@ -114,11 +108,7 @@ def published_code_distance(
 
 
 def require_distance(distance: str) -> None:
-    """Raise if a distance is unknown.
-
-    Raises:
-        UnknownNameError: none of `DISTANCES`.
-    """
+    """Raise `UnknownNameError` for a distance that is none of `DISTANCES`."""
     if distance not in DISTANCES:
         raise UnknownNameError.of("distance", distance, DISTANCES)
 
@@ -128,10 +118,8 @@ def contributions(
 ) -> NDArray[np.float64]:
     """Return what each feature adds to the divergence of two distributions.
 
-    Args:
-        distance: `jensen-shannon` sums to the divergence in bits, `total-variation` to the largest difference in the
-            probability of any set of features; either sum is in [0, 1].
-        p, q: probabilities, of the same shape.
+    The contributions sum to a value in [0, 1]: of `jensen-shannon` to the divergence in bits, of `total-variation` to
+    the largest difference in the probability of any set of features.
 
     Source:
         Lin 1991 (Jensen-Shannon divergence).

@@ -154,9 +154,10 @@ def _half_widths(
     """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
-    same documents. The spread of the estimates tells their standard error. Their mean lies off the estimate from all
-    folds, which tells the bias that is left: it widens the intervals of neurons, which would miss the truth of neurons
-    with few wins too often, and not that of the layer, to which such neurons add little.
+    same documents. The spread of the estimates gives their standard error, and the difference of their mean from the
+    estimate from all folds gives the remaining bias. The bias widens the intervals of neurons, which would otherwise
+    miss the truth too often for neurons with few wins. It does not widen that of the layer, to which such neurons add
+    little.
     """
     first, second = splits
     n_splits = first.shape[1]
@@ -184,8 +185,8 @@ def _half_width(
     """Return (...) half widths.
 
     Args:
-        without: (..., n_folds) estimates of all folds but one.
-        whole: (...) of all folds, where the bias is to count as well.
+        without: (..., n_folds) estimates without one fold each.
+        whole: (...) estimates from all folds, to add the bias.
     """
     n = without.shape[-1]
     centre = without.mean(axis=-1)
@@ -201,7 +202,7 @@ def _folds_with_wins(draw: FoldCounts) -> NDArray[np.bool_]:
 
 
 def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest share of a distribution that so many activations may all miss, with 97.5% confidence.
+    """Return the largest share of a distribution that this many activations can all miss, with a probability of 2.5%.
 
     Source:
         Clopper and Pearson 1934, for 0 successes.

@@ -23,11 +23,11 @@ def neuron_sentence(
     """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
 
     Args:
-        row: of `Comparison.neurons`; if tested, with a column `significant` (`findings.is_significant`).
-        noun: what one feature is called: `token`.
-        stages: names of the two stages, as they are to be shown.
-        fdr: false discovery rate of the tests; None if the neuron's layer is not tested.
-        if_untested: sentence for that case.
+        row: of `Comparison.neurons`; if tested, with a column `significant` (`rules.is_significant`).
+        noun: name of one feature, such as `token`.
+        stages: names of the two stages to show.
+        fdr: false discovery rate of the tests; None if the layer of the neuron is not tested.
+        if_untested: last sentence in that case.
     """
     lengths = row["length_before"], row["length_after"]
     parts = [preference_sentence(lengths, noun, stages)]
@@ -41,13 +41,7 @@ def neuron_sentence(
 
 
 def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, str]) -> str:
-    """Return how many features a neuron prefers in two stages.
-
-    Args:
-        lengths: number of features in each stage.
-        noun: what one feature is called: `token`.
-        stages: names of the two stages, as they are to be shown.
-    """
+    """Return how many features a neuron prefers in two stages; see `neuron_sentence`."""
     if not any(lengths):
         return "Prefers nothing in either stage."
     before, after = (plural(length, noun) if length else "nothing" for length in lengths)

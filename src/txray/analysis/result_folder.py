@@ -72,13 +72,7 @@ def _write_json(file: Path, value: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """A result folder whose checksums are right.
-
-    Attributes:
-        path: of the folder.
-        summary: the summary that was saved.
-        settings: the settings that were saved.
-    """
+    """A result folder whose checksums are right: its path, and the summary and settings that were saved."""
 
     path: Path
     summary: Mapping[str, Any]
@@ -161,12 +155,8 @@ class SavedResult:
 def figure_name(figure: str, known: Sequence[str]) -> str:
     """Return the name of a figure of `txray.plots`, which may be written with hyphens.
 
-    Args:
-        figure: requested.
-        known: names of the figures that draw this kind of result.
-
     Raises:
-        UnknownNameError: none of these.
+        UnknownNameError: a figure that does not draw this kind of result.
     """
     name = str(figure).replace("-", "_")
     if name not in known:

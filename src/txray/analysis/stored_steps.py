@@ -16,14 +16,9 @@ Steps = Mapping[str, Sequence[Comparison]]
 
 
 def stored_steps(steps: Steps) -> tuple[dict[str, Stage], pl.DataFrame, list[dict[str, Any]]]:
-    """Return the parts of which `loaded_steps` makes the comparisons again.
+    """Return what `loaded_steps` needs: stages by folder, the table of neurons, and the settings of each comparison.
 
-    Args:
-        steps: layer -> comparisons of each stage with the previous one.
-
-    Returns:
-        Name of a folder -> stage reduced to what was compared; the neurons of all steps with the columns layer and
-        step; and settings of each comparison.
+    The stages are reduced to what was compared; the table holds the neurons of all steps, with columns layer and step.
     """
     stages: dict[str, Stage] = {}
     tables, settings = [], []

@@ -42,12 +42,12 @@ def same_documents(
 
 
 def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, caller: str) -> list[str]:
-    """Return the layers that every stage has, in the order of the first stage.
+    """Return the layers that every stage has, in the order of the first stage; all if `layers` is None.
 
     Args:
         stages: at least one.
-        layers: a name or pattern, or several, see `matching_names`; None for all.
-        caller: the name of the function, for the error.
+        layers: names or patterns, see `matching_names`.
+        caller: name of the function, for the error.
 
     Raises:
         UsageError: no layer in common, or an empty list of layers.
@@ -62,12 +62,7 @@ def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, c
 
 
 def stage_of(*preferences: Preferences, tags: pl.DataFrame | None = None) -> Stage:
-    """Return a stage that holds nothing but these preferences of one stage, without exemplars.
-
-    Args:
-        preferences: of any layers and feature types of the stage, at least one.
-        tags: of its tokens; none by default.
-    """
+    """Return a stage that holds only these preferences of one stage, at least one, and the tags of its tokens."""
     collected = {(part.layer, part.feature_type): part for part in preferences}
     stage = Stage(preferences[0].stage, collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA))
     return stage if tags is None else Stage(stage.name, collected, stage.exemplars, tags=tags)
@@ -111,14 +106,10 @@ def require_comparable(before: Preferences, after: Preferences) -> None:
 
 
 def require_tagged(tagged: tuple[Stage, Stage] | None, what: str) -> tuple[Stage, Stage]:
-    """Return both stages of a comparison with their parts of speech.
-
-    Args:
-        tagged: see `Comparison.tagged`.
-        what: that needs them, for the error.
+    """Return both stages of `Comparison.tagged`.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none; `what` needs them.
     """
     if tagged is None:
         raise UsageError(

@@ -92,14 +92,11 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
 
 
 def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[np.bool_]:
-    """Return whether the mass of each stage follows parts of speech significantly more closely than shuffled tags.
+    """Return (n_stages,) whether mass follows parts of speech significantly more closely than shuffled tags.
 
     Args:
-        stages: rows of `Timeline.stages` of one layer, all that one statement is about.
+        stages: rows of `Timeline.stages` of one layer, all that one statement is about. False where there are no tags.
         fdr: false discovery rate over these stages (Benjamini-Hochberg).
-
-    Returns:
-        (n_stages,) False where there are no tags.
     """
     q_value = q_values(stages["pos_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
     return np.asarray(q_value <= fdr)
@@ -124,15 +121,12 @@ def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> n
 
 
 def sampling_noise(pos: Preferences) -> float:
-    """Return the divergence to expect if mass follows frequency, from sampling noise alone.
+    """Return the divergence expected from sampling noise alone if mass follows frequency; NaN with fewer than two wins.
 
     Half the sum of the mean absolute deviations of the mass shares of random samples as large as the tags.
 
     Args:
         pos: preferences of one stage, usually for `pos`.
-
-    Returns:
-        As `mass_divergence`; NaN with fewer than two wins.
     """
     wins = pos.count.sum()
     if wins < 2:

@@ -164,12 +164,7 @@ def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def duplication(corpus: Mapping[str, Any], words: int) -> Iterator[str]:
-    """Yield one line if more than 1% of the words are in documents that repeat another.
-
-    Args:
-        corpus: of the manifest of a stage.
-        words: of the manifest.
-    """
+    """Yield one line if more than 1% of the words (by the manifest) are in documents that repeat another."""
     repeated = int(corpus.get("words_repeated", 0))
     if repeated <= _WARNING_SHARE * words:
         return

@@ -25,7 +25,7 @@ def wins_of(
 
     Args:
         collected: (layer, feature type) -> preferences.
-        accounts: per layer, the `selection`, as in the manifest of a stage.
+        accounts: layers of the manifest, with their `selection`.
     """
     wins: dict[str, NDArray[np.int64]] = {}
     for (layer, feature_type), preferences in collected.items():
@@ -40,8 +40,8 @@ def dominance(
     """Yield one line for each layer in which one neuron wins more than half of the words.
 
     Args:
-        wins: per layer, (n_neurons,) words that each neuron wins.
-        accounts: per layer, words `counted`, and the `selection`, as in the manifest of a stage.
+        wins: from `wins_of`.
+        accounts: layers of the manifest, with their `selection` and the words `counted`.
     """
     for layer, account in accounts.items():
         rule, *options = _parts(account)

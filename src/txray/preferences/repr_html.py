@@ -35,13 +35,7 @@ def stage_html(name: str, overview: pl.DataFrame, manifest: Mapping[str, Any]) -
 
 
 def preferences_html(origin: Mapping[str, str], n_neurons: int, rows: pl.DataFrame) -> str:
-    """Return a card of preferences: how many neurons prefer anything, and the busiest ones.
-
-    Args:
-        origin: names of stage, layer, feature type and selection.
-        n_neurons: neurons of the layer.
-        rows: as from `Preferences.table`.
-    """
+    """Return a card of preferences (rows of `Preferences.table`): how many neurons prefer anything, and the busiest."""
     by_neuron = rows.group_by("neuron").agg(
         pl.col("count").sum(),
         pl.len().alias("length"),

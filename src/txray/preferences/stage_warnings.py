@@ -26,14 +26,7 @@ Accounts = Mapping[str, Mapping[str, Any]]
 def stage_warnings(
     wins: Mapping[str, NDArray[np.int64]], accounts: Accounts, corpus: Mapping[str, Any], words: int
 ) -> list[StageWarning]:
-    """Return the warnings of a stage.
-
-    Args:
-        wins: per layer, (n_neurons,) words that each neuron wins.
-        accounts: of its layers.
-        corpus: entry of the manifest.
-        words: number of words, from the manifest.
-    """
+    """Return the warnings of a stage from its wins (`wins_of`), and layers, corpus and words of its manifest."""
     return [
         *layer_warnings(accounts),
         *empty_layers(accounts),

@@ -233,11 +233,7 @@ class Tally:
         )
 
     def _columns(self, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the columns of all rows, in the order of `Preferences`.
-
-        Args:
-            sorted_id: (n_features,) index of each feature in sorted order.
-        """
+        """Return the columns of all rows, in the order of `Preferences`, given each feature's index in sorted order."""
         rows = self._all_rows()
         group, neuron = np.divmod(rows.key, self.n_neurons)
         tally_id, fold = np.divmod(group, self.folds)

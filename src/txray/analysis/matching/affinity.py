@@ -34,12 +34,7 @@ class Affinity:
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences, weight: Weight, min_wins: int) -> Affinity:
-        """Align the features of two sides.
-
-        Args:
-            before, after: of the same feature type.
-            weight: what distributions normalise.
-            min_wins: minimum number of selected activations of a frequent neuron.
+        """Align the features of two sides; frequent neurons have at least `min_wins` selected activations.
 
         Raises:
             ShapeError: different feature types.

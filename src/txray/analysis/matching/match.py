@@ -343,12 +343,12 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
 
 
 def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
-    """Return preferences whose neurons are renumbered by rows; neurons without a row are dropped.
+    """Return preferences whose neurons are numbered by `rows` rows; neurons without a row are dropped.
 
     Args:
         preferences: of one side.
         neuron: (rows,) neuron of each row; NaN for none.
-        rows: number of neurons of the result.
+        rows: number of rows.
     """
     row_of_neuron = np.full(preferences.n_neurons, -1, np.int64)
     occupied = np.flatnonzero(np.isfinite(neuron))

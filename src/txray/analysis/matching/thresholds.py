@@ -33,8 +33,8 @@ class Thresholds:
         """Return thresholds that a share `false_match_rate` of the chance pairs of each length exceeds.
 
         Args:
-            length: (n_pairs,) features of the shorter of the two, of each chance pair.
-            affinity: (n_pairs,) of each chance pair.
+            length: (n_pairs,) number of features of the shorter neuron of each chance pair.
+            affinity: (n_pairs,) its affinity.
             false_match_rate: between 0 and 1.
         """
         if not len(length):

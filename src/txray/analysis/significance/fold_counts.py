@@ -80,9 +80,6 @@ class FoldCounts:
 
         A neuron that merely fires less often loses its rare features, and would seem to have changed. The draw does not
         depend on the order of the stages.
-
-        Args:
-            random: generator.
         """
         wins = self.wins()
         of_side = np.stack((wins[:, : self.folds].sum(axis=1), wins[:, self.folds :].sum(axis=1)), axis=1)
@@ -108,25 +105,20 @@ class FoldCounts:
         return FoldCounts(self.neuron, count, total, self.n_neurons)
 
     def subset(self, mask: NDArray[np.bool_]) -> FoldCounts:
-        """Return the counts of some neurons only, under the same numbers.
-
-        Args:
-            mask: (n_neurons,) which neurons.
-        """
+        """Return the counts of the neurons of a (n_neurons,) mask only, under the same numbers."""
         rows = np.flatnonzero(mask[self.neuron])
         return FoldCounts(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
 
     def two_way_divergence(
         self, left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
     ) -> NDArray[np.float64]:
-        """Return the divergence of each neuron between a set of folds and its complement.
+        """Return the (n_neurons, n) divergences between sets of folds and their complements; see `divergences`.
 
         Faster than `divergences`, because the complement is the total minus the set.
 
         Args:
             left: (2 * folds, n) 1 for folds of the set, 0 for the others.
-            weight: what distributions normalise.
-            distance: see `divergences`.
+            weight, distance: see `divergences`.
         """
         whole = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in (self.count, self.sum)]
 

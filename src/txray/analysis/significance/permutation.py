@@ -34,7 +34,7 @@ def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -
         n: number of assignments.
         paired: whether fold i of both stages holds the same documents. Then the two are exchanged or not, fold by fold;
             otherwise any half of all folds may become the stage before.
-        random: generator.
+        random: random generator.
 
     Returns:
         (2 * folds, n) 1 where a fold counts as before.
@@ -91,11 +91,11 @@ class Permutations:
         Args:
             draws: random downsamplings of the same two stages.
             weight: what distributions normalise.
-            distance: that is tested.
+            distance: the distance to test.
             paired: see `assignments`.
             max_permutations: maximum number of permutations per neuron.
-            fdr: false discovery rate that is to be decided.
-            random: generator.
+            fdr: false discovery rate.
+            random: random generator.
 
         Source:
             Phipson and Smyth 2010 (p-values that are never 0).
@@ -176,10 +176,7 @@ def smallest_p_value(words: NDArray[np.int64], paired: bool, permutations: int) 
 
 
 def q_values(p_value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Benjamini-Hochberg adjusted p-values; NaN p-values stay NaN and do not count as tests.
-
-    Args:
-        p_value: (n,) in (0, 1], or NaN.
+    """Return (n,) Benjamini-Hochberg adjusted p-values; NaN p-values stay NaN and do not count as tests.
 
     Source:
         Benjamini and Hochberg 1995.

@@ -28,11 +28,7 @@ class LengthChange:
 
     @classmethod
     def of(cls, before: NDArray[np.float64], after: NDArray[np.float64]) -> LengthChange:
-        """Summarize expected lengths (`rarefied_lengths`) of the same neurons, at least one.
-
-        Args:
-            before, after: (n_neurons,) drawn at equal numbers of wins.
-        """
+        """Summarize (n_neurons,) expected lengths (`rarefied_lengths`) of the same neurons, at least one."""
         change = after - before
         low = high = None
         if len(change) > 1:
@@ -43,11 +39,7 @@ class LengthChange:
         return cls(float(before.mean()), float(after.mean()), low, high)
 
     def words(self, noun: str) -> str:
-        """Return a clause with both means, their difference and its interval.
-
-        Args:
-            noun: what one feature is called.
-        """
+        """Return a clause with both means, their difference and its interval; `noun` names one feature."""
         clause = f"at equal numbers of wins {self.before:,.1f} to {self.after:,.1f} {noun}s"
         if self.low is None or self.high is None:
             return clause

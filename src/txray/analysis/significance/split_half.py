@@ -47,7 +47,7 @@ class Halves:
 
         Args:
             draws: random downsamplings of the same two stages; divergences are averaged over them.
-            first, second: (folds, n_splits) 1 where a fold belongs to the first, to the second half.
+            first, second: (folds, n_splits) 1 where a fold belongs to that half.
             weight: what distributions normalise.
         """
         nothing = np.zeros_like(first)
@@ -76,13 +76,7 @@ class Halves:
 
 
 def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
-    """Return `draws` random downsamplings of two stages to equal numbers of activations.
-
-    Args:
-        folds: both stages.
-        draws: number of downsamplings.
-        seed: random seed.
-    """
+    """Return `draws` random downsamplings of two stages to equal numbers of activations."""
     random = generator_for(seed, "draws")
     return [folds.downsampled(random) for _ in range(draws)]
 
@@ -90,13 +84,7 @@ def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
 def split_in_halves(
     folds: int, n: int, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (folds, n) twice: n random splits of the folds into two halves.
-
-    Args:
-        folds: number of folds of a stage, at least 2.
-        n: number of splits.
-        random: generator.
-    """
+    """Return (folds, n) twice: n random splits of at least two folds into two halves, 1 where a fold belongs to it."""
     order = np.argsort(np.argsort(random.random((folds, n)), axis=0), axis=0)
     first = (order < folds // 2).astype(np.float64)
     return first, 1 - first
