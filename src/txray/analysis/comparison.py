@@ -134,12 +134,12 @@ class Comparison(SavedResult):
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
 
         Args:
-            distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-            permutations: maximum number per neuron; a few hundred are enough for most neurons.
+            distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
+            permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
             fdr: false discovery rate.
             seed: random seed; the same seed gives the same numbers.
             splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings that are averaged. More draws depend less on the seed and take longer.
+            draws: number of random downsamplings to average. With more, results depend less on the seed.
 
         Raises:
             UnknownNameError: an unknown distance.
@@ -331,10 +331,10 @@ def compare(
         after: the later one, of the same neurons.
         layer: required only if the stages have several layers.
         feature_type: the feature type (of stages).
-        weight: what the preference distributions normalise; the paper: `mean`.
-        distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-        permutations: maximum number per neuron; 0 leaves the comparison untested (see `Comparison.test`), which
-            takes a fraction of the time.
+        weight: what the preference distributions normalise; in the paper, `mean`.
+        distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
+        permutations: maximum number of permutations per neuron; 0 leaves the comparison untested, which takes a
+            fraction of the time (see `Comparison.test`).
         fdr: false discovery rate of the tests.
         seed: random seed of the tests.
 
@@ -352,7 +352,7 @@ def compare(
     """
     require_distance(distance)
     if permutations < 0:
-        raise UsageError(f"compare: permutations={permutations}; give a positive number, or 0 for no tests")
+        raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
     settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)

@@ -15,7 +15,7 @@ from txray.analysis.significance.split_half import Halves, matched_draws, row_me
 from txray.preferences.preferences import Preferences, Weight
 
 SMALLEST_OVERLAP = 0.05
-"""Halves of one stage that overlap less say next to nothing about its distribution: no distance is given."""
+"""Minimum overlap of the halves of a stage; below it, they say next to nothing about the distribution: no distance."""
 
 _TAIL = 0.025
 """Probability beyond each bound of an interval."""
@@ -60,7 +60,7 @@ class EffectSize:
         Args:
             draws: the two stages at equal numbers of activations, differently thinned.
             halves: their overlaps, averaged over the draws.
-            splits: (folds, n_splits) twice, the halves that `halves` was made with.
+            splits: (folds, n_splits) twice, the splits of `halves`.
             weight: what distributions normalise.
             intervals: whether to compute them; they take most of the time.
 
@@ -104,13 +104,13 @@ def effect_size(
     Args:
         before, after: preferences of the same neurons, collected with the same number of folds, at least 2.
         weight: what distributions normalise.
-        splits: of the folds into halves.
-        draws: of the activations that are kept where one stage has more, averaged over.
-        seed: of both.
+        splits: number of random splits of the folds into halves.
+        draws: number of random downsamplings to average.
+        seed: random seed.
         intervals: whether to compute them; they take most of the time.
 
     Example:
-        >>> sizes = effect_size(zero_shot.preferences("rnn"), sup.preferences("rnn"))
+        >>> sizes = effect_size(zero_shot.preferences(layer="rnn"), sup.preferences(layer="rnn"))
         >>> sizes.distance[13], sizes.low[13], sizes.high[13]
     """
     folds = FoldCounts.of(before, after)

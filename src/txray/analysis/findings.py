@@ -143,8 +143,7 @@ class Findings:
         """Return what was observed, then what is significant, then what is not tested yet.
 
         Args:
-            before: name of the earlier stage, as it is to be shown.
-            after: name of the later stage.
+            before, after: names of the stages to show.
         """
         return [self._observation(before, after), *self._tests()]
 

@@ -100,5 +100,5 @@ def _certainty(fdr: float) -> pl.Expr:
 
 def _order(neurons: pl.DataFrame, keys: list[tuple[pl.Expr, bool]]) -> pl.Series:
     by = [*(key for key, _ in keys), pl.int_range(pl.len())]
-    order = pl.arg_sort_by(by, descending=[*(falling for _, falling in keys), False], nulls_last=True)
+    order = pl.arg_sort_by(by, descending=[*(descending for _, descending in keys), False], nulls_last=True)
     return neurons.select(order.alias("order"))["order"]

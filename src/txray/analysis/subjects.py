@@ -93,15 +93,20 @@ def require_comparable(before: Preferences, after: Preferences) -> None:
             f"{before.stage!r}: layer {before.layer!r} has {before.n_neurons}; compare needs the same layer of "
             "the same model (txray.match works across layers and models)"
         )
-    if before.feature_type != after.feature_type:
-        raise ShapeError(
-            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
-            f"{after.feature_type!r}; compare the same feature type"
-        )
+    require_same_feature_type(before, after, "compare")
     if before.selection != after.selection:
         raise ShapeError(
             f"stage {before.stage!r} was collected with selection {before.selection!r}, stage {after.stage!r} with "
             f"{after.selection!r}; collect both in the same way"
+        )
+
+
+def require_same_feature_type(before: Preferences, after: Preferences, verb: str) -> None:
+    """Raise `ShapeError` for preferences of different feature types; `verb` says what was to be done with them."""
+    if before.feature_type != after.feature_type:
+        raise ShapeError(
+            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
+            f"{after.feature_type!r}; {verb} the same feature type"
         )
 
 

@@ -70,10 +70,7 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     if draws < 1 or seed < 0:
         raise UsageError(f"mass match: draws={draws}, seed={seed}; at least 1 draw, and no negative seed")
     stage = as_stage(stage)
-    tokens, pos = (
-        stage.preferences(layer=layer, feature_type="token"),
-        stage.preferences(layer=layer, feature_type="pos"),
-    )
+    tokens, pos = (stage.preferences(layer=layer, feature_type=name) for name in ("token", "pos"))
     tags = _tags_of_tokens(stage, tokens)
     if tags.nnz == 0 or not len(pos.sum):
         raise UsageError(f"stage {stage.name!r}: no tagged word was counted; collect it with token and pos")

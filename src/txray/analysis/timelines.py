@@ -268,7 +268,7 @@ def timeline(
         weight: what the preference distributions normalise.
         scores: one row per stage: `stage`, and any numbers, such as loss and perplexity; stages without a row get null.
             Or the table `stages` of another timeline, with the scores that it was given.
-        permutations: maximum number per neuron; 0 disables the tests, which take most of the time.
+        permutations: maximum number of permutations per neuron; 0 disables the tests, which take most of the time.
         fdr: false discovery rate of the tests.
         seed: random seed.
 
@@ -280,7 +280,7 @@ def timeline(
     stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise UsageError(f"timeline: stages {names}; give at least two, each of its own name")
+        raise UsageError(f"timeline: stages {names}; pass at least two, with different names")
     names_of_layers = common_layers(stages, layers, "timeline")
     given_scores = score_table(scores, names)
     pairs = [(layer, *pair) for layer in names_of_layers for pair in _pairs(len(stages))]

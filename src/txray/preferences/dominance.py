@@ -1,4 +1,4 @@
-"""Detect layers in which one neuron wins so often that the others hardly show."""
+"""Detect layers in which one neuron wins most of the words."""
 
 from __future__ import annotations
 

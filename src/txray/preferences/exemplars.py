@@ -115,8 +115,7 @@ class ExemplarTally:
                 slot = entries.pop()[-1]
             insort(entries, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
             fresh[index, slot] = i
-            if len(entries) == self.k:
-                self._threshold[index] = -entries[-1][0]
+            self._raise_threshold(index)
         if fresh:
             offers = np.array(list(fresh.values()), np.int64)
             known = np.float32(np.nan) if activations is None else _single(activations(offers))
@@ -132,8 +131,7 @@ class ExemplarTally:
             del entries[self.k :]
             self._activations[index, : len(entries)] = around[[entry[4] for entry in entries]]
             entries[:] = [(*entry[:4], slot) for slot, entry in enumerate(entries)]
-            if len(entries) == self.k and self.k:
-                self._threshold[index] = -entries[-1][0]
+            self._raise_threshold(index)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
@@ -150,9 +148,8 @@ class ExemplarTally:
             for rows in from_bytes(state["kept"])
         ]
         self._activations[self._slots()] = state["activations"]
-        for index, entries in enumerate(self._entries):
-            if len(entries) == self.k and self.k:
-                self._threshold[index] = -entries[-1][0]
+        for index in range(len(self._entries)):
+            self._raise_threshold(index)
 
     def table(self, layer: str) -> pl.DataFrame:
         """Return one row per occurrence, by neuron and descending activation; `layer` fills the first column."""
@@ -178,6 +175,12 @@ class ExemplarTally:
                 )
             )
         )
+
+    def _raise_threshold(self, index: int) -> None:
+        """Reject what is weaker than all entries of a neuron, once it has `k` of them."""
+        entries = self._entries[index]
+        if self.k and len(entries) == self.k:
+            self._threshold[index] = -entries[-1][0]
 
     def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return neuron and slot of every entry, by neuron and descending activation."""

@@ -120,7 +120,7 @@ class Preferences:
         preferred = int((self.lengths() > 0).sum())
         return (
             f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature_type={self.feature_type!r}, "
-            f"{preferred} of {self.n_neurons} neurons preferred, {len(self.features)} features)"
+            f"{preferred} of {self.n_neurons} neurons in use, {len(self.features)} features)"
         )
 
     def _repr_html_(self) -> str:
@@ -262,13 +262,9 @@ class Preferences:
         }
 
     def to_pandas(self) -> Any:
-        """Return `table` as a pandas data frame.
+        """Return `table` as a `pandas.DataFrame`, unrounded, with an index from 0.
 
-        Rows, order, columns and values are those of `table`; nothing is rounded. `attrs` holds the names of stage,
-        layer, feature type and selection.
-
-        Returns:
-            `pandas.DataFrame`, with a plain index from 0.
+        Its `attrs` are the names of stage, layer, feature type and selection.
 
         Raises:
             UsageError: pandas is not installed.
@@ -276,13 +272,9 @@ class Preferences:
         return export.to_pandas(self.table(), self.origin)
 
     def to_arrow(self) -> Any:
-        """Return `table` as an Arrow table.
+        """Return `table` as a `pyarrow.Table`.
 
-        Rows, order, columns and values are those of `table`; the metadata of the schema hold the names of stage,
-        layer, feature type and selection.
-
-        Returns:
-            `pyarrow.Table`.
+        The metadata of its schema are the names of stage, layer, feature type and selection.
 
         Raises:
             UsageError: pyarrow is not installed.
@@ -290,20 +282,17 @@ class Preferences:
         return export.to_arrow(self.table(), self.origin)
 
     def write_csv(self, path: Path | str, *, spreadsheet: bool = False) -> Path:
-        """Write `table` as a CSV file in UTF-8, complete or not at all.
+        """Write `table` as a CSV file in UTF-8, complete or not at all, and return its path.
 
-        Rows, order and columns are those of `table`. Numbers are written with as many digits as it takes to read the
-        same number back; features are always in double quotes, and double quotes inside them are doubled.
+        Numbers have as many digits as it takes to read the same number back; features are always in double quotes, and
+        double quotes inside them are doubled.
 
         Args:
             path: of the file, which is replaced if it exists.
-            spreadsheet: put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their wide forms,
-                an apostrophe, a tab or a line end. A spreadsheet takes such a cell for a formula and runs it, and
-                words come from texts that others wrote. Off by default, because it changes features; removing one
+            spreadsheet: whether to put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their
+                wide forms, an apostrophe, a tab or a line end. A spreadsheet would run such a cell as a formula, and
+                the words may come from untrusted texts. Off by default, because it changes features; removing one
                 apostrophe from those that begin with one undoes it.
-
-        Returns:
-            The path.
 
         Raises:
             OutputError: the file cannot be written.

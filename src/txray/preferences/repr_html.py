@@ -17,7 +17,7 @@ def stage_html(name: str, overview: pl.DataFrame, manifest: Mapping[str, Any]) -
 
     Args:
         name: of the stage.
-        overview: columns layer, feature type, neurons, preferred, mean length, features.
+        overview: columns layer, feature type, neurons, in use, mean length, features.
         manifest: of the stage; what it lacks is left out.
     """
     sentences = []
@@ -43,7 +43,7 @@ def preferences_html(origin: Mapping[str, str], n_neurons: int, rows: pl.DataFra
     )
     busiest = by_neuron.sort(["count", "neuron"], descending=[True, False]).head(_LISTED)
     sentence = (
-        f"{len(by_neuron):,} of {n_neurons:,} neurons are preferred, {rows['feature'].n_unique():,} features of type "
+        f"{len(by_neuron):,} of {n_neurons:,} neurons are in use, {rows['feature'].n_unique():,} features of type "
         f"{origin['feature_type']}, selection {origin['selection']}."
     )
     listed = (

@@ -101,7 +101,7 @@ class Stage(StageAccess):
             mean = float(preferred.mean()) if len(preferred) else None
             n_features = len(preferences.features)
             rows.append((layer, feature_type, preferences.n_neurons, len(preferred), mean, n_features))
-        columns = ["layer", "feature type", "neurons", "preferred", "mean length", "features"]
+        columns = ["layer", "feature type", "neurons", "in use", "mean length", "features"]
         return stage_html(self.name, pl.DataFrame(rows, columns, orient="row"), self.manifest)
 
     @property

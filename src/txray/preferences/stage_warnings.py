@@ -53,8 +53,8 @@ def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:
         if account.get("call_assumed"):
             calls, call = account["calls"], account["call"]
             yield RepeatedCallWarning(
-                f"layer {layer!r}: runs {calls} times in a forward pass, and the last call ({call}) was taken; say "
-                f"which one with '{layer}:call=0' to '{layer}:call={calls - 1}', or txray.Layer(..., call=0)"
+                f"layer {layer!r}: runs {calls} times in a forward pass, and the last call ({call}) was taken; "
+                f"choose one with '{layer}:call=0' to '{layer}:call={calls - 1}', or txray.Layer(..., call=0)"
             )
         if account.get("random"):
             yield RandomPassWarning(

@@ -69,7 +69,7 @@ class LayerSimilarity(SavedResult):
         )
         best = self.table.drop_nulls("cka").sort("cka", descending=True, maintain_order=True).head(1)
         if best.is_empty():
-            return head + "no neuron moves)"
+            return head + "all neurons are constant)"
         row = best.row(0, named=True)
         return head + f"CKA up to {row['cka']:.3f}, {row['layer_before']!r} x {row['layer_after']!r})"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.analysis.matching.strata import exchanged_within_strata
-from txray.errors import ShapeError
+from txray.analysis.subjects import require_same_feature_type
 from txray.preferences.distributions import Distributions, aligned
 from txray.preferences.preferences import Preferences, Weight
 
@@ -39,11 +39,7 @@ class Affinity:
         Raises:
             ShapeError: different feature types.
         """
-        if before.feature_type != after.feature_type:
-            raise ShapeError(
-                f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
-                f"{after.feature_type!r}; match the same feature type"
-            )
+        require_same_feature_type(before, after, "match")
         p, q = _same_features(before.distributions(weight), after.distributions(weight))
         return cls(
             p.matrix.sqrt(),
