@@ -13,6 +13,7 @@ from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.significance.permutation import q_values
 from txray.arguments import checked_call
 from txray.errors import UsageError
+from txray.preferences.distributions import positions
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
 from txray.preferences.stage_like import StageLike, as_stage
@@ -101,13 +102,12 @@ def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[n
 
 def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
     """Return (n_tokens, n_tags) shares of each tag among the occurrences of a token; empty rows without tags."""
-    row_of = dict(zip(tokens.features.tolist(), range(len(tokens.features)), strict=True))
-    known = stage.tags.filter(stage.tags["token"].is_in(list(row_of)))
-    row = np.array([row_of[token] for token in known["token"]], np.int64)
+    known = stage.tags.filter(stage.tags["token"].is_in(tokens.features.tolist()))
+    row = positions(known["token"].to_list(), tokens.features)
     names, column = np.unique(np.array(known["pos"].to_list(), dtype=object), return_inverse=True)
     count = known["count"].to_numpy().astype(np.float64)
-    total = np.bincount(row, count, len(row_of))
-    return sp.csr_array((count / total[row], (row, column)), shape=(len(row_of), len(names)))
+    total = np.bincount(row, count, len(tokens.features))
+    return sp.csr_array((count / total[row], (row, column)), shape=(len(tokens.features), len(names)))
 
 
 def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> np.float64:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.subjects import require_same_feature_type
-from txray.preferences.distributions import Distributions, aligned
+from txray.preferences.distributions import over_same_features, positions
 from txray.preferences.preferences import Preferences, Weight
 
 
@@ -40,11 +40,14 @@ class Affinity:
             ShapeError: different feature types.
         """
         require_same_feature_type(before, after, "match")
-        p, q = _same_features(before.distributions(weight), after.distributions(weight))
+        p, q = over_same_features(before.distributions(weight), after.distributions(weight))
+        frequency = np.zeros(len(p.features), np.int64)
+        for side in (before, after):
+            frequency[positions(side.features, p.features)] += side.feature_counts()
         return cls(
             p.matrix.sqrt(),
             q.matrix.sqrt(),
-            _frequency(p.features, before) + _frequency(p.features, after),
+            frequency,
             *(np.flatnonzero(side.wins() >= min_wins) for side in (before, after)),
         )
 
@@ -60,15 +63,3 @@ class Affinity:
     def among_frequent(self, affinity: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (n_frequent before, n_frequent after), the affinities of neurons with enough wins."""
         return affinity[np.ix_(self.frequent_before, self.frequent_after)]
-
-
-def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
-    """Return both over the union of their features; their numbers of neurons may differ."""
-    rows = max(p.matrix.shape[0], q.matrix.shape[0])
-    left, right = aligned(p.with_rows(rows), q.with_rows(rows))
-    return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
-
-
-def _frequency(features: NDArray[np.object_], preferences: Preferences) -> NDArray[np.int64]:
-    counts = dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
-    return np.array([counts.get(name, 0) for name in features.tolist()], np.int64)

@@ -263,73 +263,60 @@ def match(
     first = preferences_of(subject(before), layer, feature_type)
     second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
-    sides = pair.frequent_before, pair.frequent_after
+    lengths = first.lengths()[pair.frequent_before], second.lengths()[pair.frequent_after]
     random = np.random.default_rng(seed)
-    lengths = first.lengths(), second.lengths()
-    length, null = (
-        np.concatenate(parts)
-        for parts in zip(
-            *(
-                (_shorter(lengths, i, j), value)
-                for i, j, value in (_assigned(pair.by_chance(random), *sides) for _ in range(shuffles))
-            ),
-            strict=True,
-        )
-    )
-    thresholds = Thresholds.of(length, null, false_match_rate)
-    pairs = _pairs(pair.observed(), *sides, lengths, thresholds)
+    chance = [_assigned(pair.among_frequent(pair.by_chance(random))) for _ in range(shuffles)]
+    row, column, null = (np.concatenate(parts) for parts in zip(*chance, strict=True))
+    thresholds = Thresholds.of(_shorter(lengths, row, column), null, false_match_rate)
+    pairs = _pairs(pair, lengths, thresholds)
     return Matching(first, second, pairs, thresholds, null, weight, min_wins, false_match_rate)
 
 
 def _shorter(
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], before: NDArray[np.int64], after: NDArray[np.int64]
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], row: NDArray[np.int64], column: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return (n_pairs,) numbers of features of the shorter neuron of each pair."""
-    return np.minimum(lengths[0][before], lengths[1][after])
+    return np.minimum(lengths[0][row], lengths[1][column])
 
 
 def _assigned(
-    affinity: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    affinity: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the neurons before and after of the assignment, and their affinities."""
-    row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
-    first, second = rows[row], columns[column]
-    return first, second, np.clip(affinity[first, second], 0.0, 1.0)
-
-
-def _nearest(
-    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the nearest neuron after of each before, and the reverse, among those with enough wins."""
-    among = np.full_like(affinity, -1.0)
-    among[np.ix_(before, after)] = affinity[np.ix_(before, after)]
-    return (among.argmax(axis=1), among.argmax(axis=0)) if among.size else (before, after)
+    """Return rows and columns of the one-to-one assignment, and their affinities."""
+    row, column = linear_sum_assignment(affinity, maximize=True)
+    return row, column, np.clip(affinity[row, column], 0.0, 1.0)
 
 
 def _pairs(
-    affinity: NDArray[np.float64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
-    thresholds: Thresholds,
+    pair: Affinity, lengths: tuple[NDArray[np.int64], NDArray[np.int64]], thresholds: Thresholds
 ) -> pl.DataFrame:
-    first, second, value = _assigned(affinity, before, after)
-    threshold = thresholds.at(_shorter(lengths, first, second))
-    nearest_after, nearest_before = _nearest(affinity, before, after)
-    matched = value > threshold
-    mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
-    of_first = dict(zip(first.tolist(), zip(value.tolist(), threshold.tolist(), strict=True), strict=True))
-    left = sorted(set(before.tolist()) - set(first[matched].tolist()))
-    right = sorted(set(after.tolist()) - set(second[matched].tolist()))
-    rows: list[tuple[str, int | None, int | None, float | None, float | None, bool]] = [
-        *(
-            ("matched", int(i), int(j), *of_first[int(i)], bool(both))
-            for i, j, both in zip(first[matched], second[matched], mutual[matched], strict=True)
-        ),
-        *(("unmatched-before", i, None, *of_first.get(i, (None, None)), False) for i in left),
-        *(("unmatched-after", None, j, None, None, False) for j in right),
-    ]
-    return pl.DataFrame(rows, schema=_PAIR_SCHEMA, orient="row")
+    """Return `Matching.pairs`; `lengths` are those of the frequent neurons."""
+    affinity = pair.among_frequent(pair.observed())
+    row, column, value = _assigned(affinity)
+    mutual = np.zeros(0, np.bool_)
+    if affinity.size:
+        mutual = (affinity.argmax(axis=1)[row] == column) & (affinity.argmax(axis=0)[column] == row)
+    assigned = pl.DataFrame(
+        {
+            "before": pair.frequent_before[row],
+            "after": pair.frequent_after[column],
+            "affinity": value,
+            "threshold": thresholds.at(_shorter(lengths, row, column)),
+            "mutual": mutual,
+        }
+    )
+    matched = assigned.filter(pl.col("affinity") > pl.col("threshold"))
+    before, after = (
+        pl.DataFrame({side: frequent}).join(matched, on=side, how="anti").sort(side)
+        for side, frequent in (("before", pair.frequent_before), ("after", pair.frequent_after))
+    )
+    before = before.join(assigned.drop("after", "mutual"), on="before", how="left", maintain_order="left")
+    tables = zip(MATCH_STATES, (matched, before, after), strict=True)
+    return (
+        pl.concat([table.with_columns(state=pl.lit(state)) for state, table in tables], how="diagonal")
+        .with_columns(pl.col("mutual").fill_null(value=False))
+        .select(pl.col(name).cast(dtype) for name, dtype in _PAIR_SCHEMA.items())
+    )
 
 
 _PAIR_SCHEMA: dict[str, pl.DataType] = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.distances import Distance, contributions
 from txray.analysis.significance.downsampling import downsample
+from txray.preferences.distributions import positions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.preferences import Preferences, Weight
 
@@ -41,11 +42,9 @@ class FoldCounts:
     def of(cls, before: Preferences, after: Preferences) -> FoldCounts:
         """Return the counts of both stages, with features aligned by name and ordered independently of the stages."""
         names = sorted({*before.features.tolist(), *after.features.tolist()})
-        id_of = dict(zip(names, range(len(names)), strict=True))
         parts = []
         for side, preferences in enumerate((before, after)):
-            ids = np.array([id_of[name] for name in preferences.features.tolist()], np.int64)
-            feature_id = ids[preferences.feature_id] if len(ids) else preferences.feature_id
+            feature_id = positions(preferences.features, names)[preferences.feature_id]
             key = preferences.neuron * max(len(names), 1) + feature_id
             parts.append((key, preferences.fold + side * before.folds, preferences.count, preferences.sum))
         key, column, count, total = (np.concatenate(columns) for columns in zip(*parts, strict=True))
