@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import permutation_test, rankdata
 
+from txray.arrays import Floats
 from txray.text import plural
 
 
@@ -49,9 +49,7 @@ class RankCorrelation:
 _SIGNIFICANT = 0.05
 
 
-def rank_correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64], *, permutations: int = 10_000, seed: int = 0
-) -> RankCorrelation:
+def rank_correlation(x: Floats, y: Floats, *, permutations: int = 10_000, seed: int = 0) -> RankCorrelation:
     """Return Spearman's rank correlation, with its p-value and without the trend.
 
     Args:
@@ -79,7 +77,7 @@ def rank_correlation(
     return RankCorrelation(float(rho), float(test.pvalue), partial, n)
 
 
-def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def _correlation(x: Floats, y: Floats) -> float:
     """Return Pearson's correlation; NaN if one side is constant."""
     if len(x) < 2:
         return float("nan")

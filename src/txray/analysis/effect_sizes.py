@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, row_means, split_in_halves
+from txray.arrays import Bools, Floats
 from txray.preferences.preferences import Preferences, Weight
 
 SMALLEST_OVERLAP = 0.05
@@ -33,10 +33,10 @@ class EffectSize:
         layer_low, layer_high: bounds of its 95% interval.
     """
 
-    signal: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    signal: Floats
+    distance: Floats
+    low: Floats
+    high: Floats
     layer: float
     layer_low: float
     layer_high: float
@@ -46,7 +46,7 @@ class EffectSize:
         cls,
         draws: Sequence[FoldCounts],
         halves: Halves,
-        splits: tuple[NDArray[np.float64], NDArray[np.float64]],
+        splits: tuple[Floats, Floats],
         weight: Weight,
         *,
         intervals: bool = True,
@@ -119,23 +119,19 @@ def effect_size(
     return EffectSize.of(thinned, Halves.of(thinned, *parts, weight), parts, weight, intervals=intervals)
 
 
-def _mean_overlaps(halves: Halves) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _mean_overlaps(halves: Halves) -> tuple[Floats, Floats, Floats]:
     """Return (n_neurons,) three times: within_before, within_after and between, averaged over splits."""
     return row_means(halves.within_before), row_means(halves.within_after), row_means(halves.between)
 
 
-def _squared(
-    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _squared(within_before: Floats, within_after: Floats, between: Floats) -> Floats:
     """Return corrected H^2 of each neuron, below 0 where chance makes it so; NaN where halves hardly overlap."""
     with np.errstate(divide="ignore", invalid="ignore"):
         squared = 1 - between / np.sqrt(within_before * within_after)
     return np.where(np.minimum(within_before, within_after) >= SMALLEST_OVERLAP, squared, np.nan)
 
 
-def _squared_of_layer(
-    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _squared_of_layer(within_before: Floats, within_after: Floats, between: Floats) -> Floats:
     """Return corrected H^2 of all neurons together, over the first axis.
 
     A ratio of sums, not a mean of ratios: neurons whose own halves hardly overlap would make that meaningless.
@@ -148,9 +144,7 @@ def _squared_of_layer(
     return np.asarray(1 - ratio)
 
 
-def _half_widths(
-    draw: FoldCounts, splits: tuple[NDArray[np.float64], NDArray[np.float64]], weight: Weight
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight) -> tuple[Floats, Floats]:
     """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
@@ -179,9 +173,7 @@ def _half_widths(
     )
 
 
-def _half_width(
-    without: NDArray[np.float64], whole: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def _half_width(without: Floats, whole: Floats | None = None) -> Floats:
     """Return (...) half widths.
 
     Args:
@@ -196,12 +188,12 @@ def _half_width(
     return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance + np.square(bias)))
 
 
-def _folds_with_wins(draw: FoldCounts) -> NDArray[np.bool_]:
+def _folds_with_wins(draw: FoldCounts) -> Bools:
     """Return (folds,) whether any neuron has activations there, in either stage."""
     return np.asarray((draw.wins() > 0).any(axis=0).reshape(2, draw.folds).any(axis=0))
 
 
-def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
+def _largest_unseen_share(wins: Floats) -> Floats:
     """Return the largest share of a distribution that this many activations can all miss, with a probability of 2.5%.
 
     Source:
@@ -210,6 +202,6 @@ def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 - _TAIL ** (1 / np.maximum(wins, 1)))
 
 
-def _root(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root(squared: Floats) -> Floats:
     """Return H in [0, 1] from H^2 that may have left it by chance."""
     return np.sqrt(np.clip(squared, 0, 1))

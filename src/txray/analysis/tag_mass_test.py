@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.significance.permutation import q_values
 from txray.arguments import checked_call
+from txray.arrays import Bools, Floats, Ints
 from txray.errors import UsageError
 from txray.preferences.distributions import positions
 from txray.preferences.preferences import Preferences
@@ -49,7 +50,7 @@ class MassMatch:
     """
 
     divergence: float
-    shuffled: NDArray[np.float64]
+    shuffled: Floats
     noise: float
     p_value: float
 
@@ -78,7 +79,7 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     mass, count = tokens.feature_mass(), tokens.feature_counts().astype(np.float64)
     random = np.random.default_rng(seed)
 
-    def divergence(owner: NDArray[np.int64]) -> float:
+    def divergence(owner: Ints) -> float:
         # Word i gets the tags of word `owner[i]`.
         tags_of_words = tags[owner]
         return float(_total_variation(tags_of_words.T @ mass, tags_of_words.T @ count))
@@ -89,7 +90,7 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     return MassMatch(itself, shuffled, sampling_noise(pos), (as_close + 1) / (draws + 1))
 
 
-def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[np.bool_]:
+def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> Bools:
     """Return (n_stages,) whether mass follows parts of speech significantly more closely than shuffled tags.
 
     Args:
@@ -110,7 +111,7 @@ def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
     return sp.csr_array((count / total[row], (row, column)), shape=(len(tokens.features), len(names)))
 
 
-def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> np.float64:
+def _total_variation(mass: Floats, count: NDArray[np.generic]) -> np.float64:
     total, occurrences = mass.sum(), count.sum()
     if total <= 0 or occurrences <= 0:
         return np.float64(np.nan)

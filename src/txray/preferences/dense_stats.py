@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.preferences.grouped_stats import STATISTICS, GroupedStats
 from txray.preferences.sparse_stats import SparseStats
 
@@ -28,7 +29,7 @@ class DenseStats:
         self._n_neurons = n_neurons
         self._per_block = max(1, _BLOCK_BYTES // (CELL_BYTES * n_neurons))
         self._row_of = np.full(1024, -1, np.int64)
-        self._groups: list[NDArray[np.int64]] = []
+        self._groups: list[Ints] = []
         self._n_rows = 0
         self._blocks: list[dict[str, NDArray[Any]]] = []
 
@@ -57,7 +58,7 @@ class DenseStats:
             block["max"][row] = np.maximum(block["max"][row], part.max[in_block])
 
     @property
-    def groups(self) -> NDArray[np.int64]:
+    def groups(self) -> Ints:
         """(n_rows,) the group of each row, in order of first occurrence."""
         return np.concatenate([np.zeros(0, np.int64), *self._groups])
 
@@ -66,7 +67,7 @@ class DenseStats:
         """Number of cells in use."""
         return sum(int(np.count_nonzero(block["count"])) for block in self._blocks)
 
-    def take(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
+    def take(self, name: str, row: Ints) -> NDArray[Any]:
         """Return a copy of `count`, `sum`, `sum_sq` or `max` of these rows: (n, n_neurons)."""
         if not len(row):
             return np.zeros((0, self._n_neurons))
@@ -87,7 +88,7 @@ class DenseStats:
             parts.append(SparseStats.of_cells(cells, self._n_neurons))
         return SparseStats.combined(parts)
 
-    def _rows(self, group: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows(self, group: Ints) -> Ints:
         """Return the row of each group; new groups get the next rows."""
         highest = int(group.max(initial=0))
         if highest >= len(self._row_of):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints, Names
 from txray.errors import ShapeError
 
 
@@ -27,7 +27,7 @@ class Distributions:
     """
 
     matrix: Any
-    features: NDArray[np.object_]
+    features: Names
 
     def __post_init__(self) -> None:
         if self.matrix.shape[1] != len(self.features):
@@ -38,12 +38,12 @@ class Distributions:
     @classmethod
     def from_weights(
         cls,
-        neuron: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
-        weight: NDArray[np.float64],
+        neuron: Ints,
+        feature_id: Ints,
+        weight: Floats,
         *,
         n_neurons: int,
-        features: NDArray[np.object_],
+        features: Names,
     ) -> Distributions:
         """Normalize non-negative weights per neuron.
 
@@ -64,11 +64,11 @@ class Distributions:
         matrix.sort_indices()
         return cls(matrix, features)
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Return the (n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
         return np.asarray(np.diff(self.matrix.indptr), dtype=np.int64)
 
-    def onto(self, features: NDArray[np.object_]) -> Distributions:
+    def onto(self, features: Names) -> Distributions:
         """Return the same distributions over a larger, sorted feature set.
 
         Raises:
@@ -109,7 +109,7 @@ def over_same_features(before: Distributions, after: Distributions) -> tuple[Dis
     return before.onto(union), after.onto(union)
 
 
-def positions(names: Collection[str], among: Collection[str]) -> NDArray[np.int64]:
+def positions(names: Collection[str], among: Collection[str]) -> Ints:
     """Return the (n,) index of each name among other names.
 
     Raises:

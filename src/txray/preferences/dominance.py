@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from txray.arrays import Ints
 from txray.preferences.preferences import Preferences
 
 _PIECES = "subword"
@@ -18,7 +16,7 @@ _ONE_WINNER = "max-1"
 
 def wins_of(
     collected: Mapping[tuple[str, str], Preferences], accounts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, Ints]:
     """Return per layer the (n_neurons,) wins of each neuron, for layers in which a word has only one winner.
 
     Other layers are left out: summing their many rows would take memory in proportion.
@@ -27,16 +25,14 @@ def wins_of(
         collected: (layer, feature type) -> preferences.
         accounts: layers of the manifest, with their `selection`.
     """
-    wins: dict[str, NDArray[np.int64]] = {}
+    wins: dict[str, Ints] = {}
     for (layer, feature_type), preferences in collected.items():
         if feature_type != _PIECES and layer not in wins and _parts(accounts[layer])[0] == _ONE_WINNER:
             wins[layer] = preferences.wins()
     return wins
 
 
-def dominance(
-    wins: Mapping[str, NDArray[np.int64]], accounts: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
+def dominance(wins: Mapping[str, Ints], accounts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield one line for each layer in which one neuron wins more than half of the words.
 
     Args:

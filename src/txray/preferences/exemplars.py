@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.preferences.serialization import as_bytes, from_bytes
 
 EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
@@ -80,12 +81,12 @@ class ExemplarTally:
 
     def update(
         self,
-        neuron: NDArray[np.int64],
+        neuron: Ints,
         activation: NDArray[np.floating],
-        document_key: NDArray[np.int64],
-        position: NDArray[np.int64],
+        document_key: Ints,
+        position: Ints,
         occurrence: Callable[[int], Occurrence],
-        activations: Callable[[NDArray[np.int64]], NDArray[np.floating]] | None = None,
+        activations: Callable[[Ints], NDArray[np.floating]] | None = None,
     ) -> None:
         """Offer occurrences.
 
@@ -182,7 +183,7 @@ class ExemplarTally:
         if self.k and len(entries) == self.k:
             self._threshold[index] = -entries[-1][0]
 
-    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _slots(self) -> tuple[Ints, Ints]:
         """Return neuron and slot of every entry, by neuron and descending activation."""
         pairs = [(neuron, entry[-1]) for neuron, entries in enumerate(self._entries) for entry in entries]
         neurons, slots = np.array(pairs, np.int64).reshape(-1, 2).T

@@ -12,6 +12,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints, Names
 from txray.checks import is_integer
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import export
@@ -43,12 +44,12 @@ class Totals:
         sum: (n,) float64 of the activations.
     """
 
-    neuron: NDArray[np.int64]
-    feature_id: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
+    neuron: Ints
+    feature_id: Ints
+    count: Ints
+    sum: Floats
 
-    def weights(self, weight: Weight) -> NDArray[np.float64]:
+    def weights(self, weight: Weight) -> Floats:
         """Return the (n,) weights that a preference distribution normalizes."""
         match weight:
             case "mean":
@@ -86,15 +87,15 @@ class Preferences:
     feature_type: str
     selection: str
     n_neurons: int
-    features: NDArray[np.object_]
-    corpus_counts: NDArray[np.int64]
-    fold: NDArray[np.int64]
-    neuron: NDArray[np.int64]
-    feature_id: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
+    features: Names
+    corpus_counts: Ints
+    fold: Ints
+    neuron: Ints
+    feature_id: Ints
+    count: Ints
+    sum: Floats
+    sum_sq: Floats
+    max: Floats
 
     def __post_init__(self) -> None:
         columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
@@ -156,7 +157,7 @@ class Preferences:
         )
 
     @cached_property
-    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _pairs(self) -> tuple[Ints, Ints]:
         """(n_rows,) rows sorted by neuron, then feature, and the index at which each (neuron, feature) begins."""
         key = self.neuron * max(len(self.features), 1) + self.feature_id
         order = np.argsort(key, kind="stable")
@@ -186,23 +187,23 @@ class Preferences:
             features=self.features,
         )
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Return the (n_neurons,) number of distinct features each neuron prefers; 0 means un-preferred."""
         return np.bincount(self.totals.neuron, minlength=self.n_neurons)
 
-    def mass(self) -> NDArray[np.float64]:
+    def mass(self) -> Floats:
         """Return the (n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
         return _summed(self.totals.neuron, self.totals.sum, self.n_neurons)
 
-    def wins(self) -> NDArray[np.int64]:
+    def wins(self) -> Ints:
         """Return the (n_neurons,) number of each neuron's selected activations."""
         return _summed(self.totals.neuron, self.totals.count, self.n_neurons).astype(np.int64)
 
-    def feature_mass(self) -> NDArray[np.float64]:
+    def feature_mass(self) -> Floats:
         """Return the (n_features,) sum of the selected activations on each feature, over all neurons."""
         return _summed(self.feature_id, self.sum, len(self.features))
 
-    def feature_counts(self) -> NDArray[np.int64]:
+    def feature_counts(self) -> Ints:
         """Return the (n_features,) occurrences of each feature in the corpus."""
         return np.asarray(self.corpus_counts.sum(axis=0), dtype=np.int64)
 
@@ -239,7 +240,7 @@ class Preferences:
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
 
-    def lift(self, shrinkage: float = SHRINKAGE) -> NDArray[np.float64]:
+    def lift(self, shrinkage: float = SHRINKAGE) -> Floats:
         """Return the lift of each row of `totals`; see `txray.preferences.lift`."""
         return lift(self.totals, self.feature_counts(), self.words, shrinkage)
 
@@ -302,7 +303,7 @@ class Preferences:
         """
         return export.write_csv(self.table(), path, spreadsheet=spreadsheet)
 
-    def to_sparse(self, column: str = "count") -> tuple[Any, NDArray[np.object_]]:
+    def to_sparse(self, column: str = "count") -> tuple[Any, Names]:
         """Return one column of `table` as a sparse matrix of neurons and features.
 
         Args:
@@ -341,7 +342,5 @@ def require_neuron(number: int, n_neurons: int, *, stage: str, layer: str) -> No
         )
 
 
-def _summed(
-    index: NDArray[np.int64], values: NDArray[np.int64] | NDArray[np.float64], size: int
-) -> NDArray[np.float64]:
+def _summed(index: Ints, values: Ints | Floats, size: int) -> Floats:
     return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints
 from txray.preferences.grouped_stats import GroupedStats, run_starts
 
 
@@ -24,11 +25,11 @@ class SparseStats:
         max: (n_rows,) float64 largest activation.
     """
 
-    key: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
+    key: Ints
+    count: Ints
+    sum: Floats
+    sum_sq: Floats
+    max: Floats
 
     def __len__(self) -> int:
         return len(self.key)
@@ -40,7 +41,7 @@ class SparseStats:
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), no_rows, no_rows, no_rows)
 
     @classmethod
-    def of_events(cls, key: NDArray[np.int64], value: NDArray[np.floating]) -> SparseStats:
+    def of_events(cls, key: Ints, value: NDArray[np.floating]) -> SparseStats:
         """Return one row per event, not combined yet."""
         activation = value.astype(np.float64)
         return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from txray.arrays import Ints
 from txray.errors import (
     DominanceWarning,
     DuplicateWarning,
@@ -24,7 +22,7 @@ Accounts = Mapping[str, Mapping[str, Any]]
 
 
 def stage_warnings(
-    wins: Mapping[str, NDArray[np.int64]], accounts: Accounts, corpus: Mapping[str, Any], words: int
+    wins: Mapping[str, Ints], accounts: Accounts, corpus: Mapping[str, Any], words: int
 ) -> list[StageWarning]:
     """Return the warnings of a stage from its wins (`wins_of`), and layers, corpus and words of its manifest."""
     return [

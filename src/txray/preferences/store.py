@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
+from txray.arrays import Ints, Names
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
@@ -138,11 +138,11 @@ def _feature_table(preferences: Preferences) -> pl.DataFrame:
     )
 
 
-def _names_of(names: NDArray[np.object_], feature_id: NDArray[np.int64]) -> pl.Series:
+def _names_of(names: Names, feature_id: Ints) -> pl.Series:
     return pl.Series(names.tolist(), dtype=pl.String).gather(feature_id)
 
 
-Vocabulary = tuple[NDArray[np.object_], NDArray[np.int64]]
+Vocabulary = tuple[Names, Ints]
 """(n_features,) features of one type, sorted, and (folds, n_features) how often each occurs in the corpus."""
 
 
@@ -203,7 +203,7 @@ def preferences_from(
     )
 
 
-def feature_ids(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.int64]:
+def feature_ids(features: pl.Series, names: Names) -> Ints:
     """Return the (n,) index of each feature among these names."""
     # A cast to an enumeration looks the strings up in bulk, far faster than a search per row.
     return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.errors import ShapeError, UsageError
 from txray.preferences.dense_stats import DenseStats
 from txray.preferences.folds import DEFAULT_FOLDS, MAX_FOLDS
@@ -76,7 +77,7 @@ class Tally:
         tally._push(SparseStats(key, *(getattr(preferences, name) for name in STATISTICS)))
         return tally
 
-    def feature_ids(self, features: Sequence[str]) -> NDArray[np.int64]:
+    def feature_ids(self, features: Sequence[str]) -> Ints:
         """Return ids of features; new ones are numbered in order of first occurrence.
 
         Args:
@@ -93,7 +94,7 @@ class Tally:
             self._occurrences = wider
         return feature_ids
 
-    def count_occurrences(self, fold: NDArray[np.int64], feature_id: NDArray[np.int64]) -> None:
+    def count_occurrences(self, fold: Ints, feature_id: Ints) -> None:
         """Count occurrences of features in the corpus, with or without a selected neuron.
 
         Args:
@@ -104,9 +105,9 @@ class Tally:
 
     def update(
         self,
-        fold: NDArray[np.int64],
-        neuron: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
+        fold: Ints,
+        neuron: Ints,
+        feature_id: Ints,
         activation: NDArray[np.floating],
     ) -> None:
         """Add selected activations.
@@ -130,8 +131,8 @@ class Tally:
 
     def update_dense(
         self,
-        fold: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
+        fold: Ints,
+        feature_id: Ints,
         activations: NDArray[np.floating],
     ) -> None:
         """Add every positive activation of every neuron (selection `all`).
@@ -232,7 +233,7 @@ class Tally:
             **columns,
         )
 
-    def _columns(self, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _columns(self, sorted_id: Ints) -> dict[str, NDArray[Any]]:
         """Return the columns of all rows, in the order of `Preferences`, given each feature's index in sorted order."""
         rows = self._all_rows()
         group, neuron = np.divmod(rows.key, self.n_neurons)
@@ -243,7 +244,7 @@ class Tally:
         columns |= {name: getattr(rows, name) for name in STATISTICS}
         return {name: column[order] for name, column in columns.items()}
 
-    def _grid_columns(self, grid: DenseStats, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _grid_columns(self, grid: DenseStats, sorted_id: Ints) -> dict[str, NDArray[Any]]:
         """Return the columns if there is only a grid: transposed fold by fold, without sorting."""
         tally_id, fold = np.divmod(grid.groups, self.folds)
         feature_id = sorted_id[tally_id]
@@ -265,9 +266,7 @@ class Tally:
                 columns[name][span] = grid.take(name, row)[i, neuron]
         return columns
 
-    def _key(
-        self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _key(self, fold: Ints, neuron: Ints, feature_id: Ints) -> Ints:
         # The feature is the most significant part, because only its range is not known beforehand.
         return (feature_id * self.folds + fold) * self.n_neurons + neuron
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.subjects import common_layers
 from txray.arguments import checked_call
+from txray.arrays import Floats
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
 from txray.preferences.stage_like import StageLike, as_stage
@@ -90,12 +90,12 @@ def _nearest(pair: Affinity, seed: int) -> Iterable[float | None]:
     return _mean_of_best(observed), _mean_of_best(chance), _mutual(observed)
 
 
-def _mean_of_best(affinity: NDArray[np.float64]) -> float:
+def _mean_of_best(affinity: Floats) -> float:
     # Rounding lets the overlap of a distribution with itself exceed 1.
     return float(np.minimum(affinity.max(axis=1), 1).mean())
 
 
-def _mutual(affinity: NDArray[np.float64]) -> float:
+def _mutual(affinity: Floats) -> float:
     nearest_after, nearest_before = affinity.argmax(axis=1), affinity.argmax(axis=0)
     mutual = nearest_before[nearest_after] == np.arange(len(affinity))
     return float(mutual.sum() / min(affinity.shape))

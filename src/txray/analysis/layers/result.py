@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.analysis.result_folder import ResultFolder, SavedResult
+from txray.arrays import Floats
 from txray.errors import UnknownNameError
 from txray.notebook import card, table
 
@@ -79,7 +79,7 @@ class LayerSimilarity(SavedResult):
         title = f"Layers of {self.before} and {self.after}"
         return card(title, [sentence], table("Most similar layers", best.columns, best.iter_rows()))
 
-    def matrix(self, column: str = "cka") -> NDArray[np.float64]:
+    def matrix(self, column: str = "cka") -> Floats:
         """Return one measure of all pairs of layers.
 
         Args:

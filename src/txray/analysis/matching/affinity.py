@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.subjects import require_same_feature_type
+from txray.arrays import Floats, Ints
 from txray.preferences.distributions import over_same_features, positions
 from txray.preferences.preferences import Preferences, Weight
 
@@ -28,9 +28,9 @@ class Affinity:
 
     before: Any
     after: Any
-    frequency: NDArray[np.int64]
-    frequent_before: NDArray[np.int64]
-    frequent_after: NDArray[np.int64]
+    frequency: Ints
+    frequent_before: Ints
+    frequent_after: Ints
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences, weight: Weight, min_wins: int) -> Affinity:
@@ -51,15 +51,15 @@ class Affinity:
             *(np.flatnonzero(side.wins() >= min_wins) for side in (before, after)),
         )
 
-    def observed(self) -> NDArray[np.float64]:
+    def observed(self) -> Floats:
         """Return (n_neurons before, n_neurons after) affinities."""
         return np.asarray((self.before @ self.after.T).toarray())
 
-    def by_chance(self, random: np.random.Generator) -> NDArray[np.float64]:
+    def by_chance(self, random: np.random.Generator) -> Floats:
         """Return affinities after each feature of the later side was exchanged for one of about the same frequency."""
         exchanged = self.after[:, exchanged_within_strata(self.frequency, random)]
         return np.asarray((self.before @ exchanged.T).toarray())
 
-    def among_frequent(self, affinity: NDArray[np.float64]) -> NDArray[np.float64]:
+    def among_frequent(self, affinity: Floats) -> Floats:
         """Return (n_frequent before, n_frequent after), the affinities of neurons with enough wins."""
         return affinity[np.ix_(self.frequent_before, self.frequent_after)]

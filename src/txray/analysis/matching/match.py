@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from txray.analysis.comparison import Comparison, compare
@@ -16,6 +15,7 @@ from txray.analysis.matching.thresholds import Thresholds
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.arguments import checked_call
+from txray.arrays import Floats, Ints
 from txray.errors import UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
@@ -53,7 +53,7 @@ class Matching(SavedResult):
     after: Preferences
     pairs: pl.DataFrame
     thresholds: Thresholds
-    null: NDArray[np.float64]
+    null: Floats
     weight: Weight
     min_wins: int
     false_match_rate: float
@@ -188,7 +188,7 @@ class Matching(SavedResult):
         return pl.DataFrame({"distance": distance, "share": shares[0], "null_share": shares[1]})
 
     @property
-    def _assigned(self) -> NDArray[np.float64]:
+    def _assigned(self) -> Floats:
         """Return the affinities of all assigned pairs, matched or not."""
         assigned = self.pairs.filter(pl.col("state") != "unmatched-after")
         return assigned["affinity"].drop_nulls().to_numpy()
@@ -272,24 +272,20 @@ def match(
     return Matching(first, second, pairs, thresholds, null, weight, min_wins, false_match_rate)
 
 
-def _shorter(
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], row: NDArray[np.int64], column: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _shorter(lengths: tuple[Ints, Ints], row: Ints, column: Ints) -> Ints:
     """Return (n_pairs,) numbers of features of the shorter neuron of each pair."""
     return np.minimum(lengths[0][row], lengths[1][column])
 
 
 def _assigned(
-    affinity: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    affinity: Floats,
+) -> tuple[Ints, Ints, Floats]:
     """Return rows and columns of the one-to-one assignment, and their affinities."""
     row, column = linear_sum_assignment(affinity, maximize=True)
     return row, column, np.clip(affinity[row, column], 0.0, 1.0)
 
 
-def _pairs(
-    pair: Affinity, lengths: tuple[NDArray[np.int64], NDArray[np.int64]], thresholds: Thresholds
-) -> pl.DataFrame:
+def _pairs(pair: Affinity, lengths: tuple[Ints, Ints], thresholds: Thresholds) -> pl.DataFrame:
     """Return `Matching.pairs`; `lengths` are those of the frequent neurons."""
     affinity = pair.among_frequent(pair.observed())
     row, column, value = _assigned(affinity)
@@ -329,7 +325,7 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
+def _renumbered(preferences: Preferences, neuron: Floats, rows: int) -> Preferences:
     """Return preferences whose neurons are numbered by `rows` rows; neurons without a row are dropped.
 
     Args:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.analysis.distances import Distance, contributions
 from txray.analysis.significance.downsampling import downsample
+from txray.arrays import Bools, Floats, Ints
 from txray.preferences.distributions import positions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.preferences import Preferences, Weight
@@ -33,7 +34,7 @@ class FoldCounts:
         n_neurons: number of neurons of the layer.
     """
 
-    neuron: NDArray[np.int64]
+    neuron: Ints
     count: Any
     sum: Any
     n_neurons: int
@@ -67,7 +68,7 @@ class FoldCounts:
         """Return the number of folds of a stage."""
         return int(self.count.shape[1]) // 2
 
-    def wins(self) -> NDArray[np.float64]:
+    def wins(self) -> Floats:
         """Return (n_neurons, 2 * folds) numbers of selected activations."""
         starts = run_starts(self.neuron)
         wins = np.zeros((self.n_neurons, self.count.shape[1]))
@@ -103,14 +104,12 @@ class FoldCounts:
         )
         return FoldCounts(self.neuron, count, total, self.n_neurons)
 
-    def subset(self, mask: NDArray[np.bool_]) -> FoldCounts:
+    def subset(self, mask: Bools) -> FoldCounts:
         """Return the counts of the neurons of a (n_neurons,) mask only, under the same numbers."""
         rows = np.flatnonzero(mask[self.neuron])
         return FoldCounts(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
 
-    def two_way_divergence(
-        self, left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
-    ) -> NDArray[np.float64]:
+    def two_way_divergence(self, left: Floats, weight: Weight, distance: Distance = "hellinger") -> Floats:
         """Return the (n_neurons, n) divergences between sets of folds and their complements; see `divergences`.
 
         Faster than `divergences`, because the complement is the total minus the set.
@@ -121,7 +120,7 @@ class FoldCounts:
         """
         whole = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in (self.count, self.sum)]
 
-        def sides(part: slice) -> list[NDArray[np.float64]]:
+        def sides(part: slice) -> list[Floats]:
             count, total = (np.asarray(matrix @ left[:, part]) for matrix in (self.count, self.sum))
             others = whole[0] - count
             # Counts are exact, so they show where nothing is left; sums have rounding errors there.
@@ -132,11 +131,11 @@ class FoldCounts:
 
     def divergences(
         self,
-        choices: Sequence[NDArray[np.float64]],
+        choices: Sequence[Floats],
         between: Sequence[tuple[int, int]],
         weight: Weight,
         distance: Distance = "hellinger",
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return the divergences of each neuron between pairs of sets of folds.
 
         Args:
@@ -150,18 +149,18 @@ class FoldCounts:
             side has no activations.
         """
 
-        def sides(part: slice) -> list[NDArray[np.float64]]:
+        def sides(part: slice) -> list[Floats]:
             return [self._weights(choice[:, part], weight) for choice in choices]
 
         return self._divergences(sides, choices[0].shape[1], between, distance)
 
     def _divergences(
         self,
-        sides: Callable[[slice], list[NDArray[np.float64]]],
+        sides: Callable[[slice], list[Floats]],
         n: int,
         between: Sequence[tuple[int, int]],
         distance: Distance,
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return (len(between), n_neurons, n) from `sides`, which gives the (n_pairs, n) weights of each set."""
         result = np.full((len(between), self.n_neurons, n), np.nan)
         starts = run_starts(self.neuron)
@@ -180,13 +179,13 @@ class FoldCounts:
 
     def _between(
         self,
-        p: NDArray[np.float64],
-        q: NDArray[np.float64],
-        total_p: NDArray[np.float64],
-        total_q: NDArray[np.float64],
+        p: Floats,
+        q: Floats,
+        total_p: Floats,
+        total_q: Floats,
         summing: Any,
         distance: Distance,
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return divergences of (n_pairs, n) weights with (n_neurons, n) totals, for neurons that have pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             if distance == "hellinger":
@@ -197,7 +196,7 @@ class FoldCounts:
                 divergence = summing @ contributions(distance, p / total_p[owner], q / total_q[owner])
         return np.where((total_p > 0) & (total_q > 0), np.clip(divergence, 0, 1), np.nan)
 
-    def _weights(self, assignment: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:
+    def _weights(self, assignment: Floats, weight: Weight) -> Floats:
         """Return (n_pairs, n) weights over the assigned folds, before they are normalised."""
         # Only what is needed: the matrix products take the time.
         count, total = (
@@ -206,7 +205,7 @@ class FoldCounts:
         )
         return _weighed(count, total, weight)
 
-    def _summing(self, starts: NDArray[np.int64]) -> Any:
+    def _summing(self, starts: Ints) -> Any:
         """Return (n, n_pairs) that sums pairs per neuron, for neurons that have pairs."""
         ends = np.append(starts, len(self.neuron))
         return sp.csr_array(
@@ -215,7 +214,7 @@ class FoldCounts:
         )
 
 
-def _weighed(count: NDArray[np.float64], total: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:
+def _weighed(count: Floats, total: Floats, weight: Weight) -> Floats:
     """Return what a distribution normalises, from numbers of activations and their sums; `total` is overwritten."""
     match weight:
         case "count":

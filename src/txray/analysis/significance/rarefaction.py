@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import t as student
 
+from txray.arrays import Floats, Ints
 from txray.preferences.preferences import Preferences
 
 
@@ -27,7 +27,7 @@ class LengthChange:
     high: float | None
 
     @classmethod
-    def of(cls, before: NDArray[np.float64], after: NDArray[np.float64]) -> LengthChange:
+    def of(cls, before: Floats, after: Floats) -> LengthChange:
         """Summarize (n_neurons,) expected lengths (`rarefied_lengths`) of the same neurons, at least one."""
         change = after - before
         low = high = None
@@ -50,7 +50,7 @@ class LengthChange:
         return f"{clause} ({change}, 95% interval over neurons {low} to {high})"
 
 
-def rarefied_lengths(preferences: Preferences, wins: NDArray[np.int64]) -> NDArray[np.float64]:
+def rarefied_lengths(preferences: Preferences, wins: Ints) -> Floats:
     """Return the expected number of distinct features in a random sample of each neuron's activations.
 
     Lengths grow with the number of activations; at equal numbers they can be compared.

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
@@ -22,6 +21,7 @@ from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
+from txray.arrays import Floats
 from txray.errors import PowerWarning, UsageError
 from txray.preferences.preferences import Preferences, Weight
 
@@ -139,7 +139,7 @@ def paired_folds(before: Preferences, after: Preferences, same_documents: bool |
 
 def _changes(
     draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
     permutations = Permutations(
         draws,
@@ -181,7 +181,7 @@ def _rates(
     after: Preferences,
     settings: SignificanceSettings,
     paired: bool,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
