@@ -91,11 +91,7 @@ def hellinger_published_code(before: Preferences, after: Preferences) -> Floats:
 
 
 def published_code_distance(
-    before: Preferences,
-    after: Preferences,
-    p: Distributions,
-    q: Distributions,
-    length: Ints,
+    before: Preferences, after: Preferences, p: Distributions, q: Distributions, length: Ints
 ) -> Floats:
     """Return `hellinger_published_code` from aligned distributions (weight `mean`) and their Hellinger lengths."""
     distance = _root_distance(

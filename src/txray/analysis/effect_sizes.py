@@ -167,10 +167,7 @@ def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight
         for overlaps in (halves.within_before, halves.within_after, halves.between)
     ]
     whole = _mean_overlaps(Halves.of([draw], first, second, weight))
-    return (
-        _half_width(_squared(*without), _squared(*whole)),
-        _half_width(_squared_of_layer(*without)),
-    )
+    return (_half_width(_squared(*without), _squared(*whole)), _half_width(_squared_of_layer(*without)))
 
 
 def _half_width(without: Floats, whole: Floats | None = None) -> Floats:

@@ -37,13 +37,7 @@ class Distributions:
 
     @classmethod
     def from_weights(
-        cls,
-        neuron: Ints,
-        feature_id: Ints,
-        weight: Floats,
-        *,
-        n_neurons: int,
-        features: Names,
+        cls, neuron: Ints, feature_id: Ints, weight: Floats, *, n_neurons: int, features: Names
     ) -> Distributions:
         """Normalize non-negative weights per neuron.
 

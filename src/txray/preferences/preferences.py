@@ -41,13 +41,14 @@ class Totals:
         neuron: (n,) int64.
         feature_id: (n,) int64 column.
         count: (n,) int64 selected activations.
-        sum: (n,) float64 of the activations.
+        sum, max: (n,) float64 of the activations.
     """
 
     neuron: Ints
     feature_id: Ints
     count: Ints
     sum: Floats
+    max: Floats
 
     def weights(self, weight: Weight) -> Floats:
         """Return the (n,) weights that a preference distribution normalizes."""
@@ -145,23 +146,17 @@ class Preferences:
     @cached_property
     def totals(self) -> Totals:
         """Statistics per (neuron, feature), summed over folds."""
-        order, starts = self._pairs
-        if len(order) == 0:
-            return Totals(order, order, order, np.zeros(0))
+        key = self.neuron * max(len(self.features), 1) + self.feature_id
+        order = np.argsort(key, kind="stable")
+        starts = run_starts(key[order])
         first = order[starts]
         return Totals(
             neuron=self.neuron[first],
             feature_id=self.feature_id[first],
             count=np.add.reduceat(self.count[order], starts),
             sum=np.add.reduceat(self.sum[order], starts),
+            max=np.maximum.reduceat(self.max[order], starts),
         )
-
-    @cached_property
-    def _pairs(self) -> tuple[Ints, Ints]:
-        """(n_rows,) rows sorted by neuron, then feature, and the index at which each (neuron, feature) begins."""
-        key = self.neuron * max(len(self.features), 1) + self.feature_id
-        order = np.argsort(key, kind="stable")
-        return order, run_starts(key[order])
 
     def distributions(self, weight: Weight = "mean") -> Distributions:
         """Return the preference distribution of every neuron.
@@ -250,7 +245,6 @@ class Preferences:
         Probability is of weight `mean`; the others are in units of the layer's output, except the count.
         """
         totals = self.totals
-        order, starts = self._pairs
         mean = totals.weights("mean")
         with np.errstate(invalid="ignore"):
             probability = mean / _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
@@ -258,7 +252,7 @@ class Preferences:
             "count": totals.count,
             "sum": totals.sum,
             "mean": mean,
-            "max": np.maximum.reduceat(self.max[order], starts) if len(order) else self.max,
+            "max": totals.max,
             "probability": probability,
         }
 

@@ -39,22 +39,16 @@ def preferences_html(origin: Mapping[str, str], n_neurons: int, rows: pl.DataFra
     by_neuron = rows.group_by("neuron").agg(
         pl.col("count").sum(),
         pl.len().alias("length"),
-        pl.col("feature").sort_by(["lift", "feature"], descending=[True, False]).head(3),
+        pl.col("feature").sort_by(["lift", "feature"], descending=[True, False]).head(3).str.join(", "),
     )
     busiest = by_neuron.sort(["count", "neuron"], descending=[True, False]).head(_LISTED)
     sentence = (
         f"{len(by_neuron):,} of {n_neurons:,} neurons are in use, {rows['feature'].n_unique():,} features of type "
         f"{origin['feature_type']}, selection {origin['selection']}."
     )
-    listed = (
-        (neuron, count, length, ", ".join(features))
-        for neuron, count, length, features in busiest.select(
-            "neuron", "count", "length", "feature"
-        ).iter_rows()
-    )
     headings = ("neuron", "wins", "features", "most distinctive")
     return card(
         f"Preferences of stage {origin['stage']}, layer {origin['layer']}",
         [sentence],
-        table("Neurons with most wins", headings, listed),
+        table("Neurons with most wins", headings, busiest.iter_rows()),
     )

@@ -103,13 +103,7 @@ class Tally:
         """
         np.add.at(self._occurrences, (fold, feature_id), 1)
 
-    def update(
-        self,
-        fold: Ints,
-        neuron: Ints,
-        feature_id: Ints,
-        activation: NDArray[np.floating],
-    ) -> None:
+    def update(self, fold: Ints, neuron: Ints, feature_id: Ints, activation: NDArray[np.floating]) -> None:
         """Add selected activations.
 
         Args:
@@ -129,12 +123,7 @@ class Tally:
             SparseStats.combined([SparseStats.of_events(self._key(fold, neuron, feature_id), activation)])
         )
 
-    def update_dense(
-        self,
-        fold: Ints,
-        feature_id: Ints,
-        activations: NDArray[np.floating],
-    ) -> None:
+    def update_dense(self, fold: Ints, feature_id: Ints, activations: NDArray[np.floating]) -> None:
         """Add every positive activation of every neuron (selection `all`).
 
         Args:

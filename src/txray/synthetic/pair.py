@@ -244,10 +244,7 @@ def _moved(among: Ints, n_neurons: int, random: np.random.Generator) -> Ints:
 
 
 def _truth(
-    group: Ints,
-    index: Ints,
-    pairs: Sequence[tuple[Profile, Profile]],
-    frequency: Floats,
+    group: Ints, index: Ints, pairs: Sequence[tuple[Profile, Profile]], frequency: Floats
 ) -> pl.DataFrame:
     vanished = group == GROUPS.index("vanished")
     return pl.DataFrame(

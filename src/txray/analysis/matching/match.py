@@ -277,9 +277,7 @@ def _shorter(lengths: tuple[Ints, Ints], row: Ints, column: Ints) -> Ints:
     return np.minimum(lengths[0][row], lengths[1][column])
 
 
-def _assigned(
-    affinity: Floats,
-) -> tuple[Ints, Ints, Floats]:
+def _assigned(affinity: Floats) -> tuple[Ints, Ints, Floats]:
     """Return rows and columns of the one-to-one assignment, and their affinities."""
     row, column = linear_sum_assignment(affinity, maximize=True)
     return row, column, np.clip(affinity[row, column], 0.0, 1.0)

@@ -178,13 +178,7 @@ class FoldCounts:
         return result
 
     def _between(
-        self,
-        p: Floats,
-        q: Floats,
-        total_p: Floats,
-        total_q: Floats,
-        summing: Any,
-        distance: Distance,
+        self, p: Floats, q: Floats, total_p: Floats, total_q: Floats, summing: Any, distance: Distance
     ) -> Floats:
         """Return divergences of (n_pairs, n) weights with (n_neurons, n) totals, for neurons that have pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):

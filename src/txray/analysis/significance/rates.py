@@ -15,12 +15,7 @@ _POOLED = 0.5
 
 
 def rate_p_values(
-    wins: Floats,
-    words: Floats,
-    *,
-    paired: bool,
-    n: int,
-    random: np.random.Generator,
+    wins: Floats, words: Floats, *, paired: bool, n: int, random: np.random.Generator
 ) -> Floats:
     """Return p-values of the difference between the win rates (wins per word) of two stages, per neuron.
 

@@ -36,13 +36,7 @@ class Halves:
     distance: Floats
 
     @classmethod
-    def of(
-        cls,
-        draws: Sequence[FoldCounts],
-        first: Floats,
-        second: Floats,
-        weight: Weight,
-    ) -> Halves:
+    def of(cls, draws: Sequence[FoldCounts], first: Floats, second: Floats, weight: Weight) -> Halves:
         """Split both stages in the same way.
 
         Args:

@@ -79,7 +79,7 @@ def tested_neurons(
         for side, preferences in (("before", before), ("after", after))
     }
     neurons = neurons.with_columns(
-        *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items()),
+        *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items())
     )
     neurons = neurons.with_columns(confident_state(settings.fdr))
     summary = {
@@ -176,11 +176,7 @@ def _changes(
 
 
 def _rates(
-    folds: FoldCounts,
-    before: Preferences,
-    after: Preferences,
-    settings: SignificanceSettings,
-    paired: bool,
+    folds: FoldCounts, before: Preferences, after: Preferences, settings: SignificanceSettings, paired: bool
 ) -> dict[str, Floats]:
     """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
