@@ -16,10 +16,9 @@ from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
-from txray.preferences.dominance import wins_of
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 
 
 def collect(

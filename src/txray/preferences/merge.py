@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ import polars as pl
 
 from txray.errors import ShapeError, UsageError
 from txray.preferences.documents import WITHOUT_GROUP, counts_of, merged_documents
-from txray.preferences.dominance import wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
@@ -215,6 +215,7 @@ def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
 
 def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Describe what was read together: the whole corpus if no shard is missing."""
+    skipped = [corpus.get("documents_skipped", {}) for corpus in corpora]
     shards = [_shards(corpus) for corpus in corpora]
     documents = {
         "documents": sum(int(corpus.get("documents", 0)) for corpus in corpora),
@@ -226,7 +227,7 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "name": "+".join(dict.fromkeys(str(corpus.get("name")) for corpus in corpora)),
             "fingerprint": "+".join(str(corpus.get("fingerprint")) for corpus in corpora),
             **documents,
-            "documents_skipped": _summed(corpus.get("documents_skipped", {}) for corpus in corpora),
+            "documents_skipped": _summed(skipped),
         }
     wholes = {(shard.name, shard.fingerprint, shard.n_shards) for shard in known}
     if len(known) < len(shards) or len(wholes) > 1:
@@ -238,22 +239,18 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     twice = sorted(number for number, times in numbers.items() if times > 1)
     if twice:
         raise UsageError(f"merge: shard {twice[0]}/{n_shards} twice; pass each once")
-    # Every shard passes the same documents on the way to its own, so each has counted the same ones as skipped.
-    skipped = {
-        reason: max(int(corpus.get("documents_skipped", {}).get(reason, 0)) for corpus in corpora)
-        for corpus in corpora
-        for reason in corpus.get("documents_skipped", {})
-    }
-    whole = {
+    missing = sorted(set(range(1, n_shards + 1)) - set(numbers))
+    return {
         "name": name,
         "fingerprint": fingerprint,
         **documents,
-        "documents_skipped": dict(sorted(skipped.items())),
+        # Every shard passes the same documents on the way to its own, so each has counted the same ones as skipped.
+        "documents_skipped": {
+            reason: max(int(counts.get(reason, 0)) for counts in skipped)
+            for reason in sorted({*chain.from_iterable(skipped)})
+        },
+        **({"shards_missing": [f"{number}/{n_shards}" for number in missing]} if missing else {}),
     }
-    missing = sorted(set(range(1, n_shards + 1)) - set(numbers))
-    return (
-        whole if not missing else {**whole, "shards_missing": [f"{number}/{n_shards}" for number in missing]}
-    )
 
 
 @dataclass(frozen=True)
