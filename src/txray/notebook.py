@@ -10,13 +10,13 @@ from txray.text import escape_control
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
 _LONGEST = 80
-"""Maximum number of characters in a cell; longer ones end with an ellipsis."""
+"""Letters of a cell; the rest of a long word is left out, and says so."""
 
 Row = Sequence[object]
 
 
 def card(title: str, sentences: Iterable[str], *tables: str) -> str:
-    """Return the HTML of one result.
+    """HTML of one result.
 
     Args:
         title: plain text.
@@ -31,7 +31,7 @@ def card(title: str, sentences: Iterable[str], *tables: str) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return the HTML of a small table; numbers are right-aligned, and None is a dash."""
+    """HTML of a small table; numbers stand on the right, and what is not known is a dash."""
     listed = [list(row) for row in rows]
     right = [
         any(is_number(row[i]) for row in listed)

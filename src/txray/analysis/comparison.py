@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -211,13 +211,9 @@ class Comparison(SavedResult):
             for name, side in (("before", self.before), ("after", self.after))
         }
         intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
-        return (
-            rows.select(
-                "neuron", "confident_state", *intervals, "z_score", "q_value", "wins_before", "wins_after"
-            )
-            .with_columns(**lists)
-            .rename({"confident_state": "state"})
-        )
+        state = pl.col("confident_state").alias("state")
+        columns = ("neuron", state, *intervals, "z_score", "q_value", "wins_before", "wins_after")
+        return rows.select(columns).with_columns(**lists)
 
     def neuron(self, number: int) -> NeuronChange:
         """Return what one neuron prefers in both stages, and whether that changed significantly.
@@ -250,12 +246,12 @@ class Comparison(SavedResult):
         from txray import plots
 
         name = figure_name(figure, _FIGURES)
+        draw: Callable[..., go.Figure] = getattr(plots, name)
         if not name.endswith("changed_neurons"):
-            return cast("go.Figure", getattr(plots, name)(self))
+            return draw(self)
         tagged = require_tagged(self.tagged, f"figure {name!r}")
         pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
-        drawn: go.Figure = getattr(plots, name)(self, pos=pos, token_tags=token_tags(tagged))
-        return drawn
+        return draw(self, pos=pos, token_tags=token_tags(tagged))
 
     def _contents(self) -> dict[str, Any]:
         stages = self.tagged or (stage_of(self.before), stage_of(self.after))

@@ -92,8 +92,8 @@ class EffectSize:
 def effect_size(
     before: Preferences,
     after: Preferences,
-    weight: Weight = "mean",
     *,
+    weight: Weight = "mean",
     splits: int = 16,
     draws: int = 10,
     seed: int = 0,

@@ -72,7 +72,7 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         signal, of_layer = comparison.neurons["signal"], summary["hellinger_corrected"]
     else:
         sizes = effect_size(
-            comparison.before, comparison.after, comparison.weight, seed=seed, intervals=False
+            comparison.before, comparison.after, weight=comparison.weight, seed=seed, intervals=False
         )
         signal, of_layer = pl.Series(sizes.signal).fill_nan(None), finite(sizes.layer)
     row: dict[str, Any] = {

@@ -90,11 +90,9 @@ class DenseStats:
 
     def _rows(self, group: Ints) -> Ints:
         """Return the row of each group; new groups get the next rows."""
-        highest = int(group.max(initial=0))
-        if highest >= len(self._row_of):
-            wider = np.full(max(highest + 1, 2 * len(self._row_of)), -1, np.int64)
-            wider[: len(self._row_of)] = self._row_of
-            self._row_of = wider
+        missing = int(group.max(initial=0)) + 1 - len(self._row_of)
+        if missing > 0:
+            self._row_of = np.pad(self._row_of, (0, max(missing, len(self._row_of))), constant_values=-1)
         new = group[self._row_of[group] < 0]
         if len(new):
             self._row_of[new] = np.arange(self._n_rows, self._n_rows + len(new))

@@ -88,10 +88,9 @@ class Tally:
         """
         ids = self._ids
         feature_ids = np.fromiter(map(ids.__getitem__, features), np.int64, len(features))
-        if len(ids) > self._occurrences.shape[1]:
-            wider = np.zeros((self.folds, max(len(ids), 2 * self._occurrences.shape[1])), np.int64)
-            wider[:, : self._occurrences.shape[1]] = self._occurrences
-            self._occurrences = wider
+        width = self._occurrences.shape[1]
+        if len(ids) > width:
+            self._occurrences = np.pad(self._occurrences, ((0, 0), (0, max(len(ids) - width, width))))
         return feature_ids
 
     def count_occurrences(self, fold: Ints, feature_id: Ints) -> None:
