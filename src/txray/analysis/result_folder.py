@@ -102,7 +102,7 @@ class SavedResult:
     def save(self, folder: Path | str) -> Path:
         """Write the result as a folder, complete or not at all, and return its path.
 
-        The folder holds the tables as Parquet and CSV and the summary as JSON: neurons and summary.json of a comparison;
+        The folder holds the tables as Parquet and CSV, and the summary as JSON: neurons, summary.json of a comparison;
         stages, changes, flows, distances and timeline.json of a timeline; pairs and matching.json; layers and
         similarity.json. It also holds what `load` needs, such as the stages reduced to what was compared.
 
