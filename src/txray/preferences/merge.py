@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -229,17 +229,17 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             **documents,
             "documents_skipped": _summed(skipped),
         }
-    wholes = {(shard.name, shard.fingerprint, shard.n_shards) for shard in known}
+    wholes = {whole for whole, _ in known}
     if len(known) < len(shards) or len(wholes) > 1:
         raise UsageError(
             "merge: shards of different corpora, or a shard and a whole corpus; merge the shards of one corpus"
         )
     ((name, fingerprint, n_shards),) = wholes
-    numbers = Counter(number for shard in known for number in shard.numbers)
-    twice = sorted(number for number, times in numbers.items() if times > 1)
+    times_read = Counter(number for _, numbers in known for number in numbers)
+    twice = sorted(number for number, times in times_read.items() if times > 1)
     if twice:
         raise UsageError(f"merge: shard {twice[0]}/{n_shards} twice; pass each once")
-    missing = sorted(set(range(1, n_shards + 1)) - set(numbers))
+    missing = sorted(set(range(1, n_shards + 1)) - set(times_read))
     return {
         "name": name,
         "fingerprint": fingerprint,
@@ -253,26 +253,15 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Shards:
-    """Numbers of the shards of a corpus that were read."""
-
-    name: str
-    fingerprint: str
-    n_shards: int
-    numbers: frozenset[int]
-
-
-def _shards(corpus: Mapping[str, Any]) -> _Shards | None:
-    """Return the shards that a stage's corpus consists of; None for a whole corpus."""
+def _shards(corpus: Mapping[str, Any]) -> tuple[tuple[str, str, int], set[int]] | None:
+    """Return (name, fingerprint, number of shards) of the whole corpus, and the shards read; None for all of it."""
     if shard := corpus.get("shard"):
-        numbers = frozenset((shard["number"],))
-        return _Shards(shard["name"], shard["fingerprint"], shard["of"], numbers)
+        return (shard["name"], shard["fingerprint"], shard["of"]), {shard["number"]}
     if not (missing := corpus.get("shards_missing")):
         return None
     n_shards = int(missing[0].partition("/")[2])
-    numbers = frozenset(range(1, n_shards + 1)) - {int(shard.partition("/")[0]) for shard in missing}
-    return _Shards(corpus["name"], corpus["fingerprint"], n_shards, numbers)
+    numbers = set(range(1, n_shards + 1)) - {int(shard.partition("/")[0]) for shard in missing}
+    return (corpus["name"], corpus["fingerprint"], n_shards), numbers
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
