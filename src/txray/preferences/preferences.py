@@ -332,7 +332,8 @@ def require_neuron(number: int, n_neurons: int, *, stage: str, layer: str) -> No
     """
     if not (is_integer(number) and 0 <= number < n_neurons):
         raise UsageError(
-            f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; there are 0 to {n_neurons - 1}"
+            f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; pass an integer from 0 to "
+            f"{n_neurons - 1}"
         )
 
 
