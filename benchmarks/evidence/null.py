@@ -89,7 +89,7 @@ def measured() -> Table:
             "plain H > 0.5",
             "median wins of the ten largest plain H",
             "avoided or gained",
-            "with confidence",
+            "significant",
         ],
         rows,
     )

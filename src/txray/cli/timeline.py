@@ -30,13 +30,13 @@ def timeline(
     comparison_options: options.ComparisonOptions,
 ) -> None:
     """Follow neurons through stages: how far they move, and how many change, come into use or go out of use."""
+    from txray.analysis import Timeline
     from txray.analysis import timeline as follow
-    from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
 
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (Timeline.SUMMARY_FILE,))
     result = follow(
         stages,
         layers=layer,
