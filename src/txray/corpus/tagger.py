@@ -1,4 +1,4 @@
-"""ShardInfo-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
+"""Part-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
 
 from __future__ import annotations
 
