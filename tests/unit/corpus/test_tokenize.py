@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import time
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,7 @@ PIECES = [
 
 @given(
     st.one_of(
-        st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
+        st.lists(st.sampled_from(PIECES), min_size=5, max_size=60).map("".join),
         st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300),
     )
 )
@@ -70,6 +70,11 @@ def test_words_are_the_text_without_its_spaces(text):
     assert list(starts) == sorted(set(starts))
     assert starts[:1] == ((0,) if words else ())
     assert all(start < len(words) for start in starts)
+
+
+def test_no_pair_of_pieces_loses_a_character():
+    for text in map("".join, product(PIECES, repeat=2)):
+        assert "".join(TOKENIZER(text).words) == "".join(tokenize._CONTROL.sub(" ", text).split())
 
 
 @pytest.mark.parametrize(
