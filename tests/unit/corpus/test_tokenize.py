@@ -90,6 +90,7 @@ def test_no_pair_of_pieces_loses_a_character():
         ("boys'", "boys '"),
         ("cannot", "can not"),
         ("Gonna", "Gon na"),
+        ("wanna", "wan na"),
         ("dont", "do nt"),
         ("thats", "that s"),
         ("its", "its"),
