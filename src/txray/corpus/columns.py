@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from txray.corpus.reserved_names import RESERVED_NAMES
+from txray.corpus.document import RESERVED_NAMES
 from txray.errors import UnknownNameError, UsageError
 
 Annotations = Sequence[str] | Mapping[str, str] | None
