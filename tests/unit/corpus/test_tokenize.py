@@ -262,7 +262,7 @@ def test_the_time_grows_linearly_with_hostile_text(piece):
     text = piece * (100_000 // len(piece))
     begin = time.process_time()
     words = TOKENIZER(text).words
-    assert time.process_time() - begin < 10  # the square of 100,000 takes minutes
+    assert time.process_time() - begin < 5  # linear: below one second
     assert "".join(words) == text
     assert text not in TOKENIZER._remembered
 
