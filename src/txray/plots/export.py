@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from txray._optional import import_extra
 from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_file, write_text
+from txray.plots.subjects import checked_subjects, require_subject
 
 SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
 """File formats of a figure."""
@@ -29,6 +30,7 @@ _SECONDS = 120
 Result = TypeVar("Result")
 
 
+@checked_subjects
 def save_figure(figure: go.Figure, path: Path | str) -> Path:
     """Write one figure; the suffix of the path is the format.
 
@@ -50,6 +52,7 @@ def save_figure(figure: go.Figure, path: Path | str) -> Path:
     return save_figures({path: figure})[0]
 
 
+@checked_subjects
 def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     """Write several figures, all images with one start of the browser.
 
@@ -65,8 +68,9 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
         OutputError: the browser failed, or a file cannot be written.
     """
     targets = {Path(path): figure for path, figure in figures.items()}
-    for path in targets:
+    for path, figure in targets.items():
         require_figure_path(path)
+        require_subject(figure, "Figure", str(path))
     images = {path: figure for path, figure in targets.items() if path.suffix.lower() in _IMAGES}
     # Rendering can fail: nothing is written before it has succeeded.
     contents = _rendered(images) if images else []
@@ -115,6 +119,7 @@ def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
     return _rendered({Path(f"{name}.png"): figure for name, figure in figures.items()}) if figures else []
 
 
+@checked_subjects
 def to_html(figure: go.Figure, *, name: str = "figure") -> str:
     """Return a whole HTML page that makes no request to any host; the same figure gives the same text.
 

@@ -12,6 +12,7 @@ from txray.analysis.states import CONFIDENT_STATES, NOT_SIGNIFICANT, STATE_NAMES
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, fitted, hover_text, percent, plural, sanitize
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _NODE = 14
 """Pixels."""
 
 
+@checked_subjects
 def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw the neurons in use and not in use in every stage, and the streams between them.
 

@@ -14,6 +14,7 @@ from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
 from txray.plots.axes import linear_axis
 from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
     count,
     escape,
@@ -35,6 +36,7 @@ _LONGEST_TICK = 120
 """Pixels; longer names are truncated under the axis; hover texts have them in full."""
 
 
+@checked_subjects
 def pos_frequency(
     early: Preferences,
     late: Preferences,

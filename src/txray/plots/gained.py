@@ -14,6 +14,7 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, percent, sanitize, text_width
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 """Widths in pixels."""
 
 
+@checked_subjects
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
     """Return the k strongest and the k weakest gained neurons by activation mass, every neuron once.
 
@@ -80,6 +82,7 @@ def _lists(of_neuron: Sequence[tuple[str, ...]], neurons: pl.Series) -> pl.Serie
     return pl.Series([list(of_neuron[neuron]) for neuron in neurons], dtype=pl.List(pl.String))
 
 
+@checked_subjects
 def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> go.Figure:
     """Draw a table of the strongest and weakest gained neurons with their features.
 

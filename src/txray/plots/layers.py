@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from txray.errors import UnknownNameError
 from txray.plots.frame import caption as frame_caption
 from txray.plots.matrix import Side, matrix_figure, shortened
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, hover_text, percent, plural, sanitize
+from txray.preferences.stage_like import as_stage
 
 if TYPE_CHECKING:
     from txray.analysis.layers.result import LayerSimilarity
-    from txray.preferences.stage import Stage
+    from txray.preferences.stage_like import StageLike
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "cka": (
@@ -38,6 +40,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 """Measure -> what it is called, what it says."""
 
 
+@checked_subjects
 def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Figure:
     """Draw every layer of one model against every layer of the other; darker cells are more similar.
 
@@ -68,16 +71,18 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     )
 
 
+@checked_subjects
 def layer_affinity(
-    before: Stage, after: Stage, table: pl.DataFrame, feature_type: str = "token"
+    before: StageLike, after: StageLike, table: pl.DataFrame, feature_type: str = "token"
 ) -> go.Figure:
     """Draw every layer of one stage against every layer of another, by what their neurons prefer.
 
     Args:
-        before, after: the stages.
+        before, after: the stages, or their folders.
         table: result of `txray.analysis.layer_affinity` for them.
         feature_type: the feature type of the table.
     """
+    before, after = as_stage(before), as_stage(after)
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
     shape = len(layers[0]), len(layers[1])
     values, chance, mutual = (

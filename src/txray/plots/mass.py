@@ -14,6 +14,7 @@ from txray.errors import UsageError
 from txray.plots.axes import log_axis, whole_step
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import add_frame, caption, empty_figure
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
     count,
     escape_word,
@@ -42,6 +43,7 @@ HoverOfRanks = Callable[[int, NDArray[np.int64], NDArray[np.int64]], list[str]]
 """Makes the hover texts of drawn ranks, from 0, given the index of the stage and its neurons in the order of mass."""
 
 
+@checked_subjects
 def mass_activation(
     preferences: Sequence[Preferences], *, styles: Mapping[str, StageStyle] | None = None
 ) -> go.Figure:

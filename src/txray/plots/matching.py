@@ -14,6 +14,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.matrix import shortened
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, hover_text, join_words, percent, plural, sanitize
 from txray.sampling import even_sample
 
@@ -26,6 +27,7 @@ _FEATURES = 6
 _LINES = theme.LINES[:4]
 
 
+@checked_subjects
 def matching_curve(*matchings: Matching) -> go.Figure:
     """Draw the share of the possible pairs within each Hellinger distance, and that of shuffled features.
 
@@ -116,6 +118,7 @@ def _share(share: float, false_match_rate: float) -> str:
     return f"{percent(share)} of the possible pairs, {100 * false_match_rate:g}% by chance"
 
 
+@checked_subjects
 def matching(matching: Matching) -> go.Figure:
     """Draw the affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
 

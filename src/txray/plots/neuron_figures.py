@@ -18,6 +18,7 @@ from txray.plots.frame import add_frame, caption, caption_of, empty_figure
 from txray.plots.neuron_data import Neuron, PanelCapacity, check_aligned
 from txray.plots.neuron_panel import draw_neuron
 from txray.plots.panels import Panel, tiled
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, escape_word, join_words, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 
@@ -38,6 +39,7 @@ _SUBTITLE = (
 )
 
 
+@checked_subjects
 def neuron_detail(
     tokens: Sequence[Preferences],
     neuron: int,
@@ -109,6 +111,7 @@ def neuron_detail(
     )
 
 
+@checked_subjects
 def most_changed_neurons(
     comparison: Comparison,
     *,
@@ -143,6 +146,7 @@ def most_changed_neurons(
     return _ranked(comparison, pos, token_tags, k, min_wins, styles, most=True)
 
 
+@checked_subjects
 def least_changed_neurons(
     comparison: Comparison,
     *,

@@ -14,12 +14,14 @@ from txray.plots import theme
 from txray.plots.axes import linear_axis
 from txray.plots.frame import add_frame, caption_of_steps
 from txray.plots.stage_lines import Series, add_band, add_series, stage_axis, under_stages
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, format_number, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
 
 
+@checked_subjects
 def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw how far the mass per POS tag differs from the tag's frequency, stage by stage, beside its controls.
 

@@ -20,6 +20,7 @@ from txray.plots.metrics import (
     scale_of,
     splits_of,
 )
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import escape, fitted, plural, sanitize
 from txray.pruning.multiplicity import corrected, verdict_counts
 
@@ -32,6 +33,7 @@ _VERDICT_WIDTH = 150
 """Pixels of the names at the left, and of what is said at the right."""
 
 
+@checked_subjects
 def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     """Draw how a metric changes with each set, with 95% intervals over documents, beside random sets of the same size.
 

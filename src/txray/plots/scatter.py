@@ -18,7 +18,6 @@ from txray.analysis.shown_distance import (
     shown_distance,
 )
 from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED
-from txray.arguments import checked_call
 from txray.plots import theme
 from txray.plots.axes import log_axis
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
@@ -33,6 +32,7 @@ from txray.plots.marks import (
     needs_webgl,
     sample,
 )
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
     count,
     escape,
@@ -47,7 +47,7 @@ _NOISE_POINTS, _NOISE_NEURONS = 24, 8
 """At most so many points of the line of noise, each of at least so many neurons."""
 
 
-@checked_call
+@checked_subjects
 def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "matched") -> go.Figure:
     """Draw Hellinger length against distance, one mark per neuron that is in use in both stages.
 

@@ -14,6 +14,7 @@ from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengt
 from txray.plots import theme
 from txray.plots.axes import linear_axis, log_axis, whole_step
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, escape_word, format_number, hover_text, percent, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 from txray.sampling import even_sample
@@ -29,6 +30,7 @@ _LINEAR_UP_TO = 100
 """Lengths beyond this need a logarithmic axis: tokens, not POS tags."""
 
 
+@checked_subjects
 def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
     """Draw the number of features of every neuron in use in both stages, before (top) and after (bottom).
 

@@ -12,6 +12,7 @@ from txray.analysis.states import paper_label, state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape_word, hover_text, percent, plural, sanitize, text_width
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _BARS = (
 )
 
 
+@checked_subjects
 def states(*comparisons: Comparison) -> go.Figure:
     """Draw the neurons of each state, one bar per comparison; observed and tested states look and read differently.
 

@@ -15,6 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from txray.errors import UnknownNameError
+from txray.plots.subjects import checked_subjects
 
 WIDTH = 1000
 """Pixels of a figure, frame included."""
@@ -171,6 +172,7 @@ _ROLE_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
 _EPOCH = re.compile(r"epoch\D*(\d+)")
 
 
+@checked_subjects
 def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
     """Give every stage a colour and a marker; the same list gives the same styles.
 

@@ -21,6 +21,7 @@ from txray.plots.matrix import Side, matrix_figure
 from txray.plots.panels import tiled
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, hover_text, plural, sanitize
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class _Panel:
     log: bool = False
 
 
+@checked_subjects
 def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None = None) -> go.Figure:
     """Draw panels over the stages: a score, how far neurons moved, how many changed, lengths, mass, parts of speech.
 
@@ -98,6 +100,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
     )
 
 
+@checked_subjects
 def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw the distance of every two stages: blocks are phases in which neurons keep their preferences.
 
