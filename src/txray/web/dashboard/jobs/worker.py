@@ -1,4 +1,4 @@
-"""A process that runs tasks one by one, and the module that it runs.
+"""A process that runs tasks one by one (the module `__main__` of this package).
 
 A `concurrent.futures.ProcessPoolExecutor` would be shorter, but it does not suit a server in the program of a user:
 
@@ -24,11 +24,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any
 
 from txray.errors import TxrayError, in_one_line
 from txray.safe_path import safe_environment
-from txray.web.dashboard.jobs.tasks import TASKS
 
 
 class JobWorker:
@@ -57,7 +56,7 @@ class JobWorker:
         """Run a task and wait for its end.
 
         Args:
-            task: a name of `TASKS`.
+            task: a name of `tasks.TASKS`.
             out: the file that it writes.
             arguments: further arguments, plain JSON values.
             advance: called with done and total units.
@@ -105,7 +104,7 @@ class JobWorker:
                     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
                 )
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", __name__, str(self._niceness)],
+                    [sys.executable, "-P", "-m", __package__, str(self._niceness)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -124,47 +123,3 @@ class JobWorker:
         with suppress(OSError):
             process.kill()
         return process.wait()
-
-
-def main(requests: TextIO, answers: TextIO) -> None:
-    """Run tasks until no more are requested.
-
-    Args:
-        requests: one JSON object per line: `task`, `out` and `arguments`.
-        answers: one JSON object per line, as in the docstring of this module.
-    """
-
-    def send(**answer: Any) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-    for line in requests:
-        request = json.loads(line)
-        try:
-            TASKS[request["task"]](
-                Path(request["out"]),
-                **request["arguments"],
-                advance=lambda done, total: send(progress=[done, total]),
-            )
-        except BrokenPipeError:
-            raise
-        except TxrayError as error:
-            send(error=str(error))
-        except MemoryError as error:
-            send(error=f"out of memory ({str(error) or 'no details'}); serve fewer stages")
-        except Exception as error:
-            send(error=f"unexpected {type(error).__name__}: {in_one_line(error)}; please report it")
-        else:
-            send(done=True)
-
-
-if __name__ == "__main__":
-    # Requests of the browser come first. Where there is no such thing as niceness, they share.
-    if hasattr(os, "nice"):
-        os.nice(int(sys.argv[1]))
-    # What libraries print must not get between the answers.
-    stdout = sys.stdout
-    sys.stdout = sys.stderr
-    # The server may be gone by now: then nobody waits for an answer.
-    with suppress(BrokenPipeError):
-        main(sys.stdin, stdout)
