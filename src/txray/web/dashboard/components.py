@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from html.parser import HTMLParser
 from typing import Any
 
 from dash import dcc, html
+from markupsafe import Markup
 
 from txray.web.dashboard.figures import FIGURES, Figure
 
@@ -180,3 +182,36 @@ def stage_label(name: str, color: str) -> html.Span:
     return html.Span(
         [html.Span(className="dot", style={"background": color}), html.Bdi(name)], className="stage"
     )
+
+
+def from_html(markup: Markup) -> list[Any]:
+    """Return the elements of a template's HTML as components."""
+    parser = _Components()
+    parser.feed(markup)
+    parser.close()
+    return parser.children[0]
+
+
+class _Components(HTMLParser):
+    """Builds components; `children` holds those of every open element, and of the whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: list[list[Any]] = [[]]
+        self._attributes: list[dict[str, Any]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes: dict[str, Any] = {{"class": "className"}.get(name, name): value for name, value in attrs}
+        if "style" in attributes:
+            attributes["style"] = dict(rule.split(":", 1) for rule in attributes["style"].split(";"))
+        self._attributes.append(attributes)
+        self.children.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        element = getattr(html, tag.capitalize())(self.children.pop(), **self._attributes.pop())
+        self.children[-1].append(element)
+
+    def handle_data(self, data: str) -> None:
+        # Line ends of the template are no text.
+        if data.strip() or "\n" not in data:
+            self.children[-1].append(data)

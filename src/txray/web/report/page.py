@@ -22,7 +22,7 @@ from txray.web.report.packing import figures_json, packed, packed_json, policy, 
 from txray.web.report.provenance import provenance_table
 from txray.web.report.sections import Section, comparison_section, overview_section
 from txray.web.report.story import section_html
-from txray.web.report.templates import render
+from txray.web.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

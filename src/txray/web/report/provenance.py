@@ -10,7 +10,7 @@ from markupsafe import Markup
 from txray.plots.text import count, percent, sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Stage
-from txray.web.report.templates import render
+from txray.web.templates import render
 
 _HEADS = (
     "Stage",

@@ -12,7 +12,7 @@ from txray.analysis import Comparison
 from txray.plots.frame import heading_height, headings
 from txray.plots.theme import WIDTH
 from txray.web.report.sections import Picture, Section
-from txray.web.report.templates import render
+from txray.web.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -1,4 +1,4 @@
-"""HTML of the page, from the templates beside this file: every value is escaped unless it is `Markup` already."""
+"""HTML of the pages, from the templates beside this file: every value is escaped unless it is `Markup` already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def render(template: str, **values: object) -> Markup:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("txray.web.report"),
+        loader=PackageLoader("txray.web"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
