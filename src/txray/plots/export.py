@@ -87,12 +87,7 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
 
 
 def require_figure_path(path: Path | str) -> None:
-    """Raise if a figure cannot be written as the suffix of a path says.
-
-    Raises:
-        UnknownNameError: an unknown suffix.
-        UsageError: kaleido is missing.
-    """
+    """Raise `UnknownNameError` for an unknown suffix, and `UsageError` for an image if kaleido is missing."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnknownNameError.of(f"suffix of {path}", suffix, SUFFIXES)
@@ -107,10 +102,7 @@ def _import_kaleido(path: Path | str) -> Any:
 
 
 def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
-    """Return figures as the bytes of PNGs, two pixels per pixel of the figure, with one start of the browser.
-
-    Args:
-        figures: name in error messages -> figure.
+    """Return figures, by name in error messages, as PNGs of two pixels per pixel, with one start of the browser.
 
     Raises:
         UsageError: kaleido or the browser is missing.

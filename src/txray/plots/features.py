@@ -39,13 +39,7 @@ class Preferred:
 
 
 def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") -> Preferred:
-    """Return what one neuron prefers; empty for a neuron that is not in use.
-
-    Args:
-        preferences: of one stage.
-        neuron: its index.
-        weight: what the distribution normalises.
-    """
+    """Return what one neuron prefers; empty for a neuron that is not in use."""
     totals = preferences.totals
     rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
     of_neuron = Totals(
@@ -69,16 +63,7 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
 
 
 def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list[tuple[str, ...]]:
-    """Return the k features of highest probability of every neuron, in one pass.
-
-    Args:
-        preferences: of one stage.
-        k: features per neuron.
-        weight: what the distributions normalise.
-
-    Returns:
-        One tuple per neuron, at most k long, empty for neurons that are not in use.
-    """
+    """Return the k features of highest probability of every neuron; none for neurons that are not in use."""
     totals = preferences.totals
     # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
     order = np.lexsort((-totals.weights(weight), totals.neuron))
@@ -92,15 +77,7 @@ def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list
 
 
 def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
-    """Return the k most distinctive features of every neuron, by lift (see `txray.preferences.lift`).
-
-    Args:
-        preferences: of one stage.
-        k: features per neuron.
-
-    Returns:
-        One tuple per neuron, at most k long, empty for neurons that are not in use; only features of lift above 1.
-    """
+    """Return the k most distinctive features of every neuron: those of highest lift, if it is above 1."""
     totals = preferences.totals
     lifted = preferences.lift()
     order = np.lexsort((-lifted, totals.neuron))

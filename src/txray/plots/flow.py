@@ -101,11 +101,7 @@ class Flow:
 
 
 def traces(flow: Flow) -> go.Figure:
-    """Draw nodes, links and the names under them, without a frame.
-
-    Args:
-        flow: what to draw; at least two stages.
-    """
+    """Draw nodes, links and the names under them, without a frame; at least two stages."""
     names, neurons = flow.names, flow.neurons
     number = {
         (name, side): preferred if side == _USED else neurons - preferred

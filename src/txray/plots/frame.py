@@ -108,11 +108,7 @@ def fit_panel(
 ) -> go.Figure:
     """Give a figure without title and caption the size of a panel, in place; a wider page stretches it.
 
-    Args:
-        figure: with all its traces.
-        width: at least, in pixels; the legend is laid out for it.
-        height: with its margins, in pixels.
-        left, below: pixels left of and under the plotting area.
+    The legend is laid out for `width` pixels; `height` includes the margins, of which `left` and `below` are two.
     """
     rows = _legend_rows(figure, width - left - 16)
     figure.update_layout(
@@ -172,11 +168,9 @@ def empty_figure(figure: go.Figure, words: str) -> go.Figure:
 
 
 def caption(*preferences: Preferences, note: str = "") -> str:
-    """Return the source of a figure, as plain text: stages, layer, feature type, selection, words, folds.
+    """Return the source of a figure, as plain text: stages, layer, feature type, selection, words, folds, and a note.
 
-    Args:
-        preferences: everything drawn; what all have in common is named once.
-        note: what else a reader must know, e.g. that a sample is shown.
+    What all `preferences` have in common is named once.
     """
     if not preferences:
         return note

@@ -196,13 +196,9 @@ def traces(
 
 
 def finding(shares: Sequence[Shares], noun: str, by_chance: Sequence[float] = (), whose: str = "") -> str:
-    """Return how far the shares of mass differ from those of words.
+    """Return how far the shares of mass differ from those of words; `noun` is what one feature is called, plain text.
 
-    Args:
-        shares: of the stages.
-        noun: what one feature is called, plain text.
-        by_chance: the same for every stage if mass followed frequency; empty if not known.
-        whose: words after "Activation mass".
+    `by_chance` is the same for every stage if mass followed frequency; `whose` comes after "Activation mass".
     """
     sides = []
     for index, side in enumerate(shares):

@@ -87,13 +87,9 @@ def traces(
     hover: HoverOfRanks | None = None,
     compact: bool = False,
 ) -> go.Figure:
-    """Draw lines and axes, without a frame.
+    """Draw lines and axes, without a frame; hover texts are rank and mass unless `hover` makes others.
 
-    Args:
-        masses: of the stages.
-        styles: of the stages.
-        hover: makes hover texts; rank and mass by default.
-        compact: for a panel: a short axis title, fewer points.
+    `compact` is for a panel: a short axis title, fewer points.
     """
     figure = go.Figure()
     for index, (stage, mass) in enumerate(masses):

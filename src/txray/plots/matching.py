@@ -64,8 +64,7 @@ def add_curve(
         curve: see `Matching.curve`.
         share: of the possible pairs that match.
         name: of the line, plain text.
-        color: of lines and marker.
-        symbol: of the marker.
+        color, symbol: of lines and marker.
     """
     for column, label, dash, width in (
         ("share", name, "solid", 2.5),

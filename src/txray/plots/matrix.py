@@ -155,12 +155,7 @@ class Labels:
 
 
 def shortened(name: str, longest: int = LONGEST_WORD) -> str:
-    """Return a name as plain text, cut in the middle: layers differ at both ends of their names.
-
-    Args:
-        name: of a layer or a stage.
-        longest: characters.
-    """
+    """Return a name as plain text, cut in the middle beyond `longest` characters: layers differ at both ends."""
     if len(name) > longest:
         name = f"{name[: longest // 2]}…{name[longest // 2 + 1 - longest :]}"
     return sanitize(name)

@@ -49,9 +49,6 @@ class Neuron:
             tokens, tags: preferences of feature types token and pos, stage by stage, aligned.
             token_tags: token -> tag.
             weight: what the distributions normalise.
-
-        Raises:
-            ShapeError: the two lists do not hold the same stages of the same layer.
         """
         check_aligned(tokens, tags)
         return cls(
@@ -76,11 +73,7 @@ class Neuron:
 
 
 def check_aligned(tokens: Sequence[Preferences], tags: Sequence[Preferences]) -> None:
-    """Require token and tag preferences of the same stages and neurons.
-
-    Raises:
-        ShapeError: they are not.
-    """
+    """Raise `ShapeError` unless token and tag preferences are of the same stages, layers and neurons."""
     sides = [[(p.stage, p.layer, p.n_neurons) for p in side] for side in (tokens, tags)]
     if sides[0] != sides[1]:
         raise ShapeError(
@@ -120,12 +113,7 @@ class TagSlots:
 
     @classmethod
     def of(cls, neuron: Neuron, room: PanelCapacity) -> TagSlots:
-        """Return the slots for one neuron: the tags of most activation mass on their own.
-
-        Args:
-            neuron: what it prefers.
-            room: how many tags fit.
-        """
+        """Return the slots for one neuron: the tags of most activation mass on their own."""
         ranked = neuron.tags_by_mass()
         # A slot of its own takes no more room than "1 other".
         drawn = ranked if len(ranked) <= room.tags + 1 else ranked[: room.tags]

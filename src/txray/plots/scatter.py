@@ -199,12 +199,7 @@ def _group(fdr: float | None, untested: str) -> pl.Expr:
 
 
 def crowding(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n,) opacity of each mark: the more marks share its spot on the screen, the fainter.
-
-    Args:
-        length: (n,) on a logarithmic axis.
-        distance: (n,) from 0 to 1.
-    """
+    """Return the (n,) opacity of each mark: the more marks share its spot on the screen, the fainter."""
     if len(length) == 0:
         return np.zeros(0)
     columns = np.floor(np.log10(length) * 25).astype(np.int64)

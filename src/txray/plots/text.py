@@ -104,13 +104,7 @@ def hover_text(head: str, *lines: str) -> str:
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Return the largest width in pixels of one line of plain text in the fonts of the theme.
-
-    Args:
-        text: plain text, not markup.
-        size: font size in pixels.
-        bold: in the bold face.
-    """
+    """Return the largest width in pixels of one line of plain text in the fonts of the theme."""
     thousandths = sum(map(_character_width, text))
     return thousandths / 1000 * size * (_BOLD if bold else 1)
 
@@ -125,14 +119,7 @@ def _character_width(character: str) -> int:
 
 
 def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
-    """Return plain text wrapped at spaces into lines that fit; a longer word gets its own line.
-
-    Args:
-        text: plain text.
-        width: of a line, in pixels.
-        size: font size in pixels.
-        bold: in the bold face.
-    """
+    """Return plain text wrapped at spaces into lines of at most `width` pixels; a longer word gets its own line."""
     lines: list[str] = []
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines else word
@@ -144,13 +131,7 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """Return plain text, truncated with an ellipsis if it is wider than `width`.
-
-    Args:
-        text: plain text, one line.
-        width: in pixels.
-        size: font size in pixels.
-    """
+    """Return one line of plain text, truncated with an ellipsis if it is wider than `width` pixels."""
     if text_width(text, size) <= width:
         return text
     while len(text) > 1 and text_width(f"{text}…", size) > width:

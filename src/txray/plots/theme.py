@@ -100,11 +100,7 @@ _DARK: Mapping[str, str] = {
 
 
 def darkened(figure: go.Figure) -> go.Figure:
-    """Return a copy of a figure for a dark ground: every colour of the theme in its dark shade.
-
-    Args:
-        figure: made with this theme; not changed.
-    """
+    """Return a copy of a figure for a dark ground: every colour of the theme in its dark shade."""
     light = {color.lower(): dark for color, dark in {**_DARK, "white": _DARK[PAPER]}.items()}
     spans = re.compile("|".join(re.escape(color) for color in light if color.startswith("#")), re.IGNORECASE)
 
@@ -223,10 +219,6 @@ def _spare_styles(taken: Iterable[StageStyle]) -> Iterator[StageStyle]:
 
 def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) -> Mapping[str, StageStyle]:
     """Return the styles of a figure's stages: the caller's, or those of `stage_styles`.
-
-    Args:
-        names: of the stages of this figure.
-        styles: built once for all figures, or None.
 
     Raises:
         UnknownNameError: the caller's mapping lacks one of the stages.

@@ -11,12 +11,7 @@ from txray.plots.text import count, percent, sanitize
 
 
 def render(template: str, **values: object) -> Markup:
-    """Return the HTML of a template.
-
-    Args:
-        template: name of the file.
-        values: what it shows. Text is plain; words and names pass through `sanitize` in the template.
-    """
+    """Return the HTML of a template; text is plain, words and names pass through `sanitize` in the template."""
     return Markup(_environment().get_template(template).render(values))
 
 

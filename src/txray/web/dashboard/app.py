@@ -44,13 +44,7 @@ Value = TypeVar("Value")
 
 
 def build(store: ResultStore, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
-    """Return the application.
-
-    Args:
-        store: of the results.
-        guard: checks every request.
-        prunings: whose effects the page of a neuron shows.
-    """
+    """Return the application; every request is checked by the guard, and the page of a neuron shows the prunings."""
     app = Dash(
         "txray",
         title="txray",

@@ -35,12 +35,7 @@ BLANK: Mapping[str, Any] = {
 
 
 def card(name: str, figure: Figure) -> html.Figure:
-    """Return the card of a figure: finding, figure, note on how to read it, and links to save it.
-
-    Args:
-        name: of the figure, for ids.
-        figure: its properties.
-    """
+    """Return the card of a figure: finding, figure, note on how to read it, and links to save it."""
     heading = f"{name}-finding"
     graph = dcc.Graph(
         id=f"{name}-figure",
@@ -98,9 +93,6 @@ def slot(name: str) -> html.Div:
     """Return an empty element, which the page's script replaces by the card of a figure once its page is shown.
 
     Loading plotly.js keeps a browser busy for a second or more, so texts and tables come first.
-
-    Args:
-        name: of the figure, for ids.
     """
     return html.Div(id=f"{name}-slot", className="slot")
 
@@ -121,13 +113,7 @@ def every_card() -> dict[str, Any]:
 
 
 def grid(name: str, label: str, caption: str) -> html.Div:
-    """Return the element of a long table, which the page's script fills.
-
-    Args:
-        name: for ids.
-        label: what the rows are.
-        caption: id of the element that shows how many rows there are.
-    """
+    """Return the element of a long table, which the page's script fills; `caption` is the id of the number of rows."""
     return html.Div(
         html.Table(
             [
@@ -146,13 +132,7 @@ def grid(name: str, label: str, caption: str) -> html.Div:
 
 
 def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
-    """Return a small table, which scrolls if it is wider than the screen.
-
-    Args:
-        heads: of the columns.
-        rows: of text or elements; the first cell of a row is its head.
-        label: what it shows.
-    """
+    """Return a small table, which scrolls if it is wider than the screen; the first cell of a row is its head."""
     return html.Div(
         html.Table(
             [

@@ -170,12 +170,7 @@ class FilteredComparison:
 
 
 def stage_rows(stage: StageFolder, rows: pl.DataFrame) -> NDArray[np.int64]:
-    """Return (n_rows,) the row of each neuron among all neurons of a stage, layer by layer.
-
-    Args:
-        stage: that has the layers of the rows.
-        rows: with columns layer and neuron, sorted by layer.
-    """
+    """Return (n_rows,) the row of each neuron, given sorted by layer, among all neurons of a stage, layer by layer."""
     runs = rows["layer"].rle()
     starts = [stage.starts[layer] for layer in runs.struct.field("value")]
     return np.asarray(

@@ -26,11 +26,7 @@ _MAX_FEATURES, _MAX_DISTINCTIVE, _MAX_EXEMPLARS = 60, 30, 8
 
 
 def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
-    """Return what a neuron prefers, where it is active, and how it changed.
-
-    Args:
-        view: whose URL names the neuron.
-        store: for the stages.
+    """Return what a neuron prefers, where it is active, and how it changed; see `Detail.show` in detail.js.
 
     Raises:
         UsageError: no such neuron.
@@ -213,10 +209,7 @@ def _stage(
 def nearest(view: UrlState, store: ResultStore, limit: int = 8) -> list[dict[str, Any]]:
     """Return the neurons whose preferences are most similar to those of a neuron, in either stage.
 
-    Args:
-        view: whose URL names the neuron; its preferences are those after, or before if it is unused after.
-        store: for the stages.
-        limit: number of neurons per stage.
+    The neuron's own preferences are those after, or before if it is unused after.
 
     Returns:
         Per stage: `stage`, `color`, `layer` and `neurons`: neuron, affinity (1 - H^2, from 0 to 1), words.

@@ -33,13 +33,7 @@ class ResultStore:
     """Serve cached results, and schedule missing ones on one of two background workers."""
 
     def __init__(self, catalog: StageCatalog, cache: Cache, config: ComparisonConfig) -> None:
-        """Start no worker before a result is missing.
-
-        Args:
-            catalog: the stages.
-            cache: of results on disk.
-            config: how stages are compared.
-        """
+        """Start no worker before a result is missing."""
         self.catalog, self.cache, self.config = catalog, cache, config
         self._plan = JobPlan(cache, config)
         self._tables, self._derived = LRUCache(_MAX_TABLE_BYTES), LRUCache(_MAX_DERIVED_BYTES)
@@ -160,12 +154,7 @@ class ResultStore:
     def pair(
         self, before: StageFolder, after: StageFolder, feature_type: str, layer: str | None = None
     ) -> TestedPair:
-        """Return two stages compared, and tested as far as that is done.
-
-        Args:
-            before, after: the stages.
-            feature_type: the feature type.
-            layer: whose tests are needed first.
+        """Return two stages compared, and tested as far as that is done; the tests of `layer` come first.
 
         Raises:
             JobPending: the stages are being compared.

@@ -25,12 +25,7 @@ _SCRIPTS = ("source.js", "controls.js", "dashboard.js")
 
 
 def add_routes(server: Flask, store: ResultStore) -> None:
-    """Add the routes to a server.
-
-    Args:
-        server: of the dashboard.
-        store: of the results.
-    """
+    """Add the routes to the server of the dashboard."""
     figures = {name: {"brush": figure.brush, "page": figure.page} for name, figure in FIGURES.items()}
 
     @server.get("/dashboard.js")

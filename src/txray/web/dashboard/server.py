@@ -49,14 +49,7 @@ class Dashboard:
     def __init__(
         self, server: BaseWSGIServer, store: ResultStore, url: str, folders: Sequence[Any] = ()
     ) -> None:
-        """Start to serve.
-
-        Args:
-            server: that listens already.
-            store: to close at the end.
-            url: to open in a browser.
-            folders: temporary folders to remove at the end.
-        """
+        """Serve with a server that listens already; at the end, close the store and remove temporary folders."""
         self.url = url
         self._server, self._store, self._folders = server, store, folders
         self._closed = False

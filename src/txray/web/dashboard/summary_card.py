@@ -14,11 +14,7 @@ from txray.web.pair_card import change_numbers, pair_card
 
 
 def summary_card(filtered: FilteredComparison) -> list[Any]:
-    """Return the contents of the card.
-
-    Args:
-        filtered: of its filters only the layer counts.
-    """
+    """Return the contents of the card; of the filters only the layer counts."""
     several = len(filtered.layers) > 1
     card = pair_card(
         filtered.before.name,

@@ -35,13 +35,7 @@ _SHOWN = (
 
 
 def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> dict[str, Any]:
-    """Return some of the neurons that pass the filters, in the order of a view.
-
-    Args:
-        view: with defaults filled in.
-        store: for the pair.
-        start: of the first row.
-        number: of rows, up to `MAX_ROWS`.
+    """Return up to `MAX_ROWS` of the neurons that pass the filters, in the order of a view.
 
     Returns:
         `total`, `start`, `rows`; in a row, `label` is the state in words, and `faint` says that it is not significant.
@@ -79,12 +73,7 @@ def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> 
 
 
 def order_of(filtered: FilteredComparison, view: UrlState) -> pl.Series:
-    """Return the row numbers of `filtered.picked` in the order of a view; neurons without a value come last.
-
-    Args:
-        filtered: the neurons.
-        view: its order.
-    """
+    """Return the row numbers of `filtered.picked` in the order of a view; neurons without a value come last."""
     picked, descending = filtered.picked, view.descending
 
     def sort() -> pl.Series:

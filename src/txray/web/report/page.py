@@ -100,11 +100,7 @@ def report(
 
 
 def checked_report_path(path: Path | str) -> Path:
-    """Return the path of a report.
-
-    Raises:
-        UsageError: it does not end in .html or .htm.
-    """
+    """Return the path of a report; `UsageError` if it does not end in .html or .htm."""
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"report: {target} does not end in .html; a report is an HTML file")

@@ -27,12 +27,7 @@ _HEADS = (
 
 
 def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) -> Markup:
-    """Return the HTML of the table.
-
-    Args:
-        stages: of the report, in order.
-        styles: of all stages.
-    """
+    """Return the table of all stages of the report as HTML."""
     rows = [
         (stage.name, styles[stage.name].color, _cells(stage, layer))
         for stage in stages

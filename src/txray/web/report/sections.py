@@ -128,13 +128,7 @@ def volcano_picture(comparison: Comparison) -> list[Picture]:
 def overview_section(
     stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
 ) -> Section:
-    """Return a section over all stages: states, activation mass, and POS tags against their frequency.
-
-    Args:
-        stages: of the report, in order.
-        comparisons: of these stages.
-        styles: of all stages.
-    """
+    """Return a section over all stages: states, activation mass, and POS tags against their frequency."""
     from txray import plots
 
     pictures = [Picture(plots.states(*comparisons))]

@@ -39,16 +39,7 @@ def feature_index(view: UrlState, store: ResultStore) -> dict[StageFolder, pl.Da
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Draw the neurons that prefer the feature, and those that do so much more often than its frequency predicts.
-
-    Args:
-        view: that names a feature.
-        store: for the stages.
-
-    Raises:
-        UsageError: the view names no feature.
-        JobPending: a stage is being read.
-    """
+    """Draw the neurons that prefer the feature, and those that do so much more often than its frequency predicts."""
     rows_of_stage = feature_index(view, store)
     styles = theme.stage_styles(store.catalog.names)
     names = [stage.name for stage in rows_of_stage]

@@ -40,11 +40,7 @@ class FigureCard:
     height: int = HEIGHT
 
     def for_web(self, *, dark: bool) -> go.Figure:
-        """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place.
-
-        Args:
-            dark: for a dark background.
-        """
+        """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place."""
         figure = fit_panel(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
         # Zooming stays as long as the axes mean the same.
         figure.update_layout(uirevision="same", hovermode="closest")
@@ -86,11 +82,7 @@ class StyledFigure:
         return headings(self.figure.layout)[1]
 
     def for_web(self, *, dark: bool) -> go.Figure:
-        """Return the figure without its title, which the page shows above it.
-
-        Args:
-            dark: for a dark background.
-        """
+        """Return the figure without its title, which the page shows above it."""
         figure, cut = go.Figure(self.figure), heading_height(self.figure.layout)
         top = figure.layout.margin.t - cut
         figure.update_layout(

@@ -22,14 +22,7 @@ _MAX_STAGES = 10
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw the neurons in use and not in use in every stage, and the streams between them.
-
-    Args:
-        filtered: the neurons.
-
-    Raises:
-        JobPending: the stages are being read.
-    """
+    """Draw the neurons in use and not in use in every stage, and the streams between them."""
     stages = _along(filtered)
     if len(stages) < 2:
         figure = go.Figure()

@@ -19,14 +19,7 @@ _LONGEST = 120
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw a cell per layer and stage; the more neurons are in use, the darker.
-
-    Args:
-        filtered: the neurons.
-
-    Raises:
-        JobPending: the stages are being read.
-    """
+    """Draw a cell per layer and stage; the more neurons are in use, the darker."""
     stages = [stage for stage in filtered.store.catalog if filtered.view.feature_type in stage.feature_types]
     stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
     shares = pl.concat(

@@ -19,14 +19,7 @@ _TOP = 24
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw bars for the corpus, and marks for the mass of the picked neurons, before and after.
-
-    Args:
-        filtered: the neurons; if neither stage has tags, the figure says so.
-
-    Raises:
-        JobPending: the tags are being read.
-    """
+    """Draw bars for the corpus, and marks for the mass of the picked neurons; without tags, the figure says so."""
     sides = [stage for stage in (filtered.before, filtered.after) if "pos" in stage.feature_types]
     if not sides:
         return _without_tags()

@@ -31,15 +31,7 @@ _LONGEST = 110
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Draw length, share of the mass, and change since the previous stage, stage by stage.
-
-    Args:
-        view: that names a neuron.
-        store: for the stages.
-
-    Raises:
-        UsageError: no such neuron.
-    """
+    """Draw length, share of the mass, and change since the previous stage, stage by stage."""
     selection, noun = NeuronSelection.of(view, store), feature_noun(view.feature_type)
     styles = theme.stage_styles(store.catalog.names)
     sides = [

@@ -14,12 +14,7 @@ from txray.web.dashboard.jobs.tasks import TASKS
 
 
 def main(requests: TextIO, answers: TextIO) -> None:
-    """Run tasks until no more are requested.
-
-    Args:
-        requests: one JSON object per line: `task`, `out` and `arguments`.
-        answers: one JSON object per line, as in the docstring of `worker`.
-    """
+    """Run tasks until no more are requested; requests and answers are lines of JSON, see `worker`."""
 
     def send(**answer: Any) -> None:
         answers.write(json.dumps(answer) + "\n")

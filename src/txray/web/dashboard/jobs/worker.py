@@ -34,11 +34,7 @@ class JobWorker:
     """A process that runs tasks; started when there is a task, and again after it has died."""
 
     def __init__(self, niceness: int = 0) -> None:
-        """Start nothing yet.
-
-        Args:
-            niceness: scheduling priority of the process, from 0 to 19 (lowest).
-        """
+        """Start nothing yet; `niceness` is the priority of the process, from 0 to 19 (lowest)."""
         self._niceness = niceness
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
