@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -26,8 +26,6 @@ _PNG_SCALE = 2
 """Pixels of a PNG per pixel of the figure: sharp in print at column width."""
 _SECONDS = 120
 """Timeout of one image."""
-
-Result = TypeVar("Result")
 
 
 @checked_subjects
@@ -149,8 +147,9 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
             return contents
 
     try:
-        with _quiet():
-            return _in_thread(render)
+        # In a thread of its own: in a notebook, an event loop runs already in this one.
+        with _quiet(), ThreadPoolExecutor(1, "txray-export") as thread:
+            return thread.submit(asyncio.run, render()).result()
     except ChromeNotFoundError as error:
         named = os.environ.get("BROWSER_PATH")
         where = f" (BROWSER_PATH={named!r} is not one)" if named else ""
@@ -173,22 +172,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _in_thread(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a coroutine to its end, also where an event loop runs already (notebooks)."""
-    outcome: list[Result | BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(asyncio.run(work()))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = Thread(target=run, name="txray-export")
-    thread.start()
-    thread.join()
-    result = outcome[0]
-    if isinstance(result, BaseException):
-        raise result
-    return result

@@ -74,7 +74,10 @@ def pos_frequency(
     noun = feature_noun(early.feature_type)
     names = sorted({*early.features, *late.features})
     shares = [
-        Shares(p.stage, _over(names, p, p.feature_counts()), _over(names, p, p.feature_mass()))
+        Shares(
+            p.stage,
+            *(_shares(over(names, p.features, values)) for values in (p.feature_counts(), p.feature_mass())),
+        )
         for p in (early, late)
     ]
     figure, below = traces(names, shares, styles=styles, noun=noun, top=top)
@@ -211,13 +214,19 @@ def finding(shares: Sequence[Shares], noun: str, by_chance: Sequence[float] = ()
     return f"Activation mass {whose}differs from {noun} frequency by {', '.join(sides)}"
 
 
-def _over(names: Sequence[str], p: Preferences, amounts: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return the (n_names,) share of each name; 0 for names that the stage lacks."""
+def over(
+    names: Sequence[str], known: Sequence[str] | NDArray[np.object_], values: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """Return the (n_names,) values of sorted names, of which some are known; 0 for the others."""
     result = np.zeros(len(names))
-    if len(p.features):
-        result[np.searchsorted(np.array(names, dtype=object), p.features)] = amounts
-    total = result.sum()
-    return result / total if total > 0 else result
+    if len(known):
+        result[np.searchsorted(np.array(names, dtype=object), np.array(known, dtype=object))] = values
+    return result
+
+
+def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = values.sum()
+    return values / total if total > 0 else values
 
 
 def _together(shares: NDArray[np.float64], top: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
 from txray.plots.subjects import checked_subjects
-from txray.plots.text import count, escape, format_number, percent, sanitize, text_width
+from txray.plots.text import count, escape, filled_lines, format_number, percent, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -206,12 +206,5 @@ def _distinctive(names: list[str]) -> list[str]:
 
 def _lines(words: list[str]) -> list[str]:
     """Return words in lines that fit the cell, with commas between them."""
-    lines: list[str] = []
-    for position, word in enumerate(words):
-        piece = word if word.endswith(":") or position == len(words) - 1 else f"{word},"
-        joined = f"{lines[-1]} {piece}" if lines else piece
-        if lines and text_width(joined, theme.SIZE) <= _COLUMNS[-1] - 24:
-            lines[-1] = joined
-        else:
-            lines.append(piece)
-    return lines
+    pieces = [word if word.endswith(":") else f"{word}," for word in words[:-1]] + words[-1:]
+    return filled_lines(pieces, _COLUMNS[-1] - 24, theme.SIZE)

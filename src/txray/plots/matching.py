@@ -151,7 +151,7 @@ def matching(matching: Matching) -> go.Figure:
             z=values,
             zmin=0,
             zmax=1,
-            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            colorscale=theme.SEQUENTIAL,
             hovertext=_hover_texts(matching, rows, columns, values),
             hoverinfo="text",
             colorbar={"title": {"text": "affinity", "side": "right"}, "thickness": 14, "outlinewidth": 0},

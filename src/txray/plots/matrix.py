@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def matrix_figure(
         z=values,
         zmin=0,
         zmax=highest,
-        colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+        colorscale=theme.SEQUENTIAL,
         xgap=1,
         ygap=1,
         hovertext=stories,
@@ -139,19 +140,19 @@ class Labels:
         shortest = min(map(len, parts))
         head = tail = 0
         if len(set(names)) > 1:
-            while head < shortest - 1 and len({tuple(part[: head + 1]) for part in parts}) == 1:
-                head += 1
-            while (
-                tail < shortest - 1 - head
-                and len({tuple(part[len(part) - tail - 1 :]) for part in parts}) == 1
-            ):
-                tail += 1
+            head = min(_in_common(parts), shortest - 1)
+            tail = min(_in_common([part[::-1] for part in parts]), shortest - 1 - head)
         rest = [".".join(part[head : len(part) - tail]) for part in parts]
         self.pattern = (
             ".".join((*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :])) if head + tail else ""
         )
         self.shown = [shortened(name, _LONGEST_LABEL) for name in rest]
         self.widest = max(text_width(name, theme.SIZE) for name in self.shown)
+
+
+def _in_common(parts: Sequence[Sequence[str]]) -> int:
+    """Return how many of the first parts are the same in all."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False)))
 
 
 def shortened(name: str, longest: int = LONGEST_WORD) -> str:

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 
 from txray.analysis import Findings
 from txray.analysis.rules import is_significant, is_tested
-from txray.analysis.shown_distance import (
-    DistanceShown,
-    ShownDistance,
-    shown_distance,
-)
+from txray.analysis.shown_distance import DistanceShown, ShownDistance, shown_distance
 from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED
 from txray.plots import theme
 from txray.plots.axes import log_axis
@@ -33,12 +29,7 @@ from txray.plots.marks import (
     sample,
 )
 from txray.plots.subjects import checked_subjects
-from txray.plots.text import (
-    count,
-    escape,
-    plural,
-    sanitize,
-)
+from txray.plots.text import count, escape, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -189,13 +180,12 @@ def traces(
 def _group(fdr: float | None, untested: str) -> pl.Expr:
     """Return the group of a neuron: which way its length changed, or that this is not significant or not tested."""
     change = pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)
-    longer = pl.when(change > 0).then(pl.lit("more")).otherwise(pl.lit("as many"))
-    way = pl.when(change < 0).then(pl.lit("fewer")).otherwise(longer)
-
+    fewer_or_more = pl.when(change < 0).then(pl.lit("fewer")).when(change > 0).then(pl.lit("more"))
+    way = fewer_or_more.otherwise(pl.lit("as many"))
     if fdr is None:
         return way
-    tested = pl.when(is_significant(fdr)).then(way).otherwise(pl.lit(NOT_SIGNIFICANT))
-    return pl.when(is_tested()).then(tested).otherwise(pl.lit(untested))
+    group = pl.when(~is_tested()).then(pl.lit(untested)).when(is_significant(fdr)).then(way)
+    return group.otherwise(pl.lit(NOT_SIGNIFICANT))
 
 
 def crowding(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:

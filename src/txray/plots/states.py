@@ -18,7 +18,6 @@ from txray.plots.text import count, escape_word, hover_text, percent, plural, sa
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
-_COLORS = {**theme.STATE_COLORS, "undecided": theme.UNDECIDED}
 _ROW = 74
 
 
@@ -85,7 +84,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             orientation="h",
             width=0.62,
             marker={
-                "color": _COLORS[bar.state],
+                "color": theme.STATE_COLORS[bar.state],
                 "line": {"color": theme.MUTED, "width": 0.8},
                 # Hatched: not tested, so some of them are chance.
                 "pattern": {

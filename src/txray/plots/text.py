@@ -120,8 +120,13 @@ def _character_width(character: str) -> int:
 
 def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
     """Return plain text wrapped at spaces into lines of at most `width` pixels; a longer word gets its own line."""
+    return filled_lines(text.split(" "), width, size, bold=bold)
+
+
+def filled_lines(words: Iterable[str], width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Return words, which are not broken, joined by spaces into lines of at most `width` pixels."""
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in words:
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(joined, size, bold=bold) <= width:
             lines[-1] = joined

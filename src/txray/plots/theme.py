@@ -38,22 +38,23 @@ STATE_COLORS: Mapping[str, str] = {
     "avoided": "#E69F00",
     "gained": "#56B4E9",
     "unpreferred": "#E6E6E6",
+    "undecided": "#BBBBBB",
 }
 """State of a neuron -> its colour."""
 
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
 """Fewer features is kin to avoided, more to gained."""
 
-CHANGED, UNDECIDED = "#D55E00", "#BBBBBB"
+CHANGED, UNDECIDED = "#D55E00", STATE_COLORS["undecided"]
 """More than chance, and no more than that."""
 
-SEQUENTIAL: tuple[tuple[float, str], ...] = (
-    (0.0, "#F7F7F7"),
-    (0.25, "#C2DBEC"),
-    (0.5, "#74AFD6"),
-    (0.75, "#0072B2"),
-    (1.0, "#002F4D"),
-)
+SEQUENTIAL = [
+    [0.0, "#F7F7F7"],
+    [0.25, "#C2DBEC"],
+    [0.5, "#74AFD6"],
+    [0.75, "#0072B2"],
+    [1.0, "#002F4D"],
+]
 """Little to much, for the cells of a matrix: one hue, lighter to darker, so that it survives grey print."""
 
 SPLITS: Mapping[str, tuple[str, str, str]] = {

@@ -152,11 +152,6 @@ def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
     )
 
 
-def word(text: str) -> html.Bdi:
-    """Return a word of a corpus as plain text that cannot reorder its neighbours."""
-    return html.Bdi(text)
-
-
 def stage_label(name: str, color: str) -> html.Span:
     """Return the name of a stage with its colour."""
     return html.Span(

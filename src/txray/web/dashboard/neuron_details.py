@@ -16,6 +16,7 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
+from txray.web.compact import rounded, sanitized_words
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection
 from txray.web.dashboard.result_store import ResultStore
@@ -172,21 +173,9 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
     for row in table.head(_MAX_EXEMPLARS).iter_rows(named=True):
         item = {name: row[name] for name in ("activation", "position", "probability")}
         for name in ("document", "word", "before", "after", "output", "label"):
-            item[name] = (
-                None
-                if row[name] is None
-                else " ".join(map(sanitize, row[name].split(" ")))
-                if row[name]
-                else ""
-            )
+            item[name] = sanitized_words(row[name])
         values = row.get("activations")
-        item["activations"] = (
-            None
-            if values is None
-            else [
-                None if value is None or not np.isfinite(value) else float(f"{value:.3g}") for value in values
-            ]
-        )
+        item["activations"] = None if values is None else [rounded(value, 3) for value in values]
         items.append(item)
     return items
 

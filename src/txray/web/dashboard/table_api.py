@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from txray.analysis.rules import changed_most_first, is_significant, is_tested, state_in_words
+from txray.web.compact import rounded
 from txray.web.dashboard.figures.matching import matched
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.result_store import ResultStore
@@ -22,6 +23,10 @@ _SHOWN = (
     "shown",
     "length_before",
     "length_after",
+    "beyond_before",
+    "beyond_after",
+)
+_ROUNDED = (
     "mass_after",
     "hellinger",
     "hellinger_corrected",
@@ -29,8 +34,6 @@ _SHOWN = (
     "hellinger_corrected_high",
     "z_score",
     "q_value",
-    "beyond_before",
-    "beyond_after",
 )
 
 
@@ -45,8 +48,10 @@ def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> 
         TxrayError: they cannot be compared.
     """
     filtered = FilteredComparison.of(view, store)
-    rows = filtered.picked[order_of(filtered, view)[start : start + min(number, MAX_ROWS)]]
-    words = rows.select(
+    rows = filtered.picked[order_of(filtered, view)[start : start + min(number, MAX_ROWS)]].select(
+        *_SHOWN,
+        *_ROUNDED,
+        id=pl.format("{}/{}", pl.col("layer").cast(pl.String), "neuron"),
         label=state_in_words(pending=filtered.pair.pending),
         faint=is_tested() & ~is_significant(store.config.fdr),
     )
@@ -54,20 +59,7 @@ def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> 
         "total": len(filtered.picked),
         "start": start,
         "rows": [
-            {
-                **row,
-                "id": f"{row['layer']}/{row['neuron']}",
-                "label": label,
-                "faint": faint,
-                **{
-                    name: _rounded(row[name])
-                    for name in _SHOWN
-                    if name in ("mass_after", "z_score", "q_value") or name.startswith("hellinger")
-                },
-            }
-            for row, (label, faint) in zip(
-                rows.select(_SHOWN).iter_rows(named=True), words.iter_rows(), strict=True
-            )
+            {**row, **{name: rounded(row[name]) for name in _ROUNDED}} for row in rows.iter_rows(named=True)
         ],
     }
 
@@ -107,12 +99,8 @@ def pair_rows(view: UrlState, store: ResultStore, start: int, number: int) -> di
                 **row,
                 "id": f"{row['before']}/{row['after']}",
                 "faint": row["state"] != "matched",
-                "affinity": _rounded(row["affinity"]),
+                "affinity": rounded(row["affinity"]),
             }
             for row in rows.iter_rows(named=True)
         ],
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")

@@ -24,6 +24,7 @@ from txray.plots.text import sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
+from txray.web.compact import rounded, sanitized_words
 
 FEATURES = 25
 """Features listed per neuron, feature type and comparison."""
@@ -98,7 +99,7 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
         "position": rows["position"].to_list(),
     }
     for name in ("document", "word", "before", "after", "output", "label"):
-        columns[name] = [None if text is None else _sanitized_line(text) for text in rows[name]]
+        columns[name] = [sanitized_words(text) for text in rows[name]]
     columns["probability"] = [
         None if probability is None else round(probability, 3) for probability in rows["probability"]
     ]
@@ -107,11 +108,6 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
         for around in rows["activations"].to_list()
     ]
     return columns
-
-
-def _sanitized_line(text: str) -> str:
-    """Return words joined by spaces, each sanitized."""
-    return " ".join(sanitize(word) for word in text.split(" ")) if text else ""
 
 
 def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTables) -> dict[str, Any]:
@@ -258,5 +254,4 @@ class _WordTables:
 
 
 def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
-    """Return values with a number of significant digits; None where there is no number."""
-    return [None if value != value else float(f"{value:.{digits}g}") for value in values.tolist()]
+    return [rounded(value, digits) for value in values.tolist()]

@@ -12,19 +12,6 @@ from txray.plots.theme import StageStyle
 from txray.preferences import Stage
 from txray.web.templates import render
 
-_HEADS = (
-    "Stage",
-    "Layer",
-    "Neurons",
-    "Features",
-    "Selection",
-    "Words",
-    "Unknown words",
-    "Folds",
-    "Corpus",
-    "Model",
-)
-
 
 def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) -> Markup:
     """Return the table of all stages of the report as HTML."""
@@ -33,25 +20,25 @@ def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) 
         for stage in stages
         for layer in stage.layers
     ]
-    return render("sources.html", heads=_HEADS, rows=rows)
+    return render("sources.html", rows=rows)
 
 
-def _cells(stage: Stage, layer: str) -> list[str]:
-    """Return the cells behind the name of the stage."""
+def _cells(stage: Stage, layer: str) -> dict[str, str]:
+    """Return head -> text of the cells behind the name of the stage."""
     collected = [preferences for (name, _), preferences in stage.collected.items() if name == layer]
     first, manifest = collected[0], stage.manifest
-    return [
-        sanitize(layer),
-        count(first.n_neurons),
-        ", ".join(sanitize(preferences.feature_type) for preferences in collected),
-        sanitize(first.selection),
+    return {
+        "Layer": sanitize(layer),
+        "Neurons": count(first.n_neurons),
+        "Features": ", ".join(sanitize(preferences.feature_type) for preferences in collected),
+        "Selection": sanitize(first.selection),
         # Pieces of words would count for more than the words are.
-        count(manifest.get("words") or max(preferences.words for preferences in collected)),
-        _share(manifest.get("unknown_share")),
-        count(first.folds),
-        _named(manifest.get("corpus"), "name"),
-        _named(manifest.get("model"), "type"),
-    ]
+        "Words": count(manifest.get("words") or max(preferences.words for preferences in collected)),
+        "Unknown words": _share(manifest.get("unknown_share")),
+        "Folds": count(first.folds),
+        "Corpus": _named(manifest.get("corpus"), "name"),
+        "Model": _named(manifest.get("model"), "type"),
+    }
 
 
 def _share(value: Any) -> str:

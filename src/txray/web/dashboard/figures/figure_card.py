@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.plots.frame import add_frame, fit_panel, heading_height, headings
-from txray.plots.theme import darkened
+from txray.plots.theme import LEFT, PLOT_HEIGHT, darkened
 
 HEIGHT = 330
 """Pixels of a panel's figure."""
@@ -53,9 +53,9 @@ class FigureCard:
             title=self.finding,
             subtitle=self.note,
             caption=self.caption,
-            left=max(self.left, 84),
+            left=max(self.left, LEFT),
             below=self.below,
-            plot_height=max(428, self.height - 100),
+            plot_height=max(PLOT_HEIGHT, self.height - 100),
         )
 
 

@@ -40,7 +40,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             y=list(range(len(layers))),
             zmin=0,
             zmax=1,
-            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            colorscale=theme.SEQUENTIAL,
             xgap=1,
             ygap=1,
             customdata=[[[layer, name] for name in names] for layer in layers],

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.plots.frame import empty_figure
-from txray.plots.frequency import Shares, finding, traces
+from txray.plots.frequency import Shares, finding, over, traces
 from txray.plots.text import plural
 from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
@@ -29,7 +29,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     shares = {
         stage.name: Shares(
             stage.name,
-            _over(names, side, side.corpus / side.corpus.sum()),
+            over(names, side.names, side.corpus / side.corpus.sum()),
             _mass(filtered, stage, side, names),
         )
         for stage, side in zip(sides, tags, strict=True)
@@ -58,14 +58,6 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
 
 
-def _over(names: list[str], tags: TagMass, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n_names,) values of the names that a stage has; 0 for the others."""
-    result = np.zeros(len(names))
-    index_of = {name: index for index, name in enumerate(names)}
-    result[[index_of[name] for name in tags.names]] = values
-    return result
-
-
 def _mass(
     filtered: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
 ) -> NDArray[np.float64]:
@@ -74,7 +66,7 @@ def _mass(
     mask[stage_rows(stage, filtered.picked)] = True
     mass = tags.of(mask)
     total = mass.sum()
-    return _over(names, tags, np.asarray(mass / total if total else mass, np.float64))
+    return over(names, tags.names, np.asarray(mass / total if total else mass, np.float64))
 
 
 def _without_tags() -> FigureCard:

@@ -15,6 +15,7 @@ from txray.analysis import compare, match
 from txray.analysis.subjects import same_documents_of
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
+from txray.plots.features import leading_rows
 from txray.plots.text import sanitize
 from txray.preferences import Preferences, StageFolder
 from txray.preferences.preferences import Weight
@@ -89,8 +90,6 @@ def _neurons(
     preferences: Preferences, weight: Weight, lifts: NDArray[np.float64], names: pl.Series, shown: pl.Series
 ) -> pl.DataFrame:
     totals = preferences.totals
-    weights = totals.weights(weight)
-    heaviest = _leading(preferences, totals.sum, totals.sum > 0, 1)
     return pl.DataFrame(
         {
             "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, preferences.n_neurons),
@@ -98,22 +97,11 @@ def _neurons(
             "length": preferences.lengths().astype(np.uint32),
             "wins": preferences.wins(),
             "mass": preferences.mass(),
-            "top": _lists(preferences, heaviest, names).list.first(),
-            "strongest": _lists(preferences, _leading(preferences, weights, weights > 0, NAMED), shown),
-            "beyond": _lists(preferences, _leading(preferences, lifts, lifts > 1, NAMED), shown),
+            "top": _lists(preferences, leading_rows(preferences, totals.sum, 1), names).list.first(),
+            "strongest": _lists(preferences, leading_rows(preferences, totals.weights(weight), NAMED), shown),
+            "beyond": _lists(preferences, leading_rows(preferences, lifts, NAMED, above=1), shown),
         }
     )
-
-
-def _leading(
-    preferences: Preferences, value: NDArray[np.float64], mask: NDArray[np.bool_], limit: int
-) -> NDArray[np.int64]:
-    """Return the rows of `totals` with the largest values of each neuron, largest first, ties by feature."""
-    neuron = preferences.totals.neuron
-    order = np.lexsort((-value, neuron))
-    starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
-    rank = np.arange(len(order)) - starts[neuron[order]]
-    return np.asarray(order[(rank < limit) & mask[order]], np.int64)
 
 
 def _lists(preferences: Preferences, rows: NDArray[np.int64], names: pl.Series) -> pl.Series:
@@ -133,6 +121,7 @@ def _feature_index(
     totals = preferences.totals
     weights = totals.weights(weight)
     total = np.bincount(totals.neuron, weights, preferences.n_neurons).astype(np.float64)[totals.neuron]
+    probability = np.divide(weights, total, out=np.zeros(len(weights)), where=total > 0)
     return pl.DataFrame(
         {
             "feature_id": totals.feature_id.astype(np.uint32),
@@ -140,14 +129,10 @@ def _feature_index(
             "neuron": totals.neuron.astype(np.uint32),
             "count": totals.count.astype(np.uint32),
             "mass": totals.sum.astype(np.float32),
-            "probability": _share(weights, total).astype(np.float32),
+            "probability": probability.astype(np.float32),
             "lift": lifts.astype(np.float32),
         }
     )
-
-
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
 def comparison(

@@ -1,6 +1,5 @@
 // The page: which part is shown, the rows of its tables, and the effects of clicks and selections in figures.
 
-const PAGES = ["overview", "neuron", "feature", "matching", "sources"];
 const pageOf = (path) => {
   const name = path.split("/").filter(Boolean).pop() ?? "overview";
   return PAGES.includes(name) ? name : "overview";
