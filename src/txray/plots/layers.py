@@ -58,12 +58,22 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         raise UnknownNameError.of("measure", column, _NAMES)
     values = similarity.matrix(column)
     measure, meaning = _NAMES[column]
+    constant = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
+
+    def hover(i: int, j: int) -> str:
+        value = "no value" if np.isnan(values[i, j]) else f"{values[i, j]:.4f}"
+        return hover_text(
+            _pair(similarity, i, j),
+            f"{measure}: {value}",
+            f"neurons that are constant: {constant[0][i, j]:.0f} and {constant[1][i, j]:.0f}",
+        )
+
     return matrix_figure(
         values,
         Side(f"layer of {sanitize(similarity.before)}", similarity.layers_before),
         Side(f"layer of {sanitize(similarity.after)}", similarity.layers_after),
         measure=measure,
-        stories=_hover_texts(similarity, values, measure),
+        hover=hover,
         title=_finding(similarity, values, measure),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
@@ -90,25 +100,22 @@ def layer_affinity(
         for name in ("affinity", "chance", "mutual_share")
     )
     names = sanitize(before.name), sanitize(after.name)
-    hover_texts = [
-        [
-            hover_text(
-                f"{shortened(first)} of {names[0]}, {shortened(second)} of {names[1]}",
-                "no neuron with enough wins"
-                if np.isnan(values[i, j])
-                else f"affinity with the nearest neuron {values[i, j]:.3f}, by chance {chance[i, j]:.3f}; "
-                f"{percent(mutual[i, j])} are nearest to one another",
-            )
-            for j, second in enumerate(layers[1])
-        ]
-        for i, first in enumerate(layers[0])
-    ]
+
+    def hover(i: int, j: int) -> str:
+        return hover_text(
+            f"{shortened(layers[0][i])} of {names[0]}, {shortened(layers[1][j])} of {names[1]}",
+            "no neuron with enough wins"
+            if np.isnan(values[i, j])
+            else f"affinity with the nearest neuron {values[i, j]:.3f}, by chance {chance[i, j]:.3f}; "
+            f"{percent(mutual[i, j])} are nearest to one another",
+        )
+
     return matrix_figure(
         values,
         Side(f"layer of {names[0]}", layers[0]),
         Side(f"layer of {names[1]}", layers[1]),
         measure="affinity with the nearest neuron",
-        stories=hover_texts,
+        hover=hover,
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
         caption=frame_caption(
@@ -150,21 +157,6 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
         f"{shortened(first)} of {sanitize(similarity.before)} and "
         f"{shortened(second)} of {sanitize(similarity.after)}"
     )
-
-
-def _hover_texts(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> list[list[str]]:
-    still = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
-    return [
-        [
-            hover_text(
-                _pair(similarity, i, j),
-                f"{measure}: {'no value' if np.isnan(value) else f'{value:.4f}'}",
-                f"neurons that are constant: {still[0][i, j]:.0f} and {still[1][i, j]:.0f}",
-            )
-            for j, value in enumerate(row)
-        ]
-        for i, row in enumerate(values)
-    ]
 
 
 def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> str:

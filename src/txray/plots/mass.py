@@ -68,12 +68,12 @@ def mass_activation(
             "or the figure cannot be read"
         )
     masses = [(side.stage, side.mass()) for side in preferences]
-
-    def hover(index: int, order: NDArray[np.int64], ranks: NDArray[np.int64]) -> list[str]:
-        return _hover_texts(preferences[index], masses[index][1], order, ranks)
-
     return add_frame(
-        traces(masses, styles=styles_for([side.stage for side in preferences], styles), hover=hover),
+        traces(
+            masses,
+            styles=styles_for([side.stage for side in preferences], styles),
+            hover=lambda index, *ranks: _hover_texts(preferences[index], masses[index][1], *ranks),
+        ),
         title=finding(masses),
         subtitle="Neurons ranked by activation mass: where a line falls fast, few neurons win most words",
         caption=caption(*preferences),

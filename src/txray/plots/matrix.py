@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -47,7 +47,7 @@ def matrix_figure(
     columns: Side,
     *,
     measure: str,
-    stories: Sequence[Sequence[str]],
+    hover: Callable[[int, int], str],
     title: str,
     subtitle: str,
     caption: str,
@@ -60,7 +60,7 @@ def matrix_figure(
         values: (n_rows, n_columns) NaN where there is no value.
         rows, columns: their labels.
         measure: what the values are, at the colour bar.
-        stories: (n_rows, n_columns) hover texts, as markup.
+        hover: makes the hover text of the cell in a row and a column.
         title, subtitle, caption: see `add_frame`.
         empty: what to say where there is no value at all.
         highest: value of the darkest colour; the lightest is 0.
@@ -80,7 +80,7 @@ def matrix_figure(
         colorscale=theme.SEQUENTIAL,
         xgap=1,
         ygap=1,
-        hovertext=stories,
+        hovertext=[[hover(i, j) for j in range(values.shape[1])] for i in range(values.shape[0])],
         hoverinfo="text",
         colorbar={
             "title": {"text": escape(measure), "side": "right"},

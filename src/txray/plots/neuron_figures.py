@@ -54,9 +54,9 @@ def neuron_detail(
     Labels never overlap: the most probable tokens are labelled first; hover texts name the others.
 
     Args:
-        tokens: preferences of kind `token`, one per stage, in order.
+        tokens: preferences of feature type `token`, one per stage, in order.
         neuron: its index.
-        pos: preferences of kind `pos` of the same stages, in the same order.
+        pos: preferences of feature type `pos` of the same stages, in the same order.
         token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
         weight: what the distributions normalise; the paper: `mean`.
         styles: of all stages of a report (`stage_styles`).
@@ -156,20 +156,7 @@ def least_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """Draw the k neurons in use in both stages that changed least; otherwise as `most_changed_neurons`.
-
-    Args:
-        comparison: of two stages, feature type `token`; its distances rank the neurons.
-        pos: of the same stages, feature type `pos`.
-        token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
-        k: neurons drawn.
-        min_wins: words that a neuron must have won in each of the two stages.
-        styles: of all stages of a report (`stage_styles`).
-
-    Raises:
-        UsageError: `k` not from 1 to 20.
-        ShapeError: the comparisons are not of the same stages.
-        UnknownNameError: `styles` lacks a stage.
+    """Draw the k neurons in use in both stages that changed least; arguments and errors as `most_changed_neurons`.
 
     Source:
         Rethmeier et al. 2020, section 3 (least Hellinger neurons).

@@ -114,17 +114,14 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """
     layer_name, names = timeline.layer(layer), timeline.names
     corrected, plain = timeline.matrix(layer_name), timeline.matrix(layer_name, "hellinger")
-    hover_texts = [
-        [
-            hover_text(
-                f"{sanitize(first)}, {sanitize(second)}",
-                f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
-                f"mean {PLAIN.name} of neurons in both stages, of all wins {plain[i, j]:.3f}",
-            )
-            for j, second in enumerate(names)
-        ]
-        for i, first in enumerate(names)
-    ]
+
+    def hover(i: int, j: int) -> str:
+        return hover_text(
+            f"{sanitize(names[i])}, {sanitize(names[j])}",
+            f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
+            f"mean {PLAIN.name} of neurons in both stages, of all wins {plain[i, j]:.3f}",
+        )
+
     # A stage does not differ from itself.
     others = np.where(np.eye(len(names), dtype=bool), np.nan, corrected)
     known = np.isfinite(others)
@@ -144,7 +141,7 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         Side("stage", names),
         Side("stage", names),
         measure=CORRECTED,
-        stories=hover_texts,
+        hover=hover,
         title=title,
         subtitle="Of the layer, without what small samples add: 0 if nothing changed, 1 if nothing is in common",
         caption=caption_of_steps(timeline.steps[layer_name]),

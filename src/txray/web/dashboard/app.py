@@ -125,13 +125,11 @@ def _brushed(figure: go.Figure, name: str, view: UrlState) -> None:
     }
     for axis, ends in axes.items():
         low, high = ends or (None, None)
-        open_ended = low is None or high is None
         log = figure.layout[f"{axis}axis"].type == "log"
-        shape[f"{axis}ref"] = f"{axis} domain" if open_ended else axis
-        shape[f"{axis}0"] = 0 if open_ended else low
-        shape[f"{axis}1"] = 1 if open_ended else high
-        if log and not open_ended and (low is None or low <= 0):
-            shape[f"{axis}ref"], shape[f"{axis}0"], shape[f"{axis}1"] = f"{axis} domain", 0, 1
+        # Along the whole axis if it has no such end.
+        whole = low is None or high is None or (log and low <= 0)
+        shape[f"{axis}ref"] = f"{axis} domain" if whole else axis
+        shape[f"{axis}0"], shape[f"{axis}1"] = (0, 1) if whole else (low, high)
     figure.add_shape(shape)
 
 

@@ -220,21 +220,10 @@ def _features(
     return {
         "start": np.concatenate(([0], np.cumsum(np.minimum(union, FEATURES)))).tolist(),
         "id": words.ids(feature_type, before.features[column].tolist()),
-        "before": _rounded(_entries(before.matrix, row, column)),
-        "after": _rounded(_entries(after.matrix, row, column)),
+        "before": _rounded(before.matrix[row, column]),
+        "after": _rounded(after.matrix[row, column]),
         "union": union.tolist(),
     }
-
-
-def _entries(matrix: Any, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the (n,) values of a CSR matrix at these entries, 0 where nothing is stored."""
-    size = matrix.shape[1]
-    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * size + matrix.indices
-    if len(stored) == 0:
-        return np.zeros(len(row))
-    wanted = row * size + column
-    index = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-    return np.where(stored[index] == wanted, matrix.data[index], 0.0)
 
 
 class _WordTables:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
@@ -103,13 +105,12 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
     )
 
 
-def _hover_text(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
+def _hover_text(layer: str, stage: str, row: dict[str, Any] | None, noun: str) -> str:
+    head = f"{sanitize(layer)} in {sanitize(stage)}"
     if row is None:
-        return hover_text(f"{sanitize(layer)} in {sanitize(stage)}", "not collected")
-    share, length = row["share"], row["length"]
-    assert isinstance(share, float)
+        return hover_text(head, "not collected")
     return hover_text(
-        f"{sanitize(layer)} in {sanitize(stage)}",
-        f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are in use",
-        f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
+        head,
+        f"{percent(row['share'])} of {plural(row['neurons'], 'neuron')} are in use",
+        "" if row["length"] is None else f"{row['length']:.1f} {noun}s on average",
     )
