@@ -106,7 +106,7 @@ def _curves(curves: pl.DataFrame, metrics: Sequence[_Metric], name: str) -> go.F
                 f"yaxis{suffix}": {**axis, "domain": down, "anchor": f"x{suffix}"},
             }
         )
-    # One legend entry per split, wherever its first line stands.
+    # One legend entry per split, whichever panel has its first line.
     named: set[str] = set()
     for trace in figure.data:
         trace.showlegend = trace.name not in named

@@ -86,7 +86,7 @@ def leading_rows(
 
 
 def _names(preferences: Preferences, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
-    """Return the names of the features in some rows of `totals`, sorted by neuron, for every neuron."""
+    """Return, for every neuron, the names of the features in some rows of `totals`, which are sorted by neuron."""
     totals = preferences.totals
     names = preferences.features[totals.feature_id[rows]].tolist()
     ends = np.searchsorted(totals.neuron[rows], np.arange(preferences.n_neurons + 1)).tolist()

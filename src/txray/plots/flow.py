@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST = 24
 """Stages side by side."""
-# Darker than for marks of undecided neurons: here they lie between two other greys.
+# Darker than the marks of undecided neurons, because it lies between two other greys.
 _COLORS = {**theme.STATE_COLORS, "undecided": theme.MUTED}
 _OPACITY = {"shared": 0.22, "unpreferred": 0.5, "undecided": 0.75}
 _USED, _UNUSED = "in use", "not in use"

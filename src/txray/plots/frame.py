@@ -80,7 +80,7 @@ def add_frame(
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            # In a title of several lines, plotly puts the first baseline here, not its capitals.
+            # In a title of several lines, plotly aligns the first baseline, not the capitals.
             "pad": {"l": _EDGE, "t": _EDGE + 0.7 * theme.TITLE_SIZE},
         },
         showlegend=legend_rows > 0,

@@ -88,7 +88,7 @@ class PanelCapacity:
 
     Attributes:
         tags: drawn on their own; the rest is drawn together.
-        strongest: tokens per stage that have a marker, wherever they stand.
+        strongest: tokens per stage that have a marker, whatever their tag.
         per_tag: tokens per stage and place that have a marker, however weak.
     """
 

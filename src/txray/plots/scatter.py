@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
 _NOISE_POINTS, _NOISE_NEURONS = 24, 8
-"""At most so many points of the line of noise, each of at least so many neurons."""
+"""Maximum number of points of the line of no change, and minimum number of neurons per point."""
 
 
 @checked_subjects

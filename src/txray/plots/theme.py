@@ -43,10 +43,10 @@ STATE_COLORS: Mapping[str, str] = {
 """State of a neuron -> its colour."""
 
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
-"""Fewer features is kin to avoided, more to gained."""
+"""Fewer features look like avoided neurons, more like gained ones."""
 
 CHANGED, UNDECIDED = "#D55E00", STATE_COLORS["undecided"]
-"""More than chance, and no more than that."""
+"""Significant, and not significant."""
 
 SEQUENTIAL = [
     [0.0, "#F7F7F7"],
@@ -97,7 +97,7 @@ _DARK: Mapping[str, str] = {
     "#C2DBEC": "#1F4C69",
     "#F7F7F7": "#24272B",
 }
-"""Colour on white -> its place on a dark ground; colours that are not here do on both."""
+"""Colour on white -> colour on a dark ground; all other colours suit both."""
 
 
 def darkened(figure: go.Figure) -> go.Figure:
@@ -174,7 +174,7 @@ def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
     """Give every stage a colour and a marker; the same list gives the same styles.
 
     Build it once from all stages of a report, in their order, and hand it to every figure: then a stage
-    looks the same everywhere. Names that tell a role (untrained, unsup, zero-shot, sup, and their longer
+    looks the same everywhere. Names that imply a role (untrained, unsup, zero-shot, sup, and their longer
     forms) get the role's style; of stages named by epochs, the first counts as early and the last as
     pretrained; all others continue the palette.
 

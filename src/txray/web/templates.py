@@ -23,7 +23,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # A template read once stays as it is: nothing but this package writes there.
+        # Templates do not change while the program runs.
         auto_reload=False,
     )
     environment.filters.update(sanitize=sanitize, count=count, percent=percent)

@@ -19,8 +19,7 @@ def demo_stages(log: Callable[[str], None], *, words: int = 60_000, epochs: int 
 
     Args:
         log: called with each line of progress.
-        words: of pretraining; fewer than `txray demo` takes, because the user waits.
-        epochs: of pretraining; fewer likewise.
+        words, epochs: of pretraining; fewer than `txray demo` takes, because the user waits.
     """
     folder = cache_folder() / f"demo-{version('txray')}"
     if not (folder / "stages" / _LAST / MANIFEST).is_file():

@@ -37,7 +37,7 @@ class ResultStore:
         self.catalog, self.cache, self.config = catalog, cache, config
         self._plan = JobPlan(cache, config)
         self._tables, self._derived = LRUCache(_MAX_TABLE_BYTES), LRUCache(_MAX_DERIVED_BYTES)
-        # Tests take long: what somebody waits for must not queue behind them.
+        # Tests take long: what a page waits for must not queue behind them.
         self._reading, self._testing = JobQueue("reading stages", 2), JobQueue("testing", 15)
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class Dashboard:
             self._server.trigger.pull_trigger(self._server.close)
         self._store.close()
         self._server.task_dispatcher.shutdown(timeout=1)
-        # Browsers keep connections open, and would wait for responses for ever.
+        # Browsers keep connections open, and would wait for responses forever.
         for channel in list(self._server.active_channels.values()):
             with suppress(OSError):
                 channel.socket.shutdown(socket.SHUT_RDWR)

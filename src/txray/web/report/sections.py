@@ -69,7 +69,7 @@ def comparison_section(
 
     Args:
         comparison: of two stages.
-        stages: the two stages are looked up here; if both have POS tags, these are drawn too.
+        stages: that include the two; if both have POS tags, these are drawn too.
         styles: of all stages of the report (`txray.plots.stage_styles`).
         title: `before → after` by default, with the layer where stages have several.
         text: plain text; blank lines separate paragraphs.

@@ -94,7 +94,7 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
 
     def make() -> pl.DataFrame:
         preferred = pl.col("length") > 0
-        # Stages of other models have other layers: as text they can stand in one table.
+        # Stages of other models have other layers: as text they fit into one table.
         layer = pl.col("layer").cast(pl.String)
         return neuron_table.group_by(layer, maintain_order=True).agg(
             share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()

@@ -47,6 +47,6 @@ if __name__ == "__main__":
     # What libraries print must not get between the answers.
     stdout = sys.stdout
     sys.stdout = sys.stderr
-    # The server may be gone by now: then nobody waits for an answer.
+    # The server may be gone by now.
     with suppress(BrokenPipeError):
         main(sys.stdin, stdout)

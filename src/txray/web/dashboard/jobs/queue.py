@@ -26,7 +26,7 @@ class Job:
         arguments: of the task, plain JSON values.
         description: what it does, for people.
         unit: what its progress counts.
-        urgent: whether somebody waits for it.
+        urgent: whether a page waits for it.
     """
 
     task: str

@@ -4,7 +4,7 @@ A `concurrent.futures.ProcessPoolExecutor` would be shorter, but it does not sui
 
 - Forking is unsafe here, because polars and waitress have running threads, and spawned workers run the caller's script
   again: `txray.serve("stages")` without `if __name__ == "__main__"` ends with a broken pool.
-- Spawned workers import from the working folder before any initializer runs: a `multiprocessing.py` beside somebody's
+- Spawned workers import from the working folder before any initializer runs: a `multiprocessing.py` beside the user's
   stages is executed.
 - Its workers outlive a server that is killed, because they hold the writing end of their own queue.
 - It has no priorities, no progress, and no way to end a task that hangs.
