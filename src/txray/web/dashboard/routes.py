@@ -30,7 +30,7 @@ def add_routes(server: Flask, store: ResultStore) -> None:
 
     @server.get("/dashboard.js")
     def _script() -> Response:
-        known = f"const FIGURES = {json.dumps(figures)}, PAGES = {json.dumps(list(PAGES))};"
+        known = f"const FIGURES = {json.dumps(figures)};\nconst PAGES = {json.dumps(list(PAGES))};"
         parts = [shared_script(), known, *(read_asset(name, _PACKAGE) for name in _SCRIPTS)]
         return Response("\n".join(parts), mimetype="text/javascript")
 

@@ -114,8 +114,7 @@ def volcano_picture(comparison: Comparison) -> list[Picture]:
     """Return the figure of what is significant, if the comparison is tested."""
     if not comparison.tested:
         return []
-    caption = "Further right: larger change. Higher: more certain. Click a neuron to see what it prefers."
-    return [Picture(plots.volcano(comparison), caption, comparison)]
+    return [Picture(plots.volcano(comparison), "Click a neuron to see what it prefers.", comparison)]
 
 
 def overview_section(

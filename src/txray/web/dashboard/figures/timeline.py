@@ -22,10 +22,12 @@ from txray.plots.text import (
     sanitize,
 )
 from txray.web.dashboard.figures.figure_card import FigureCard
-from txray.web.dashboard.figures.marks import PANEL
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
+
+_WIDTH = 240
+"""Pixels of the plotting area beside the figure of the neuron."""
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
@@ -94,9 +96,9 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
                 }
             }
         )
-    figure.update_xaxes(stage_axis(names, PANEL.width), anchor="y3")
+    figure.update_xaxes(stage_axis(names, _WIDTH), anchor="y3")
     figure.update_layout(dragmode=False)
-    below = under_stages(names, PANEL.width)
+    below = under_stages(names, _WIDTH)
     used = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return FigureCard(
         figure,
