@@ -141,7 +141,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
-    """Return the rows of the legend: plotly gives all entries of a wrapped legend the width of the widest."""
+    """Return the number of rows of the legend; plotly makes all entries of a wrapped legend as wide as the widest."""
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0

@@ -187,7 +187,7 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
 
 
 def _debiased(similarity: LayerSimilarity, measure: str, i: int, j: int) -> str:
-    """Return the debiased value of a pair, in brackets: of few words, plain CKA is high whatever the layers do."""
+    """Return the debiased value of a pair, in brackets: with few words, plain CKA is high whatever the layers do."""
     if measure != _NAMES["cka"][0]:
         return ""
     value = similarity.matrix("cka_debiased")[i, j]

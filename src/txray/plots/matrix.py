@@ -126,7 +126,7 @@ def matrix_figure(
 
 
 class Labels:
-    """Names on an axis: what all have in common is said once, in the title of the axis.
+    """Names on an axis: parts that all have in common appear once, in the title of the axis.
 
     Attributes:
         shown: (n,) tick labels, plain text.
@@ -151,7 +151,7 @@ class Labels:
 
 
 def _in_common(parts: Sequence[Sequence[str]]) -> int:
-    """Return how many of the first parts are the same in all."""
+    """Return the number of leading parts that are the same in all."""
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False)))
 
 

@@ -143,7 +143,7 @@ class TagSlots:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A token's marker: its rank in its stage from 1, its order among the tokens of its stage and place."""
+    """A token's marker: its rank in its stage from 1, its order among the tokens of its stage and slot."""
 
     stage: int
     rank: int

@@ -181,7 +181,8 @@ def _ranked(
     styles = styles_for([p.stage for p in tokens], styles)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     frequent = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
-    ranked = _by_change(comparison, frequent, most=most).head(k)
+    order = changed_most_first if most else changed_least_first
+    ranked = frequent[order(frequent, comparison.fdr)].head(k)
     if comparison.fdr is not None:
         ranked = ranked.with_columns(significant=is_significant(comparison.fdr))
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
@@ -228,6 +229,9 @@ def _ranked(
             f"The {plural(len(ranked), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
             f"{sanitize(tokens[1].stage)}: {_range(comparison, ranked)}"
         )
+    overlap = (
+        "; these are so few that the most and the least changed overlap" if 0 < len(frequent) < 2 * k else ""
+    )
     return add_frame(
         figure,
         title=title,
@@ -235,16 +239,10 @@ def _ranked(
         caption=caption_of(
             comparison,
             f"{count(len(frequent))} of {plural(len(shared), 'neuron')} in use in both stages won at least "
-            f"{count(min_wins)} words in each; ranked among these{_all_shown(len(frequent), k)}",
+            f"{count(min_wins)} words in each; ranked among these{overlap}",
         ),
         plot_height=plot_height,
     )
-
-
-def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> pl.DataFrame:
-    """Return the neurons sorted by how much they changed."""
-    order = changed_most_first if most else changed_least_first
-    return neurons[order(neurons, comparison.fdr)]
 
 
 def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
@@ -274,10 +272,6 @@ def _range(comparison: Comparison, ranked: pl.DataFrame) -> str:
     if not len(known):
         return f"{verdict}; {CORRECTED} not known"
     return f"{CORRECTED} {known.min():.2f} to {known.max():.2f}, {verdict}"
-
-
-def _all_shown(frequent: int, k: int) -> str:
-    return "; these are so few that the most and the least changed overlap" if 0 < frequent < 2 * k else ""
 
 
 def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weight) -> str:

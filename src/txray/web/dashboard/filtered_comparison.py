@@ -107,7 +107,7 @@ class FilteredComparison:
 
     @cached_property
     def shared(self) -> pl.DataFrame:
-        """The rows of `neurons` that are preferred in both stages."""
+        """The rows of `neurons` that are in use in both stages."""
         return self.neurons.filter(pl.col("state") == "shared")
 
     @cached_property

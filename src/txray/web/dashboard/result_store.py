@@ -51,7 +51,7 @@ class ResultStore:
 
     @property
     def version(self) -> str:
-        """Changes whenever a page may have more to show."""
+        """Text that changes whenever a page may have more to show."""
         finished = [str(status.n_finished) for status in self.job_status()]
         return ".".join([str(self.catalog.revision), *finished])
 

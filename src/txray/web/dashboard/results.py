@@ -1,4 +1,4 @@
-"""Results that the store returns, and how they are computed."""
+"""Results that the store returns, and the settings of comparisons."""
 
 from __future__ import annotations
 

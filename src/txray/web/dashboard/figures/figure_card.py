@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.plots.frame import add_frame, fit_panel, heading_height, headings
+from txray.plots.frame import add_frame, empty_figure, fit_panel, heading_height, headings
 from txray.plots.theme import LEFT, PLOT_HEIGHT, darkened
 
 HEIGHT = 330
@@ -38,6 +38,11 @@ class FigureCard:
     left: int = 64
     below: int = 52
     height: int = HEIGHT
+
+    @classmethod
+    def empty(cls, finding: str, words: str) -> FigureCard:
+        """Return a card that says why there is nothing to draw."""
+        return cls(empty_figure(go.Figure(), words), finding, "", pl.DataFrame())
 
     def for_web(self, *, dark: bool) -> go.Figure:
         """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.frame import empty_figure
 from txray.plots.frequency import Shares, finding, over, traces
 from txray.plots.text import plural
 from txray.preferences import StageFolder
@@ -22,7 +20,10 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     """Draw bars for the corpus, and marks for the mass of the picked neurons; without tags, the figure says so."""
     sides = [stage for stage in (filtered.before, filtered.after) if "pos" in stage.feature_types]
     if not sides:
-        return _without_tags()
+        return FigureCard.empty(
+            "No POS tags",
+            "These stages have no POS tags. Collect them with '--feature-type token --feature-type pos'.",
+        )
     tags = [filtered.store.mass_by_tag(stage) for stage in sides]
     names = sorted({name for side in tags for name in side.names})
     # By name: a stage may be compared with itself.
@@ -67,11 +68,3 @@ def _mass(
     mass = tags.of(mask)
     total = mass.sum()
     return over(names, tags.names, np.asarray(mass / total if total else mass, np.float64))
-
-
-def _without_tags() -> FigureCard:
-    figure = go.Figure()
-    empty_figure(
-        figure, "These stages have no POS tags. Collect them with '--feature-type token --feature-type pos'."
-    )
-    return FigureCard(figure, "No POS tags", "", pl.DataFrame())
