@@ -59,12 +59,7 @@ def add_curve(
 ) -> None:
     """Draw the share of pairs within each distance, the same by chance, and the share that matches, in place.
 
-    Args:
-        figure: to draw into.
-        curve: see `Matching.curve`.
-        share: of the possible pairs that match.
-        name: of the line, plain text.
-        color, symbol: of lines and marker.
+    `curve` is that of `Matching.curve`, `name` plain text.
     """
     for column, label, dash, width in (
         ("share", name, "solid", 2.5),
@@ -97,14 +92,7 @@ def add_curve(
 
 
 def finding(pairs: pl.DataFrame, share: float, false_match_rate: float, stages: tuple[str, str]) -> str:
-    """Return how many neurons have a counterpart.
-
-    Args:
-        pairs: see `Matching.pairs`.
-        share: of the possible pairs that match.
-        false_match_rate: the same where features are shuffled.
-        stages: names of the stages, sanitized.
-    """
+    """Return how many neurons have a counterpart, of all possible pairs and by chance; `stages` are sanitized."""
     matched = int((pairs["state"] == "matched").sum())
     verb = "has" if matched == 1 else "have"
     return (

@@ -63,15 +63,7 @@ def has_parts_of_speech(timeline: Timeline, layer: str) -> bool:
 def draw_pos_first(
     figure: go.Figure, timeline: Timeline, layer: str, axis: str, *, title: str
 ) -> dict[str, Any]:
-    """Draw parts of speech and their controls, in place, and return the layout of the y axis.
-
-    Args:
-        figure: to draw into.
-        timeline: of stages with tags.
-        layer: of it.
-        axis: number of the axes, empty for the first.
-        title: of the y axis.
-    """
+    """Draw parts of speech and their controls, in place, and return the layout of the y axis."""
     stages, names = timeline.stages.filter(pl.col("layer") == layer), timeline.names
     columns = ("pos_divergence", "pos_shuffled_low", "pos_shuffled", "pos_shuffled_high", "pos_noise")
     observed, low, middle, high, noise = (

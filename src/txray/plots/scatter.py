@@ -101,12 +101,7 @@ def finding(
 ) -> str:
     """Return how many neurons are in use in both stages, how far they moved, and how many of them significantly.
 
-    Args:
-        shared: the neurons that have the distance.
-        n_neurons: number of all neurons.
-        distance: that is drawn.
-        findings: of all neurons.
-        stages: names of the stages, sanitized.
+    `shared` are the neurons that have the distance; `stages` are sanitized.
     """
     before, after = stages
     if not len(shared):

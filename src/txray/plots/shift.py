@@ -146,13 +146,9 @@ def finding(
     stages: tuple[str, str],
     equal_wins: LengthChange | None,
 ) -> str:
-    """Return how the mean length of the neurons in use in both stages changed.
+    """Return how the mean length of the neurons in use in both stages changed; `noun` and `stages` are plain text.
 
-    Args:
-        lengths: (n,) of these neurons, before and after.
-        noun: what one feature is called, plain text.
-        stages: names of the stages, sanitized.
-        equal_wins: the same at equal numbers of wins; None if not known.
+    `equal_wins` is the same at equal numbers of wins, if it is known.
     """
     (before, after), (first, second) = lengths, stages
     if len(before) == 0:

@@ -42,14 +42,9 @@ def curve_file(pairs: Path) -> Path:
 
 
 def neuron_table(out: Path, stage: str, feature_type: str, weight: Weight, advance: Advance) -> None:
-    """Write one row per neuron of a stage, and beside it the index by which neurons are found by feature.
+    """Write one row per neuron of a stage folder, and beside it the index by which neurons are found by feature.
 
-    Args:
-        out: the file; written after its index (`index_file`), so that both exist where it does.
-        stage: folder of the stage.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        advance: called after each layer.
+    The index (`index_file`) is written first, so that both exist if `out` does; `advance` is called after each layer.
 
     Raises:
         StageError: a table of the stage is damaged.
@@ -144,15 +139,9 @@ def comparison(
     neuron_tables: tuple[str, str],
     advance: Advance,
 ) -> None:
-    """Compare two stages, layer by layer: one row per neuron of every layer that both have.
+    """Compare two stage folders, layer by layer: one row per neuron of every layer that both have.
 
-    Args:
-        out: the file.
-        before, after: folders of the stages.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        neuron_tables: of the two stages, files of `neuron_table`.
-        advance: called after each layer.
+    `neuron_tables` are files of `neuron_table`; `advance` is called after each layer.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     layers = shared_layers(*stages)
@@ -219,18 +208,9 @@ def significance(
     seed: int,
     advance: Advance,
 ) -> None:
-    """Test the neurons of one layer for significant changes: one row per neuron, with the columns `TESTED`.
+    """Test the neurons of one layer of two stage folders: one row per neuron, with the columns `TESTED`.
 
-    Args:
-        out: the file; warnings of the tests are its note.
-        before, after: folders of the stages.
-        layer: name of the layer.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        fdr: false discovery rate.
-        permutations: maximum number of permutations per neuron.
-        seed: of the permutations.
-        advance: called at the end.
+    Warnings of the tests are the note of the file.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
@@ -257,14 +237,8 @@ def matching(
 ) -> None:
     """Match the neurons of two layers: the pairs, as in `txray.Matching.pairs`, with what each neuron prefers.
 
-    Args:
-        out: the file; written after its curve (`curve_file`), so that both exist where it does.
-        before, after: folders of the stages.
-        layer_before, layer_after: names of the layers.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        neuron_tables: of the two stages, files of `neuron_table`.
-        advance: called at the end.
+    The curve (`curve_file`) is written first, so that both exist if `out` does; `neuron_tables` are files of
+    `neuron_table`.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     matches = match(

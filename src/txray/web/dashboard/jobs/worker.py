@@ -49,13 +49,7 @@ class JobWorker:
     def run(
         self, task: str, out: Path, arguments: Mapping[str, Any], advance: Callable[[int, int], None]
     ) -> None:
-        """Run a task and wait for its end.
-
-        Args:
-            task: a name of `tasks.TASKS`.
-            out: the file that it writes.
-            arguments: further arguments, plain JSON values.
-            advance: called with done and total units.
+        """Run a task of `tasks.TASKS`, which writes a file, and wait for its end; `advance` gets done and total units.
 
         Raises:
             TxrayError: it failed, or the process died.
