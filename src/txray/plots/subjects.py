@@ -31,6 +31,13 @@ _EXPECTED: Mapping[str, str] = {
     "str": "text",
 }
 """Name of a type in annotations -> what is said of it; parameters of other types are not checked."""
+_TYPES: Mapping[str, tuple[str, str]] = {
+    "DataFrame": ("polars", "DataFrame"),
+    # Figures in notebooks are widgets, which are no `Figure`.
+    "Figure": ("plotly", "BaseFigure"),
+    "str": ("builtins", "str"),
+}
+"""Library and name of the types that are not txray's."""
 _ANNOTATION = re.compile(
     r"(?P<several>Sequence|Iterable)?\[?(?:\w+\.)?(?P<kind>\w+)(?:\[.*\])?\]?(?: \| str)?"
 )
@@ -101,7 +108,9 @@ def _is(value: Any, kind: str) -> bool:
         case "Path":
             return isinstance(value, str | PathLike)
     # By name, so that nothing is imported to check for its types.
-    return kind in (base.__name__ for base in type(value).__mro__)
+    library, name = _TYPES.get(kind, ("txray", kind))
+    bases = type(value).__mro__
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == library for base in bases)
 
 
 def _described(value: Any) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 import pytest
+from plotly.basedatatypes import BaseFigure
 
 from tests.builders.figures import Text, plain_words, stage_of
 from txray import plots
@@ -97,3 +99,21 @@ def test_a_call_that_does_not_fit_shows_the_parameters() -> None:
 def test_every_figure_of_a_mapping_is_checked() -> None:
     with pytest.raises(UsageError, match=r"a\.json is None"):
         plots.save_figures({"a.json": None})
+
+
+def test_types_of_other_libraries_are_not_taken_for_theirs_by_name() -> None:
+    pandas = pytest.importorskip("pandas")
+
+    with pytest.raises(UsageError, match="curves is a DataFrame; give a polars DataFrame"):
+        plots.training_curves(pandas.DataFrame())  # type: ignore[arg-type]
+    other = type("Comparison", (), {})()
+    with pytest.raises(UsageError, match="comparison is a Comparison; give a Comparison, as txray.compare"):
+        plots.volcano(other)
+
+
+def test_subclasses_suit() -> None:
+    class Figure(BaseFigure):
+        pass
+
+    assert "<html>" in plots.to_html(Figure())
+    assert plots.stage_styles([np.str_("sup")]) == plots.stage_styles(["sup"])
