@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,11 @@ def calls() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "parameter", "subject"), calls())
-def test_a_wrong_subject_is_one_line(name: str, parameter: inspect.Parameter, subject: str) -> None:
+def test_a_wrong_subject_is_one_line(
+    name: str, parameter: inspect.Parameter, subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is not refused may be written.
+    monkeypatch.chdir(tmp_path)
     function, wrong = getattr(plots, name), WRONG[subject]
     required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
@@ -83,7 +88,7 @@ def test_any_iterable_is_a_list(text: Text) -> None:
     assert plots.mass_activation(iter(sides)) == plots.mass_activation(sides)  # type: ignore[arg-type]
 
 
-def test_stages_in_folders_are_drawn(tmp_path: Any) -> None:
+def test_stages_in_folders_are_drawn(tmp_path: Path) -> None:
     from txray.analysis import layer_affinity
 
     table = layer_affinity(_STAGE, _STAGE, min_wins=1)
