@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,6 @@ from txray.capture.selection import Selection
 
 _CELLS = 1 << 20
 """Number of activations that are searched at a time for the strongest of each neuron."""
-
-Check = Callable[[NDArray[np.floating]], None]
-"""Raises if one of (n_groups,) numbers is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +63,11 @@ class WordGroups:
         return np.append(self.starts[1:], len(self.rows))
 
     @property
+    def sizes(self) -> Indices:
+        """Return (n_groups,) the number of pieces of each group."""
+        return self.ends - self.starts
+
+    @property
     def single(self) -> bool:
         """Return whether every group is a single piece."""
         return len(self.rows) == len(self.starts)
@@ -93,7 +94,7 @@ def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
     values = flat[torch.from_numpy(groups.rows).to(flat.device)]
     if groups.single:
         return values
-    sizes = np.diff(groups.starts, append=len(groups.rows))
+    sizes = groups.sizes
     group = torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)).to(flat.device)
     if groups.pooling == "mean":
         # At least in single precision: sums in half precision overflow or stop growing.
@@ -117,7 +118,7 @@ def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices)
     Returns:
         (n,) activations.
     """
-    sizes = (groups.ends - groups.starts)[group]
+    sizes = groups.sizes[group]
     starts = np.cumsum(sizes) - sizes
     piece = np.repeat(groups.starts[group] - starts, sizes) + np.arange(sizes.sum())
     rows = torch.from_numpy(groups.rows[piece]).to(flat.device)
@@ -145,22 +146,19 @@ def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], I
     if groups.single:
         return value, neuron
     largest = np.maximum.reduceat(value, groups.starts)  # over the pieces; NaN stays NaN
-    sizes = np.diff(groups.starts, append=len(value))
-    maxima = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
+    largest_of_piece = np.repeat(largest, groups.sizes)
+    maxima = np.flatnonzero((value == largest_of_piece) | np.isnan(largest_of_piece))
     first = maxima[np.searchsorted(maxima, groups.starts)]
     return largest, neuron[first]
 
 
-def select(
-    flat: Tensor, groups: WordGroups, selection: Selection, check: Check
-) -> Tensor | SelectedActivations:
+def select(flat: Tensor, groups: WordGroups, selection: Selection) -> Tensor | SelectedActivations:
     """Return the activations that count.
 
     Args:
         flat: (documents * time, neurons) activations, signed and standardized.
         groups: words or pieces.
         selection: any rule except `max-position`, which needs whole documents.
-        check: receives one number per group, which is finite if its activations are.
 
     Returns:
         For thresholds, (n_groups, neurons) with zeros where nothing counts; otherwise the selected activations, ordered
@@ -168,10 +166,8 @@ def select(
     """
     if selection.k == 1:
         value, neuron = strongest(flat, groups)
-        check(value)
         return SelectedActivations.of(np.arange(len(groups)), neuron, value)
     dense = pooled(flat, groups)
-    check(row_sums(dense))
     if selection.threshold is not None:
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)

@@ -1,4 +1,4 @@
-"""A hook point: one layer, the layout of its output, and the selection of its activations."""
+"""A hook point: one tensor of a model, its layout, and how it becomes activations of words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.activations import WordGroups
+from txray.capture.activations import WordGroups, pooled
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
@@ -22,6 +22,27 @@ from txray.errors import CaptureError, ShapeError, UsageError
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkActivations:
+    """The activations of a hook point in one chunk.
+
+    Attributes:
+        chunk: the words that the model read.
+        flat: (documents * time, neurons) activations, standardized and signed.
+        covered: (n_words,) which words of the chunk lie fully within the layer's output.
+        groups: the covered words, as groups of rows of `flat`.
+    """
+
+    chunk: ForwardChunk
+    flat: Tensor
+    covered: NDArray[np.bool_]
+    groups: WordGroups
+
+    def of_words(self) -> Tensor:
+        """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
+        return pooled(self.flat, self.groups)
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,15 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+
+    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
+        """Return the activations of the words of a chunk.
+
+        Raises:
+            CaptureError: the output has an unexpected shape, or complex numbers.
+        """
+        flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
+        return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
@@ -91,7 +121,7 @@ class HookPoint:
                 flat = -flat
         return flat, arranged.shape[1]
 
-    def covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
+    def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
         step = chunk.step + self.lag
         row = chunk.piece_row

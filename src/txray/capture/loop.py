@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from torch import Tensor
-
 from txray.capture.batching import batches
 from txray.capture.checkpoint import PassCheckpoint, Stateful
 from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ForwardChunk, ModelAdapter
+from txray.capture.model_adapter import ModelAdapter
 from txray.capture.prefetch import prefetched
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
@@ -30,8 +28,8 @@ class Consumer(Stateful, Protocol):
     def hook_point(self) -> HookPoint:
         """Return the source of the activations."""
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
-        """Process the output of the layer for one chunk."""
+    def update(self, activations: ChunkActivations) -> None:
+        """Process the activations of one chunk, which has at least one word."""
 
 
 class DocumentStream:
@@ -115,6 +113,8 @@ def run(
             if number > done:
                 for chunk in adapter.chunks(batch):
                     for consumer in consumers:
-                        consumer.update(captured.take(consumer.hook_point.layer), batch, chunk)
+                        output = captured.take(consumer.hook_point.layer)
+                        if len(chunk.row):
+                            consumer.update(consumer.hook_point.read(output, chunk))
                 checkpoints.offer(number, consumers)
             advance(sum(len(model_input.words) for model_input in batch))

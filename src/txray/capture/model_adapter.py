@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
@@ -39,6 +40,7 @@ class ForwardChunk:
     """The words that one forward pass over a batch, or a part of it, covers.
 
     Attributes:
+        batch: (n_inputs,) inputs of the model.
         row: (n_words,) input of the batch that each word belongs to.
         word: (n_words,) position of each word in its document, from 0; ascending within an input.
         starts: (n_words,) index in `step` of the first piece of each word.
@@ -51,6 +53,7 @@ class ForwardChunk:
             layers.
     """
 
+    batch: list[ModelInput]
     row: Indices
     word: Indices
     starts: Indices
@@ -58,7 +61,7 @@ class ForwardChunk:
     lengths: Indices
     steps: int
     outputs: list[str] | None = None
-    probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    probability: NDArray[np.float64] | None = None
     occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
 
     @property
@@ -163,9 +166,7 @@ class RecurrentAdapter:
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
-            time = start + np.arange(hidden.shape[1])
-            row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
-            yield self._chunk(hidden, lengths, row, step, start)
+            yield self._chunk(batch, lengths, hidden, start)
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the recurrent layer over `<unk>`."""
@@ -177,29 +178,39 @@ class RecurrentAdapter:
         """Return None: outputs do not lag."""
         return None
 
-    def _chunk(
-        self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int
-    ) -> ForwardChunk:
-        outputs: list[str] | None = None
-        probability = None
+    def _chunk(self, batch: list[ModelInput], lengths: Indices, hidden: Tensor, start: int) -> ForwardChunk:
+        time = start + np.arange(hidden.shape[1])
+        row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
+        outputs, probability = self._predictions(hidden, lengths, row, step)
+        return ForwardChunk(
+            batch=batch,
+            row=row,
+            word=start + step - 1,
+            starts=np.arange(len(row)),
+            step=step,
+            lengths=np.clip(lengths - start, 0, hidden.shape[1]),
+            steps=hidden.shape[1],
+            outputs=outputs,
+            probability=probability,
+        )
+
+    def _predictions(
+        self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices
+    ) -> tuple[list[str] | None, NDArray[np.float64] | None]:
+        """Return the model's output at each word, if requested, and a classifier's probability of each input."""
         if isinstance(self._model, SentimentClassifier):
             pooled = self._model.pool(hidden, torch.from_numpy(lengths).to(hidden.device))
             score = self._model.head(pooled).squeeze(-1)
             _require_finite(score, "the classifier's score of a document")
             probability = torch.sigmoid(score).double().cpu().numpy()
-            if self._outputs:
-                predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
-                outputs = [predicted[i] for i in row]
-        elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
+            predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
+            return ([predicted[i] for i in row] if self._outputs else None), probability
+        if self._outputs and isinstance(self._model, RecurrentLanguageModel):
             rows = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
-            flat = hidden.reshape(-1, hidden.shape[-1])[rows]
-            best, score = self._model.predicted(flat)
+            best, score = self._model.predicted(hidden.reshape(-1, hidden.shape[-1])[rows])
             _require_finite(score, "the score of a predicted word")
-            outputs = list(map(self._lowered.__getitem__, best.tolist()))
-        used = np.clip(lengths - start, 0, hidden.shape[1])
-        return ForwardChunk(
-            row, start + step - 1, np.arange(len(row)), step, used, hidden.shape[1], outputs, probability
-        )
+            return list(map(self._lowered.__getitem__, best.tolist())), None
+        return None, None
 
 
 class TextModelAdapter:
@@ -255,6 +266,7 @@ class TextModelAdapter:
         pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
         yield ForwardChunk(
+            batch=batch,
             row=np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch]),
             word=np.concatenate([model_input.words for model_input in batch]),
             starts=np.concatenate(

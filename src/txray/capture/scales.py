@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor
 
-from txray.capture.activations import as_numpy, pooled
-from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ForwardChunk
+from txray.capture.activations import as_numpy
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.request import Scales
 from txray.errors import CaptureError, UsageError
 from txray.preferences.scales import SCALE_SCHEMA
@@ -33,13 +30,9 @@ class ScaleTally:
         self._sum = np.zeros(hook_point.layout.neurons)
         self._sum_sq = np.zeros(hook_point.layout.neurons)
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Add one chunk."""
-        if len(chunk.row) == 0:
-            return
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        _, groups = self.hook_point.covered_words(chunk, steps)
-        values = as_numpy(pooled(flat, groups)).astype(np.float64)
+        values = as_numpy(activations.of_words()).astype(np.float64)
         self._words += len(values)
         self._sum += values.sum(axis=0)
         self._sum_sq += np.square(values).sum(axis=0)

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from txray.capture.activations import as_numpy, pooled
+from txray.capture.activations import as_numpy
 from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import Indices, ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.encoding import Indices
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, ModelAdapter
+from txray.capture.model_adapter import ModelAdapter
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError
@@ -87,22 +86,20 @@ class WordActivations:
             for document, start in zip(block.documents, block.starts.tolist(), strict=True)
         }
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Store the activations of one chunk."""
-        if len(chunk.row) == 0:
-            return
-        start = np.array([self._starts[id(model_input.encoded.document)] for model_input in batch])
+        chunk = activations.chunk
+        start = np.array([self._starts[id(model_input.encoded.document)] for model_input in chunk.batch])
         number = start[chunk.row] + chunk.word
         self.read[number] = True
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        covered, groups = self.hook_point.covered_words(chunk, steps)
-        if not len(groups):
+        number = number[activations.covered]
+        if not len(number):
             return
-        values = as_numpy(pooled(flat, groups))
+        values = as_numpy(activations.of_words())
         if not self._started:
             self.values, self._started = np.empty(self.values.shape, values.dtype), True
-        self.values[number[covered]] = values
-        self.covered[number[covered]] = True
+        self.values[number] = values
+        self.covered[number] = True
 
     def finite(self, block: DocumentBlock, words: Indices) -> NDArray[np.floating]:
         """Return the activations at some words.

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from txray.capture.activations import as_numpy, is_finite, pooled
+from txray.capture.activations import as_numpy, is_finite
 from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, adapter_for
+from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
@@ -164,15 +163,12 @@ class _ActivationTally:
         self._samples: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._counter = count()  # breaks ties between documents of one id: arrays cannot be compared
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Add one chunk."""
-        if len(chunk.row) == 0:
+        chunk, covered = activations.chunk, activations.covered
+        if not covered.any():
             return
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        covered, groups = self.hook_point.covered_words(chunk, steps)
-        if not len(groups):
-            return
-        dense = pooled(flat, groups)
+        dense = activations.of_words()
         if not is_finite(dense):
             raise CaptureError(
                 f"layer {self.hook_point.layer!r}: an activation is not finite; the model's weights are broken, or its "
@@ -183,7 +179,8 @@ class _ActivationTally:
         self._sum += values.sum(axis=0)
         self._absolute += np.abs(values).sum(axis=0)
         self._square += np.square(values).sum(axis=0)
-        keys = np.array([model_input.encoded.key for model_input in batch], np.uint64)[chunk.row[covered]]
+        keys = np.array([model_input.encoded.key for model_input in chunk.batch], np.uint64)
+        keys = keys[chunk.row[covered]]
         words = chunk.word[covered]
         hashes = _sample_hash(keys ^ self._seed, words.astype(np.uint64))
         for i in np.argsort(hashes, kind="stable")[:N_SAMPLES].tolist():
