@@ -11,6 +11,7 @@ from torch import nn
 from txray.capture.layers import Layer
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
+from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
@@ -115,7 +116,7 @@ def collect(
         folds=folds,
         exemplars=exemplars,
         batch_positions=batch_positions,
-        scales=scales,
+        scales=None if scales is None else Scales(scales.name, scales.scales),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from txray.capture.batching import batches
-from txray.capture.checkpoint import PassCheckpoint, Stateful
+from txray.capture.checkpoint import PassCheckpoint
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.hooks import capturing, evaluating
@@ -21,7 +21,7 @@ from txray.preferences.documents import DocumentTally
 from txray.progress import progress
 
 
-class Consumer(Stateful, Protocol):
+class Consumer(Protocol):
     """A receiver of the activations of one layer."""
 
     @property
@@ -85,8 +85,8 @@ def run(
     consumers: Sequence[Consumer],
     batch_positions: int,
     description: str,
-    max_words: int | None,
-    checkpoints: PassCheckpoint,
+    max_words: int | None = None,
+    checkpoint: PassCheckpoint | None = None,
 ) -> None:
     """Run the model over all documents, once.
 
@@ -97,14 +97,14 @@ def run(
         batch_positions: maximum number of padded positions in a batch.
         description: text of the progress bar.
         max_words: number of words, if known.
-        checkpoints: state to resume from: batches before the last checkpoint are read again, but not run.
+        checkpoint: state of the consumers to resume from: the batches that it covers are read again, but not run.
     """
     with (
         capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
         evaluating(adapter.module, adapter.autocast),
         progress(description, max_words) as advance,
     ):
-        done = checkpoints.restore(consumers)
+        done = 0 if checkpoint is None else checkpoint.restore()
         model_batches = batches(stream.inputs(), batch_positions, padded=adapter.padded)
         # Next to a model on the CPU, another thread would only compete with it.
         if input_device(adapter.module).type != "cpu":
@@ -116,5 +116,6 @@ def run(
                         output = captured.take(consumer.hook_point.layer)
                         if len(chunk.row):
                             consumer.update(consumer.hook_point.read(output, chunk))
-                checkpoints.offer(number, consumers)
+                if checkpoint is not None:
+                    checkpoint.offer(number)
             advance(sum(len(model_input.words) for model_input in batch))

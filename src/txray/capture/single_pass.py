@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
+from txray.capture.checkpoint import FolderCheckpoints
 from txray.capture.estimate import format_bytes, require_memory
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
@@ -18,8 +18,8 @@ from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
-from txray.capture.request import CollectRequest, Scales
-from txray.capture.scales import ScaleTally, measured_scales, needing_scales, scale_table, scales_from_stage
+from txray.capture.request import CollectRequest
+from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.models.fingerprint import model_fingerprint
@@ -37,7 +37,7 @@ class SinglePass:
         collection = Collection(request)
         source = request.source()
         collection.require_memory(source)
-        checkpoints: Checkpoints = NoCheckpoints()
+        checkpoints = None
         if request.checkpoint is not None:
             settings = collection.settings(source)
             checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
@@ -45,7 +45,7 @@ class SinglePass:
         if collection.needs_scales:
             tallies = collection.scale_tallies()
             collection.measure_scales(source, tallies, checkpoints)
-            scales = measured_scales(request.name, tallies)
+            scales = Scales.measured(request.name, tallies)
         return collection.stage(source, scales, checkpoints, max_words=request.max_words)
 
 
@@ -88,7 +88,7 @@ class Collection:
             "folds": request.folds,
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
-            "scales": None if request.scales is None else request.scales.scales.write_json(),
+            "scales": None if request.scales is None else request.scales.table.write_json(),
         }
 
     def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
@@ -109,25 +109,32 @@ class Collection:
     @property
     def needs_scales(self) -> bool:
         """Return whether a first pass over all documents must measure means and deviations."""
-        return self.request.scales is None and bool(needing_scales(self._hook_points))
+        return self.request.scales is None and bool(self.scale_tallies())
 
     def scale_tallies(self) -> list[ScaleTally]:
         """Return an empty tally for each layer that needs scales."""
-        return [ScaleTally(hook_point) for hook_point in needing_scales(self._hook_points)]
+        return [
+            ScaleTally(hook_point)
+            for hook_point in self._hook_points
+            if hook_point.selection.standardize == "zscore"
+        ]
 
-    def measure_scales(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
+    def measure_scales(
+        self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: FolderCheckpoints | None = None
+    ) -> None:
         """Add the activations at all words of a corpus to `tallies`."""
-        checkpoint = checkpoints.for_pass("scales")
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("scales", tallies)
         stream = DocumentStream(corpus, self._adapter, tagged=False)
         description = f"scales of {self.request.name}"
         run(self._adapter, stream, tallies, self.request.batch_positions, description, None, checkpoint)
-        checkpoint.complete(tallies)
+        if checkpoint is not None:
+            checkpoint.complete()
 
     def stage(
         self,
         corpus: Corpus,
         scales: Scales | None,
-        checkpoints: Checkpoints,
+        checkpoints: FolderCheckpoints | None = None,
         *,
         max_words: int | None = None,
     ) -> Stage:
@@ -140,7 +147,7 @@ class Collection:
             max_words: number of words for the progress bar, if known.
         """
         request = self.request
-        hook_points = self._hook_points if scales is None else scales_from_stage(self._hook_points, scales)
+        hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
         tallies = [
             LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
             for hook_point in hook_points
@@ -149,7 +156,7 @@ class Collection:
         description = f"collecting {request.name}"
         if self._needed:
             description += f" (tallies up to {format_bytes(self._needed)})"
-        checkpoint = checkpoints.for_pass("tallies")
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
         run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
         return self._stage(corpus, tallies, stream)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.activations import as_numpy
-from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.encoding import Indices
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.loop import DocumentStream, run
@@ -123,15 +121,6 @@ class WordActivations:
             )
         return values
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return the whole state as arrays."""
-        return {"values": self.values, "read": self.read, "covered": self.covered}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state_dict` returned."""
-        self.values, self.read, self.covered = state["values"], state["read"], state["covered"]
-        self._started = True
-
 
 def read_block(
     adapter: ModelAdapter, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
@@ -149,5 +138,5 @@ def read_block(
     """
     activations = [WordActivations(hook_point, block) for hook_point in hook_points]
     stream = DocumentStream(Corpus.from_documents("block", block.documents), adapter, tagged=False)
-    run(adapter, stream, activations, batch_positions, "reading", block.words, NoCheckpoints())
+    run(adapter, stream, activations, batch_positions, "reading", block.words)
     return activations, stream.unread

@@ -8,8 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from txray.capture.request import Scales
-from txray.capture.scales import ScaleTally
+from txray.capture.scales import Scales, ScaleTally
 from txray.engines.cluster import Cluster, RemoteHandles
 from txray.engines.merge_tree import MergeTree
 from txray.engines.shard_store import ShardStore
@@ -113,13 +112,13 @@ class ActorPool:
         )
 
     def collect(
-        self, scales: Scales | None, store: ShardStore, label: str
+        self, scales: Scales | None, store: ShardStore | None, label: str
     ) -> tuple[Stage | None, frozenset[int]]:
         """Return the stage of all shards together.
 
         Args:
             scales: measured in a first pass.
-            store: of shards that need not be read again, and of those that are read now.
+            store: holds shards that need not be read again, and receives those that are read now; None for no store.
             label: of the progress bar.
 
         Returns:
@@ -138,13 +137,13 @@ class ActorPool:
                 empty.add(number)
                 tree.leave_out(number)
                 return
-            if store.is_persistent:
+            if store is not None:
                 store.save(number, self._ray.get(result))
             tree.add(number, result)
 
         def without_stored(numbers: Iterable[int]) -> list[int]:
             missing = set(numbers)
-            for number, stage in store.load(sorted(missing)):
+            for number, stage in () if store is None else store.load(sorted(missing)):
                 tree.add(number, self._ray.put(stage))
                 missing.discard(number)
             return sorted(missing)

@@ -19,7 +19,6 @@ import torch
 
 from txray._optional import import_extra
 from txray.capture.request import CollectRequest
-from txray.capture.scales import MeasuredScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.models.base_model import input_device
@@ -148,13 +147,11 @@ class Cluster:
             source,
             "build it from functions and values that can be pickled, or read it with txray.read_corpus",
         )
-        # None replaces what is sent separately; of a stage that provides scales, only those are sent.
-        scales = request.scales
+        # None replaces what is sent separately.
         rest: Any = replace(
             request,
             model=None,  # type: ignore[arg-type]
             corpus=None,  # type: ignore[arg-type]
-            scales=None if scales is None else MeasuredScales(scales.name, scales.scales),
             checkpoint=None,
             max_words=None,
         )

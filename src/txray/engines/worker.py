@@ -9,7 +9,8 @@ from txray.errors import TxrayError
 from txray.preferences import Stage, merge_stages
 
 if TYPE_CHECKING:
-    from txray.capture.request import CollectRequest, Scales
+    from txray.capture.request import CollectRequest
+    from txray.capture.scales import Scales
     from txray.capture.single_pass import Collection
     from txray.corpus.corpus import Corpus
 
@@ -64,21 +65,18 @@ class Worker:
 
     def measure_scales(self, number: int) -> tuple[ShardStatus, list[dict[str, Any]] | None]:
         """Return the sums of all activations of a shard, per layer that standardizes."""
-        from txray.capture.checkpoint import NoCheckpoints
-
         collection, shard = self._shard(number)
         try:
             if shard.is_empty():
                 return ShardStatus(empty=True), None
             tallies = collection.scale_tallies()
-            collection.measure_scales(shard, tallies, NoCheckpoints())
+            collection.measure_scales(shard, tallies)
         except TxrayError as error:
             return ShardStatus(error=error), None
         return ShardStatus(), [tally.state_dict() for tally in tallies]
 
     def collect(self, number: int, scales: Scales | None) -> tuple[ShardStatus, Stage | None]:
         """Return the stage of a shard."""
-        from txray.capture.checkpoint import NoCheckpoints
         from txray.capture.estimate import allowed_memory
 
         collection, shard = self._shard(number)
@@ -86,7 +84,7 @@ class Worker:
             if shard.is_empty():
                 return ShardStatus(empty=True), None
             collection.require_memory(shard, allowed_memory() // self._workers_per_machine)
-            stage = collection.stage(shard, scales or collection.request.scales, NoCheckpoints())
+            stage = collection.stage(shard, scales or collection.request.scales)
         except TxrayError as error:
             return ShardStatus(error=error), None
         return ShardStatus(), stage

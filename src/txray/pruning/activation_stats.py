@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from txray.capture.activations import as_numpy, is_finite
-from txray.capture.checkpoint import NoCheckpoints
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
@@ -114,7 +112,7 @@ class ActivationStats:
         source = corpus if max_words is None else corpus.take_words(max_words)
         stream = DocumentStream(source, adapter, tagged=False)
         title = f"activations of {layer}"
-        run(adapter, stream, [tally], batch_positions, title, max_words, NoCheckpoints())
+        run(adapter, stream, [tally], batch_positions, title, max_words)
         return tally.stats(layer)
 
     def mask(
@@ -191,13 +189,6 @@ class _ActivationTally:
                 heapq.heapreplace(self._samples, entry)
             else:
                 break
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return nothing: the pass is short and is not resumed."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Do nothing."""
 
     def stats(self, layer: str) -> ActivationStats:
         """Return the statistics of all windows."""
