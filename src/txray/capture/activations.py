@@ -81,15 +81,7 @@ class WordGroups:
 
 
 def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
-    """Return the pooled activations of groups.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-
-    Returns:
-        (n_groups, neurons), a copy.
-    """
+    """Return the (n_groups, neurons) pooled activations of groups of rows of (documents * time, neurons), a copy."""
     groups = groups.edges()
     values = flat[torch.from_numpy(groups.rows).to(flat.device)]
     if groups.single:
@@ -108,16 +100,7 @@ def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
 
 
 def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices) -> NDArray[np.floating]:
-    """Return single entries of the result of `pooled`, without computing the others.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-        group, neuron: (n,) indices of the entries.
-
-    Returns:
-        (n,) activations.
-    """
+    """Return the (n,) entries of `pooled(flat, groups)` at (n,) groups and neurons, without computing the others."""
     sizes = groups.sizes[group]
     starts = np.cumsum(sizes) - sizes
     piece = np.repeat(groups.starts[group] - starts, sizes) + np.arange(sizes.sum())
@@ -127,15 +110,7 @@ def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices)
 
 
 def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], Indices]:
-    """Return the largest activation of each group, and its neuron.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-
-    Returns:
-        (n_groups,) values and (n_groups,) neurons.
-    """
+    """Return the largest activation of each group, and its neuron: (n_groups,) values and (n_groups,) neurons."""
     if not groups.single and groups.pooling == "mean":
         best, winner = pooled(flat, groups).max(dim=-1)
         return as_numpy(best), winner.cpu().numpy()
@@ -153,12 +128,12 @@ def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], I
 
 
 def select(flat: Tensor, groups: WordGroups, selection: Selection) -> Tensor | SelectedActivations:
-    """Return the activations that count.
+    """Return the activations that count, by any rule except `max-position`, which needs whole documents.
 
     Args:
         flat: (documents * time, neurons) activations, signed and standardized.
         groups: words or pieces.
-        selection: any rule except `max-position`, which needs whole documents.
+        selection: the rule.
 
     Returns:
         For thresholds, (n_groups, neurons) with zeros where nothing counts; otherwise the selected activations, ordered

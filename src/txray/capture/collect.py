@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from txray.capture.layers import Layer
+from txray.capture.layers import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
@@ -108,7 +108,7 @@ def collect(
     request = CollectRequest(
         model=model,
         corpus=corpus,
-        layers=(layers,) if isinstance(layers, str | Layer) else tuple(layers),
+        layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
         selection=Selection.parse(selection),
         name=name,

@@ -90,6 +90,9 @@ def run(
 ) -> None:
     """Run the model over all documents, once.
 
+    The stream gives inputs of the model; each forward pass over a batch of them gives chunks of words; each hook point
+    turns its tensor into the activations of these words; and these go to its consumer.
+
     Args:
         adapter: adapter of the model, which runs in evaluation mode and is restored afterwards.
         stream: the documents.

@@ -132,8 +132,8 @@ class RecurrentAdapter:
 
         Args:
             model: a language model or classifier.
-            outputs: whether to compute the model's outputs; the decoder of a language model costs a multiple of its
-                recurrent layer.
+            outputs: whether to compute its outputs; the decoder of a language model costs a multiple of its recurrent
+                layer.
             autocast: dtype of its operations.
         """
         self.module = model
@@ -160,8 +160,7 @@ class RecurrentAdapter:
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over a batch and yield chunk by chunk."""
-        lengths = np.array([len(model_input.ids) for model_input in batch])
-        ids = _padded(batch, 0, input_device(self._model))
+        ids, lengths = _padded(batch, 0, input_device(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
         state = None
         for start in range(0, ids.shape[1], steps):
@@ -258,11 +257,11 @@ class TextModelAdapter:
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over the whole batch and yield it as one chunk."""
-        ids = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
-        lengths = torch.tensor([len(model_input.ids) for model_input in batch], device=ids.device)
+        ids, lengths = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
+        mask = torch.from_numpy(np.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
         names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
-        self.run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
+        self.run(ids, mask, f"documents {shown}")
         pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
         yield ForwardChunk(
@@ -273,7 +272,7 @@ class TextModelAdapter:
                 [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
             ),
             step=np.concatenate([model_input.steps for model_input in batch]),
-            lengths=np.array([len(model_input.ids) for model_input in batch]),
+            lengths=lengths,
             steps=ids.shape[1],
         )
 
@@ -289,11 +288,7 @@ class TextModelAdapter:
         return text_ids(self.model, sample_words(self._corpus))
 
     def run(self, ids: Tensor, mask: Tensor, what: str) -> None:
-        """Run the model.
-
-        Args:
-            ids, mask: see `TextModel.forward`.
-            what: description of the input, for errors.
+        """Run the model on ids and a mask, described by `what` in errors.
 
         Raises:
             CaptureError: the model fails.
@@ -324,10 +319,8 @@ def adapter_for(
     """Return the adapter of a model.
 
     Args:
-        model: a model as in `txray.collect`.
+        model, autocast: as in `txray.collect`.
         outputs: whether to compute the model's outputs.
-        autocast: `bfloat16` or `float16`, for operations for which PyTorch considers it safe; None for the model's own
-            dtype.
         corpus: provides the words of dry runs; common words by default.
 
     Raises:
@@ -365,12 +358,15 @@ def _require_finite(scores: Tensor, what: str) -> None:
         )
 
 
-def _padded(batch: list[ModelInput], padding: int, device: torch.device, min_length: int = 1) -> Tensor:
-    """Return (n_inputs, longest) int64 ids, at least `min_length` positions long."""
-    steps = max(min_length, *(len(model_input.ids) for model_input in batch))
-    ids = np.full((len(batch), steps), padding, dtype=np.int64)
+def _padded(
+    batch: list[ModelInput], padding: int, device: torch.device, min_length: int = 1
+) -> tuple[Tensor, Indices]:
+    """Return (n_inputs, longest) int64 ids, at least `min_length` positions long, and the (n_inputs,) lengths."""
+    lengths = np.array([len(model_input.ids) for model_input in batch])
+    padded = np.full((len(batch), max(min_length, lengths.max())), padding, dtype=np.int64)
     for row, model_input in enumerate(batch):
-        ids[row, : len(model_input.ids)] = model_input.ids
-    padded = torch.from_numpy(ids)
+        padded[row, : lengths[row]] = model_input.ids
+    ids = torch.from_numpy(padded)
     # From pinned memory, the copy runs in parallel with the device.
-    return padded.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else padded.to(device)
+    ids = ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device)
+    return ids, lengths

@@ -74,6 +74,7 @@ class WordActivations:
     def __init__(self, hook_point: HookPoint, block: DocumentBlock) -> None:
         """Start empty."""
         self.hook_point = hook_point
+        self._block = block
         self.read = np.zeros(block.words, np.bool_)
         self.covered = np.zeros(block.words, np.bool_)
         # The dtype is that of the first output.
@@ -99,25 +100,18 @@ class WordActivations:
         self.values[number] = values
         self.covered[number] = True
 
-    def finite(self, block: DocumentBlock, words: Indices) -> NDArray[np.floating]:
-        """Return the activations at some words.
-
-        Args:
-            block: the documents.
-            words: (n,) numbers of the words, all of them `covered`.
-
-        Returns:
-            (n, n_neurons) activations.
+    def finite(self, words: Indices) -> NDArray[np.floating]:
+        """Return the (n, n_neurons) activations at (n,) words, all of them `covered`.
 
         Raises:
             CaptureError: an activation is not finite; the message names the first one.
         """
-        values = self.values if len(words) == block.words else self.values[words]
+        values = self.values if len(words) == self._block.words else self.values[words]
         if not np.isfinite(values).all():
             row, neuron = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
             raise CaptureError(
                 f"layer {self.hook_point.layer!r}: activation {float(values[row, neuron])} of neuron {neuron} in "
-                f"{block.describe(int(words[row]))}; the model's weights are broken, or its activations overflow"
+                f"{self._block.describe(int(words[row]))}; the model's weights are broken, or its activations overflow"
             )
         return values
 
@@ -125,17 +119,7 @@ class WordActivations:
 def read_block(
     adapter: ModelAdapter, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
 ) -> tuple[list[WordActivations], Counter[str]]:
-    """Run a model over a block of documents.
-
-    Args:
-        adapter: adapter of the model.
-        hook_points: distinct hook points.
-        block: the documents.
-        batch_positions: maximum number of padded positions in a batch.
-
-    Returns:
-        Activations per hook point, and the number of words that the model does not read, by reason.
-    """
+    """Return the activations of each hook point at a block of documents, and the number of unread words by reason."""
     activations = [WordActivations(hook_point, block) for hook_point in hook_points]
     stream = DocumentStream(Corpus.from_documents("block", block.documents), adapter, tagged=False)
     run(adapter, stream, activations, batch_positions, "reading", block.words)

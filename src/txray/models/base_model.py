@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -80,6 +82,18 @@ def input_device(module: nn.Module) -> torch.device:
             if computing is not None:
                 return torch.device(computing)
     return torch.device("cpu")
+
+
+@contextmanager
+def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and restore the mode of each of its parts afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _is_pretrained(module: nn.Module) -> bool:

@@ -8,7 +8,8 @@ vocabulary.json     its words
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 def _build(
     file: Path, description: Mapping[str, Any], vocabulary: Vocabulary
 ) -> RecurrentLanguageModel | SentimentClassifier:
-    try:
+    with _damage_reported(file):
         kind = description["kind"]
         if kind not in _KINDS.values():
             known = ", ".join(_KINDS.values())
@@ -163,10 +164,6 @@ def _build(
         config = RecurrentConfig(**description["config"])
         with seeded_weights(0):
             return _new_model(kind, vocabulary, config, description["pooling"])
-    except KeyError as error:
-        raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
-    except (TypeError, UsageError) as error:
-        raise SnapshotError(f"{file}: damaged: {error}; save the model again") from error
 
 
 def _new_model(
@@ -178,12 +175,8 @@ def _new_model(
 
 
 def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) -> None:
-    if not file.is_file():
-        raise _missing(file)
-    try:
+    with _damage_reported(file):
         weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
     expected = dict(model.named_parameters(remove_duplicate=True))
     if weights.keys() != expected.keys():
         names = ", ".join(sorted(weights.keys() ^ expected.keys()))
@@ -207,27 +200,19 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
 def _read_vocabulary(folder: Path) -> Vocabulary:
     file = folder / _VOCABULARY
     content = _read_json(folder, _VOCABULARY)
-    try:
+    with _damage_reported(file):
         words, lowercase = content["words"], content["lowercase"]
         if not isinstance(lowercase, bool) or not all(isinstance(word, str) for word in words):
             raise TypeError("words must be text, and lowercase true or false")
         return Vocabulary(tuple(words), lowercase)
-    except KeyError as error:
-        raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
-    except (TypeError, UsageError) as error:
-        raise SnapshotError(f"{file}: damaged: {error}; save the model again") from error
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     file = folder / name
-    if not file.is_file():
-        raise _missing(file)
-    try:
+    with _damage_reported(file):
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
-    if not isinstance(content, dict):
-        raise SnapshotError(f"{file}: damaged: not a JSON object; save the model again")
+        if not isinstance(content, dict):
+            raise TypeError("not a JSON object")
     if content.get("format") != FORMAT:
         raise SnapshotError(
             f"{file}: format {content.get('format')!r}; this version of txray reads format {FORMAT}; "
@@ -240,7 +225,15 @@ def _write_json(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _missing(file: Path) -> SnapshotError:
-    return SnapshotError(
-        f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
-    )
+@contextmanager
+def _damage_reported(file: Path) -> Iterator[None]:
+    """Raise a SnapshotError if the file is missing or its content is not that of a snapshot."""
+    if not file.is_file():
+        raise SnapshotError(
+            f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
+        )
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError, UsageError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else in_one_line(error)
+        raise SnapshotError(f"{file}: damaged: {reason}; save the model again") from error

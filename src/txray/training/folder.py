@@ -116,11 +116,8 @@ class RunFolder:
                     number, name = key.split(".")
                     optimizer.setdefault(int(number), {})[name] = content.get_tensor(key)
             epoch, rows = description["epoch"], description["rows"]
-            if (
-                type(epoch) is not int
-                or not rows
-                or not all({"epoch", "split", "loss"} <= set(row) for row in rows)
-            ):
+            complete = rows and all({"epoch", "split", "loss"} <= set(row) for row in rows)
+            if type(epoch) is not int or not complete:
                 raise ValueError("no epoch or no curves in it")
             return TrainingState(epoch, rows, optimizer)
         except (
@@ -132,9 +129,8 @@ class RunFolder:
             AttributeError,
             RecursionError,
         ) as error:
-            text = in_one_line(error)
             raise SnapshotError(
-                f"{file}: damaged: {text}; remove {self.path} and start the training again"
+                f"{file}: damaged: {in_one_line(error)}; remove {self.path} and start the training again"
             ) from error
 
     def write_curves(self, rows: list[dict[str, Any]]) -> None:

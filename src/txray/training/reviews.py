@@ -45,12 +45,7 @@ class Reviews:
 
     @classmethod
     def of(cls, corpus: Corpus, model: SentimentClassifier, max_length: int) -> Reviews:
-        """Read a corpus once.
-
-        Args:
-            corpus: documents with the label `label`.
-            model: model whose vocabulary and classes are used.
-            max_length: maximum number of words per document.
+        """Read a corpus once, for the vocabulary and classes of `model`, up to `max_length` words per document.
 
         Raises:
             CorpusError: a document has no label or an unknown one, all have the same label, or the corpus cannot be
