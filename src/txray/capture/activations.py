@@ -72,12 +72,22 @@ class WordGroups:
         """Return whether every group is a single piece."""
         return len(self.rows) == len(self.starts)
 
+    def where(self, mask: NDArray[np.bool_]) -> WordGroups:
+        """Return the groups for which the (n_groups,) mask is True."""
+        sizes = self.sizes
+        starts = np.cumsum(sizes[mask]) - sizes[mask]
+        return WordGroups(self.rows[np.repeat(mask, sizes)], starts, self.pooling)
+
+    def pieces(self) -> WordGroups:
+        """Return each piece as a group of its own."""
+        return WordGroups(self.rows, np.arange(len(self.rows)), self.pooling)
+
     def edges(self) -> WordGroups:
         """Return the groups reduced to their first or last piece if pooling uses only that piece."""
         if self.single or self.pooling not in ("first", "last"):
             return self
-        rows = self.rows[self.starts if self.pooling == "first" else self.ends - 1]
-        return WordGroups(rows, np.arange(len(self)), self.pooling)
+        index = self.starts if self.pooling == "first" else self.ends - 1
+        return WordGroups(self.rows[index], np.arange(len(self)), self.pooling)
 
 
 def pooled(flat: Tensor, groups: WordGroups) -> Tensor:

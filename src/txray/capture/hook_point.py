@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.activations import WordGroups, pooled
+from txray.capture.activations import WordGroups, pooled, pooled_at
+from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
@@ -43,6 +44,10 @@ class ChunkActivations:
     def of_words(self) -> Tensor:
         """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
         return pooled(self.flat, self.groups)
+
+    def at(self, group: Indices, neuron: Indices) -> NDArray[np.floating]:
+        """Return the (n,) activations of single neurons at single words, without pooling the others."""
+        return pooled_at(self.flat, self.groups, group, neuron)
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,11 @@ class HookPoint:
         row = chunk.piece_row
         # If the output lacks some steps, its last ones for a shorter input have seen padding.
         inside = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
+        groups = WordGroups(row * steps + step, chunk.starts, self.pooling)
         if inside.all():
-            return np.ones(len(chunk.row), np.bool_), WordGroups(
-                row * steps + step, chunk.starts, self.pooling
-            )
+            return np.ones(len(groups), np.bool_), groups
         covered = np.logical_and.reduceat(inside, chunk.starts)
-        sizes = np.diff(chunk.starts, append=len(step))
-        starts = np.cumsum(sizes[covered]) - sizes[covered]
-        return covered, WordGroups((row * steps + step)[np.repeat(covered, sizes)], starts, self.pooling)
+        return covered, groups.where(covered)
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""

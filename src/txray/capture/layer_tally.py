@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,8 @@ from torch import Tensor
 
 from txray.capture.activations import (
     SelectedActivations,
-    WordGroups,
     as_numpy,
     is_finite,
-    pooled_at,
     row_sums,
     select,
     strongest_groups,
@@ -68,27 +65,22 @@ class LayerTally:
         Raises:
             CaptureError: activations are not finite.
         """
-        chunk, covered, flat, groups = (
-            activations.chunk,
-            activations.covered,
-            activations.flat,
-            activations.groups,
-        )
+        chunk, covered = activations.chunk, activations.covered
         words = ChunkWords.of(chunk, np.ones(len(covered), np.bool_), self._folds)
         ids = self._count_features(words)
         if not covered.all():
             words = ChunkWords.of(chunk, covered, self._folds)
             self.skipped[OUTSIDE] += int((~covered).sum())
             ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
-        if not is_finite(flat):
+        if not is_finite(activations.flat):
             self._require_finite(activations, words)
         if SUBWORD in self._tallies:
-            self._update_pieces(flat, groups, words)
+            self._update_pieces(activations, words)
         if self._positions is not None:
             for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
             return
-        selected = select(flat, groups, self.hook_point.selection)
+        selected = select(activations.flat, activations.groups, self.hook_point.selection)
         if isinstance(selected, SelectedActivations):
             self._account(len(run_starts(selected.group)), len(words))
             strong = selected
@@ -97,7 +89,6 @@ class LayerTally:
             strong = strongest_groups(selected, self.n_exemplars, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
-        activations_at = partial(pooled_at, flat, groups)
         self._exemplars.update(
             strong.neuron,
             strong.value,
@@ -105,7 +96,7 @@ class LayerTally:
             words.word[strong.group],
             lambda i: words.occurrence(int(strong.group[i])),
             lambda rows: around(
-                words.row, words.word, strong.group[rows], strong.neuron[rows], activations_at
+                words.row, words.word, strong.group[rows], strong.neuron[rows], activations.at
             ),
         )
 
@@ -168,12 +159,11 @@ class LayerTally:
             _, word_of_piece = words.pieces()
             words.require_finite(layer, row_sums(activations.flat[activations.groups.rows]), word_of_piece)
 
-    def _update_pieces(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> None:
+    def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces()
-        pieces = WordGroups(groups.rows, np.arange(len(groups.rows)), groups.pooling)
-        selected = select(flat, pieces, self.hook_point.selection)
+        selected = select(activations.flat, activations.groups.pieces(), self.hook_point.selection)
         _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
 
     def _add_document(

@@ -69,6 +69,7 @@ class Collection:
         settle_padding(self._adapter, self._hook_points)
         for hook_point in self._hook_points:
             hook_point.require_supported(request.feature_types)
+        self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
         self._fingerprint = model_fingerprint(self._adapter.module)
         self._needed = 0
 
@@ -80,9 +81,7 @@ class Collection:
             "model": self._fingerprint,
             "reading code": self._adapter.fingerprint,
             "corpus": corpus.fingerprint,
-            "layers": [
-                [hook_point.layer, *hook_point.settings().values()] for hook_point in self._hook_points
-            ],
+            "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
             "feature_types": list(request.feature_types),
             "reading": self._adapter.settings,
             "folds": request.folds,
@@ -92,14 +91,10 @@ class Collection:
         }
 
     def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
-        """Raise if the tallies do not fit into memory; see `txray.capture.estimate`.
-
-        Args:
-            corpus: the documents.
-            memory: maximum number of bytes if the request has none.
+        """Raise if the tallies of a corpus do not fit into memory; see `txray.capture.estimate`.
 
         Raises:
-            UsageError: the tallies need more memory.
+            UsageError: they need more bytes than the request allows or, if it has no limit, than `memory`.
         """
         allowed = memory if self.request.memory is None else self.request.memory
         self._needed = require_memory(
@@ -109,15 +104,11 @@ class Collection:
     @property
     def needs_scales(self) -> bool:
         """Return whether a first pass over all documents must measure means and deviations."""
-        return self.request.scales is None and bool(self.scale_tallies())
+        return self.request.scales is None and bool(self._standardized)
 
     def scale_tallies(self) -> list[ScaleTally]:
         """Return an empty tally for each layer that needs scales."""
-        return [
-            ScaleTally(hook_point)
-            for hook_point in self._hook_points
-            if hook_point.selection.standardize == "zscore"
-        ]
+        return list(map(ScaleTally, self._standardized))
 
     def measure_scales(
         self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: FolderCheckpoints | None = None
@@ -144,7 +135,7 @@ class Collection:
             corpus: the documents.
             scales: scales of all layers that standardize; None if there are none.
             checkpoints: state to resume from.
-            max_words: number of words for the progress bar, if known.
+            max_words: number of words, if known, for the progress bar.
         """
         request = self.request
         hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)

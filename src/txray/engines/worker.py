@@ -50,13 +50,12 @@ class Worker:
         import torch
 
         from txray.capture.single_pass import Collection
-        from txray.models.text_model import TextModel
+        from txray.models.text_model import module_of
 
         torch.set_num_threads(cpus)
         try:
-            module = model.module if isinstance(model, TextModel) else model
             if gpus and torch.cuda.is_available():
-                module.to(torch.device("cuda"))
+                module_of(model).to(torch.device("cuda"))
             self._corpus = corpus
             self._collection = Collection(replace(request, model=model, corpus=corpus))
         except TxrayError as error:

@@ -183,3 +183,8 @@ class TextModel:
                 f"text model: encode returned names of pieces that are not text ({error}); return str"
             ) from error
         return pieces
+
+
+def module_of(model: nn.Module | TextModel) -> nn.Module:
+    """Return the module of a text model; a module is returned unchanged."""
+    return model.module if isinstance(model, TextModel) else model
