@@ -156,12 +156,7 @@ class Trace:
 
 @contextmanager
 def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
-    """Record which modules run inside the block, with the inputs and outputs of the watched ones.
-
-    Args:
-        model: any module.
-        watched: names of the modules whose tensors are recorded.
-    """
+    """Record which modules run inside the block, with the inputs and outputs of those named in `watched`."""
     modules = modules_by_name(model)
     values = {modules[name] for name in watched}
     trace = Trace(modules)

@@ -45,7 +45,7 @@ class FolderCheckpoints:
 
         Args:
             folder: folder of the stage.
-            request: everything that the result depends on, as plain JSON values.
+            request: everything that the result depends on, as plain JSON values; see `Collection.settings`.
             seconds: time between two checkpoints.
 
         Raises:

@@ -36,7 +36,7 @@ def is_observable(module: nn.Module) -> bool:
 
 
 def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Module) -> None:
-    """Raise if a layer is TorchScript, or is part of a TorchScript module.
+    """Raise if a layer is TorchScript, or is part of a TorchScript module, so that it cannot be observed.
 
     Args:
         modules: every module of the model by name.
@@ -44,7 +44,7 @@ def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Mod
         root: the model itself.
 
     Raises:
-        CaptureError: the layer is TorchScript, whose activations cannot be observed.
+        CaptureError: it is.
     """
     parts = name.split(".")
     enclosing = [

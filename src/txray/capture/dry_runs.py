@@ -38,11 +38,7 @@ class DryRuns:
 
     @classmethod
     def of(cls, adapter: ModelAdapter, watched: Collection[str]) -> DryRuns:
-        """Return three dry runs of a model.
-
-        Args:
-            adapter: adapter of the model.
-            watched: names of the modules whose tensors are recorded.
+        """Return three dry runs of a model, with the tensors of the modules named in `watched`.
 
         Raises:
             UsageError: the model does not run with this autocast dtype.

@@ -73,7 +73,7 @@ class ModelInput:
 
 
 def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[EncodedDocument, list[ModelInput]]:
-    """Return a document as inputs of a model; each readable word is counted in exactly one input.
+    """Return a document as inputs of a model (none if no word is readable); each word is counted in exactly one input.
 
     Inputs are cut between words. If two inputs overlap, the first counts the first half of the shared words and the
     second the other half, so that no word is counted at the edge of what the model sees.
@@ -82,9 +82,6 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
         document: the document.
         pieces: pieces of its words.
         model: provides prefix, suffix, maximum length and overlap.
-
-    Returns:
-        The encoded document, with the number of skipped words, and its inputs (none if no word is readable).
     """
     encoded, words, bounds = _readable(document, pieces, model.max_pieces)
     model_inputs = []

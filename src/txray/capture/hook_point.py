@@ -94,8 +94,7 @@ class HookPoint:
 
         Args:
             output: output of the layer.
-            documents: number of documents in the batch.
-            steps: time steps of the input.
+            documents, steps: size of the input.
 
         Raises:
             CaptureError: the output has an unexpected shape, or complex numbers.

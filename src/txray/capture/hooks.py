@@ -108,14 +108,8 @@ def first_tensor(output: Any) -> Tensor | None:
             return output
         case PackedSequence():
             return pad_packed_sequence(output, batch_first=True)[0]
-        case Mapping():  # such as the ModelOutput of transformers
-            return first_tensor(tuple(output.values()))
-        case tuple() | list():
-            tensors = map(first_tensor, output)
-            return next((tensor for tensor in tensors if tensor is not None), None)
-    if is_dataclass(output) and not isinstance(output, type):
-        return first_tensor(tuple(getattr(output, field.name) for field in fields(output)))
-    return None
+    tensors = map(first_tensor, _parts(output).values())
+    return next((tensor for tensor in tensors if tensor is not None), None)
 
 
 def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -130,24 +124,32 @@ def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
             return change(output)
         case PackedSequence():
             return output._replace(data=change(output.data))
+    parts = _parts(output)
+    key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
+    if key is None:
+        return output
+    changed = {**parts, key: with_first_tensor(parts[key], change)}
+    match output:
         case Mapping():
-            changed = copy.copy(output)
-            key = next((key for key, value in output.items() if first_tensor(value) is not None), None)
-            if key is not None:
-                changed[key] = with_first_tensor(output[key], change)  # type: ignore[index]
-            return changed
+            copied: Any = copy.copy(output)
+            copied[key] = changed[key]
+            return copied
         case tuple() | list():
-            parts: list[Any] = list(output)
-            index = next((i for i, part in enumerate(parts) if first_tensor(part) is not None), None)
-            if index is not None:
-                parts[index] = with_first_tensor(parts[index], change)
-            return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+            values = changed.values()
+            return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return replace(output, **{key: changed[key]})
+
+
+def _parts(output: Any) -> Mapping[Any, Any]:
+    """Return the parts of a mapping, tuple or dataclass of outputs, by key, index or name; empty for anything else."""
+    match output:
+        case Mapping():  # such as the ModelOutput of transformers
+            return output
+        case tuple() | list():
+            return dict(enumerate(output))
     if is_dataclass(output) and not isinstance(output, type):
-        for field in fields(output):
-            value = getattr(output, field.name)
-            if first_tensor(value) is not None:
-                return replace(output, **{field.name: with_first_tensor(value, change)})
-    return output
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    return {}
 
 
 @contextmanager

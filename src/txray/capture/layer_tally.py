@@ -42,7 +42,6 @@ class LayerTally:
         hook_point: source of the activations.
         counted: number of words that credited at least one neuron.
         skipped: number of words that credited none, by reason; without those that the model never read.
-        n_exemplars: number of exemplars per neuron.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class LayerTally:
         self.counted = 0
         self.skipped: Counter[str] = Counter()
         self._folds = folds
-        self.n_exemplars = exemplars
         n_neurons = hook_point.layout.neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
@@ -65,11 +63,11 @@ class LayerTally:
         Raises:
             CaptureError: activations are not finite.
         """
-        chunk, covered = activations.chunk, activations.covered
-        words = ChunkWords.of(chunk, np.ones(len(covered), np.bool_), self._folds)
+        covered = activations.covered
+        words = ChunkWords.of(activations.chunk, self._folds)
         ids = self._count_features(words)
         if not covered.all():
-            words = ChunkWords.of(chunk, covered, self._folds)
+            words = words.where(covered)
             self.skipped[OUTSIDE] += int((~covered).sum())
             ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
         if not is_finite(activations.flat):
@@ -86,7 +84,7 @@ class LayerTally:
             strong = selected
         else:
             self._account(int((selected > 0).any(dim=-1).sum()), len(words))
-            strong = strongest_groups(selected, self.n_exemplars, words.key, words.word)
+            strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
         self._exemplars.update(

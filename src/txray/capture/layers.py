@@ -124,11 +124,7 @@ class LayerShape:
 
 
 def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "**") -> list[LayerShape]:
-    """Return the layers that run in a forward pass, with the shapes of their outputs.
-
-    Args:
-        model: a model as in `txray.collect`.
-        patterns: names or patterns; a single one needs no list.
+    """Return the layers of a model as in `txray.collect` that run in a forward pass, with the shapes of their outputs.
 
     Raises:
         UsageError: txray does not know how this type of model reads text.

@@ -36,12 +36,8 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
     """Restrict an adapter to batches of equal length if padding changes the collected layers.
 
-    The same inputs are read alone and together with a longer one. They depend on the model alone, so that all processes
-    that read a part of a corpus agree.
-
-    Args:
-        adapter: its `padded` and `settings` are updated.
-        hook_points: the layers.
+    Updates `padded` and `settings` of the adapter. The same inputs are read alone and together with a longer one. They
+    depend on the model alone, so that all processes that read a part of a corpus agree.
 
     Warns:
         PaddingWarning: the model's `reads_padding` is True, but padding changes a layer; it is used all the same.

@@ -52,11 +52,7 @@ class StrongestPositions:
     def offer(
         self, dense: NDArray[np.floating], words: ChunkWords
     ) -> Iterator[tuple[EncodedDocument, int, SelectedActivations, Surroundings]]:
-        """Add words, and yield the documents that are complete now.
-
-        Args:
-            dense: (n_words, n_neurons) activations of the words.
-            words: the words.
+        """Add words with their (n_words, n_neurons) activations, and yield the documents that are complete now.
 
         Yields:
             Each complete document, the number of its words that the layer covers, its selected activations with words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,11 @@ _LONGEST = 200
 
 @dataclass(frozen=True, eq=False)
 class ChunkWords:
-    """The words of a chunk that a layer covers.
+    """The words of a chunk, or some of them.
 
     Attributes:
         chunk: the chunk.
-        mask: (n_words of the chunk,) which words of the chunk these are.
+        index: (n,) index of each word in the chunk.
         row: (n,) input of each word.
         word: (n,) position of each word in its document.
         key: (n,) hash of the document's id.
@@ -33,19 +34,24 @@ class ChunkWords:
     """
 
     chunk: ForwardChunk
-    mask: NDArray[np.bool_]
+    index: Indices
     row: Indices
     word: Indices
     key: Indices
     fold: Indices
 
     @classmethod
-    def of(cls, chunk: ForwardChunk, mask: NDArray[np.bool_], folds: int) -> ChunkWords:
-        """Return the words of a chunk selected by `mask`."""
-        row, word = chunk.row[mask], chunk.word[mask]
+    def of(cls, chunk: ForwardChunk, folds: int) -> ChunkWords:
+        """Return all words of a chunk."""
+        row = chunk.row
         key = np.array([model_input.encoded.key for model_input in chunk.batch], dtype=np.int64)
         fold_key = np.array([model_input.encoded.fold_key for model_input in chunk.batch], dtype=np.int64)
-        return cls(chunk, mask, row, word, key[row], fold_key[row] % folds)
+        return cls(chunk, np.arange(len(row)), row, chunk.word, key[row], fold_key[row] % folds)
+
+    def where(self, mask: NDArray[np.bool_]) -> ChunkWords:
+        """Return the words for which the (n,) mask is True."""
+        columns = (self.index, self.row, self.word, self.key, self.fold)
+        return ChunkWords(self.chunk, *(column[mask] for column in columns))
 
     def __len__(self) -> int:
         return len(self.row)
@@ -54,7 +60,7 @@ class ChunkWords:
         """Return (n,) the feature of each word."""
         if feature_type == OUTPUT:
             outputs = self.chunk.outputs or []
-            return outputs if self.mask.all() else [outputs[i] for i in np.flatnonzero(self.mask)]
+            return [outputs[i] for i in self.index.tolist()]
         names: list[str] = []
         for row, words in self._by_input():
             features = features_of(feature_type, self.chunk.batch[row].encoded)
@@ -108,19 +114,18 @@ class ChunkWords:
         row, word, chunk = int(self.row[i]), int(self.word[i]), self.chunk
         occurrence = chunk.occurrences.get((row, word))
         if occurrence is None:
-            index = int(np.flatnonzero(self.mask)[i]) if chunk.outputs is not None else 0
             occurrence = chunk.occurrences[row, word] = occurrence_of(
                 chunk.batch[row].encoded,
                 word,
-                output=None if chunk.outputs is None else chunk.outputs[index],
+                output=None if chunk.outputs is None else chunk.outputs[int(self.index[i])],
                 probability=None if chunk.probability is None else float(chunk.probability[row]),
             )
         return occurrence
 
     def _by_input(self) -> Iterator[tuple[int, list[int]]]:
         """Yield each input with its words."""
-        starts = np.flatnonzero(np.diff(self.row, prepend=-1))
-        for start, end in zip(starts.tolist(), np.append(starts[1:], len(self.row)).tolist(), strict=True):
+        starts = np.flatnonzero(np.diff(self.row, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(self.row)]):
             yield int(self.row[start]), self.word[start:end].tolist()
 
 

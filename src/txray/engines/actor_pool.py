@@ -82,11 +82,7 @@ class ActorPool:
                 self._ray.kill(worker)
 
     def measure_scales(self, tallies: Sequence[ScaleTally], label: str) -> None:
-        """Add the sums of all shards to the tallies, in the order of their numbers so that all bits are reproducible.
-
-        Args:
-            tallies: one per layer that standardizes, empty.
-            label: of the progress bar.
+        """Add the sums of all shards to empty tallies, in the order of their numbers so that all bits are reproducible.
 
         Raises:
             TxrayError: a worker cannot read its shard.
@@ -114,15 +110,12 @@ class ActorPool:
     def collect(
         self, scales: Scales | None, store: ShardStore | None, label: str
     ) -> tuple[Stage | None, frozenset[int]]:
-        """Return the stage of all shards together.
+        """Return the stage of all shards together (None if all are empty), and the numbers of the empty shards.
 
         Args:
             scales: measured in a first pass.
             store: holds shards that need not be read again, and receives those that are read now; None for no store.
-            label: of the progress bar.
-
-        Returns:
-            The stage (None if all shards are empty), and the numbers of the empty shards.
+            label: text of the progress bar.
 
         Raises:
             TxrayError: a worker cannot read its shard.
@@ -177,11 +170,11 @@ class ActorPool:
         """Read all shards, and merge results as soon as possible.
 
         Args:
-            numbers: of the shards.
+            numbers: numbers of the shards.
             submit: gives a shard to a worker; returns the references of its status and of its result.
             on_done: called with the number of a shard, its status, and the reference of its result.
             tree: merges the results.
-            label: of the progress bar.
+            label: text of the progress bar.
             without_stored: returns which of the shards with lost results must be read again.
         """
         waiting = deque(numbers)

@@ -64,12 +64,7 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, cpus: int) -> None:
-        """Store the settings; `__enter__` connects.
-
-        Args:
-            address: of a cluster; None for the connected one, or a local one.
-            cpus: of a local cluster.
-        """
+        """Store the address (None: the connected cluster, or a local one) and the CPUs of a local cluster."""
         self.ray = _ray()
         self._address = address
         self._cpus = cpus
@@ -124,10 +119,6 @@ class Cluster:
 
     def send(self, request: CollectRequest, source: Corpus) -> RemoteHandles:
         """Put model, corpus and request into the cluster's memory, once for all workers.
-
-        Args:
-            request: its model stays on its device.
-            source: the documents.
 
         Raises:
             UsageError: something cannot be sent to another process.

@@ -23,10 +23,10 @@ class ShardStore:
     """Shards in the folder of the future stage, beside a checkpoint that describes the collection."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], n_shards: int) -> None:
-        """Open the folder, and continue with its shards if they are of the same collection.
+        """Open the folder of the stage, and continue with its shards if they are of the same collection.
 
         Args:
-            folder: of the stage.
+            folder: folder of the stage.
             description: everything that the result depends on, as plain JSON values.
             n_shards: number of shards.
 

@@ -58,10 +58,8 @@ def save_model(model: RecurrentModel, folder: Path | str, **metadata: object) ->
         save_file(weights_of(model), new / _WEIGHTS)
         (new / _WEIGHTS).chmod(0o644)  # safetensors creates files that only their owner can read
         vocabulary = model.vocabulary
-        _write_json(
-            new / _VOCABULARY,
-            {"format": FORMAT, "lowercase": vocabulary.lowercase, "words": vocabulary.words},
-        )
+        content = {"format": FORMAT, "lowercase": vocabulary.lowercase, "words": vocabulary.words}
+        _write_json(new / _VOCABULARY, content)
         description = {
             "format": FORMAT,
             "kind": kind,
@@ -110,13 +108,7 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
-    """Load a snapshot.
-
-    Args:
-        folder: folder written by `save_model`.
-
-    Returns:
-        The model on the CPU, in evaluation mode.
+    """Load a folder written by `save_model`: the model on the CPU, in evaluation mode.
 
     Raises:
         SnapshotError: a file is missing or damaged, words or sizes do not match the weights, or the format has another

@@ -75,13 +75,7 @@ class RunFolder:
         epoch: int,
         rows: list[dict[str, Any]],
     ) -> None:
-        """Write a complete epoch.
-
-        Args:
-            model: model after the epoch.
-            optimizer: state of the optimizer after the epoch: parameter number -> name -> value.
-            epoch: number of the epoch, 0 for the untrained model.
-            rows: rows of the curves up to this epoch.
+        """Write a complete epoch; see `TrainingState`.
 
         Raises:
             OutputError: the folder cannot be written.

@@ -43,12 +43,11 @@ def run_training(
 
     Args:
         module: module with the untrained model.
-        folder: folder of the run: new, empty, or of a run with the same settings.
+        folder: new, empty, or of a run with the same settings.
         config: hyperparameters.
-        device: `auto`, `cpu` or `cuda`.
+        device, callbacks: see `train_language_model`.
         settings: everything else the result depends on.
         facts: counts of the data, stored with the run.
-        callbacks: called after an epoch is stored on disk.
 
     Raises:
         UsageError: the folder belongs to another run, or has more epochs than requested.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from txray.corpus.corpus import Corpus
 from txray.errors import CorpusError
@@ -95,11 +96,10 @@ class Reviews:
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the documents with these indices, padded to the longest of them."""
-        lengths = [len(self.ids[index]) for index in indices]
-        ids = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
-        for row, index in enumerate(indices):
-            ids[row, : lengths[row]] = torch.from_numpy(self.ids[index])
-        return ids, torch.tensor(lengths), torch.from_numpy(self.positive[np.asarray(indices)])
+        documents = [torch.from_numpy(self.ids[index]) for index in indices]
+        lengths = torch.tensor([len(document) for document in documents])
+        positive = torch.from_numpy(self.positive[np.asarray(indices)])
+        return pad_sequence(documents, batch_first=True).long(), lengths, positive
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all documents, `size` at a time, from short to long."""
