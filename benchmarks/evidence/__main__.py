@@ -1,4 +1,4 @@
-"""Measure everything, or the tables named, and put them into docs/evidence.md."""
+"""Measure all tables, or those named, and write them to docs/evidence.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 TABLES: dict[str, Measured] = {
     "null": null.measured,
     "groups": groups.measured,
-    "planted": synthetic_pair.ranking,
+    "synthetic": synthetic_pair.ranking,
     "strata": synthetic_pair.strata,
     "states": synthetic_pair.states,
     "sizes": sizes.measured,
@@ -32,7 +32,7 @@ TABLES: dict[str, Measured] = {
 
 
 def main(chosen: list[str]) -> None:
-    """Measure; each table replaces what stands between its two marks."""
+    """Measure the tables; each replaces the text between its two marks."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for name in chosen or TABLES:
@@ -43,7 +43,7 @@ def main(chosen: list[str]) -> None:
 
 
 def filled(page: str, name: str, text: str) -> str:
-    """The page with `text` between the marks of a table; `make evidence` writes nothing elsewhere."""
+    """Return the page with `text` between the marks of a table."""
     first, last = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->"
     head, begun, rest = page.partition(first)
     _, ended, tail = rest.partition(last)

@@ -74,7 +74,7 @@ def measured() -> Table:
     """Compare disjoint random halves with folds by document and with folds by what belongs together."""
     rows = []
     for text, right, pairs in (
-        ("every document four times, under other ids", "words", _copies()),
+        ("every document four times, under different ids", "words", _copies()),
         ("chapters of books", "book", _chapters()),
         ("paragraphs of WikiText articles", "article", _paragraphs()),
     ):
@@ -88,12 +88,12 @@ def measured() -> Table:
         [
             "text",
             "folds drawn by",
-            "documents a side",
-            "taken to be independent",
+            "documents per side",
+            "treated as independent",
             f"p < 0.05, at least {_OFTEN} wins",
             "p < 0.05, all tested",
             "runs with a false discovery",
-            "neurons falsely discovered",
+            "neurons falsely called changed",
         ],
         rows,
     )
@@ -121,7 +121,7 @@ def _unchanged(units: Sequence[Half], seed: int) -> TextModel:
     return pair.before
 
 
-def _planted(units_of: Callable[[int], list[list[Document]]]) -> Iterator[Pair]:
+def _pairs(units_of: Callable[[int], list[list[Document]]]) -> Iterator[Pair]:
     for seed in range(RUNS):
         units = units_of(seed)
         yield _unchanged(units, seed), "neurons", _halves(units, seed)
@@ -137,7 +137,7 @@ def _copies() -> Iterator[Pair]:
             for document in documents
         ]
 
-    return _planted(units)
+    return _pairs(units)
 
 
 def _chapters() -> Iterator[Pair]:
@@ -162,7 +162,7 @@ def _chapters() -> Iterator[Pair]:
             )
         return books
 
-    return _planted(units)
+    return _pairs(units)
 
 
 def _paragraphs() -> Iterator[Pair]:
@@ -178,4 +178,4 @@ def _paragraphs() -> Iterator[Pair]:
             if sum(len(document.words) for document in beginning) >= _ARTICLE_WORDS:
                 break
         articles.append(beginning)
-    return _planted(lambda seed: articles)
+    return _pairs(lambda seed: articles)

@@ -1,4 +1,4 @@
-"""A planted permutation: whether neurons are found again, and what that costs."""
+"""Share of permuted synthetic neurons that matching recovers, and its cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MIN_WINS = 20
 
 
 def measured() -> Table:
-    """Shares of neurons that are found again."""
+    """Return the shares of neurons that are recovered."""
     rows = [_row(lengths, words) for lengths in _LENGTHS for words in WORDS]
     rows.insert(len(WORDS), _row(_LENGTHS[0], _MORE))
     columns = [
@@ -32,11 +32,11 @@ def measured() -> Table:
         f"neurons with {_MIN_WINS} wins on both sides",
         "thresholds",
         "pairs that match",
-        "of those right",
-        "found again, of all 1,500",
-        f"of those with {_MIN_WINS} wins",
-        "of those with 100 wins",
-        f"assigned right, threshold aside, of those with {_MIN_WINS}",
+        "correct matches",
+        "recovered, of all 1,500",
+        f"recovered, of those with {_MIN_WINS} wins",
+        "recovered, of those with 100 wins",
+        f"correctly assigned before the threshold, of those with {_MIN_WINS} wins",
     ]
     return Table(columns, rows)
 
@@ -68,7 +68,7 @@ def _row(lengths: tuple[int, int], words: int) -> list[str]:
 
 
 def _assigned(before: Stage, after: Stage, moved: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n_neurons,) whether a neuron is assigned to itself, as if all pairs matched."""
+    """Return an (n_neurons,) mask of the neurons that are assigned to themselves, whatever the threshold."""
     sides = [stage.preferences() for stage in (before, after)]
     p, q = aligned(*(side.distributions() for side in sides))
     rows, columns = (np.flatnonzero(side.wins() >= _MIN_WINS) for side in sides)
@@ -80,7 +80,7 @@ def _assigned(before: Stage, after: Stage, moved: NDArray[np.int64]) -> NDArray[
 
 
 def costs() -> Table:
-    """Seconds of the statistics, from stages in memory."""
+    """Return the processor seconds of the statistics, from stages in memory."""
     rows = []
     for n_neurons in (300, 1500):
         pair = synthetic_pair(n_neurons, seed=1)
@@ -91,7 +91,7 @@ def costs() -> Table:
                     f"{n_neurons:,}",
                     f"{words:,}",
                     f"{_seconds(lambda b=before, a=after: compare(b, a, permutations=0)):.2f}",
-                    f"{_seconds(lambda b=before, a=after: compare(b, a, permutations=0)):.1f}",
+                    f"{_seconds(lambda b=before, a=after: compare(b, a)):.1f}",
                     f"{_seconds(lambda b=before, a=after: match(b, a)):.1f}",
                 ]
             )
@@ -99,7 +99,7 @@ def costs() -> Table:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Of the processor, on one thread: what else runs does not count. The faster of two."""
+    """Return the processor time of one call on one thread, the faster of two runs."""
     times = []
     for _ in range(2):
         started = time.process_time()

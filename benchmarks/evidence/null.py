@@ -22,7 +22,7 @@ RUNS = 20
 WORDS = 200_000
 """On either side."""
 
-_PLANTED_WORDS = 100_000
+_SYNTHETIC_WORDS = 100_000
 _OFTEN = 20
 
 
@@ -67,9 +67,9 @@ class Counted:
 
 
 def measured() -> Table:
-    """One snapshot on random halves of real text, and planted pairs without any change."""
+    """Compare one snapshot on random halves of real text, and synthetic pairs without any change."""
     rows = []
-    for name, pairs in (("trained LSTM, random halves", _halves()), ("planted, same documents", _planted())):
+    for name, pairs in (("trained LSTM, random halves", _halves()), ("synthetic, same documents", _synthetic())):
         counted = {kind: Counted() for kind in KINDS}
         for seed, (before, after) in enumerate(pairs):
             for kind in KINDS:
@@ -82,9 +82,9 @@ def measured() -> Table:
             f"p < 0.05, at least {_OFTEN} wins",
             "p < 0.05, all tested",
             "runs with a false discovery",
-            "neurons falsely discovered",
+            "neurons falsely called changed",
             "plain H > 0.5",
-            "wins of the ten with the largest H",
+            "median wins of the ten largest plain H",
             "avoided or gained",
             "with confidence",
         ],
@@ -129,13 +129,13 @@ def _documents(data: Path) -> list[Document]:
         return list(sources.tagged(text, Path(folder)))
 
 
-def _planted() -> Iterator[tuple[Stage, Stage]]:
+def _synthetic() -> Iterator[tuple[Stage, Stage]]:
     """Pairs of modules without any change, both on the same documents."""
     for seed in range(RUNS):
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=seed)
-        text = resampled("encyclopedia", _PLANTED_WORDS, seed=1 + seed)
+        text = resampled("encyclopedia", _SYNTHETIC_WORDS, seed=1 + seed)
         before, after = (
-            collect(model, text, layers=[pair.layer], feature_types=KINDS, name="planted")
+            collect(model, text, layers=[pair.layer], feature_types=KINDS, name="synthetic")
             for model in (pair.before, pair.after)
         )
         yield before, after

@@ -197,7 +197,7 @@ def calibration(repetitions: int = 400, documents: int = _DOCUMENTS) -> pl.DataF
 def rankings() -> Table:
     """Return the table of the AUC of each ranking."""
     rows = [(f"`{name}`", *map(number, aucs)) for name, aucs in ranking_aucs().items()]
-    columns = ("ranking", "strong above nothing (AUC)", "strong above weak (AUC)")
+    columns = ("ranking", "strong above ignored (AUC)", "strong above weak (AUC)")
     return Table(columns, rows)
 
 
@@ -243,7 +243,7 @@ def measured_coverage() -> Table:
                 ),
             )
         )
-    columns = ("set of 6 of 40, metric", "true change", "interval covers it", "better", "worse", SAME)
+    columns = ("set of 6 of 40, metric", "true change", "interval contains it", "better", "worse", SAME)
     return Table(columns, rows)
 
 

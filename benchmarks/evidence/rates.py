@@ -26,7 +26,7 @@ _FEW = 5
 def measured() -> Table:
     """Return the share of p < 0.05 among neurons that did not change, by ratio of the sizes of the texts."""
     rows = []
-    for name, pairs in (("planted", _planted), ("trained LSTM, reviews", _reviews)):
+    for name, pairs in (("synthetic", _synthetic), ("trained LSTM, reviews", _reviews)):
         for ratio in RATIOS:
             counted = [_p_values(before, after, seed) for seed, (before, after) in enumerate(pairs(ratio))]
             neurons = pl.concat(counted)
@@ -51,7 +51,7 @@ def measured() -> Table:
 
 
 def _p_values(before: Stage, after: Stage, seed: int) -> pl.DataFrame:
-    # Permutations of distances are not what is asked for here: as few as can be.
+    # Only rates are evaluated here, so the permutations of distances are kept to a minimum.
     tested = (
         compare(before, after, permutations=0).test(permutations=1_000, splits=1, draws=1, seed=seed).neurons
     )
@@ -60,7 +60,7 @@ def _p_values(before: Stage, after: Stage, seed: int) -> pl.DataFrame:
     )
 
 
-def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
+def _synthetic(ratio: int) -> Iterator[tuple[Stage, Stage]]:
     """The same module on two texts of the embedded corpus."""
     for run in range(RUNS):
         pair = synthetic_pair(changed=0, vanished=0, appeared=0, rarer=0, seed=_SEED + run)
@@ -68,7 +68,7 @@ def _planted(ratio: int) -> Iterator[tuple[Stage, Stage]]:
             resampled("encyclopedia", words, seed=_SEED + 100 * run + side)
             for side, words in enumerate((_LARGER, _LARGER // ratio))
         ]
-        before, after = (collect(pair.before, text, layers=[pair.layer], name="planted") for text in texts)
+        before, after = (collect(pair.before, text, layers=[pair.layer], name="synthetic") for text in texts)
         yield before, after
 
 

@@ -1,4 +1,4 @@
-"""How far neurons moved: whether corrected distances and their intervals hold what is true."""
+"""Accuracy of corrected distances, and coverage of their intervals, for known changes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def layers() -> Table:
         ]
         print(row, flush=True)
         rows.append(row)
-    return Table(["weight", "true H", "corrected", "interval holds it"], rows)
+    return Table(["weight", "true H", "corrected", "interval contains it"], rows)
 
 
 def measured() -> Table:
@@ -152,7 +152,7 @@ def measured() -> Table:
     for weight in WEIGHTS:
         headings += [
             f"`{weight}`: true, corrected (root of signal)",
-            f"`{weight}`: interval holds it",
-            f"`{weight}`: null",
+            f"`{weight}`: interval contains it",
+            f"`{weight}`: no interval",
         ]
     return Table(headings, rows)

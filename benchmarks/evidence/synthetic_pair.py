@@ -1,4 +1,4 @@
-"""Planted changes: whether those that changed rank first, and whether states are what they seem."""
+"""Ranking and states of synthetic neurons whose changes are known."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
                     fewer=fewer_wins(),
                     seed=pl.lit(seed),
                     weight=pl.lit(weight),
-                    # Where there is too little to say anything, nothing is known to have changed.
+                    # Neurons with too few wins for a test rank as unchanged.
                     **{score: pl.col(score).fill_null(0.0) for score in _SCORES[:2]},
                 )
             )
@@ -46,17 +46,17 @@ def neurons(effect: float, words: int, *, same: bool) -> pl.DataFrame:
 
 
 def stages(pair: SyntheticPair, words: int, seed: int, *, same: bool) -> tuple[Stage, Stage]:
-    """Both modules of a pair on the same documents, or on others."""
+    """Collect both modules of a pair on the same documents, or on different ones."""
     texts = [resampled("encyclopedia", words, seed=100 * seed + side) for side in (1, 1 if same else 2)]
     before, after = (
-        collect(model, text, layers=[pair.layer], name="planted")
+        collect(model, text, layers=[pair.layer], name="synthetic")
         for model, text in zip((pair.before, pair.after), texts, strict=True)
     )
     return before, after
 
 
 def ranking() -> Table:
-    """Changed neurons against unchanged and rarer ones, by size of the text."""
+    """Rank changed neurons against unchanged and rarer ones, by size of the text."""
     rows = []
     for effect, same, words in product(_EFFECTS, (True, False), WORDS):
         table = neurons(effect, words, same=same).filter(
@@ -69,7 +69,7 @@ def ranking() -> Table:
         far = of_mean.filter(pl.col("hellinger") > 0.5)
         rows.append(
             [
-                f"{effect:.1f}, {'same' if same else 'other'} documents",
+                f"{effect:.1f}, {'same' if same else 'different'} documents",
                 f"{words:,}",
                 f"{len(changed) / len(SEEDS):.0f} of 60, {changed['fewer'].median():.0f}",
                 *(_areas(table, weight, least) for weight, least in _RANKED),
@@ -118,7 +118,7 @@ def strata() -> Table:
 
 
 def _areas(table: pl.DataFrame, weight: str, least: int) -> str:
-    """Areas under the curve of each score, means over seeds."""
+    """Return the area under the curve of each score, averaged over seeds."""
     parts = [
         part
         for seed in SEEDS
@@ -142,10 +142,10 @@ def _changed(table: pl.DataFrame) -> float:
 
 
 def states() -> Table:
-    """Return the neurons called avoided or gained, by the paper's state and with confidence."""
+    """Return the neurons called avoided or gained, by observed state and with confidence."""
     rows = [
         [
-            f"{'same' if same else 'other'} documents",
+            f"{'same' if same else 'different'} documents",
             f"{words:,}",
             *(cell for column in ("state", "confident_state") for cell in _called(words, column, same=same)),
         ]
@@ -156,7 +156,7 @@ def states() -> Table:
         "words",
         *(
             f"{name}: {what}"
-            for name in ("plain", "with confidence")
+            for name in ("observed", "with confidence")
             for what in ("avoided, vanished", "merely rarer", "gained, appeared", "unchanged or changed")
         ),
     ]
