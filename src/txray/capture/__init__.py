@@ -3,7 +3,7 @@
 DocumentStream      document -> inputs of the model, counted and hashed     loop, encoding
 batches             inputs -> batches of similar length                     batching, prefetch
 ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
-Captured            forward pass -> one tensor per hook point               hooks, layers (which tensors exist: dry_runs)
+Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
 HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
 select              activations -> those that count                         activations, selection, strongest_positions
 LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
