@@ -39,11 +39,6 @@ class EncodedDocument:
     readable: int
     skipped: Counter[str] = field(default_factory=Counter)
 
-    @classmethod
-    def whole(cls, document: Document, forms: Sequence[str]) -> EncodedDocument:
-        """Return a document of which the model reads every word."""
-        return cls(document, document_key(document.id), document.fold_key, forms, len(document.words))
-
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
@@ -66,9 +61,13 @@ class ModelInput:
     pieces: Sequence[str] = ()
 
     @classmethod
-    def word_by_word(cls, encoded: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
+    def word_by_word(
+        cls, document: Document, forms: Sequence[str], ids: Sequence[int], first: int
+    ) -> ModelInput:
         """Return a whole document with one position per word, the first word at position `first`."""
-        words = np.arange(len(encoded.forms))
+        words = np.arange(len(forms))
+        key = document_key(document.id)
+        encoded = EncodedDocument(document, key, document.fold_key, forms, len(document.words))
         return cls(encoded, ids, words, words, words + first)
 
 

@@ -128,7 +128,7 @@ class HookPoint:
     def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
         step = chunk.step + self.lag
-        row = chunk.piece_row
+        row = np.repeat(chunk.row, np.diff(chunk.starts, append=len(step)))
         # If the output lacks some steps, its last ones for a shorter input have seen padding.
         inside = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
         groups = WordGroups(row * steps + step, chunk.starts, self.pooling)

@@ -64,11 +64,6 @@ class ForwardChunk:
     probability: NDArray[np.float64] | None = None
     occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
 
-    @property
-    def piece_row(self) -> Indices:
-        """Return (n_pieces,) the input of the batch that each piece belongs to."""
-        return np.repeat(self.row, np.diff(self.starts, append=len(self.step)))
-
 
 class ModelAdapter(Protocol):
     """Encodes documents for one type of model and runs it."""
@@ -155,8 +150,9 @@ class RecurrentAdapter:
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
         """Return the document between two `<eos>` as one input of any length."""
         ids = self._model.encode(document.words)
-        encoded = EncodedDocument.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
-        return encoded, [ModelInput.word_by_word(encoded, ids, first=1)]
+        forms = list(map(self._lowered.__getitem__, ids[1:-1]))
+        model_input = ModelInput.word_by_word(document, forms, ids, first=1)
+        return model_input.encoded, [model_input]
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over a batch and yield chunk by chunk."""

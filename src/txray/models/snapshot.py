@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from txray.errors import SnapshotError, UsageError, in_one_line
@@ -55,7 +55,8 @@ def save_model(model: RecurrentModel, folder: Path | str, **metadata: object) ->
         )
     _require_plain_weights(model, kind)
     with atomic_folder(Path(folder), markers=(MODEL,)) as new:
-        save_file(weights_of(model), new / _WEIGHTS)
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in model.named_parameters()}
+        save_file(weights, new / _WEIGHTS)
         (new / _WEIGHTS).chmod(0o644)  # safetensors creates files that only their owner can read
         vocabulary = model.vocabulary
         content = {"format": FORMAT, "lowercase": vocabulary.lowercase, "words": vocabulary.words}
@@ -137,14 +138,6 @@ def snapshot_metadata(folder: Path | str) -> Mapping[str, Any]:
     return metadata
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return name -> weights on the CPU; shared weights under their first name only."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters(remove_duplicate=True)
-    }
-
-
 def _build(
     file: Path, description: Mapping[str, Any], vocabulary: Vocabulary
 ) -> RecurrentLanguageModel | SentimentClassifier:
@@ -169,7 +162,7 @@ def _new_model(
 def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) -> None:
     with _damage_reported(file):
         weights = load_file(file)
-    expected = dict(model.named_parameters(remove_duplicate=True))
+    expected = dict(model.named_parameters())
     if weights.keys() != expected.keys():
         names = ", ".join(sorted(weights.keys() ^ expected.keys()))
         raise SnapshotError(

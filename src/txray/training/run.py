@@ -51,7 +51,8 @@ def load_run(folder: Path | str) -> TrainingRun:
     try:
         curves = pl.read_parquet(file)
         epochs = curves["epoch"].unique().sort().to_list()
-        best = best_epoch(validation_losses(curves))
+        losses = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
+        best = best_epoch(losses)
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, IndexError) as error:
         raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; start the training again") from error
     return TrainingRun(
@@ -94,12 +95,6 @@ def read_description(folder: Path) -> dict[str, Any]:
         )
     description: dict[str, Any] = content
     return description
-
-
-def validation_losses(curves: pl.DataFrame) -> list[float]:
-    """Return the (epochs + 1,) validation losses by epoch, starting with the untrained model."""
-    losses: list[float] = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
-    return losses
 
 
 def best_epoch(losses: list[float]) -> int:
