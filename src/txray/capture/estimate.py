@@ -47,7 +47,7 @@ def require_memory(
     Raises:
         UsageError: the collection needs more memory; the message lists what would fit.
     """
-    neurons = [point.layout.neurons for point in hook_points if point.selection.threshold is not None]
+    neurons = [point.n_neurons for point in hook_points if point.selection.threshold is not None]
     feature_types = [feature_type for feature_type in feature_types if feature_type not in (OUTPUT, SUBWORD)]
     if not neurons or not feature_types:
         return 0

@@ -80,6 +80,11 @@ class HookPoint:
     call_assumed: bool = False
     random: bool = False
 
+    @property
+    def n_neurons(self) -> int:
+        """Return the number of neurons whose activations are read."""
+        return self.layout.neurons
+
     def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
         """Return the activations of the words of a chunk.
 
@@ -161,7 +166,7 @@ class HookPoint:
         varying neurons, which neither dead neurons nor a few far stronger ones change much.
         """
         if self.scale is None:
-            return np.zeros(self.layout.neurons, np.bool_)
+            return np.zeros(self.n_neurons, np.bool_)
         deviation = self.scale[1].astype(np.float64)
         varying = deviation[deviation > 0]
         threshold = _CONSTANT * np.quantile(varying, 0.9) if len(varying) else 0.0

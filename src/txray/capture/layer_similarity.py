@@ -165,7 +165,7 @@ class _Sides:
     @property
     def neurons(self) -> list[int]:
         """Return the number of neurons of each layer."""
-        return [hook_point.layout.neurons for hook_point in self.hook_points]
+        return [hook_point.n_neurons for hook_point in self.hook_points]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yield every pair of layers whose moments are needed once, the smaller number first."""

@@ -52,7 +52,7 @@ class LayerTally:
         self.counted = 0
         self.skipped: Counter[str] = Counter()
         self._folds = folds
-        n_neurons = hook_point.layout.neurons
+        n_neurons = hook_point.n_neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if hook_point.selection.rule == "max-position" else None

@@ -23,7 +23,7 @@ from txray.preferences.manifest import require_names
 class CollectRequest:
     """The arguments of `txray.collect`, checked as far as possible without model and text.
 
-    The attributes are those arguments, with single names of layers and feature types as tuples.
+    The attributes are those arguments; layers and feature types are tuples, and of a stage `scales` only the scales.
 
     Raises:
         UsageError: no layer or feature type, one that occurs twice, or a number out of range.

@@ -26,8 +26,8 @@ class ScaleTally:
             hook_point, selection=replace(hook_point.selection, sign="positive", standardize="none")
         )
         self._words = 0
-        self._sum = np.zeros(hook_point.layout.neurons)
-        self._sum_sq = np.zeros(hook_point.layout.neurons)
+        self._sum = np.zeros(hook_point.n_neurons)
+        self._sum_sq = np.zeros(hook_point.n_neurons)
 
     def update(self, activations: ChunkActivations) -> None:
         """Add one chunk."""
@@ -107,10 +107,10 @@ class Scales:
         if hook_point.selection.standardize != "zscore":
             return None
         rows = self.table.filter(pl.col("layer") == hook_point.layer).sort("neuron")
-        if len(rows) != hook_point.layout.neurons:
+        if len(rows) != hook_point.n_neurons:
             raise UsageError(
                 f"stage {self.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r} instead of "
-                f"{hook_point.layout.neurons}; pass a stage of this layer collected with a selection like "
+                f"{hook_point.n_neurons}; pass a stage of this layer collected with a selection like "
                 "'max-1/zscore'"
             )
         return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)

@@ -78,7 +78,7 @@ class WordActivations:
         self.read = np.zeros(block.words, np.bool_)
         self.covered = np.zeros(block.words, np.bool_)
         # The dtype is that of the first output.
-        self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.layout.neurons), np.float16)
+        self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.n_neurons), np.float16)
         self._started = False
         self._starts = {
             id(document): start

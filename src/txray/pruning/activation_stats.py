@@ -156,7 +156,7 @@ class _ActivationTally:
         self.hook_point = hook_point
         self._seed = np.uint64(seed)
         self._words = 0
-        n = hook_point.layout.neurons
+        n = hook_point.n_neurons
         self._sum, self._absolute, self._square = np.zeros(n), np.zeros(n), np.zeros(n)
         self._samples: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._counter = count()  # breaks ties between documents of one id: arrays cannot be compared
