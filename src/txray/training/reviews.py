@@ -33,14 +33,12 @@ class Reviews:
     Attributes:
         ids: for each document, (length,) int32 word ids from `model.encode`.
         positive: (n,) float32, 1 for `pos`, 0 for `neg`.
-        words: number of words, after truncation.
         cut: number of truncated documents.
         unknown: number of words missing in the vocabulary, after truncation.
     """
 
     ids: Sequence[NDArray[np.int32]]
     positive: NDArray[np.float32]
-    words: int
     cut: int
     unknown: int
 
@@ -70,11 +68,15 @@ class Reviews:
                 f"corpus {corpus.name!r}: all {len(ids)} documents have {LABEL} {label!r}; "
                 "a classifier needs both classes"
             )
-        words = sum(len(document) - 2 for document in ids)
-        return cls(ids, np.array(positive, dtype=np.float32), words, cut, unknown)
+        return cls(ids, np.array(positive, dtype=np.float32), cut, unknown)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def words(self) -> int:
+        """Return the number of words, after truncation."""
+        return sum(len(document) - 2 for document in self.ids)
 
     @property
     def fingerprint(self) -> str:
@@ -91,8 +93,7 @@ class Reviews:
             return self
         indices = even_sample(len(self), size)
         ids = [self.ids[index] for index in indices]
-        words = sum(len(document) - 2 for document in ids)
-        return Reviews(ids, self.positive[indices], words, self.cut, self.unknown)
+        return Reviews(ids, self.positive[indices], self.cut, self.unknown)
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the documents with these indices, padded to the longest of them."""
