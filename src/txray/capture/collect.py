@@ -17,9 +17,9 @@ from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
-from txray.preferences.dominance import wins_of
 from txray.preferences.folds import DEFAULT_FOLDS
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_like import StageLike, as_stage
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 
 
 def collect(
@@ -34,7 +34,7 @@ def collect(
     folds: int = DEFAULT_FOLDS,
     exemplars: int = 8,
     batch_positions: int = 16_384,
-    scales: Stage | None = None,
+    scales: StageLike | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
@@ -68,8 +68,8 @@ def collect(
         exemplars: number of strongest occurrences stored per neuron.
         batch_positions: maximum number of padded positions in a batch. It affects speed and memory, and the result only
             by the rounding of the model's own arithmetic.
-        scales: a stage whose means and standard deviations standardize this one. By default, they are measured in a
-            first pass over the corpus if a selection standardizes.
+        scales: a stage, or its folder, whose means and standard deviations standardize this one. By default, they are
+            measured in a first pass over the corpus if a selection standardizes.
         checkpoint: folder that the stage will be saved to. Intermediate results are stored in it, and after an
             interruption the same call resumes and gives the same bytes. No checkpoints by default.
         checkpoint_seconds: time between two checkpoints.
@@ -105,6 +105,7 @@ def collect(
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
+    scales = None if scales is None else as_stage(scales)
     request = CollectRequest(
         model=model,
         corpus=corpus,

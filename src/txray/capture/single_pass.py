@@ -24,8 +24,7 @@ from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
-from txray.preferences.dominance import wins_of
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
 
 

@@ -58,7 +58,6 @@ def collect(
     from txray.cli.sharding import rank_device, shard_and_folder
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences import Stage
     from txray.preferences.manifest import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
@@ -89,7 +88,7 @@ def collect(
         name=name,
         folds=folds,
         exemplars=exemplars,
-        scales=None if scales is None else Stage.load(scales),
+        scales=scales,
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=max_bytes,

@@ -31,8 +31,8 @@ def compare(
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and significance."""
     import polars as pl
 
+    from txray.analysis import Comparison
     from txray.analysis import compare as compare_stages
-    from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
@@ -40,7 +40,7 @@ def compare(
     from txray.text import escape_control
 
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (Comparison.SUMMARY_FILE,))
     comparison = compare_stages(
         Stage.load(before),
         Stage.load(after),

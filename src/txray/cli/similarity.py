@@ -41,7 +41,7 @@ def similarity(
     device: options.Device = "auto",
 ) -> None:
     """Compare the layers of two models by their activations on the same words."""
-    from txray.analysis.layers.result import SUMMARY
+    from txray.analysis import LayerSimilarity
     from txray.capture.layer_similarity import layer_similarity
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
@@ -52,7 +52,7 @@ def similarity(
 
     max_bytes = options.memory_in_bytes(memory)
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (LayerSimilarity.SUMMARY_FILE,))
     models = [load_model(before).to(device_of(device))]
     models.append(models[0] if before == after else load_model(after).to(device_of(device)))
     result = layer_similarity(

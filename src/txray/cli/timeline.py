@@ -30,15 +30,15 @@ def timeline(
     seed: options.Seed = 0,
 ) -> None:
     """Follow neurons through stages: how far they move, and how many change, come into use or go out of use."""
+    from txray.analysis import Timeline
     from txray.analysis import timeline as follow
-    from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
     from txray.preferences import Stage
     from txray.preferences.discovery import stage_folders
 
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (Timeline.SUMMARY_FILE,))
     result = follow(
         [Stage.load(folder) for folder in stage_folders(stages)],
         layers=layer,

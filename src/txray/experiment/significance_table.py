@@ -17,7 +17,7 @@ _PAIRS = {
 
 
 def significance_table(comparisons: PaperComparisons) -> str:
-    """Return a Markdown table of changed neurons, confident states, distances and lengths.
+    """Return a Markdown table of changed neurons, tested states, distances and lengths.
 
     All means of a row are over the same neurons, those that were tested.
 
@@ -25,7 +25,7 @@ def significance_table(comparisons: PaperComparisons) -> str:
         comparisons: tested comparisons.
     """
     lines = [
-        "| stages | feature type | changed neurons | avoided with confidence | gained with confidence "
+        "| stages | feature type | changed neurons | avoided, significant | gained, significant "
         "| distance at equal numbers of wins | expected without change "
         "| corrected distance of the layer (95% interval) | length at equal numbers of wins | length, of all wins "
         "| distance, of all wins |",

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.preferences import Totals
-
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
 
@@ -48,22 +46,17 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
     """
     totals = preferences.totals
     rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
-    of_neuron = Totals(
-        neuron=totals.neuron[rows],
-        feature_id=totals.feature_id[rows],
-        count=totals.count[rows],
-        sum=totals.sum[rows],
-    )
-    weights = of_neuron.weights(weight)
+    feature_id, count, mass = totals.feature_id[rows], totals.count[rows], totals.sum[rows]
+    weights = totals.weights(weight)[rows]
     # Rows come sorted by feature: in a stable sort, ties keep that order. Weights of 0 are no preference.
     order = np.argsort(-weights, kind="stable")[: int((weights > 0).sum())]
     weights = weights[order]
     return Preferred(
-        feature=tuple(preferences.features[of_neuron.feature_id[order]].tolist()),
+        feature=tuple(preferences.features[feature_id[order]].tolist()),
         probability=weights / weights.sum() if len(weights) else weights,
-        mean=(of_neuron.sum / of_neuron.count)[order],
-        mass=of_neuron.sum[order],
-        count=of_neuron.count[order],
+        mean=(mass / count)[order],
+        mass=mass[order],
+        count=count[order],
         lift=preferences.lift()[rows][order],
     )
 

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from txray.text import plural as plural
+
 LONGEST_WORD = 40
 """Characters of a word that are shown; the rest is cut off with an ellipsis."""
 
@@ -183,8 +185,3 @@ def format_number(number: float) -> str:
 def signed(number: float) -> str:
     """Return a difference with its sign and two decimals: `+2.21`, `−0.40`."""
     return f"{number:+.2f}".replace("-", "\u2212")
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 neuron`, `1,500 neurons`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"

@@ -320,17 +320,18 @@ def test_one_dominant_neuron_is_named_with_the_remedy() -> None:
     assert (standardized.preferences(layer=LINEAR).wins() > 0).sum() > 5
 
 
-def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
+def test_scales_come_from_a_given_stage_or_its_folder(tmp_path: Any) -> None:
     model, made = transformer(), documents(10)
     first = collect(model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first")
     first.save(tmp_path / "first")
     loaded = Stage.load(tmp_path / "first")
     assert loaded.scales.equals(first.scales)
     assert len(loaded.scales) == 12
-    same = collect(
-        model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first", scales=loaded
-    )
-    same_preferences(first, same, rtol=0)
+    for scales in (loaded, tmp_path / "first"):
+        same = collect(
+            model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first", scales=scales
+        )
+        same_preferences(first, same, rtol=0)
     own = collect(model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own")
     given = collect(
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded

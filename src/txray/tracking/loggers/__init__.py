@@ -14,13 +14,4 @@ if TYPE_CHECKING:
     from txray.tracking.loggers.wandb import WandbLogger as WandbLogger
 
 # Imported on first use: what writes figures and tables costs plotly and polars.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "logger": "Logger",
-        "mlflow": "MLflowLogger",
-        "tensorboard": "TensorBoardLogger",
-        "visdom": "VisdomLogger",
-        "wandb": "WandbLogger",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

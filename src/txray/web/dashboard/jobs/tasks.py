@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import compare, match
-from txray.analysis.subjects import same_documents_of
+from txray.analysis.subjects import same_documents
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.text import sanitize
@@ -250,7 +250,7 @@ def significance(
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
     untested = compare(first, second, weight=weight, permutations=0)
-    untested = replace(untested, same_documents=same_documents_of(*(stage.manifest for stage in stages)))
+    untested = replace(untested, same_documents=same_documents(*stages))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PowerWarning)
         tested = untested.test(fdr=fdr, permutations=permutations, seed=seed)
