@@ -62,6 +62,12 @@ class DryRuns:
             DryRun(_SECOND[0], self.steps_second, tuple(second.snapshot.shape)),
         )
 
+    def tensor(self, name: str, number: int, side: Side) -> Tensor:
+        """Return one call's tensor in the short run, which `shapes` must have found."""
+        value = _value(self.first, name, number, side)
+        assert value is not None
+        return value.snapshot
+
     def changed(self, name: str, number: int, side: Side) -> bool:
         """Return whether the model changes the tensor in place afterwards."""
         values = [_value(trace, name, number, side) for trace in (self.first, self.again, self.second)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,11 @@ from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import ForwardChunk
 from txray.capture.selection import Selection
+from txray.capture.through import Through
 from txray.errors import CaptureError, ShapeError, UsageError
+
+_UNITS = 1 << 23
+"""Outputs of a module through which a layer is read that are computed at a time: 512 words of 16,384 latents."""
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
@@ -66,6 +70,8 @@ class HookPoint:
         calls: number of these calls in a forward pass.
         call_assumed: whether there are several calls, and none was chosen.
         random: whether two equal dry runs gave different activations.
+        through: module whose outputs, computed from the activations, are the neurons; None if they are those of the
+            layer.
     """
 
     layer: str
@@ -79,23 +85,37 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+    through: Through | None = None
 
     @property
     def n_neurons(self) -> int:
         """Return the number of neurons whose activations are read."""
-        return self.layout.neurons
+        return self.layout.neurons if self.through is None else self.through.n_units
 
-    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
-        """Return the activations of the words of a chunk.
+    def read(self, output: Tensor, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
+        """Yield the activations of the words of a chunk, in parts if they are read through a module.
 
         Raises:
-            CaptureError: the output has an unexpected shape, or complex numbers.
+            CaptureError: the output has an unexpected shape, or complex numbers; the module fails.
         """
         flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
-        return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
+        if self.through is None:
+            yield ChunkActivations(chunk, self._signed(flat), *self._covered_words(chunk, steps))
+            return
+        for part in chunk.parts(max(1, _UNITS // self.n_neurons)):
+            covered, groups = self._covered_words(part, steps)
+            rows = flat[torch.from_numpy(groups.rows).to(flat.device)]
+            units = self.through.encode(rows, self.layer)
+            if units.shape != (len(rows), self.n_neurons):
+                raise CaptureError(
+                    f"layer {self.layer!r}: module {self.through.name!r} gives {tuple(units.shape)} instead of "
+                    f"{(len(rows), self.n_neurons)} as in the dry run; pass one that treats rows independently"
+                )
+            rows_of_units = WordGroups(np.arange(len(rows)), groups.starts, self.pooling)
+            yield ChunkActivations(part, self._signed(units), covered, rows_of_units)
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
-        """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
+        """Return the layer's own activations as (documents * time, neurons), and their time steps.
 
         Args:
             output: output of the layer.
@@ -116,8 +136,10 @@ class HookPoint:
                 f"layer {self.layer!r}: returns complex numbers, which have no order; choose another layer"
             )
         flat = arranged.reshape(-1, self.layout.neurons)
-        if flat.dtype is torch.bool:
-            flat = flat.float()
+        return flat.float() if flat.dtype is torch.bool else flat, arranged.shape[1]
+
+    def _signed(self, flat: Tensor) -> Tensor:
+        """Return activations standardized and signed as the selection says."""
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A constant neuron has no standard score.
@@ -128,7 +150,7 @@ class HookPoint:
                 flat = flat.abs()
             case "negative":
                 flat = -flat
-        return flat, arranged.shape[1]
+        return flat
 
     def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
@@ -152,6 +174,7 @@ class HookPoint:
             "call": self.call,
             "calls": self.calls,
             "call_assumed": self.call_assumed,
+            **({} if self.through is None else {"through": self.through.settings}),
         }
 
     def observations(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from txray.capture.activations import (
     SelectedActivations,
+    WordGroups,
     as_numpy,
     is_finite,
     row_sums,
@@ -78,7 +79,7 @@ class LayerTally:
             for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
             return
-        selected = select(activations.flat, activations.groups, self.hook_point.selection)
+        selected = self._select(activations.flat, activations.groups)
         if isinstance(selected, SelectedActivations):
             self._account(len(run_starts(selected.group)), len(words))
             strong = selected
@@ -157,11 +158,14 @@ class LayerTally:
             _, word_of_piece = words.pieces()
             words.require_finite(layer, row_sums(activations.flat[activations.groups.rows]), word_of_piece)
 
+    def _select(self, flat: Tensor, groups: WordGroups) -> Tensor | SelectedActivations:
+        return select(flat, groups, self.hook_point.selection, sparse=self.hook_point.through is not None)
+
     def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces()
-        selected = select(activations.flat, activations.groups.pieces(), self.hook_point.selection)
+        selected = self._select(activations.flat, activations.groups.pieces())
         _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
 
     def _add_document(

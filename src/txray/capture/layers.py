@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from txray.capture.hooks import VERBS, Side, Tap, layer_names, matching_layers, 
 from txray.capture.layout import Axes, Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
+from txray.capture.through import Through, ThroughLike, module_for, require_through
 from txray.checks import is_integer
 from txray.errors import CaptureError, UsageError
 from txray.layer_patterns import matching_names
@@ -23,6 +24,9 @@ from txray.preferences.stage_warnings import layer_warnings
 
 _CALL, _INPUT = "call=", "input"
 """Options after the name of a layer, separated by colons."""
+
+THROUGH = ":through="
+"""Precedes the name of a module through which a layer was read, in the name of the layer in a stage."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,12 @@ class Layer:
         call: which call to read if the module runs several times in a forward pass: from 0, or from -1 backwards. If
             the module has several names, only calls under this name count. By default the last call, with a warning.
         input: whether to read the input of the module (the first tensor among its arguments) instead of its output.
+        through: a module that is applied to the activations of the words, and whose outputs are collected instead, such
+            as a sparse autoencoder; its method `encode` if it has one. Or the folder of an autoencoder (see
+            `txray.load_autoencoder`); for a pattern, also a mapping or a function from names of layers to modules.
 
     Raises:
-        UsageError: `call` is not an integer, or `input` is neither True nor False.
+        UsageError: `call` is not an integer, `input` is neither True nor False, or `through` gives no module.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Layer:
     selection: Selection | str | None = None
     call: int | None = None
     input: bool = False
+    through: ThroughLike | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if self.call is not None:
@@ -61,6 +69,8 @@ class Layer:
             object.__setattr__(self, "call", int(self.call))  # NumPy integers cannot be written as JSON
         if not isinstance(self.input, bool):
             raise UsageError(f"layer {self.name!r}: input={self.input!r}; pass True or False")
+        if self.through is not None:
+            require_through(self.name, self.through)
 
     @classmethod
     def parse(cls, text: str) -> Layer:
@@ -172,16 +182,22 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     for name in watched:
         require_observable(modules, name, adapter.module)
     runs = DryRuns.of(adapter, watched)
-    layer_of_tensor: dict[tuple[nn.Module, int, Side], Layer] = {}
+    layer_of_tensor: dict[tuple[nn.Module, int, Side, nn.Module | None], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
         for name in runs.first.distinct(matched):
             hook_point = _hook_point_of(adapter, runs, replace(layer, name=name), selection)
-            key = (modules[name], hook_point.tap.number or 0, hook_point.tap.side)
+            through = None if hook_point.through is None else hook_point.through.module
+            key = (modules[name], hook_point.tap.number or 0, hook_point.tap.side, through)
             if key in layer_of_tensor:
                 raise UsageError(
                     f"collect: layer {hook_point.layer!r} is selected twice, by {layer_of_tensor[key].label!r} and "
                     f"{layer.label!r}; select it once"
+                )
+            if any(hook_point.layer == other.layer for other in hook_points):
+                raise UsageError(
+                    f"collect: two modules of layer {hook_point.layer!r} have the same name; set an attribute `name` on "
+                    "each of them"
                 )
             layer_of_tensor[key] = layer
             hook_points.append(hook_point)
@@ -233,6 +249,13 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
             f"steps cannot be matched to words; pass txray.Layer({name!r}, lag=1), or TextModel(lags=...), if the "
             "model puts an extra step before the text (lag=0: after it), or use a forward= that adds none"
         )
+    random = runs.random(name, number, layer.side)
+    through = None
+    if layer.through is not None:
+        rows = layout.arranged(runs.tensor(name, number, layer.side), tensors[0].documents, tensors[0].steps)
+        module = module_for(layer.through, name)
+        through = Through.of(label, module, rows.reshape(-1, layout.neurons))
+        label, random = f"{label}{THROUGH}{through.name}", random or through.random
     return HookPoint(
         layer=label,
         tap=Tap(
@@ -250,7 +273,8 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, layer.side),
+        random=random,
+        through=through,
     )
 
 

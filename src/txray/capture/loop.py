@@ -118,7 +118,8 @@ def run(
                     for consumer in consumers:
                         output = captured.take(consumer.hook_point.layer)
                         if len(chunk.row):
-                            consumer.update(consumer.hook_point.read(output, chunk))
+                            for activations in consumer.hook_point.read(output, chunk):
+                                consumer.update(activations)
                 if checkpoint is not None:
                     checkpoint.offer(number)
             advance(sum(len(model_input.words) for model_input in batch))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -63,6 +64,31 @@ class ForwardChunk:
     outputs: list[str] | None = None
     probability: NDArray[np.float64] | None = None
     occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
+
+    def parts(self, pieces: int) -> Iterator[ForwardChunk]:
+        """Yield the chunk in parts of at most this many pieces, or of one word.
+
+        Parts end between inputs; only an input with more pieces is divided, always at the same words.
+        """
+        ends = np.append(self.starts[1:], len(self.step))
+        bounds = [0]
+        for last in [*np.flatnonzero(np.diff(self.row)).tolist(), len(self.row) - 1]:
+            first_of_input = int(np.searchsorted(self.row, self.row[last]))
+            if ends[last] - self.starts[bounds[-1]] > pieces and first_of_input > bounds[-1]:
+                bounds.append(first_of_input)
+            while ends[last] - self.starts[bounds[-1]] > pieces and last > bounds[-1]:
+                cut = int(np.searchsorted(ends, self.starts[bounds[-1]] + pieces, side="right"))
+                bounds.append(max(cut, bounds[-1] + 1))
+        for start, end in pairwise([*bounds, len(self.row)]):
+            first, stop = int(self.starts[start]), int(ends[end - 1])
+            yield replace(
+                self,
+                row=self.row[start:end],
+                word=self.word[start:end],
+                starts=self.starts[start:end] - first,
+                step=self.step[first:stop],
+                outputs=None if self.outputs is None else self.outputs[start:end],
+            )
 
 
 class ModelAdapter(Protocol):

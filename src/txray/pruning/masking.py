@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
-from txray.capture.layers import Layer, hook_points_for
+from txray.capture.layers import THROUGH, Layer, hook_points_for
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
@@ -249,6 +249,11 @@ def resolve_layer_name(module: nn.Module, layer: str) -> str:
     prefixed = base_prefix(module) + layer
     names = set(layer_names(module))
     if layer not in names and prefixed not in names:
+        if THROUGH in layer:
+            raise UsageError(
+                f"layer {layer!r}: its units are outputs of a module that is not part of the model, so a mask cannot "
+                "act on them; mask neurons of the layer itself"
+            )
         parsed = Layer.parse(layer)
         if parsed.input:
             raise UsageError(
