@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from txray.arrays import Floats, Ints
 from txray.preferences.grouped_stats import GroupedStats, run_starts
 
+SORTING_BYTES = 144
+"""Memory that sorting and merging rows needs at most, per row of the result: the rows themselves, and copies."""
+
 
 @dataclass(frozen=True, slots=True)
 class SparseStats:
