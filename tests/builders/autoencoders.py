@@ -42,7 +42,12 @@ def write_autoencoder(
         weights["b_enc"] = 0.3 * normal(latents) + bias
     if "jumprelu" in architecture or architecture == "batchtopk":
         weights["threshold"] = normal(latents).abs()
-    config: dict[str, Any] = {"architecture": architecture, "d_in": inputs, "d_sae": latents, "dtype": "float32"}
+    config: dict[str, Any] = {
+        "architecture": architecture,
+        "d_in": inputs,
+        "d_sae": latents,
+        "dtype": "float32",
+    }
     if "transcoder" in architecture:
         config |= {"d_out": outputs, "apply_b_dec_to_input": False}
     if architecture == "topk":

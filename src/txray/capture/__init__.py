@@ -16,6 +16,8 @@ from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.selection import Selection
+from txray.capture.through import ThroughLike
+from txray.capture.transformer_lens import layer_of_hook
 
 __all__ = [
     "Autocast",
@@ -25,9 +27,11 @@ __all__ = [
     "Layer",
     "LayerShape",
     "Selection",
+    "ThroughLike",
     "capturing",
     "collect",
     "layer_names",
+    "layer_of_hook",
     "layer_shapes",
     "matching_layers",
 ]

@@ -196,8 +196,8 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
                 )
             if any(hook_point.layer == other.layer for other in hook_points):
                 raise UsageError(
-                    f"collect: two modules of layer {hook_point.layer!r} have the same name; set an attribute `name` on "
-                    "each of them"
+                    f"collect: two modules of layer {hook_point.layer!r} have the same name; set an attribute "
+                    "`name` on each of them"
                 )
             layer_of_tensor[key] = layer
             hook_points.append(hook_point)

@@ -63,13 +63,14 @@ class Through:
                 f"layer {layer!r}: module {name!r} gives {tuple(first.shape)} for activations of shape "
                 f"{tuple(activations.shape)}; it must give one row of units for each row"
             )
-        if not _alike(first[:1], alone):
+        random = not _alike(first, again)
+        if not random and not _alike(first[:1], alone):
             raise CaptureError(
                 f"layer {layer!r}: module {name!r} gives a row other units if it is alone, so results would depend on "
                 "the batch; use one that treats rows independently (a threshold instead of the strongest of a batch)"
             )
         density = float((first > 0).float().mean())
-        return cls(module, name, first.shape[1], density, not _alike(first, again))
+        return cls(module, name, first.shape[1], density, random)
 
     def encode(self, activations: Tensor, layer: str = "") -> Tensor:
         """Return the (n, n_units) units of (n, n_neurons) activations, on the device of the module.
@@ -168,7 +169,9 @@ def _name_of(module: nn.Module) -> str:
     """Return the name of a module in labels of layers, where colons and line breaks would be ambiguous."""
     name = getattr(module, "name", None)
     text = name if isinstance(name, str) and name else class_of(unwrapped(module)).__name__
-    return "".join("_" if character == ":" or not character.isprintable() else character for character in text)
+    return "".join(
+        "_" if character == ":" or not character.isprintable() else character for character in text
+    )
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

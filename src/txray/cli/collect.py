@@ -76,10 +76,12 @@ def collect(
         corpus = corpus.shard(*shard)
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
+    run_device = rank_device(model_device, engine_options.shard)
+    loaded = load_model(model).to(run_device)
     stage = collect_stage(
-        load_model(model).to(rank_device(model_device, engine_options.shard)),
+        loaded,
         collect_options.annotated(corpus),
-        layers=collect_options.layer,
+        layers=collect_options.layers(str(run_device), loaded),
         feature_types=collect_options.feature_type,
         selection=collect_options.selection,
         name=name,

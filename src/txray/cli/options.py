@@ -15,8 +15,11 @@ from txray.errors import UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
+    from txray.capture import Layer
     from txray.corpus import Corpus
+    from txray.models import TextModel
     from txray.tracking import Logger
 
 # Importing the choices from the packages that define them would load torch or polars for every --help.
@@ -212,6 +215,14 @@ class CollectOptions:
             "input of a layer, NAME:call=0 the first call of a layer that runs several times."
         ),
     ] = field(default_factory=lambda: ["rnn"])
+    through: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a sparse autoencoder (SAELens) whose latents are collected instead of the layer's neurons; "
+            "one for each --layer, in the same order. For a pattern, a folder of folders named like the layers. "
+            "Without --layer, the layer that the folder names."
+        ),
+    ] = None
     feature_type: Annotated[
         list[str],
         typer.Option(
@@ -230,6 +241,12 @@ class CollectOptions:
     lexicon: annotate.Lexicons = None
     spacy: annotate.Pipelines = None
     max_words: MaxWords = None
+
+    def layers(self, device: str = "cpu", model: nn.Module | TextModel | None = None) -> list[str | Layer]:
+        """Return the layers with their autoencoders, see `layers_through`."""
+        from txray.cli.through import layers_through
+
+        return layers_through(self.layer, self.through, device, model)
 
     def annotated(self, corpus: Corpus) -> Corpus:
         """Return the corpus with the annotations that the options name."""

@@ -60,7 +60,7 @@ def replay(
 
     spec = CollectSpec(
         collect_options.annotated(text_options.open()),
-        collect_options.layer,
+        collect_options.layers(str(device_of(device))),
         collect_options.feature_type,
         collect_options.selection,
         collect_options.max_words,

@@ -105,7 +105,7 @@ def _settings(file: Path) -> dict[str, Any]:
 def _encoder_config(config: Mapping[str, Any], file: Path) -> tuple[EncoderConfig, torch.dtype]:
     """Return sizes and nonlinearity, and the dtype of the weights."""
     architecture = config.get("architecture", "standard")
-    if architecture not in _ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise UsageError(
             f"{file}: architecture {str(architecture)[:40]!r}; txray reads {', '.join(_ARCHITECTURES)}: wrap another "
             "one in an nn.Module, and pass txray.Layer(..., through=module)"
@@ -113,7 +113,7 @@ def _encoder_config(config: Mapping[str, Any], file: Path) -> tuple[EncoderConfi
     nonlinearity = _ARCHITECTURES[architecture]
     activation = config.get("activation_fn_str", config.get("activation_fn", "relu"))
     if nonlinearity == "relu":
-        if activation not in _ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in _ACTIVATIONS:
             raise UsageError(
                 f"{file}: activation function {str(activation)[:40]!r}; txray reads {', '.join(_ACTIVATIONS)}"
             )
@@ -150,18 +150,14 @@ def _with_inputs(
         normalization = "none"
     if normalization not in NORMALIZATIONS:
         known = ", ".join((*NORMALIZATIONS, "expected_average_only_in"))
-        raise UsageError(
-            f"{file}: normalize_activations={str(normalization)[:40]!r}; txray reads {known}"
-        )
+        raise UsageError(f"{file}: normalize_activations={str(normalization)[:40]!r}; txray reads {known}")
     if input_scale is not None and not (math.isfinite(input_scale) and input_scale > 0):
         raise UsageError(f"{file}: input_scale={input_scale!r}; pass a positive number")
     if center is None:
         loaded = config.get("model_from_pretrained_kwargs")
         center = isinstance(loaded, dict) and loaded.get("center_writing_weights") is True
     checked: Normalization = normalization
-    return replace(
-        encoder, normalization=checked, centered=center, input_scale=float(input_scale or 1.0)
-    )
+    return replace(encoder, normalization=checked, centered=center, input_scale=float(input_scale or 1.0))
 
 
 def _weights(
@@ -216,7 +212,7 @@ def _expected_shapes(encoder: EncoderConfig, config: Mapping[str, Any]) -> dict[
         "W_enc": (n_inputs, n_latents),
         "W_dec": (n_latents, n_outputs),
         "b_dec": (n_outputs,),
-        **{name: (n_latents,) for name in biases},
+        **dict.fromkeys(biases, (n_latents,)),
     }
 
 
@@ -249,6 +245,14 @@ def _damage_reported(file: Path) -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else in_one_line(error)
         raise SnapshotError(f"{file}: damaged: {reason}; get the folder again") from error
