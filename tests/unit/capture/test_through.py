@@ -112,7 +112,10 @@ def test_division_into_parts_changes_no_result(
     whole = collect(model, corpus, **arguments)
     monkeypatch.setattr("txray.capture.hook_point._UNITS", 200)
     parts = collect(model, corpus, **arguments)
-    assert table(whole) == table(parts)
+    # Words that share a piece tie up to rounding, so the strongest of a document may be either.
+    if selection != "max-position":
+        assert table(whole) == table(parts)
+    assert whole.preferences().wins().tolist() == parts.preferences().wins().tolist()
     assert whole.preferences().mass() == pytest.approx(parts.preferences().mass(), rel=1e-5)
     # Equal words give ties up to rounding, so documents are not compared.
     assert whole.exemplars.select("neuron", "rank").equals(parts.exemplars.select("neuron", "rank"))
