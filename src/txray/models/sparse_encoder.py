@@ -54,6 +54,13 @@ class SparseEncoder(nn.Module):
         model_name: model that it was trained on; None if the folder does not name it.
     """
 
+    W_enc: Tensor
+    b_enc: Tensor
+    b_gate: Tensor
+    b_mag: Tensor
+    r_mag: Tensor
+    threshold: Tensor
+
     def __init__(
         self,
         config: EncoderConfig,
@@ -131,4 +138,5 @@ class SparseEncoder(nn.Module):
         return inputs
 
     def _weight(self, name: str) -> Tensor | None:
-        return self._buffers.get(name)
+        weight: Tensor | None = self._buffers.get(name)
+        return weight
