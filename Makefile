@@ -26,13 +26,13 @@ demo: $(INSTALLED)  ## the whole story on the embedded corpus; ends with the pat
 	$(BIN)/txray demo --out out/demo
 
 test-fast: $(INSTALLED)  ## the unit tests that are quick and need no browser, in some 90 seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS) --dist worksteal
 
 test: $(INSTALLED)  ## all tests, and the notebooks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=900 --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=900 --numprocesses $(WORKERS) --dist worksteal
 
 slow-tests: $(INSTALLED)  ## measure all tests, and list those that `make test-fast` leaves out
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --update-slow --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --update-slow --numprocesses $(WORKERS) --dist worksteal
 
 check: $(INSTALLED) docs  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .

@@ -69,7 +69,10 @@ class Counted:
 def measured() -> Table:
     """Compare one snapshot on random halves of real text, and synthetic pairs without any change."""
     rows = []
-    for name, pairs in (("trained LSTM, random halves", _halves()), ("synthetic, same documents", _synthetic())):
+    for name, pairs in (
+        ("trained LSTM, random halves", _halves()),
+        ("synthetic, same documents", _synthetic()),
+    ):
         counted = {kind: Counted() for kind in KINDS}
         for seed, (before, after) in enumerate(pairs):
             for kind in KINDS:
@@ -86,7 +89,7 @@ def measured() -> Table:
             "plain H > 0.5",
             "median wins of the ten largest plain H",
             "avoided or gained",
-            "with confidence",
+            "significant",
         ],
         rows,
     )

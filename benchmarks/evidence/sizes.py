@@ -110,7 +110,9 @@ def layers() -> Table:
         for _ in range(_LAYERS):
             neurons = [ChangedNeuron(CHANGES[0], truth, random) for _ in range(_LAYER_NEURONS)]
             wins = np.exp(random.uniform(*np.log(_LAYER_WINS), _LAYER_NEURONS)).astype(int).tolist()
-            sizes = effect_size(*(stage(neurons, side, wins, random) for side in ("before", "after")), weight)
+            sizes = effect_size(
+                *(stage(neurons, side, wins, random) for side in ("before", "after")), weight=weight
+            )
             true.append(np.sqrt(np.mean([neuron.distance(weight) ** 2 for neuron in neurons])))
             estimates.append(sizes.layer)
             holds.append(sizes.layer_low <= true[-1] + 1e-9 and sizes.layer_high >= true[-1] - 1e-9)
@@ -139,7 +141,7 @@ def measured() -> Table:
             if change == CHANGES[1] and weight == "mean":
                 row += ["–"] * 3
                 continue
-            sizes = effect_size(sides[0], sides[1], weight, seed=number)
+            sizes = effect_size(sides[0], sides[1], weight=weight, seed=number)
             true = np.array([neuron.distance(weight) for neuron in neurons])
             known = np.isfinite(sizes.low)
             holds = (sizes.low <= true + 1e-9) & (sizes.high >= true - 1e-9)

@@ -142,7 +142,7 @@ def _changed(table: pl.DataFrame) -> float:
 
 
 def states() -> Table:
-    """Return the neurons called avoided or gained, by observed state and with confidence."""
+    """Return the neurons called avoided or gained, by observed and by tested state."""
     rows = [
         [
             f"{'same' if same else 'different'} documents",
@@ -156,7 +156,7 @@ def states() -> Table:
         "words",
         *(
             f"{name}: {what}"
-            for name in ("observed", "with confidence")
+            for name in ("observed", "significant")
             for what in ("avoided, vanished", "merely rarer", "gained, appeared", "unchanged or changed")
         ),
     ]

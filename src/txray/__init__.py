@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
-    from txray.capture import layer_similarity as layer_similarity
     from txray.capture.collect import collect as collect
+    from txray.capture.layer_similarity import layer_similarity as layer_similarity
     from txray.corpus import Corpus as Corpus
     from txray.corpus import Document as Document
     from txray.corpus import Tagger as Tagger
@@ -63,24 +63,4 @@ if TYPE_CHECKING:
     from txray.web.report import report as report
 
 # Imported on first use, so that `import txray` brings in neither torch nor plotly.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "_version": "__version__",
-        "analysis": "Comparison LayerSimilarity Matching Timeline compare match timeline",
-        "capture": "Layer Selection collect",
-        "capture.layer_similarity": "layer_similarity",
-        "corpus": "Corpus Document Tagger demo_corpus read_corpus",
-        "models": "TextModel load_model",
-        "preferences": "Preferences Stage StageFolder token_tags",
-        "pruning": "Mask Pruning masked prune",
-        "synthetic": "SyntheticPair synthetic_pair",
-        "tracking": "CollectSpec Tracker replay",
-        "web.dashboard": "Dashboard serve",
-        "web.report": "report",
-    },
-    modules="""
-        analysis capture corpus engines errors experiment models plots preferences pruning synthetic tracking training
-        web
-    """,
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def attach(
-    package: str, names: Mapping[str, str], modules: str = ""
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return the `__getattr__`, `__dir__` and `__all__` of a package.
 
-    Type checkers read the imports under `TYPE_CHECKING` instead, each written as `from x import y as y`.
+    Its public names are the imports under `if TYPE_CHECKING:`, which type checkers read, too; each is written as
+    `from x import y as y`.
 
     Args:
         package: `__name__` of the package.
-        names: module of the package -> the public names that it defines, separated by spaces.
-        modules: public modules of the package, separated by spaces.
     """
-    module_of = {name: module for module, defined in names.items() for name in defined.split()}
-    public_modules = modules.split()
-    public = sorted([*module_of, *public_modules])
+    loader: Any = sys.modules[package].__loader__
+    module_of = {
+        name.name: str(imported.module)
+        for block in ast.parse(loader.get_source(package)).body
+        if isinstance(block, ast.If)
+        for imported in block.body
+        if isinstance(imported, ast.ImportFrom)
+        for name in imported.names
+    }
 
     def find(name: str) -> Any:
-        if name in module_of:
-            return getattr(import_module(f"{package}.{module_of[name]}"), name)
-        if name in public_modules:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if module_of[name] == package:
             return import_module(f"{package}.{name}")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(module_of[name]), name)
 
+    public = sorted(module_of)
     return find, lambda: list(public), public

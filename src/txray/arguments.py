@@ -1,4 +1,4 @@
-"""Calls that do not fit a function's parameters, as errors that show how to call it."""
+"""Report a call that does not match a function's parameters by an error that shows how to call it."""
 
 from __future__ import annotations
 

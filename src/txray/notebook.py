@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook: a heading, sentences and small tables, in the notebook's own colours."""
+"""HTML of results in notebooks: a heading, sentences and small tables, in the notebook's own colours."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from txray.checks import is_number
 from txray.text import escape_control
 
 _CELL = "padding:.2em .8em;border:0;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap"
-_LONGEST = 80
-"""Letters of a cell; the rest of a long word is left out, and says so."""
+_MAX_LENGTH = 80
+"""Maximum number of characters in a cell; a longer text ends in an ellipsis."""
 
 Row = Sequence[object]
 
 
 def card(title: str, sentences: Iterable[str], *tables: str) -> str:
-    """HTML of one result.
+    """Return the HTML of one result.
 
     Args:
         title: plain text.
@@ -31,7 +31,7 @@ def card(title: str, sentences: Iterable[str], *tables: str) -> str:
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Row]) -> str:
-    """HTML of a small table; numbers stand on the right, and what is not known is a dash."""
+    """Return the HTML of a small table; numbers are aligned right, and missing values are dashes."""
     listed = [list(row) for row in rows]
     right = [
         any(is_number(row[i]) for row in listed)
@@ -67,4 +67,4 @@ def _shown(value: object) -> str:
     text = (
         f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape_control(str(value))
     )
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

@@ -14,6 +14,11 @@ def is_text(value: object) -> bool:
     return True
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 neuron`, `1,500 neurons`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def escape_control(text: str) -> str:
     r"""Return the text with its control characters written out, e.g. the escape character as `\x1b`."""
     return "".join(

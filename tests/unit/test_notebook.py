@@ -37,7 +37,7 @@ def test_a_stage_tells_what_was_collected(stages: list[txray.Stage]) -> None:
     for row, preferences in zip(rows, stage.collected.values(), strict=True):
         told = dict(zip(head, row, strict=True))
         assert told["neurons"] == str(preferences.n_neurons)
-        assert told["preferred"] == str(int((preferences.lengths() > 0).sum()))
+        assert told["in use"] == str(int((preferences.lengths() > 0).sum()))
 
 
 @pytest.mark.parametrize("tested", [False, True])

@@ -71,6 +71,7 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
         "Preferences.table": stages[0].preferences().table(),
         "Stage.exemplars": stages[0].exemplars,
         "Comparison.neurons": comparison.neurons,
+        "Comparison.summary": pl.DataFrame([dict(comparison.summary)]),
         **{
             f"Timeline.{name}": getattr(timeline, name)
             for name in ("stages", "changes", "flows", "distances")

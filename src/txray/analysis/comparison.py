@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from txray.analysis.comparison_tables import neuron_table, summary_of
-from txray.analysis.distances import (
-    Distance,
-    require_distance,
-)
+from txray.analysis.distances import Distance, require_distance
 from txray.analysis.findings import Findings
 from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_changed_html
-from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
 from txray.analysis.significance.tests import SignificanceSettings, tested_neurons
@@ -31,7 +27,6 @@ from txray.analysis.subjects import (
     tagged_stages,
 )
 from txray.arguments import checked_call
-from txray.checks import is_integer
 from txray.errors import UsageError
 from txray.notebook import card
 from txray.preferences.preferences import Preferences, Weight
@@ -52,12 +47,9 @@ _FIGURES = (
     "least_changed_neurons",
 )
 
-SUMMARY = "summary.json"
-"""The file that marks the folder of a saved comparison."""
-
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(SavedResult):
     """Comparison of two stages of one layer, for one feature type.
 
     Attributes:
@@ -73,6 +65,8 @@ class Comparison:
         tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
             compared; else None.
     """
+
+    SUMMARY_FILE = "summary.json"
 
     before: Preferences
     after: Preferences
@@ -140,12 +134,12 @@ class Comparison:
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
 
         Args:
-            distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-            permutations: maximum number per neuron; a few hundred are enough for most neurons.
+            distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
+            permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
             fdr: false discovery rate.
             seed: random seed; the same seed gives the same numbers.
             splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings that are averaged. More draws depend less on the seed and take longer.
+            draws: number of random downsamplings to average. With more, results depend less on the seed.
 
         Raises:
             UnknownNameError: an unknown distance.
@@ -163,24 +157,24 @@ class Comparison:
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{self.summary[state]} {state}" for state in STATES)
+        number = self.summary
+        tests = "observed, not tested"
         if self.tested:
-            counts += (
-                "; significant ({fdr}): {changed} of {tested} shared changed, {confident_avoided} of {avoided} "
-                "avoided, {confident_gained} of {gained} gained".format(
-                    **{**self.summary, "fdr": fdr_label(self.summary["fdr"])}
-                )
+            tests = (
+                f"significant ({fdr_label(number['fdr'])}): {number['changed']} of {number['tested']} shared changed, "
+                f"{number['confident_avoided']} of {number['avoided']} avoided, "
+                f"{number['confident_gained']} of {number['gained']} gained"
             )
-        else:
-            counts += "; observed, not tested"
-        return f"Comparison({self.before.stage!r} -> {self.after.stage!r}, {self.after.feature_type!r}: {counts})"
+        counts = ", ".join(f"{number[state]} {state}" for state in STATES)
+        stages = f"{self.before.stage!r} -> {self.after.stage!r}"
+        return f"Comparison({stages}, {self.feature_type!r}: {counts}; {tests})"
 
     def _repr_html_(self) -> str:
         sentences = self.findings.sentences(self.before.stage, self.after.stage)
         distance = shown_distance(self)
         compared = distance.rows(self.neurons)
         if len(compared):
-            sentences.append(f"Of {len(compared):,} shared neurons: {distance.means(compared)}.")
+            sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
             sentences.append(
                 f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
@@ -205,7 +199,9 @@ class Comparison:
         Example:
             >>> comparison.changed().head(3)
         """
-        fdr = self._require_tested("changed")
+        fdr = self.fdr
+        if fdr is None:
+            raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
         rows = self.neurons.filter(is_significant(fdr))
         rows = rows[changed_most_first(rows, fdr)]
         lists = {
@@ -215,13 +211,9 @@ class Comparison:
             for name, side in (("before", self.before), ("after", self.after))
         }
         intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
-        return (
-            rows.select(
-                "neuron", "confident_state", *intervals, "z_score", "q_value", "wins_before", "wins_after"
-            )
-            .with_columns(**lists)
-            .rename({"confident_state": "state"})
-        )
+        state = pl.col("confident_state").alias("state")
+        columns = ("neuron", state, *intervals, "z_score", "q_value", "wins_before", "wins_after")
+        return rows.select(columns).with_columns(**lists)
 
     def neuron(self, number: int) -> NeuronChange:
         """Return what one neuron prefers in both stages, and whether that changed significantly.
@@ -235,21 +227,7 @@ class Comparison:
         Example:
             >>> comparison.neuron(13).words[1].head(3)
         """
-        if not is_integer(number) or not 0 <= number < len(self.neurons):
-            raise UsageError(
-                f"neuron {number!r}: layer {self.layer!r} has the neurons 0 to {len(self.neurons) - 1}; pass one of "
-                "these numbers as an integer"
-            )
-        fdr = self.fdr
-        row = self.neurons[int(number)]
-        return NeuronChange.of(
-            row.row(0, named=True),
-            self.before,
-            self.after,
-            significant=None if fdr is None else bool(row.select(is_significant(fdr)).item()),
-            fdr=fdr,
-            tagged=self.tagged,
-        )
+        return NeuronChange.of(self, number)
 
     def plot(self, figure: str = "hellinger_length") -> go.Figure:
         """Draw the comparison.
@@ -268,73 +246,65 @@ class Comparison:
         from txray import plots
 
         name = figure_name(figure, _FIGURES)
+        draw: Callable[..., go.Figure] = getattr(plots, name)
         if not name.endswith("changed_neurons"):
-            return cast("go.Figure", getattr(plots, name)(self))
+            return draw(self)
         tagged = require_tagged(self.tagged, f"figure {name!r}")
         pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
-        drawn: go.Figure = getattr(plots, name)(self, pos=pos, token_tags=token_tags(tagged))
-        return drawn
+        return draw(self, pos=pos, token_tags=token_tags(tagged))
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the comparison as a folder, complete or not at all, and return its path.
-
-        The folder holds neurons.parquet, neurons.csv, summary.json, and both stages reduced to what was compared.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
+    def _contents(self) -> dict[str, Any]:
         stages = self.tagged or (stage_of(self.before), stage_of(self.after))
-        return save_result(
-            folder,
-            "Comparison",
-            SUMMARY,
-            self.summary,
-            tables={"neurons": self.neurons},
-            stages=dict(zip(("before", "after"), stages, strict=True)),
-            settings={
-                "layer": self.layer,
-                "feature_type": self.feature_type,
-                "weight": self.weight,
-                "same_documents": self.same_documents,
-                "tagged": self.tagged is not None,
-            },
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Comparison:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no comparison, or is damaged.
-
-        Example:
-            >>> Comparison.load("out").changed()
-        """
-        return load_result(folder, "Comparison", SUMMARY, cls._loaded)
+        return {
+            "tables": {"neurons": self.neurons},
+            "stages": dict(zip(("before", "after"), stages, strict=True)),
+            "settings": {"layer": self.layer, "feature_type": self.feature_type, **stored_settings(self)},
+        }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Comparison:
-        settings = folder.settings
         stages = folder.stage("before"), folder.stage("after")
-        names = {"layer": settings["layer"], "feature_type": settings["feature_type"]}
-        before, after = (stage.preferences(**names) for stage in stages)
-        neurons = folder.table("neurons")
-        if not before.n_neurons == after.n_neurons == len(neurons):
-            raise ValueError("neurons.parquet has another number of neurons than the stages")
-        return cls(
-            before,
-            after,
-            settings["weight"],
-            neurons,
-            folder.summary,
-            settings["same_documents"],
-            stages if settings["tagged"] else None,
-        )
+        return restored(stages, folder.table("neurons"), folder.summary, folder.settings)
 
-    def _require_tested(self, caller: str) -> float:
-        if self.fdr is None:
-            raise UsageError(f"{caller}: the comparison is untested; test it first, with comparison.test()")
-        return self.fdr
+
+def stored_settings(comparison: Comparison) -> dict[str, Any]:
+    """Return what a saved comparison needs besides stages, names, neurons and summary, as plain JSON values."""
+    return {
+        "weight": comparison.weight,
+        "same_documents": comparison.same_documents,
+        "tagged": comparison.tagged is not None,
+    }
+
+
+def restored(
+    stages: tuple[Stage, Stage],
+    neurons: pl.DataFrame,
+    summary: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Comparison:
+    """Return a saved comparison.
+
+    Args:
+        stages: before and after, with at least what was compared.
+        neurons, summary: as saved.
+        settings: its layer, its feature type, and its `stored_settings`.
+
+    Raises:
+        ValueError: the table does not fit the stages.
+    """
+    layer, feature_type = settings["layer"], settings["feature_type"]
+    before, after = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
+    if not before.n_neurons == after.n_neurons == len(neurons):
+        raise ValueError(f"{len(neurons)} neurons in the table, {after.n_neurons} in the stages")
+    return Comparison(
+        before,
+        after,
+        settings["weight"],
+        neurons,
+        summary,
+        settings["same_documents"],
+        tagged_stages(*stages, layer) if settings["tagged"] else None,
+    )
 
 
 @checked_call
@@ -357,10 +327,10 @@ def compare(
         after: the later one, of the same neurons.
         layer: required only if the stages have several layers.
         feature_type: the feature type (of stages).
-        weight: what the preference distributions normalise; the paper: `mean`.
-        distance: that is tested: `hellinger`, `jensen-shannon` or `total-variation`.
-        permutations: maximum number per neuron; 0 leaves the comparison untested (see `Comparison.test`), which
-            takes a fraction of the time.
+        weight: what the preference distributions normalise; in the paper, `mean`.
+        distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
+        permutations: maximum number of permutations per neuron; 0 leaves the comparison untested, which takes a
+            fraction of the time (see `Comparison.test`).
         fdr: false discovery rate of the tests.
         seed: random seed of the tests.
 
@@ -378,7 +348,7 @@ def compare(
     """
     require_distance(distance)
     if permutations < 0:
-        raise UsageError(f"compare: permutations={permutations}; give a positive number, or 0 for no tests")
+        raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
     settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.analysis.distances import (
     hellinger,
@@ -21,12 +20,7 @@ from txray.preferences.preferences import Preferences, Weight
 
 
 def neuron_table(before: Preferences, after: Preferences, weight: Weight) -> pl.DataFrame:
-    """Return the table `Comparison.neurons`, without tests.
-
-    Args:
-        before, after: preferences of the same neurons.
-        weight: what the preference distributions normalise.
-    """
+    """Return the table `Comparison.neurons` of two preferences of the same neurons, without tests."""
     # Aligned once: none of the distances below aligns again.
     p, q = aligned(before.distributions(weight), after.distributions(weight))
     union = hellinger_length(p, q)
@@ -60,13 +54,7 @@ def neuron_table(before: Preferences, after: Preferences, weight: Weight) -> pl.
 def summary_of(
     before: Preferences, after: Preferences, weight: Weight, neurons: pl.DataFrame
 ) -> dict[str, Any]:
-    """Return `Comparison.summary`, without tests, as plain JSON values.
-
-    Args:
-        before, after: preferences of the same neurons.
-        weight: what the preference distributions normalise.
-        neurons: from `neuron_table`.
-    """
+    """Return `Comparison.summary`, without tests, as plain JSON values; `neurons` is from `neuron_table`."""
     counts = dict(neurons["state"].value_counts().iter_rows())
     shared = neurons.filter(pl.col("state") == "shared")
     return {
@@ -93,8 +81,8 @@ def summary_of(
         "mean_hellinger_published_code": shared["hellinger_published_code"].mean(),
         "mass_before": float(neurons["mass_before"].sum()),
         "mass_after": float(neurons["mass_after"].sum()),
-        "mass_gini_before": _number(gini(neurons["mass_before"].to_numpy())),
-        "mass_gini_after": _number(gini(neurons["mass_after"].to_numpy())),
+        "mass_gini_before": finite(gini(neurons["mass_before"].to_numpy())),
+        "mass_gini_after": finite(gini(neurons["mass_after"].to_numpy())),
     }
 
 
@@ -104,5 +92,6 @@ def _change(before: pl.Series, after: pl.Series) -> float | None:
     return float(after.sum()) / total - 1 if total else None
 
 
-def _number(value: np.float64 | NDArray[np.float64]) -> float | None:
-    return None if np.isnan(value) else float(value)
+def finite(value: float) -> float | None:
+    """Return a number as a JSON value: None if it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import permutation_test, rankdata
+
+from txray.arrays import Floats
+from txray.text import plural
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class RankCorrelation:
         Args:
             first, second: names of the quantities, plain text.
         """
+        steps = plural(self.n, "step")
         if self.rho is None or self.p_value is None:
-            return f"{first} and {second} cannot be correlated over {self.n} {_steps(self.n)}"
-        size = f"rho = {self.rho:.2f}, p = {self.p_value:.2g}, {self.n} {_steps(self.n)}"
+            return f"{first} and {second} cannot be correlated over {steps}"
+        size = f"rho = {self.rho:.2f}, p = {self.p_value:.2g}, {steps}"
         if self.p_value > _SIGNIFICANT:
             return f"{first} and {second} do not correlate significantly ({size})"
         clause = f"{first} and {second} correlate ({size})"
@@ -46,13 +49,7 @@ class RankCorrelation:
 _SIGNIFICANT = 0.05
 
 
-def _steps(n: int) -> str:
-    return "step" if n == 1 else "steps"
-
-
-def rank_correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64], *, permutations: int = 10_000, seed: int = 0
-) -> RankCorrelation:
+def rank_correlation(x: Floats, y: Floats, *, permutations: int = 10_000, seed: int = 0) -> RankCorrelation:
     """Return Spearman's rank correlation, with its p-value and without the trend.
 
     Args:
@@ -80,7 +77,7 @@ def rank_correlation(
     return RankCorrelation(float(rho), float(test.pvalue), partial, n)
 
 
-def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def _correlation(x: Floats, y: Floats) -> float:
     """Return Pearson's correlation; NaN if one side is constant."""
     if len(x) < 2:
         return float("nan")

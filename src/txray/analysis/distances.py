@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.special import rel_entr
 
+from txray.arrays import Floats, Ints
 from txray.errors import ShapeError, UnknownNameError
 from txray.preferences.distributions import Distributions, aligned
 from txray.preferences.preferences import Preferences
@@ -20,7 +20,7 @@ DISTANCES: tuple[Distance, ...] = ("hellinger", "jensen-shannon", "total-variati
 """The distances that can be tested."""
 
 
-def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64]:
+def hellinger(before: Distributions, after: Distributions) -> Floats:
     """Return the Hellinger distance of each neuron between two stages.
 
     H(p, q) = sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2), row by row. In this form, because
@@ -45,7 +45,7 @@ def hellinger(before: Distributions, after: Distributions) -> NDArray[np.float64
     return np.minimum(distance, 1.0)
 
 
-def hellinger_length(before: Distributions, after: Distributions) -> NDArray[np.int64]:
+def hellinger_length(before: Distributions, after: Distributions) -> Ints:
     """Return the size of the union of the two feature sets of each neuron.
 
     Args:
@@ -66,7 +66,7 @@ def hellinger_length(before: Distributions, after: Distributions) -> NDArray[np.
     return np.asarray(np.diff((before.matrix + after.matrix).tocsr().indptr), dtype=np.int64)
 
 
-def hellinger_published_code(before: Preferences, after: Preferences) -> NDArray[np.float64]:
+def hellinger_published_code(before: Preferences, after: Preferences) -> Floats:
     """Return the quantity that the paper's published research code calls Hellinger distance.
 
     It differs from the paper twice: activations are divided by the neuron's whole mass first and averaged per feature
@@ -91,19 +91,9 @@ def hellinger_published_code(before: Preferences, after: Preferences) -> NDArray
 
 
 def published_code_distance(
-    before: Preferences,
-    after: Preferences,
-    p: Distributions,
-    q: Distributions,
-    length: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return `hellinger_published_code` from what is computed already.
-
-    Args:
-        before, after: preferences of the same neurons.
-        p, q: their aligned distributions of weight `mean`.
-        length: (n_neurons,) their Hellinger lengths.
-    """
+    before: Preferences, after: Preferences, p: Distributions, q: Distributions, length: Ints
+) -> Floats:
+    """Return `hellinger_published_code` from aligned distributions (weight `mean`) and their Hellinger lengths."""
     distance = _root_distance(
         *(sp.diags_array(_published_scale(side)) @ rows.matrix for side, rows in ((before, p), (after, q)))
     )
@@ -114,24 +104,16 @@ def published_code_distance(
 
 
 def require_distance(distance: str) -> None:
-    """Raise if a distance is unknown.
-
-    Raises:
-        UnknownNameError: none of `DISTANCES`.
-    """
+    """Raise `UnknownNameError` for a distance that is none of `DISTANCES`."""
     if distance not in DISTANCES:
         raise UnknownNameError.of("distance", distance, DISTANCES)
 
 
-def contributions(
-    distance: Literal["jensen-shannon", "total-variation"], p: NDArray[np.float64], q: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def contributions(distance: Literal["jensen-shannon", "total-variation"], p: Floats, q: Floats) -> Floats:
     """Return what each feature adds to the divergence of two distributions.
 
-    Args:
-        distance: `jensen-shannon` sums to the divergence in bits, `total-variation` to the largest difference in the
-            probability of any set of features; either sum is in [0, 1].
-        p, q: probabilities, of the same shape.
+    The contributions sum to a value in [0, 1]: of `jensen-shannon` to the divergence in bits, of `total-variation` to
+    the largest difference in the probability of any set of features.
 
     Source:
         Lin 1991 (Jensen-Shannon divergence).
@@ -153,14 +135,14 @@ def _require_aligned(before: Distributions, after: Distributions) -> None:
         )
 
 
-def _root_distance(before: Any, after: Any) -> NDArray[np.float64]:
+def _root_distance(before: Any, after: Any) -> Floats:
     """Return sqrt(sum_f (sqrt(p_f) - sqrt(q_f))^2 / 2) of each row."""
     difference = (before.sqrt() - after.sqrt()).tocsr()
     np.square(difference.data, out=difference.data)
     return np.sqrt(np.asarray(difference.sum(axis=1), dtype=np.float64).ravel() / 2)
 
 
-def _published_scale(preferences: Preferences) -> NDArray[np.float64]:
+def _published_scale(preferences: Preferences) -> Floats:
     """Return (n_neurons,) row sums in the published code: mean activations over mass; 0 if un-preferred."""
     totals, mass = preferences.totals, preferences.mass()
     means = np.bincount(totals.neuron, totals.weights("mean"), preferences.n_neurons)

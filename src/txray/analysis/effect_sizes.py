@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, row_means, split_in_halves
+from txray.arrays import Bools, Floats
 from txray.preferences.preferences import Preferences, Weight
 
 SMALLEST_OVERLAP = 0.05
-"""Halves of one stage that overlap less say next to nothing about its distribution: no distance is given."""
+"""Minimum overlap of the halves of a stage; below it, they say next to nothing about the distribution: no distance."""
 
 _TAIL = 0.025
 """Probability beyond each bound of an interval."""
@@ -33,10 +33,10 @@ class EffectSize:
         layer_low, layer_high: bounds of its 95% interval.
     """
 
-    signal: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    signal: Floats
+    distance: Floats
+    low: Floats
+    high: Floats
     layer: float
     layer_low: float
     layer_high: float
@@ -46,7 +46,7 @@ class EffectSize:
         cls,
         draws: Sequence[FoldCounts],
         halves: Halves,
-        splits: tuple[NDArray[np.float64], NDArray[np.float64]],
+        splits: tuple[Floats, Floats],
         weight: Weight,
         *,
         intervals: bool = True,
@@ -60,7 +60,7 @@ class EffectSize:
         Args:
             draws: the two stages at equal numbers of activations, differently thinned.
             halves: their overlaps, averaged over the draws.
-            splits: (folds, n_splits) twice, the halves that `halves` was made with.
+            splits: (folds, n_splits) twice, the splits of `halves`.
             weight: what distributions normalise.
             intervals: whether to compute them; they take most of the time.
 
@@ -92,8 +92,8 @@ class EffectSize:
 def effect_size(
     before: Preferences,
     after: Preferences,
-    weight: Weight = "mean",
     *,
+    weight: Weight = "mean",
     splits: int = 16,
     draws: int = 10,
     seed: int = 0,
@@ -104,13 +104,13 @@ def effect_size(
     Args:
         before, after: preferences of the same neurons, collected with the same number of folds, at least 2.
         weight: what distributions normalise.
-        splits: of the folds into halves.
-        draws: of the activations that are kept where one stage has more, averaged over.
-        seed: of both.
+        splits: number of random splits of the folds into halves.
+        draws: number of random downsamplings to average.
+        seed: random seed.
         intervals: whether to compute them; they take most of the time.
 
     Example:
-        >>> sizes = effect_size(zero_shot.preferences("rnn"), sup.preferences("rnn"))
+        >>> sizes = effect_size(zero_shot.preferences(layer="rnn"), sup.preferences(layer="rnn"))
         >>> sizes.distance[13], sizes.low[13], sizes.high[13]
     """
     folds = FoldCounts.of(before, after)
@@ -119,23 +119,19 @@ def effect_size(
     return EffectSize.of(thinned, Halves.of(thinned, *parts, weight), parts, weight, intervals=intervals)
 
 
-def _mean_overlaps(halves: Halves) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _mean_overlaps(halves: Halves) -> tuple[Floats, Floats, Floats]:
     """Return (n_neurons,) three times: within_before, within_after and between, averaged over splits."""
     return row_means(halves.within_before), row_means(halves.within_after), row_means(halves.between)
 
 
-def _squared(
-    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _squared(within_before: Floats, within_after: Floats, between: Floats) -> Floats:
     """Return corrected H^2 of each neuron, below 0 where chance makes it so; NaN where halves hardly overlap."""
     with np.errstate(divide="ignore", invalid="ignore"):
         squared = 1 - between / np.sqrt(within_before * within_after)
     return np.where(np.minimum(within_before, within_after) >= SMALLEST_OVERLAP, squared, np.nan)
 
 
-def _squared_of_layer(
-    within_before: NDArray[np.float64], within_after: NDArray[np.float64], between: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _squared_of_layer(within_before: Floats, within_after: Floats, between: Floats) -> Floats:
     """Return corrected H^2 of all neurons together, over the first axis.
 
     A ratio of sums, not a mean of ratios: neurons whose own halves hardly overlap would make that meaningless.
@@ -148,15 +144,14 @@ def _squared_of_layer(
     return np.asarray(1 - ratio)
 
 
-def _half_widths(
-    draw: FoldCounts, splits: tuple[NDArray[np.float64], NDArray[np.float64]], weight: Weight
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight) -> tuple[Floats, Floats]:
     """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
-    same documents. The spread of the estimates tells their standard error. Their mean lies off the estimate from all
-    folds, which tells the bias that is left: it widens the intervals of neurons, which would miss the truth of neurons
-    with few wins too often, and not that of the layer, to which such neurons add little.
+    same documents. The spread of the estimates gives their standard error, and the difference of their mean from the
+    estimate from all folds gives the remaining bias. The bias widens the intervals of neurons, which would otherwise
+    miss the truth too often for neurons with few wins. It does not widen that of the layer, to which such neurons add
+    little.
     """
     first, second = splits
     n_splits = first.shape[1]
@@ -172,20 +167,15 @@ def _half_widths(
         for overlaps in (halves.within_before, halves.within_after, halves.between)
     ]
     whole = _mean_overlaps(Halves.of([draw], first, second, weight))
-    return (
-        _half_width(_squared(*without), _squared(*whole)),
-        _half_width(_squared_of_layer(*without)),
-    )
+    return (_half_width(_squared(*without), _squared(*whole)), _half_width(_squared_of_layer(*without)))
 
 
-def _half_width(
-    without: NDArray[np.float64], whole: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def _half_width(without: Floats, whole: Floats | None = None) -> Floats:
     """Return (...) half widths.
 
     Args:
-        without: (..., n_folds) estimates of all folds but one.
-        whole: (...) of all folds, where the bias is to count as well.
+        without: (..., n_folds) estimates without one fold each.
+        whole: (...) estimates from all folds, to add the bias.
     """
     n = without.shape[-1]
     centre = without.mean(axis=-1)
@@ -195,13 +185,13 @@ def _half_width(
     return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance + np.square(bias)))
 
 
-def _folds_with_wins(draw: FoldCounts) -> NDArray[np.bool_]:
+def _folds_with_wins(draw: FoldCounts) -> Bools:
     """Return (folds,) whether any neuron has activations there, in either stage."""
     return np.asarray((draw.wins() > 0).any(axis=0).reshape(2, draw.folds).any(axis=0))
 
 
-def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest share of a distribution that so many activations may all miss, with 97.5% confidence.
+def _largest_unseen_share(wins: Floats) -> Floats:
+    """Return the largest share of a distribution that this many activations can all miss, with a probability of 2.5%.
 
     Source:
         Clopper and Pearson 1934, for 0 successes.
@@ -209,6 +199,6 @@ def _largest_unseen_share(wins: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 - _TAIL ** (1 / np.maximum(wins, 1)))
 
 
-def _root(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root(squared: Floats) -> Floats:
     """Return H in [0, 1] from H^2 that may have left it by chance."""
     return np.sqrt(np.clip(squared, 0, 1))

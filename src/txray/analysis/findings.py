@@ -9,6 +9,7 @@ import polars as pl
 
 from txray.analysis.rules import is_significant, is_tested, tested_state
 from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, fdr_label, untested_label
+from txray.text import plural
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Findings:
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
         return (
-            f"{self.changed:,} of {_plural(self.tested, 'tested neuron')} in both stages changed significantly "
+            f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages changed significantly "
             f"({fdr_label(self.fdr)})"
         )
 
@@ -135,21 +136,20 @@ class Findings:
             return "No neuron in both stages is active enough to be tested"
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%, {self.changed:,} of "
-            f"{_plural(self.tested, 'tested neuron')} changed significantly"
+            f"{plural(self.tested, 'tested neuron')} changed significantly"
         )
 
     def sentences(self, before: str, after: str) -> list[str]:
         """Return what was observed, then what is significant, then what is not tested yet.
 
         Args:
-            before: name of the earlier stage, as it is to be shown.
-            after: name of the later stage.
+            before, after: names of the stages to show.
         """
         return [self._observation(before, after), *self._tests()]
 
     def _observation(self, before: str, after: str) -> str:
         shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"
-        neurons = _plural(self.neurons, "neuron")
+        neurons = plural(self.neurons, "neuron")
         text = (
             f"{f'{shared:,}' if shared else 'none'} of {neurons} {verb} in use in both {before} and {after}"
         )
@@ -173,15 +173,11 @@ class Findings:
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"
-            untested = f"{_plural(self.untested, 'neuron')} of {_plural(missing, 'layer')}"
+            untested = f"{plural(self.untested, 'neuron')} of {plural(missing, 'layer')}"
             sentences.append(f"{untested} {verb} {untested_label(self.pending)}.")
         if self.layers > 1:
             sentences.append("The FDR is controlled within each layer.")
         return sentences
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _counts(states: pl.Series) -> dict[str, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from txray.arrays import Floats
 
 
-def gini(mass: NDArray[np.float64]) -> np.float64:
+def gini(mass: Floats) -> np.float64:
     """Return the Gini coefficient of a non-negative quantity.
 
     Args:
@@ -24,7 +25,7 @@ def gini(mass: NDArray[np.float64]) -> np.float64:
     return np.float64(((2 * rank - n - 1) * ordered).sum() / (n * total))
 
 
-def share_of_top(mass: NDArray[np.float64], k: int) -> np.float64:
+def share_of_top(mass: Floats, k: int) -> np.float64:
     """Return the share of the total held by the `k` largest; NaN if all are 0.
 
     Args:
@@ -37,7 +38,7 @@ def share_of_top(mass: NDArray[np.float64], k: int) -> np.float64:
     return np.float64(np.sort(mass)[::-1][:k].sum() / total)
 
 
-def half_mass(mass: NDArray[np.float64]) -> int:
+def half_mass(mass: Floats) -> int:
     """Return the smallest number of neurons that together hold at least half of the activation mass.
 
     Args:

@@ -10,16 +10,19 @@ import numpy as np
 import polars as pl
 
 from txray.analysis.neuron_sentence import neuron_sentence
-from txray.analysis.rules import changed_most_first
+from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
 from txray.analysis.subjects import require_tagged
 from txray.notebook import card, table
-from txray.preferences.preferences import Preferences
+from txray.preferences.neuron import distinctive_features, words_table
+from txray.preferences.preferences import Preferences, require_neuron
 from txray.preferences.stage import Stage
 from txray.preferences.tags import token_tags
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from txray.analysis.comparison import Comparison
 
 _LISTED, _LISTED_WORDS = 10, 4
 
@@ -56,38 +59,24 @@ class NeuronChange:
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
     @classmethod
-    def of(
-        cls,
-        values: Mapping[str, Any],
-        before: Preferences,
-        after: Preferences,
-        *,
-        significant: bool | None,
-        fdr: float | None,
-        tagged: tuple[Stage, Stage] | None,
-    ) -> NeuronChange:
-        """Select one neuron.
-
-        Args:
-            values: its row of `Comparison.neurons`.
-            before, after: preferences of its layer.
-            significant: whether it changed significantly; None without tests.
-            fdr: false discovery rate of the tests.
-            tagged: both stages, if they were collected with parts of speech.
-        """
-        number = int(values["neuron"])
+    def of(cls, comparison: Comparison, number: int) -> NeuronChange:
+        """Select one neuron of a comparison; see `Comparison.neuron`."""
+        before, after, fdr = comparison.before, comparison.after, comparison.fdr
+        require_neuron(number, len(comparison.neurons), stage=after.stage, layer=after.layer)
+        row = comparison.neurons[int(number)]
+        values = row.row(0, named=True)
         return cls(
-            number,
+            int(number),
             after.layer,
             after.feature_type,
             (before.stage, after.stage),
             str(values.get("confident_state") or values["state"]),
-            significant,
+            None if fdr is None else bool(row.select(is_significant(fdr)).item()),
             fdr,
             values,
-            (_words(before, number), _words(after, number)),
-            _tags(number, after.layer, tagged),
-            tagged,
+            (distinctive_features(before, number), distinctive_features(after, number)),
+            _tags(number, after.layer, comparison.tagged),
+            comparison.tagged,
         )
 
     @property
@@ -102,11 +91,7 @@ class NeuronChange:
 
     def _repr_html_(self) -> str:
         tables = [
-            table(
-                f"Most distinctive words in {stage}",
-                (self.feature_type, "wins", "lift", "mean activation"),
-                words.head(_LISTED).iter_rows(),
-            )
+            words_table(f"Most distinctive words in {stage}", self.feature_type, words)
             for stage, words in zip(self.stages, self.words, strict=True)
             if len(words)
         ]
@@ -140,7 +125,7 @@ def most_changed_html(
     Args:
         neurons: rows of `Comparison.neurons`.
         sides: preferences before and after.
-        distance: that is shown.
+        distance: the distance to show.
         fdr: false discovery rate of the tests; None if there are none.
     """
     shared = neurons.filter(pl.col("state") == "shared")
@@ -164,13 +149,7 @@ def most_changed_html(
 
 
 def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: int) -> dict[int, list[str]]:
-    """Return neuron -> its most distinctive features, in descending order of lift.
-
-    Args:
-        preferences: of the layer.
-        neurons: which.
-        limit: maximum number of features per neuron.
-    """
+    """Return neuron -> up to `limit` most distinctive features, in descending order of lift."""
     totals, lifts = preferences.totals, preferences.lift()
     words = {}
     for neuron in neurons:
@@ -178,11 +157,6 @@ def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: i
         rows = start + np.argsort(-lifts[start:end], kind="stable")[:limit]
         words[neuron] = preferences.features[totals.feature_id[rows]].tolist()
     return words
-
-
-def _words(preferences: Preferences, number: int) -> pl.DataFrame:
-    rows = preferences.table(number).select("feature", wins="count", lift="lift", mean="mean")
-    return rows.sort(["lift", "feature"], descending=[True, False])
 
 
 def _tags(number: int, layer: str, tagged: tuple[Stage, Stage] | None) -> pl.DataFrame:

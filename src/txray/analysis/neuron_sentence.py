@@ -7,6 +7,7 @@ from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
 from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
+from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
 
@@ -22,34 +23,28 @@ def neuron_sentence(
     """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
 
     Args:
-        row: of `Comparison.neurons`; if tested, with a column `significant` (`findings.is_significant`).
-        noun: what one feature is called: `token`.
-        stages: names of the two stages, as they are to be shown.
-        fdr: false discovery rate of the tests; None if the neuron's layer is not tested.
-        if_untested: sentence for that case.
+        row: of `Comparison.neurons`; if tested, with a column `significant` (`rules.is_significant`).
+        noun: name of one feature, such as `token`.
+        stages: names of the two stages to show.
+        fdr: false discovery rate of the tests; None if the layer of the neuron is not tested.
+        if_untested: last sentence in that case.
     """
     lengths = row["length_before"], row["length_after"]
     parts = [preference_sentence(lengths, noun, stages)]
     if not any(lengths):
         return parts[0]
     if row["hellinger"] is not None:
-        features = _plural(row["hellinger_length"], noun)
+        features = plural(row["hellinger_length"], noun)
         parts.append(f"{PLAIN.name} {row['hellinger']:.3f} over {features}.")
     parts += [if_untested] if fdr is None else _verdict(row, fdr)
     return " ".join(parts)
 
 
 def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, str]) -> str:
-    """Return how many features a neuron prefers in two stages.
-
-    Args:
-        lengths: number of features in each stage.
-        noun: what one feature is called: `token`.
-        stages: names of the two stages, as they are to be shown.
-    """
+    """Return how many features a neuron prefers in two stages; see `neuron_sentence`."""
     if not any(lengths):
         return "Prefers nothing in either stage."
-    before, after = (_plural(length, noun) if length else "nothing" for length in lengths)
+    before, after = (plural(length, noun) if length else "nothing" for length in lengths)
     return f"Prefers {before} in {stages[0]}, {after} in {stages[1]}."
 
 
@@ -70,7 +65,3 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
         case "avoided" | "gained" as state:
             return [f"In use {STATE_NAMES[state]}: significant ({level}, q = {row['rate_q_value']:.3g})."]
     return ["Too rarely active to be tested."]
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

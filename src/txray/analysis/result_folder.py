@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import polars as pl
 
-from txray.errors import StageError, TxrayError, UnknownNameError, UsageError, in_one_line
+from txray.errors import StageError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_folder, sha256_of
-from txray.preferences import Stage
+from txray.preferences.stage import Stage
+from txray.preferences.stage_folder import DAMAGE
 
 FORMAT = 1
 RESULT = "result.json"
 """Settings of the result and checksums of its files."""
-
-Result = TypeVar("Result")
 
 
 def save_result(
@@ -43,7 +42,7 @@ def save_result(
         tables: name -> table, written as Parquet and CSV.
         arrays: name -> table, written as Parquet only.
         stages: name -> stage, written as a stage folder.
-        settings: plain JSON values that `load_result` gives back.
+        settings: plain JSON values that loading needs.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -73,13 +72,7 @@ def _write_json(file: Path, value: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """A result folder whose checksums are right.
-
-    Attributes:
-        path: of the folder.
-        summary: the summary that was saved.
-        settings: the settings that were saved.
-    """
+    """A result folder whose checksums are right: its path, and the summary and settings that were saved."""
 
     path: Path
     summary: Mapping[str, Any]
@@ -94,63 +87,77 @@ class ResultFolder:
         return Stage.load(self.path / name)
 
 
-def load_result(
-    folder: Path | str, kind: str, marker: str, build: Callable[[ResultFolder], Result]
-) -> Result:
-    """Read a folder that `save_result` wrote, and return what `build` makes of it.
+class SavedResult:
+    """Base of the results that can be saved as a folder and loaded again."""
 
-    Args:
-        folder: to read.
-        kind: name of the class.
-        marker: name of the file of the summary.
-        build: makes the result.
+    SUMMARY_FILE: ClassVar[str]
+    """Name of the file of the summary, which marks the folder of such a result."""
 
-    Raises:
-        UsageError: `folder` is not a path.
-        StageError: the folder holds no such result, or is damaged.
-    """
-    if not isinstance(folder, (str, os.PathLike)):
-        raise UsageError(f"{kind}.load: expected the path of a folder, got a {type(folder).__name__}")
-    path = Path(folder)
-    if not (path / RESULT).is_file():
-        raise StageError(f"{path}: holds no saved {kind} (no {RESULT}); pass a folder written by {kind}.save")
-    try:
-        result = json.loads((path / RESULT).read_text(encoding="utf-8"))
-        if result["format"] != FORMAT or result["result"] != kind:
+    if TYPE_CHECKING:
+
+        @property
+        def summary(self) -> Mapping[str, Any]:
+            """Return what `save` writes as the summary, plain JSON values."""
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the result as a folder, complete or not at all, and return its path.
+
+        The folder holds the tables as Parquet and CSV, and the summary as JSON: neurons, summary.json of a comparison;
+        stages, changes, flows, distances and timeline.json of a timeline; pairs and matching.json; layers and
+        similarity.json. It also holds what `load` needs, such as the stages reduced to what was compared.
+
+        Raises:
+            OutputError: the folder cannot be written, or holds something else.
+        """
+        return save_result(folder, type(self).__name__, self.SUMMARY_FILE, self.summary, **self._contents())
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            StageError: the folder holds no such result, or is damaged.
+
+        Example:
+            >>> Comparison.load("out").changed()
+        """
+        name = cls.__name__
+        if not isinstance(folder, (str, os.PathLike)):
+            raise UsageError(f"{name}.load: expected the path of a folder, got a {type(folder).__name__}")
+        path = Path(folder)
+        if not (path / RESULT).is_file():
             raise StageError(
-                f"{path}: holds a {result['result']} of format {result['format']}, not a {kind} of format {FORMAT}; "
-                f"pass a folder written by {kind}.save"
+                f"{path}: holds no saved {name} (no {RESULT}); pass a folder written by {name}.save"
             )
-        for name, checksum in result["checksums"].items():
-            if not (path / name).is_file() or sha256_of(path / name) != checksum:
-                raise ValueError(f"{name} is missing or has changed")
-        summary = json.loads((path / marker).read_text(encoding="utf-8"))
-        return build(ResultFolder(path, dict(summary), dict(result["settings"])))
-    # Files that are readable and yet not what they should be fail in many ways.
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OSError,
-        RecursionError,
-        TxrayError,
-        pl.exceptions.PolarsError,
-    ) as error:
-        if isinstance(error, StageError) and str(error).startswith(f"{path}: holds a "):
-            raise
-        raise StageError(f"{path}: damaged ({in_one_line(error)}); make the {kind} again") from error
+        try:
+            result = json.loads((path / RESULT).read_text(encoding="utf-8"))
+            if (result["format"], result["result"]) == (FORMAT, name):
+                for file, checksum in result["checksums"].items():
+                    if not (path / file).is_file() or sha256_of(path / file) != checksum:
+                        raise ValueError(f"{file} is missing or has changed")
+                summary = json.loads((path / cls.SUMMARY_FILE).read_text(encoding="utf-8"))
+                return cls._loaded(ResultFolder(path, dict(summary), dict(result["settings"])))
+        except DAMAGE as error:
+            raise StageError(f"{path}: damaged ({in_one_line(error)}); make the {name} again") from error
+        raise StageError(
+            f"{path}: holds a {result['result']} of format {result['format']}, not a {name} of format {FORMAT}; "
+            f"pass a folder written by {name}.save"
+        )
+
+    def _contents(self) -> dict[str, Any]:
+        """Return the arguments of `save_result`."""
+        raise NotImplementedError
+
+    @classmethod
+    def _loaded(cls, folder: ResultFolder) -> Self:
+        raise NotImplementedError
 
 
 def figure_name(figure: str, known: Sequence[str]) -> str:
     """Return the name of a figure of `txray.plots`, which may be written with hyphens.
 
-    Args:
-        figure: requested.
-        known: names of the figures that draw this kind of result.
-
     Raises:
-        UnknownNameError: none of these.
+        UnknownNameError: a figure that does not draw this kind of result.
     """
     name = str(figure).replace("-", "_")
     if name not in known:

@@ -15,21 +15,13 @@ from txray.analysis.states import (
 
 
 def is_significant(fdr: float) -> pl.Expr:
-    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
+    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested."""
     one_sided = pl.col("confident_state").cast(pl.String).is_in(ONE_SIDED).fill_null(value=False)
     return q_value_is_significant(fdr) | one_sided
 
 
 def q_value_is_significant(fdr: float) -> pl.Expr:
-    """Return whether the column `q_value` of any table is significant; False, not null, where there is no value.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
+    """Return whether the column `q_value` of any table is significant; False, not null, where there is no value."""
     return (pl.col("q_value") <= fdr).fill_null(value=False)
 
 
@@ -39,11 +31,7 @@ def is_tested() -> pl.Expr:
 
 
 def confident_state(fdr: float) -> pl.Expr:
-    """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance.
-
-    Args:
-        fdr: false discovery rate of the tests.
-    """
+    """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance."""
     significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
     undecided = pl.col("state").is_in(ONE_SIDED) & ~significant.fill_null(value=False)
     return (
@@ -94,14 +82,10 @@ def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: 
 
 
 def changed_least_first(neurons: pl.DataFrame, fdr: float | None) -> pl.Series:
-    """Return the (n,) row numbers of neurons in the order of "changed least".
+    """Return the (n,) row numbers of neurons in the order of "changed least"; arguments as for `changed_most_first`.
 
     Neurons that are not significant come first, then by estimated squared distance, on whichever side of 0, and by
     observed Hellinger distance. Not by z-score, which is small for rarely active neurons whatever became of them.
-
-    Args:
-        neurons: rows of `Comparison.neurons`.
-        fdr: false discovery rate of the tests; None if there are none.
     """
     keys = [(pl.col("hellinger"), False)]
     if fdr is not None:
@@ -116,5 +100,5 @@ def _certainty(fdr: float) -> pl.Expr:
 
 def _order(neurons: pl.DataFrame, keys: list[tuple[pl.Expr, bool]]) -> pl.Series:
     by = [*(key for key, _ in keys), pl.int_range(pl.len())]
-    order = pl.arg_sort_by(by, descending=[*(falling for _, falling in keys), False], nulls_last=True)
+    order = pl.arg_sort_by(by, descending=[*(descending for _, descending in keys), False], nulls_last=True)
     return neurons.select(order.alias("order"))["order"]

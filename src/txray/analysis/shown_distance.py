@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,25 +49,10 @@ class ShownDistance:
         known = [pl.col(name).is_not_null() for name in (self.column, self.null) if name]
         return neurons.filter(*known)
 
-    def medians(self, neurons: pl.DataFrame) -> str:
-        """Return the median distance in words, with that of the same neurons if nothing had changed.
-
-        Args:
-            neurons: rows of a comparison, at least one of which has the distance.
-        """
-        return self._summed_up("median", np.median, neurons)
-
-    def means(self, neurons: pl.DataFrame) -> str:
-        """Return the mean distance in words, with that of the same neurons if nothing had changed.
-
-        Args:
-            neurons: rows of a comparison, at least one of which has the distance.
-        """
-        return self._summed_up("mean", np.mean, neurons)
-
-    def _summed_up(self, what: str, measure: Callable[..., np.floating[Any]], neurons: pl.DataFrame) -> str:
-        rows = self.rows(neurons)
-        clause = f"{what} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
+    def average(self, neurons: pl.DataFrame, kind: Literal["mean", "median"]) -> str:
+        """Return the average distance in words, with that of the same neurons if nothing had changed."""
+        rows, measure = self.rows(neurons), np.mean if kind == "mean" else np.median
+        clause = f"{kind} {self.name} {measure(rows[self.column].to_numpy()):.2f}"
         if self.null is None:
             return clause
         return f"{clause}, {measure(rows[self.null].to_numpy()):.2f} if nothing had changed"
@@ -81,8 +66,7 @@ def corrected_words(row: Mapping[str, Any]) -> str:
     """Return a corrected distance with its 95% interval, or that it is not known.
 
     Args:
-        row: of a neuron, a step of a timeline, or a summary, with `hellinger_corrected` and, where intervals were
-            computed, its bounds.
+        row: of a neuron, a step of a timeline, or a summary: `hellinger_corrected` and, if computed, its bounds.
     """
     value, low, high = (row.get(f"hellinger_corrected{end}") for end in ("", "_low", "_high"))
     if value is None:
@@ -97,23 +81,15 @@ PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])
 
 
 def matched_distance(distance: str) -> ShownDistance:
-    """Return the tested distance, at equal numbers of wins.
-
-    Args:
-        distance: that was tested, such as `hellinger`.
-    """
+    """Return the tested distance, such as `hellinger`, at equal numbers of wins."""
     return ShownDistance("distance_matched", f"{_NAMES[distance]} at equal numbers of wins", "distance_null")
 
 
 def shown_distance(comparison: Comparison, choice: DistanceShown = "matched") -> ShownDistance:
-    """Return the distance to show: of an untested comparison always the plain one.
-
-    Args:
-        comparison: of two stages.
-        choice: `matched` or `plain`.
+    """Return the distance to show; for an untested comparison always the plain one.
 
     Raises:
-        UnknownNameError: neither of these.
+        UnknownNameError: neither `matched` nor `plain`.
     """
     if choice not in _SHOWN:
         raise UnknownNameError.of("distance of a figure", choice, _SHOWN)

@@ -40,13 +40,7 @@ def significant_label(fdr: float) -> str:
 
 
 def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
-    """Return a state in plain words: `in both stages`, or `only before, significant`.
-
-    Args:
-        state: one of `SHOWN_STATES`.
-        tested: whether it is a tested state.
-        pending: whether untested neurons are going to be tested.
-    """
+    """Return a state of `SHOWN_STATES` in plain words: `in both stages`, or `only before, significant` if tested."""
     if state == UNTESTED:
         return untested_label(pending)
     if state in ONE_SIDED:
@@ -55,12 +49,7 @@ def state_label(state: str, *, tested: bool, pending: bool = False) -> str:
 
 
 def paper_label(state: str, *, tested: bool) -> str:
-    """Return the name of a state with the paper's word, for legends: `only before, significant (avoided)`.
-
-    Args:
-        state: one of `CONFIDENT_STATES`.
-        tested: whether it is a tested state.
-    """
+    """Return a state with the paper's word, for legends: `only before, significant (avoided)`."""
     label = state_label(state, tested=tested)
     return label if label == state else f"{label} ({state})"
 

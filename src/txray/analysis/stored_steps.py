@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from txray.analysis.comparison import Comparison
+from txray.analysis.comparison import Comparison, restored, stored_settings
 from txray.analysis.result_folder import ResultFolder
 from txray.analysis.subjects import stage_of
 from txray.preferences.stage import Stage
@@ -16,14 +16,9 @@ Steps = Mapping[str, Sequence[Comparison]]
 
 
 def stored_steps(steps: Steps) -> tuple[dict[str, Stage], pl.DataFrame, list[dict[str, Any]]]:
-    """Return the parts of which `loaded_steps` makes the comparisons again.
+    """Return what `loaded_steps` needs: stages by folder, the table of neurons, and the settings of each comparison.
 
-    Args:
-        steps: layer -> comparisons of each stage with the previous one.
-
-    Returns:
-        Name of a folder -> stage reduced to what was compared; the neurons of all steps with the columns layer and
-        step; and settings of each comparison.
+    The stages are reduced to what was compared; the table holds the neurons of all steps, with columns layer and step.
     """
     stages: dict[str, Stage] = {}
     tables, settings = [], []
@@ -39,10 +34,8 @@ def stored_steps(steps: Steps) -> tuple[dict[str, Stage], pl.DataFrame, list[dic
                 {
                     "layer": layer,
                     "step": index,
-                    "weight": comparison.weight,
                     "summary": dict(comparison.summary),
-                    "same_documents": comparison.same_documents,
-                    "tagged": comparison.tagged is not None,
+                    **stored_settings(comparison),
                 }
             )
     return stages, pl.concat(tables), settings
@@ -65,26 +58,13 @@ def loaded_steps(folder: ResultFolder) -> dict[str, tuple[Comparison, ...]]:
     steps: dict[str, list[Comparison]] = {layer: [] for layer in layers}
     for settings in folder.settings["steps"]:
         layer, index = settings["layer"], settings["step"]
-        pair = stages[index], stages[index + 1]
-        before, after = (stage.preferences(layer=layer, feature_type=feature_type) for stage in pair)
         rows = neurons.filter(pl.col("layer") == layer, pl.col("step") == index).drop("layer", "step")
         steps[layer].append(
-            Comparison(
-                before,
-                after,
-                settings["weight"],
+            restored(
+                (stages[index], stages[index + 1]),
                 rows,
                 settings["summary"],
-                settings["same_documents"],
-                _tagged(pair, layer) if settings["tagged"] else None,
+                {**settings, "feature_type": feature_type},
             )
         )
     return {layer: tuple(comparisons) for layer, comparisons in steps.items()}
-
-
-def _tagged(stages: tuple[Stage, Stage], layer: str) -> tuple[Stage, Stage]:
-    before, after = (
-        stage_of(*(stage.collected[layer, name] for name in ("token", "pos")), tags=stage.tags)
-        for stage in stages
-    )
-    return before, after

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from txray.layer_patterns import matching_names
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
+from txray.preferences.stage_folder import StageFolder
 from txray.preferences.stage_like import StageLike, as_stage
 
 
@@ -26,40 +26,28 @@ def subject(side: StageLike | Preferences) -> Stage | Preferences:
 
 
 def preferences_of(subject: Stage | Preferences, layer: str | None, feature_type: str) -> Preferences:
-    """Return the preferences themselves, or those of one layer of a stage.
-
-    Args:
-        subject: a stage, or preferences, which are returned as they are.
-        layer: of the stage; required only if it has several layers.
-        feature_type: of the stage.
-
-    Raises:
-        UsageError: several layers, and none is named.
-        UnknownNameError: an unknown layer or feature type.
-    """
+    """Return preferences as they are, and of a stage those of one layer; see `Stage.preferences`."""
     if isinstance(subject, Preferences):
         return subject
     return subject.preferences(layer=layer, feature_type=feature_type)
 
 
-def same_documents(before: Stage | Preferences, after: Stage | Preferences) -> bool | None:
+def same_documents(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> bool | None:
     """Return whether two stages read the same documents, according to their manifests; None if unknown."""
-    return same_documents_of(*(side.manifest if isinstance(side, Stage) else {} for side in (before, after)))
-
-
-def same_documents_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool | None:
-    """Return whether two manifests name the same documents; None if one of them names none."""
-    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in (before, after)]
+    manifests = [{} if isinstance(side, Preferences) else side.manifest for side in (before, after)]
+    digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in manifests]
     return None if None in digests else digests[0] == digests[1]
 
 
 def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, caller: str) -> list[str]:
-    """Return the layers that every stage has, in the order of the first stage.
+    """Return the layers that every stage has, in the order of the first stage; all if `layers` is None.
 
     Args:
         stages: at least one.
-        layers: a name or pattern, or several, see `matching_names`; None for all.
-        caller: the name of the function, for the error.
+        layers: names or patterns, see `matching_names`.
+        caller: name of the function, for the error.
 
     Raises:
         UsageError: no layer in common, or an empty list of layers.
@@ -74,12 +62,7 @@ def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, c
 
 
 def stage_of(*preferences: Preferences, tags: pl.DataFrame | None = None) -> Stage:
-    """Return a stage that holds nothing but these preferences of one stage, without exemplars.
-
-    Args:
-        preferences: of any layers and feature types of the stage, at least one.
-        tags: of its tokens; none by default.
-    """
+    """Return a stage that holds only these preferences of one stage, at least one, and the tags of its tokens."""
     collected = {(part.layer, part.feature_type): part for part in preferences}
     stage = Stage(preferences[0].stage, collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA))
     return stage if tags is None else Stage(stage.name, collected, stage.exemplars, tags=tags)
@@ -90,14 +73,12 @@ def tagged_stages(
 ) -> tuple[Stage, Stage] | None:
     """Return both stages with nothing but tokens and parts of speech of a layer; None if they lack either."""
     names = [(layer, "token"), (layer, "pos")]
-    if not all(isinstance(side, Stage) and set(names) <= side.collected.keys() for side in (before, after)):
-        return None
-    first, second = (
+    tagged = [
         stage_of(*(side.collected[name] for name in names), tags=side.tags)
         for side in (before, after)
-        if isinstance(side, Stage)
-    )
-    return first, second
+        if isinstance(side, Stage) and set(names) <= side.collected.keys()
+    ]
+    return (tagged[0], tagged[1]) if len(tagged) == 2 else None
 
 
 def require_comparable(before: Preferences, after: Preferences) -> None:
@@ -112,11 +93,7 @@ def require_comparable(before: Preferences, after: Preferences) -> None:
             f"{before.stage!r}: layer {before.layer!r} has {before.n_neurons}; compare needs the same layer of "
             "the same model (txray.match works across layers and models)"
         )
-    if before.feature_type != after.feature_type:
-        raise ShapeError(
-            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
-            f"{after.feature_type!r}; compare the same feature type"
-        )
+    require_same_feature_type(before, after, "compare")
     if before.selection != after.selection:
         raise ShapeError(
             f"stage {before.stage!r} was collected with selection {before.selection!r}, stage {after.stage!r} with "
@@ -124,15 +101,20 @@ def require_comparable(before: Preferences, after: Preferences) -> None:
         )
 
 
-def require_tagged(tagged: tuple[Stage, Stage] | None, what: str) -> tuple[Stage, Stage]:
-    """Return both stages of a comparison with their parts of speech.
+def require_same_feature_type(before: Preferences, after: Preferences, verb: str) -> None:
+    """Raise `ShapeError` for preferences of different feature types; `verb` says what was to be done with them."""
+    if before.feature_type != after.feature_type:
+        raise ShapeError(
+            f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
+            f"{after.feature_type!r}; {verb} the same feature type"
+        )
 
-    Args:
-        tagged: see `Comparison.tagged`.
-        what: that needs them, for the error.
+
+def require_tagged(tagged: tuple[Stage, Stage] | None, what: str) -> tuple[Stage, Stage]:
+    """Return both stages of `Comparison.tagged`.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none; `what` needs them.
     """
     if tagged is None:
         raise UsageError(

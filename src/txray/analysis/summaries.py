@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from txray.analysis.comparison import Comparison
+from txray.analysis.comparison_tables import finite
 from txray.analysis.effect_sizes import effect_size
 from txray.analysis.mass_inequality import gini, half_mass
 from txray.analysis.states import STATES
-from txray.analysis.subjects import preferences_of
 from txray.analysis.tag_mass_test import mass_match
 from txray.arguments import checked_call
 from txray.preferences.stage_like import StageLike, as_stage
@@ -34,7 +34,7 @@ def stage_measures(
         UnknownNameError: an unknown layer or feature type.
     """
     stage = as_stage(stage)
-    preferences = preferences_of(stage, layer, feature_type)
+    preferences = stage.preferences(layer=layer, feature_type=feature_type)
     lengths, mass = preferences.lengths(), preferences.mass()
     preferred = lengths > 0
     row: dict[str, Any] = {
@@ -43,7 +43,7 @@ def stage_measures(
         "preferred": int(preferred.sum()),
         "length": float(lengths[preferred].mean()) if preferred.any() else None,
         "mass": float(mass.sum()),
-        "mass_gini": finite(float(gini(mass))),
+        "mass_gini": finite(gini(mass)),
         "half_mass": half_mass(mass),
     }
     if {"token", "pos"} <= set(stage.feature_types) and len(stage.tags) and preferred.any():
@@ -72,7 +72,7 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         signal, of_layer = comparison.neurons["signal"], summary["hellinger_corrected"]
     else:
         sizes = effect_size(
-            comparison.before, comparison.after, comparison.weight, seed=seed, intervals=False
+            comparison.before, comparison.after, weight=comparison.weight, seed=seed, intervals=False
         )
         signal, of_layer = pl.Series(sizes.signal).fill_nan(None), finite(sizes.layer)
     row: dict[str, Any] = {
@@ -84,27 +84,13 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
     if not comparison.tested:
         return row
     shared = comparison.neurons.filter(pl.col("state") == "shared")
-    row |= {
-        name: summary[name]
-        for name in (
-            "hellinger_corrected_low",
-            "hellinger_corrected_high",
-            "tested",
-            "changed",
-            "confident_avoided",
-            "confident_gained",
-            "undecided",
-        )
+    counts = ("tested", "changed", "confident_avoided", "confident_gained", "undecided")
+    # Each distance with the reference that was estimated in the same way.
+    distances = ("distance_matched", "distance_null", "distance_halves", "noise_floor")
+    return {
+        **row,
+        **{name: summary[name] for name in ("hellinger_corrected_low", "hellinger_corrected_high", *counts)},
+        "changed_share": summary["changed"] / summary["tested"] if summary["tested"] else None,
+        **{name: summary[f"mean_{name}"] for name in distances},
+        **{name: shared[name].mean() for name in ("rarefied_length_before", "rarefied_length_after")},
     }
-    row["changed_share"] = summary["changed"] / summary["tested"] if summary["tested"] else None
-    # Each with the reference that was estimated in the same way.
-    for name in ("distance_matched", "distance_null", "distance_halves", "noise_floor"):
-        row[name] = summary[f"mean_{name}"]
-    for name in ("rarefied_length_before", "rarefied_length_after"):
-        row[name] = shared[name].mean()
-    return row
-
-
-def finite(value: float) -> float | None:
-    """Return the value; None if it is not finite."""
-    return value if np.isfinite(value) else None

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from txray.analysis.matching.strata import exchanged_within_strata
 from txray.analysis.significance.permutation import q_values
 from txray.arguments import checked_call
+from txray.arrays import Bools, Floats, Ints
 from txray.errors import UsageError
+from txray.preferences.distributions import positions
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
 from txray.preferences.stage_like import StageLike, as_stage
@@ -48,7 +50,7 @@ class MassMatch:
     """
 
     divergence: float
-    shuffled: NDArray[np.float64]
+    shuffled: Floats
     noise: float
     p_value: float
 
@@ -70,17 +72,14 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     if draws < 1 or seed < 0:
         raise UsageError(f"mass match: draws={draws}, seed={seed}; at least 1 draw, and no negative seed")
     stage = as_stage(stage)
-    tokens, pos = (
-        stage.preferences(layer=layer, feature_type="token"),
-        stage.preferences(layer=layer, feature_type="pos"),
-    )
+    tokens, pos = (stage.preferences(layer=layer, feature_type=name) for name in ("token", "pos"))
     tags = _tags_of_tokens(stage, tokens)
     if tags.nnz == 0 or not len(pos.sum):
         raise UsageError(f"stage {stage.name!r}: no tagged word was counted; collect it with token and pos")
     mass, count = tokens.feature_mass(), tokens.feature_counts().astype(np.float64)
     random = np.random.default_rng(seed)
 
-    def divergence(owner: NDArray[np.int64]) -> float:
+    def divergence(owner: Ints) -> float:
         # Word i gets the tags of word `owner[i]`.
         tags_of_words = tags[owner]
         return float(_total_variation(tags_of_words.T @ mass, tags_of_words.T @ count))
@@ -91,15 +90,12 @@ def mass_match(stage: StageLike, *, layer: str | None = None, draws: int = 200, 
     return MassMatch(itself, shuffled, sampling_noise(pos), (as_close + 1) / (draws + 1))
 
 
-def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[np.bool_]:
-    """Return whether the mass of each stage follows parts of speech significantly more closely than shuffled tags.
+def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> Bools:
+    """Return (n_stages,) whether mass follows parts of speech significantly more closely than shuffled tags.
 
     Args:
-        stages: rows of `Timeline.stages` of one layer, all that one statement is about.
+        stages: rows of `Timeline.stages` of one layer, all that one statement is about. False where there are no tags.
         fdr: false discovery rate over these stages (Benjamini-Hochberg).
-
-    Returns:
-        (n_stages,) False where there are no tags.
     """
     q_value = q_values(stages["pos_p_value"].cast(pl.Float64).fill_null(np.nan).to_numpy())
     return np.asarray(q_value <= fdr)
@@ -107,16 +103,15 @@ def stages_that_track_tags(stages: pl.DataFrame, fdr: float = 0.05) -> NDArray[n
 
 def _tags_of_tokens(stage: Stage, tokens: Preferences) -> sp.csr_array:
     """Return (n_tokens, n_tags) shares of each tag among the occurrences of a token; empty rows without tags."""
-    row_of = dict(zip(tokens.features.tolist(), range(len(tokens.features)), strict=True))
-    known = stage.tags.filter(stage.tags["token"].is_in(list(row_of)))
-    row = np.array([row_of[token] for token in known["token"]], np.int64)
+    known = stage.tags.filter(stage.tags["token"].is_in(tokens.features.tolist()))
+    row = positions(known["token"].to_list(), tokens.features)
     names, column = np.unique(np.array(known["pos"].to_list(), dtype=object), return_inverse=True)
     count = known["count"].to_numpy().astype(np.float64)
-    total = np.bincount(row, count, len(row_of))
-    return sp.csr_array((count / total[row], (row, column)), shape=(len(row_of), len(names)))
+    total = np.bincount(row, count, len(tokens.features))
+    return sp.csr_array((count / total[row], (row, column)), shape=(len(tokens.features), len(names)))
 
 
-def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> np.float64:
+def _total_variation(mass: Floats, count: NDArray[np.generic]) -> np.float64:
     total, occurrences = mass.sum(), count.sum()
     if total <= 0 or occurrences <= 0:
         return np.float64(np.nan)
@@ -124,15 +119,12 @@ def _total_variation(mass: NDArray[np.float64], count: NDArray[np.generic]) -> n
 
 
 def sampling_noise(pos: Preferences) -> float:
-    """Return the divergence to expect if mass follows frequency, from sampling noise alone.
+    """Return the divergence expected from sampling noise alone if mass follows frequency; NaN with fewer than two wins.
 
     Half the sum of the mean absolute deviations of the mass shares of random samples as large as the tags.
 
     Args:
         pos: preferences of one stage, usually for `pos`.
-
-    Returns:
-        As `mass_divergence`; NaN with fewer than two wins.
     """
     wins = pos.count.sum()
     if wins < 2:

@@ -73,11 +73,7 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:
 
 
 def score_table(scores: pl.DataFrame | None, names: Sequence[str]) -> pl.DataFrame:
-    """Return one row per stage that has scores: the column `stage`, then the scores.
-
-    Args:
-        scores: as passed to `timeline`; None for none.
-        names: of the stages.
+    """Return one row per stage that has scores: the column `stage`, then the scores passed to `timeline`, if any.
 
     Raises:
         UsageError: scores without stages, of other stages, or that are not numbers.
@@ -109,11 +105,7 @@ def score_table(scores: pl.DataFrame | None, names: Sequence[str]) -> pl.DataFra
 
 
 def flow_rows(steps: Mapping[str, Sequence[Comparison]]) -> Iterator[dict[str, Any]]:
-    """Yield rows of `Timeline.flows`.
-
-    Args:
-        steps: layer -> comparisons of each stage with the previous one.
-    """
+    """Yield rows of `Timeline.flows` from the comparisons of each stage with the previous one, per layer."""
     for layer, comparisons in steps.items():
         for comparison in comparisons:
             neurons = comparison.neurons

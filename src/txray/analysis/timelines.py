@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import polars as pl
 
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
-from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.analysis.significance.tests import require_folds
 from txray.analysis.states import significant_label
@@ -42,15 +41,12 @@ from txray.progress import progress
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-SUMMARY = "timeline.json"
-"""The file that tells a folder of a timeline."""
-
 _TABLES = ("stages", "changes", "flows", "distances")
 _FIGURES = ("timeline", "knowledge_flow", "stage_distances", "pos_first")
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline:
+class Timeline(SavedResult):
     """History of the neurons of one or more layers over several stages.
 
     Attributes:
@@ -73,6 +69,8 @@ class Timeline:
         feature_type: the feature type.
         scores: names of the columns of `stages` that hold scores.
     """
+
+    SUMMARY_FILE = "timeline.json"
 
     stages: pl.DataFrame
     changes: pl.DataFrame
@@ -227,35 +225,14 @@ class Timeline:
         drawn: go.Figure = getattr(plots, figure_name(figure, _FIGURES))(self, layer)
         return drawn
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the timeline as a folder, complete or not at all, and return its path.
-
-        The folder holds stages, changes, flows and distances as Parquet and CSV, timeline.json, and what `load` needs:
-        the neurons of all steps, and the stages reduced to what was compared.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
+    def _contents(self) -> dict[str, Any]:
         stages, neurons, steps = stored_steps(self.steps)
-        return save_result(
-            folder,
-            "Timeline",
-            SUMMARY,
-            self.summary,
-            tables={name: getattr(self, name) for name in _TABLES},
-            arrays={"steps": neurons},
-            stages=stages,
-            settings={"feature_type": self.feature_type, "scores": list(self.scores), "steps": steps},
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Timeline:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no timeline, or is damaged.
-        """
-        return load_result(folder, "Timeline", SUMMARY, cls._loaded)
+        return {
+            "tables": {name: getattr(self, name) for name in _TABLES},
+            "arrays": {"steps": neurons},
+            "stages": stages,
+            "settings": {"feature_type": self.feature_type, "scores": list(self.scores), "steps": steps},
+        }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Timeline:
@@ -291,7 +268,7 @@ def timeline(
         weight: what the preference distributions normalise.
         scores: one row per stage: `stage`, and any numbers, such as loss and perplexity; stages without a row get null.
             Or the table `stages` of another timeline, with the scores that it was given.
-        permutations: maximum number per neuron; 0 disables the tests, which take most of the time.
+        permutations: maximum number of permutations per neuron; 0 disables the tests, which take most of the time.
         fdr: false discovery rate of the tests.
         seed: random seed.
 
@@ -303,7 +280,7 @@ def timeline(
     stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise UsageError(f"timeline: stages {names}; give at least two, each of its own name")
+        raise UsageError(f"timeline: stages {names}; pass at least two, with different names")
     names_of_layers = common_layers(stages, layers, "timeline")
     given_scores = score_table(scores, names)
     pairs = [(layer, *pair) for layer in names_of_layers for pair in _pairs(len(stages))]

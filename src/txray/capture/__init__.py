@@ -1,4 +1,13 @@
-"""Collect a stage from a model and a corpus in one pass: hooks, batches, selection, tallies."""
+"""Collect a stage from a model and a corpus in one pass.
+
+DocumentStream      document -> inputs of the model, counted and hashed     loop, encoding
+batches             inputs -> batches of similar length                     batching, prefetch
+ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
+Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
+HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
+select              activations -> those that count                         activations, selection, strongest_positions
+LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
+"""
 
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers

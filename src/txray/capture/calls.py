@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from txray.capture.compiled import is_observable, without_compiled_code
-from txray.capture.hooks import Side, first_tensor, modules_by_name, tensor_version
+from txray.capture.hooks import first_tensor, modules_by_name, tensor_version
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,6 @@ class Call:
         while caller is not None and caller.module is not self.module:
             caller = caller.caller
         return caller is not None
-
-    def value(self, side: Side) -> Value | None:
-        """Return the input or the output of the call."""
-        return self.input if side == "input" else self.output
 
 
 class Trace:
@@ -160,12 +156,7 @@ class Trace:
 
 @contextmanager
 def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
-    """Record which modules run inside the block, with the inputs and outputs of the watched ones.
-
-    Args:
-        model: any module.
-        watched: names of the modules whose tensors are recorded.
-    """
+    """Record which modules run inside the block, with the inputs and outputs of those named in `watched`."""
     modules = modules_by_name(model)
     values = {modules[name] for name in watched}
     trace = Trace(modules)
@@ -186,14 +177,8 @@ def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
             if module in values:
                 call.output = Value.of(output)
 
-    handles = []
-    for module in dict.fromkeys(modules.values()):
-        if is_observable(module):
-            handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
-            handles.append(module.register_forward_hook(end))
-    try:
-        with without_compiled_code():
-            yield trace
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, without_compiled_code():
+        for module in filter(is_observable, dict.fromkeys(modules.values())):
+            hooks.enter_context(module.register_forward_pre_hook(begin, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(end))
+        yield trace

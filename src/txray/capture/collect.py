@@ -8,17 +8,18 @@ from pathlib import Path
 
 from torch import nn
 
-from txray.capture.layers import Layer
+from txray.capture.layers import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
+from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
-from txray.preferences.dominance import wins_of
 from txray.preferences.folds import DEFAULT_FOLDS
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_like import StageLike, as_stage
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 
 
 def collect(
@@ -33,7 +34,7 @@ def collect(
     folds: int = DEFAULT_FOLDS,
     exemplars: int = 8,
     batch_positions: int = 16_384,
-    scales: Stage | None = None,
+    scales: StageLike | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
@@ -67,8 +68,8 @@ def collect(
         exemplars: number of strongest occurrences stored per neuron.
         batch_positions: maximum number of padded positions in a batch. It affects speed and memory, and the result only
             by the rounding of the model's own arithmetic.
-        scales: a stage whose means and standard deviations standardize this one. By default, they are measured in a
-            first pass over the corpus if a selection standardizes.
+        scales: a stage, or its folder, whose means and standard deviations standardize this one. By default, they are
+            measured in a first pass over the corpus if a selection standardizes.
         checkpoint: folder that the stage will be saved to. Intermediate results are stored in it, and after an
             interruption the same call resumes and gives the same bytes. No checkpoints by default.
         checkpoint_seconds: time between two checkpoints.
@@ -104,10 +105,11 @@ def collect(
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
+    scales = None if scales is None else as_stage(scales)
     request = CollectRequest(
         model=model,
         corpus=corpus,
-        layers=(layers,) if isinstance(layers, str | Layer) else tuple(layers),
+        layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
         selection=Selection.parse(selection),
         name=name,
@@ -115,7 +117,7 @@ def collect(
         folds=folds,
         exemplars=exemplars,
         batch_positions=batch_positions,
-        scales=scales,
+        scales=None if scales is None else Scales(scales.name, scales.scales),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,

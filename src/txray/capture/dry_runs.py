@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from txray.capture.calls import Call, Trace, tracing
+from txray.capture.calls import Trace, Value, tracing
 from txray.capture.hooks import Side, evaluating
 from txray.capture.layout import DryRun
 from txray.capture.model_adapter import ModelAdapter
@@ -38,11 +38,7 @@ class DryRuns:
 
     @classmethod
     def of(cls, adapter: ModelAdapter, watched: Collection[str]) -> DryRuns:
-        """Return three dry runs of a model.
-
-        Args:
-            adapter: adapter of the model.
-            watched: names of the modules whose tensors are recorded.
+        """Return three dry runs of a model, with the tensors of the modules named in `watched`.
 
         Raises:
             UsageError: the model does not run with this autocast dtype.
@@ -58,34 +54,30 @@ class DryRuns:
 
     def shapes(self, name: str, number: int, side: Side) -> tuple[DryRun, DryRun] | None:
         """Return the shapes of one call's tensor in the short and the long run; None if it has no tensor."""
-        runs = []
-        for trace, documents, steps in (
-            (self.first, _FIRST[0], self.steps_first),
-            (self.second, _SECOND[0], self.steps_second),
-        ):
-            value = _call(trace, name, number).value(side)
-            if value is None:
-                return None
-            runs.append(DryRun(documents, steps, tuple(value.snapshot.shape)))
-        return runs[0], runs[1]
+        first, second = (_value(trace, name, number, side) for trace in (self.first, self.second))
+        if first is None or second is None:
+            return None
+        return (
+            DryRun(_FIRST[0], self.steps_first, tuple(first.snapshot.shape)),
+            DryRun(_SECOND[0], self.steps_second, tuple(second.snapshot.shape)),
+        )
 
     def changed(self, name: str, number: int, side: Side) -> bool:
         """Return whether the model changes the tensor in place afterwards."""
-        values = [_call(trace, name, number).value(side) for trace in (self.first, self.again, self.second)]
+        values = [_value(trace, name, number, side) for trace in (self.first, self.again, self.second)]
         return any(value is not None and value.changed for value in values)
 
     def random(self, name: str, number: int, side: Side) -> bool:
         """Return whether equal inputs gave different values, beyond rounding."""
-        once, again = (_call(trace, name, number).value(side) for trace in (self.first, self.again))
-        return (
-            once is not None
-            and again is not None
-            and not _alike(once.snapshot, again.snapshot, self.autocast)
-        )
+        once, again = (_value(trace, name, number, side) for trace in (self.first, self.again))
+        if once is None or again is None:
+            return False
+        return not _alike(once.snapshot, again.snapshot, self.autocast)
 
 
-def _call(trace: Trace, name: str, number: int) -> Call:
-    return trace.all_calls(name)[number]
+def _value(trace: Trace, name: str, number: int, side: Side) -> Value | None:
+    call = trace.all_calls(name)[number]
+    return call.input if side == "input" else call.output
 
 
 def _alike(one: Tensor, two: Tensor, autocast: torch.dtype | None) -> bool:

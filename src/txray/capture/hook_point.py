@@ -1,4 +1,4 @@
-"""A hook point: one layer, the layout of its output, and the selection of its activations."""
+"""A hook point: one tensor of a model, its layout, and how it becomes activations of words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.activations import WordGroups
+from txray.capture.activations import WordGroups, pooled, pooled_at
+from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
@@ -22,6 +23,31 @@ from txray.errors import CaptureError, ShapeError, UsageError
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkActivations:
+    """The activations of a hook point in one chunk.
+
+    Attributes:
+        chunk: the words that the model read.
+        flat: (documents * time, neurons) activations, standardized and signed.
+        covered: (n_words,) which words of the chunk lie fully within the layer's output.
+        groups: the covered words, as groups of rows of `flat`.
+    """
+
+    chunk: ForwardChunk
+    flat: Tensor
+    covered: NDArray[np.bool_]
+    groups: WordGroups
+
+    def of_words(self) -> Tensor:
+        """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
+        return pooled(self.flat, self.groups)
+
+    def at(self, group: Indices, neuron: Indices) -> NDArray[np.floating]:
+        """Return the (n,) activations of single neurons at single words, without pooling the others."""
+        return pooled_at(self.flat, self.groups, group, neuron)
 
 
 @dataclass(frozen=True)
@@ -54,13 +80,26 @@ class HookPoint:
     call_assumed: bool = False
     random: bool = False
 
+    @property
+    def n_neurons(self) -> int:
+        """Return the number of neurons whose activations are read."""
+        return self.layout.neurons
+
+    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
+        """Return the activations of the words of a chunk.
+
+        Raises:
+            CaptureError: the output has an unexpected shape, or complex numbers.
+        """
+        flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
+        return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
+
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
 
         Args:
             output: output of the layer.
-            documents: number of documents in the batch.
-            steps: time steps of the input.
+            documents, steps: size of the input.
 
         Raises:
             CaptureError: the output has an unexpected shape, or complex numbers.
@@ -91,20 +130,17 @@ class HookPoint:
                 flat = -flat
         return flat, arranged.shape[1]
 
-    def covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
+    def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
         step = chunk.step + self.lag
-        row = chunk.piece_row
+        row = np.repeat(chunk.row, np.diff(chunk.starts, append=len(step)))
         # If the output lacks some steps, its last ones for a shorter input have seen padding.
         inside = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
+        groups = WordGroups(row * steps + step, chunk.starts, self.pooling)
         if inside.all():
-            return np.ones(len(chunk.row), np.bool_), WordGroups(
-                row * steps + step, chunk.starts, self.pooling
-            )
+            return np.ones(len(groups), np.bool_), groups
         covered = np.logical_and.reduceat(inside, chunk.starts)
-        sizes = np.diff(chunk.starts, append=len(step))
-        starts = np.cumsum(sizes[covered]) - sizes[covered]
-        return covered, WordGroups((row * steps + step)[np.repeat(covered, sizes)], starts, self.pooling)
+        return covered, groups.where(covered)
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""
@@ -130,7 +166,7 @@ class HookPoint:
         varying neurons, which neither dead neurons nor a few far stronger ones change much.
         """
         if self.scale is None:
-            return np.zeros(self.layout.neurons, np.bool_)
+            return np.zeros(self.n_neurons, np.bool_)
         deviation = self.scale[1].astype(np.float64)
         varying = deviation[deviation > 0]
         threshold = _CONSTANT * np.quantile(varying, 0.9) if len(varying) else 0.0

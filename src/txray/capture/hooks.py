@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -16,10 +16,12 @@ from torch.utils.hooks import RemovableHandle
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.errors import CaptureError
 from txray.layer_patterns import matching_names
-from txray.models.base_model import input_device, without_wrappers
+from txray.models.base_model import in_evaluation_mode, input_device, without_wrappers
 
 Side = Literal["output", "input"]
 """Which tensor of a module's call is read."""
+VERBS: Mapping[Side, str] = {"output": "returns", "input": "receives"}
+"""What a module does with that tensor, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ class Captured:
             return
         tensor = first_tensor(value)
         if tensor is None:
-            verb = "returns" if tap.side == "output" else "receives"
             raise CaptureError(
-                f"layer {tap.label!r}: {verb} {type(value).__name__}, which holds no tensor; choose another layer"
+                f"layer {tap.label!r}: {VERBS[tap.side]} {type(value).__name__}, which holds no tensor; "
+                "choose another layer"
             )
         tensor = tensor.detach().clone() if tap.copied else tensor.detach()
         self._tensors[tap.label] = tensor, tensor_version(tensor)
@@ -106,14 +108,8 @@ def first_tensor(output: Any) -> Tensor | None:
             return output
         case PackedSequence():
             return pad_packed_sequence(output, batch_first=True)[0]
-        case Mapping():  # such as the ModelOutput of transformers
-            return first_tensor(tuple(output.values()))
-        case tuple() | list():
-            tensors = map(first_tensor, output)
-            return next((tensor for tensor in tensors if tensor is not None), None)
-    if is_dataclass(output) and not isinstance(output, type):
-        return first_tensor(tuple(getattr(output, field.name) for field in fields(output)))
-    return None
+    tensors = map(first_tensor, _parts(output).values())
+    return next((tensor for tensor in tensors if tensor is not None), None)
 
 
 def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -128,24 +124,32 @@ def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
             return change(output)
         case PackedSequence():
             return output._replace(data=change(output.data))
+    parts = _parts(output)
+    key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
+    if key is None:
+        return output
+    changed = {**parts, key: with_first_tensor(parts[key], change)}
+    match output:
         case Mapping():
-            changed = copy.copy(output)
-            key = next((key for key, value in output.items() if first_tensor(value) is not None), None)
-            if key is not None:
-                changed[key] = with_first_tensor(output[key], change)  # type: ignore[index]
-            return changed
+            copied: Any = copy.copy(output)
+            copied[key] = changed[key]
+            return copied
         case tuple() | list():
-            parts: list[Any] = list(output)
-            index = next((i for i, part in enumerate(parts) if first_tensor(part) is not None), None)
-            if index is not None:
-                parts[index] = with_first_tensor(parts[index], change)
-            return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+            values = changed.values()
+            return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return replace(output, **{key: changed[key]})
+
+
+def _parts(output: Any) -> Mapping[Any, Any]:
+    """Return the parts of a mapping, tuple or dataclass of outputs, by key, index or name; empty for anything else."""
+    match output:
+        case Mapping():  # such as the ModelOutput of transformers
+            return output
+        case tuple() | list():
+            return dict(enumerate(output))
     if is_dataclass(output) and not isinstance(output, type):
-        for field in fields(output):
-            value = getattr(output, field.name)
-            if first_tensor(value) is not None:
-                return replace(output, **{field.name: with_first_tensor(value, change)})
-    return output
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    return {}
 
 
 @contextmanager
@@ -178,17 +182,14 @@ def capturing(model: nn.Module, layers: str | Tap | Sequence[str | Tap]) -> Iter
     for tap in taps:
         require_observable(modules, tap.layer, model)
     captured = Captured(taps)
-    # Hooks that return None leave inputs and outputs as they are.
-    handles = [_hooked(modules[tap.layer], tap, captured) for tap in taps]
-    try:
-        with without_compiled_code():
-            yield captured
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, without_compiled_code():
+        for tap in taps:
+            hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+        yield captured
 
 
 def _hooked(module: nn.Module, tap: Tap, captured: Captured) -> RemovableHandle:
+    # Hooks that return None leave inputs and outputs as they are.
     if tap.side == "output":
         return module.register_forward_hook(lambda module, inputs, output: captured.put(tap, output))
     return module.register_forward_pre_hook(
@@ -209,7 +210,7 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def layer_names(model: nn.Module) -> list[str]:
-    """Return the names of all modules of a model; a module that is registered twice has two names.
+    """Return the names of all modules of a model; a module that is registered twice has two.
 
     >>> layer_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     ['0', '1']
@@ -248,13 +249,12 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
         model: any module.
         autocast: dtype of the operations for which PyTorch considers it safe; None for that of the model.
     """
-    former = {module: module.training for module in model.modules()}
     fused = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
     # The fused path of PyTorch's encoder skips its inner layers and returns nested tensors.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with (
+            in_evaluation_mode(model),
             without_compiled_code(),
             torch.no_grad(),
             torch.autocast(input_device(model).type, autocast, enabled=autocast is not None),
@@ -262,5 +262,3 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, training in former.items():
-            module.training = training

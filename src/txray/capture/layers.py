@@ -11,12 +11,13 @@ from torch import nn
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import Side, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.hooks import VERBS, Side, Tap, layer_names, matching_layers, modules_by_name
 from txray.capture.layout import Axes, Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
 from txray.checks import is_integer
 from txray.errors import CaptureError, UsageError
+from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
 
@@ -96,6 +97,10 @@ class Layer:
         return "input" if self.input else "output"
 
 
+Layers = str | Layer | Sequence[str | Layer]
+"""Names of modules, patterns or `Layer` objects; a single one needs no list."""
+
+
 @dataclass(frozen=True)
 class LayerShape:
     """The output of a layer in a dry run.
@@ -119,11 +124,7 @@ class LayerShape:
 
 
 def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "**") -> list[LayerShape]:
-    """Return the layers that run in a forward pass, with the shapes of their outputs.
-
-    Args:
-        model: a model as in `txray.collect`.
-        patterns: names or patterns; a single one needs no list.
+    """Return the layers of a model as in `txray.collect` that run in a forward pass, with the shapes of their outputs.
 
     Raises:
         UsageError: txray does not know how this type of model reads text.
@@ -156,15 +157,8 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
     return shapes
 
 
-def hook_points_for(
-    adapter: ModelAdapter, layers: str | Layer | Iterable[Layer | str], selection: Selection
-) -> list[HookPoint]:
-    """Return the hook points of layers.
-
-    Args:
-        adapter: adapter of the model.
-        layers: names, patterns or `Layer` objects; a single one needs no list.
-        selection: selection of the layers that have none of their own.
+def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection) -> list[HookPoint]:
+    """Return the hook points of layers; `selection` is that of the layers that have none of their own.
 
     Raises:
         UnknownNameError: unknown layer or layout.
@@ -174,9 +168,10 @@ def hook_points_for(
     """
     modules = modules_by_name(adapter.module)
     names = names_of_layers(adapter.module, layers)
-    for name in dict.fromkeys(name for matched in names.values() for name in matched):
+    watched = dict.fromkeys(name for matched in names.values() for name in matched)
+    for name in watched:
         require_observable(modules, name, adapter.module)
-    runs = DryRuns.of(adapter, {name for matched in names.values() for name in matched})
+    runs = DryRuns.of(adapter, watched)
     layer_of_tensor: dict[tuple[nn.Module, int, Side], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
@@ -195,28 +190,29 @@ def hook_points_for(
 
 def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:
     """Warn about calls that were not chosen and about random forward passes; collection warns by itself."""
-    for warning in layer_warnings(
-        {
-            hook_point.layer: {**hook_point.settings(), **hook_point.observations()}
-            for hook_point in hook_points
-        }
-    ):
+    accounts = {point.layer: {**point.settings(), **point.observations()} for point in hook_points}
+    for warning in layer_warnings(accounts):
         warnings.warn(warning, stacklevel=stacklevel)
 
 
-def names_of_layers(module: nn.Module, layers: str | Layer | Iterable[Layer | str]) -> dict[Layer, list[str]]:
+def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
     """Return the names of the modules that each layer or pattern matches.
 
     Raises:
         UnknownNameError: a layer matches nothing.
         UsageError: an option of a layer occurs twice.
     """
-    known = set(layer_names(module))
+    known = layer_names(module)
     parsed = [
         layer if isinstance(layer, Layer) else Layer(layer) if layer in known else Layer.parse(layer)
-        for layer in ([layers] if isinstance(layers, str | Layer) else layers)
+        for layer in as_layers(layers)
     ]
-    return {layer: matching_layers(module, layer.name) for layer in parsed}
+    return {layer: matching_names(layer.name, known) for layer in parsed}
+
+
+def as_layers(layers: Layers) -> Sequence[str | Layer]:
+    """Return one or several layers as a sequence."""
+    return (layers,) if isinstance(layers, str | Layer) else layers
 
 
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
@@ -226,10 +222,10 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
     label = replace(layer, call=None if layer.call is None else call).label
     number = runs.first.calls(name)[call].number
     tensors = runs.shapes(name, number, layer.side)
+    verb = VERBS[layer.side]
     if tensors is None:
-        verb = "receives" if layer.input else "returns"
         raise CaptureError(f"layer {label!r}: {verb} no tensor; choose another layer")
-    layout = layout_of(label, *tensors, layer.layout, "receives" if layer.input else "returns")
+    layout = layout_of(label, *tensors, layer.layout, verb)
     lag = adapter.lag(name) if layer.lag is None else layer.lag
     if layout.missing < 0 and lag is None:
         raise CaptureError(

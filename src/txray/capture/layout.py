@@ -51,12 +51,7 @@ class Layout:
         return -1 if axis == last else axis
 
     def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
-        """Return the output as (documents, time, neurons), without a copy if possible.
-
-        Args:
-            output: output of the layer.
-            documents: number of documents in the batch.
-            steps: time steps of the input.
+        """Return the output for an input of this size as (documents, time, neurons), without a copy if possible.
 
         Raises:
             ShapeError: the output has another shape than the dry runs predict.

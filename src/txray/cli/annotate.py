@@ -17,15 +17,15 @@ Lexicons = Annotated[
     list[str] | None,
     typer.Option(
         "--lexicon",
-        help="Add an annotation from a lexicon, FILE or FILE:NAME: words and their categories separated by tabs. It is "
-        "named after the file, or NAME. Repeat for several.",
+        help="Add an annotation from a lexicon, FILE or FILE:NAME, with a word and its categories per line, separated "
+        "by tabs. It is called NAME, or named after the file. Repeat for several.",
     ),
 ]
 Pipelines = Annotated[
     list[str] | None,
     typer.Option(
         "--spacy",
-        help="Add an annotation of a spaCy pipeline (name or folder), PIPELINE:COLUMN such as en_core_web_sm:ent. "
+        help="Add an annotation by a spaCy pipeline (name or folder), as PIPELINE:COLUMN, such as en_core_web_sm:ent. "
         "Columns: pos, upos, lemma, feats, deprel, ent. Repeat for several.",
     ),
 ]

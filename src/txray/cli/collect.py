@@ -25,22 +25,19 @@ def collect(
     engine_options: EngineOptions,
     name: options.StageName = None,
     scales: Annotated[
-        Path | None, typer.Option("--scales", help="Stage whose scales standardize this one.")
+        Path | None, typer.Option(help="Stage whose scales are used to standardize the activations.")
     ] = None,
-    folds: Annotated[
-        int, typer.Option("--folds", help="Number of folds: groups of documents, for the tests.")
-    ] = 16,
+    folds: Annotated[int, typer.Option(help="Number of folds (groups of documents) for the tests.")] = 16,
     exemplars: Annotated[
-        int, typer.Option("--exemplars", help="Number of strongest occurrences stored per neuron.")
+        int, typer.Option(help="Number of exemplars (strongest occurrences) stored per neuron.")
     ] = 8,
     checkpoint: Annotated[
-        float, typer.Option("--checkpoint", help="Seconds between checkpoints, from which a rerun resumes.")
+        float, typer.Option(help="Seconds between checkpoints, from which a rerun resumes.")
     ] = 60.0,
     memory: Annotated[
         float | None,
         typer.Option(
-            "--memory",
-            help="Memory limit in GiB for the selections all and threshold; most of the free memory by default.",
+            help="Memory limit in GiB for the selections all and threshold; most of the free memory by default."
         ),
     ] = None,
     autocast: Annotated[
@@ -58,7 +55,6 @@ def collect(
     from txray.cli.sharding import rank_device, shard_and_folder
     from txray.files import require_replaceable
     from txray.models import load_model
-    from txray.preferences import Stage
     from txray.preferences.manifest import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
@@ -71,7 +67,7 @@ def collect(
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
         if not replace:
-            raise UsageError(f"{out}: holds a stage already; name another folder, or add --replace")
+            raise UsageError(f"{out}: already holds a stage; name another folder, or add --replace")
         (out / CHECKPOINT).unlink(missing_ok=True)
     corpus = text_options.open()
     if collect_options.max_words is not None:
@@ -89,7 +85,7 @@ def collect(
         name=name,
         folds=folds,
         exemplars=exemplars,
-        scales=None if scales is None else Stage.load(scales),
+        scales=scales,
         checkpoint=out,
         checkpoint_seconds=checkpoint,
         memory=max_bytes,

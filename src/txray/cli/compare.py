@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
+@expand_option_groups
 def compare(
     before: options.StageFolder,
     after: options.StageFolder,
@@ -19,38 +21,27 @@ def compare(
     ] = None,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
-    weight: options.Weight = "mean",
     distance: Annotated[
         Literal["hellinger", "jensen-shannon", "total-variation"],
         typer.Option("--distance", help="Distance to test."),
     ] = "hellinger",
-    fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 10_000,
-    seed: options.Seed = 0,
+    *,
+    comparison_options: options.ComparisonOptions,
 ) -> None:
     """Compare two stages neuron by neuron: states, lengths, masses, distances, and significance."""
     import polars as pl
 
+    from txray.analysis import Comparison
     from txray.analysis import compare as compare_stages
-    from txray.analysis.comparison import SUMMARY
     from txray.analysis.shown_distance import CORRECTED, corrected_words
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
-    from txray.preferences import Stage
     from txray.text import escape_control
 
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (Comparison.SUMMARY_FILE,))
     comparison = compare_stages(
-        Stage.load(before),
-        Stage.load(after),
-        layer=layer,
-        feature_type=feature_type,
-        weight=weight,
-        distance=distance,
-        permutations=permutations,
-        fdr=fdr,
-        seed=seed,
+        before, after, layer=layer, feature_type=feature_type, distance=distance, **vars(comparison_options)
     )
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else str(value))

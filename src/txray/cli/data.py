@@ -22,11 +22,10 @@ def fetch(
         typer.Argument(help="Name of the data set.", show_default=False),
     ],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for the data; your cache folder by default.")
+        Path | None, typer.Option(help="Folder for the data; your cache folder by default.")
     ] = None,
     mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", help="Address to download from instead; checksums are still verified."),
+        str | None, typer.Option(help="Address to download from instead; checksums are still verified.")
     ] = None,
 ) -> None:
     """Download a data set, verify it, and print the path for --text."""

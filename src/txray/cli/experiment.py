@@ -20,50 +20,29 @@ if TYPE_CHECKING:
 class SizeOptions:
     """Options that replace settings of the preset, named as in `txray.experiment.Settings`."""
 
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Maximum number of pretraining epochs.")] = (
+    epochs: Annotated[int | None, typer.Option(help="Maximum number of pretraining epochs.")] = None
+    pretraining_words: Annotated[int | None, typer.Option(help="Number of words of pretraining text.")] = None
+    evaluation_words: Annotated[
+        int | None, typer.Option(help="Number of words of validation text and of test text.")
+    ] = None
+    collection_words: Annotated[int | None, typer.Option(help="Number of words read for each stage.")] = None
+    classifier_epochs: Annotated[int | None, typer.Option(help="Maximum number of fine-tuning epochs.")] = (
         None
     )
-    pretraining_words: Annotated[
-        int | None, typer.Option("--pretraining-words", help="Number of words of pretraining text.")
-    ] = None
-    evaluation_words: Annotated[
-        int | None,
-        typer.Option("--evaluation-words", help="Number of words of validation and of test text."),
-    ] = None
-    collection_words: Annotated[
-        int | None, typer.Option("--collection-words", help="Number of words that stages are collected over.")
-    ] = None
-    classifier_epochs: Annotated[
-        int | None, typer.Option("--classifier-epochs", help="Maximum number of fine-tuning epochs.")
-    ] = None
-    training_reviews: Annotated[
-        int | None, typer.Option("--training-reviews", help="Number of reviews for fine-tuning.")
-    ] = None
-    validation_reviews: Annotated[
-        int | None, typer.Option("--validation-reviews", help="Number of reviews for validation.")
-    ] = None
-    test_reviews: Annotated[
-        int | None, typer.Option("--test-reviews", help="Number of reviews for the test.")
-    ] = None
+    training_reviews: Annotated[int | None, typer.Option(help="Number of reviews for fine-tuning.")] = None
+    validation_reviews: Annotated[int | None, typer.Option(help="Number of reviews for validation.")] = None
+    test_reviews: Annotated[int | None, typer.Option(help="Number of reviews for the test.")] = None
     pruning_reviews: Annotated[
-        int | None,
-        typer.Option(
-            "--pruning-reviews", help="Number of reviews of each split that pruned classifiers are scored on."
-        ),
+        int | None, typer.Option(help="Number of reviews per split for scoring pruned classifiers.")
     ] = None
     curve_reviews: Annotated[
-        int | None,
-        typer.Option("--curve-reviews", help="Number of test reviews that sparsity curves are scored on."),
+        int | None, typer.Option(help="Number of test reviews for scoring sparsity curves.")
     ] = None
-    random_sets: Annotated[
-        int | None, typer.Option("--random-sets", help="Number of random sets of each size.")
-    ] = None
+    random_sets: Annotated[int | None, typer.Option(help="Number of random sets of each size.")] = None
 
 
 def demo(
-    out: options.Out = Path("out/demo"),
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
+    out: options.Out = Path("out/demo"), seed: options.Seed = 0, device: options.Device = "auto"
 ) -> None:
     """Run the experiment on the embedded corpus: a few minutes, no downloads."""
     from dataclasses import replace
@@ -79,18 +58,13 @@ def experiment(
         Literal["demo", "small", "paper"], typer.Option("--preset", help="Sizes of model and text.")
     ],
     out: options.Out,
-    wikitext: Annotated[
-        Path | None, typer.Option("--wikitext", help="Folder, zip archive or file of WikiText-2.")
-    ] = None,
+    wikitext: Annotated[Path | None, typer.Option(help="Folder, zip archive or file of WikiText-2.")] = None,
     imdb: Annotated[
-        Path | None,
-        typer.Option("--imdb", help="IMDB: aclImdb folder, its archive, or a folder with CSV files."),
+        Path | None, typer.Option(help="IMDB: aclImdb folder, its archive, or a folder with CSV files.")
     ] = None,
     conllu: Annotated[
         Path | None,
-        typer.Option(
-            "--conllu", help="Treebank for the tagger: its training file, or a folder with its splits."
-        ),
+        typer.Option(help="Treebank for the tagger: its training file, or a folder with its splits."),
     ] = None,
     *,
     sizes: SizeOptions,

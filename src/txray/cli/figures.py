@@ -4,47 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from txray.cli import options
 from txray.errors import UsageError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    import polars as pl
 
     from txray.analysis import Comparison, Matching, Timeline
     from txray.preferences import Preferences, Stage
-    from txray.pruning import Pruning
+
+
+@dataclass
+class PlotOptions:
+    """Options of `txray plot` for figures of stages."""
+
+    feature_type: options.Feature = "token"
+    layer: options.Layer = None
+    neuron: Annotated[int | None, typer.Option(help="Index of the neuron, for the figure neuron.")] = None
+    k: Annotated[int, typer.Option("-k", help="Number of neurons in figures that rank them.")] = 10
+    min_wins: Annotated[
+        int,
+        typer.Option(help="Minimum number of wins in both stages, in figures that rank neurons by distance."),
+    ] = 100
+    layer_after: Annotated[
+        str | None,
+        typer.Option(help="Layer of the second stage, for matching figures; by default the same as --layer."),
+    ] = None
+    permutations: options.Permutations = 10_000
+    scores: options.Scores = None
+    seed: options.Seed = 0
 
 
 @dataclass(frozen=True)
 class PlotArgs:
-    """Arguments of `txray plot`.
-
-    Attributes:
-        stages: stages in order.
-        feature_type, layer, layer_after: feature type and layers of the stages.
-        neuron, k, min_wins: options of figures that show or rank neurons.
-        permutations: maximum number of permutations per neuron; 0 disables the tests.
-        scores: scores of the stages.
-        seed: random seed.
-    """
+    """The stages of a figure, in order, and the options of the command."""
 
     stages: list[Stage]
-    feature_type: str
-    layer: str | None
-    layer_after: str | None
-    neuron: int | None
-    k: int
-    min_wins: int
-    permutations: int
-    scores: pl.DataFrame | None
-    seed: int
+    options: PlotOptions
 
     def preferences(self, feature_type: str | None = None) -> list[Preferences]:
         """Return the preferences of every stage."""
         return [
-            stage.preferences(layer=self.layer, feature_type=feature_type or self.feature_type)
+            stage.preferences(
+                layer=self.options.layer, feature_type=feature_type or self.options.feature_type
+            )
             for stage in self.stages
         ]
 
@@ -67,10 +75,10 @@ class PlotArgs:
 
         return compare(
             *self.exactly_two(),
-            layer=self.layer,
-            feature_type=feature_type or self.feature_type,
-            permutations=self.permutations if tested else 0,
-            seed=self.seed,
+            layer=self.options.layer,
+            feature_type=feature_type or self.options.feature_type,
+            permutations=self.options.permutations if tested else 0,
+            seed=self.options.seed,
         )
 
     def timeline(self, *, tested: bool = True) -> Timeline:
@@ -79,11 +87,11 @@ class PlotArgs:
 
         return timeline(
             self.stages,
-            layers=self.layer,
-            feature_type=self.feature_type,
-            scores=self.scores,
-            permutations=self.permutations if tested else 0,
-            seed=self.seed,
+            layers=self.options.layer,
+            feature_type=self.options.feature_type,
+            scores=options.read_scores(self.options.scores),
+            permutations=self.options.permutations if tested else 0,
+            seed=self.options.seed,
         )
 
     def matching(self) -> Matching:
@@ -92,10 +100,10 @@ class PlotArgs:
 
         return match(
             *self.exactly_two(),
-            layer=self.layer,
-            layer_after=self.layer_after,
-            feature_type=self.feature_type,
-            seed=self.seed,
+            layer=self.options.layer,
+            layer_after=self.options.layer_after,
+            feature_type=self.options.feature_type,
+            seed=self.options.seed,
         )
 
     def token_tags(self) -> dict[str, str]:
@@ -118,19 +126,22 @@ def _pos_frequency(args: PlotArgs) -> go.Figure:
 def _neuron(args: PlotArgs) -> go.Figure:
     from txray.plots import neuron_detail
 
-    if args.neuron is None:
-        raise UsageError("figure 'neuron': which one? add --neuron NUMBER")
+    if args.options.neuron is None:
+        raise UsageError("figure 'neuron' shows one neuron; add --neuron NUMBER")
     tags = args.token_tags()
-    return neuron_detail(args.preferences("token"), args.neuron, pos=args.preferences("pos"), token_tags=tags)
+    return neuron_detail(
+        args.preferences("token"), args.options.neuron, pos=args.preferences("pos"), token_tags=tags
+    )
 
 
 def _changed(most: bool) -> Draw:
     def draw(args: PlotArgs) -> go.Figure:
         from txray.plots import least_changed_neurons, most_changed_neurons
 
-        if args.feature_type != "token":
+        feature_type = args.options.feature_type
+        if feature_type != "token":
             raise UsageError(
-                f"figures of changed neurons show tokens with their tags, got --feature-type {args.feature_type}; "
+                f"figures of changed neurons show tokens with their tags, got --feature-type {feature_type}; "
                 "leave it out"
             )
         figure = most_changed_neurons if most else least_changed_neurons
@@ -138,8 +149,8 @@ def _changed(most: bool) -> Draw:
             args.comparison("token", tested=True),
             pos=args.comparison("pos"),
             token_tags=args.token_tags(),
-            k=args.k,
-            min_wins=args.min_wins,
+            k=args.options.k,
+            min_wins=args.options.min_wins,
         )
 
     return draw
@@ -157,49 +168,42 @@ def _of(name: str, source: Callable[[PlotArgs], Any]) -> Draw:
     return draw
 
 
-def _observed(args: PlotArgs) -> Comparison:
-    return args.comparison()
-
-
-def _tested(args: PlotArgs) -> Comparison:
-    return args.comparison(tested=True)
-
-
-def _untested_line(args: PlotArgs) -> Timeline:
-    return args.timeline(tested=False)
-
-
 def _gained(args: PlotArgs) -> go.Figure:
     from txray.plots import gained_table
 
-    return gained_table(args.comparison(tested=True), args.k)
+    return gained_table(args.comparison(tested=True), args.options.k)
 
 
 def _layer_affinity(args: PlotArgs) -> go.Figure:
     from txray.analysis import layer_affinity as compare_layers
     from txray.plots import layer_affinity
 
-    if args.layer is not None or args.layer_after is not None:
+    if args.options.layer is not None or args.options.layer_after is not None:
         raise UsageError("figure 'layer-affinity' shows all layers; leave --layer out")
-    affinity = compare_layers(*args.exactly_two(), feature_type=args.feature_type, seed=args.seed)
-    return layer_affinity(*args.exactly_two(), affinity, args.feature_type)
+    affinity = compare_layers(
+        *args.exactly_two(), feature_type=args.options.feature_type, seed=args.options.seed
+    )
+    return layer_affinity(*args.exactly_two(), affinity, args.options.feature_type)
 
+
+_TESTED = partial(PlotArgs.comparison, tested=True)
+_UNTESTED = partial(PlotArgs.timeline, tested=False)
 
 FIGURES: Mapping[str, Draw] = {
     "mass-activation": _of("mass_activation", PlotArgs.preferences),
     "pos-frequency": _pos_frequency,
-    "hellinger-length": _of("hellinger_length", _tested),
-    "volcano": _of("volcano", _tested),
-    "length-shift": _of("length_shift", _observed),
-    "states": _of("states", _tested),
+    "hellinger-length": _of("hellinger_length", _TESTED),
+    "volcano": _of("volcano", _TESTED),
+    "length-shift": _of("length_shift", PlotArgs.comparison),
+    "states": _of("states", _TESTED),
     "most-changed": _changed(most=True),
     "least-changed": _changed(most=False),
     "gained": _gained,
     "neuron": _neuron,
     "timeline": _of("timeline", PlotArgs.timeline),
     "knowledge-flow": _of("knowledge_flow", PlotArgs.timeline),
-    "stage-distances": _of("stage_distances", _untested_line),
-    "pos-first": _of("pos_first", _untested_line),
+    "stage-distances": _of("stage_distances", _UNTESTED),
+    "pos-first": _of("pos_first", _UNTESTED),
     "matching": _of("matching", PlotArgs.matching),
     "matching-curve": _of("matching_curve", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
@@ -207,19 +211,9 @@ FIGURES: Mapping[str, Draw] = {
 """Name -> function that draws the figure from stages."""
 
 
-def _of_pruning(name: str) -> Callable[[Pruning, str | None], go.Figure]:
-    def draw(pruning: Pruning, metric: str | None) -> go.Figure:
-        from txray import plots
-
-        figure: go.Figure = getattr(plots, name)(pruning, metric)
-        return figure
-
-    return draw
-
-
-PRUNING_FIGURES: Mapping[str, Callable[[Pruning, str | None], go.Figure]] = {
-    "pruning": _of_pruning("pruning_effects"),
-    "pruning-gap": _of_pruning("pruning_gap"),
-    "sparsity": _of_pruning("sparsity_curves"),
+PRUNING_FIGURES: Mapping[str, str] = {
+    "pruning": "pruning_effects",
+    "pruning-gap": "pruning_gap",
+    "sparsity": "sparsity_curves",
 }
-"""Name -> function that draws the figure from a pruning, for a metric."""
+"""Name -> function of `txray.plots` that draws the figure from a pruning, for a metric."""

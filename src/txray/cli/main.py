@@ -42,23 +42,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("demo")(experiment.demo)
-app.add_typer(data.app, name="data")
-app.add_typer(tagger.app, name="tagger")
-app.add_typer(train.app, name="train")
-app.command("layers")(layers.layers)
-app.command("collect")(collect.collect)
-app.command("merge")(merge.merge)
-app.command("compare")(compare.compare)
-app.command("match")(match.match)
-app.command("timeline")(timeline.timeline)
-app.command("replay")(replay.replay)
-app.command("similarity")(similarity.similarity)
-app.add_typer(prune.app, name="prune")
-app.command("plot")(plot.plot)
-app.command("report")(report.report)
-app.command("serve")(serve.serve)
-app.command("experiment")(experiment.experiment)
+for _command in (
+    experiment.demo,
+    layers.layers,
+    collect.collect,
+    merge.merge,
+    compare.compare,
+    match.match,
+    timeline.timeline,
+    replay.replay,
+    similarity.similarity,
+    plot.plot,
+    report.report,
+    serve.serve,
+    experiment.experiment,
+):
+    app.command()(_command)
+for _name, _group in (("data", data), ("tagger", tagger), ("train", train), ("prune", prune)):
+    app.add_typer(_group.app, name=_name)
 
 TRACEBACK = "TXRAY_TRACEBACK"
 """Environment variable: if set, errors are raised with their traceback."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,37 +12,30 @@ from txray.cli import options
 def match(
     before: options.StageFolder,
     after: options.StageFolder,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            callback=options.file_of_type(options.TABLE_FILES),
-            help="File for the pairs: .parquet, .csv.",
-        ),
-    ] = None,
+    out: options.TableFile = None,
     feature_type: options.Feature = "token",
     layer: options.Layer = None,
     layer_after: Annotated[
-        str | None,
-        typer.Option("--layer-after", help="Layer of the second stage; that of --layer by default."),
+        str | None, typer.Option(help="Layer of the second stage; by default the same as --layer.")
     ] = None,
     weight: options.Weight = "mean",
     min_wins: Annotated[
-        int, typer.Option("--min-wins", help="Minimum number of selected activations of a neuron.")
+        int,
+        typer.Option(
+            help="Minimum number of selected activations per neuron; neurons with fewer are left out."
+        ),
     ] = 20,
     false_match_rate: Annotated[
-        float, typer.Option("--false-match-rate", help="Share of chance pairs that pass as matches.")
+        float, typer.Option(help="Share of chance pairs that are accepted as matches.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
     """Match the neurons of two stages by their preferences, across seeds, sizes, layers and models."""
     from txray.analysis import match as match_stages
-    from txray.preferences import Stage
 
     matching = match_stages(
-        Stage.load(before),
-        Stage.load(after),
+        before,
+        after,
         layer=layer,
         layer_after=layer_after,
         feature_type=feature_type,
@@ -56,16 +48,16 @@ def match(
     matched = matching.pairs.filter(matching.pairs["state"] == "matched")
     pairs = "1 pair matches" if len(matched) == 1 else f"{len(matched)} pairs match"
     typer.echo(
-        f"{pairs} ({matching.matched_share:.0%} of those that could), "
+        f"{pairs} ({matching.matched_share:.0%} of those possible), "
         f"{int(matched['mutual'].sum())} of them mutual nearest neighbours; "
         f"{counts.get('unmatched-before', 0)} neurons of {matching.before.stage!r} and "
-        f"{counts.get('unmatched-after', 0)} of {matching.after.stage!r} match none; "
+        f"{counts.get('unmatched-after', 0)} of {matching.after.stage!r} have no match; "
         "neurons with fewer activations than --min-wins are left out"
     )
     low, high = (
         f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
     )
-    span = low if low == high else f"{low} to {high}, the longer the preferences, the lower"
+    span = low if low == high else f"{low} to {high} (lower for longer preferences)"
     typer.echo(
         f"a match has an affinity above {span}, which {100 * false_match_rate:g}% of pairs reach by chance"
     )

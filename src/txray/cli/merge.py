@@ -27,9 +27,9 @@ def merge(
     from txray.preferences.manifest import MANIFEST, read_manifest
 
     if (out / MANIFEST).exists():
-        raise UsageError(f"{out}: holds a stage already; name another folder")
+        raise UsageError(f"{out}: already holds a stage; name another folder")
     manifest = read_manifest(merge_folders(stage_folders(stages), out, name or out.name))
     missing = manifest["corpus"].get("shards_missing", [])
     if missing:
-        typer.echo(f"without the shards {', '.join(missing)}")
+        typer.echo(f"missing shards: {', '.join(missing)}")
     typer.echo(f"{manifest['words']:,} words; stage in {out}")

@@ -29,11 +29,7 @@ TABLE_FILES = (".parquet", ".csv")
 
 
 def file_of_type(suffixes: Sequence[str]) -> Callable[[Path | None], Path | None]:
-    """Return a callback for an option that checks the suffix of a file before any work.
-
-    Args:
-        suffixes: allowed suffixes, in lower case.
-    """
+    """Return a callback for an option that checks the suffix (in lower case) of a file before any work."""
 
     def check(file: Path | None) -> Path | None:
         if file is not None and file.suffix.lower() not in suffixes:
@@ -44,11 +40,9 @@ def file_of_type(suffixes: Sequence[str]) -> Callable[[Path | None], Path | None
 
 
 def list_of(choices: object, name: str) -> Callable[[str], str]:
-    """Return a parser for the values of a repeatable option; typer does not support lists of literals.
+    """Return a parser for a repeatable option with choices of a `Literal` type: typer does not support lists of them.
 
-    Args:
-        choices: the `Literal` type of a value.
-        name: noun for the message, such as `logger`.
+    `name`: noun for the message, such as `logger`.
     """
 
     def parse(value: str) -> str:
@@ -74,39 +68,32 @@ Model = Annotated[
 Format = Annotated[
     TextFormat,
     typer.Option(
-        "--format",
-        "-f",
-        help="Format of the text; hf is a data set saved to disk, demo the embedded corpus.",
+        "--format", "-f", help="Format of the text; hf: a data set saved to disk; demo: the embedded corpus."
     ),
 ]
 Text = Annotated[
     str, typer.Option("--text", "-t", help="File or folder; for --format demo: encyclopedia or reviews.")
 ]
 Split = Annotated[
-    str | None,
-    typer.Option("--split", help="Split of the text, such as train, validation or test, if it has several."),
+    str | None, typer.Option(help="Split of the text, such as train, validation or test, if it has several.")
 ]
 Tokenized = Annotated[
     bool, typer.Option("--tokenized", help="Split words at spaces only, for text such as WikiText.")
 ]
 Html = Annotated[
-    bool, typer.Option("--html", help="Resolve <br /> and entities, for text such as reviews of IMDB.")
+    bool, typer.Option("--html", help="Replace <br /> tags and HTML entities, for text such as IMDB reviews.")
 ]
-Device = Annotated[DeviceName, typer.Option("--device", help="Device of the model.")]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
-Feature = Annotated[
-    str, typer.Option("--feature-type", help="Feature type: token, pos, output, label, or an annotation.")
-]
+Device = Annotated[DeviceName, typer.Option(help="Device of the model.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Feature = Annotated[str, typer.Option(help="Feature type: token, pos, output, label, or an annotation.")]
 Layer = Annotated[
-    str | None, typer.Option("--layer", help="Required only if the stages have several layers.")
+    str | None, typer.Option(help="Name of the layer; required only if the stages have several.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
 StageName = Annotated[
-    str | None, typer.Option("--name", help="Name of the stage; by default that of the folder --out.")
+    str | None, typer.Option(help="Name of the stage; by default the name of the folder --out.")
 ]
-MaxWords = Annotated[
-    int | None, typer.Option("--max-words", help="Maximum number of words to read; all by default.")
-]
+MaxWords = Annotated[int | None, typer.Option(help="Maximum number of words to read; all by default.")]
 StageFolder = Annotated[Path, typer.Argument(help="Stage folder.", show_default=False)]
 StageFolders = Annotated[
     list[Path],
@@ -115,18 +102,15 @@ StageFolders = Annotated[
     ),
 ]
 Weight = Annotated[
-    WeightName,
-    typer.Option("--weight", help="Normalization of preference distributions; mean is the paper's."),
+    WeightName, typer.Option(help="Normalization of preference distributions; mean is the paper's.")
 ]
-Fdr = Annotated[float, typer.Option("--fdr", help="False discovery rate of the tests.")]
+Fdr = Annotated[float, typer.Option(help="False discovery rate of the tests.")]
 Permutations = Annotated[
-    int,
-    typer.Option("--permutations", help="Maximum number of permutations per neuron; 0 disables the tests."),
+    int, typer.Option(help="Maximum number of permutations per neuron; 0 disables the tests.")
 ]
 Scores = Annotated[
     Path | None,
     typer.Option(
-        "--scores",
         callback=file_of_type(TABLE_FILES),
         help="CSV or Parquet file with a column stage, and scores such as perplexity; or stages.csv of a timeline.",
     ),
@@ -134,11 +118,19 @@ Scores = Annotated[
 LoggerNames = Annotated[
     list[str] | None,
     typer.Option(
-        "--logger",
         parser=list_of(LoggerName, "logger"),
         metavar=metavar(LoggerName),
         help="Log to wandb (project txray, or WANDB_PROJECT), tensorboard (folder OUT-tensorboard), mlflow (server "
         "MLFLOW_TRACKING_URI) or visdom (port 8097); repeat for several.",
+    ),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        callback=file_of_type(TABLE_FILES),
+        help=f"File for the table: {', '.join(TABLE_FILES)}.",
     ),
 ]
 FigureFile = Annotated[
@@ -160,52 +152,53 @@ DEMO_WORDS: int | None = None
 """Words of the embedded corpus; None for all."""
 
 
-def open_corpus(
-    text_format: str,
-    text: str,
-    split: str | None,
-    seed: int = 0,
-    *,
-    tokenized: bool = False,
-    html: bool = False,
-) -> Corpus:
-    """Return the corpus that the options name.
-
-    Raises:
-        UsageError: an option that the format does not have.
-        TxrayError: errors of `txray.read_corpus`.
-    """
-    from txray.corpus import demo_corpus, read_corpus
-
-    flags = {name: True for name, value in (("tokenized", tokenized), ("html", html)) if value}
-    if text_format == "demo":
-        if flags:
-            raise UsageError(f"--{next(iter(flags))}: does not apply to --format demo; leave it out")
-        return demo_corpus(text, words=DEMO_WORDS, seed=seed, split=split or "train")
-    return read_corpus(text_format, text, split=split, **flags)
-
-
 @dataclass
-class TextOptions:
-    """Options of the text that a command reads."""
+class SourceOptions:
+    """Options of the text that a command reads, without its split."""
 
     text_format: Format
     text: Text
-    split: Split = None
     tokenized: Tokenized = False
     html: Html = False
     seed: Seed = 0
 
+    def open_split(self, split: str | None, text: str | None = None) -> Corpus:
+        """Return a split of the text, or of another text of the same format.
+
+        Raises:
+            UsageError: an option that the format does not have.
+            TxrayError: errors of `txray.read_corpus`.
+        """
+        from txray.corpus import demo_corpus, read_corpus
+
+        text = text or self.text
+        flags = {name: True for name in ("tokenized", "html") if getattr(self, name)}
+        if self.text_format == "demo":
+            if flags:
+                raise UsageError(f"--{next(iter(flags))}: does not apply to --format demo; leave it out")
+            return demo_corpus(text, words=DEMO_WORDS, seed=self.seed, split=split or "train")
+        return read_corpus(self.text_format, text, split=split, **flags)
+
+
+@dataclass
+class TextOptions(SourceOptions):
+    """Options of the text that a command reads."""
+
+    split: Split = None
+
     def open(self) -> Corpus:
-        """Return the corpus that the options name."""
-        return open_corpus(
-            self.text_format,
-            self.text,
-            self.split,
-            self.seed,
-            tokenized=self.tokenized,
-            html=self.html,
-        )
+        """Return the corpus that the options name, see `open_split`."""
+        return self.open_split(self.split)
+
+
+@dataclass
+class ComparisonOptions:
+    """Options of comparisons, with the names of the parameters of `txray.compare` and `txray.timeline`."""
+
+    weight: Weight = "mean"
+    fdr: Fdr = 0.05
+    permutations: Permutations = 10_000
+    seed: Seed = 0
 
 
 @dataclass
@@ -215,30 +208,25 @@ class CollectOptions:
     layer: Annotated[
         list[str],
         typer.Option(
-            "--layer",
             help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. NAME:input collects the "
-            "input of a layer, NAME:call=0 the first call of a layer that runs several times.",
+            "input of a layer, NAME:call=0 the first call of a layer that runs several times."
         ),
     ] = field(default_factory=lambda: ["rnn"])
     feature_type: Annotated[
         list[str],
         typer.Option(
-            "--feature-type",
             help="token, subword, output (only txray's models), label, or an annotation such as pos; repeat for "
-            "several.",
+            "several."
         ),
     ] = field(default_factory=lambda: ["token"])
     selection: Annotated[
         str,
         typer.Option(
-            "--selection",
             help="max-1 (the paper's), max-5, threshold=0.5, all or max-position; append a sign or zscore: "
-            "max-1/absolute, max-1/zscore.",
+            "max-1/absolute, max-1/zscore."
         ),
     ] = "max-1"
-    tagger: Annotated[Path | None, typer.Option("--tagger", help="Tagger that adds the annotation pos.")] = (
-        None
-    )
+    tagger: Annotated[Path | None, typer.Option(help="Tagger that adds the annotation pos.")] = None
     lexicon: annotate.Lexicons = None
     spacy: annotate.Pipelines = None
     max_words: MaxWords = None

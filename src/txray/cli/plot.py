@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from txray.cli import options
-from txray.cli.figures import FIGURES, PRUNING_FIGURES, PlotArgs
+from txray.cli.figures import FIGURES, PRUNING_FIGURES, PlotArgs, PlotOptions
+from txray.cli.option_groups import expand_option_groups
 from txray.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -28,73 +29,36 @@ def _known_figure(name: str) -> str:
     return name
 
 
+@expand_option_groups
 def plot(
     figure: Annotated[
-        str,
-        typer.Argument(help=f"One of {', '.join(_KNOWN)}.", callback=_known_figure, show_default=False),
+        str, typer.Argument(help=f"One of {', '.join(_KNOWN)}.", callback=_known_figure, show_default=False)
     ],
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Stage folders; for curves: the folder of a training; for figures of pruning: that of 'txray prune'.",
+            help="Stage folders; for curves: the folder of a training; for pruning figures: a folder by 'txray prune'.",
             show_default=False,
         ),
     ],
     out: options.FigureFile,
-    feature_type: options.Feature = "token",
-    layer: options.Layer = None,
-    neuron: Annotated[
-        int | None, typer.Option("--neuron", help="Index of the neuron, for the figure neuron.")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", help="Number of neurons in figures that rank them.")] = 10,
-    min_wins: Annotated[
-        int,
-        typer.Option(
-            "--min-wins",
-            help="Minimum number of wins in both stages, in figures that rank neurons by distance.",
-        ),
-    ] = 100,
-    layer_after: Annotated[
-        str | None,
-        typer.Option(
-            "--layer-after",
-            help="Layer of the second stage, for figures of matching; that of --layer by default.",
-        ),
-    ] = None,
-    permutations: options.Permutations = 10_000,
-    scores: options.Scores = None,
+    plot_options: PlotOptions,
     metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric", help="Metric of figures of pruning: f1, auroc, accuracy, loss or perplexity."
-        ),
+        str | None, typer.Option(help="Metric of pruning figures: f1, auroc, accuracy, loss or perplexity.")
     ] = None,
-    seed: options.Seed = 0,
 ) -> None:
     """Draw a figure and save it to a file."""
-    from txray.plots import save_figure
+    from txray import plots
     from txray.preferences import Stage
 
     if figure == _CURVES:
         drawn = _curves(inputs)
     elif figure in PRUNING_FIGURES:
-        drawn = PRUNING_FIGURES[figure](_pruning(figure, inputs), metric)
+        drawn = getattr(plots, PRUNING_FIGURES[figure])(_pruning(figure, inputs), metric)
     else:
         stages = [Stage.load(folder) for folder in inputs]
-        plot_args = PlotArgs(
-            stages,
-            feature_type,
-            layer,
-            layer_after,
-            neuron,
-            k,
-            min_wins,
-            permutations,
-            options.read_scores(scores),
-            seed,
-        )
-        drawn = FIGURES[figure](plot_args)
-    typer.echo(save_figure(drawn, out))
+        drawn = FIGURES[figure](PlotArgs(stages, plot_options))
+    typer.echo(plots.save_figure(drawn, out))
 
 
 def _curves(inputs: list[Path]) -> go.Figure:

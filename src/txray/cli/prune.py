@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
-from txray.cli.prune_common import (
-    ModelOptions,
-    PruneArgs,
-    ScoringOptions,
-    importance_by_ranking,
-    mask_of,
-    parse_sets,
-    print_effects,
-    prune_and_save,
-    ranking_split,
-    require_new,
-)
-from txray.errors import UnknownNameError, UsageError
-from txray.pruning.choices import Ranking
+from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions, print_effects
+from txray.errors import UsageError
+from txray.pruning.choices import SHARES, Ranking
 
 app = typer.Typer(
     help="Ablate neurons of a trained model, and compare the effect with random sets of the same size.",
@@ -41,16 +30,10 @@ Splits = Annotated[
         "--split", help="Split of the text to score on; repeat for several. all: a text without splits."
     ),
 ]
+Shares = Annotated[list[float], typer.Option(help="Share of the layer to prune; repeat for several.")]
 _SET_NOTATION = (
     "a state (avoided, confident-gained, ...), top-20:mass, bottom-20:taylor, or numbers 3,17,20-29"
 )
-
-
-def _ranking(name: str) -> str:
-    """Check a ranking before any work; typer accepts no list of literals."""
-    if name not in get_args(Ranking):
-        raise UnknownNameError.of("ranking", name, get_args(Ranking))
-    return name
 
 
 @app.command()
@@ -71,12 +54,9 @@ def table(
     ] = [],  # noqa: B006
     split: Splits = ["train", "test"],  # noqa: B006
 ) -> None:
-    """Prune sets of neurons, with intervals over documents, and compare each with random sets of the same size."""
-    args = PruneArgs(model, text_format, text, model_options, scoring.device)
-    require_new(scoring.out)
-    evaluators = args.evaluators(split, scoring.max_length)
-    ranking_inputs = args.ranking_inputs(scoring.ranking_split or ranking_split(split), scoring.max_length)
-    prune_and_save(args, parse_sets(sets, ranking_inputs), evaluators, ranking_inputs, scoring)
+    """Prune sets of neurons and compare each with random sets of the same size, with intervals over documents."""
+    args = PruneArgs(model, text_format, text, split, model_options, scoring)
+    args.prune(args.sets(sets))
 
 
 @app.command()
@@ -90,27 +70,20 @@ def curve(
     ranking: Annotated[
         list[str],
         typer.Option(
-            "--ranking",
-            parser=_ranking,
-            metavar=f"<{'|'.join(get_args(Ranking))}>",
+            parser=options.list_of(Ranking, "ranking"),
+            metavar=options.metavar(Ranking),
             help="Ranking of the neurons; repeat for several. mass, length and wins need --stage; hellinger and signal "
-            "need --before, too. By default all that apply.",
+            "also need --before. By default all that apply.",
         ),
     ] = [],  # noqa: B006
-    share: Annotated[
-        list[float], typer.Option("--share", help="Share of the layer to prune; repeat for several.")
-    ] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9],  # noqa: B006
+    share: Shares = [*SHARES],  # noqa: B006
     split: Splits = ["test"],  # noqa: B006
 ) -> None:
     """Prune growing shares of a layer, the least important neurons first, by several rankings and at random."""
     from txray.pruning import curve_sets
 
-    args = PruneArgs(model, text_format, text, model_options, scoring.device)
-    require_new(scoring.out)
-    evaluators = args.evaluators(split, scoring.max_length)
-    ranking_inputs = args.ranking_inputs(scoring.ranking_split or ranking_split(split), scoring.max_length)
-    sets = curve_sets(importance_by_ranking(ranking, args, ranking_inputs), ranking_inputs.layer, share)
-    prune_and_save(args, sets, evaluators, ranking_inputs, scoring)
+    args = PruneArgs(model, text_format, text, split, model_options, scoring)
+    args.prune(curve_sets(args.importance(ranking), args.layer, share))
 
 
 @app.command()
@@ -123,27 +96,26 @@ def export(
     neurons: Annotated[str, typer.Option("--set", help=f"Neurons to prune: {_SET_NOTATION}.")],
     model_options: ModelOptions,
     text_format: Annotated[
-        str | None,
+        options.TextFormat | None,
         typer.Option("--format", "-f", help="Format of the text, if the set or the ablation needs one."),
     ] = None,
     text: Annotated[
         str | None,
         typer.Option("--text", "-t", help="Text for activations, if the set or the ablation needs them."),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Split of the text.")] = "train",
+    split: Annotated[str, typer.Option(help="Split of the text.")] = "train",
 ) -> None:
-    """Write the pruned model: a smaller one if it is a model of txray, else a mask file."""
+    """Export a pruned model: a smaller model (txray's own models only), or a mask file for any model."""
     from txray.models import RecurrentModel, TextModel, save_model
     from txray.models.fingerprint import model_fingerprint
     from txray.pruning import compact_model
     from txray.pruning.masking import MaskTarget
 
-    args = PruneArgs(model, text_format or "", text or "", model_options)
-    ranking_inputs = args.ranking_inputs(split)
-    (neuron_set,) = parse_sets([neurons], ranking_inputs)
-    n_neurons = MaskTarget.of(args.model, ranking_inputs.layer).n_neurons
+    args = PruneArgs(model, text_format, text, [split], model_options)
+    (neuron_set,) = args.sets([neurons])
+    n_neurons = MaskTarget.of(args.model, args.layer).n_neurons
     neuron_set.require_size(n_neurons)
-    mask = mask_of(neuron_set, args, ranking_inputs)
+    mask = args.mask(neuron_set)
     mask.require_within(n_neurons)
     if not len(mask):
         raise UsageError(f"--set {neurons!r}: has no neurons; nothing to prune")
@@ -174,25 +146,16 @@ def pool(
         list[Path],
         typer.Argument(help="Folders of 'txray prune table', one per training run.", show_default=False),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File for the table: .csv or .parquet.")
-    ] = None,
+    out: options.TableFile = None,
 ) -> None:
     """Pool the same sets over several training runs: means, intervals, and the number of runs that agree."""
-    from txray.files import atomic_file
     from txray.pruning import Pruning, pool_runs
     from txray.pruning.multiplicity import verdict_counts
 
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"--out {out}: tables are written as .csv or .parquet; name such a file")
     pooled = pool_runs([Pruning.load(folder) for folder in folders])
     columns = ["set", "split", "metric", "trainings", "change", "versus_random", "better", "worse", "verdict"]
     print_effects(pooled, columns)
     typer.echo(f"effects: {verdict_counts(pooled)}")
     if out is not None:
-        with atomic_file(out) as new:
-            if out.suffix == ".csv":
-                pooled.write_csv(new)
-            else:
-                pooled.write_parquet(new)
+        options.write_table(pooled, out)
         typer.echo(f"table in {out}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from txray.analysis import Comparison
     from txray.corpus import Corpus
+    from txray.preferences import Preferences, Stage
     from txray.pruning import ActivationStats, Evaluator, Mask, NeuronSet, Pruning, RankingInputs
     from txray.pruning.evaluation import Model
 
@@ -36,35 +36,30 @@ class ModelOptions:
     """Options of all commands that prune a model."""
 
     before: Annotated[
-        Path | None,
-        typer.Option("--before", help="Stage of the model before training, on the same text as --stage."),
+        Path | None, typer.Option(help="Stage of the model before training, on the same text as --stage.")
     ] = None
-    stage: Annotated[Path | None, typer.Option("--stage", help="Stage of the model to prune.")] = None
+    stage: Annotated[Path | None, typer.Option(help="Stage of the model to prune.")] = None
     layer: Annotated[
         str | None,
-        typer.Option("--layer", help="Layer to prune; by default that of --stage, or rnn without a stage."),
+        typer.Option(help="Layer to prune; by default the layer of --stage, or rnn if there is no stage."),
     ] = None
     ablation: Annotated[
-        Ablation,
-        typer.Option("--ablation", help="Values that replace the activations of ablated neurons."),
+        Ablation, typer.Option(help="Values that replace the activations of ablated neurons.")
     ] = "zero"
     scope: Annotated[
         Scope,
         typer.Option(
-            "--scope",
-            help="every-step: recurrent layers see the replaced values, too; final-state: only the head of the "
-            "classifier does, as in the published code.",
+            help="every-step: the recurrence sees the replaced values as well; final-state: only the head of the "
+            "classifier sees them, as in the published code."
         ),
     ] = "every-step"
     max_documents: Annotated[
-        int | None,
-        typer.Option("--max-documents", help="Maximum number of documents per text; all by default."),
+        int | None, typer.Option(help="Maximum number of documents per text; all by default.")
     ] = None
     classes: Annotated[
         str | None,
         typer.Option(
-            "--classes",
-            help="Labels of the classes of a Hugging Face model, in the order of its outputs, such as neg,pos.",
+            help="Labels of the classes of a Hugging Face model, in the order of its outputs, such as neg,pos."
         ),
     ] = None
     permutations: options.Permutations = 10_000
@@ -80,28 +75,24 @@ class ScoringOptions:
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder for the tables; rerun an interrupted command with the same one."
+            "--out", "-o", help="Folder for the tables. If interrupted, rerun the same command to resume."
         ),
     ]
     ranking_split: Annotated[
         str | None,
         typer.Option(
-            "--ranking-split",
-            help="Split of the text for activations and gradients; train by default, or all if --split is all.",
+            help="Split of the text for activations and gradients; train by default, or all if --split is all."
         ),
     ] = None
     max_length: Annotated[
         int | None,
-        typer.Option(
-            "--max-length",
-            help="Maximum number of words per document; 400 for txray's classifiers by default.",
-        ),
+        typer.Option(help="Maximum number of words per document; 400 for txray's classifiers by default."),
     ] = None
     n_random_sets: Annotated[
         int, typer.Option("--random-sets", help="Number of random sets of each size; 0 for none.")
     ] = 20
     resamples: Annotated[
-        int, typer.Option("--resamples", help="Number of bootstrap samples of the documents, for intervals.")
+        int, typer.Option(help="Number of bootstrap samples of the documents, for intervals.")
     ] = 1_000
     device: options.Device = "auto"
 
@@ -110,14 +101,21 @@ class PruneArgs:
     """The model, stages and texts that the options name.
 
     Attributes:
-        options: options of the command.
+        options: options of the model.
+        scoring: options of the commands that score it; None for those that do not.
         model: model to prune.
         layer: name of the layer.
         stage, before: stages, or None.
     """
 
     def __init__(
-        self, model: str, text_format: str, text: str, model_options: ModelOptions, device: str = "cpu"
+        self,
+        model: str,
+        text_format: options.TextFormat | None,
+        text: str | None,
+        splits: Sequence[str],
+        model_options: ModelOptions,
+        scoring: ScoringOptions | None = None,
     ) -> None:
         from txray.models import load_model
         from txray.models.huggingface import CONFIG
@@ -125,69 +123,129 @@ class PruneArgs:
         from txray.preferences import Stage
         from txray.training import device_of
 
-        self.options = model_options
+        self.options, self.scoring = model_options, scoring
+        self._splits = splits
+        if scoring is not None:
+            _require_new(scoring.out)
         before, stage, classes = model_options.before, model_options.stage, model_options.classes
         if bool(text_format) != bool(text):
-            raise UsageError("a text needs both --format and --text; pass the other one, too")
+            raise UsageError("a text needs both --format and --text; add the missing one")
         if before is not None and stage is None:
-            raise UsageError("--before without --stage: pass the stage of the model to prune, too")
+            raise UsageError("--before without --stage: add the stage of the model to prune")
         self.stage = None if stage is None else Stage.load(stage)
         self.before = None if before is None else Stage.load(before)
+        self._source = None
+        if text_format and text:
+            self._source = options.SourceOptions(
+                text_format, text, model_options.tokenized, model_options.html, model_options.seed
+            )
         # Without a text the model is not scored, so it needs no head.
-        is_hugging_face = str(model).startswith(HUB) or (Path(model) / CONFIG).is_file()
-        self._is_scored = bool(text)
-        if classes is not None and not (is_hugging_face and self._is_scored):
+        has_head = bool(text) and (model.startswith(HUB) or (Path(model) / CONFIG).is_file())
+        if classes is not None and not has_head:
             raise UsageError(
                 f"--classes {classes!r}: names the classes of a Hugging Face model that is scored; leave it out"
             )
-        class_names = None if classes is None else classes.split(",")
-        loaded = load_model(model, head=is_hugging_face and self._is_scored, classes=class_names)
-        self.model: Model = loaded.to(device_of(device))
-        self.layer = model_options.layer or self._layer_of_stage() or "rnn"
-        self._open = partial(
-            options.open_corpus,
-            text_format,
-            text,
-            tokenized=model_options.tokenized,
-            html=model_options.html,
-        )
+        loaded = load_model(model, head=has_head, classes=None if classes is None else classes.split(","))
+        self.model: Model = loaded.to(device_of("cpu" if scoring is None else scoring.device))
+        of_stage = None if self.stage is None else self._preferences(self.stage, None).layer
+        self.layer = model_options.layer or of_stage or "rnn"
         self._evaluators: dict[str, Evaluator] = {}
+        for split in splits if scoring is not None else ():
+            self._evaluator(split)  # a text that cannot be scored on is refused before stages are compared
 
-    def _layer_of_stage(self) -> str | None:
-        if self.stage is None:
-            return None
-        return self.stage.preferences(feature_type=self.stage.feature_types[0]).layer
+    def _preferences(self, stage: Stage, layer: str | None) -> Preferences:
+        return stage.preferences(layer=layer, feature_type=stage.feature_types[0])
 
-    def corpus(self, split: str) -> Corpus:
-        """Return one split of the text; `all`: a text without splits."""
-        return self._open(None if split == WHOLE else split, self.options.seed)
+    def _corpus(self, split: str) -> Corpus | None:
+        """Return one split of the text; `all`: a text without splits; None without a text."""
+        return None if self._source is None else self._source.open_split(None if split == WHOLE else split)
 
-    def evaluators(self, splits: Sequence[str], max_length: int | None) -> dict[str, Evaluator]:
-        """Return the evaluator of the model on each split; each split is read once."""
+    def _evaluator(self, split: str) -> Evaluator:
+        """Return the evaluator of the model on a split, which is read once."""
         from txray.pruning import evaluator
 
-        limits = {"max_documents": self.options.max_documents, "max_length": max_length}
-        for split in splits:
-            if split not in self._evaluators:
-                self._evaluators[split] = evaluator(self.model, self.corpus(split), **limits)
-        return {split: self._evaluators[split] for split in splits}
+        if split not in self._evaluators:
+            corpus = self._corpus(split)
+            assert corpus is not None  # scoring needs a text
+            self._evaluators[split] = evaluator(
+                self.model,
+                corpus,
+                max_documents=self.options.max_documents,
+                max_length=None if self.scoring is None else self.scoring.max_length,
+            )
+        return self._evaluators[split]
 
-    def comparison(self) -> Comparison | None:
-        """Return the comparison of the stages, tested unless --permutations is 0; None without two stages."""
+    @cached_property
+    def ranking_inputs(self) -> RankingInputs:
+        """The inputs of rankings; activations and gradients are computed when needed."""
         from txray.analysis import compare
+        from txray.pruning import RankingInputs
 
-        if self.before is None or self.stage is None:
-            return None
-        return compare(
-            self.before,
-            self.stage,
-            layer=self.layer,
-            feature_type=self.stage.feature_types[0],
-            permutations=self.options.permutations,
-            seed=self.options.seed,
+        preferences = comparison = None
+        if self.stage is not None:
+            self._warn_of_other_models(self.stage)
+            preferences = self._preferences(self.stage, self.layer)
+            if self.before is not None:
+                comparison = compare(
+                    self.before,
+                    self.stage,
+                    layer=self.layer,
+                    feature_type=preferences.feature_type,
+                    permutations=self.options.permutations,
+                    seed=self.options.seed,
+                )
+        if self.scoring is None:
+            split = self._splits[0]
+        else:  # a ranking computed on the text it is scored on looks too good
+            split = self.scoring.ranking_split or (WHOLE if WHOLE in self._splits else "train")
+        corpus = self._corpus(split)
+        evaluator = None if corpus is None else partial(self._evaluator, split)
+        return RankingInputs(
+            self.model, self.layer, preferences, comparison, corpus, evaluator, _RANKING_WORDS
         )
 
-    def rankings(self) -> list[str]:
+    def _warn_of_other_models(self, stage: Stage) -> None:
+        """Warn if a stage was collected from another txray model; one without the head is the same."""
+        from txray.models import RecurrentModel
+        from txray.models.fingerprint import model_fingerprint
+
+        fingerprint = stage.manifest.get("model", {}).get("fingerprint")
+        if isinstance(self.model, RecurrentModel) and fingerprint != model_fingerprint(self.model):
+            typer.echo(
+                f"txray: warning: stage {stage.name!r} was not collected from this model; its neurons may be "
+                "different ones",
+                err=True,
+            )
+
+    def sets(self, texts: Sequence[str]) -> list[NeuronSet]:
+        """Return the sets named on the command line, or those of the paper."""
+        from txray.pruning import paper_sets
+        from txray.pruning.set_notation import parse_set
+
+        comparison, importance = self.ranking_inputs.comparison, self.ranking_inputs.importance
+        if texts:
+            return [parse_set(text, self.layer, comparison, importance) for text in texts]
+        if comparison is None:
+            raise UsageError(
+                "the paper's sets need two stages: pass --before and --stage, or name the neurons with --set"
+            )
+        return paper_sets(comparison)
+
+    def importance(self, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        """Return the importance by ranking; without names, by all that apply, and print those that do not."""
+        if names:
+            return {name: self.ranking_inputs.importance(name) for name in names}
+        importance = {}
+        for name in self._rankings():
+            try:
+                importance[name] = self.ranking_inputs.importance(name)
+            except (UsageError, CaptureError) as error:
+                if isinstance(error, UnknownNameError | ShapeError):
+                    raise
+                typer.echo(f"left out: {error}", err=True)
+        return importance
+
+    def _rankings(self) -> list[str]:
         """Return the rankings that the stages allow."""
         from txray.pruning import RANKINGS
         from txray.pruning.rankings import COMPARISON_RANKINGS, STAGE_RANKINGS
@@ -200,137 +258,62 @@ class PruneArgs:
             and (name != "signal" or self.options.permutations)
         ]
 
-    def ranking_inputs(self, split: str, max_length: int | None = None) -> RankingInputs:
-        """Return the inputs of rankings; activations and gradients are computed on `split` when needed."""
-        from txray.pruning import RankingInputs
+    @cached_property
+    def _activation_stats(self) -> ActivationStats | None:
+        """The statistics that the ablation needs: of the stage if it has means, else over the text."""
+        from txray.pruning import ActivationStats
 
-        self._warn_of_other_models()
-        return RankingInputs(
+        if self.options.ablation == "zero":
+            return None
+        if self.options.ablation == "mean" and self.stage is not None and not self.stage.scales.is_empty():
+            return ActivationStats.from_stage(self.stage, self.layer)
+        return self.ranking_inputs.activation_stats
+
+    def mask(self, neurons: NeuronSet) -> Mask:
+        """Return the mask of a set."""
+        from txray.pruning import Mask
+
+        stats, ablation, scope = self._activation_stats, self.options.ablation, self.options.scope
+        if stats is None:
+            return Mask(neurons.layer, neurons.neurons, ablation, scope)
+        return stats.mask(neurons.neurons, ablation, scope=scope, seed=self.options.seed)
+
+    def prune(self, sets: list[NeuronSet]) -> None:
+        """Prune, print the effects, and save them; only for commands that score the model."""
+        from txray.pruning import prune
+
+        assert self.scoring is not None
+        for neurons in sets:
+            if not len(neurons):
+                typer.echo(f"set {neurons.name}: has no neurons", err=True)
+        out = self.scoring.out
+        pruning = prune(
             self.model,
-            self.layer,
-            None
-            if self.stage is None
-            else self.stage.preferences(layer=self.layer, feature_type=self.stage.feature_types[0]),
-            self.comparison(),
-            self.corpus(split) if self._is_scored else None,
-            (lambda: self.evaluators([split], max_length)[split]) if self._is_scored else None,
-            max_words=_RANKING_WORDS,
+            sets,
+            {split: self._evaluator(split) for split in self._splits},
+            ablation=self.options.ablation,
+            scope=self.options.scope,
+            activation_stats=self._activation_stats,
+            n_random_sets=self.scoring.n_random_sets,
+            resamples=self.scoring.resamples,
+            seed=self.options.seed,
+            # Beside the tables, because their folder is replaced as a whole.
+            folder=out.with_name(f"{out.name}.runs"),
         )
-
-    def _warn_of_other_models(self) -> None:
-        """Warn if the stage was collected from another txray model; one without the head is the same."""
-        from txray.models import RecurrentModel
-        from txray.models.fingerprint import model_fingerprint
-
-        if self.stage is None or not isinstance(self.model, RecurrentModel):
-            return
-        if self.stage.manifest.get("model", {}).get("fingerprint") != model_fingerprint(self.model):
-            typer.echo(
-                f"txray: warning: stage {self.stage.name!r} was not collected from this model; its neurons may be "
-                "different ones",
-                err=True,
-            )
-
-
-def ranking_split(splits: Sequence[str]) -> str:
-    """Return the default split for rankings: a ranking computed on the text it is scored on looks too good."""
-    return WHOLE if WHOLE in splits else "train"
-
-
-def importance_by_ranking(
-    names: Sequence[str], args: PruneArgs, ranking_inputs: RankingInputs
-) -> dict[str, NDArray[np.float64]]:
-    """Return the importance of neurons by ranking; without names, by all that apply, and print those that do not."""
-    if names:
-        return {name: ranking_inputs.importance(name) for name in names}
-    importance = {}
-    for name in args.rankings():
-        try:
-            importance[name] = ranking_inputs.importance(name)
-        except (UsageError, CaptureError) as error:
-            if isinstance(error, UnknownNameError | ShapeError):
-                raise
-            typer.echo(f"left out: {error}", err=True)
-    return importance
-
-
-def parse_sets(texts: Sequence[str], ranking_inputs: RankingInputs) -> list[NeuronSet]:
-    """Return the sets named on the command line, or those of the paper."""
-    from txray.pruning import paper_sets
-    from txray.pruning.set_notation import parse_set
-
-    if texts:
-        comparison, importance = ranking_inputs.comparison, ranking_inputs.importance
-        return [parse_set(text, ranking_inputs.layer, comparison, importance) for text in texts]
-    if ranking_inputs.comparison is None:
-        raise UsageError(
-            "the paper's sets need two stages: pass --before and --stage, or name the neurons with --set"
-        )
-    return paper_sets(ranking_inputs.comparison)
-
-
-def activation_stats(args: PruneArgs, ranking_inputs: RankingInputs) -> ActivationStats | None:
-    """Return the statistics that the ablation needs: of the stage if it has means, else over the text."""
-    from txray.pruning import ActivationStats
-
-    if args.options.ablation == "zero":
-        return None
-    if args.options.ablation == "mean" and args.stage is not None and not args.stage.scales.is_empty():
-        return ActivationStats.from_stage(args.stage, ranking_inputs.layer)
-    return ranking_inputs.activation_stats
-
-
-def mask_of(neurons: NeuronSet, args: PruneArgs, ranking_inputs: RankingInputs) -> Mask:
-    """Return the mask of a set."""
-    from txray.pruning import Mask
-
-    stats, chosen = activation_stats(args, ranking_inputs), args.options
-    if stats is None:
-        return Mask(neurons.layer, neurons.neurons, chosen.ablation, chosen.scope)
-    return stats.mask(neurons.neurons, chosen.ablation, scope=chosen.scope, seed=chosen.seed)
-
-
-def prune_and_save(
-    args: PruneArgs,
-    sets: list[NeuronSet],
-    evaluators: Mapping[str, Evaluator],
-    ranking_inputs: RankingInputs,
-    scoring: ScoringOptions,
-) -> None:
-    """Prune, print the effects, and save them."""
-    from txray.pruning import prune
-
-    for neurons in sets:
-        if not len(neurons):
-            typer.echo(f"set {neurons.name}: has no neurons", err=True)
-    out = scoring.out
-    pruning = prune(
-        args.model,
-        sets,
-        evaluators,
-        ablation=args.options.ablation,
-        scope=args.options.scope,
-        activation_stats=activation_stats(args, ranking_inputs),
-        n_random_sets=scoring.n_random_sets,
-        resamples=scoring.resamples,
-        seed=args.options.seed,
-        # Beside the tables, because their folder is replaced as a whole.
-        folder=out.with_name(f"{out.name}.runs"),
-    )
-    for split, text in pruning.summary["texts"].items():
-        line = f"{split}: {text['documents']:,} documents"
-        if text["groups"] < text["documents"]:
-            line += f" in {text['groups']:,} group{'s' * (text['groups'] > 1)}"
-        if text["truncated"]:
-            line += f", {text['truncated']:,} truncated"
-        if text["skipped"]:
-            line += f", {text['skipped']:,} skipped: nothing to read"
-        typer.echo(line)
-    columns = ["set", "neurons", "split", "metric", "unpruned", "above_chance", "value", "change"]
-    print_effects(pruning.effects, [*columns, "versus_random", "verdict"])
-    _print_verdicts(pruning)
-    pruning.save(out)
-    typer.echo(f"tables in {out}")
+        for split, text in pruning.summary["texts"].items():
+            line = f"{split}: {text['documents']:,} documents"
+            if text["groups"] < text["documents"]:
+                line += f" in {text['groups']:,} group{'s' * (text['groups'] > 1)}"
+            if text["truncated"]:
+                line += f", {text['truncated']:,} truncated"
+            if text["skipped"]:
+                line += f", {text['skipped']:,} skipped: nothing to read"
+            typer.echo(line)
+        columns = ["set", "neurons", "split", "metric", "unpruned", "above_chance", "value", "change"]
+        print_effects(pruning.effects, [*columns, "versus_random", "verdict"])
+        _print_verdicts(pruning)
+        pruning.save(out)
+        typer.echo(f"tables in {out}")
 
 
 def _print_verdicts(pruning: Pruning) -> None:
@@ -367,7 +350,7 @@ def print_effects(effects: pl.DataFrame, columns: list[str]) -> None:
     print_table(effects.with_columns(map(with_interval, ("change", "versus_random"))).select(columns))
 
 
-def require_new(out: Path) -> None:
+def _require_new(out: Path) -> None:
     """Refuse a folder with other content, before any work."""
     from txray.files import require_replaceable
     from txray.pruning.result import SUMMARY

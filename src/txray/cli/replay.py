@@ -28,17 +28,18 @@ def replay(
     unit: Annotated[
         Literal["step", "epoch"] | None,
         typer.Option(
-            "--unit", help="Unit that numbers the stages; by default epoch for trainings by txray, else step."
+            "--unit",
+            help="Unit that stages are numbered by; by default epoch for trainings by txray, else step.",
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="For Lightning: the model that their weights belong to, as for 'txray collect'."
+            help="For Lightning checkpoints: the model that the weights belong to, as for 'txray collect'."
         ),
     ] = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", help="For Lightning: prefix of the names of these weights.")
+        str, typer.Option(help="For Lightning checkpoints: prefix of the names of the weights.")
     ] = "model.",
     logger: options.LoggerNames = None,
     weight: options.Weight = "mean",
@@ -48,8 +49,8 @@ def replay(
 ) -> None:
     """Collect a stage of every checkpoint of a training, and follow the neurons through them.
 
-    If interrupted, rerun the command to resume; checkpoints that were saved since are added. The result is that of a
-    tracker in the training: stages in OUT/stages, tables in OUT/timeline.
+    If interrupted, rerun the command to resume; checkpoints saved since then are added. The result is what a tracker
+    would have written during the training: stages in OUT/stages, tables in OUT/timeline.
     """
     from txray.cli.tables import print_timeline
     from txray.models import load_model

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
 def _report_path(path: Path) -> Path:
@@ -17,37 +18,26 @@ def _report_path(path: Path) -> Path:
     return checked_report_path(path)
 
 
+@expand_option_groups
 def report(
     stages: options.StageFolders,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="HTML file for the report.", callback=_report_path)
     ] = Path("report.html"),
-    title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "What the neurons know",
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "What the neurons know",
     layer: Annotated[
         list[str] | None,
-        typer.Option(
-            "--layer", help="Name or pattern of a layer; repeat for several. All layers by default."
-        ),
+        typer.Option(help="Name or pattern of a layer; repeat for several. All layers by default."),
     ] = None,
     feature_type: options.Feature = "token",
-    weight: options.Weight = "mean",
-    fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 10_000,
-    seed: options.Seed = 0,
+    *,
+    comparison_options: options.ComparisonOptions,
 ) -> None:
     """Write a self-contained HTML report on two or more stages."""
     from txray.web.report import report as write_report
 
     typer.echo(
         write_report(
-            stages,
-            out,
-            title=title,
-            layer=layer,
-            feature_type=feature_type,
-            weight=weight,
-            fdr=fdr,
-            permutations=permutations,
-            seed=seed,
+            stages, out, title=title, layer=layer, feature_type=feature_type, **vars(comparison_options)
         )
     )

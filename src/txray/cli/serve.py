@@ -9,39 +9,42 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
+@expand_option_groups
 def serve(
     stages: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Stage folders in order, or folders of stages; default: a demo.", show_default=False
+            help="Stage folders, in order, or folders that contain them; by default a demo.",
+            show_default=False,
         ),
     ] = None,
-    weight: options.Weight = "mean",
-    fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 10_000,
-    seed: options.Seed = 0,
+    *,
+    comparison_options: options.ComparisonOptions,
     pruning: Annotated[
         list[Path] | None,
         typer.Option(
-            "--pruning",
-            help="Folder of 'txray prune'; its effects are shown on the pages of neurons. May be repeated.",
+            help="Folder written by 'txray prune', whose effects are shown on the neurons' pages; repeat for several."
         ),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
-            "--cache", help="Folder for results; default: in the user's cache folder.", show_default=False
+            help="Folder for cached results; by default within your cache folder.", show_default=False
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; other machines than this one need the token.")
+        str, typer.Option(help="Address to listen on; other machines need the token.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", "-p", help="Port to listen at; default: 8050, or the next free one.", show_default=False
+            "--port",
+            "-p",
+            help="Port to listen on; by default 8050, or the next free one.",
+            show_default=False,
         ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the dashboard in the browser.")] = True,
@@ -55,10 +58,7 @@ def serve(
     interrupt_this_thread_alone()
     dashboard = serve_stages(
         *folders,
-        weight=weight,
-        permutations=permutations,
-        fdr=fdr,
-        seed=seed,
+        **vars(comparison_options),
         prunings=pruning or (),
         cache=cache,
         host=host,

@@ -28,9 +28,8 @@ class EngineOptions:
     shard: Annotated[
         str | None,
         typer.Option(
-            "--shard",
-            help="3/8: every eighth document from the third; auto: by RANK and WORLD_SIZE, as torchrun sets them, into "
-            "a folder part-00002-of-00008 within --out. 'txray merge' joins the shards.",
+            help="3/8: every eighth document, starting with the third; auto: the shard of RANK and WORLD_SIZE, which "
+            "torchrun sets, into a folder such as part-00002-of-00008 within --out. Join the shards with 'txray merge'."
         ),
     ] = None
     engine: Annotated[
@@ -40,28 +39,22 @@ class EngineOptions:
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", help="Number of processes that hold the model, for --engine ray; 2 by default."
+            help="Number of worker processes, each with a copy of the model, for --engine ray; 2 by default."
         ),
     ] = None
     shards: Annotated[
         int | None,
-        typer.Option(
-            "--shards", help="Number of shards of the text, for --engine ray; four per worker by default."
-        ),
+        typer.Option(help="Number of shards of the text, for --engine ray; four per worker by default."),
     ] = None
     address: Annotated[
         str | None,
         typer.Option(
-            "--address",
-            help="Address of a Ray cluster; by default RAY_ADDRESS, or a new cluster on this machine.",
+            help="Address of a Ray cluster; by default RAY_ADDRESS, or a new cluster on this machine."
         ),
     ] = None
 
     def open(self, device: str) -> Ray | None:
-        """Return the engine; None for a single process.
-
-        Args:
-            device: `auto`, `cpu` or `cuda`: device of each worker.
+        """Return the engine, with workers on a device (`auto`, `cpu` or `cuda`); None for a single process.
 
         Raises:
             UsageError: options of an engine that is not selected, or a shard of a text that the engine divides.
@@ -117,9 +110,7 @@ def shard_and_folder(shard: str | None, out: Path) -> tuple[tuple[int, int] | No
 def rank_device(device: torch.device, shard: str | None) -> torch.device:
     """Return the GPU of this process among those that `torchrun` started on this machine.
 
-    Args:
-        device: the selected device; returned as it is unless it is a GPU and `shard` is `auto`.
-        shard: value of `--shard`.
+    The device is returned unchanged unless it is a GPU and `--shard` is `auto`.
     """
     import torch
 

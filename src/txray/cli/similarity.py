@@ -19,29 +19,26 @@ def similarity(
     after: Annotated[str, typer.Argument(help="Another model, or the same one again.", show_default=False)],
     text_options: options.TextOptions,
     layer: Annotated[
-        list[str],
-        typer.Option("--layer", help="Name or pattern, such as encoder.layer.*; repeat for several."),
+        list[str], typer.Option(help="Name or pattern, such as encoder.layer.*; repeat for several.")
     ] = ["rnn"],  # noqa: B006
     layer_after: Annotated[
         list[str] | None,
-        typer.Option("--layer-after", help="Layers of the second model; those of --layer by default."),
+        typer.Option(help="Name or pattern in the second model; by default the same as --layer."),
     ] = None,
     max_words: options.MaxWords = None,
-    measure: Annotated[Measure, typer.Option("--measure", help="Measure that --figure shows.")] = "cka",
+    measure: Annotated[Measure, typer.Option(help="Measure shown in the figure.")] = "cka",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the table and its summary.")
     ] = None,
     figure: options.OptionalFigureFile = None,
     memory: Annotated[
         float | None,
-        typer.Option(
-            "--memory", help="Memory limit in GiB for the sums; half of the free memory by default."
-        ),
+        typer.Option(help="Memory limit in GiB for the sums; half of the free memory by default."),
     ] = None,
     device: options.Device = "auto",
 ) -> None:
     """Compare the layers of two models by their activations on the same words."""
-    from txray.analysis.layers.result import SUMMARY
+    from txray.analysis import LayerSimilarity
     from txray.capture.layer_similarity import layer_similarity
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
@@ -52,7 +49,7 @@ def similarity(
 
     max_bytes = options.memory_in_bytes(memory)
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (LayerSimilarity.SUMMARY_FILE,))
     models = [load_model(before).to(device_of(device))]
     models.append(models[0] if before == after else load_model(after).to(device_of(device)))
     result = layer_similarity(

@@ -9,11 +9,15 @@ import typer
 
 from txray.cli import options
 
-app = typer.Typer(help="Part-of-speech taggers from CoNLL-U treebanks.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train and evaluate part-of-speech taggers on CoNLL-U treebanks.", no_args_is_help=True
+)
 
-Split = Annotated[str | None, typer.Option("--split", help="File of a folder: train, dev or test.")]
+Split = Annotated[
+    str | None, typer.Option("--split", help="Split of the treebank, if it is a folder: train, dev or test.")
+]
 Treebank = Annotated[
-    Path, typer.Argument(help="A CoNLL-U file, plain or .gz, or a folder with --split.", show_default=False)
+    Path, typer.Argument(help="CoNLL-U file, plain or .gz, or a folder of such files.", show_default=False)
 ]
 
 
@@ -22,7 +26,7 @@ def train(
     treebank: Treebank,
     out: options.Out,
     column: Annotated[
-        Literal["pos", "upos"], typer.Option("--column", help="Tags to learn; pos are XPOS.")
+        Literal["pos", "upos"], typer.Option("--column", help="Tags to learn; pos is the column XPOS.")
     ] = "pos",
     split: Split = None,
 ) -> None:
@@ -40,7 +44,7 @@ def train(
 @app.command()
 def evaluate(
     tagger: Annotated[
-        Path, typer.Argument(help="A tagger written by 'txray tagger train'.", show_default=False)
+        Path, typer.Argument(help="Folder written by 'txray tagger train'.", show_default=False)
     ],
     treebank: Treebank,
     split: Split = None,

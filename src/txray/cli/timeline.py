@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.option_groups import expand_option_groups
 
 
+@expand_option_groups
 def timeline(
     stages: options.StageFolders,
     out: Annotated[
@@ -20,34 +22,27 @@ def timeline(
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            "--layer", help="Layer; repeat for several. By default all layers that every stage has."
+            help="Name or pattern of a layer; repeat for several. By default all layers that every stage has."
         ),
     ] = None,
-    weight: options.Weight = "mean",
     scores: options.Scores = None,
-    fdr: options.Fdr = 0.05,
-    permutations: options.Permutations = 10_000,
-    seed: options.Seed = 0,
+    *,
+    comparison_options: options.ComparisonOptions,
 ) -> None:
     """Follow neurons through stages: how far they move, and how many change, come into use or go out of use."""
+    from txray.analysis import Timeline
     from txray.analysis import timeline as follow
-    from txray.analysis.timelines import SUMMARY
     from txray.cli.tables import print_timeline
     from txray.files import require_replaceable
-    from txray.preferences import Stage
-    from txray.preferences.discovery import stage_folders
 
     if out is not None:
-        require_replaceable(out, (SUMMARY,))
+        require_replaceable(out, (Timeline.SUMMARY_FILE,))
     result = follow(
-        [Stage.load(folder) for folder in stage_folders(stages)],
+        stages,
         layers=layer,
         feature_type=feature_type,
-        weight=weight,
         scores=options.read_scores(scores),
-        permutations=permutations,
-        fdr=fdr,
-        seed=seed,
+        **vars(comparison_options),
     )
     print_timeline(result)
     if out is not None:

@@ -32,21 +32,18 @@ _TRACKING = "tracking"
 class TrainOptions:
     """Options of both kinds of training."""
 
-    epochs: Annotated[int, typer.Option("--epochs", help="Maximum number of epochs.")] = 10
+    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 10
     track: Annotated[
         bool,
         typer.Option(
-            "--track", help="Collect a stage after each epoch, over the validation text, in OUT/tracking."
+            "--track", help="Collect a stage over the validation text after each epoch, into OUT/tracking."
         ),
     ] = False
     budget: Annotated[
         float | None,
-        typer.Option("--budget", help="Maximum share of the training time for tracking, such as 0.05."),
+        typer.Option(help="Maximum share of the training time to spend on tracking, such as 0.05."),
     ] = None
     logger: options.LoggerNames = None
-    tokenized: options.Tokenized = False
-    html: options.Html = False
-    seed: options.Seed = 0
     device: options.Device = "auto"
 
 
@@ -56,7 +53,7 @@ Patience = Annotated[
     int | None,
     typer.Option(
         "--patience",
-        help="Stop after this number of epochs without a better validation loss; never by default.",
+        help="Stop after this many epochs without a better validation loss; if unset, train all epochs.",
     ),
 ]
 
@@ -75,17 +72,6 @@ def _callbacks(train_options: TrainOptions, corpus: Corpus, out: Path) -> list[C
     return [LightningCallback(CollectSpec(corpus, ["rnn"]), folder, budget=budget, loggers=loggers)]
 
 
-def _open(text_format: str, text: str, split: str | None, train_options: TrainOptions) -> Corpus:
-    return options.open_corpus(
-        text_format,
-        text,
-        split,
-        train_options.seed,
-        tokenized=train_options.tokenized,
-        html=train_options.html,
-    )
-
-
 def _print_run(run: TrainingRun, train_options: TrainOptions, out: Path) -> None:
     print_table(run.curves)
     typer.echo(f"best epoch {run.best_epoch}: {run.snapshots[run.best_epoch]}")
@@ -97,46 +83,37 @@ def _print_run(run: TrainingRun, train_options: TrainOptions, out: Path) -> None
 @app.command()
 @expand_option_groups
 def lm(
-    text_format: options.Format,
-    text: options.Text,
+    source: options.SourceOptions,
     out: options.Out,
     train_options: TrainOptions,
-    cell: Annotated[CellName, typer.Option("--cell", help="Recurrent cell.")] = "lstm",
-    embedding: Annotated[int, typer.Option("--embedding", help="Size of the word embeddings.")] = 300,
-    hidden: Annotated[int, typer.Option("--hidden", help="Neurons per layer.")] = 300,
-    layers: Annotated[int, typer.Option("--layers", help="Number of recurrent layers.")] = 1,
-    dropout: Annotated[float, typer.Option("--dropout", help="Dropout rate.")] = 0.2,
+    cell: Annotated[CellName, typer.Option(help="Recurrent cell.")] = "lstm",
+    embedding: Annotated[int, typer.Option(help="Size of the word embeddings.")] = 300,
+    hidden: Annotated[int, typer.Option(help="Number of neurons per layer.")] = 300,
+    layers: Annotated[int, typer.Option(help="Number of recurrent layers.")] = 1,
+    dropout: Annotated[float, typer.Option(help="Dropout rate.")] = 0.2,
     tied: Annotated[
         bool, typer.Option("--tied", help="Share the weights of the embedding and the decoder.")
     ] = False,
     vocabulary: Annotated[
-        int | None,
-        typer.Option("--vocabulary", help="Size of the vocabulary, the most frequent words; all by default."),
+        int | None, typer.Option(help="Size of the vocabulary: the most frequent words; all by default.")
     ] = None,
     words: Annotated[
-        int | None, typer.Option("--words", help="Maximum number of words of training text; all by default.")
+        int | None, typer.Option(help="Maximum number of words of training text; all by default.")
     ] = None,
-    validation: Annotated[
-        str | None, typer.Option("--validation", help="Validation text, if --text has no splits.")
-    ] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Test text, if --text has no splits.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Validation text, if --text has no splits.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test text, if --text has no splits.")] = None,
     evaluation_words: Annotated[
         int | None,
-        typer.Option(
-            "--evaluation-words",
-            help="Maximum number of words of validation and test text each; all by default.",
-        ),
+        typer.Option(help="Maximum number of words of validation and test text each; all by default."),
     ] = None,
     batch_size: BatchSize = 20,
-    bptt: Annotated[
-        int, typer.Option("--bptt", help="Number of time steps that gradients are propagated back.")
-    ] = 35,
+    bptt: Annotated[int, typer.Option(help="Number of time steps of backpropagation through time.")] = 35,
     learning_rate: LearningRate = 2e-3,
     patience: Patience = None,
 ) -> None:
     """Pretrain a language model; every epoch is stored as a snapshot, including the untrained model.
 
-    The text needs the splits train, validation and test; or pass further files with --validation and --test.
+    The text needs the splits train, validation and test; or pass separate files with --validation and --test.
     """
     from txray.models import language_model
     from txray.training import train_language_model
@@ -147,10 +124,10 @@ def lm(
                 "train lm: --test without --validation; pass both, or neither for a text with splits"
             )
         splits = ("train", "validation", "test")
-        corpus, *evaluated = (_open(text_format, text, split, train_options) for split in splits)
+        corpus, *evaluated = (source.open_split(split) for split in splits)
     else:
-        files = [text, validation, *([] if test is None else [test])]
-        corpus, *evaluated = (_open(text_format, file, None, train_options) for file in files)
+        files = [source.text, validation, *([] if test is None else [test])]
+        corpus, *evaluated = (source.open_split(None, file) for file in files)
     corpus = corpus if words is None else corpus.take_words(words)
     if evaluation_words is not None:
         evaluated = [part.take_words(evaluation_words) for part in evaluated]
@@ -163,7 +140,7 @@ def lm(
         dropout=dropout,
         tied=tied,
         vocabulary_size=vocabulary,
-        seed=train_options.seed,
+        seed=source.seed,
     )
     run = train_language_model(
         model,
@@ -175,7 +152,7 @@ def lm(
         bptt=bptt,
         learning_rate=learning_rate,
         patience=patience,
-        seed=train_options.seed,
+        seed=source.seed,
         device=train_options.device,
         callbacks=_callbacks(train_options, evaluated[0], out),
     )
@@ -186,19 +163,16 @@ def lm(
 @expand_option_groups
 def classifier(
     encoder: Annotated[Path, typer.Argument(help="Snapshot of a language model.", show_default=False)],
-    text_format: options.Format,
-    text: options.Text,
+    source: options.SourceOptions,
     out: options.Out,
     train_options: TrainOptions,
     pooling: Annotated[
-        PoolingName, typer.Option("--pooling", help="States that the head reads; the paper uses the last.")
+        PoolingName, typer.Option(help="States that the head reads; the paper uses the last.")
     ] = "last",
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = 1e-3,
     patience: Patience = 2,
-    max_length: Annotated[
-        int, typer.Option("--max-length", help="Maximum number of words per document.")
-    ] = 400,
+    max_length: Annotated[int, typer.Option(help="Maximum number of words per document.")] = 400,
 ) -> None:
     """Fine-tune a pretrained language model as a sentiment classifier, with frozen embeddings.
 
@@ -209,19 +183,19 @@ def classifier(
     from txray.models import load_snapshot
     from txray.training import train_classifier
 
-    train, validation = split_off_validation(_open(text_format, text, "train", train_options))
+    train, validation = split_off_validation(source.open_split("train"))
     run = train_classifier(
-        new_classifier(load_snapshot(encoder), pooling, seed=train_options.seed),
+        new_classifier(load_snapshot(encoder), pooling, seed=source.seed),
         train,
         validation,
-        _open(text_format, text, "test", train_options),
+        source.open_split("test"),
         folder=out,
         epochs=train_options.epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
         max_length=max_length,
-        seed=train_options.seed,
+        seed=source.seed,
         device=train_options.device,
         callbacks=_callbacks(train_options, validation, out),
     )

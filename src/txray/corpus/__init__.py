@@ -18,17 +18,4 @@ if TYPE_CHECKING:
     from txray.corpus.tagger import Tagger as Tagger
 
 # Imported on first use: the tokenizer and the tagger bring in large libraries.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "annotators.annotator": "Annotator",
-        "corpus": "Corpus",
-        "datasets": "from_dataset",
-        "demo": "demo_corpus",
-        "document": "Document",
-        "download": "fetch",
-        "read": "read_corpus",
-        "tagger": "Tagger",
-    },
-    modules="annotators",
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -44,16 +44,8 @@ def annotated_documents(
         OutputError: the cache cannot be written.
     """
     if file is not None and file.exists():
-        return _from_cache(documents, name, file)
-    return _computed(documents, annotator, name, file)
-
-
-def _computed(
-    documents: Iterator[Document],
-    annotator: Callable[[Document], Iterable[str]],
-    name: str,
-    file: Path | None,
-) -> Iterator[Document]:
+        yield from _from_cache(documents, name, file)
+        return
     with ExitStack() as stack:
         cache = None
         if file is not None:

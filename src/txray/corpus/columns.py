@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
-from txray.corpus.reserved_names import RESERVED_NAMES
+from txray.corpus.document import RESERVED_NAMES
 from txray.errors import UnknownNameError, UsageError
 
 Annotations = Sequence[str] | Mapping[str, str] | None
 """Columns, or name of the annotation -> column; None for all columns that can be one."""
+
+
+class ColumnOptions(TypedDict, total=False):
+    """Options of readers of tables, see `txray.corpus.from_dataset`."""
+
+    text: str | None
+    words: str | None
+    id: str | None
+    label: str | Literal[False] | None
+    group: str | None
+    annotations: Annotations
+    tokenized: bool
+    html: bool
+
 
 _WORDS = ("words", "tokens")
 _TEXT = "text"

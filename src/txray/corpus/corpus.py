@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from txray.checks import is_integer
 from txray.corpus.annotation_cache import annotated_document, annotated_documents
-from txray.corpus.document import Document
-from txray.corpus.reserved_names import RESERVED_NAMES
+from txray.corpus.document import RESERVED_NAMES, Document
 from txray.errors import CorpusError, UsageError
 from txray.identity import derived, identity_of, unidentified
 

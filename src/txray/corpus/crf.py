@@ -52,7 +52,7 @@ class Crf:
         """Return the CRF of a file.
 
         Raises:
-            ValueError: it is damaged or no such file; the text says why.
+            ValueError: it is damaged, or not a file of CRFsuite; the text says why.
         """
         data = np.frombuffer(content, dtype=np.uint8)
         _require(len(data) >= _HEADER, "is shorter than its header")
@@ -113,7 +113,7 @@ class Crf:
         index = _ranges(self.starts[numbers], counts)
         n_labels = len(self.labels)
         cell = np.repeat(word, counts) * n_labels + self.weighted_labels[index]
-        # Adds one weight after the other, in the order of the attributes.
+        # bincount adds the weights in the order of the attributes, as CRFsuite does.
         sums = np.bincount(cell, self.weights[index], minlength=len(sentence) * n_labels)
         return np.asarray(sums, dtype=np.float64).reshape(len(sentence), n_labels)
 
@@ -130,7 +130,7 @@ def _features(
     )
     to, weight = rows["to"].astype(np.int64), rows["weight"].astype(np.float64)
     _require(bool((to < n_labels).all()), "has features of labels that it does not have")
-    # False for what is not a number, too.
+    # The comparison is False for NaN, too.
     _require(bool((np.abs(weight) <= _MAX_WEIGHT).all()), "has weights that are not finite numbers")
     return to, weight
 
@@ -158,7 +158,7 @@ def _names(content: bytes, data: NDArray[np.uint8], begin: int, n_items: int) ->
     _, size, _, order, n_listed, list_at = _u32(data, begin + 4 * np.arange(6)).tolist()
     _require(content[begin : begin + 4] == b"CQDB" and order == 0x62445371, "has no names")
     _require(_NAMES <= size <= len(data) - begin, "has names beyond its end")
-    # Where all weights are zero, as where every word has the same tag, nothing is listed.
+    # If all weights are zero, because every word has the same tag, nothing is listed.
     listed = n_items == 0 or 0 < list_at <= size - 4 * n_items
     _require(n_listed == n_items and listed, "has no list of its names")
     at = _u32(data, begin + list_at + 4 * np.arange(n_items))
@@ -167,7 +167,7 @@ def _names(content: bytes, data: NDArray[np.uint8], begin: int, n_items: int) ->
     _require(bool((_u32(data, at) == np.arange(n_items)).all()), "has names of other numbers")
     ends = at + 8 + _u32(data, at + 4)
     _require(bool(((ends > at + 8) & (ends <= begin + size)).all()), "has names beyond its end")
-    # The byte at the end is a zero.
+    # A zero byte ends each name.
     return [content[start + 8 : end - 1] for start, end in zip(at.tolist(), ends.tolist(), strict=True)]
 
 

@@ -11,6 +11,9 @@ from types import MappingProxyType
 from txray.errors import CorpusError
 from txray.text import is_text
 
+RESERVED_NAMES = ("token", "subword", "output", "label")
+"""Feature types that are not annotations; an annotation of such a name would be hidden."""
+
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_ANNOTATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from txray.corpus.columns import ColumnOptions
 from txray.corpus.corpus import Corpus
 from txray.corpus.readers.conllu import read_conllu
 from txray.corpus.readers.hf import read_hf
@@ -58,12 +59,20 @@ def read_corpus(format: str, path: str | Path, split: str | None = None, **optio
     if format not in FORMATS:
         raise UnknownNameError.of("format", format, FORMATS)
     reader = FORMATS[format]
-    known = [
-        name for name, one in inspect.signature(reader).parameters.items() if one.kind is one.KEYWORD_ONLY
-    ]
+    known = _option_names(reader)
     for option in options:
         if option not in known:
             raise UnknownNameError.of(f"option of format {format!r}", option, known)
     if not str(path):
         raise CorpusError("the path is empty; name a file or a folder")
     return reader(Path(path), split, **options)
+
+
+def _option_names(reader: Callable[..., Corpus]) -> list[str]:
+    names: list[str] = []
+    for name, parameter in inspect.signature(reader).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            names.append(name)
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            names += ColumnOptions.__annotations__
+    return names

@@ -219,15 +219,16 @@ def is_system_file(inside: PurePath) -> bool:
     return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in parts)
 
 
-def listed(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a folder that match, sorted by their path inside it.
+def listed(folder: Path, *patterns: str) -> list[Path]:
+    """Return the files of a folder that match, pattern by pattern, sorted by their path inside it.
 
     The case of names does not matter; system files are skipped.
     """
-    above, _, name = pattern.rpartition("/")
-    files = _files(folder, f"{above}/*" if above else "*")
     return [
-        path for inside, path in files if fnmatchcase(path.name.lower(), name) and not is_system_file(inside)
+        path
+        for above, _, name in (pattern.rpartition("/") for pattern in patterns)
+        for inside, path in _files(folder, f"{above}/*" if above else "*")
+        if fnmatchcase(path.name.lower(), name) and not is_system_file(inside)
     ]
 
 

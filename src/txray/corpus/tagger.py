@@ -1,4 +1,4 @@
-"""ShardInfo-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
+"""Part-of-speech tagger: a linear-chain CRF, trained from any CoNLL-U file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from txray.corpus.annotators.annotator import UNKNOWN
 from txray.corpus.corpus import Corpus
 from txray.corpus.crf import Crf
 from txray.corpus.document import Document
 from txray.corpus.read import read_corpus
 from txray.corpus.tagger_features import VERSION, FeatureMaker, lexicon_of
-from txray.corpus.tagger_training import MISSING, gold_sentences, gold_tags, train_crf, with_hidden_words
+from txray.corpus.tagger_training import gold_sentences, gold_tags, train_crf, with_hidden_words
 from txray.errors import CorpusError, SnapshotError, UsageError, in_one_line
 from txray.files import atomic_folder
 from txray.identity import derived
@@ -214,7 +215,7 @@ class Tagger:
                 for word, gold, predicted in zip(
                     document.words, gold_tags(document, self.column), self(document), strict=True
                 ):
-                    if gold != MISSING:
+                    if gold != UNKNOWN:
                         confusion[gold, predicted] += 1
                         if word not in self._known:
                             unknown_words += 1
@@ -222,7 +223,7 @@ class Tagger:
                 advance(len(document.words))
         if not confusion:
             raise CorpusError(
-                f"corpus {corpus.name!r}: every {self.column!r} is {MISSING!r}; nothing to compare"
+                f"corpus {corpus.name!r}: every {self.column!r} is {UNKNOWN!r}; nothing to compare"
             )
         return TaggerScore(dict(confusion), unknown_words, unknown_correct)
 

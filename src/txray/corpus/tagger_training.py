@@ -11,14 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from txray._optional import import_extra
+from txray.corpus.annotators.annotator import UNKNOWN
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.corpus.tagger_features import HIDDEN, FeatureMaker
 from txray.errors import CorpusError, OutputError, UnknownNameError
 from txray.progress import progress
-
-MISSING = "_"
-"""CoNLL-U's mark of an unknown value."""
 
 _MIN_DISK_SPACE = 128 << 20
 """Bytes for temporary files: several times the need of a large treebank."""
@@ -52,7 +50,7 @@ def gold_sentences(corpus: Corpus, column: str) -> tuple[list[Sentence], int]:
                         f"corpus {corpus.name!r}, document {document.id!r}: {column} {tag!r} is not a tag; "
                         "tags are words without spaces"
                     )
-            if MISSING in sentence_tags:
+            if UNKNOWN in sentence_tags:
                 skipped += 1
             else:
                 sentences.append((words, sentence_tags))

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
     from txray.engines.ray_engine import Ray as Ray
 
 # Imported on first use, so that what merges in a process of its own brings in no torch.
-__getattr__, __dir__, __all__ = attach(__name__, {"ray_engine": "Ray"})
+__getattr__, __dir__, __all__ = attach(__name__)

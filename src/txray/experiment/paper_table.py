@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -61,41 +62,33 @@ def _models(result: ExperimentResult) -> list[Row]:
     tuned, tuned_best = result.fine_tuning.curves, result.fine_tuning.best_epoch
     accuracy = result.tagger_accuracy
     text, reviews = (result.stages[name].manifest for name in ("unsup", "zero-shot"))
+    row = partial(Row, "set-up")
     return [
-        Row("set-up", "recurrent units", "1500 LSTM", f"{settings.hidden} {settings.cell.upper()}"),
-        Row("set-up", "epochs of pretraining (best)", "50", f"{max(result.pretraining.snapshots)} ({best})"),
-        Row("set-up", "words collected per stage", "400,000", f"{text['words']:,}"),
-        Row(
-            "set-up",
+        row("recurrent units", "1500 LSTM", f"{settings.hidden} {settings.cell.upper()}"),
+        row("epochs of pretraining (best)", "50", f"{max(result.pretraining.snapshots)} ({best})"),
+        row("words collected per stage", "400,000", f"{text['words']:,}"),
+        row(
             "share of `<unk>` among them, pretraining text / reviews",
             "-",
             f"{_percent(text['unknown_share'])} / {_percent(reviews['unknown_share'])}",
         ),
-        Row(
-            "set-up",
+        row(
             "POS tags",
             "Flair",
             "gold" if accuracy is None else f"CRF, {_percent(accuracy)} accuracy on held-out gold words",
         ),
-        Row(
-            "set-up",
+        row(
             "perplexity untrained / epoch 1 / best (validation)",
             "-",
             " / ".join(perplexity(epoch, "validation") for epoch in (0, min(1, best), best)),
         ),
-        Row("set-up", "perplexity best (test)", "-", perplexity(best, "test")),
-        Row(
-            "set-up",
+        row("perplexity best (test)", "-", perplexity(best, "test")),
+        row(
             "epochs of fine-tuning (best by validation loss)",
             "-",
             f"{max(result.fine_tuning.snapshots)} ({tuned_best})",
         ),
-        Row(
-            "set-up",
-            "F1 of the classifier (test)",
-            "about 80%",
-            _percent(_score(tuned, tuned_best, "test", "f1")),
-        ),
+        row("F1 of the classifier (test)", "about 80%", _percent(_score(tuned, tuned_best, "test", "f1"))),
     ]
 
 
@@ -109,53 +102,46 @@ def _pretraining(result: ExperimentResult, comparisons: PaperComparisons) -> lis
     divergences = " / ".join(
         _percent(mass_divergence(pos[name])) for name in ("untrained", early, best) if name in pos
     )
+    row = partial(Row, "RQ1")
     return [
-        Row("RQ1", "shared neurons, first epoch and best", "544 of 1500 (36.3%)", _of(first, "shared")),
-        Row(
-            "RQ1",
+        row("shared neurons, first epoch and best", "544 of 1500 (36.3%)", _of(first, "shared")),
+        row(
             "shared neurons, the epoch before the best and the best",
             "1335 of 1500 (89.0%)",
             _of(last, "shared"),
         ),
-        Row(
-            "RQ1",
+        row(
             "mean length of neurons shared by first and best epoch, in each",
             "944.76 in the first; 519.34 in the last",
             _lengths(first),
         ),
-        Row(
-            "RQ1",
+        row(
             "mean length of neurons shared by the epoch before the best and the best, in each",
             "524.55; 519.34",
             _lengths(last),
         ),
-        Row(
-            "RQ1",
+        row(
             "mean Hellinger distance (of all wins), first to best / before the best to best, over the neurons shared "
             "by each two",
             "-",
-            f"{_number(first['mean_hellinger'], 4)} / {_number(last['mean_hellinger'], 4)}",
+            f"{number(first['mean_hellinger'], 4)} / {number(last['mean_hellinger'], 4)}",
         ),
-        Row(
-            "RQ1",
+        row(
             "decrease of the mean distance between the two, as defined in the paper (over other neurons in each)",
             "-99.92%",
             _fall(first["mean_hellinger"], last["mean_hellinger"]),
         ),
-        Row(
-            "RQ1",
+        row(
             "decrease by the quantity of the published code",
             "-99.92%",
             _fall(first["mean_hellinger_published_code"], last["mean_hellinger_published_code"]),
         ),
-        Row(
-            "RQ1",
+        row(
             "shared neurons with a Hellinger length of 10 to 200 (the epoch before the best and the best)",
             "most",
             _percent(inside),
         ),
-        Row(
-            "RQ1",
+        row(
             "POS: activation mass and corpus share (total variation), untrained / first / best epoch",
             "matches already after epoch 1",
             divergences,
@@ -169,15 +155,14 @@ def _epochs(epochs: Timeline) -> list[Row]:
     stages = epochs.stages.filter(pl.col("pos_divergence").is_not_null())
     closer = int(stages_that_track_tags(stages).sum())
     steps = epochs.changes.filter(pl.col("reference") == "previous")
+    row = partial(Row, "RQ1")
     return [
-        Row(
-            "RQ1",
+        row(
             "rank correlation of neuron change and perplexity change, by epoch",
             "change of preferences follows perplexity",
             correlation.finding("neuron change", "perplexity change"),
         ),
-        Row(
-            "RQ1",
+        row(
             "changed neurons, first / last epoch of the timeline",
             "-",
             " / ".join(
@@ -185,8 +170,7 @@ def _epochs(epochs: Timeline) -> list[Row]:
                 for step in (steps.row(i, named=True) for i in (0, -1))
             ),
         ),
-        Row(
-            "RQ1",
+        row(
             "POS: epochs in which mass tracks tags significantly better than shuffled tags (5% FDR)",
             "matches already after epoch 1",
             f"{closer} of {len(stages)}",
@@ -197,27 +181,16 @@ def _epochs(epochs: Timeline) -> list[Row]:
 def _domain(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row]:
     summary = comparisons.domain["token"].summary
     unsup, zero = (result.stages[name].preferences() for name in ("unsup", "zero-shot"))
+    row = partial(Row, "RQ2")
     return [
-        Row(
-            "RQ2",
-            "shared neurons, pretraining text and reviews",
-            "1323 of 1500 (88.2%)",
-            _of(summary, "shared"),
-        ),
-        Row(
-            "RQ2",
-            "mean Hellinger distance (token, of all wins)",
-            "-",
-            _number(summary["mean_hellinger"], 4),
-        ),
-        Row(
-            "RQ2",
+        row("shared neurons, pretraining text and reviews", "1323 of 1500 (88.2%)", _of(summary, "shared")),
+        row("mean Hellinger distance (token, of all wins)", "-", number(summary["mean_hellinger"], 4)),
+        row(
             "activation mass on reviews, relative to pretraining text",
             "weaker",
             _signed(zero.mass().sum() / unsup.mass().sum() - 1),
         ),
-        Row(
-            "RQ2",
+        row(
             "neurons that hold half of the mass, pretraining text / reviews",
             "broadest on pretraining text",
             f"{_half(unsup)} / {_half(zero)}",
@@ -228,26 +201,20 @@ def _domain(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row
 def _supervision(result: ExperimentResult, comparisons: PaperComparisons) -> list[Row]:
     token, pos = comparisons.supervision["token"].summary, comparisons.supervision["pos"].summary
     zero, sup = (result.stages[name].preferences() for name in ("zero-shot", "sup"))
+    row = partial(Row, "RQ3")
     return [
-        Row("RQ3", "shared neurons", "675 of 1500 (45.0%)", _of(token, "shared")),
-        Row("RQ3", "avoided neurons", "740 (49.3%)", _of(token, "avoided")),
-        Row("RQ3", "gained neurons", "85 (5.7%)", _of(token, "gained")),
-        Row("RQ3", "token length of shared neurons", "+4.62%", _signed(token["length_change_shared"])),
-        Row("RQ3", "token length of all neurons", "-42.53%", _signed(token["length_change"])),
-        Row(
-            "RQ3",
-            "POS length of shared / all neurons",
-            "-32.83%",
-            " / ".join(_signed(pos[n]) for n in _LENGTHS),
-        ),
-        Row(
-            "RQ3",
+        row("shared neurons", "675 of 1500 (45.0%)", _of(token, "shared")),
+        row("avoided neurons", "740 (49.3%)", _of(token, "avoided")),
+        row("gained neurons", "85 (5.7%)", _of(token, "gained")),
+        row("token length of shared neurons", "+4.62%", _signed(token["length_change_shared"])),
+        row("token length of all neurons", "-42.53%", _signed(token["length_change"])),
+        row("POS length of shared / all neurons", "-32.83%", " / ".join(_signed(pos[n]) for n in _LENGTHS)),
+        row(
             "neurons that hold half of the mass, before / after",
             "much more peaked",
             f"{_half(zero)} / {_half(sup)}",
         ),
-        Row(
-            "RQ3",
+        row(
             "Gini coefficient of the mass, pretraining text / reviews / supervised",
             "-",
             " / ".join(
@@ -255,8 +222,7 @@ def _supervision(result: ExperimentResult, comparisons: PaperComparisons) -> lis
                 for name in ("unsup", "zero-shot", "sup")
             ),
         ),
-        Row(
-            "RQ3",
+        row(
             "share of the mass in the 20 most preferred neurons, supervised",
             "83.12%",
             _percent(float(share_of_top(sup.mass(), 20))),
@@ -291,12 +257,13 @@ def _signed(change: float | None) -> str:
 
 def _lengths(summary: Mapping[str, Any]) -> str:
     sides = ("mean_length_shared_before", "mean_length_shared_after")
-    return "; ".join(_number(summary[side]) for side in sides)
+    return "; ".join(number(summary[side]) for side in sides)
 
 
 def _fall(before: float | None, after: float | None) -> str:
     return "-" if not before or after is None else _signed(after / before - 1)
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with some decimals; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ _PAPER = {
     "D: gained": "-3.71 / -3.87",
 }
 """Prefix of the name of a set -> relative change of F1 in percent, train / test."""
-_CHANGE = ("change", "change_low", "change_high")
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,10 @@ def pruning_table(pruning: PruningResults, supervision: Comparison) -> str:
             cells += [
                 f"{100 * f1['value']:.2f}% (whole model {100 * unpruned:.2f}%)",
                 # The relative change of an F1 of 0 is undefined.
-                _with_interval([f1[key] / (unpruned or math.nan) for key in _CHANGE], "%"),
+                _with_interval(f1, "change", unpruned or math.nan, "%"),
                 f"{100 * f1['random_mean']:.2f} ± {100 * f1['random_deviation']:.2f}%",
-                _with_interval(
-                    [f1[key] for key in ("versus_random", "versus_random_low", "versus_random_high")]
-                ),
-                _with_interval([auroc[key] for key in _CHANGE]),
+                _with_interval(f1, "versus_random"),
+                _with_interval(auroc, "change"),
                 *(verdicts[metric][name, split] for metric in ("f1", "auroc")),
             ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -160,9 +158,9 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.3f}%"
 
 
-def _with_interval(values: list[float], unit: str = " points") -> str:
-    """Return a change in percent with its interval; a dash if it is unknown."""
-    if math.isnan(values[0]):
+def _with_interval(row: Mapping[str, Any], name: str, base: float = 1.0, unit: str = " points") -> str:
+    """Return a difference, relative to `base`, in percent with its interval; a dash if it is unknown."""
+    middle, low, high = (row[key] / base for key in (name, f"{name}_low", f"{name}_high"))
+    if math.isnan(middle):
         return "-"
-    middle, low, high = (f"{100 * value:+.2f}" for value in values)
-    return f"{middle}{unit} ({low} to {high})"
+    return f"{100 * middle:+.2f}{unit} ({100 * low:+.2f} to {100 * high:+.2f})"

@@ -7,6 +7,7 @@ import polars as pl
 from txray.analysis import Comparison
 from txray.analysis.shown_distance import corrected_words
 from txray.experiment.comparisons import PaperComparisons
+from txray.experiment.paper_table import number
 
 _PAIRS = {
     "first → best epoch": "first",
@@ -17,7 +18,7 @@ _PAIRS = {
 
 
 def significance_table(comparisons: PaperComparisons) -> str:
-    """Return a Markdown table of changed neurons, confident states, distances and lengths.
+    """Return a Markdown table of changed neurons, tested states, distances and lengths.
 
     All means of a row are over the same neurons, those that were tested.
 
@@ -25,7 +26,7 @@ def significance_table(comparisons: PaperComparisons) -> str:
         comparisons: tested comparisons.
     """
     lines = [
-        "| stages | feature type | changed neurons | avoided with confidence | gained with confidence "
+        "| stages | feature type | changed neurons | avoided, significant | gained, significant "
         "| distance at equal numbers of wins | expected without change "
         "| corrected distance of the layer (95% interval) | length at equal numbers of wins | length, of all wins "
         "| distance, of all wins |",
@@ -49,13 +50,9 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
         f"{summary['changed']} of {summary['tested']}",
         f"{summary['confident_avoided']} of {summary['avoided']}",
         f"{summary['confident_gained']} of {summary['gained']}",
-        *(_number(mean(column), 2) for column in ("distance_matched", "distance_null")),
+        *(number(mean(column), 2) for column in ("distance_matched", "distance_null")),
         corrected_words(summary),
-        " → ".join(_number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
-        " → ".join(_number(mean(f"length_{side}"), 0) for side in ("before", "after")),
-        _number(mean("hellinger"), 2),
+        " → ".join(number(mean(f"rarefied_length_{side}"), 0) for side in ("before", "after")),
+        " → ".join(number(mean(f"length_{side}"), 0) for side in ("before", "after")),
+        number(mean("hellinger"), 2),
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -27,16 +27,4 @@ if TYPE_CHECKING:
     from txray.models.vocabulary import Vocabulary as Vocabulary
 
 # Imported on first use, so that `txray.models.vocabulary` does not import torch.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "adapter": "from_transformers",
-        "huggingface": "hugging_face",
-        "load": "load_model",
-        "recurrent": "Cell RecurrentConfig RecurrentLanguageModel RecurrentModel language_model",
-        "sentiment": "SentimentClassifier classifier",
-        "snapshot": "load_snapshot save_model snapshot_metadata",
-        "text_model": "Pieces Pooling Task TextModel",
-        "vocabulary": "Vocabulary",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

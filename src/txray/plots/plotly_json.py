@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 
 
 def plain_figure(figure: go.Figure) -> dict[str, Any]:
-    """Return data, layout and frames of a figure as lists, texts and finite numbers.
-
-    Args:
-        figure: any.
-
-    Returns:
-        Strict JSON: what is not finite is null, as in plotly's own files.
-    """
+    """Return data, layout and frames of a figure as strict JSON: what is not finite is null, as in plotly's files."""
     plain: dict[str, Any] = _plain(json.loads(figure.to_json()))
     return plain
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.preferences.grouped_stats import GroupedStats
+from txray.arrays import Ints
+from txray.preferences.grouped_stats import STATISTICS, GroupedStats
 from txray.preferences.sparse_stats import SparseStats
 
 CELL_BYTES = 28
@@ -28,7 +29,7 @@ class DenseStats:
         self._n_neurons = n_neurons
         self._per_block = max(1, _BLOCK_BYTES // (CELL_BYTES * n_neurons))
         self._row_of = np.full(1024, -1, np.int64)
-        self._groups: list[NDArray[np.int64]] = []
+        self._groups: list[Ints] = []
         self._n_rows = 0
         self._blocks: list[dict[str, NDArray[Any]]] = []
 
@@ -41,7 +42,7 @@ class DenseStats:
         number, offset = np.divmod(row, grid._per_block)
         for i, block in enumerate(grid._blocks):
             in_block = np.flatnonzero(number == i)
-            for name in ("count", "sum", "sum_sq", "max"):
+            for name in STATISTICS:
                 block[name][offset[in_block], neuron[in_block]] = getattr(rows, name)[in_block]
         return grid
 
@@ -52,13 +53,12 @@ class DenseStats:
             block = self._blocks[i]
             in_block = number == i
             row = offset[in_block]
-            block["count"][row] += part.count[in_block]
-            block["sum"][row] += part.sum[in_block]
-            block["sum_sq"][row] += part.sum_sq[in_block]
+            for name in ("count", "sum", "sum_sq"):
+                block[name][row] += getattr(part, name)[in_block]
             block["max"][row] = np.maximum(block["max"][row], part.max[in_block])
 
     @property
-    def groups(self) -> NDArray[np.int64]:
+    def groups(self) -> Ints:
         """(n_rows,) the group of each row, in order of first occurrence."""
         return np.concatenate([np.zeros(0, np.int64), *self._groups])
 
@@ -67,7 +67,7 @@ class DenseStats:
         """Number of cells in use."""
         return sum(int(np.count_nonzero(block["count"])) for block in self._blocks)
 
-    def take(self, name: str, row: NDArray[np.int64]) -> NDArray[Any]:
+    def take(self, name: str, row: Ints) -> NDArray[Any]:
         """Return a copy of `count`, `sum`, `sum_sq` or `max` of these rows: (n, n_neurons)."""
         if not len(row):
             return np.zeros((0, self._n_neurons))
@@ -88,13 +88,11 @@ class DenseStats:
             parts.append(SparseStats.of_cells(cells, self._n_neurons))
         return SparseStats.combined(parts)
 
-    def _rows(self, group: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows(self, group: Ints) -> Ints:
         """Return the row of each group; new groups get the next rows."""
-        highest = int(group.max(initial=0))
-        if highest >= len(self._row_of):
-            wider = np.full(max(highest + 1, 2 * len(self._row_of)), -1, np.int64)
-            wider[: len(self._row_of)] = self._row_of
-            self._row_of = wider
+        missing = int(group.max(initial=0)) + 1 - len(self._row_of)
+        if missing > 0:
+            self._row_of = np.pad(self._row_of, (0, max(missing, len(self._row_of))), constant_values=-1)
         new = group[self._row_of[group] < 0]
         if len(new):
             self._row_of[new] = np.arange(self._n_rows, self._n_rows + len(new))
@@ -104,10 +102,8 @@ class DenseStats:
                 shape = (self._per_block, self._n_neurons)
                 self._blocks.append(
                     {
-                        "count": np.zeros(shape, np.int32),
-                        "sum": np.zeros(shape),
-                        "sum_sq": np.zeros(shape),
-                        "max": np.zeros(shape),
+                        name: np.zeros(shape, np.int32 if name == "count" else np.float64)
+                        for name in STATISTICS
                     }
                 )
         return self._row_of[group]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints, Names
 from txray.errors import ShapeError
 
 
@@ -26,7 +27,7 @@ class Distributions:
     """
 
     matrix: Any
-    features: NDArray[np.object_]
+    features: Names
 
     def __post_init__(self) -> None:
         if self.matrix.shape[1] != len(self.features):
@@ -36,13 +37,7 @@ class Distributions:
 
     @classmethod
     def from_weights(
-        cls,
-        neuron: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
-        weight: NDArray[np.float64],
-        *,
-        n_neurons: int,
-        features: NDArray[np.object_],
+        cls, neuron: Ints, feature_id: Ints, weight: Floats, *, n_neurons: int, features: Names
     ) -> Distributions:
         """Normalize non-negative weights per neuron.
 
@@ -63,26 +58,18 @@ class Distributions:
         matrix.sort_indices()
         return cls(matrix, features)
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Return the (n_neurons,) number of features each neuron prefers; 0 means un-preferred."""
         return np.asarray(np.diff(self.matrix.indptr), dtype=np.int64)
 
-    def with_rows(self, n_neurons: int) -> Distributions:
-        """Return the first `n_neurons` rows, followed by empty rows if there are fewer."""
-        matrix = self.matrix.copy()
-        matrix.resize((n_neurons, matrix.shape[1]))
-        return Distributions(matrix, self.features)
-
-    def onto(self, features: NDArray[np.object_]) -> Distributions:
+    def onto(self, features: Names) -> Distributions:
         """Return the same distributions over a larger, sorted feature set.
 
         Raises:
             ShapeError: a feature of this set is not in `features`.
         """
-        # A dictionary looks names up several times faster than a binary search among strings.
-        columns = dict(zip(features, range(len(features)), strict=True))
         try:
-            column = np.fromiter(map(columns.__getitem__, self.features), np.int64, len(self.features))
+            column = positions(self.features, features)
         except KeyError as error:
             raise ShapeError(
                 f"distributions: the new feature set must contain every feature of the old one, it lacks {error}"
@@ -104,8 +91,24 @@ def aligned(before: Distributions, after: Distributions) -> tuple[Distributions,
         raise ShapeError(
             f"cannot align distributions of {before.matrix.shape[0]} and {after.matrix.shape[0]} neurons"
         )
+    return over_same_features(before, after)
+
+
+def over_same_features(before: Distributions, after: Distributions) -> tuple[Distributions, Distributions]:
+    """Return both over the union of their features; their numbers of neurons may differ."""
     if before.features is after.features or np.array_equal(before.features, after.features):
         return before, after
     # Timsort merges two sorted runs in linear time.
     union = np.array(list(dict.fromkeys(sorted([*before.features, *after.features]))), dtype=object)
     return before.onto(union), after.onto(union)
+
+
+def positions(names: Collection[str], among: Collection[str]) -> Ints:
+    """Return the (n,) index of each name among other names.
+
+    Raises:
+        KeyError: a name that is not among them.
+    """
+    # A dictionary looks names up several times faster than a binary search among strings.
+    index_of = dict(zip(among, range(len(among)), strict=True))
+    return np.fromiter(map(index_of.__getitem__, names), np.int64, len(names))

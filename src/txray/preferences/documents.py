@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from txray.arrays import Ints
 
 DOCUMENT_SCHEMA: dict[str, pl.DataType] = {"kind": pl.String(), "hash": pl.Int64(), "words": pl.Int64()}
 """Columns of the table of documents: kind is `text` or `group`, words is the length of a text and 0 for a group."""
@@ -88,7 +89,7 @@ class _Smallest:
         if len(self._pending) >= _PENDING:
             self.arrays()
 
-    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def arrays(self) -> tuple[Ints, Ints]:
         """Return (n,) hashes, ascending, and (n,) numbers of words."""
         if self._pending:
             hashes, words = np.array(self._pending, np.int64).T
@@ -154,7 +155,7 @@ def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group:
     }
 
 
-def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
+def _distinct(rows: Ints) -> tuple[int, int]:
     """Estimate the number of distinct hashes, and of their words, from the (n, 2) smallest hashes and their words."""
     if len(rows) < _MAX_HASHES:
         return len(rows), int(rows[:, 1].sum())
@@ -164,12 +165,7 @@ def _distinct(rows: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def duplication(corpus: Mapping[str, Any], words: int) -> Iterator[str]:
-    """Yield one line if more than 1% of the words are in documents that repeat another.
-
-    Args:
-        corpus: of the manifest of a stage.
-        words: of the manifest.
-    """
+    """Yield one line if more than 1% of the words (by the manifest) are in documents that repeat another."""
     repeated = int(corpus.get("words_repeated", 0))
     if repeated <= _WARNING_SHARE * words:
         return

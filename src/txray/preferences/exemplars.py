@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.preferences.serialization import as_bytes, from_bytes
 
 EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
@@ -80,12 +81,12 @@ class ExemplarTally:
 
     def update(
         self,
-        neuron: NDArray[np.int64],
+        neuron: Ints,
         activation: NDArray[np.floating],
-        document_key: NDArray[np.int64],
-        position: NDArray[np.int64],
+        document_key: Ints,
+        position: Ints,
         occurrence: Callable[[int], Occurrence],
-        activations: Callable[[NDArray[np.int64]], NDArray[np.floating]] | None = None,
+        activations: Callable[[Ints], NDArray[np.floating]] | None = None,
     ) -> None:
         """Offer occurrences.
 
@@ -115,8 +116,7 @@ class ExemplarTally:
                 slot = entries.pop()[-1]
             insort(entries, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
             fresh[index, slot] = i
-            if len(entries) == self.k:
-                self._threshold[index] = -entries[-1][0]
+            self._raise_threshold(index)
         if fresh:
             offers = np.array(list(fresh.values()), np.int64)
             known = np.float32(np.nan) if activations is None else _single(activations(offers))
@@ -132,8 +132,7 @@ class ExemplarTally:
             del entries[self.k :]
             self._activations[index, : len(entries)] = around[[entry[4] for entry in entries]]
             entries[:] = [(*entry[:4], slot) for slot, entry in enumerate(entries)]
-            if len(entries) == self.k and self.k:
-                self._threshold[index] = -entries[-1][0]
+            self._raise_threshold(index)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
@@ -150,31 +149,14 @@ class ExemplarTally:
             for rows in from_bytes(state["kept"])
         ]
         self._activations[self._slots()] = state["activations"]
-        for index, entries in enumerate(self._entries):
-            if len(entries) == self.k and self.k:
-                self._threshold[index] = -entries[-1][0]
+        for index in range(len(self._entries)):
+            self._raise_threshold(index)
 
     def table(self, layer: str) -> pl.DataFrame:
-        """Return one row per occurrence, by neuron and descending activation.
-
-        Args:
-            layer: value of the column `layer`.
-        """
+        """Return one row per occurrence, by neuron and descending activation; `layer` fills the first column."""
+        # Columns from `document` to `label` are the fields of an occurrence.
         rows = [
-            (
-                layer,
-                neuron,
-                rank,
-                -entry[0],
-                entry[3].document,
-                entry[3].position,
-                entry[3].word,
-                entry[3].before,
-                entry[3].after,
-                entry[3].output,
-                entry[3].probability,
-                entry[3].label,
-            )
+            (layer, neuron, rank, -entry[0], *astuple(entry[3]))
             for neuron, entries in enumerate(self._entries)
             for rank, entry in enumerate(entries)
         ]
@@ -195,7 +177,13 @@ class ExemplarTally:
             )
         )
 
-    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _raise_threshold(self, index: int) -> None:
+        """Reject what is weaker than all entries of a neuron, once it has `k` of them."""
+        entries = self._entries[index]
+        if self.k and len(entries) == self.k:
+            self._threshold[index] = -entries[-1][0]
+
+    def _slots(self) -> tuple[Ints, Ints]:
         """Return neuron and slot of every entry, by neuron and descending activation."""
         pairs = [(neuron, entry[-1]) for neuron, entries in enumerate(self._entries) for entry in entries]
         neurons, slots = np.array(pairs, np.int64).reshape(-1, 2).T

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.files import atomic_folder
+from txray.preferences.grouped_stats import STATISTICS
 from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.merge import exemplars_per_neuron, merge_stages, strongest
 from txray.preferences.preferences import Preferences
@@ -43,10 +44,10 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
     """
     shards = [StageFolder.open(folder) for folder in folders]
     whole = merge_stages([Stage(**shard.contents(rows=False)) for shard in shards], name)
-    wins: dict[str, NDArray[np.int64]] = {}
+    wins: dict[str, Ints] = {}
     with atomic_folder(Path(out), markers=(MANIFEST, CHECKPOINT)) as new:
         for feature_type in whole.feature_types:
-            wins_of_type: dict[str, NDArray[np.int64]] = {}
+            wins_of_type: dict[str, Ints] = {}
             write_rows(
                 _blocks(shards, whole.collected, feature_type, wins_of_type),
                 new / f"preferences.{feature_type}.parquet",
@@ -68,7 +69,7 @@ def _blocks(
     shards: Sequence[StageFolder],
     outline: Mapping[tuple[str, str], Preferences],
     feature_type: str,
-    wins: dict[str, NDArray[np.int64]],
+    wins: dict[str, Ints],
 ) -> Iterator[Preferences]:
     """Yield the merged rows of each fold of each layer, in the order of the file, and add up their wins."""
     for (layer, type_of_rows), empty in outline.items():
@@ -87,8 +88,7 @@ def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:
     n_features = max(len(empty.features), 1)
     key = table["neuron"].to_numpy().astype(np.int64) * n_features
     key += feature_ids(table["feature"], empty.features)
-    columns = {name: table[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")}
-    rows = SparseStats.combined([SparseStats(key, **columns)])
+    rows = SparseStats.combined([SparseStats(key, *(table[name].to_numpy() for name in STATISTICS))])
     neuron, feature_id = np.divmod(rows.key, n_features)
-    statistics = {name: getattr(rows, name) for name in columns}
+    statistics = {name: getattr(rows, name) for name in STATISTICS}
     return replace(empty, fold=np.full(len(rows), fold), neuron=neuron, feature_id=feature_id, **statistics)

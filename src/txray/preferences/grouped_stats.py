@@ -9,8 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints
+
 _CELLS = 1 << 18
 """Activations reduced at a time: few enough to stay in the processor's cache."""
+
+
+STATISTICS = ("count", "sum", "sum_sq", "max")
+"""Statistics of activations: number, sum, sum of squares, and maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +29,19 @@ class GroupedStats:
         sum, sum_sq, max: (n, n_neurons) float64; 0 where there are none.
     """
 
-    group: NDArray[np.int64]
+    group: Ints
     count: NDArray[np.int32]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
+    sum: Floats
+    sum_sq: Floats
+    max: Floats
 
 
-def run_starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def run_starts(values: Ints) -> Ints:
     """Return the index at which each run of equal values begins."""
     return np.flatnonzero(np.concatenate((values[:1] == values[:1], values[1:] != values[:-1])))
 
 
-def reduced(group: NDArray[np.int64], activations: NDArray[np.floating]) -> Iterator[GroupedStats]:
+def reduced(group: Ints, activations: NDArray[np.floating]) -> Iterator[GroupedStats]:
     """Reduce activations along words, block by block, and yield the statistics of each; blocks may share a group.
 
     Args:
@@ -52,7 +58,7 @@ def reduced(group: NDArray[np.int64], activations: NDArray[np.floating]) -> Iter
         yield stats
 
 
-def _reduced(group: NDArray[np.int64], values: NDArray[np.float64]) -> GroupedStats:
+def _reduced(group: Ints, values: Floats) -> GroupedStats:
     """Reduce words that are sorted by group; `values` are overwritten."""
     starts = run_starts(group)
     if len(starts) == len(group):

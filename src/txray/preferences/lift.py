@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints
 from txray.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ SHRINKAGE = 5.0
 """Activations that a preference must outweigh."""
 
 
-def lift(
-    totals: Totals, corpus_counts: NDArray[np.int64], words: int, shrinkage: float = SHRINKAGE
-) -> NDArray[np.float64]:
+def lift(totals: Totals, corpus_counts: Ints, words: int, shrinkage: float = SHRINKAGE) -> Floats:
     """Return how many times as strongly each neuron responds to each feature as to random words of the corpus.
 
     lift = (observed + s) / (expected + s). `observed` is the feature's activation mass in units of the neuron's mean

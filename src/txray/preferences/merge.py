@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ import polars as pl
 
 from txray.errors import ShapeError, UsageError
 from txray.preferences.documents import WITHOUT_GROUP, counts_of, merged_documents
-from txray.preferences.dominance import wins_of
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
-from txray.preferences.stage_warnings import stage_warnings
+from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
@@ -138,13 +138,7 @@ def exemplars_per_neuron(stage: Stage) -> int:
 
 
 def strongest(tables: Iterable[pl.DataFrame], layers: Sequence[str], per_neuron: int) -> pl.DataFrame:
-    """Return the strongest exemplars of all tables, by activation, then document key, then position.
-
-    Args:
-        tables: of exemplars, without duplicates.
-        layers: in the order of the stage.
-        per_neuron: maximum number per neuron.
-    """
+    """Return up to `per_neuron` strongest exemplars of the tables, by activation, then document key, then position."""
     together = pl.concat([table.select(*EXEMPLAR_SCHEMA) for table in tables])
     index = {layer: number for number, layer in enumerate(layers)}
     keys = {document: document_key(document) for document in together["document"].unique().to_list()}
@@ -177,9 +171,7 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
     layers = {
         layer: {
             "counted": sum(int(_of(manifest, layer)["counted"]) for manifest in manifests),
-            "skipped": dict(
-                sorted(_summed(_of(manifest, layer)["skipped"] for manifest in manifests).items())
-            ),
+            "skipped": _summed(_of(manifest, layer)["skipped"] for manifest in manifests),
             **{key: value for key, value in _of(manifests[0], layer).items() if key not in _COUNTED},
             **({"random": True} if any(_of(manifest, layer).get("random") for manifest in manifests) else {}),
         }
@@ -223,6 +215,7 @@ def _of(manifest: Mapping[str, Any], layer: str) -> Mapping[str, Any]:
 
 def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Describe what was read together: the whole corpus if no shard is missing."""
+    skipped = [corpus.get("documents_skipped", {}) for corpus in corpora]
     shards = [_shards(corpus) for corpus in corpora]
     documents = {
         "documents": sum(int(corpus.get("documents", 0)) for corpus in corpora),
@@ -234,62 +227,46 @@ def _corpus(corpora: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "name": "+".join(dict.fromkeys(str(corpus.get("name")) for corpus in corpora)),
             "fingerprint": "+".join(str(corpus.get("fingerprint")) for corpus in corpora),
             **documents,
-            "documents_skipped": dict(
-                sorted(_summed(c.get("documents_skipped", {}) for c in corpora).items())
-            ),
+            "documents_skipped": _summed(skipped),
         }
-    wholes = {(shard.name, shard.fingerprint, shard.n_shards) for shard in known}
+    wholes = {whole for whole, _ in known}
     if len(known) < len(shards) or len(wholes) > 1:
         raise UsageError(
             "merge: shards of different corpora, or a shard and a whole corpus; merge the shards of one corpus"
         )
     ((name, fingerprint, n_shards),) = wholes
-    numbers = Counter(number for shard in known for number in shard.numbers)
-    twice = sorted(number for number, times in numbers.items() if times > 1)
+    times_read = Counter(number for _, numbers in known for number in numbers)
+    twice = sorted(number for number, times in times_read.items() if times > 1)
     if twice:
         raise UsageError(f"merge: shard {twice[0]}/{n_shards} twice; pass each once")
-    # Every shard passes the same documents on the way to its own, so each has counted the same ones as skipped.
-    skipped = {
-        reason: max(int(corpus.get("documents_skipped", {}).get(reason, 0)) for corpus in corpora)
-        for corpus in corpora
-        for reason in corpus.get("documents_skipped", {})
-    }
-    whole = {
+    missing = sorted(set(range(1, n_shards + 1)) - set(times_read))
+    return {
         "name": name,
         "fingerprint": fingerprint,
         **documents,
-        "documents_skipped": dict(sorted(skipped.items())),
+        # Every shard passes the same documents on the way to its own, so each has counted the same ones as skipped.
+        "documents_skipped": {
+            reason: max(int(counts.get(reason, 0)) for counts in skipped)
+            for reason in sorted({*chain.from_iterable(skipped)})
+        },
+        **({"shards_missing": [f"{number}/{n_shards}" for number in missing]} if missing else {}),
     }
-    missing = sorted(set(range(1, n_shards + 1)) - set(numbers))
-    return (
-        whole if not missing else {**whole, "shards_missing": [f"{number}/{n_shards}" for number in missing]}
-    )
 
 
-@dataclass(frozen=True)
-class _Shards:
-    """Numbers of the shards of a corpus that were read."""
-
-    name: str
-    fingerprint: str
-    n_shards: int
-    numbers: frozenset[int]
-
-
-def _shards(corpus: Mapping[str, Any]) -> _Shards | None:
-    """Return the shards that a stage's corpus consists of; None for a whole corpus."""
+def _shards(corpus: Mapping[str, Any]) -> tuple[tuple[str, str, int], set[int]] | None:
+    """Return (name, fingerprint, number of shards) of the whole corpus, and the shards read; None for all of it."""
     if shard := corpus.get("shard"):
-        numbers = frozenset((shard["number"],))
-        return _Shards(shard["name"], shard["fingerprint"], shard["of"], numbers)
+        return (shard["name"], shard["fingerprint"], shard["of"]), {shard["number"]}
     if not (missing := corpus.get("shards_missing")):
         return None
     n_shards = int(missing[0].partition("/")[2])
-    numbers = frozenset(range(1, n_shards + 1)) - {int(shard.partition("/")[0]) for shard in missing}
-    return _Shards(corpus["name"], corpus["fingerprint"], n_shards, numbers)
+    numbers = set(range(1, n_shards + 1)) - {int(shard.partition("/")[0]) for shard in missing}
+    return (corpus["name"], corpus["fingerprint"], n_shards), numbers
 
 
-def _summed(counts: Any) -> Counter[str]:
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts by reason, sorted by reason."""
     total: Counter[str] = Counter()
     for by_reason in counts:
         total.update({reason: int(count) for reason, count in by_reason.items()})
-    return total
+    return dict(sorted(total.items()))

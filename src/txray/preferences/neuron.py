@@ -58,19 +58,8 @@ class NeuronPreferences:
         exemplars: pl.DataFrame,
         token_tags: Mapping[str, str],
     ) -> NeuronPreferences:
-        """Select one neuron from the preferences of its layer.
-
-        Args:
-            number: index of the neuron.
-            preferences: of its layer.
-            pos: preferences of the same layer for `pos`, if collected.
-            exemplars: of the neuron.
-            token_tags: token -> the tag it carries most often.
-
-        Raises:
-            UsageError: there is no such neuron.
-        """
-        words = preferences.table(number).select("feature", wins="count", lift="lift", mean="mean")
+        """Select one neuron from the preferences of its layer; see `StageAccess.neuron`."""
+        words = distinctive_features(preferences, number)
         tags = pl.DataFrame(schema={"tag": pl.String(), "wins": pl.Int64(), "share": pl.Float64()})
         if pos is not None:
             tags = (
@@ -84,7 +73,7 @@ class NeuronPreferences:
             feature_type=preferences.feature_type,
             number=int(number),
             wins=int(words["wins"].sum()),
-            words=words.sort(["lift", "feature"], descending=[True, False]),
+            words=words,
             tags=tags,
             exemplars=exemplars,
             _tokens=preferences,
@@ -107,9 +96,7 @@ class NeuronPreferences:
         )
         tables = []
         if len(self.words):
-            rows = self.words.head(_LISTED_WORDS).iter_rows()
-            headings = (self.feature_type, "wins", "lift", "mean activation")
-            tables.append(table("Most distinctive words", headings, rows))
+            tables.append(words_table("Most distinctive words", self.feature_type, self.words))
         if len(self.tags):
             rows = self.tags.head(_LISTED_TAGS).iter_rows()
             tables.append(table("Parts of speech", ("tag", "wins", "share of wins"), rows))
@@ -133,3 +120,15 @@ class NeuronPreferences:
         from txray.plots import neuron_detail
 
         return neuron_detail([self._tokens], self.number, pos=[self._pos], token_tags=self._token_tags)
+
+
+def distinctive_features(preferences: Preferences, number: int) -> pl.DataFrame:
+    """Return the features that a neuron prefers, highest lift first: feature, wins, lift, mean (activation)."""
+    features = preferences.table(number).select("feature", wins="count", lift="lift", mean="mean")
+    return features.sort(["lift", "feature"], descending=[True, False])
+
+
+def words_table(caption: str, feature_type: str, features: pl.DataFrame) -> str:
+    """Return an HTML table of the first rows of `distinctive_features`."""
+    headings = (feature_type, "wins", "lift", "mean activation")
+    return table(caption, headings, features.head(_LISTED_WORDS).iter_rows())

@@ -12,6 +12,7 @@ import polars as pl
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints, Names
 from txray.checks import is_integer
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import export
@@ -40,15 +41,16 @@ class Totals:
         neuron: (n,) int64.
         feature_id: (n,) int64 column.
         count: (n,) int64 selected activations.
-        sum: (n,) float64 of the activations.
+        sum, max: (n,) float64 of the activations.
     """
 
-    neuron: NDArray[np.int64]
-    feature_id: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
+    neuron: Ints
+    feature_id: Ints
+    count: Ints
+    sum: Floats
+    max: Floats
 
-    def weights(self, weight: Weight) -> NDArray[np.float64]:
+    def weights(self, weight: Weight) -> Floats:
         """Return the (n,) weights that a preference distribution normalizes."""
         match weight:
             case "mean":
@@ -86,15 +88,15 @@ class Preferences:
     feature_type: str
     selection: str
     n_neurons: int
-    features: NDArray[np.object_]
-    corpus_counts: NDArray[np.int64]
-    fold: NDArray[np.int64]
-    neuron: NDArray[np.int64]
-    feature_id: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
+    features: Names
+    corpus_counts: Ints
+    fold: Ints
+    neuron: Ints
+    feature_id: Ints
+    count: Ints
+    sum: Floats
+    sum_sq: Floats
+    max: Floats
 
     def __post_init__(self) -> None:
         columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
@@ -120,7 +122,7 @@ class Preferences:
         preferred = int((self.lengths() > 0).sum())
         return (
             f"Preferences(stage={self.stage!r}, layer={self.layer!r}, feature_type={self.feature_type!r}, "
-            f"{preferred} of {self.n_neurons} neurons preferred, {len(self.features)} features)"
+            f"{preferred} of {self.n_neurons} neurons in use, {len(self.features)} features)"
         )
 
     def _repr_html_(self) -> str:
@@ -144,23 +146,17 @@ class Preferences:
     @cached_property
     def totals(self) -> Totals:
         """Statistics per (neuron, feature), summed over folds."""
-        order, starts = self._pairs
-        if len(order) == 0:
-            return Totals(order, order, order, np.zeros(0))
+        key = self.neuron * max(len(self.features), 1) + self.feature_id
+        order = np.argsort(key, kind="stable")
+        starts = run_starts(key[order])
         first = order[starts]
         return Totals(
             neuron=self.neuron[first],
             feature_id=self.feature_id[first],
             count=np.add.reduceat(self.count[order], starts),
             sum=np.add.reduceat(self.sum[order], starts),
+            max=np.maximum.reduceat(self.max[order], starts),
         )
-
-    @cached_property
-    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n_rows,) rows sorted by neuron, then feature, and the index at which each (neuron, feature) begins."""
-        key = self.neuron * max(len(self.features), 1) + self.feature_id
-        order = np.argsort(key, kind="stable")
-        return order, run_starts(key[order])
 
     def distributions(self, weight: Weight = "mean") -> Distributions:
         """Return the preference distribution of every neuron.
@@ -186,23 +182,23 @@ class Preferences:
             features=self.features,
         )
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Return the (n_neurons,) number of distinct features each neuron prefers; 0 means un-preferred."""
         return np.bincount(self.totals.neuron, minlength=self.n_neurons)
 
-    def mass(self) -> NDArray[np.float64]:
+    def mass(self) -> Floats:
         """Return the (n_neurons,) sum of each neuron's selected activations, in units of the layer's output."""
         return _summed(self.totals.neuron, self.totals.sum, self.n_neurons)
 
-    def wins(self) -> NDArray[np.int64]:
+    def wins(self) -> Ints:
         """Return the (n_neurons,) number of each neuron's selected activations."""
         return _summed(self.totals.neuron, self.totals.count, self.n_neurons).astype(np.int64)
 
-    def feature_mass(self) -> NDArray[np.float64]:
+    def feature_mass(self) -> Floats:
         """Return the (n_features,) sum of the selected activations on each feature, over all neurons."""
         return _summed(self.feature_id, self.sum, len(self.features))
 
-    def feature_counts(self) -> NDArray[np.int64]:
+    def feature_counts(self) -> Ints:
         """Return the (n_features,) occurrences of each feature in the corpus."""
         return np.asarray(self.corpus_counts.sum(axis=0), dtype=np.int64)
 
@@ -239,7 +235,7 @@ class Preferences:
             }
         ).sort(["neuron", "probability", "feature"], descending=[False, True, False])
 
-    def lift(self, shrinkage: float = SHRINKAGE) -> NDArray[np.float64]:
+    def lift(self, shrinkage: float = SHRINKAGE) -> Floats:
         """Return the lift of each row of `totals`; see `txray.preferences.lift`."""
         return lift(self.totals, self.feature_counts(), self.words, shrinkage)
 
@@ -249,7 +245,6 @@ class Preferences:
         Probability is of weight `mean`; the others are in units of the layer's output, except the count.
         """
         totals = self.totals
-        order, starts = self._pairs
         mean = totals.weights("mean")
         with np.errstate(invalid="ignore"):
             probability = mean / _summed(totals.neuron, mean, self.n_neurons)[totals.neuron]
@@ -257,18 +252,14 @@ class Preferences:
             "count": totals.count,
             "sum": totals.sum,
             "mean": mean,
-            "max": np.maximum.reduceat(self.max[order], starts) if len(order) else self.max,
+            "max": totals.max,
             "probability": probability,
         }
 
     def to_pandas(self) -> Any:
-        """Return `table` as a pandas data frame.
+        """Return `table` as a `pandas.DataFrame`, unrounded, with an index from 0.
 
-        Rows, order, columns and values are those of `table`; nothing is rounded. `attrs` holds the names of stage,
-        layer, feature type and selection.
-
-        Returns:
-            `pandas.DataFrame`, with a plain index from 0.
+        Its `attrs` are the names of stage, layer, feature type and selection.
 
         Raises:
             UsageError: pandas is not installed.
@@ -276,13 +267,9 @@ class Preferences:
         return export.to_pandas(self.table(), self.origin)
 
     def to_arrow(self) -> Any:
-        """Return `table` as an Arrow table.
+        """Return `table` as a `pyarrow.Table`.
 
-        Rows, order, columns and values are those of `table`; the metadata of the schema hold the names of stage,
-        layer, feature type and selection.
-
-        Returns:
-            `pyarrow.Table`.
+        The metadata of its schema are the names of stage, layer, feature type and selection.
 
         Raises:
             UsageError: pyarrow is not installed.
@@ -290,20 +277,17 @@ class Preferences:
         return export.to_arrow(self.table(), self.origin)
 
     def write_csv(self, path: Path | str, *, spreadsheet: bool = False) -> Path:
-        """Write `table` as a CSV file in UTF-8, complete or not at all.
+        """Write `table` as a CSV file in UTF-8, complete or not at all, and return its path.
 
-        Rows, order and columns are those of `table`. Numbers are written with as many digits as it takes to read the
-        same number back; features are always in double quotes, and double quotes inside them are doubled.
+        Numbers have as many digits as it takes to read the same number back; features are always in double quotes, and
+        double quotes inside them are doubled.
 
         Args:
             path: of the file, which is replaced if it exists.
-            spreadsheet: put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their wide forms,
-                an apostrophe, a tab or a line end. A spreadsheet takes such a cell for a formula and runs it, and
-                words come from texts that others wrote. Off by default, because it changes features; removing one
+            spreadsheet: whether to put an apostrophe before every feature that begins with `=`, `+`, `-`, `@` or their
+                wide forms, an apostrophe, a tab or a line end. A spreadsheet would run such a cell as a formula, and
+                the words may come from untrusted texts. Off by default, because it changes features; removing one
                 apostrophe from those that begin with one undoes it.
-
-        Returns:
-            The path.
 
         Raises:
             OutputError: the file cannot be written.
@@ -313,7 +297,7 @@ class Preferences:
         """
         return export.write_csv(self.table(), path, spreadsheet=spreadsheet)
 
-    def to_sparse(self, column: str = "count") -> tuple[Any, NDArray[np.object_]]:
+    def to_sparse(self, column: str = "count") -> tuple[Any, Names]:
         """Return one column of `table` as a sparse matrix of neurons and features.
 
         Args:
@@ -348,11 +332,10 @@ def require_neuron(number: int, n_neurons: int, *, stage: str, layer: str) -> No
     """
     if not (is_integer(number) and 0 <= number < n_neurons):
         raise UsageError(
-            f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; there are 0 to {n_neurons - 1}"
+            f"stage {stage!r}: layer {layer!r} has no neuron {number!r}; pass an integer from 0 to "
+            f"{n_neurons - 1}"
         )
 
 
-def _summed(
-    index: NDArray[np.int64], values: NDArray[np.int64] | NDArray[np.float64], size: int
-) -> NDArray[np.float64]:
+def _summed(index: Ints, values: Ints | Floats, size: int) -> Floats:
     return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)

@@ -17,7 +17,7 @@ def stage_html(name: str, overview: pl.DataFrame, manifest: Mapping[str, Any]) -
 
     Args:
         name: of the stage.
-        overview: columns layer, feature type, neurons, preferred, mean length, features.
+        overview: columns layer, feature type, neurons, in use, mean length, features.
         manifest: of the stage; what it lacks is left out.
     """
     sentences = []
@@ -35,32 +35,20 @@ def stage_html(name: str, overview: pl.DataFrame, manifest: Mapping[str, Any]) -
 
 
 def preferences_html(origin: Mapping[str, str], n_neurons: int, rows: pl.DataFrame) -> str:
-    """Return a card of preferences: how many neurons prefer anything, and the busiest ones.
-
-    Args:
-        origin: names of stage, layer, feature type and selection.
-        n_neurons: neurons of the layer.
-        rows: as from `Preferences.table`.
-    """
+    """Return a card of preferences (rows of `Preferences.table`): how many neurons prefer anything, and the busiest."""
     by_neuron = rows.group_by("neuron").agg(
         pl.col("count").sum(),
         pl.len().alias("length"),
-        pl.col("feature").sort_by(["lift", "feature"], descending=[True, False]).head(3),
+        pl.col("feature").sort_by(["lift", "feature"], descending=[True, False]).head(3).str.join(", "),
     )
     busiest = by_neuron.sort(["count", "neuron"], descending=[True, False]).head(_LISTED)
     sentence = (
-        f"{len(by_neuron):,} of {n_neurons:,} neurons are preferred, {rows['feature'].n_unique():,} features of type "
+        f"{len(by_neuron):,} of {n_neurons:,} neurons are in use, {rows['feature'].n_unique():,} features of type "
         f"{origin['feature_type']}, selection {origin['selection']}."
-    )
-    listed = (
-        (neuron, count, length, ", ".join(features))
-        for neuron, count, length, features in busiest.select(
-            "neuron", "count", "length", "feature"
-        ).iter_rows()
     )
     headings = ("neuron", "wins", "features", "most distinctive")
     return card(
         f"Preferences of stage {origin['stage']}, layer {origin['layer']}",
         [sentence],
-        table("Neurons with most wins", headings, listed),
+        table("Neurons with most wins", headings, busiest.iter_rows()),
     )

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints
 from txray.preferences.grouped_stats import GroupedStats, run_starts
-
-_COLUMNS = ("key", "count", "sum", "sum_sq", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +25,11 @@ class SparseStats:
         max: (n_rows,) float64 largest activation.
     """
 
-    key: NDArray[np.int64]
-    count: NDArray[np.int64]
-    sum: NDArray[np.float64]
-    sum_sq: NDArray[np.float64]
-    max: NDArray[np.float64]
+    key: Ints
+    count: Ints
+    sum: Floats
+    sum_sq: Floats
+    max: Floats
 
     def __len__(self) -> int:
         return len(self.key)
@@ -42,7 +41,7 @@ class SparseStats:
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), no_rows, no_rows, no_rows)
 
     @classmethod
-    def of_events(cls, key: NDArray[np.int64], value: NDArray[np.floating]) -> SparseStats:
+    def of_events(cls, key: Ints, value: NDArray[np.floating]) -> SparseStats:
         """Return one row per event, not combined yet."""
         activation = value.astype(np.float64)
         return cls(key, np.ones(len(key), np.int64), activation, activation * activation, activation)
@@ -60,29 +59,30 @@ class SparseStats:
     @classmethod
     def combined(cls, parts: Sequence[SparseStats]) -> SparseStats:
         """Concatenate parts and merge rows of the same key; keys ascend."""
-        key = np.concatenate([part.key for part in parts])
-        if len(key) == 0:
+        rows = cls.concatenated(parts)
+        if len(rows) == 0:
             return cls.empty()
-        order = np.argsort(key, kind="stable")
-        key = key[order]
+        order = np.argsort(rows.key, kind="stable")
+        key = rows.key[order]
         starts = run_starts(key)
-        count, total, total_sq, largest = (
-            np.concatenate([getattr(part, name) for part in parts])[order]
-            for name in ("count", "sum", "sum_sq", "max")
-        )
         return cls(
             key=key[starts],
-            count=np.add.reduceat(count, starts),
-            sum=np.add.reduceat(total, starts),
-            sum_sq=np.add.reduceat(total_sq, starts),
-            max=np.maximum.reduceat(largest, starts),
+            count=np.add.reduceat(rows.count[order], starts),
+            sum=np.add.reduceat(rows.sum[order], starts),
+            sum_sq=np.add.reduceat(rows.sum_sq[order], starts),
+            max=np.maximum.reduceat(rows.max[order], starts),
         )
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[SparseStats]) -> SparseStats:
+        """Return the rows of all parts, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """Return the columns by name, each name with a prefix."""
-        return {prefix + name: getattr(self, name) for name in _COLUMNS}
+        return {prefix + name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> SparseStats:
         """Restore statistics from `arrays`."""
-        return cls(**{name: arrays[prefix + name] for name in _COLUMNS})
+        return cls(**{name: arrays[prefix + name] for name in cls.__slots__})

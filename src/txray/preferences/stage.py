@@ -101,7 +101,7 @@ class Stage(StageAccess):
             mean = float(preferred.mean()) if len(preferred) else None
             n_features = len(preferences.features)
             rows.append((layer, feature_type, preferences.n_neurons, len(preferred), mean, n_features))
-        columns = ["layer", "feature type", "neurons", "preferred", "mean length", "features"]
+        columns = ["layer", "feature type", "neurons", "in use", "mean length", "features"]
         return stage_html(self.name, pl.DataFrame(rows, columns, orient="row"), self.manifest)
 
     @property
@@ -122,11 +122,5 @@ class Stage(StageAccess):
     def _preferences(self, layer: str, feature_type: str) -> Preferences:
         return self.collected[layer, feature_type]
 
-    def _neuron_preferences(self, number: int, layer: str, feature_type: str) -> Preferences:
-        return self._preferences(layer, feature_type)
-
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
         return self.exemplars.filter(layer=layer, neuron=number).sort("rank")
-
-    def _tag_table(self) -> pl.DataFrame:
-        return self.tags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
@@ -20,7 +20,27 @@ class StageAccess:
 
     __iter__: ClassVar[None] = None  # or Python would iterate by stage[0], stage[1], ...
 
-    name: str
+    if TYPE_CHECKING:  # fields in memory, properties on disk
+
+        @property
+        def name(self) -> str:
+            """Name of the stage."""
+
+        @property
+        def layers(self) -> tuple[str, ...]:
+            """Names of the layers, in the order of collection."""
+
+        @property
+        def feature_types(self) -> tuple[str, ...]:
+            """The feature types, in the order of collection."""
+
+        @property
+        def n_neurons(self) -> Mapping[str, int]:
+            """Number of neurons per layer."""
+
+        @property
+        def tags(self) -> pl.DataFrame:
+            """The tags that each token carried."""
 
     def __repr__(self) -> str:
         return (
@@ -43,21 +63,6 @@ class StageAccess:
                 f"stage {self.name!r}: several feature types; index it as stage[{key!r}, {self.feature_types[0]!r}]"
             )
         return self.preferences(layer=names[0], feature_type=[*names, *self.feature_types][1])
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers, in the order of collection."""
-        raise NotImplementedError
-
-    @property
-    def feature_types(self) -> tuple[str, ...]:
-        """The feature types, in the order of collection."""
-        raise NotImplementedError
-
-    @property
-    def n_neurons(self) -> Mapping[str, int]:
-        """Number of neurons per layer."""
-        raise NotImplementedError
 
     @checked_call
     def preferences(self, *, layer: str | None = None, feature_type: str = "token") -> Preferences:
@@ -101,7 +106,7 @@ class StageAccess:
             self._neuron_preferences(number, layer, self._feature_type(feature_type)),
             pos=self._neuron_preferences(number, layer, "pos") if "pos" in self.feature_types else None,
             exemplars=self._neuron_exemplars(number, layer),
-            token_tags=usual_tags([self._tag_table()]) if has_tags else {},
+            token_tags=usual_tags([self.tags]) if has_tags else {},
         )
 
     def to_dataset(self, *, layer: str | None = None, feature_type: str = "token") -> Any:
@@ -144,10 +149,7 @@ class StageAccess:
 
     def _neuron_preferences(self, number: int, layer: str, feature_type: str) -> Preferences:
         """Return preferences that hold at least those of one neuron."""
-        raise NotImplementedError
+        return self._preferences(layer, feature_type)
 
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
-        raise NotImplementedError
-
-    def _tag_table(self) -> pl.DataFrame:
         raise NotImplementedError

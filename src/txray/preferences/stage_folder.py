@@ -29,16 +29,17 @@ from txray.preferences.tags import TAG_SCHEMA
 CACHE_BYTES = 256 << 20
 """Memory for the layers that were used last."""
 
-# Tables that are intact files and yet do not hold what was written fail in many ways.
-_DAMAGE = (
+DAMAGE = (
     LookupError,
     TypeError,
     ValueError,
     AttributeError,
     OSError,
+    RecursionError,
     TxrayError,
     pl.exceptions.PolarsError,
 )
+"""Errors of reading files that are intact and yet do not hold what was written."""
 
 Value = TypeVar("Value")
 
@@ -91,7 +92,7 @@ class StageFolder(StageAccess):
         return cls(folder, manifest, digest, _version(folder), cache or LRUCache(CACHE_BYTES))
 
     @cached_property
-    def name(self) -> str:  # type: ignore[override]  # an attribute of the base
+    def name(self) -> str:
         """Name of the stage."""
         return str(self.manifest["name"])
 
@@ -249,9 +250,6 @@ class StageFolder(StageAccess):
         ]
         return table.with_columns(missing)
 
-    def _tag_table(self) -> pl.DataFrame:
-        return self.tags
-
     def _row_file(self, feature_type: str) -> Path:
         return self.path / f"preferences.{feature_type}.parquet"
 
@@ -260,7 +258,7 @@ class StageFolder(StageAccess):
         self._require_unchanged()
         try:
             value = read()
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._require_unchanged()
             if isinstance(error, StageError):
                 raise

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from txray.arrays import Ints
 from txray.errors import (
     DominanceWarning,
     DuplicateWarning,
@@ -17,23 +15,21 @@ from txray.errors import (
     StageWarning,
 )
 from txray.preferences.documents import duplication
-from txray.preferences.dominance import dominance
+from txray.preferences.preferences import Preferences
 
 Accounts = Mapping[str, Mapping[str, Any]]
 """Layer -> its entry in the manifest of a stage."""
 
+_PIECES = "subword"
+"""The feature type that counts more than once per word."""
+
+_ONE_WINNER = "max-1"
+
 
 def stage_warnings(
-    wins: Mapping[str, NDArray[np.int64]], accounts: Accounts, corpus: Mapping[str, Any], words: int
+    wins: Mapping[str, Ints], accounts: Accounts, corpus: Mapping[str, Any], words: int
 ) -> list[StageWarning]:
-    """Return the warnings of a stage.
-
-    Args:
-        wins: per layer, (n_neurons,) words that each neuron wins.
-        accounts: of its layers.
-        corpus: entry of the manifest.
-        words: number of words, from the manifest.
-    """
+    """Return the warnings of a stage from its wins (`wins_of`), and layers, corpus and words of its manifest."""
     return [
         *layer_warnings(accounts),
         *empty_layers(accounts),
@@ -60,8 +56,8 @@ def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:
         if account.get("call_assumed"):
             calls, call = account["calls"], account["call"]
             yield RepeatedCallWarning(
-                f"layer {layer!r}: runs {calls} times in a forward pass, and the last call ({call}) was taken; say "
-                f"which one with '{layer}:call=0' to '{layer}:call={calls - 1}', or txray.Layer(..., call=0)"
+                f"layer {layer!r}: runs {calls} times in a forward pass, and the last call ({call}) was taken; "
+                f"choose one with '{layer}:call=0' to '{layer}:call={calls - 1}', or txray.Layer(..., call=0)"
             )
         if account.get("random"):
             yield RandomPassWarning(
@@ -69,3 +65,39 @@ def layer_warnings(accounts: Accounts) -> Iterator[StageWarning]:
                 "the forward pass deterministic in evaluation mode (such as functional dropout with "
                 "training=self.training), or collect a layer before the noise"
             )
+
+
+def wins_of(collected: Mapping[tuple[str, str], Preferences], accounts: Accounts) -> dict[str, Ints]:
+    """Return per layer the (n_neurons,) wins of each neuron, for layers in which a word has only one winner.
+
+    Other layers are left out: summing their many rows would take memory in proportion.
+    """
+    wins: dict[str, Ints] = {}
+    for (layer, feature_type), preferences in collected.items():
+        if feature_type != _PIECES and layer not in wins and _parts(accounts[layer])[0] == _ONE_WINNER:
+            wins[layer] = preferences.wins()
+    return wins
+
+
+def dominance(wins: Mapping[str, Ints], accounts: Accounts) -> Iterator[str]:
+    """Yield one line for each layer in which one neuron wins more than half of the words."""
+    for layer, account in accounts.items():
+        rule, *options = _parts(account)
+        if rule != _ONE_WINNER or layer not in wins or not account["counted"] or len(wins[layer]) < 2:
+            continue
+        neuron = int(wins[layer].argmax())
+        share = wins[layer][neuron] / account["counted"]
+        if share > 0.5:
+            remedy = (
+                "choose another layer"
+                if "zscore" in options
+                else f"collect with the selection '{account['selection']}/zscore', or choose another layer"
+            )
+            yield (
+                f"layer {layer!r}: neuron {neuron} wins {share:.0%} of all words, so the others hardly show; {remedy}"
+            )
+
+
+def _parts(account: Mapping[str, Any]) -> list[str]:
+    """Return the rule of a layer's selection, followed by its options."""
+    return str(account.get("selection")).split("/")

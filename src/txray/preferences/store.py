@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
+from txray.arrays import Ints, Names
 from txray.files import atomic_folder, sha256_of
 from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.grouped_stats import STATISTICS
 from txray.preferences.manifest import CHECKPOINT, FORMAT, MANIFEST
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
@@ -120,7 +121,7 @@ def _row_table(preferences: Preferences, part: slice) -> pl.DataFrame:
             "fold": preferences.fold[part].astype(np.uint16),
             "neuron": preferences.neuron[part].astype(np.uint32),
             "feature": features,
-            **{name: getattr(preferences, name)[part] for name in ("count", "sum", "sum_sq", "max")},
+            **{name: getattr(preferences, name)[part] for name in STATISTICS},
         },
         schema=_ROW_SCHEMA,
     )
@@ -137,11 +138,11 @@ def _feature_table(preferences: Preferences) -> pl.DataFrame:
     )
 
 
-def _names_of(names: NDArray[np.object_], feature_id: NDArray[np.int64]) -> pl.Series:
+def _names_of(names: Names, feature_id: Ints) -> pl.Series:
     return pl.Series(names.tolist(), dtype=pl.String).gather(feature_id)
 
 
-Vocabulary = tuple[NDArray[np.object_], NDArray[np.int64]]
+Vocabulary = tuple[Names, Ints]
 """(n_features,) features of one type, sorted, and (folds, n_features) how often each occurs in the corpus."""
 
 
@@ -168,9 +169,8 @@ def checked(file: Path, table: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ValueError: it has gaps, another type, or numbers that are not finite.
     """
-    numbers = {"count": pl.Int64, "sum": pl.Float64, "sum_sq": pl.Float64, "max": pl.Float64}
     for name, dtype in table.schema.items():
-        if table[name].null_count() or (name in numbers and dtype != numbers[name]):
+        if table[name].null_count() or (name in STATISTICS and dtype != _ROW_SCHEMA[name]):
             raise ValueError(f"{file.name}: column {name!r} has gaps, or is of type {dtype}")
         if dtype == pl.Float64 and not table[name].is_finite().all():
             raise ValueError(f"{file.name}: column {name!r} holds numbers that are not finite")
@@ -199,11 +199,11 @@ def preferences_from(
         fold=rows["fold"].to_numpy().astype(np.int64),
         neuron=rows["neuron"].to_numpy().astype(np.int64),
         feature_id=feature_ids(rows["feature"], names),
-        **{name: rows[name].to_numpy() for name in ("count", "sum", "sum_sq", "max")},
+        **{name: rows[name].to_numpy() for name in STATISTICS},
     )
 
 
-def feature_ids(features: pl.Series, names: NDArray[np.object_]) -> NDArray[np.int64]:
+def feature_ids(features: pl.Series, names: Names) -> Ints:
     """Return the (n,) index of each feature among these names."""
     # A cast to an enumeration looks the strings up in bulk, far faster than a search per row.
     return features.cast(pl.Enum(names.tolist())).to_physical().to_numpy().astype(np.int64)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.errors import ShapeError, UsageError
 from txray.preferences.dense_stats import DenseStats
 from txray.preferences.folds import DEFAULT_FOLDS, MAX_FOLDS
-from txray.preferences.grouped_stats import reduced
+from txray.preferences.grouped_stats import STATISTICS, reduced
 from txray.preferences.preferences import Preferences
 from txray.preferences.serialization import as_bytes, from_bytes
 from txray.preferences.sparse_stats import SparseStats
@@ -73,12 +74,10 @@ class Tally:
         tally._ids = _numbered(preferences.features.tolist())
         tally._occurrences = preferences.corpus_counts.copy()
         key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
-        tally._push(
-            SparseStats(key, preferences.count, preferences.sum, preferences.sum_sq, preferences.max),
-        )
+        tally._push(SparseStats(key, *(getattr(preferences, name) for name in STATISTICS)))
         return tally
 
-    def feature_ids(self, features: Sequence[str]) -> NDArray[np.int64]:
+    def feature_ids(self, features: Sequence[str]) -> Ints:
         """Return ids of features; new ones are numbered in order of first occurrence.
 
         Args:
@@ -89,13 +88,12 @@ class Tally:
         """
         ids = self._ids
         feature_ids = np.fromiter(map(ids.__getitem__, features), np.int64, len(features))
-        if len(ids) > self._occurrences.shape[1]:
-            wider = np.zeros((self.folds, max(len(ids), 2 * self._occurrences.shape[1])), np.int64)
-            wider[:, : self._occurrences.shape[1]] = self._occurrences
-            self._occurrences = wider
+        width = self._occurrences.shape[1]
+        if len(ids) > width:
+            self._occurrences = np.pad(self._occurrences, ((0, 0), (0, max(len(ids) - width, width))))
         return feature_ids
 
-    def count_occurrences(self, fold: NDArray[np.int64], feature_id: NDArray[np.int64]) -> None:
+    def count_occurrences(self, fold: Ints, feature_id: Ints) -> None:
         """Count occurrences of features in the corpus, with or without a selected neuron.
 
         Args:
@@ -104,13 +102,7 @@ class Tally:
         """
         np.add.at(self._occurrences, (fold, feature_id), 1)
 
-    def update(
-        self,
-        fold: NDArray[np.int64],
-        neuron: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
-        activation: NDArray[np.floating],
-    ) -> None:
+    def update(self, fold: Ints, neuron: Ints, feature_id: Ints, activation: NDArray[np.floating]) -> None:
         """Add selected activations.
 
         Args:
@@ -130,12 +122,7 @@ class Tally:
             SparseStats.combined([SparseStats.of_events(self._key(fold, neuron, feature_id), activation)])
         )
 
-    def update_dense(
-        self,
-        fold: NDArray[np.int64],
-        feature_id: NDArray[np.int64],
-        activations: NDArray[np.floating],
-    ) -> None:
+    def update_dense(self, fold: Ints, feature_id: Ints, activations: NDArray[np.floating]) -> None:
         """Add every positive activation of every neuron (selection `all`).
 
         Args:
@@ -181,10 +168,7 @@ class Tally:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays; a tally that loads it continues to the same bytes."""
         # Buffered rows stay separate: the last bits of a sum depend on the order of addition.
-        pending = self._pending or [SparseStats.empty()]
-        buffered = SparseStats(
-            *(np.concatenate([getattr(rows, name) for rows in pending]) for name in SparseStats.__slots__)
-        )
+        buffered = SparseStats.concatenated(self._pending or [SparseStats.empty()])
         grid = SparseStats.empty() if self._grid is None else self._grid.rows()
         return {
             "dense": np.array([self._dense is not None, bool(self._dense)]),
@@ -237,29 +221,25 @@ class Tally:
             **columns,
         )
 
-    def _columns(self, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the columns of all rows, in the order of `Preferences`.
-
-        Args:
-            sorted_id: (n_features,) index of each feature in sorted order.
-        """
+    def _columns(self, sorted_id: Ints) -> dict[str, NDArray[Any]]:
+        """Return the columns of all rows, in the order of `Preferences`, given each feature's index in sorted order."""
         rows = self._all_rows()
         group, neuron = np.divmod(rows.key, self.n_neurons)
         tally_id, fold = np.divmod(group, self.folds)
         feature_id = sorted_id[tally_id]
         order = np.argsort((fold * self.n_neurons + neuron) * max(len(sorted_id), 1) + feature_id)
         columns = {"fold": fold, "neuron": neuron, "feature_id": feature_id}
-        columns |= {name: getattr(rows, name) for name in ("count", "sum", "sum_sq", "max")}
+        columns |= {name: getattr(rows, name) for name in STATISTICS}
         return {name: column[order] for name, column in columns.items()}
 
-    def _grid_columns(self, grid: DenseStats, sorted_id: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _grid_columns(self, grid: DenseStats, sorted_id: Ints) -> dict[str, NDArray[Any]]:
         """Return the columns if there is only a grid: transposed fold by fold, without sorting."""
         tally_id, fold = np.divmod(grid.groups, self.folds)
         feature_id = sorted_id[tally_id]
         # Allocated once: parts that are joined at the end would be in memory twice.
         columns = {
             name: np.empty(grid.n_used, np.float64 if name in ("sum", "sum_sq", "max") else np.int64)
-            for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
+            for name in ("fold", "neuron", "feature_id", *STATISTICS)
         }
         end = 0
         for number in range(self.folds):
@@ -270,13 +250,11 @@ class Tally:
             columns["fold"][span] = number
             columns["neuron"][span] = neuron
             columns["feature_id"][span] = feature_id[row][i]
-            for name in ("count", "sum", "sum_sq", "max"):
+            for name in STATISTICS:
                 columns[name][span] = grid.take(name, row)[i, neuron]
         return columns
 
-    def _key(
-        self, fold: NDArray[np.int64], neuron: NDArray[np.int64], feature_id: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _key(self, fold: Ints, neuron: Ints, feature_id: Ints) -> Ints:
         # The feature is the most significant part, because only its range is not known beforehand.
         return (feature_id * self.folds + fold) * self.n_neurons + neuron
 

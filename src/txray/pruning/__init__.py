@@ -25,18 +25,4 @@ if TYPE_CHECKING:
     from txray.pruning.result import Pruning as Pruning
 
 # Imported on first use: results can be read without torch.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "activation_stats": "ActivationStats",
-        "compact": "compact_model",
-        "effects": "prune",
-        "evaluation": "Evaluator evaluator",
-        "mask": "Mask",
-        "masking": "masked",
-        "neuron_sets": "NeuronSet curve_sets in_state paper_sets ranked",
-        "pooling": "pool_runs",
-        "rankings": "RANKINGS RankingInputs",
-        "result": "Pruning",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -1,4 +1,4 @@
-"""Runs of a model with masks: each is made once, stored, and reused after an interruption."""
+"""Runs of a model with masks, which are stored and reused after an interruption."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class AblationRunner:
     Attributes:
         model: model to score.
         fingerprint: fingerprint of the model.
-        evaluator: evaluator of the text; None for a metric of the user.
+        evaluator: evaluator of the text; None for a user-defined metric.
         folder: folder where predictions are stored; None: not stored.
-        metric: metric of the user. Its results are not stored, because what they depend on is unknown.
+        metric: user-defined metric. Its results are not stored, because what they depend on is unknown.
     """
 
     model: Model
@@ -44,12 +44,12 @@ class AblationRunner:
 
     @property
     def digest(self) -> str:
-        """Return the hash of the documents; empty for a metric of the user."""
+        """Return the hash of the documents; empty for a user-defined metric."""
         return "" if self.evaluator is None else self.evaluator.inputs.documents_digest
 
     @property
     def groups(self) -> NDArray[np.int64] | None:
-        """Return the (n_documents,) group number of each document; None for a metric of the user."""
+        """Return the (n_documents,) group number of each document; None for a user-defined metric."""
         return None if self.evaluator is None else self.evaluator.inputs.groups
 
     @property
@@ -58,11 +58,11 @@ class AblationRunner:
         return 1.0 if self.evaluator is None else float(self.evaluator.inputs.n_positions)
 
     def run(self, name: str, mask: Mask, advance: Advance) -> Predictions:
-        """Return the predictions of the model with a mask.
+        """Return the predictions of the model with a mask; without neurons, those of the unpruned model.
 
         Args:
             name: description of the ablated neurons, for errors.
-            mask: mask of one layer; without neurons for the unpruned model.
+            mask: mask of one layer.
             advance: called with the number of positions read.
 
         Raises:
@@ -96,7 +96,7 @@ class AblationRunner:
         assert self.evaluator is not None
         n_documents = self.evaluator.inputs.n_documents
         try:
-            predictions = self.evaluator.from_arrays(_read(file))
+            predictions = self.evaluator.predictions(_read(file))
             if predictions.n_documents != n_documents or not all(
                 len(array) == n_documents and np.isfinite(array).all()
                 for array in predictions.arrays().values()
@@ -157,10 +157,12 @@ def _write(file: Path, predictions: Predictions) -> None:
         np.savez(opened, **predictions.arrays())  # type: ignore[arg-type]  # only arrays
 
 
-def _read(file: Path) -> dict[str, NDArray[np.float64]]:
+def _read(file: Path) -> NDArray[np.float64]:
     try:
         with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+            (name,) = content.files
+            array: NDArray[np.float64] = content[name]
+            return array
     except Exception as error:  # a damaged archive may raise anything
         raise StageError(
             f"{file}: damaged ({type(error).__name__}); remove it, it is computed again"

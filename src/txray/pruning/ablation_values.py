@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ class BatchKeys:
         keys: (n,) hash of the document in each row of the batch; None if unknown: all rows get the same values.
     """
 
-    keys: NDArray[np.uint64] | None = field(default=None)
+    keys: NDArray[np.uint64] | None = None
 
 
 class AblationValues:
@@ -45,12 +45,7 @@ class AblationValues:
         return self._values.to(like)
 
     def at(self, rows: int, steps: int, like: Tensor) -> Tensor:
-        """Return (rows, steps, k) values, or a tensor that broadcasts to this shape.
-
-        Args:
-            rows: number of documents in the batch.
-            steps: number of positions.
-            like: tensor with the dtype and device of the result.
+        """Return (documents, positions, k) values like another tensor, or a tensor that broadcasts to this shape.
 
         Raises:
             UsageError: the batch has another number of documents than `BatchKeys.keys`.

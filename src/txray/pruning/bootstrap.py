@@ -20,12 +20,8 @@ def bootstrap_counts(groups: NDArray[np.int64], resamples: int, digest: str) -> 
     """Return (resamples, n_documents) counts of each document in samples with replacement.
 
     Whole groups are drawn, as many as there are (a cluster bootstrap), so documents of one group have equal counts.
-    The same groups are resampled in the same way in all comparisons: of sets, metrics and trainings.
-
-    Args:
-        groups: (n_documents,) group number of each document, see `group_numbers`; at least one document.
-        resamples: number of samples.
-        digest: hash of the documents, which seeds the draw.
+    The same groups are resampled in the same way in all comparisons: of sets, metrics and trainings; the draw is seeded
+    by `digest`, a hash of the documents. `groups`: (n_documents,), see `group_numbers`; at least one document.
     """
     n = int(groups.max()) + 1
     seed = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "little")
@@ -36,11 +32,7 @@ def bootstrap_counts(groups: NDArray[np.int64], resamples: int, digest: str) -> 
 
 
 def group_numbers(keys: Sequence[int]) -> NDArray[np.int64]:
-    """Return (n,) group numbers, counted from 0 in the order of their first document.
-
-    Args:
-        keys: `Document.fold_key` of each document; documents with equal keys depend on each other.
-    """
+    """Return (n,) group numbers of documents by their `fold_key`, counted from 0 in the order of the first document."""
     numbers: dict[int, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
@@ -85,14 +77,7 @@ class Bootstrap:
     def of(
         cls, unpruned: Predictions, digest: str, resamples: int, groups: NDArray[np.int64] | None = None
     ) -> Bootstrap:
-        """Resample the documents.
-
-        Args:
-            unpruned: predictions of the unpruned model.
-            digest: hash of the documents.
-            resamples: number of samples.
-            groups: (n_documents,) group number of each document; by default each document is its own group.
-        """
+        """Resample the documents; by default each document is its own group, see `bootstrap_counts`."""
         n = unpruned.n_documents
         groups = np.arange(n) if groups is None else groups
         names = list(unpruned.metrics(np.ones((1, max(n, 1)))))
@@ -123,12 +108,8 @@ class Bootstrap:
     def chance(self, unpruned: Predictions) -> dict[str, dict[str, float | bool | None]]:
         """Return the chance level of each metric that has one, as plain JSON values.
 
-        Args:
-            unpruned: predictions of the unpruned model.
-
-        Returns:
-            Metric -> `value`, `chance`, the bounds `low` and `high` of the 95% interval of value - chance (null if
-            unknown), and `above`: whether the value is above chance, that is, whether the interval lies above 0.
+        Metric -> `value`, `chance`, the bounds `low` and `high` of the 95% interval of value - chance (null if
+        unknown), and `above`: whether the value is above chance, that is, whether the interval lies above 0.
         """
         once = np.ones((1, max(self.n_documents, 1)))
         values, levels = unpruned.metrics(once), unpruned.chance(once)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,7 @@ class EffectTable:
     def add_set(
         self, neurons: NeuronSet, n_neurons: int, pruned: RunMetrics | None, random_sets: Sequence[RunMetrics]
     ) -> None:
-        """Add the rows of one set.
-
-        Args:
-            neurons: the set.
-            n_neurons: size of the layer.
-            pruned: metrics with the set ablated; None for an empty set.
-            random_sets: metrics with random sets of the same size ablated.
-        """
+        """Add the rows of one set; `n_neurons`: size of the layer, `pruned`: None for an empty set."""
         share = len(neurons) / n_neurons
         set_cells = (neurons.name, neurons.ranking, neurons.layer, len(neurons), share, self._split)
         for metric, unpruned in self._unpruned.observed.items():
@@ -107,20 +101,12 @@ class EffectTable:
             value = pruned.observed[metric]
             change = _resampled_difference(metric, pruned, [self._unpruned])
             low, high = (None, None) if change is None else percentile_interval(change)
-            row = [value, value - unpruned, low, high, (value - unpruned) / unpruned if unpruned else None]
+            relative = (value - unpruned) / unpruned if unpruned else None
+            row: list[Any] = [value, value - unpruned, low, high, relative]
             versus = _resampled_difference(metric, pruned, random_sets)
             if random_sets:
                 random = compare_with_random(value, [run.observed[metric] for run in random_sets], versus)
-                row += [
-                    random.mean,
-                    random.deviation,
-                    random.difference,
-                    random.low,
-                    random.high,
-                    random.difference_p_value,
-                    random.p_value,
-                ]
-                row.append(random.verdict(self.better[metric]))  # type: ignore[arg-type]
+                row += [*astuple(random)[1:], random.verdict(self.better[metric])]
             else:
                 row += [None] * 8
             self.effects.append((*cells, *(_or_null(cell) for cell in row)))

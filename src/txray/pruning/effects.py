@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,13 +116,18 @@ def prune(
         runners["metric"] = AblationRunner(model, fingerprint, metric=metric)
     if ablation != "zero" and activation_stats is None:
         activation_stats = _measure_activations(model, list(plan.layer_sizes), texts)
-    masks = _MaskFactory(ablation, scope, activation_stats, seed)
-    masks.require_sizes(plan.layer_sizes)
+    _require_fitting(activation_stats, plan.layer_sizes, ablation)
+
+    def mask_of(layer: str, neurons: Sequence[int]) -> Mask:
+        if ablation == "zero" or activation_stats is None:
+            return Mask(layer, neurons, ablation, scope)
+        return activation_stats.mask(neurons, ablation, scope=scope, seed=seed)
+
     positions = plan.n_runs * sum(runner.positions for runner in runners.values())
     sign = 1 if higher_is_better else -1
     with progress("pruning", positions, unit="positions") as advance:
         tables = {
-            split: _effects_on(split, runner, plan, masks, resamples, sign, advance)
+            split: _effects_on(split, runner, plan, mask_of, resamples, sign, advance)
             for split, runner in runners.items()
         }
     summary = {
@@ -210,7 +215,7 @@ def _effects_on(
     split: str,
     runner: AblationRunner,
     plan: _PrunePlan,
-    masks: _MaskFactory,
+    mask_of: Callable[[str, Sequence[int]], Mask],
     resamples: int,
     sign: int,
     advance: Advance,
@@ -219,7 +224,7 @@ def _effects_on(
     unpruned = runner.run("nothing", Mask(plan.sets[0].layer, ()), advance)
     bootstrap = Bootstrap.of(unpruned, runner.digest, resamples, runner.groups)
     reference = bootstrap.metrics(unpruned)
-    # A metric of the user may have the name of one of ours.
+    # A user-defined metric may have the name of one of ours.
     signs = {} if runner.evaluator is None else METRIC_SIGNS
     better = {name: signs.get(name, sign) for name in reference.observed}
     table = EffectTable(split, bootstrap, reference, better, bootstrap.chance(unpruned))
@@ -233,7 +238,7 @@ def _effects_on(
         )
 
     def metrics(name: str, layer: str, neurons: Sequence[int]) -> RunMetrics:
-        return bootstrap.metrics(runner.run(name, masks.mask(layer, neurons), advance))
+        return bootstrap.metrics(runner.run(name, mask_of(layer, neurons), advance))
 
     random_sets = {
         (layer, size): [metrics(f"a random set of {size}", layer, neurons) for neurons in draws]
@@ -323,34 +328,20 @@ def _measure_activations(model: Model, layers: Sequence[str], texts: Texts) -> A
     return ActivationStats.measure(model, corpora[0], layers[0])
 
 
-@dataclass(frozen=True, eq=False)
-class _MaskFactory:
-    """The settings of all masks of a pruning."""
-
-    ablation: Ablation
-    scope: Scope
-    activation_stats: ActivationStats | None
-    seed: int
-
-    def require_sizes(self, layer_sizes: Mapping[str, int]) -> None:
-        """Refuse activation statistics of a layer of another size."""
-        stats = self.activation_stats
-        if stats is None or stats.layer not in layer_sizes:
-            return
-        n_neurons = layer_sizes[stats.layer]
-        if len(stats.mean) != n_neurons:
-            raise ShapeError(
-                f"prune: activation statistics of {len(stats.mean)} neurons of layer {stats.layer!r}, the model has "
-                f"{n_neurons}; measure them on this model"
-            )
-
-    def mask(self, layer: str, neurons: Sequence[int]) -> Mask:
-        """Return the mask of some neurons."""
-        stats = self.activation_stats
-        if self.ablation == "zero" or stats is None:
-            return Mask(layer, neurons, self.ablation, self.scope)
-        if stats.layer != layer:
-            raise UsageError(
-                f"prune: activation statistics of layer {stats.layer!r}, a set of {layer!r}; prune one layer at a time"
-            )
-        return stats.mask(neurons, self.ablation, scope=self.scope, seed=self.seed)
+def _require_fitting(
+    stats: ActivationStats | None, layer_sizes: Mapping[str, int], ablation: Ablation
+) -> None:
+    """Refuse activation statistics of another layer, or of a layer of another size."""
+    if stats is None:
+        return
+    other = next((layer for layer in layer_sizes if layer != stats.layer), None)
+    if ablation != "zero" and other is not None:
+        raise UsageError(
+            f"prune: activation statistics of layer {stats.layer!r}, a set of {other!r}; prune one layer at a time"
+        )
+    n_neurons = layer_sizes.get(stats.layer, len(stats.mean))
+    if len(stats.mean) != n_neurons:
+        raise ShapeError(
+            f"prune: activation statistics of {len(stats.mean)} neurons of layer {stats.layer!r}, the model has "
+            f"{n_neurons}; measure them on this model"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,10 +23,9 @@ from txray.pruning.ablation_values import BatchKeys
 from txray.pruning.inputs import (
     Inputs,
     labelled_inputs,
+    language_inputs,
     piece_encoder,
-    recurrent_inputs,
-    sample_documents,
-    window_inputs,
+    window_encoder,
     word_encoder,
 )
 from txray.pruning.predictions import ClassPredictions, Predictions, WordPredictions
@@ -77,19 +76,15 @@ class Evaluator(ABC):
         """Return the number of units that a mean loss is over: documents, or predicted words."""
 
     @abstractmethod
-    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
-        """Return predictions from the content of a file."""
+    def predictions(self, by_document: NDArray[np.float64]) -> Predictions:
+        """Return predictions from the results of `run` for all documents."""
 
-    @abstractmethod
-    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
-        """Return predictions from the results of `run` for all inputs."""
+    def by_document(self, by_input: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the results of each document from those of each input; by default they are the same."""
+        return by_input
 
     def predict(self, batch_keys: BatchKeys, advance: Callable[[float], None]) -> Predictions:
-        """Run the model on all inputs.
-
-        Args:
-            batch_keys: keys of the active masks, set for each batch.
-            advance: called with the number of positions read.
+        """Run the model on all inputs; sets the keys of the active masks for each batch.
 
         Raises:
             CaptureError: the model fails, or returns scores that are not finite.
@@ -110,7 +105,7 @@ class Evaluator(ABC):
             raise CaptureError(
                 "the model's scores are not finite; its weights are broken, or its activations overflow"
             )
-        return self.from_inputs(by_input)
+        return self.predictions(self.by_document(by_input))
 
 
 class ClassifierEvaluator(Evaluator):
@@ -143,13 +138,9 @@ class ClassifierEvaluator(Evaluator):
         """Return the number of documents."""
         return float(self.inputs.n_documents)
 
-    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
-        """Return predictions from stored log-probabilities."""
-        return ClassPredictions(arrays["log_probability"], self.inputs.targets)
-
-    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
-        """Return predictions; each document is one input."""
-        return ClassPredictions(by_input, self.inputs.targets)
+    def predictions(self, by_document: NDArray[np.float64]) -> Predictions:
+        """Return predictions from (n_documents, classes) log-probabilities."""
+        return ClassPredictions(by_document, self.inputs.targets)
 
 
 class LanguageEvaluator(Evaluator):
@@ -195,18 +186,19 @@ class LanguageEvaluator(Evaluator):
         """Return the number of predicted words."""
         return float(self._words().sum())
 
-    def from_arrays(self, arrays: Mapping[str, NDArray[np.float64]]) -> Predictions:
-        """Return predictions from stored nats."""
-        return WordPredictions(arrays["nats"], self._words())
+    def predictions(self, by_document: NDArray[np.float64]) -> Predictions:
+        """Return predictions from (n_documents,) nats."""
+        return WordPredictions(by_document, self._words())
 
-    def from_inputs(self, by_input: NDArray[np.float64]) -> Predictions:
-        """Return predictions; a long document may be several inputs."""
-        nats = np.bincount(self.inputs.document, by_input, self.inputs.n_documents).astype(np.float64)
-        return WordPredictions(nats, self._words())
+    def by_document(self, by_input: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum over the inputs of each document; a long one may be several inputs."""
+        return self._sum(by_input)
 
     def _words(self) -> NDArray[np.float64]:
-        sizes = np.array([len(positions) for positions in self.inputs.predicted], np.float64)
-        return np.bincount(self.inputs.document, sizes, self.inputs.n_documents).astype(np.float64)
+        return self._sum(np.array([len(positions) for positions in self.inputs.predicted], np.float64))
+
+    def _sum(self, by_input: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(self.inputs.document, by_input, self.inputs.n_documents).astype(np.float64)
 
 
 def evaluator(
@@ -229,17 +221,17 @@ def evaluator(
         if value is not None and value < 1:
             raise UsageError(f"pruning: {name}={value}; it must be at least 1")
     if isinstance(model, SentimentClassifier):
-        documents = sample_documents(corpus, max_documents)
         encode = word_encoder(model, max_length or _CLASSIFIER_LENGTH)
-        return ClassifierEvaluator(model, labelled_inputs(corpus, documents, encode, model.classes))
+        return ClassifierEvaluator(model, labelled_inputs(corpus, max_documents, encode, model.classes))
     if isinstance(model, RecurrentLanguageModel):
-        return LanguageEvaluator(model, recurrent_inputs(model, corpus, max_documents, max_length))
+        encode = word_encoder(model, max_length)
+        return LanguageEvaluator(model, language_inputs(corpus, max_documents, encode))
     if isinstance(model, TextModel) and model.task == "classification":
-        documents = sample_documents(corpus, max_documents)
         encode = piece_encoder(model, max_length)
-        return ClassifierEvaluator(model, labelled_inputs(corpus, documents, encode, model.classes))
+        return ClassifierEvaluator(model, labelled_inputs(corpus, max_documents, encode, model.classes))
     if isinstance(model, TextModel) and model.task == "next-word":
-        return LanguageEvaluator(model, window_inputs(model, corpus, max_documents, max_length))
+        encode = window_encoder(model, max_length)
+        return LanguageEvaluator(model, language_inputs(corpus, max_documents, encode))
     name = type(model.module if isinstance(model, TextModel) else model).__name__
     raise UsageError(
         f"model of type {name}: has no task to score; pass a classifier or language model, a TextModel with a task, "

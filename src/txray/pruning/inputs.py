@@ -76,11 +76,7 @@ class Inputs:
         return sum(map(len, self.ids))
 
     def batches(self, *, padded: bool = True) -> Iterator[NDArray[np.int64]]:
-        """Yield the indices of the inputs of each batch, of similar length.
-
-        Args:
-            padded: whether inputs of different length may share a batch.
-        """
+        """Yield the indices of the inputs of each batch: of similar length, or without padding of equal length."""
         lengths = np.array([len(ids) for ids in self.ids])
         batch: list[int] = []
         for index in np.argsort(-lengths, kind="stable").tolist():
@@ -95,13 +91,7 @@ class Inputs:
             yield np.array(batch)
 
     def padded(self, indices: NDArray[np.int64], padding: int, min_length: int = 1) -> tuple[Tensor, Tensor]:
-        """Return the (n, time) int64 ids and the (n,) lengths of some inputs.
-
-        Args:
-            indices: (n,) indices of the inputs.
-            padding: id of the padding.
-            min_length: minimum number of positions.
-        """
+        """Return the (n, time) int64 ids of some inputs, padded to at least `min_length`, and their (n,) lengths."""
         lengths = [len(self.ids[index]) for index in indices]
         ids = torch.full((len(indices), max(min_length, *lengths)), padding, dtype=torch.int64)
         for row, index in enumerate(indices):
@@ -127,16 +117,23 @@ def sample_documents(corpus: Corpus, max_documents: int | None) -> list[Keyed]:
     )
 
 
-Encode = Callable[[Document], tuple[list[int], bool]]
-"""Returns the ids of a document, empty if nothing in it can be read, and whether it was truncated."""
+Window = tuple[NDArray[np.int64], NDArray[np.int64] | None]
+"""The ids of one input, and the positions whose ids are predicted; None for classification."""
+
+Encode = Callable[[Document], tuple[list[Window], bool]]
+"""Returns the inputs of a document, none if nothing in it can be read, and whether it was truncated."""
 
 
 def word_encoder(model: RecurrentModel, max_length: int | None) -> Encode:
     """Return the encoder of a recurrent model, for up to `max_length` words."""
+    is_language_model = isinstance(model, RecurrentLanguageModel)
 
-    def encode(document: Document) -> tuple[list[int], bool]:
+    def encode(document: Document) -> tuple[list[Window], bool]:
         words = document.words if max_length is None else document.words[:max_length]
-        return model.encode(words), len(words) < len(document.words)
+        ids = np.array(model.encode(words), np.int64)
+        # Every word and the end of the document.
+        predicted = np.arange(1, len(ids)) if is_language_model else None
+        return [(ids, predicted)] if len(ids) else [], len(words) < len(document.words)
 
     return encode
 
@@ -144,133 +141,119 @@ def word_encoder(model: RecurrentModel, max_length: int | None) -> Encode:
 def piece_encoder(model: TextModel, max_length: int | None) -> Encode:
     """Return the encoder of a text model, for up to `max_length` words that fit into one input."""
 
-    def encode(document: Document) -> tuple[list[int], bool]:
+    def encode(document: Document) -> tuple[list[Window], bool]:
         words = document.words if max_length is None else document.words[:max_length]
         ids = list(model.pieces(words).ids)
         fitting = ids if model.max_pieces is None else ids[: model.max_pieces]
         truncated = len(fitting) < len(ids) or len(words) < len(document.words)
-        return [*model.prefix, *fitting, *model.suffix] if fitting else [], truncated
+        padded = np.array([*model.prefix, *fitting, *model.suffix], np.int64)
+        return [(padded, None)] if fitting else [], truncated
+
+    return encode
+
+
+def window_encoder(model: TextModel, max_length: int | None) -> Encode:
+    """Return the encoder of a text model that predicts every piece except the first of each input."""
+
+    def encode(document: Document) -> tuple[list[Window], bool]:
+        short = document if max_length is None else document.cut(max_length)
+        _, windows = inputs(short, model.pieces(short.words), model)
+        # The first position of an input cannot be predicted.
+        positions = [window.steps[window.steps > 0] for window in windows]
+        encoded: list[Window] = [
+            (np.array(window.ids, np.int64), predicted)
+            for window, predicted in zip(windows, positions, strict=True)
+        ]
+        truncated = len(short.words) < len(document.words)
+        return encoded if any(map(len, positions)) else [], truncated
 
     return encode
 
 
 def labelled_inputs(
-    corpus: Corpus, documents: Sequence[Keyed], encode: Encode, classes: Sequence[str]
+    corpus: Corpus, max_documents: int | None, encode: Encode, classes: Sequence[str]
 ) -> Inputs:
-    """Return the inputs of a classifier.
-
-    Args:
-        corpus: corpus, named in errors.
-        documents: documents of it.
-        encode: encoder of the model.
-        classes: names of the classes, in order.
+    """Return the inputs of a classifier, see `evaluator`.
 
     Raises:
         CorpusError: a label is not a class, fewer than two classes occur, or nothing can be read.
     """
-    ids, keys, fold_keys, targets, n_truncated = [], [], [], [], 0
-    for key, document in documents:
+
+    def target_of(document: Document) -> int:
         label = document.labels.get(LABEL)
         if label not in classes:
             raise CorpusError(
                 f"corpus {corpus.name!r}: document {document.id!r} has {LABEL} {label!r}; the model's classes are "
                 f"{', '.join(classes)}"
             )
-        encoded, truncated = encode(document)
-        if not encoded:
-            continue
-        ids.append(np.array(encoded, np.int64))
-        keys.append(key)
-        fold_keys.append(document.fold_key)
-        targets.append(classes.index(label))
-        n_truncated += truncated
-    if len(set(targets)) < 2:
+        return classes.index(label)
+
+    encoded = _inputs(sample_documents(corpus, max_documents), encode, target_of)
+    targets = encoded.targets
+    if len(set(targets.tolist())) < 2:
         problem = (
             f"all {len(targets)} documents have {LABEL} {classes[targets[0]]!r}"
-            if targets
+            if len(targets)
             else "nothing to read"
         )
         raise CorpusError(
             f"corpus {corpus.name!r}: {problem}; a classifier is scored on at least two classes"
         )
-    n_skipped = len(documents) - len(ids)
-    return _inputs(ids, np.arange(len(ids)), [], keys, fold_keys, targets, n_truncated, n_skipped)
+    return encoded
 
 
-def recurrent_inputs(
-    model: RecurrentLanguageModel, corpus: Corpus, max_documents: int | None, max_length: int | None
-) -> Inputs:
-    """Return the inputs of a recurrent language model, which predicts every word and the end of each document."""
-    encode = word_encoder(model, max_length)
-    documents = sample_documents(corpus, max_documents)
-    encoded = [encode(document) for _, document in documents]
-    ids = [np.array(word_ids, np.int64) for word_ids, _ in encoded]
-    keys = [key for key, _ in documents]
-    fold_keys = [document.fold_key for _, document in documents]
-    predicted = [np.arange(1, len(word_ids)) for word_ids in ids]
-    n_truncated = sum(truncated for _, truncated in encoded)
-    return _inputs(ids, np.arange(len(ids)), predicted, keys, fold_keys, [], n_truncated, 0)
-
-
-def window_inputs(
-    model: TextModel, corpus: Corpus, max_documents: int | None, max_length: int | None
-) -> Inputs:
-    """Return the inputs of a text model that predicts every piece except the first of each input.
+def language_inputs(corpus: Corpus, max_documents: int | None, encode: Encode) -> Inputs:
+    """Return the inputs of a language model, see `evaluator`.
 
     Raises:
         CorpusError: there is nothing to predict.
     """
+    encoded = _inputs(sample_documents(corpus, max_documents), encode)
+    if not encoded.n_documents:
+        raise CorpusError(
+            f"corpus {corpus.name!r}: no document is long enough to predict anything; pass longer ones"
+        )
+    return encoded
+
+
+def _inputs(
+    documents: Sequence[Keyed], encode: Encode, target_of: Callable[[Document], int] | None = None
+) -> Inputs:
     ids: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
     document_of_input: list[int] = []
     keys: list[int] = []
     fold_keys: list[int] = []
-    n_truncated = n_skipped = 0
-    for key, document in sample_documents(corpus, max_documents):
-        short = document if max_length is None else document.cut(max_length)
-        _, windows = inputs(short, model.pieces(short.words), model)
-        # The first position of an input cannot be predicted.
-        positions = [window.steps[window.steps > 0] for window in windows]
-        if not any(map(len, positions)):
-            n_skipped += 1
+    targets: list[int] = []
+    n_truncated = 0
+    for key, document in documents:
+        target = None if target_of is None else target_of(document)
+        windows, truncated = encode(document)
+        if not windows:
             continue
-        n_truncated += len(short.words) < len(document.words)
-        for window, window_positions in zip(windows, positions, strict=True):
-            ids.append(np.array(window.ids, np.int64))
+        for window_ids, positions in windows:
+            ids.append(window_ids)
             document_of_input.append(len(keys))
-            predicted.append(window_positions)
+            if positions is not None:
+                predicted.append(positions)
         keys.append(key)
         fold_keys.append(document.fold_key)
-    if not keys:
-        raise CorpusError(
-            f"corpus {corpus.name!r}: the model predicts nothing of any document; pass longer ones"
-        )
-    return _inputs(ids, np.array(document_of_input), predicted, keys, fold_keys, [], n_truncated, n_skipped)
-
-
-def _inputs(
-    ids: Sequence[NDArray[np.int64]],
-    document: NDArray[np.int64],
-    predicted: Sequence[NDArray[np.int64]],
-    keys: Sequence[int],
-    fold_keys: Sequence[int],
-    targets: Sequence[int],
-    n_truncated: int,
-    n_skipped: int,
-) -> Inputs:
+        if target is not None:
+            targets.append(target)
+        n_truncated += truncated
     digest = hashlib.sha256()
-    for array in (np.array(keys), np.array(targets), document, *ids, *predicted):
+    for array in (np.array(keys), np.array(targets), np.array(document_of_input), *ids, *predicted):
         digest.update(len(array).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(array, np.int64).tobytes())
     return Inputs(
         ids,
-        document,
+        np.array(document_of_input, np.int64),
         predicted,
         np.array(keys, np.int64),
         group_numbers(fold_keys),
         np.array(targets, np.int64),
         n_truncated,
-        n_skipped,
+        len(documents) - len(keys),
         digest.hexdigest(),
         hashlib.sha256(np.array(keys, np.int64).tobytes()).hexdigest(),
     )

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.checks import is_integer
 from txray.errors import ShapeError, SnapshotError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.files import write_text
 from txray.pruning.choices import Ablation, Scope
@@ -171,11 +172,11 @@ class Mask:
             raise SnapshotError(f"{path}: damaged: {in_one_line(error)}; export the mask again") from error
 
 
-def _indices(layer: str, neurons: Iterable[object]) -> list[int]:
+def _indices(layer: str, neurons: Iterable[Any]) -> list[int]:
     """Return the neurons as distinct integers."""
     indices: list[int] = []
     for neuron in neurons:
-        if isinstance(neuron, bool) or not isinstance(neuron, int | np.integer) or neuron < 0:
+        if not is_integer(neuron) or neuron < 0:
             raise UsageError(
                 f"mask of layer {layer!r}: neuron {neuron!r}; pass integers of at least 0, not a boolean mask"
             )

@@ -136,19 +136,9 @@ class MaskTarget:
             )
         return cls(layer, module, n_neurons)
 
-    @property
-    def neuron_axis(self) -> int:
-        """Return the axis of the neurons in the output."""
-        return -1 if self.layout is None else self.layout.neuron_axis
-
     @contextmanager
     def ablated(self, mask: Mask, batch_keys: BatchKeys) -> Iterator[None]:
-        """Ablate neurons of the layer within a `with` block.
-
-        Args:
-            mask: mask whose neurons exist.
-            batch_keys: keys of the documents in each forward pass.
-        """
+        """Ablate the neurons of a mask, which must exist, within a `with` block."""
         values, neurons = AblationValues(mask, batch_keys), list(mask.neurons)
         module = self.module
         if mask.scope == "final-state":
@@ -164,12 +154,8 @@ class MaskTarget:
             yield
 
     def transformed_forward(self, transform: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-        """Return the layer's forward pass with its output transformed.
-
-        Args:
-            transform: output with the neurons in the last axis -> other values in the same shape.
-        """
-        run, axis = self.module.forward, self.neuron_axis
+        """Return the layer's forward pass with its output transformed, the neurons in its last axis."""
+        run, axis = self.module.forward, -1 if self.layout is None else self.layout.neuron_axis
 
         def transform_checked(output: Tensor) -> Tensor:
             if output.shape[axis] != self.n_neurons:
@@ -228,10 +214,6 @@ def forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator
     """Replace the forward pass of a module within a `with` block.
 
     This is not a hook: hooks on the module see the same values as everything after it, whenever they were registered.
-
-    Args:
-        module: module of a model.
-        forward: replacement of its `forward`.
     """
     previous = module.__dict__.get("forward")
     module.forward = forward

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from txray.analysis.comparison import Comparison
 from txray.analysis.states import STATES
 from txray.errors import UnknownNameError, UsageError
+from txray.pruning.choices import SHARES
 
 TESTED_STATES = ("confident-avoided", "confident-gained", "undecided")
 """States of tested comparisons: significant, or not."""
 
 SET_STATES = (*STATES, *TESTED_STATES)
-
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Shares of a layer that sparsity curves prune."""
 
 PAPER_SIZE = 20
 """Number of neurons in sets B and C of the paper."""
@@ -121,24 +119,13 @@ def ranked(
 
 
 def pruning_order(importance: NDArray[np.floating], *, largest_first: bool = False) -> NDArray[np.int64]:
-    """Return (n_neurons,) neurons by ascending or descending importance; those of unknown importance come last.
-
-    Args:
-        importance: (n_neurons,) importance of each neuron.
-        largest_first: whether to sort in descending order.
-    """
+    """Return (n_neurons,) neurons by ascending or descending importance; those of unknown importance come last."""
     key = np.where(np.isfinite(importance), -importance if largest_first else importance, np.inf)
     return np.argsort(key, kind="stable")
 
 
 def random_orders(n_neurons: int, n_draws: int, seed: int) -> NDArray[np.int64]:
-    """Return (n_draws, n_neurons) random pruning orders: the first k neurons of a row are a random set of size k.
-
-    Args:
-        n_neurons: size of the layer.
-        n_draws: number of orders.
-        seed: random seed.
-    """
+    """Return (n_draws, n_neurons) random pruning orders: the first k neurons of a row are a random set of size k."""
     return np.stack([np.random.default_rng([seed, draw]).permutation(n_neurons) for draw in range(n_draws)])
 
 
@@ -213,12 +200,7 @@ def curve_sets(
 
 
 def shares_of_mass(comparison: Comparison, sets: Sequence[NeuronSet]) -> pl.DataFrame:
-    """Return the share of the later stage's activation mass in each set: columns set, mass_share.
-
-    Args:
-        comparison: comparison of two stages.
-        sets: sets of the layer compared.
-    """
+    """Return the share of the later stage's activation mass in each set: columns set, mass_share."""
     mass = comparison.after.mass()
     total = float(mass.sum())
     shares = [float(mass[list(neurons.neurons)].sum()) / total if total else None for neurons in sets]

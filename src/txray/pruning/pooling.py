@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.errors import UsageError
@@ -119,11 +118,20 @@ def _pooled_cells(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) 
     def mean(name: str) -> float:
         return float(np.mean([row[name] for row in group]))
 
-    change, versus = np.mean([_resamples(prunings[row["run"]], row) for row in group], axis=0)
+    samples = [
+        _matching(prunings[row["run"]].resamples, row, "set", "split", "metric")
+        .sort("resample")
+        .select("change", "versus")
+        .to_numpy()
+        .T
+        for row in group
+    ]
+    change, versus = np.mean(samples, axis=0)
     low, high = percentile_interval(change)
     variances = []
     for row in group:
-        n_random = _n_random_sets(prunings[row["run"]], row)
+        random = prunings[row["run"]].random
+        n_random = _matching(random, row, "layer", "neurons", "split", "metric").height
         variances.append((float(row["random_deviation"]) ** 2 * (1 + 1 / n_random), n_random - 1))
     total = sum(variance for variance, _ in variances)
     spread = np.sqrt(total / n**2 + np.nanvar(versus, ddof=1))
@@ -158,13 +166,6 @@ def _p_value(difference: float, spread: float, freedom: float) -> float:
     return float(2 * student.sf(abs(difference) / spread, freedom))
 
 
-def _resamples(pruning: Pruning, row: dict[str, Any]) -> NDArray[np.float64]:
-    """Return the (2, resamples) change and versus of one set, split and metric."""
-    same = (pl.col(name) == row[name] for name in ("set", "split", "metric"))
-    return pruning.resamples.filter(*same).sort("resample").select("change", "versus").to_numpy().T
-
-
-def _n_random_sets(pruning: Pruning, row: dict[str, Any]) -> int:
-    """Return the number of random sets that one set was compared with."""
-    same = (pl.col(name) == row[name] for name in ("layer", "neurons", "split", "metric"))
-    return pruning.random.filter(*same).height
+def _matching(table: pl.DataFrame, row: dict[str, Any], *names: str) -> pl.DataFrame:
+    """Return the rows of a table with the same values in some columns."""
+    return table.filter(*(pl.col(name) == row[name] for name in names))

@@ -121,7 +121,7 @@ class WordPredictions(Predictions):
 
 @dataclass(frozen=True, eq=False)
 class UserMetrics(Predictions):
-    """The values of a metric of the user.
+    """The values of a user-defined metric.
 
     Attributes:
         values: metric -> (n_documents,) one number per document, or (1,) one number in total.

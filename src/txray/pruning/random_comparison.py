@@ -14,7 +14,8 @@ from txray.pruning.bootstrap import INTERVAL
 BETTER, WORSE, SAME = "better", "worse", "not distinguishable"
 
 _ENOUGH_EQUAL_SETS = 19
-"""Number of random sets of which, by chance, one in twenty is the farthest from the mean, however they scatter."""
+"""Minimum number of random sets with equal metrics for a verdict: by chance, each of 20 sets is as likely to be the odd
+one."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,7 @@ class RandomComparison:
     p_value: float
 
     def verdict(self, sign: int) -> str:
-        """Return `better` or `worse` than random sets, or `not distinguishable`.
-
-        Args:
-            sign: 1 if higher is better, -1 if lower is.
-        """
+        """Return `better` or `worse` than random sets, or `not distinguishable`; `sign`: -1 if lower is better."""
         if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low <= 0 <= self.high:
             return SAME
         if _too_few_equal_sets(self.n, self.deviation):

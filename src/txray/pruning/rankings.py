@@ -92,31 +92,19 @@ class RankingInputs:
         return self._cache[ranking]
 
     def evaluator_for(self, ranking: str) -> Evaluator:
-        """Return the evaluator, for a ranking that needs it.
-
-        Raises:
-            UsageError: there is none.
-        """
+        """Return the evaluator; raise a `UsageError` that names the ranking if there is none."""
         if self.evaluator is None:
             raise UsageError(f"ranking {ranking!r}: needs a text to score the model on; pass an evaluator")
         return self.evaluator if isinstance(self.evaluator, Evaluator) else self.evaluator()
 
     def preferences_for(self, ranking: str) -> Preferences:
-        """Return the preferences, for a ranking that needs them.
-
-        Raises:
-            UsageError: there are none.
-        """
+        """Return the preferences; raise a `UsageError` that names the ranking if there are none."""
         if self.preferences is None:
             raise UsageError(f"ranking {ranking!r}: needs a stage of the model; pass its preferences")
         return self.preferences
 
     def comparison_column(self, ranking: str) -> Importance:
-        """Return the column of the comparison with the name of a ranking.
-
-        Raises:
-            UsageError: there is no comparison, or it has not been tested.
-        """
+        """Return the column of a ranking; raise a `UsageError` if there is no comparison, or an untested one."""
         if self.comparison is None:
             raise UsageError(
                 f"ranking {ranking!r}: needs an earlier stage and one of the model; pass their comparison"
@@ -147,7 +135,7 @@ def _magnitude(inputs: RankingInputs) -> Importance:
     if matrix is None:
         raise UsageError(
             f"ranking 'magnitude': layer {inputs.layer!r} ({type(target.module).__name__}) has no incoming weights of "
-            f"its {target.n_neurons} neurons; name the linear layer that has, or choose another ranking"
+            f"its {target.n_neurons} neurons; name the linear layer that has them, or choose another ranking"
         )
     return np.sqrt(_squares(matrix, dim=0))
 

@@ -1,4 +1,4 @@
-"""Ablation within recurrent layers: the recurrence sees the replaced values, too."""
+"""Ablation within recurrent layers: the recurrence sees the replaced values as well."""
 
 from __future__ import annotations
 
@@ -40,13 +40,8 @@ def ablated_forward(rnn: nn.RNNBase, neurons: list[int], values: AblationValues,
     """Return the forward pass of a recurrent layer with neurons of its last layer ablated at every time step.
 
     If their values are constant, a copy of the layer with other weights is used: the contribution of the constants to
-    the recurrence is folded into its biases. Otherwise the last layer is run step by step.
-
-    Args:
-        rnn: recurrent layer; it is not changed.
-        neurons: neurons of the last layer; those of the backward direction follow those of the forward direction.
-        values: values of these neurons.
-        layer: name of the layer, for errors.
+    the recurrence is folded into its biases. Otherwise the last layer is run step by step. Neurons of the backward
+    direction follow those of the forward direction.
 
     Raises:
         CaptureError: resampling in a bidirectional layer.
@@ -62,12 +57,9 @@ def ablated_forward(rnn: nn.RNNBase, neurons: list[int], values: AblationValues,
 
 
 def fold_into_biases(rnn: nn.RNNBase, neurons: list[int], value: Tensor) -> nn.RNNBase:
-    """Return a copy whose last layer's recurrence sees a constant instead of some neurons.
+    """Return a copy whose last layer's recurrence sees (k,) constants instead of (k,) neurons.
 
-    Args:
-        rnn: recurrent layer, with biases unless the constants are 0; it is not changed.
-        neurons: (k,) neurons of the last layer.
-        value: (k,) constants.
+    The layer must have biases, unless the constants are 0.
     """
     folded = copy.deepcopy(rnn)
     size = direction_size(rnn)

@@ -13,6 +13,7 @@ from txray.errors import UnknownNameError, UsageError
 from txray.pruning.neuron_sets import SET_STATES, NeuronSet, in_state, ranked
 
 _RANKED = re.compile(r"(top|bottom)-([0-9]{1,9}):(.+)")
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _MAX_RANGE = 10**7
 
 
@@ -56,21 +57,14 @@ def parse_indices(text: str) -> tuple[int, ...]:
         UsageError: a part is neither a number nor a range.
     """
     indices: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        is_short = part.isascii() and max(len(first), len(last)) < 10
-        if (
-            not is_short
-            or not first.isdecimal()
-            or (dash and not last.isdecimal())
-            or (dash and int(last) < int(first))
-        ):
+    for part in map(str.strip, text.split(",")):
+        span = _RANGE.fullmatch(part)
+        first, last = (int(span[1]), int(span[2] or span[1])) if span else (0, -1)
+        if last < first:
             raise UsageError(
-                f"neurons {text[:80]!r}: {part.strip()[:40]!r} is neither a number nor a range; "
-                "list them as in 3,17,20-29"
+                f"neurons {text[:80]!r}: {part[:40]!r} is neither a number nor a range; list them as in 3,17,20-29"
             )
-        end = int(last) if dash else int(first)
-        if end - int(first) > _MAX_RANGE:
-            raise UsageError(f"neurons {text[:80]!r}: {part.strip()[:40]!r} is more neurons than a layer has")
-        indices.extend(range(int(first), end + 1))
+        if last - first > _MAX_RANGE:
+            raise UsageError(f"neurons {text[:80]!r}: {part[:40]!r} is more neurons than a layer has")
+        indices.extend(range(first, last + 1))
     return tuple(indices)

@@ -43,10 +43,14 @@ def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
     total = np.zeros(target.n_neurons)
     parameter = next(evaluator.module.parameters())
     scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
+    if isinstance(target.module, nn.RNNBase):
+        forward = _scaled_recurrent(target.module, scale)
+    else:
+        forward = target.transformed_forward(lambda output: output * scale)
     with (
         evaluating(evaluator.module),
         torch.enable_grad(),
-        forward_replaced(target.module, _scaled_forward(target, scale)),
+        forward_replaced(target.module, forward),
         # cuDNN's recurrent kernels have no gradients in evaluation mode.
         torch.backends.cudnn.flags(enabled=False),
         progress(f"gradients of {layer}", evaluator.inputs.n_positions) as advance,
@@ -65,15 +69,8 @@ def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
     return np.abs(total) / evaluator.loss_denominator
 
 
-def _scaled_forward(target: MaskTarget, scale: Tensor) -> Callable[..., Any]:
-    """Return the layer's forward pass with its neurons multiplied by `scale`; recurrences see the product."""
-    module = target.module
-    if isinstance(module, nn.RNNBase):
-        return _scaled_recurrent(module, scale)
-    return target.transformed_forward(lambda output: output * scale)
-
-
 def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
+    """Return the layer's forward pass with its neurons multiplied by `scale`; the recurrence sees the product."""
     scaled_rnn, size = copy.deepcopy(rnn), direction_size(rnn)
     names = [f"weight_hh_{suffix}" for suffix in last_layer_suffixes(rnn)]
     for name in names:

@@ -10,8 +10,8 @@ from itertools import chain
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from txray.arrays import Floats, Ints
 from txray.corpus.corpus import Corpus
 from txray.corpus.demo import demo_corpus
 from txray.errors import UsageError
@@ -112,7 +112,7 @@ class _Plan:
         """Return the shares of all groups but the first."""
         return [getattr(self, group) for group in GROUPS[1:]]
 
-    def groups(self, random: np.random.Generator) -> NDArray[np.int64]:
+    def groups(self, random: np.random.Generator) -> Ints:
         """Return (n_neurons,) the group of each neuron, as an index of `GROUPS`."""
         # Round cumulative sums, so that the groups never exceed the number of neurons.
         bounds = np.rint(np.cumsum(self.shares) * self.n_neurons).astype(np.int64)
@@ -198,7 +198,7 @@ def synthetic_pair(
     )
 
 
-def _frequency(vocabulary: Vocabulary, corpus: Corpus) -> NDArray[np.float64]:
+def _frequency(vocabulary: Vocabulary, corpus: Corpus) -> Floats:
     """Return (n_words,) relative frequency of the words in the corpus; 0 for words that neurons may not prefer."""
     counts = Counter(chain.from_iterable(vocabulary.encode(document.words) for document in corpus))
     count = np.zeros(len(vocabulary))
@@ -209,7 +209,7 @@ def _frequency(vocabulary: Vocabulary, corpus: Corpus) -> NDArray[np.float64]:
 
 
 def _pairs(
-    plan: _Plan, group: NDArray[np.int64], budget: WordBudget, random: np.random.Generator
+    plan: _Plan, group: Ints, budget: WordBudget, random: np.random.Generator
 ) -> list[tuple[Profile, Profile]]:
     """Return the profiles of each neuron before and after."""
     lengths, rates = lengths_and_rates(plan.n_neurons, plan.lengths, random)
@@ -235,7 +235,7 @@ def _pairs(
     return pairs
 
 
-def _moved(among: NDArray[np.int64], n_neurons: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _moved(among: Ints, n_neurons: int, random: np.random.Generator) -> Ints:
     """Return (n_neurons,) the index of each neuron afterwards; the neurons `among` are permuted in one cycle."""
     index = np.arange(n_neurons)
     order = random.permutation(among)
@@ -244,10 +244,7 @@ def _moved(among: NDArray[np.int64], n_neurons: int, random: np.random.Generator
 
 
 def _truth(
-    group: NDArray[np.int64],
-    index: NDArray[np.int64],
-    pairs: Sequence[tuple[Profile, Profile]],
-    frequency: NDArray[np.float64],
+    group: Ints, index: Ints, pairs: Sequence[tuple[Profile, Profile]], frequency: Floats
 ) -> pl.DataFrame:
     vanished = group == GROUPS.index("vanished")
     return pl.DataFrame(

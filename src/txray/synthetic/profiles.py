@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from txray.arrays import Floats, Ints
 
 _RATES = 100.0
 """Ratio of the win rates of the most and the least frequent neuron; log-uniform in between."""
@@ -32,8 +33,8 @@ class Profile:
         probability: (n,) probability above 0 that the neuron wins an occurrence of the word.
     """
 
-    word: NDArray[np.int64]
-    probability: NDArray[np.float64]
+    word: Ints
+    probability: Floats
 
     @classmethod
     def empty(cls) -> Profile:
@@ -50,7 +51,7 @@ class Profile:
         order = np.argsort(word)
         return Profile(word[order], np.concatenate((self.probability, other.probability))[order])
 
-    def rate(self, frequency: NDArray[np.float64]) -> float:
+    def rate(self, frequency: Floats) -> float:
         """Return the expected wins per word of a text, given (n_words,) relative frequencies of its words."""
         return float(frequency[self.word] @ self.probability)
 
@@ -62,7 +63,7 @@ class WordBudget:
     changes, the probabilities of the others stay the same.
     """
 
-    def __init__(self, frequency: NDArray[np.float64]) -> None:
+    def __init__(self, frequency: Floats) -> None:
         """Start with all occurrences free.
 
         Args:
@@ -89,7 +90,7 @@ class WordBudget:
         random: np.random.Generator,
         *,
         sides: tuple[int, ...] = (0, 1),
-        other_than: NDArray[np.int64] | None = None,
+        other_than: Ints | None = None,
     ) -> Profile:
         """Draw the profile of a neuron, without reserving it.
 
@@ -129,7 +130,7 @@ class WordBudget:
 
 def lengths_and_rates(
     n_neurons: int, between: tuple[int, int], random: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[Ints, Floats]:
     """Return (n_neurons,) number of features and (n_neurons,) wins per word of each neuron, both log-uniform."""
     low, high = np.log(between[0]), np.log(between[1] + 1)
     length = np.minimum(np.exp(random.uniform(low, high, n_neurons)).astype(np.int64), between[1])

@@ -18,16 +18,4 @@ if TYPE_CHECKING:
     from txray.tracking.tracker import Tracker as Tracker
 
 # Imported on first use: each callback needs a library of its own.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "checkpoint_replay": "replay",
-        "checkpoints": "Checkpoint find_checkpoints",
-        "collect_spec": "CollectSpec",
-        "hugging_face": "HuggingFaceCallback",
-        "lightning": "LightningCallback",
-        "log_dispatch": "FIGURES",
-        "loggers": "Logger",
-        "tracker": "Tracker",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

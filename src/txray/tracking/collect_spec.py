@@ -56,7 +56,7 @@ class CollectSpec:
 
     @cached_property
     def text(self) -> Corpus:
-        """The words to read, cached in memory: reading and tagging may take_words longer than the model does."""
+        """The words to read, cached in memory: reading and tagging them may take longer than running the model."""
         return (self.corpus if self.max_words is None else self.corpus.take_words(self.max_words)).cache()
 
     def collect(self, model: nn.Module | TextModel, name: str, checkpoint: Path | None = None) -> Stage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import polars as pl
 
@@ -39,8 +39,8 @@ class ComparisonConfig:
             raise UnknownNameError.of("weight", self.weight, WEIGHTS)
         if not is_integer(self.permutations) or self.permutations < 0 or not 0 < self.fdr < 1:
             raise UsageError(
-                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be a whole "
-                "number, not negative, fdr between 0 and 1"
+                f"tracker: permutations={self.permutations!r}, fdr={self.fdr!r}; permutations must be an integer "
+                "of at least 0, and fdr lie between 0 and 1"
             )
 
     def compare(
@@ -58,30 +58,13 @@ class ComparisonConfig:
             if earlier is None:
                 continue
             if reference == "first" and earlier is previous:
-                comparisons += [("first", comparison) for _, comparison in list(comparisons)]
+                comparisons += [("first", comparison) for _, comparison in comparisons]
                 continue
             for layer, feature_type in stage.collected:
-                comparison = compare(
-                    earlier,
-                    stage,
-                    layer=layer,
-                    feature_type=feature_type,
-                    weight=self.weight,
-                    permutations=self.permutations,
-                    fdr=self.fdr,
-                    seed=self.seed,
-                )
+                comparison = compare(earlier, stage, layer=layer, feature_type=feature_type, **asdict(self))
                 comparisons.append((reference, comparison))
         return comparisons
 
     def timeline(self, stages: Sequence[Stage], feature_type: str, metrics: pl.DataFrame | None) -> Timeline:
         """Return the timeline of one feature type; see `txray.timeline`."""
-        return timeline(
-            stages,
-            feature_type=feature_type,
-            weight=self.weight,
-            scores=metrics,
-            permutations=self.permutations,
-            fdr=self.fdr,
-            seed=self.seed,
-        )
+        return timeline(stages, feature_type=feature_type, scores=metrics, **asdict(self))

@@ -35,9 +35,9 @@ FIGURES: Mapping[str, Callable[[Comparison], go.Figure]] = {
 """Figures of a measurement and the one before, by name."""
 
 _MAX_CHANGED = 50
-"""Neurons in the table of a measurement."""
+"""Maximum number of neurons in the table of a measurement."""
 _MAX_FLOW = 24
-"""Stages that the flow figure can show."""
+"""Maximum number of stages in the flow figure."""
 _ROOT = "txray"
 
 

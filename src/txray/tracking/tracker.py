@@ -39,7 +39,7 @@ from txray.tracking.loggers import Logger
 from txray.tracking.rng_state import preserve_rng_state
 
 _MAX_STAGES = 24
-"""Stages of the final timeline: its cost grows with the square of their number."""
+"""Maximum number of stages in the final timeline, whose cost grows with the square of their number."""
 
 
 class Tracker:
@@ -50,6 +50,9 @@ class Tracker:
 
     The folder holds `stages`, `timeline` with a folder per feature type, and `tracking.json`. A training that resumes
     from a checkpoint resumes in the same folder; measurements of steps that are trained again are repeated.
+
+    The arguments of the methods: `model` in its current state, of the same type in every call; `number` of completed
+    steps or epochs; `metrics` of the model for the timeline, numbers or tensors and arrays of one number.
 
     Attributes:
         folder: folder of the results.
@@ -142,8 +145,7 @@ class Tracker:
 
         Args:
             model: a model of txray, a `TextModel`, or any model that `txray.collect` takes.
-            number: steps or epochs completed before.
-            metrics: metrics of the model, for the timeline.
+            number, metrics: of the training so far.
 
         Raises:
             UsageError: the folder belongs to another training.
@@ -171,23 +173,14 @@ class Tracker:
     def step(self, model: nn.Module | TextModel, **metrics: float) -> None:
         """Count one more step or epoch, and take a measurement if one is due.
 
-        Args:
-            model: the model in its current state, of the same type as for `begin`. Without `begin`, the untrained
-                model is not measured.
-            metrics: metrics for the timeline, such as `loss=2.3`: numbers, or tensors and arrays of one number.
+        Without `begin`, the untrained model is not measured. Metrics are keywords, such as `loss=2.3`.
         """
         self.on_step(model, self.number + 1, metrics)
 
     def on_step(
         self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Report the number of completed steps or epochs, and take a measurement if one is due.
-
-        Args:
-            model: the model in its current state.
-            number: completed steps or epochs.
-            metrics: metrics of the model, for the timeline.
-        """
+        """Report the number of completed steps or epochs, and take a measurement if one is due."""
         self.number, self._metrics = number, dict(metrics or {})
         if number % self._every == 0:
             if self._budget.allows():
@@ -199,13 +192,7 @@ class Tracker:
     def measure(
         self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Take a measurement now, regardless of schedule and budget. A failure is a warning.
-
-        Args:
-            model: the model in its current state.
-            number: completed steps or epochs.
-            metrics: metrics of the model, for the timeline.
-        """
+        """Take a measurement now, regardless of schedule and budget. A failure is a warning."""
         self.number = number
         with self._budget.spending():
             try:
@@ -234,9 +221,7 @@ class Tracker:
     ) -> dict[str, Timeline]:
         """Measure the trained model, write the timelines, and close the loggers.
 
-        Args:
-            model: the trained model.
-            metrics: metrics of the model, for the timeline; by default those of the latest step.
+        Without metrics, those of the latest step are used.
 
         Returns:
             Feature type -> timeline; empty if there is only one stage, or if a warning says why there is none.
@@ -263,12 +248,7 @@ class Tracker:
             return {}
 
     def measure_final(self, model: nn.Module | TextModel, metrics: Mapping[str, float] | None = None) -> None:
-        """Measure the trained model, unless that was done at its last step.
-
-        Args:
-            model: the trained model.
-            metrics: metrics of the model, for the timeline; by default those of the latest step.
-        """
+        """Measure the trained model, unless that was done at its last step; by default with its metrics."""
         if self._history.at(self.number) is None:
             if self._postponed == self.number:  # the budget does not apply to the last measurement
                 self._history.postponed -= 1
@@ -286,8 +266,8 @@ class Tracker:
 
         Args:
             load: loads the model.
-            number: completed steps or epochs; larger than in the previous call.
-            metrics: metrics of the model, for the timeline.
+            number: larger than in the previous call.
+            metrics: of the checkpoint.
             source: identifies the checkpoint and its content without loading it.
         """
         self.number = number

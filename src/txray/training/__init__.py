@@ -15,13 +15,4 @@ if TYPE_CHECKING:
     from txray.training.stream_loss import language_model_loss as language_model_loss
 
 # Imported on first use: reading a run needs neither torch nor Lightning.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "classifier": "train_classifier",
-        "device": "device_of",
-        "language_model": "train_language_model",
-        "run": "TrainingRun load_run",
-        "stream_loss": "language_model_loss",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

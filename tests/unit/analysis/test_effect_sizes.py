@@ -148,7 +148,7 @@ def synthetic_pair(
 @pytest.mark.parametrize("truth", [0.0, 0.3162, 0.5477, 1.0])
 @pytest.mark.parametrize("wins", [60, 600])
 def test_the_truth_is_recovered_whatever_the_number_of_wins(truth: float, wins: int) -> None:
-    sizes = effect_size(*synthetic_pair(truth, wins, 3), "count")
+    sizes = effect_size(*synthetic_pair(truth, wins, 3), weight="count")
     assert sizes.layer == pytest.approx(truth, abs=0.12 if truth < 0.1 else 0.05)
     inside = (sizes.low <= truth + 1e-9) & (sizes.high >= truth - 1e-9)
     assert inside[np.isfinite(sizes.distance)].mean() >= 0.9
@@ -173,7 +173,7 @@ def test_the_same_stage_twice_has_not_moved() -> None:
 
 def test_neurons_that_share_nothing_may_have_been_missed_by_few_wins() -> None:
     few, many = (
-        effect_size(*synthetic_pair(1.0, wins, 5, neurons=4, words=3), "count") for wins in (30, 3_000)
+        effect_size(*synthetic_pair(1.0, wins, 5, neurons=4, words=3), weight="count") for wins in (30, 3_000)
     )
     for sizes, wins in ((few, 30), (many, 3_000)):
         assert (sizes.distance == 1).all()

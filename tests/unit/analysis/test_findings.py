@@ -11,14 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings
+from txray.analysis import CONFIDENT_STATES, SHOWN_STATES, STATES, Findings, rules
 from txray.analysis.rules import (
     changed_least_first,
     changed_most_first,
     confident_state,
     is_significant,
     state_in_words,
-    tested_state,
 )
 from txray.analysis.states import STATE_NAMES, fdr_label, paper_label, state_label
 
@@ -93,7 +92,7 @@ def test_a_state_is_confident_where_both_tests_are_passed() -> None:
 
 def test_untested_is_a_state_of_its_own() -> None:
     rows = table(("a", "c"))
-    shown = rows.select(tested_state())["confident_state"]
+    shown = rows.select(rules.tested_state())["confident_state"]
     assert shown.dtype == pl.Enum(SHOWN_STATES)
     for row, state in zip(rows.to_dicts(), shown, strict=True):
         assert state == (row["confident_state"] if row["layer"] in "ac" else "untested")

@@ -80,7 +80,7 @@ def test_where_nothing_changed_the_table_is_empty(stages: tuple[Stage, Stage]) -
 
 @pytest.mark.parametrize("number", ["13", -1, 10**6, 1.5, True, None])
 def test_other_neurons_are_refused(number: Any, comparison: Comparison) -> None:
-    with pytest.raises(UsageError, match="has the neurons 0 to"):
+    with pytest.raises(UsageError, match="pass an integer from 0 to"):
         comparison.neuron(number)
     assert comparison.neuron(np.int64(3)).number == 3
 

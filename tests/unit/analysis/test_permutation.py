@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders.preferences import preferences_of, random_events
-from tests.unit.analysis.test_fold_counts import FOLDS, pair
+from tests.unit.analysis.test_fold_counts import FOLDS, divergence, pair
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import Permutations, assignments, observed, q_values
 
@@ -55,12 +55,12 @@ def test_p_values_are_those_of_all_permutations(
     found = permuted(paired, 4_000, n=n)
     folds = FoldCounts.of(*pair(n))
     dealt = every_assignment(paired)
-    every = np.nan_to_num(folds.divergence(dealt, 1 - dealt, "mean"), nan=1.0)
-    actual = folds.divergence(observed(FOLDS), 1 - observed(FOLDS), "mean")
+    every = np.nan_to_num(divergence(folds, dealt, 1 - dealt, "mean"), nan=1.0)
+    actual = divergence(folds, observed(FOLDS), 1 - observed(FOLDS), "mean")
     exact = (every >= actual - 1e-12).mean(axis=1)
     there = np.isfinite(actual[:, 0])
     assert there.sum() == 10
-    assert (np.isnan(folds.divergence(dealt, 1 - dealt, "mean"))[there].any()) == (n == 30)
+    assert (np.isnan(divergence(folds, dealt, 1 - dealt, "mean"))[there].any()) == (n == 30)
     np.testing.assert_allclose(found.p_value[there], exact[there], atol=0.03)
     np.testing.assert_allclose(found.null[there], every.mean(axis=1)[there], atol=0.01)
     np.testing.assert_allclose(found.null_std[there], every.std(axis=1)[there], atol=0.01)

@@ -1,4 +1,4 @@
-"""Statistics of change against planted truth: they find what is there, and nothing else."""
+"""Statistics of change against known truth: they find what is there, and nothing else."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_what_cannot_be_followed_is_told() -> None:
     made = stages()
     with pytest.raises(UsageError, match="at least two"):
         timeline(made[:1])
-    with pytest.raises(UsageError, match="its own name"):
+    with pytest.raises(UsageError, match="different names"):
         timeline([made[0], made[0]])
     with pytest.raises(UnknownNameError, match="layer of every stage 'rn'"):
         timeline(made, layers=["rn"])

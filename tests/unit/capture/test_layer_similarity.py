@@ -284,7 +284,7 @@ def test_a_layer_that_never_moves_has_no_value() -> None:
     for measure in MEASURES:
         assert found.table[measure].to_list() == [None, None]
     assert np.isnan(found.matrix()).all()
-    assert repr(found).endswith("no neuron moves)")
+    assert repr(found).endswith("all neurons are constant)")
 
 
 def test_layouts_and_shifts_are_those_of_the_layers() -> None:

@@ -320,17 +320,18 @@ def test_one_dominant_neuron_is_named_with_the_remedy() -> None:
     assert (standardized.preferences(layer=LINEAR).wins() > 0).sum() > 5
 
 
-def test_scales_come_from_a_given_stage(tmp_path: Any) -> None:
+def test_scales_come_from_a_given_stage_or_its_folder(tmp_path: Any) -> None:
     model, made = transformer(), documents(10)
     first = collect(model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first")
     first.save(tmp_path / "first")
     loaded = Stage.load(tmp_path / "first")
     assert loaded.scales.equals(first.scales)
     assert len(loaded.scales) == 12
-    same = collect(
-        model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first", scales=loaded
-    )
-    same_preferences(first, same, rtol=0)
+    for scales in (loaded, tmp_path / "first"):
+        same = collect(
+            model, corpus_of(made), layers=[LINEAR], selection="max-1/zscore", name="first", scales=scales
+        )
+        same_preferences(first, same, rtol=0)
     own = collect(model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own")
     given = collect(
         model, corpus_of(made[:3]), layers=[LINEAR], selection="max-1/zscore", name="own", scales=loaded
@@ -436,3 +437,21 @@ def test_broken_weights_name_layer_document_and_word() -> None:
             match=r"layer 'embedding': activation (inf|nan) in document 'bad', word 1 \('mill'\)",
         ):
             collect(model, made, layers=["embedding"], selection=selection, name="s")
+
+
+def test_a_broken_piece_that_pooling_ignores_is_found_where_pieces_count() -> None:
+    model = transformer(pooling="first")
+    with torch.no_grad():
+        model.module.get_submodule("embedding").weight[word_ids(["ll"])[0]] = float("inf")  # type: ignore[index]
+    corpus = Corpus.from_documents("c", [Document("bad", ("the", "mill"))])
+    for selection in ("max-1", "all"):
+        collect(model, corpus, layers=["embedding"], selection=selection, name="s")
+        with pytest.raises(CaptureError, match=r"activation inf in document 'bad', word 1 \('mill'\)"):
+            collect(
+                model,
+                corpus,
+                layers=["embedding"],
+                selection=selection,
+                feature_types=["token", "subword"],
+                name="s",
+            )

@@ -284,7 +284,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
             "false_match_rate must lie between 0 and 1",
         ),
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
-        (("timeline", "{early}"), 2, "give at least two"),
+        (("timeline", "{early}"), 2, "pass at least two"),
         (("timeline", "{early}", "{unsup}", "--layer", "lstm"), 2, "layer of every stage 'lstm'"),
         (("timeline", "{early}", "{unsup}", "--scores", "s.txt"), 2, "there are: .parquet, .csv"),
         (("timeline", "{early}", "{unsup}", "--scores", "s.csv"), 1, "s.csv"),

@@ -63,12 +63,23 @@ def test_options_of_the_experiment_are_its_settings() -> None:
     assert set(inspect.signature(SizeOptions).parameters) <= set(inspect.signature(Settings).parameters)
 
 
+def test_options_of_comparisons_are_parameters_of_the_functions_that_get_them() -> None:
+    names = set(inspect.signature(options.ComparisonOptions).parameters)
+    for function in (txray.compare, txray.timeline, txray.report, txray.serve):
+        assert names <= set(inspect.signature(function).parameters)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("similarity", "a", "b", "-f", "demo", "-t", "reviews", "--figure", "x.gif"), ".gif"),
         (("similarity", "a", "b", "-f", "demo", "-t", "reviews", "--measure", "ckka"), "did you mean 'cka'"),
         (("match", "a", "b", "-o", "x.txt"), ".txt"),
+        (("prune", "pool", "a", "b", "-o", "x.txt"), "unknown file type of x.txt '.txt'"),
+        (
+            ("prune", "export", "m", "--set", "1", "-f", "wikitex", "-t", "x", "-o", "y"),
+            "did you mean 'wikitext'",
+        ),
         (("timeline", "a", "b", "--scores", "x.xlsx"), ".xlsx"),
         (
             ("collect", "m", "-f", "demo", "-t", "reviews", "-o", "x", "--device", "gpu"),

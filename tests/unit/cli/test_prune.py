@@ -326,6 +326,19 @@ def test_a_mistake_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_text_that_cannot_be_read_is_refused_before_stages_are_compared(
+    read: Options,
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("txray.analysis.compare", lambda *_, **__: pytest.fail("compared"))
+    command = ("prune", "table", place / "after", *read, *stages(place), "--split", "dev")
+    assert txray(*command, "-o", tmp_path / "out") == 2
+    assert "unknown split 'dev'" in capsys.readouterr().err
+
+
 def test_a_folder_of_something_else_is_left_alone(
     read: Options, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.builders.hostile import IN_CORPORA
 from tests.unit.corpus.conftest import Containers
 from txray.corpus import Annotator, Corpus, Document, annotators, demo_corpus
-from txray.corpus.annotators.annotator import as_label, pieces, readable
+from txray.corpus.annotators.annotator import as_label, pieces
 from txray.errors import CorpusError, UnknownNameError, UsageError
 
 
@@ -62,23 +62,23 @@ class TestRules:
         assert annotated(annotators.words(lambda word: value, "x"), "w") == (as_label(value),)
 
     def test_words_become_readable(self) -> None:
-        assert readable(["a", "", "x" * 5000]) == ("a", "_", "x" * 1000)
+        assert list(pieces(document("a", "", "x" * 5000), 9)) == [[["a", "_", "x" * 1000]]]
 
     @given(
         lengths=st.lists(st.integers(1, 9), min_size=1, max_size=8),
         most=st.integers(1, 10),
     )
     def test_pieces_are_the_whole_in_order(self, lengths: list[int], most: int) -> None:
-        words = tuple(f"w{place}" for place in range(sum(lengths)))
-        starts = tuple(sum(lengths[:place]) for place in range(len(lengths)))
-        found = list(pieces(Document("d", words, sentence_starts=starts), most))
-        assert tuple(word for part, _ in found for word in part) == words
-        assert all(0 < len(part) <= most and begins[0] == 0 for part, begins in found)
-        where = [sum(len(part) for part, _ in found[:place]) for place in range(len(found))]
-        seen = {offset + start for offset, (_, begins) in zip(where, found, strict=True) for start in begins}
-        assert set(starts) <= seen  # a sentence starts where it did, and where a long one was cut
+        words = tuple(f"w{position}" for position in range(sum(lengths)))
+        starts = tuple(sum(lengths[:number]) for number in range(len(lengths)))
+        parts = list(pieces(Document("d", words, sentence_starts=starts), most))
+        sentences = [sentence for part in parts for sentence in part]
+        assert [word for sentence in sentences for word in sentence] == list(words)
+        assert all(0 < sum(map(len, part)) <= most for part in parts)
+        begins = {sum(map(len, sentences[:number])) for number in range(len(sentences))}
+        assert set(starts) <= begins  # a sentence starts where it did, and where a long one was cut
         if max(lengths) <= most:
-            assert seen == set(starts)
+            assert begins == set(starts)
 
     def test_the_name_is_the_annotators_own_unless_another_is_given(self) -> None:
         corpus = Corpus.from_documents("c", [document("a")])

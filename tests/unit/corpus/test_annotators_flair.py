@@ -93,7 +93,7 @@ class TestShape:
         assert annotated(annotator, "in", "New", "York", ".") == ("O", "BIG␣NAME", "BIG␣NAME", "O")
 
     def test_every_word_keeps_its_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("txray.corpus.annotators.by_flair._MAX_WORDS", 2)
+        monkeypatch.setattr("txray.corpus.annotators.by_flair.FlairAnnotator.max_words", 2)
         tagger = Tagger("pos")
         assert annotated(annotators.flair(tagger), "a", "", "X" * 5000) == ("O", "O", "UP")
         assert tagger.seen == [["a", "_"], ["X" * 1000]]

@@ -107,7 +107,7 @@ class TestColumns:
         assert seen == [[True, False, True, False]]
 
     def test_long_documents_go_through_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("txray.corpus.annotators.by_spacy._MAX_WORDS", 3)
+        monkeypatch.setattr("txray.corpus.annotators.by_spacy.SpacyAnnotator.max_words", 3)
         annotator = annotators.spacy(entities(), "ent")
         words = ("New", "York", "a", "New", "York", "New", "York")
         values = annotator(document(*words, starts=(0, 2, 3)))

@@ -94,7 +94,7 @@ class TestShape:
         assert pipeline.asked == [["pos", "lemma", "depparse", "ner"]]
 
     def test_sentences_and_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("txray.corpus.annotators.by_stanza._MAX_WORDS", 3)
+        monkeypatch.setattr("txray.corpus.annotators.by_stanza.StanzaAnnotator.max_words", 3)
         pipeline = Pipeline("ner")
         values = annotators.stanza(pipeline, "ent")(document("A", "b", "", "D", "X" * 5000, starts=(0, 2)))
         assert values == ("BIG␣NAME", "O", "O", "BIG␣NAME", "BIG␣NAME")

@@ -211,7 +211,7 @@ class TestOptions:
         for name, read in everywhere(REVIEW, tmp_path).items():
             (document,) = read(html=True)
             assert document.words == ("It", "'s", "good", ".", "Yes"), name
-            assert "good.<br" in next(iter(read())).words, name
+            assert {"good", "br"} <= set(next(iter(read())).words), name
             assert read(html=True).fingerprint != read().fingerprint
             assert next(iter(read(html=True, tokenized=True))).words == ("It's", "good.", "Yes"), name
 

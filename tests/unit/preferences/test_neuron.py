@@ -86,7 +86,7 @@ def test_memory_and_folder_give_the_same_neuron(stage: Stage, folder: StageFolde
 def test_a_number_that_no_neuron_has_is_one_line(wrong: object, stage: Stage, folder: StageFolder) -> None:
     for source in (stage, folder):
         with pytest.raises(
-            UsageError, match=r"'sup': layer 'rnn' has no neuron .*; there are 0 to 11"
+            UsageError, match=r"'sup': layer 'rnn' has no neuron .*; pass an integer from 0 to 11"
         ) as caught:
             source.neuron(wrong)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)

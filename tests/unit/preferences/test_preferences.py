@@ -68,7 +68,7 @@ def test_table_of_an_unpreferred_neuron_is_empty() -> None:
 
 def test_unknown_neuron_and_weight_are_refused() -> None:
     preferences = preferences_of(EVENTS, n_neurons=3)
-    with pytest.raises(UsageError, match="no neuron 3; there are 0 to 2"):
+    with pytest.raises(UsageError, match="no neuron 3; pass an integer from 0 to 2"):
         preferences.table(3)
     with pytest.raises(UnknownNameError, match="'media'.*did you mean 'mean'"):
         preferences.distributions("media")  # type: ignore[arg-type]

@@ -163,7 +163,7 @@ def test_what_cannot_be_scored_is_told_in_one_line() -> None:
         (
             lambda: evaluator(text_predictor(), short),
             CorpusError,
-            "the model predicts nothing of any document",
+            "no document is long enough",
         ),
         (
             lambda: evaluator(model, reviews(), max_documents=0),

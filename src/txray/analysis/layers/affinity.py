@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from txray.analysis.matching.affinity import Affinity
-from txray.analysis.subjects import common_layers, preferences_of
+from txray.analysis.subjects import common_layers
 from txray.arguments import checked_call
+from txray.arrays import Floats
 from txray.errors import UsageError
 from txray.preferences.preferences import Weight
 from txray.preferences.stage_like import StageLike, as_stage
@@ -64,7 +64,10 @@ def layer_affinity(
     pairs = [(p, q) for p in layers_before for q in layers_after]
     with progress(f"layers of {before.name} and {after.name}", len(pairs), unit="pairs") as advance:
         for p, q in pairs:
-            sides = (preferences_of(before, p, feature_type), preferences_of(after, q, feature_type))
+            sides = (
+                before.preferences(layer=p, feature_type=feature_type),
+                after.preferences(layer=q, feature_type=feature_type),
+            )
             rows.append((p, q, *_nearest(Affinity.of(*sides, weight, min_wins), seed)))
             advance()
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -87,12 +90,12 @@ def _nearest(pair: Affinity, seed: int) -> Iterable[float | None]:
     return _mean_of_best(observed), _mean_of_best(chance), _mutual(observed)
 
 
-def _mean_of_best(affinity: NDArray[np.float64]) -> float:
+def _mean_of_best(affinity: Floats) -> float:
     # Rounding lets the overlap of a distribution with itself exceed 1.
     return float(np.minimum(affinity.max(axis=1), 1).mean())
 
 
-def _mutual(affinity: NDArray[np.float64]) -> float:
+def _mutual(affinity: Floats) -> float:
     nearest_after, nearest_before = affinity.argmax(axis=1), affinity.argmax(axis=0)
     mutual = nearest_before[nearest_after] == np.arange(len(affinity))
     return float(mutual.sum() / min(affinity.shape))

@@ -48,19 +48,11 @@ def cka_debiased(cross: CrossMoments, self_x: CrossMoments, self_y: CrossMoments
 
     Each of the three sums is the unbiased estimate of the Hilbert-Schmidt independence criterion, in which no word is
     compared with itself. For n words of centred activations x and y it is, up to a factor that cancels,
-    `|X'Y|^2 - n/(n-2) sum |x|^2 |y|^2 + sum |x|^2 sum |y|^2 / ((n-1)(n-2))`.
-
-    Args:
-        cross: moments of the two layers x and y.
-        self_x: moments of x with itself, over the same words.
-        self_y: moments of y with itself.
+    `|X'Y|^2 - n/(n-2) sum |x|^2 |y|^2 + sum |x|^2 sum |y|^2 / ((n-1)(n-2))`. Arguments and errors are those of `cka`.
 
     Returns:
         In [-1, 1], 1 for a layer with itself, around 0 for independent layers; NaN for fewer than 4 words, or if all
         neurons of a layer are constant.
-
-    Raises:
-        ShapeError: the moments are not of the same words and layers.
 
     Source:
         Song et al. 2012, Feature selection via dependence maximization, equation 5.

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.arrays import Bools, Floats
 from txray.errors import ShapeError
-
-Floats = NDArray[np.float64]
 
 
 class CrossMoments:
@@ -121,16 +120,14 @@ class CrossMoments:
         return turned
 
     @property
-    def constant_x(self) -> NDArray[np.bool_]:
+    def constant_x(self) -> Bools:
         """Return (n_x,) which neurons of x have the same activation at every word."""
-        constant: NDArray[np.bool_] = self.squares_x == 0
-        return constant
+        return np.asarray(self.squares_x == 0)
 
     @property
-    def constant_y(self) -> NDArray[np.bool_]:
+    def constant_y(self) -> Bools:
         """Return (n_y,) which neurons of y have the same activation at every word."""
-        constant: NDArray[np.bool_] = self.squares_y == 0
-        return constant
+        return np.asarray(self.squares_y == 0)
 
     def correlation(self) -> Floats:
         """Return (n_x, n_y) Pearson correlations of pairs of neurons, in [-1, 1]; NaN if one is constant."""

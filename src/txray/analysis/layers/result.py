@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from txray.analysis.result_folder import ResultFolder, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult
+from txray.arrays import Floats
 from txray.errors import UnknownNameError
 from txray.notebook import card, table
 
@@ -29,14 +28,11 @@ SIMILARITY_SCHEMA: dict[str, pl.DataType] = {
     "constant_after": pl.Int64(),
 }
 
-SUMMARY = "similarity.json"
-"""The file that marks the folder of a saved similarity."""
-
 _LISTED = 10
 
 
 @dataclass(frozen=True, eq=False)
-class LayerSimilarity:
+class LayerSimilarity(SavedResult):
     """Similarity of the layers of two models, over the words that both read.
 
     Attributes:
@@ -52,6 +48,8 @@ class LayerSimilarity:
             one_to_one (mean `|r|` of the best assignment), constant_before and constant_after (numbers of constant
             neurons, which have no correlation). Null if all neurons of a layer are constant, or with too few words.
     """
+
+    SUMMARY_FILE = "similarity.json"
 
     before: str
     after: str
@@ -71,7 +69,7 @@ class LayerSimilarity:
         )
         best = self.table.drop_nulls("cka").sort("cka", descending=True, maintain_order=True).head(1)
         if best.is_empty():
-            return head + "no neuron moves)"
+            return head + "all neurons are constant)"
         row = best.row(0, named=True)
         return head + f"CKA up to {row['cka']:.3f}, {row['layer_before']!r} x {row['layer_after']!r})"
 
@@ -81,7 +79,7 @@ class LayerSimilarity:
         title = f"Layers of {self.before} and {self.after}"
         return card(title, [sentence], table("Most similar layers", best.columns, best.iter_rows()))
 
-    def matrix(self, column: str = "cka") -> NDArray[np.float64]:
+    def matrix(self, column: str = "cka") -> Floats:
         """Return one measure of all pairs of layers.
 
         Args:
@@ -132,22 +130,8 @@ class LayerSimilarity:
 
         return layer_similarity(self, measure)
 
-    def save(self, folder: Path | str) -> Path:
-        """Write layers.parquet, layers.csv and similarity.json, complete or not at all, and return the folder.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
-        return save_result(folder, "LayerSimilarity", SUMMARY, self.summary, tables={"layers": self.table})
-
-    @classmethod
-    def load(cls, folder: Path | str) -> LayerSimilarity:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no similarity, or is damaged.
-        """
-        return load_result(folder, "LayerSimilarity", SUMMARY, cls._loaded)
+    def _contents(self) -> dict[str, Any]:
+        return {"tables": {"layers": self.table}}
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> LayerSimilarity:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from txray.analysis.matching.strata import exchanged_within_strata
-from txray.errors import ShapeError
-from txray.preferences.distributions import Distributions, aligned
+from txray.analysis.subjects import require_same_feature_type
+from txray.arrays import Floats, Ints
+from txray.preferences.distributions import over_same_features, positions
 from txray.preferences.preferences import Preferences, Weight
 
 
@@ -28,56 +28,38 @@ class Affinity:
 
     before: Any
     after: Any
-    frequency: NDArray[np.int64]
-    frequent_before: NDArray[np.int64]
-    frequent_after: NDArray[np.int64]
+    frequency: Ints
+    frequent_before: Ints
+    frequent_after: Ints
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences, weight: Weight, min_wins: int) -> Affinity:
-        """Align the features of two sides.
-
-        Args:
-            before, after: of the same feature type.
-            weight: what distributions normalise.
-            min_wins: minimum number of selected activations of a frequent neuron.
+        """Align the features of two sides; frequent neurons have at least `min_wins` selected activations.
 
         Raises:
             ShapeError: different feature types.
         """
-        if before.feature_type != after.feature_type:
-            raise ShapeError(
-                f"stage {before.stage!r} holds feature type {before.feature_type!r}, stage {after.stage!r} "
-                f"{after.feature_type!r}; match the same feature type"
-            )
-        p, q = _same_features(before.distributions(weight), after.distributions(weight))
+        require_same_feature_type(before, after, "match")
+        p, q = over_same_features(before.distributions(weight), after.distributions(weight))
+        frequency = np.zeros(len(p.features), np.int64)
+        for side in (before, after):
+            frequency[positions(side.features, p.features)] += side.feature_counts()
         return cls(
             p.matrix.sqrt(),
             q.matrix.sqrt(),
-            _frequency(p.features, before) + _frequency(p.features, after),
+            frequency,
             *(np.flatnonzero(side.wins() >= min_wins) for side in (before, after)),
         )
 
-    def observed(self) -> NDArray[np.float64]:
+    def observed(self) -> Floats:
         """Return (n_neurons before, n_neurons after) affinities."""
         return np.asarray((self.before @ self.after.T).toarray())
 
-    def by_chance(self, random: np.random.Generator) -> NDArray[np.float64]:
+    def by_chance(self, random: np.random.Generator) -> Floats:
         """Return affinities after each feature of the later side was exchanged for one of about the same frequency."""
         exchanged = self.after[:, exchanged_within_strata(self.frequency, random)]
         return np.asarray((self.before @ exchanged.T).toarray())
 
-    def among_frequent(self, affinity: NDArray[np.float64]) -> NDArray[np.float64]:
+    def among_frequent(self, affinity: Floats) -> Floats:
         """Return (n_frequent before, n_frequent after), the affinities of neurons with enough wins."""
         return affinity[np.ix_(self.frequent_before, self.frequent_after)]
-
-
-def _same_features(p: Distributions, q: Distributions) -> tuple[Distributions, Distributions]:
-    """Return both over the union of their features; their numbers of neurons may differ."""
-    rows = max(p.matrix.shape[0], q.matrix.shape[0])
-    left, right = aligned(p.with_rows(rows), q.with_rows(rows))
-    return left.with_rows(p.matrix.shape[0]), right.with_rows(q.matrix.shape[0])
-
-
-def _frequency(features: NDArray[np.object_], preferences: Preferences) -> NDArray[np.int64]:
-    counts = dict(zip(preferences.features.tolist(), preferences.feature_counts().tolist(), strict=True))
-    return np.array([counts.get(name, 0) for name in features.tolist()], np.int64)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
 from txray.analysis.matching.thresholds import Thresholds
-from txray.analysis.result_folder import ResultFolder, figure_name, load_result, save_result
+from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.arguments import checked_call
+from txray.arrays import Floats, Ints
 from txray.errors import UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
@@ -27,15 +26,12 @@ if TYPE_CHECKING:
 
 _LISTED = 10
 
-SUMMARY = "matching.json"
-"""The file that marks the folder of a saved matching."""
-
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A matched pair, and neurons of either side without a match."""
 
 
 @dataclass(frozen=True, eq=False)
-class Matching:
+class Matching(SavedResult):
     """One-to-one matching of the neurons of two stages, with a threshold calibrated against chance.
 
     Attributes:
@@ -51,11 +47,13 @@ class Matching:
         false_match_rate: share of the chance pairs that may exceed the threshold.
     """
 
+    SUMMARY_FILE = "matching.json"
+
     before: Preferences
     after: Preferences
     pairs: pl.DataFrame
     thresholds: Thresholds
-    null: NDArray[np.float64]
+    null: Floats
     weight: Weight
     min_wins: int
     false_match_rate: float
@@ -134,33 +132,15 @@ class Matching:
         drawn: go.Figure = getattr(plots, figure_name(figure, ("matching", "matching_curve")))(self)
         return drawn
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the matching as a folder, complete or not at all, and return its path.
-
-        The folder holds pairs.parquet, pairs.csv, matching.json, and what `load` needs.
-
-        Raises:
-            OutputError: the folder cannot be written, or holds something else.
-        """
-        thresholds = {"length": self.thresholds.length, "affinity": self.thresholds.affinity}
-        return save_result(
-            folder,
-            "Matching",
-            SUMMARY,
-            self.summary,
-            tables={"pairs": self.pairs},
-            arrays={"thresholds": pl.DataFrame(thresholds), "null": pl.DataFrame({"affinity": self.null})},
-            stages={"before": stage_of(self.before), "after": stage_of(self.after)},
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> Matching:
-        """Read a folder that `save` wrote.
-
-        Raises:
-            StageError: the folder holds no matching, or is damaged.
-        """
-        return load_result(folder, "Matching", SUMMARY, cls._loaded)
+    def _contents(self) -> dict[str, Any]:
+        return {
+            "tables": {"pairs": self.pairs},
+            "arrays": {
+                "thresholds": pl.DataFrame(vars(self.thresholds)),
+                "null": pl.DataFrame({"affinity": self.null}),
+            },
+            "stages": {"before": stage_of(self.before), "after": stage_of(self.after)},
+        }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Matching:
@@ -208,7 +188,7 @@ class Matching:
         return pl.DataFrame({"distance": distance, "share": shares[0], "null_share": shares[1]})
 
     @property
-    def _assigned(self) -> NDArray[np.float64]:
+    def _assigned(self) -> Floats:
         """Return the affinities of all assigned pairs, matched or not."""
         assigned = self.pairs.filter(pl.col("state") != "unmatched-after")
         return assigned["affinity"].drop_nulls().to_numpy()
@@ -283,73 +263,54 @@ def match(
     first = preferences_of(subject(before), layer, feature_type)
     second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
-    sides = pair.frequent_before, pair.frequent_after
+    lengths = first.lengths()[pair.frequent_before], second.lengths()[pair.frequent_after]
     random = np.random.default_rng(seed)
-    lengths = first.lengths(), second.lengths()
-    length, null = (
-        np.concatenate(parts)
-        for parts in zip(
-            *(
-                (_shorter(lengths, i, j), value)
-                for i, j, value in (_assigned(pair.by_chance(random), *sides) for _ in range(shuffles))
-            ),
-            strict=True,
-        )
-    )
-    thresholds = Thresholds.of(length, null, false_match_rate)
-    pairs = _pairs(pair.observed(), *sides, lengths, thresholds)
+    chance = [_assigned(pair.among_frequent(pair.by_chance(random))) for _ in range(shuffles)]
+    row, column, null = (np.concatenate(parts) for parts in zip(*chance, strict=True))
+    thresholds = Thresholds.of(_shorter(lengths, row, column), null, false_match_rate)
+    pairs = _pairs(pair, lengths, thresholds)
     return Matching(first, second, pairs, thresholds, null, weight, min_wins, false_match_rate)
 
 
-def _shorter(
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], before: NDArray[np.int64], after: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _shorter(lengths: tuple[Ints, Ints], row: Ints, column: Ints) -> Ints:
     """Return (n_pairs,) numbers of features of the shorter neuron of each pair."""
-    return np.minimum(lengths[0][before], lengths[1][after])
+    return np.minimum(lengths[0][row], lengths[1][column])
 
 
-def _assigned(
-    affinity: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the neurons before and after of the assignment, and their affinities."""
-    row, column = linear_sum_assignment(affinity[np.ix_(rows, columns)], maximize=True)
-    first, second = rows[row], columns[column]
-    return first, second, np.clip(affinity[first, second], 0.0, 1.0)
+def _assigned(affinity: Floats) -> tuple[Ints, Ints, Floats]:
+    """Return rows and columns of the one-to-one assignment, and their affinities."""
+    row, column = linear_sum_assignment(affinity, maximize=True)
+    return row, column, np.clip(affinity[row, column], 0.0, 1.0)
 
 
-def _nearest(
-    affinity: NDArray[np.float64], before: NDArray[np.int64], after: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the nearest neuron after of each before, and the reverse, among those with enough wins."""
-    among = np.full_like(affinity, -1.0)
-    among[np.ix_(before, after)] = affinity[np.ix_(before, after)]
-    return (among.argmax(axis=1), among.argmax(axis=0)) if among.size else (before, after)
-
-
-def _pairs(
-    affinity: NDArray[np.float64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
-    thresholds: Thresholds,
-) -> pl.DataFrame:
-    first, second, value = _assigned(affinity, before, after)
-    threshold = thresholds.at(_shorter(lengths, first, second))
-    nearest_after, nearest_before = _nearest(affinity, before, after)
-    matched = value > threshold
-    mutual = (nearest_after[first] == second) & (nearest_before[second] == first)
-    of_first = dict(zip(first.tolist(), zip(value.tolist(), threshold.tolist(), strict=True), strict=True))
-    left = sorted(set(before.tolist()) - set(first[matched].tolist()))
-    right = sorted(set(after.tolist()) - set(second[matched].tolist()))
-    rows: list[tuple[str, int | None, int | None, float | None, float | None, bool]] = [
-        *(
-            ("matched", int(i), int(j), *of_first[int(i)], bool(both))
-            for i, j, both in zip(first[matched], second[matched], mutual[matched], strict=True)
-        ),
-        *(("unmatched-before", i, None, *of_first.get(i, (None, None)), False) for i in left),
-        *(("unmatched-after", None, j, None, None, False) for j in right),
-    ]
-    return pl.DataFrame(rows, schema=_PAIR_SCHEMA, orient="row")
+def _pairs(pair: Affinity, lengths: tuple[Ints, Ints], thresholds: Thresholds) -> pl.DataFrame:
+    """Return `Matching.pairs`; `lengths` are those of the frequent neurons."""
+    affinity = pair.among_frequent(pair.observed())
+    row, column, value = _assigned(affinity)
+    mutual = np.zeros(0, np.bool_)
+    if affinity.size:
+        mutual = (affinity.argmax(axis=1)[row] == column) & (affinity.argmax(axis=0)[column] == row)
+    assigned = pl.DataFrame(
+        {
+            "before": pair.frequent_before[row],
+            "after": pair.frequent_after[column],
+            "affinity": value,
+            "threshold": thresholds.at(_shorter(lengths, row, column)),
+            "mutual": mutual,
+        }
+    )
+    matched = assigned.filter(pl.col("affinity") > pl.col("threshold"))
+    before, after = (
+        pl.DataFrame({side: frequent}).join(matched, on=side, how="anti").sort(side)
+        for side, frequent in (("before", pair.frequent_before), ("after", pair.frequent_after))
+    )
+    before = before.join(assigned.drop("after", "mutual"), on="before", how="left", maintain_order="left")
+    tables = zip(MATCH_STATES, (matched, before, after), strict=True)
+    return (
+        pl.concat([table.with_columns(state=pl.lit(state)) for state, table in tables], how="diagonal")
+        .with_columns(pl.col("mutual").fill_null(value=False))
+        .select(pl.col(name).cast(dtype) for name, dtype in _PAIR_SCHEMA.items())
+    )
 
 
 _PAIR_SCHEMA: dict[str, pl.DataType] = {
@@ -362,13 +323,13 @@ _PAIR_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def _renumbered(preferences: Preferences, neuron: NDArray[np.float64], rows: int) -> Preferences:
-    """Return preferences whose neurons are renumbered by rows; neurons without a row are dropped.
+def _renumbered(preferences: Preferences, neuron: Floats, rows: int) -> Preferences:
+    """Return preferences whose neurons are numbered by `rows` rows; neurons without a row are dropped.
 
     Args:
         preferences: of one side.
         neuron: (rows,) neuron of each row; NaN for none.
-        rows: number of neurons of the result.
+        rows: number of rows.
     """
     row_of_neuron = np.full(preferences.n_neurons, -1, np.int64)
     occupied = np.flatnonzero(np.isfinite(neuron))

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from txray.arrays import Floats, Ints
 
 STRATUM = 16
 """Number of features of about the same frequency that are shuffled together."""
 
 
-def exchanged_within_strata(
-    frequency: NDArray[np.int64] | NDArray[np.float64], random: np.random.Generator
-) -> NDArray[np.int64]:
-    """Return a permutation of features that exchanges each for one of about the same frequency.
-
-    Args:
-        frequency: (n,) number of occurrences.
-        random: generator.
-
-    Returns:
-        (n,) the feature that replaces each.
-    """
+def exchanged_within_strata(frequency: Ints | Floats, random: np.random.Generator) -> Ints:
+    """Return the (n,) feature that replaces each, of about the same frequency, given (n,) numbers of occurrences."""
     order = np.argsort(-frequency, kind="stable")
     exchanged = np.empty(len(order), np.int64)
     for start in range(0, len(order), STRATUM):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from txray.arrays import Floats, Ints
 
 _PAIRS = 200
 """Minimum number of chance pairs per threshold: 5% of them are ten."""
@@ -23,18 +24,16 @@ class Thresholds:
         affinity: (n,) the thresholds.
     """
 
-    length: NDArray[np.int64]
-    affinity: NDArray[np.float64]
+    length: Ints
+    affinity: Floats
 
     @classmethod
-    def of(
-        cls, length: NDArray[np.int64], affinity: NDArray[np.float64], false_match_rate: float
-    ) -> Thresholds:
+    def of(cls, length: Ints, affinity: Floats, false_match_rate: float) -> Thresholds:
         """Return thresholds that a share `false_match_rate` of the chance pairs of each length exceeds.
 
         Args:
-            length: (n_pairs,) features of the shorter of the two, of each chance pair.
-            affinity: (n_pairs,) of each chance pair.
+            length: (n_pairs,) number of features of the shorter neuron of each chance pair.
+            affinity: (n_pairs,) its affinity.
             false_match_rate: between 0 and 1.
         """
         if not len(length):
@@ -51,6 +50,6 @@ class Thresholds:
         first[0] = 0
         return cls(first, np.array([np.quantile(group, 1 - false_match_rate) for group in groups]))
 
-    def at(self, length: NDArray[np.int64]) -> NDArray[np.float64]:
+    def at(self, length: Ints) -> Floats:
         """Return (n_pairs,) thresholds of pairs by the number of features of the shorter neuron."""
         return np.asarray(self.affinity[np.searchsorted(self.length, length, side="right") - 1])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from txray.arrays import Floats
 
 REMAINING = 0.1
 """Share of its rate: a neuron that may still respond at this rate is rarer, not gone."""
 
 
-def absence_p_values(wins: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.float64]:
+def absence_p_values(wins: Floats, words: Floats) -> Floats:
     """Return the probability that a neuron has no response in one stage at a tenth of its rate in the other.
 
     If it is large, the neuron may have become rare instead of unused. Responses cluster, because documents have topics;
@@ -34,7 +35,7 @@ def absence_p_values(wins: NDArray[np.float64], words: NDArray[np.float64]) -> N
     return probability
 
 
-def _clustering(wins: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.float64]:
+def _clustering(wins: Floats, words: Floats) -> Floats:
     """Return (n_neurons,) indices of dispersion of the wins over folds; at least 1, the value of a Poisson process."""
     expected = wins.sum(axis=1, keepdims=True) * words / words.sum()
     used = words > 0

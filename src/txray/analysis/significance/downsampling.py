@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from txray.arrays import Ints
 from txray.preferences.grouped_stats import run_starts
 
 
-def downsample(
-    count: NDArray[np.int64], group: NDArray[np.int64], size: NDArray[np.int64], random: np.random.Generator
-) -> NDArray[np.int64]:
+def downsample(count: Ints, group: Ints, size: Ints, random: np.random.Generator) -> Ints:
     """Draw without replacement from groups of cells (multivariate hypergeometric), and return the new counts.
 
     Each group is halved repeatedly, and one hypergeometric draw splits its number between the halves, for all groups at

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from txray.analysis.distances import Distance, contributions
 from txray.analysis.significance.downsampling import downsample
+from txray.arrays import Bools, Floats, Ints
+from txray.preferences.distributions import positions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.preferences import Preferences, Weight
 
@@ -32,7 +34,7 @@ class FoldCounts:
         n_neurons: number of neurons of the layer.
     """
 
-    neuron: NDArray[np.int64]
+    neuron: Ints
     count: Any
     sum: Any
     n_neurons: int
@@ -41,11 +43,9 @@ class FoldCounts:
     def of(cls, before: Preferences, after: Preferences) -> FoldCounts:
         """Return the counts of both stages, with features aligned by name and ordered independently of the stages."""
         names = sorted({*before.features.tolist(), *after.features.tolist()})
-        id_of = dict(zip(names, range(len(names)), strict=True))
         parts = []
         for side, preferences in enumerate((before, after)):
-            ids = np.array([id_of[name] for name in preferences.features.tolist()], np.int64)
-            feature_id = ids[preferences.feature_id] if len(ids) else preferences.feature_id
+            feature_id = positions(preferences.features, names)[preferences.feature_id]
             key = preferences.neuron * max(len(names), 1) + feature_id
             parts.append((key, preferences.fold + side * before.folds, preferences.count, preferences.sum))
         key, column, count, total = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -68,18 +68,18 @@ class FoldCounts:
         """Return the number of folds of a stage."""
         return int(self.count.shape[1]) // 2
 
-    def wins(self) -> NDArray[np.float64]:
+    def wins(self) -> Floats:
         """Return (n_neurons, 2 * folds) numbers of selected activations."""
-        return np.asarray((self._sum_by_neuron() @ self.count).todense())
+        starts = run_starts(self.neuron)
+        wins = np.zeros((self.n_neurons, self.count.shape[1]))
+        wins[self.neuron[starts]] = (self._summing(starts) @ self.count).toarray()
+        return wins
 
     def downsampled(self, random: np.random.Generator) -> FoldCounts:
         """Return a copy in which the stage with more activations is downsampled to the size of the other, per neuron.
 
         A neuron that merely fires less often loses its rare features, and would seem to have changed. The draw does not
         depend on the order of the stages.
-
-        Args:
-            random: generator.
         """
         wins = self.wins()
         of_side = np.stack((wins[:, : self.folds].sum(axis=1), wins[:, self.folds :].sum(axis=1)), axis=1)
@@ -104,40 +104,23 @@ class FoldCounts:
         )
         return FoldCounts(self.neuron, count, total, self.n_neurons)
 
-    def subset(self, mask: NDArray[np.bool_]) -> FoldCounts:
-        """Return the counts of some neurons only, under the same numbers.
-
-        Args:
-            mask: (n_neurons,) which neurons.
-        """
+    def subset(self, mask: Bools) -> FoldCounts:
+        """Return the counts of the neurons of a (n_neurons,) mask only, under the same numbers."""
         rows = np.flatnonzero(mask[self.neuron])
         return FoldCounts(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
 
-    def divergence(
-        self,
-        left: NDArray[np.float64],
-        right: NDArray[np.float64],
-        weight: Weight,
-        distance: Distance = "hellinger",
-    ) -> NDArray[np.float64]:
-        """Return the divergence of each neuron between two sets of folds; see `divergences`."""
-        return np.asarray(self.divergences((left, right), ((0, 1),), weight, distance)[0])
-
-    def two_way_divergence(
-        self, left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
-    ) -> NDArray[np.float64]:
-        """Return the divergence of each neuron between a set of folds and its complement.
+    def two_way_divergence(self, left: Floats, weight: Weight, distance: Distance = "hellinger") -> Floats:
+        """Return the (n_neurons, n) divergences between sets of folds and their complements; see `divergences`.
 
         Faster than `divergences`, because the complement is the total minus the set.
 
         Args:
             left: (2 * folds, n) 1 for folds of the set, 0 for the others.
-            weight: what distributions normalise.
-            distance: see `divergences`.
+            weight, distance: see `divergences`.
         """
         whole = [np.asarray(matrix.sum(axis=1))[:, None] for matrix in (self.count, self.sum)]
 
-        def sides(part: slice) -> list[NDArray[np.float64]]:
+        def sides(part: slice) -> list[Floats]:
             count, total = (np.asarray(matrix @ left[:, part]) for matrix in (self.count, self.sum))
             others = whole[0] - count
             # Counts are exact, so they show where nothing is left; sums have rounding errors there.
@@ -148,11 +131,11 @@ class FoldCounts:
 
     def divergences(
         self,
-        choices: Sequence[NDArray[np.float64]],
+        choices: Sequence[Floats],
         between: Sequence[tuple[int, int]],
         weight: Weight,
         distance: Distance = "hellinger",
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return the divergences of each neuron between pairs of sets of folds.
 
         Args:
@@ -166,18 +149,18 @@ class FoldCounts:
             side has no activations.
         """
 
-        def sides(part: slice) -> list[NDArray[np.float64]]:
+        def sides(part: slice) -> list[Floats]:
             return [self._weights(choice[:, part], weight) for choice in choices]
 
         return self._divergences(sides, choices[0].shape[1], between, distance)
 
     def _divergences(
         self,
-        sides: Callable[[slice], list[NDArray[np.float64]]],
+        sides: Callable[[slice], list[Floats]],
         n: int,
         between: Sequence[tuple[int, int]],
         distance: Distance,
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return (len(between), n_neurons, n) from `sides`, which gives the (n_pairs, n) weights of each set."""
         result = np.full((len(between), self.n_neurons, n), np.nan)
         starts = run_starts(self.neuron)
@@ -195,14 +178,8 @@ class FoldCounts:
         return result
 
     def _between(
-        self,
-        p: NDArray[np.float64],
-        q: NDArray[np.float64],
-        total_p: NDArray[np.float64],
-        total_q: NDArray[np.float64],
-        summing: Any,
-        distance: Distance,
-    ) -> NDArray[np.float64]:
+        self, p: Floats, q: Floats, total_p: Floats, total_q: Floats, summing: Any, distance: Distance
+    ) -> Floats:
         """Return divergences of (n_pairs, n) weights with (n_neurons, n) totals, for neurons that have pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             if distance == "hellinger":
@@ -213,7 +190,7 @@ class FoldCounts:
                 divergence = summing @ contributions(distance, p / total_p[owner], q / total_q[owner])
         return np.where((total_p > 0) & (total_q > 0), np.clip(divergence, 0, 1), np.nan)
 
-    def _weights(self, assignment: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:
+    def _weights(self, assignment: Floats, weight: Weight) -> Floats:
         """Return (n_pairs, n) weights over the assigned folds, before they are normalised."""
         # Only what is needed: the matrix products take the time.
         count, total = (
@@ -222,7 +199,7 @@ class FoldCounts:
         )
         return _weighed(count, total, weight)
 
-    def _summing(self, starts: NDArray[np.int64]) -> Any:
+    def _summing(self, starts: Ints) -> Any:
         """Return (n, n_pairs) that sums pairs per neuron, for neurons that have pairs."""
         ends = np.append(starts, len(self.neuron))
         return sp.csr_array(
@@ -230,15 +207,8 @@ class FoldCounts:
             shape=(len(starts), len(self.neuron)),
         )
 
-    def _sum_by_neuron(self) -> Any:
-        """Return (n_neurons, n_pairs) that sums pairs per neuron."""
-        return sp.csr_array(
-            (np.ones(len(self.neuron)), (self.neuron, np.arange(len(self.neuron)))),
-            shape=(self.n_neurons, len(self.neuron)),
-        )
 
-
-def _weighed(count: NDArray[np.float64], total: NDArray[np.float64], weight: Weight) -> NDArray[np.float64]:
+def _weighed(count: Floats, total: Floats, weight: Weight) -> Floats:
     """Return what a distribution normalises, from numbers of activations and their sums; `total` is overwritten."""
     match weight:
         case "count":

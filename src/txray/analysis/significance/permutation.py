@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import comb
 from scipy.stats import beta, false_discovery_control
 
 from txray.analysis.distances import Distance
 from txray.analysis.significance.fold_counts import FoldCounts
+from txray.arrays import Floats, Ints
 from txray.preferences.preferences import Weight
 
 FIRST_BATCH = 200
@@ -26,7 +26,7 @@ EQUAL = 1e-12
 """Statistics that differ by at most this are equal, so that permutations that change nothing count as extreme."""
 
 
-def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> NDArray[np.float64]:
+def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> Floats:
     """Return random assignments of folds to the stages before and after.
 
     Args:
@@ -34,7 +34,7 @@ def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -
         n: number of assignments.
         paired: whether fold i of both stages holds the same documents. Then the two are exchanged or not, fold by fold;
             otherwise any half of all folds may become the stage before.
-        random: generator.
+        random: random generator.
 
     Returns:
         (2 * folds, n) 1 where a fold counts as before.
@@ -46,14 +46,14 @@ def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -
     return (order < folds).astype(np.float64)
 
 
-def observed(folds: int) -> NDArray[np.float64]:
+def observed(folds: int) -> Floats:
     """Return (2 * folds, 1) the observed assignment."""
     return np.repeat(np.array([1.0, 0.0]), folds)[:, None]
 
 
 def mean_divergence(
-    draws: Sequence[FoldCounts], left: NDArray[np.float64], weight: Weight, distance: Distance = "hellinger"
-) -> NDArray[np.float64]:
+    draws: Sequence[FoldCounts], left: Floats, weight: Weight, distance: Distance = "hellinger"
+) -> Floats:
     """Return (n_neurons, n) divergences averaged over downsamplings of the same two stages."""
     return np.asarray(np.mean([draw.two_way_divergence(left, weight, distance) for draw in draws], axis=0))
 
@@ -91,11 +91,11 @@ class Permutations:
         Args:
             draws: random downsamplings of the same two stages.
             weight: what distributions normalise.
-            distance: that is tested.
+            distance: the distance to test.
             paired: see `assignments`.
             max_permutations: maximum number of permutations per neuron.
-            fdr: false discovery rate that is to be decided.
-            random: generator.
+            fdr: false discovery rate.
+            random: random generator.
 
         Source:
             Phipson and Smyth 2010 (p-values that are never 0).
@@ -127,7 +127,7 @@ class Permutations:
         )
         self.null_std = np.sqrt(np.maximum(mean_sq - self.null**2, 0))
 
-    def _highest_p_value(self) -> NDArray[np.float64]:
+    def _highest_p_value(self) -> Floats:
         """Return (n_neurons,) upper bounds of the 95% intervals of the p-values; NaN without permutations.
 
         Source:
@@ -142,7 +142,7 @@ class Permutations:
         return highest
 
     @property
-    def z_score(self) -> NDArray[np.float64]:
+    def z_score(self) -> Floats:
         """Return (n_neurons,) by how many standard deviations the observed divergence exceeds its permutation mean.
 
         0 if all permutations give the observed divergence; NaN for neurons without a divergence.
@@ -152,12 +152,12 @@ class Permutations:
         return above
 
     @property
-    def p_value(self) -> NDArray[np.float64]:
+    def p_value(self) -> Floats:
         """Return (n_neurons,) (n_extreme + 1) / (n_done + 1); NaN for neurons without a divergence."""
         return np.where(self.n_done > 0, (self.n_extreme + 1) / (self.n_done + 1), np.nan)
 
 
-def smallest_p_value(words: NDArray[np.int64], paired: bool, permutations: int) -> float:
+def smallest_p_value(words: Ints, paired: bool, permutations: int) -> float:
     """Return the smallest p-value that a test can give.
 
     Args:
@@ -175,11 +175,8 @@ def smallest_p_value(words: NDArray[np.int64], paired: bool, permutations: int) 
     return max(1 / (permutations + 1), min(1.0, 2 / ways))
 
 
-def q_values(p_value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Benjamini-Hochberg adjusted p-values; NaN p-values stay NaN and do not count as tests.
-
-    Args:
-        p_value: (n,) in (0, 1], or NaN.
+def q_values(p_value: Floats) -> Floats:
+    """Return (n,) Benjamini-Hochberg adjusted p-values; NaN p-values stay NaN and do not count as tests.
 
     Source:
         Benjamini and Hochberg 1995.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import t as student
 
+from txray.arrays import Floats, Ints
 from txray.preferences.preferences import Preferences
 
 
@@ -27,12 +27,8 @@ class LengthChange:
     high: float | None
 
     @classmethod
-    def of(cls, before: NDArray[np.float64], after: NDArray[np.float64]) -> LengthChange:
-        """Summarize expected lengths (`rarefied_lengths`) of the same neurons, at least one.
-
-        Args:
-            before, after: (n_neurons,) drawn at equal numbers of wins.
-        """
+    def of(cls, before: Floats, after: Floats) -> LengthChange:
+        """Summarize (n_neurons,) expected lengths (`rarefied_lengths`) of the same neurons, at least one."""
         change = after - before
         low = high = None
         if len(change) > 1:
@@ -43,11 +39,7 @@ class LengthChange:
         return cls(float(before.mean()), float(after.mean()), low, high)
 
     def words(self, noun: str) -> str:
-        """Return a clause with both means, their difference and its interval.
-
-        Args:
-            noun: what one feature is called.
-        """
+        """Return a clause with both means, their difference and its interval; `noun` names one feature."""
         clause = f"at equal numbers of wins {self.before:,.1f} to {self.after:,.1f} {noun}s"
         if self.low is None or self.high is None:
             return clause
@@ -58,7 +50,7 @@ class LengthChange:
         return f"{clause} ({change}, 95% interval over neurons {low} to {high})"
 
 
-def rarefied_lengths(preferences: Preferences, wins: NDArray[np.int64]) -> NDArray[np.float64]:
+def rarefied_lengths(preferences: Preferences, wins: Ints) -> Floats:
     """Return the expected number of distinct features in a random sample of each neuron's activations.
 
     Lengths grow with the number of activations; at equal numbers they can be compared.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from txray.analysis.significance.permutation import EQUAL, assignments, observed
+from txray.arrays import Floats
 
 _CELLS = 1 << 22
 """Maximum number of rates per batch of permutations."""
@@ -15,13 +15,8 @@ _POOLED = 0.5
 
 
 def rate_p_values(
-    wins: NDArray[np.float64],
-    words: NDArray[np.float64],
-    *,
-    paired: bool,
-    n: int,
-    random: np.random.Generator,
-) -> NDArray[np.float64]:
+    wins: Floats, words: Floats, *, paired: bool, n: int, random: np.random.Generator
+) -> Floats:
     """Return p-values of the difference between the win rates (wins per word) of two stages, per neuron.
 
     The difference of the rates is studentised: divided by its standard error, from how much the folds of each stage
@@ -62,7 +57,7 @@ def rate_p_values(
 class _StudentisedDifference:
     """Absolute difference of rates over its standard error, for any assignment of folds to two sides."""
 
-    def __init__(self, wins: NDArray[np.float64], words: NDArray[np.float64]) -> None:
+    def __init__(self, wins: Floats, words: Floats) -> None:
         self._wins, self._words = wins, words
         self._rate = (wins.sum(axis=1) / max(words.sum(), 1))[:, None]
         expected = self._rate * words
@@ -73,7 +68,7 @@ class _StudentisedDifference:
         dispersion = (self._squared[:, used] / expected[:, used]).sum(axis=1) / max(1, used.sum() - 2)
         self._dispersion = np.maximum(_POOLED * dispersion, 1)[:, None]
 
-    def of(self, before: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of(self, before: Floats) -> Floats:
         """Return (n_neurons, n) from (2 * folds, n), 1 where a fold counts as before; NaN where a side has no words."""
         with np.errstate(invalid="ignore", divide="ignore"):
             (rate, variance), (other_rate, other_variance) = (
@@ -81,7 +76,7 @@ class _StudentisedDifference:
             )
             return np.asarray(np.abs(rate - other_rate) / np.sqrt(variance + other_variance))
 
-    def _side(self, folds: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _side(self, folds: Floats) -> tuple[Floats, Floats]:
         """Return (n_neurons, n) twice: rates, and their variances."""
         words, n = self._words @ folds, self._used @ folds
         clusters = self._squared @ folds * (n / np.maximum(n - 1, 1)) / np.square(words)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-_PARTS = ("draws", "permutations", "splits", "rates")
+Part = Literal["draws", "permutations", "splits", "rates"]
 
 
-def generator_for(
-    seed: int, part: Literal["draws", "permutations", "splits", "rates"]
-) -> np.random.Generator:
-    """Return the random generator of one part.
-
-    Args:
-        seed: random seed, common to all parts.
-        part: name of the part.
-    """
-    return np.random.default_rng([seed, _PARTS.index(part)])
+def generator_for(seed: int, part: Part) -> np.random.Generator:
+    """Return the random generator of one part."""
+    return np.random.default_rng([seed, get_args(Part).index(part)])

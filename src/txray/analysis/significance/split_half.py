@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.rng import generator_for
+from txray.arrays import Floats
 from txray.preferences.preferences import Weight
 
 
@@ -29,25 +29,19 @@ class Halves:
         distance: (n_neurons,) mean distance H between opposite halves of the two stages, to compare with it.
     """
 
-    within_before: NDArray[np.float64]
-    within_after: NDArray[np.float64]
-    between: NDArray[np.float64]
-    noise_floor: NDArray[np.float64]
-    distance: NDArray[np.float64]
+    within_before: Floats
+    within_after: Floats
+    between: Floats
+    noise_floor: Floats
+    distance: Floats
 
     @classmethod
-    def of(
-        cls,
-        draws: Sequence[FoldCounts],
-        first: NDArray[np.float64],
-        second: NDArray[np.float64],
-        weight: Weight,
-    ) -> Halves:
+    def of(cls, draws: Sequence[FoldCounts], first: Floats, second: Floats, weight: Weight) -> Halves:
         """Split both stages in the same way.
 
         Args:
             draws: random downsamplings of the same two stages; divergences are averaged over them.
-            first, second: (folds, n_splits) 1 where a fold belongs to the first, to the second half.
+            first, second: (folds, n_splits) 1 where a fold belongs to that half.
             weight: what distributions normalise.
         """
         nothing = np.zeros_like(first)
@@ -64,7 +58,7 @@ class Halves:
         return cls(1 - squared[0], 1 - squared[1], 1 - squared[2:].mean(axis=0), noise_floor, distance)
 
     @property
-    def signal(self) -> NDArray[np.float64]:
+    def signal(self) -> Floats:
         """Return (n_neurons,) cross-validated H^2, the mean over splits; NaN where every split has an empty half.
 
         1/2 sum_f (sqrt p1_f - sqrt q1_f)(sqrt p2_f - sqrt q2_f), where 1 and 2 are halves. It is 0 on average
@@ -76,38 +70,24 @@ class Halves:
 
 
 def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
-    """Return `draws` random downsamplings of two stages to equal numbers of activations.
-
-    Args:
-        folds: both stages.
-        draws: number of downsamplings.
-        seed: random seed.
-    """
+    """Return `draws` random downsamplings of two stages to equal numbers of activations."""
     random = generator_for(seed, "draws")
     return [folds.downsampled(random) for _ in range(draws)]
 
 
-def split_in_halves(
-    folds: int, n: int, random: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (folds, n) twice: n random splits of the folds into two halves.
-
-    Args:
-        folds: number of folds of a stage, at least 2.
-        n: number of splits.
-        random: generator.
-    """
+def split_in_halves(folds: int, n: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return (folds, n) twice: n random splits of at least two folds into two halves, 1 where a fold belongs to it."""
     order = np.argsort(np.argsort(random.random((folds, n)), axis=0), axis=0)
     first = (order < folds // 2).astype(np.float64)
     return first, 1 - first
 
 
-def _mean_distance(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_distance(squared: Floats) -> Floats:
     """Return (n_neurons,) mean H over both rows and all splits that have one, from (2, n_neurons, n_splits) of H^2."""
     return row_means(np.sqrt(np.concatenate(list(squared), axis=1)))
 
 
-def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def row_means(values: Floats) -> Floats:
     """Return (n,) means of the numbers in each row; NaN where there are none."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(axis=1)

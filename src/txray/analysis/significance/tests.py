@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.rules import confident_state, is_significant
@@ -21,6 +21,7 @@ from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
+from txray.arrays import Floats
 from txray.errors import PowerWarning, UsageError
 from txray.preferences.preferences import Preferences, Weight
 
@@ -63,18 +64,7 @@ def tested_neurons(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
-    Args:
-        before, after: preferences of the same neurons.
-        weight: what preference distributions normalise.
-        neurons: one row per neuron, with the column `state`.
-        settings: of the tests.
-        same_documents: whether both stages read the same documents; None if unknown.
-
-    Raises:
-        UsageError: fewer than two folds, or different numbers of them.
-
-    Warns:
-        PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
+    See `Comparison.test` for columns, errors and warnings; `neurons` has one row per neuron, with the column `state`.
     """
     require_folds(before, after)
     paired = paired_folds(before, after, same_documents)
@@ -89,12 +79,12 @@ def tested_neurons(
         for side, preferences in (("before", before), ("after", after))
     }
     neurons = neurons.with_columns(
-        *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items()),
+        *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items())
     )
     neurons = neurons.with_columns(confident_state(settings.fdr))
     summary = {
         **_summary(neurons, settings, paired),
-        **{name: value if np.isfinite(value) else None for name, value in of_layer.items()},
+        **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
     return neurons, summary
@@ -149,7 +139,7 @@ def paired_folds(before: Preferences, after: Preferences, same_documents: bool |
 
 def _changes(
     draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
     permutations = Permutations(
         draws,
@@ -186,12 +176,8 @@ def _changes(
 
 
 def _rates(
-    folds: FoldCounts,
-    before: Preferences,
-    after: Preferences,
-    settings: SignificanceSettings,
-    paired: bool,
-) -> dict[str, NDArray[np.float64]]:
+    folds: FoldCounts, before: Preferences, after: Preferences, settings: SignificanceSettings, paired: bool
+) -> dict[str, Floats]:
     """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
@@ -221,9 +207,8 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "undecided": int(counts.get("undecided", 0)),
-        "mean_signal": tested["signal"].mean(),
-        "mean_distance_matched": tested["distance_matched"].mean(),
-        "mean_distance_null": tested["distance_null"].mean(),
-        "mean_noise_floor": tested["noise_floor"].mean(),
-        "mean_distance_halves": tested["distance_halves"].mean(),
+        **{
+            f"mean_{name}": tested[name].mean()
+            for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")
+        },
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Protocol
 
 from txray.corpus.document import Document
 
@@ -16,6 +17,8 @@ UNKNOWN = "_"
 COLUMNS = ("pos", "upos", "lemma", "feats", "deprel", "ent")
 """Annotations of pipelines, by the names of the columns of CoNLL-U."""
 
+Sentences = list[list[str]]
+"""The words of each sentence."""
 
 _MAX_WORD_LENGTH = 1_000
 
@@ -39,12 +42,26 @@ def as_label(value: str) -> str:
     return "␣".join(value.split()) or UNKNOWN
 
 
-def readable(words: Sequence[str]) -> tuple[str, ...]:
-    """Return words for pipelines: an empty one becomes `_`, one of more than 1,000 characters is cut."""
-    return tuple(word[:_MAX_WORD_LENGTH] or UNKNOWN for word in words)
+class PipelineAnnotator(ABC):
+    """Annotator that passes whole sentences to a pipeline of another library, some at once."""
+
+    max_words: ClassVar[int]
+    """Number of words that go through the pipeline at once: its memory grows with them."""
+
+    def __call__(self, document: Document) -> tuple[str, ...]:
+        """Return the values of the words."""
+        return tuple(
+            value
+            for sentences in pieces(document, self.max_words)
+            for value in self._annotate(document, sentences)
+        )
+
+    @abstractmethod
+    def _annotate(self, document: Document, sentences: Sentences) -> list[str]:
+        """Return the values of the words of a piece of a document."""
 
 
-def pieces(document: Document, max_words: int) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+def pieces(document: Document, max_words: int) -> Iterator[Sentences]:
     """Split a document into pieces of whole sentences, for pipelines that cannot process it at once.
 
     Args:
@@ -52,21 +69,17 @@ def pieces(document: Document, max_words: int) -> Iterator[tuple[tuple[str, ...]
         max_words: maximum number of words in a piece; a longer sentence is cut.
 
     Yields:
-        The words of the piece, and the positions in it at which sentences start.
+        The sentences of a piece, as pipelines can read them: an empty word becomes `_`, one of more than 1,000
+        characters is cut.
     """
-    words: list[str] = []
-    starts: list[int] = []
-    for sentence in sentences(document, max_words):
-        if words and len(words) + len(sentence) > max_words:
-            yield tuple(words), starts
-            words, starts = [], []
-        starts.append(len(words))
-        words.extend(sentence)
-    yield tuple(words), starts
-
-
-def sentences(document: Document, max_words: int) -> Iterator[tuple[str, ...]]:
-    """Yield the sentences of a document; those of more than `max_words` words in parts."""
+    piece: Sentences = []
+    size = 0
     for sentence in document.sentences():
         for start in range(0, len(sentence), max_words):
-            yield sentence[start : start + max_words]
+            part = [word[:_MAX_WORD_LENGTH] or UNKNOWN for word in sentence[start : start + max_words]]
+            if piece and size + len(part) > max_words:
+                yield piece
+                piece, size = [], 0
+            piece.append(part)
+            size += len(part)
+    yield piece

@@ -7,13 +7,10 @@ from hashlib import sha256
 from typing import Any
 
 from txray._optional import import_package
-from txray.corpus.annotators.annotator import OUTSIDE, as_label, pieces, readable
+from txray.corpus.annotators.annotator import OUTSIDE, PipelineAnnotator, Sentences, as_label
 from txray.corpus.document import Document
 from txray.errors import UsageError
 from txray.identity import derived, tensor_bytes
-
-_MAX_WORDS = 2_000
-"""Number of words that are tagged at once."""
 
 
 def flair(tagger: Any, name: str | None = None) -> FlairAnnotator:
@@ -35,12 +32,14 @@ def flair(tagger: Any, name: str | None = None) -> FlairAnnotator:
     return FlairAnnotator(tagger, name)
 
 
-class FlairAnnotator:
+class FlairAnnotator(PipelineAnnotator):
     """Annotator that runs a Flair tagger; see `flair`.
 
     Attributes:
         name: of the annotation.
     """
+
+    max_words = 2_000
 
     def __init__(self, tagger: Any, name: str | None = None) -> None:
         self._sentence = import_package("flair.data", "annotators.flair").Sentence
@@ -76,30 +75,19 @@ class FlairAnnotator:
             digest.hexdigest(),
         )
 
-    def __call__(self, document: Document) -> tuple[str, ...]:
-        """Return the values of the words."""
-        return tuple(
-            value
-            for words, starts in pieces(document, _MAX_WORDS)
-            for value in self._annotate(document, words, starts)
-        )
-
-    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+    def _annotate(self, document: Document, sentences: Sentences) -> list[str]:
         label_type = self._tagger.label_type
-        tagged = [
-            self._sentence(list(readable(words[start:end])))
-            for start, end in zip(starts, [*starts[1:], len(words)], strict=True)
-        ]
+        tagged = list(map(self._sentence, sentences))
         training = self._tagger.training
         self._tagger.eval()
         try:
             self._tagger.predict(tagged, embedding_storage_mode="none")
         finally:
             self._tagger.train(training)
-        if [len(sentence) for sentence in tagged] != _lengths(starts, len(words)):
+        if list(map(len, tagged)) != list(map(len, sentences)):
             raise UsageError(
-                f"document {document.id!r}: {self!r} made {sum(map(len, tagged))} words of {len(words)}; use a tagger "
-                "that keeps them"
+                f"document {document.id!r}: {self!r} made {sum(map(len, tagged))} words of {sum(map(len, sentences))}; "
+                "use a tagger that keeps them"
             )
         values: list[str] = []
         for sentence in tagged:
@@ -109,7 +97,3 @@ class FlairAnnotator:
                     labels[token.idx - 1] = as_label(span.get_label(label_type).value)
             values += labels
         return values
-
-
-def _lengths(starts: list[int], words: int) -> list[int]:
-    return [end - start for start, end in zip(starts, [*starts[1:], words], strict=True)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from txray._optional import import_extra
-from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
+from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, PipelineAnnotator, Sentences, as_label
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
@@ -32,9 +32,6 @@ _ASSIGNED = {
     "ent": {"doc.ents", "token.ent_type"},
 }
 """Column -> what a component declares to assign, one of which is needed."""
-
-_MAX_WORDS = 10_000
-"""Number of words that go through a pipeline at once: its memory grows with them."""
 
 
 def spacy(nlp: Any, column: str) -> SpacyAnnotator:
@@ -58,12 +55,14 @@ def spacy(nlp: Any, column: str) -> SpacyAnnotator:
     return SpacyAnnotator(nlp, column)
 
 
-class SpacyAnnotator:
+class SpacyAnnotator(PipelineAnnotator):
     """Annotator that runs a spaCy pipeline; see `spacy`.
 
     Attributes:
         name: of the annotation.
     """
+
+    max_words = 10_000
 
     def __init__(self, nlp: Any, column: str) -> None:
         if column not in COLUMNS:
@@ -103,25 +102,14 @@ class SpacyAnnotator:
         shared = sha256(vocabulary).hexdigest()
         return derived("spacy", self.name, version("spacy"), nlp.config.to_str(), shared, *chain(*components))
 
-    def __call__(self, document: Document) -> tuple[str, ...]:
-        """Return the values of the words."""
-        return tuple(
-            value
-            for words, starts in pieces(document, _MAX_WORDS)
-            for value in self._annotate(document, words, starts)
-        )
-
-    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
+    def _annotate(self, document: Document, sentences: Sentences) -> list[str]:
         from spacy.tokens import Doc
 
-        begins = set(starts)
-        doc = self._nlp(
-            Doc(
-                self._nlp.vocab,
-                words=list(readable(words)),
-                sent_starts=[position in begins for position in range(len(words))],
-            )
-        )
+        words = list(chain.from_iterable(sentences))
+        starts: list[bool | int | None] = [
+            position == 0 for sentence in sentences for position in range(len(sentence))
+        ]
+        doc = self._nlp(Doc(self._nlp.vocab, words=words, sent_starts=starts))
         if len(doc) != len(words):
             raise UsageError(
                 f"document {document.id!r}: spaCy pipeline {self._title} made {len(doc)} words of {len(words)}; "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from txray._optional import import_package
-from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, as_label, pieces, readable
+from txray.corpus.annotators.annotator import COLUMNS, OUTSIDE, PipelineAnnotator, Sentences, as_label
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
 from txray.files import sha256_of
@@ -26,9 +26,6 @@ _PROCESSORS = {
 }
 _SPLITTING = ("tokenize", "mwt")
 """Processors that are skipped, because the words are given."""
-
-_MAX_WORDS = 10_000
-"""Number of words that go through a pipeline at once."""
 
 
 def stanza(pipeline: Any, column: str) -> StanzaAnnotator:
@@ -53,12 +50,14 @@ def stanza(pipeline: Any, column: str) -> StanzaAnnotator:
     return StanzaAnnotator(pipeline, column)
 
 
-class StanzaAnnotator:
+class StanzaAnnotator(PipelineAnnotator):
     """Annotator that runs a Stanza pipeline; see `stanza`.
 
     Attributes:
         name: of the annotation.
     """
+
+    max_words = 10_000
 
     def __init__(self, pipeline: Any, column: str) -> None:
         if column not in COLUMNS:
@@ -95,21 +94,10 @@ class StanzaAnnotator:
         library = import_package("stanza", "annotators.stanza").__version__
         return derived("stanza", self.name, library, language, *chain(*processors))
 
-    def __call__(self, document: Document) -> tuple[str, ...]:
-        """Return the values of the words."""
-        return tuple(
-            value
-            for words, starts in pieces(document, _MAX_WORDS)
-            for value in self._annotate(document, words, starts)
-        )
-
-    def _annotate(self, document: Document, words: tuple[str, ...], starts: list[int]) -> list[str]:
-        shortened = readable(words)
-        sentences = [
-            shortened[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=True)
-        ]
+    def _annotate(self, document: Document, sentences: Sentences) -> list[str]:
+        words = list(chain.from_iterable(sentences))
         processed = self._pipeline.process(
-            self._document(list(_entries(sentences)), " ".join(shortened)), processors=self._processors
+            self._document(list(_entries(sentences)), " ".join(words)), processors=self._processors
         )
         units = [
             unit
@@ -126,7 +114,7 @@ class StanzaAnnotator:
         return [as_label(getattr(unit, _ATTRIBUTES[self.name]) or "") for unit in units]
 
 
-def _entries(sentences: list[tuple[str, ...]]) -> Iterator[list[dict[str, Any]]]:
+def _entries(sentences: Sentences) -> Iterator[list[dict[str, Any]]]:
     """Yield the sentences as entries of Stanza's documents, with the positions of words in the text."""
     start = 0
     for sentence in sentences:

@@ -168,7 +168,7 @@ def _find(path: Path, split: str | None) -> Source:
     if kind_of(path) == "file":
         require_split_in_name(path, split, SPLITS)
         return file_source(path)
-    files = [*listed(path, "*.conllu"), *listed(path, "*.conllu.gz")]
+    files = listed(path, "*.conllu", "*.conllu.gz")
     if split is None and len(files) == 1:
         return file_source(files[0])
     wanted = known_split(path, split, SPLITS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from txray._optional import import_extra
-from txray.corpus.columns import Annotations
+from txray.corpus.columns import ColumnOptions
 from txray.corpus.corpus import Corpus
 from txray.corpus.datasets import from_dataset
 from txray.corpus.sources import kind_of
@@ -16,19 +16,7 @@ _SPLITS, _STATE = "dataset_dict.json", "state.json"
 """Files in a folder with several splits, and in one with a single data set."""
 
 
-def read_hf(
-    path: Path,
-    split: str | None = None,
-    *,
-    text: str | None = None,
-    words: str | None = None,
-    id: str | None = None,  # noqa: A002
-    label: str | Literal[False] | None = None,
-    group: str | None = None,
-    annotations: Annotations = None,
-    tokenized: bool = False,
-    html: bool = False,
-) -> Corpus:
+def read_hf(path: Path, split: str | None = None, **options: Unpack[ColumnOptions]) -> Corpus:
     """Read a folder that `save_to_disk` of the package datasets wrote; needs that package.
 
     Columns and values are treated as by `txray.corpus.from_dataset`. Parquet files, as the hub has them, are read by
@@ -37,7 +25,8 @@ def read_hf(
     Args:
         path: the folder.
         split: needed if the folder holds several.
-        text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
+        options: `text`, `words`, `id`, `label`, `group`, `annotations`, `tokenized` and `html` of
+            `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable at `path`; while reading: an unusable value, with its row.
@@ -58,18 +47,7 @@ def read_hf(
         reason = in_one_line(error)
         raise CorpusError(f"{path}: cannot be loaded ({reason}); save the data set again") from error
     dataset, name = _of_split(path, loaded, split)
-    return from_dataset(
-        dataset,
-        text=text,
-        words=words,
-        id=id,
-        label=label,
-        group=group,
-        annotations=annotations,
-        tokenized=tokenized,
-        html=html,
-        name=name,
-    )
+    return from_dataset(dataset, name=name, **options)
 
 
 def _of_split(path: Path, loaded: Any, split: str | None) -> tuple[Any, str]:

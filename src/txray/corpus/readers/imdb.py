@@ -99,12 +99,7 @@ def _no_group(path: Path, group: str | None) -> None:
 
 
 def _table_in(folder: Path, split: str, group: str | None) -> ReviewTable:
-    tables = [
-        file
-        for pattern in ("*.csv", "*.csv.gz")
-        for file in listed(folder, pattern)
-        if split in file.name.lower()
-    ]
+    tables = [file for file in listed(folder, "*.csv", "*.csv.gz") if split in file.name.lower()]
     if not tables:
         raise CorpusError(
             f"{folder}: holds neither {split}/pos and {split}/neg, nor a table named *{split}*.csv; give the "

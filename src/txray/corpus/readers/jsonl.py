@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from txray.corpus.corpus import Corpus, LazyDocument
-from txray.corpus.document import Document
+from txray.corpus.document import RESERVED_NAMES, Document
 from txray.corpus.readers.validate import require_no_split
-from txray.corpus.reserved_names import RESERVED_NAMES
 from txray.corpus.sources import Source, content_fingerprint, file_source
 from txray.corpus.splitting import TextSplitter
 from txray.corpus.tokenize import Tokens, sentence_starts

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from txray.corpus.archives import reading
-from txray.corpus.columns import Annotations, Field, column_mapping
+from txray.corpus.columns import ColumnOptions, Field, column_mapping
 from txray.corpus.corpus import Corpus
 from txray.corpus.sources import kind_of, listed
 from txray.corpus.tables import corpus_of_table
@@ -26,19 +26,7 @@ _SPLITS = ("train", "validation", "valid", "dev", "test", "unsupervised")
 _ROWS_AT_ONCE = 4096
 
 
-def read_parquet(
-    path: Path,
-    split: str | None = None,
-    *,
-    text: str | None = None,
-    words: str | None = None,
-    id: str | None = None,  # noqa: A002
-    label: str | Literal[False] | None = None,
-    group: str | None = None,
-    annotations: Annotations = None,
-    tokenized: bool = False,
-    html: bool = False,
-) -> Corpus:
+def read_parquet(path: Path, split: str | None = None, **options: Unpack[ColumnOptions]) -> Corpus:
     """Read Parquet, one document per row, some rows at a time.
 
     Columns and values are treated as by `txray.corpus.from_dataset`, with the names of classes that Hugging Face
@@ -47,7 +35,8 @@ def read_parquet(
     Args:
         path: a file, or a folder whose `.parquet` files (also in folders below) are read in the order of their names.
         split: for a folder: the files named like `test.parquet` or `test-00000-of-00002.parquet`.
-        text, words, id, label, group, annotations, tokenized, html: see `txray.corpus.from_dataset`.
+        options: `text`, `words`, `id`, `label`, `group`, `annotations`, `tokenized` and `html` of
+            `txray.corpus.from_dataset`.
 
     Raises:
         CorpusError: nothing readable at `path`; while reading: an unusable value, with its row.
@@ -55,18 +44,7 @@ def read_parquet(
         UsageError: no split of several; a column that holds something else than is needed.
     """
     table = _ParquetTable(path, _files(path, split), split)
-    mapping = column_mapping(
-        table.location,
-        table.fields,
-        text=text,
-        words=words,
-        id=id,
-        label=label,
-        group=group,
-        annotations=annotations,
-        tokenized=tokenized,
-        html=html,
-    )
+    mapping = column_mapping(table.location, table.fields, **options)
     return corpus_of_table(f"parquet/{table.id_prefix}", table, mapping)
 
 

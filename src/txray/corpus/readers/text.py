@@ -94,7 +94,7 @@ def _find(path: Path) -> tuple[list[Source], Counter[str]]:
     """Return the texts, and the number of other files in the folder, by the reason why they are skipped."""
     if kind_of(path) == "file":
         return [file_source(path).check()], Counter()
-    files = sorted([*listed(path, "**/*.txt"), *listed(path, "**/*.txt.gz")])
+    files = sorted(listed(path, "**/*.txt", "**/*.txt.gz"))
     if not files:
         raise CorpusError(f"{path}: holds no .txt or .txt.gz file; give a folder with some, or one file")
     file_of_prefix: dict[str, Path] = {}

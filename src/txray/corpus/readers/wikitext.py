@@ -131,7 +131,7 @@ class _Candidate:
 
 def _find(path: Path, split: str | None, version: str | None) -> Source | TableLines:
     if kind_of(path) == "folder":
-        files = [*listed(path, "wiki.*"), *listed(path, "*/wiki.*")]
+        files = listed(path, "wiki.*", "*/wiki.*")
         if not files and (tables := listed(path, "**/*.parquet")):
             return _of_tables(path, split, tables)
         candidates = [

@@ -1,4 +1,4 @@
-"""Places that keep measurements; the library of each is imported when its logger is made."""
+"""Loggers for experiment trackers; the library of each is imported when its logger is created."""
 
 from __future__ import annotations
 
@@ -13,14 +13,5 @@ if TYPE_CHECKING:
     from txray.tracking.loggers.visdom import VisdomLogger as VisdomLogger
     from txray.tracking.loggers.wandb import WandbLogger as WandbLogger
 
-# Imported on first use: what writes figures and tables costs plotly and polars.
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "logger": "Logger",
-        "mlflow": "MLflowLogger",
-        "tensorboard": "TensorBoardLogger",
-        "visdom": "VisdomLogger",
-        "wandb": "WandbLogger",
-    },
-)
+# Imported on first use, because writing figures and tables needs plotly and polars.
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -28,7 +28,11 @@ class Logger(Protocol):
         """Log a table of a step."""
 
     def stage(self, folder: Path, step: int) -> None:
-        """Log a stage folder."""
+        """Log a stage folder.
+
+        Raises:
+            StageError: not a complete stage folder.
+        """
 
     def close(self) -> None:
         """Flush all data; nothing is logged afterwards."""

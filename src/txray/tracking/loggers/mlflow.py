@@ -107,11 +107,7 @@ class MLflowLogger:
                 self._client.set_tag(self.run_id, _TABLES, tag)
 
     def stage(self, folder: Path, step: int) -> None:
-        """Log a stage folder as a folder of artifacts.
-
-        Raises:
-            StageError: not a complete stage folder.
-        """
+        """Log a stage folder as a folder of artifacts."""
         facts = stage_facts(folder)
         path = f"txray/stage/step-{step}"
         with self._logging():

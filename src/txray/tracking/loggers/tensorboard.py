@@ -71,11 +71,7 @@ class TensorBoardLogger:
         self.writer.add_text(name, markdown_table(table), step)
 
     def stage(self, folder: Path, step: int) -> None:
-        """Log the path and key facts of a stage folder, and render the figures so far; the folder is not copied.
-
-        Raises:
-            StageError: not a complete stage folder.
-        """
+        """Log the path and key facts of a stage folder, and render the figures so far; the folder is not copied."""
         self._draw()
         self.writer.add_text("txray/stage", markdown_table(facts_table(stage_facts(folder))), step)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,8 @@ _SECONDS = 5, 60
 class VisdomLogger:
     """Logs to a server of Visdom, or to a file that can be replayed there; needs the extra `visdom`.
 
-    Each name is a window: numbers become a growing line, figures and tables show the latest step.
+    Each name is a window: numbers become a growing line, figures and tables show the latest step. Methods raise an
+    `OutputError` if the server does not respond.
 
     Attributes:
         client: the `visdom.Visdom` client.
@@ -53,11 +53,7 @@ class VisdomLogger:
         self._lines: set[str] = set()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to the line of each number; numbers that are not finite leave a gap.
-
-        Raises:
-            OutputError: the server does not respond.
-        """
+        """Add a point to the line of each number; numbers that are not finite leave a gap."""
         import numpy as np
 
         for name, value in values.items():
@@ -66,74 +62,50 @@ class VisdomLogger:
             # A file cannot be queried; its first point must create the window.
             append = name in self._lines or not self.client.offline
             self._lines.add(name)
-            with self._sending():
-                self._check(
-                    self.client.line(
-                        X=np.array([step]),
-                        Y=np.array([point]),
-                        win=name,
-                        update="append" if append else None,
-                        opts={"title": name, "xlabel": "step", "markers": True, "markersize": 5},
-                    )
-                )
+            self._send(
+                "line",
+                X=np.array([step]),
+                Y=np.array([point]),
+                win=name,
+                update="append" if append else None,
+                opts={"title": name, "xlabel": "step", "markers": True, "markersize": 5},
+            )
 
     def figure(self, name: str, figure: go.Figure, step: int) -> None:
-        """Show an interactive figure, which replaces the one before.
-
-        Raises:
-            OutputError: the server does not respond.
-        """
+        """Show an interactive figure, which replaces the one before."""
         plain = plain_figure(figure)
         _name_window(plain["layout"], name)
         # The server rejects a figure without traces.
         plain["data"] = plain["data"] or [{"type": "scatter", "x": [], "y": []}]
-        with self._sending():
-            self._check(self.client.plotlyplot(plain, win=name))
+        self._send("plotlyplot", plain, win=name)
 
     def table(self, name: str, table: pl.DataFrame, step: int) -> None:
-        """Show the first 100 rows of a table and their total, which replace the table before.
-
-        Raises:
-            OutputError: the server does not respond.
-        """
-        with self._sending():
-            self._check(self.client.text(html_table(table), win=name, opts={"title": f"{name}, step {step}"}))
+        """Show the first 100 rows of a table and their total, which replace the table before."""
+        self._send("text", html_table(table), win=name, opts={"title": f"{name}, step {step}"})
 
     def stage(self, folder: Path, step: int) -> None:
-        """Show the path and key facts of the latest stage folder; the folder is not copied.
-
-        Raises:
-            StageError: not a complete stage folder.
-            OutputError: the server does not respond.
-        """
+        """Show the path and key facts of the latest stage folder; the folder is not copied."""
         self.table("txray/stage", facts_table(stage_facts(folder)), step)
 
     def close(self) -> None:
-        """Ask the server to save the windows.
+        """Ask the server to save the windows."""
+        self._send("save", [self.client.env])
+
+    def _send(self, method: str, *arguments: Any, **options: Any) -> None:
+        """Call a method of the client.
 
         Raises:
-            OutputError: the server does not respond.
+            OutputError: the server does not respond, or does not accept the data.
         """
-        with self._sending():
-            self._check(self.client.save([self.client.env]))
-
-    @contextmanager
-    def _sending(self) -> Iterator[None]:
-        with wrap_errors(self._server, OSError):
+        server = f"visdom at {self.client.server}:{self.client.port}"
+        with wrap_errors(server, OSError):
             try:
-                yield
+                answer = getattr(self.client, method)(*arguments, **options)
             except ConnectionError as error:
                 # The client's own error does not give the reason.
                 raise OSError(in_one_line(root_cause(error))) from error
-
-    @property
-    def _server(self) -> str:
-        return f"visdom at {self.client.server}:{self.client.port}"
-
-    def _check(self, answer: Any) -> None:
-        """Raise if the answer is False, the answer of clients that do not raise."""
-        if answer is False:
-            raise OutputError(f"{self._server} did not accept the data; is it still running?")
+        if answer is False:  # from clients that do not raise
+            raise OutputError(f"{server} did not accept the data; is it still running?")
 
 
 def _connected(visdom: Any, options: dict[str, Any]) -> Any:

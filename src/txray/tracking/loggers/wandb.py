@@ -69,11 +69,7 @@ class WandbLogger:
         self._add({name: self._wandb.Table(columns=table.columns, data=plain_rows(table))}, step)
 
     def stage(self, folder: Path, step: int) -> None:
-        """Log a stage folder as the next version of the run's artifact of type `stage`.
-
-        Raises:
-            StageError: not a complete stage folder.
-        """
+        """Log a stage folder as the next version of the run's artifact of type `stage`."""
         facts = stage_facts(folder)
         artifact = self._wandb.Artifact(f"stage-{self.run.id}", "stage", metadata={**facts, "step": step})
         artifact.add_dir(str(folder))

@@ -213,5 +213,5 @@ def test_a_server_that_goes_away_is_one_line(raises: bool, tmp_path: Path) -> No
 
 
 def test_an_error_of_the_server_is_no_answer(logger: VisdomLogger) -> None:
-    with pytest.raises(OutputError, match="500 Server Error"), logger._sending():
-        logger.client.update_window_opts("nothing", {"title": "x"}, env="nowhere")
+    with pytest.raises(OutputError, match="500 Server Error"):
+        logger._send("update_window_opts", "nothing", {"title": "x"}, env="nowhere")
