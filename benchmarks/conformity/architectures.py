@@ -126,13 +126,17 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
 }
 """Options that an architecture needs besides."""
 
-_NOT_TEXT = (
-    "AudioFlamingo3 Blt Dots3Note Emu3 EncoderDecoder Esm Esmc Fuyu Gemma3 Gemma3n Gemma4 Gemma4Assistant Gemma4Unified "
-    "Gemma4UnifiedAssistant Git GlmAsr GotOcr2 GraniteSpeech GraniteSpeechPlus LayoutLM Llama4 Mllama ModernVBert "
-    "MossTranscribeDiarize MusicFlamingo Musicgen MusicgenMelody Nemotron3_5Transcribe NeoMME OmniASR Phi4Multimodal "
-    "Qwen2Audio Qwen3ASR Qwen3_5 Qwen3_5Moe Qwen4Exp SeamlessM4T SeamlessM4Tv2 Tapas TrOCR UltraVBert VibeVoiceAsr "
-    "Voxtral VoxtralRealtime Whisper Moshi"
-).split()
+# fmt: off
+_NOT_TEXT = {
+    "AudioFlamingo3", "Blt", "Dots3Note", "Emu3", "EncoderDecoder", "Esm", "Esmc", "Fuyu", "Gemma3",
+    "Gemma3n", "Gemma4", "Gemma4Assistant", "Gemma4Unified", "Gemma4UnifiedAssistant", "Git", "GlmAsr",
+    "GotOcr2", "GraniteSpeech", "GraniteSpeechPlus", "LayoutLM", "Llama4", "Mllama", "ModernVBert",
+    "MossTranscribeDiarize", "MusicFlamingo", "Musicgen", "MusicgenMelody", "Nemotron3_5Transcribe",
+    "NeoMME", "OmniASR", "Phi4Multimodal", "Qwen2Audio", "Qwen3ASR", "Qwen3_5", "Qwen3_5Moe", "Qwen4Exp",
+    "SeamlessM4T", "SeamlessM4Tv2", "Tapas", "TrOCR", "UltraVBert", "VibeVoiceAsr", "Voxtral",
+    "VoxtralRealtime", "Whisper", "Moshi",
+}
+# fmt: on
 """Configurations of models that read images, sound, proteins, tables or bytes besides text or instead of it."""
 
 
@@ -200,4 +204,4 @@ def architectures() -> tuple[Architecture, ...]:
         transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     )
     names = {config.__name__.removesuffix("Config") for mapping in mappings for config in mapping}
-    return tuple(Architecture(name) for name in sorted(names - set(_NOT_TEXT), key=str.lower))
+    return tuple(Architecture(name) for name in sorted(names - _NOT_TEXT, key=str.lower))

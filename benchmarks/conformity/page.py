@@ -11,12 +11,12 @@ from benchmarks.conformity.text import documents
 _HEAD = """\
 # Conformity
 
-Does txray credit the right words, whatever the model? `make conformity` builds a tiny random model of every text architecture
-that the installed transformers ({version}) knows, from its configuration alone, and lets txray and, independently of it, plain
-transformers and NumPy read the same {n_documents} documents of {shortest} to {longest} words: txray in batches, the reference one
-input at a time and without padding. For **every layer that runs in a forward pass**, the counts and sums of all (neuron, word)
-pairs are compared, for the selections `max-1` and `all`. A pair is wrong if its count or its sum differs by more than the rounding
-of single precision can explain.
+Does txray credit the right words, whatever the model? `make conformity` builds a tiny random model of every text
+architecture that the installed transformers ({version}) knows, from its configuration alone. txray, and independently
+of it plain transformers and NumPy, read the same {n_documents} documents of {shortest} to {longest} words: txray in
+batches, the reference one input at a time and without padding. For **every layer that runs in a forward pass**, the
+counts and sums of all (neuron, word) pairs are compared, for the selections `max-1` and `all`. A pair is wrong if its
+count or its sum differs by more than rounding can explain.
 
 {summary}
 
@@ -36,8 +36,7 @@ def page(results: Sequence[Conformity], version: str) -> str:
     summary = (
         f"Of {len(results)} architectures, {len(read)} can be built and read; {exact} of these {len(read)} are exact "
         f"in all of their layers: {sum(result.checked for result in read):,} layers, "
-        f"{sum(result.pairs for result in read):,} pairs, {sum(sum(result.wrong.values()) for result in read):,} of them "
-        "wrong."
+        f"{sum(result.pairs for result in read):,} pairs, {sum(result.n_wrong for result in read):,} of them wrong."
     )
     lengths = [len(document.words) for document in documents()]
     text = _HEAD.format(

@@ -1,4 +1,4 @@
-"""The words that plain transformers and NumPy credit, one input at a time and without padding."""
+"""Credit words by plain transformers and NumPy, one input at a time and without padding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOLERANCE = 2e-5
 
 @dataclass(frozen=True)
 class Credits:
-    """What each neuron is credited with, by word.
+    """Credits of every neuron and word.
 
     Attributes:
         words: the distinct words, sorted.
