@@ -1,4 +1,4 @@
-"""Significance of the changes between two stages, as columns that a comparison gains; computed from folds alone."""
+"""Significance of the changes between two stages, as columns to add to a comparison; computed from folds alone."""
 
 from __future__ import annotations
 
