@@ -56,7 +56,9 @@ def test_the_page_says_what_was_right_wrong_and_refused() -> None:
     )
     wrong = dataclasses.replace(right, name="Wrong", wrong={"layer (all)": 7})
     text = page([right, wrong, Conformity("Refused", refused="a | b")], "5.0")
-    assert "Of 3 architectures, 2 can be built and read; 1 of these 2 are exact" in text
+    assert "Of 3 architectures, 2 can be built" in text
+    assert "1 of these 2 are exact" in text
+    assert "(not: Wrong): 8 layers, 2,468 pairs, 7 of them wrong" in text
     assert "| Wrong | 5 | 4 | 1,234 | 7 |" in text
     assert "| Refused | a \\| b |" in text
     assert "| no activation per position | 2 |" in text
