@@ -52,8 +52,8 @@ def page(results: Sequence[Conformity], version: str) -> str:
     text += _reasons(read)
     if refused:
         text += (
-            "\n## Architectures that could not be built\n\nThese need other options than the small ones used here, or a "
-            "newer library.\n\n| architecture | reason |\n| --- | --- |\n"
+            "\n## Architectures that could not be built\n\nThese need other options than the small ones used here, or "
+            "a newer library.\n\n| architecture | reason |\n| --- | --- |\n"
         )
         text += "".join(f"| {result.name} | {_cell(result.refused)} |\n" for result in refused)
     return text
