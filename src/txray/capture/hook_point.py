@@ -72,6 +72,7 @@ class HookPoint:
         random: whether two equal dry runs gave different activations.
         through: module whose outputs, computed from the activations, are the neurons; None if they are those of the
             layer.
+        heads: number of attention heads, if they are the units of the layer; None if its elements are.
     """
 
     layer: str
@@ -86,11 +87,12 @@ class HookPoint:
     call_assumed: bool = False
     random: bool = False
     through: Through | None = None
+    heads: int | None = None
 
     @property
     def n_neurons(self) -> int:
         """Return the number of neurons whose activations are read."""
-        return self.layout.neurons if self.through is None else self.through.n_units
+        return self.through.n_units if self.through is not None else self.heads or self.layout.neurons
 
     def read(self, output: Tensor, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
         """Yield the activations of the words of a chunk, in parts if they are read through a module.
@@ -136,7 +138,11 @@ class HookPoint:
                 f"layer {self.layer!r}: returns complex numbers, which have no order; choose another layer"
             )
         flat = arranged.reshape(-1, self.layout.neurons)
-        return flat.float() if flat.dtype is torch.bool else flat, arranged.shape[1]
+        if flat.dtype is torch.bool:
+            flat = flat.float()
+        if self.heads is not None:
+            flat = torch.linalg.vector_norm(flat.reshape(len(flat), self.heads, -1), dim=-1)
+        return flat, arranged.shape[1]
 
     def _signed(self, flat: Tensor) -> Tensor:
         """Return activations standardized and signed as the selection says."""
@@ -166,7 +172,7 @@ class HookPoint:
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""
-        return {
+        settings = {
             "selection": str(self.selection),
             "layout": self.layout.axes,
             "shift": self.lag,
@@ -176,6 +182,13 @@ class HookPoint:
             "call_assumed": self.call_assumed,
             **({} if self.through is None else {"through": self.through.settings}),
         }
+        if self.tap.part is not None:
+            settings["part"] = self.tap.part
+        if self.heads is not None:
+            settings |= {"units": "head", "heads": self.heads}
+        if self.tap.stacked:
+            settings["stacked"] = True
+        return settings
 
     def observations(self) -> dict[str, Any]:
         """Return what was observed about the layer, as plain JSON values."""

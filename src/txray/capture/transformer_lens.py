@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from txray.capture.hooks import modules_by_name
-from txray.capture.layers import Layer
+from txray.capture.layer import Layer
 from txray.errors import UsageError
 from txray.models.base_model import unwrapped
 from txray.models.sparse_encoder import SparseEncoder

@@ -81,7 +81,7 @@ def collect(
     stage = collect_stage(
         loaded,
         collect_options.annotated(corpus),
-        layers=collect_options.layers(str(run_device), loaded),
+        layers=collect_options.layers(loaded, str(run_device)),
         feature_types=collect_options.feature_type,
         selection=collect_options.selection,
         name=name,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from txray.capture import Layer
     from txray.models import TextModel
 
-DEFAULT_LAYERS = ("rnn",)
-
 
 def layers_through(
     layers: Sequence[str],
@@ -41,7 +39,7 @@ def layers_through(
     """
     if not folders:
         return list(layers)
-    from txray.capture import Layer, layer_names, layer_of_hook
+    from txray.capture import Layer, layer_of_hook
     from txray.models import SparseEncoder, TextModel, load_autoencoder
     from txray.models.autoencoder import CONFIG
 
@@ -49,15 +47,12 @@ def layers_through(
     def load(folder: Path) -> SparseEncoder:
         return load_autoencoder(folder).to(device)
 
-    if (
-        tuple(layers) == DEFAULT_LAYERS
-        and isinstance(model, TextModel)
-        and "rnn" not in layer_names(model.module)
-    ):
+    if not layers and isinstance(model, TextModel):
         proposals = [layer_of_hook(model, load(folder)) for folder in folders]
         for proposal, folder in zip(proposals, folders, strict=True):
             typer.echo(f"layer {proposal.label}, from hook_name {load(folder).hook_name} of {folder}")
         return list(proposals)
+    layers = layers or ["rnn"]
     if len(layers) != len(folders):
         raise UsageError(
             f"--through: {len(folders)} folders for {len(layers)} layers; give one --through for each --layer, in the "

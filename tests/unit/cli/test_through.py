@@ -58,4 +58,4 @@ def test_layers_and_folders_belong_together(tmp_path: Path) -> None:
     with pytest.raises(TxrayError, match="no such file"):
         layers_through(["h.0"], [tmp_path / "missing"])
     with pytest.raises(UsageError, match="names no hook"):
-        layers_through(["rnn"], [tmp_path / "a"], model=load_model(folder_of("gpt2", tmp_path / "gpt2")))
+        layers_through([], [tmp_path / "a"], model=load_model(folder_of("gpt2", tmp_path / "gpt2")))
