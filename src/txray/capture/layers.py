@@ -99,7 +99,7 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     parts = dict.fromkeys(layer.output for layer in names if layer.output is not None)
     runs = DryRuns.of(adapter, watched, tuple(parts))
     layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool, nn.Module | None], Layer] = {}
-    hook_points = []
+    hook_points: list[HookPoint] = []
     for layer, matched in names.items():
         for name in runs.first.distinct(matched):
             hook_point = _hook_point_of(adapter, runs, replace(layer, name=name), selection)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
-    from txray.capture import Layer
+    from txray import capture
     from txray.corpus import Corpus
     from txray.models import TextModel
     from txray.tracking import Logger
@@ -245,7 +245,7 @@ class CollectOptions:
     spacy: annotate.Pipelines = None
     max_words: MaxWords = None
 
-    def layers(self, model: TextModel | nn.Module, device: str = "cpu") -> list[str | Layer]:
+    def layers(self, model: TextModel | nn.Module, device: str = "cpu") -> list[str | capture.Layer]:
         """Return the layers to collect from a model, see `default_layers` and `layers_through`."""
         from txray.cli.through import layers_through
 

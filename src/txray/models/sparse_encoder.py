@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -131,7 +132,8 @@ class SparseEncoder(nn.Module):
             inputs = inputs * self.config.input_scale
         match self.config.normalization:
             case "constant_norm_rescale":
-                return inputs * (self.config.n_inputs**0.5 / inputs.norm(dim=-1, keepdim=True))
+                norms: Tensor = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
+                return inputs * (math.sqrt(self.config.n_inputs) / norms)
             case "layer_norm":
                 centered = inputs - inputs.mean(dim=-1, keepdim=True)
                 return centered / (centered.std(dim=-1, keepdim=True) + _EPSILON)
