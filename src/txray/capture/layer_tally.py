@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,12 +89,14 @@ class LayerTally:
             strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
+        # One word can be an exemplar of a hundred neurons.
+        groups, occurrence = strong.group.tolist(), cache(words.occurrence)
         self._exemplars.update(
             strong.neuron,
             strong.value,
             words.key[strong.group],
             words.word[strong.group],
-            lambda i: words.occurrence(int(strong.group[i])),
+            lambda i: occurrence(groups[i]),
             lambda rows: around(
                 words.row, words.word, strong.group[rows], strong.neuron[rows], activations.at
             ),

@@ -133,7 +133,8 @@ class SparseEncoder(nn.Module):
         match self.config.normalization:
             case "constant_norm_rescale":
                 norms: Tensor = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
-                return inputs * (math.sqrt(self.config.n_inputs) / norms)
+                unit_rows: Tensor = inputs / norms
+                return unit_rows * math.sqrt(self.config.n_inputs)
             case "layer_norm":
                 centered = inputs - inputs.mean(dim=-1, keepdim=True)
                 return centered / (centered.std(dim=-1, keepdim=True) + _EPSILON)

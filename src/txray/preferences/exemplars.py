@@ -131,8 +131,9 @@ class ExemplarTally:
             else:
                 insort(entries, entry, key=_rank)
             fresh[index, slot] = i
-            self._raise_threshold(index)
         if fresh:
+            for index in {index for index, _ in fresh}:
+                self._raise_threshold(index)
             offers = np.array(list(fresh.values()), np.int64)
             known = np.float32(np.nan) if activations is None else _single(activations(offers))
             neurons, slots = np.array(list(fresh), np.int64).T

@@ -16,7 +16,10 @@ from tests.builders.autoencoders import ARCHITECTURES, latents_of, write_autoenc
 from tests.builders.hub_folders import folder_of
 from tests.builders.text_models import transformer
 from tests.builders.texts import corpus_of, documents, small_model
-from txray.capture import Layer, collect, layer_of_hook
+from txray.capture import Layer, Selection, collect, layer_of_hook
+from txray.capture.estimate import require_memory
+from txray.capture.layers import hook_points_for
+from txray.capture.model_adapter import adapter_for
 from txray.corpus import Document
 from txray.errors import CaptureError, RandomPassWarning, UnknownNameError, UsageError
 from txray.models import RecurrentLanguageModel, TextModel, load_autoencoder, load_model
@@ -315,3 +318,18 @@ def test_hooks_are_translated_where_they_are_clear(tmp_path: Path) -> None:
     # After a block, TransformerLens means the sum before the normalization.
     with pytest.raises(UsageError, match="hook_resid_post"):
         layer_of_hook(bert, "blocks.1.hook_resid_post")
+
+
+def test_the_estimate_of_memory_follows_the_active_latents(tmp_path: Path) -> None:
+    def needed(selection: str, through: Any) -> int:
+        adapter = adapter_for(transformer(), outputs=False)
+        points = hook_points_for(adapter, Layer(LAYER, through=through), Selection.parse(selection))
+        return require_memory(points, adapter, corpus_of(documents()), ["token"], 16, None)
+
+    write_autoencoder(tmp_path / "sparse", "topk", latents=2_000)
+    write_autoencoder(tmp_path / "dense", "standard", latents=2_000, bias=9.0)
+    words = sum(len(document.words) for document in documents())
+    # At most 5 latents of a word are active; twice as many are assumed.
+    assert 0 < needed("threshold=0", tmp_path / "sparse") <= (56 + 144) * 11 * words
+    assert needed("threshold=0", tmp_path / "dense") > 10 * needed("threshold=0", tmp_path / "sparse")
+    assert needed("all/absolute", tmp_path / "sparse") == needed("threshold=0", tmp_path / "dense")
