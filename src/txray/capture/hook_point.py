@@ -15,9 +15,9 @@ from torch import Tensor
 from txray.capture.activations import WordGroups, pooled, pooled_at
 from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
+from txray.capture.forward_chunk import ForwardChunk
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
-from txray.capture.model_adapter import ForwardChunk
 from txray.capture.selection import Selection
 from txray.capture.through import Through
 from txray.errors import CaptureError, ShapeError, UsageError

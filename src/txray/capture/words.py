@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from txray.capture.encoding import EncodedDocument, Indices
 from txray.capture.features import OUTPUT, features_of
-from txray.capture.model_adapter import ForwardChunk
+from txray.capture.forward_chunk import ForwardChunk
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT
