@@ -52,6 +52,10 @@ class DryRuns:
             _, again = _dry_run(adapter, watched, _FIRST[0], steps)
         return cls(first, again, second, steps_first, steps_second, adapter.autocast)
 
+    def positions(self) -> tuple[tuple[Trace, int], tuple[Trace, int]]:
+        """Return the short and the long run with their numbers of positions."""
+        return (self.first, _FIRST[0] * self.steps_first), (self.second, _SECOND[0] * self.steps_second)
+
     def shapes(self, name: str, number: int, side: Side) -> tuple[DryRun, DryRun] | None:
         """Return the shapes of one call's tensor in the short and the long run; None if it has no tensor."""
         first, second = (_value(trace, name, number, side) for trace in (self.first, self.second))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,36 @@ VERBS: Mapping[Side, str] = {"output": "returns", "input": "receives"}
 """What a module does with that tensor, for errors."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class RoutedRows:
+    """Activations at the positions that were routed to an expert.
+
+    Attributes:
+        values: (n_routed, neurons) activations.
+        positions: (n_routed,) position of each row among all (documents * time) positions.
+        total: number of all positions.
+        ambiguous: (n,) positions of which it is unknown whether the expert saw them.
+    """
+
+    values: Tensor
+    positions: Tensor
+    total: int
+    ambiguous: Tensor | None = None
+
+
+class Route(Protocol):
+    """A way to read the activations of one expert, which sees only some positions."""
+
+    @property
+    def expert(self) -> int | str:
+        """Return the number of the expert, or the name of its module."""
+
+    def attached(
+        self, modules: Mapping[str, nn.Module], tap: Tap, put: Callable[[RoutedRows], None]
+    ) -> AbstractContextManager[Any]:
+        """Call `put` in every call of the module that routes, inside a `with` block; the model's name is ''."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tap:
     """One tensor of a forward pass: the input or the output of one call of a module.
@@ -35,6 +66,7 @@ class Tap:
         number: index of the call among the module's calls in a forward pass, from 0; None for the last one.
         calls: number of calls in every forward pass; None if unknown, which disables the check.
         copied: whether to copy the tensor at once, because the model changes it in place later.
+        route: reads the activations of an expert; None for a layer that sees every position.
     """
 
     label: str
@@ -43,6 +75,7 @@ class Tap:
     number: int | None = None
     calls: int | None = None
     copied: bool = False
+    route: Route | None = None
 
 
 class Captured:
@@ -53,12 +86,11 @@ class Captured:
         self._taps = {tap.label: tap for tap in taps}
         self._calls = dict.fromkeys(self._taps, 0)
         self._tensors: dict[str, tuple[Tensor, int]] = {}
+        self._routed: dict[str, RoutedRows] = {}
 
     def put(self, tap: Tap, value: Any) -> None:
         """Count a call, and store its first tensor if it is the call of the tap."""
-        number = self._calls[tap.label]
-        self._calls[tap.label] += 1
-        if tap.number not in (None, number):
+        if not self._is_next(tap):
             return
         tensor = first_tensor(value)
         if tensor is None:
@@ -69,6 +101,20 @@ class Captured:
         tensor = tensor.detach().clone() if tap.copied else tensor.detach()
         self._tensors[tap.label] = tensor, tensor_version(tensor)
 
+    def put_routed(self, tap: Tap, rows: RoutedRows) -> None:
+        """Count a call, and store the rows of an expert if it is the call of the tap."""
+        if self._is_next(tap):
+            self._routed[tap.label] = rows
+
+    def take_routed(self, label: str) -> RoutedRows:
+        """Return the rows of an expert in the latest forward pass, and forget them.
+
+        Raises:
+            CaptureError: the module that routes did not run, or not as often as in the dry run.
+        """
+        self._require_calls(label, self._routed)
+        return self._routed.pop(label)
+
     def take(self, label: str) -> Tensor:
         """Return the tensor of the latest forward pass, and forget it.
 
@@ -76,6 +122,23 @@ class Captured:
             CaptureError: the layer did not run, or not as often as in the dry run, or the model changed the tensor
                 afterwards.
         """
+        self._require_calls(label, self._tensors)
+        tensor, version = self._tensors.pop(label)
+        if tensor_version(tensor) != version:
+            raise CaptureError(
+                f"layer {label!r}: the model changed its {self._taps[label].side} in place, for these documents only; "
+                "collect the layer that changes it, or set inplace=False there"
+            )
+        return tensor
+
+    def _is_next(self, tap: Tap) -> bool:
+        """Count a call, and return whether it is the call of the tap."""
+        number = self._calls[tap.label]
+        self._calls[tap.label] += 1
+        return tap.number in (None, number)
+
+    def _require_calls(self, label: str, stored: Collection[str]) -> None:
+        """Raise unless the module ran as often as in the dry run; begin to count the calls of the next pass."""
         tap, calls = self._taps[label], self._calls[label]
         self._calls[label] = 0
         if calls and tap.calls not in (None, calls):
@@ -83,17 +146,10 @@ class Captured:
                 f"layer {label!r}: its module ran {calls} times in this forward pass and {tap.calls} times in the dry "
                 "run, so its calls cannot be distinguished; choose a layer that runs equally often for every text"
             )
-        if label not in self._tensors:
+        if label not in stored:
             raise CaptureError(
                 f"layer {label!r}: did not run in the forward pass; choose a layer that runs for every text"
             )
-        tensor, version = self._tensors.pop(label)
-        if tensor_version(tensor) != version:
-            raise CaptureError(
-                f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
-                "layer that changes it, or set inplace=False there"
-            )
-        return tensor
 
 
 def tensor_version(tensor: Tensor) -> int:
@@ -184,7 +240,12 @@ def capturing(model: nn.Module, layers: str | Tap | Sequence[str | Tap]) -> Iter
     captured = Captured(taps)
     with ExitStack() as hooks, without_compiled_code():
         for tap in taps:
-            hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+            if tap.route is None:
+                hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+            else:
+                hooks.enter_context(
+                    tap.route.attached({**modules, "": model}, tap, partial(captured.put_routed, tap))
+                )
         yield captured
 
 
