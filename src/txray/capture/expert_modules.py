@@ -83,20 +83,22 @@ class ModuleExpert:
             )
         if not state.rows:
             return RoutedRows(
-                source.new_zeros((0, self.neurons)), torch.zeros(0, dtype=torch.int64, device=source.device), len(source)
+                source.new_zeros((0, self.neurons)),
+                torch.zeros(0, dtype=torch.int64, device=source.device),
+                len(source),
             )
         rows = torch.cat(state.rows)
         shapes = [tuple(values.shape) for values in state.values]
         if shapes != [(len(part), self.neurons) for part in state.rows]:
             raise CaptureError(
-                f"layer {tap.label!r}: {VERBS[tap.side]} {shapes[:3]} for {len(rows)} positions routed to the expert; it "
-                "must run once and return one row per position; choose another layer of the expert"
+                f"layer {tap.label!r}: {VERBS[tap.side]} {shapes[:3]} for {len(rows)} positions routed to the expert; "
+                "it must run once and return one row per position; choose another layer of the expert"
             )
         matched = matched_positions(rows, source)
         if matched is None:
             raise CaptureError(
-                f"layer {tap.label!r}: the inputs of {self.expert!r} are not among those of {self.source!r}, so its rows "
-                "cannot be matched to words; choose another layer"
+                f"layer {tap.label!r}: the inputs of {self.expert!r} are not among those of {self.source!r}, so its "
+                "rows cannot be matched to words; choose another layer"
             )
         return RoutedRows(torch.cat(state.values), matched[0], len(source), matched[1])
 
@@ -247,7 +249,11 @@ def _source(
 ) -> tuple[str, Side] | None:
     """Return the layer, and its side, whose rows contain the inputs of all experts in two forward passes."""
     modules = runs.first.modules
-    near = [name for name in runs.first.ran if any(modules[name] is call.module for call in _calls_by(runs.first, caller))]
+    near = [
+        name
+        for name in runs.first.ran
+        if any(modules[name] is call.module for call in _calls_by(runs.first, caller))
+    ]
     watched = DryRuns.of(adapter, dict.fromkeys([*near, *([caller] if caller else [])]))
     candidates: list[tuple[str, Side]] = [(caller, "input")] if caller else []
     candidates += [(name, "output") for name in near if name not in experts]
@@ -261,11 +267,7 @@ def _source(
 
 def _calls_by(trace: Trace, caller: str) -> list[Call]:
     """Return the calls that a module made itself, in its only call."""
-    if not caller:
-        roots = trace.called_by(None)
-        # The model itself is traced like its parts only if it has a name.
-        return roots
-    return trace.called_by(trace.all_calls(caller)[0])
+    return trace.called_by(trace.all_calls(caller)[0] if caller else None)
 
 
 def _seen_by(
@@ -303,5 +305,7 @@ def _rows(value: Any, label: str, side: Side) -> Tensor:
     tensor = first_tensor(value)
     if tensor is None or tensor.dim() != 2:
         shape = "no tensor" if tensor is None else tuple(tensor.shape)
-        raise CaptureError(f"layer {label!r}: {VERBS[side]} {shape} instead of one row per position routed to it")
+        raise CaptureError(
+            f"layer {label!r}: {VERBS[side]} {shape} instead of one row per position routed to it"
+        )
     return tensor.detach()

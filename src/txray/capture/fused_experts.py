@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from txray.capture.hooks import RoutedRows, Tap, evaluating
 from txray.capture.model_adapter import ModelAdapter
-from txray.errors import CaptureError, TxrayError, in_one_line
+from txray.errors import CaptureError, in_one_line
 
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float64: 1e-8}
 """Difference between the output of a module and that of its experts that is taken for rounding, by dtype."""
@@ -70,7 +71,9 @@ class Routing:
         factors = [
             tensor
             for tensor in tensors
-            if tensor.is_floating_point() and tensor.shape[-1] == index.shape[-1] and tensor.numel() == index.numel()
+            if tensor.is_floating_point()
+            and tensor.shape[-1] == index.shape[-1]
+            and tensor.numel() == index.numel()
         ]
         return cls(hidden, index, factors[-1].reshape(index.shape) if factors else None)
 
@@ -123,35 +126,31 @@ class FusedExpert:
             yield
 
 
-def require_computable(adapter: ModelAdapter, name: str, module: nn.Module) -> None:
-    """Check in a forward pass that the neurons of the experts, projected and weighted, give the module's output.
+def require_computable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) -> None:
+    """Check in a forward pass that the neurons of experts, projected and weighted, give the outputs of their modules.
 
     Raises:
         CaptureError: they do not, so the neurons of these experts are unknown.
     """
-    calls: list[str | None] = []
+    problems: dict[str, str] = {}
 
-    def compare(module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
+    def compare(name: str, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
         try:
-            calls.append(_difference(module, (*inputs, *named.values()), output))
+            problem = _difference(module, (*inputs, *named.values()), output)
         except Exception as error:
-            calls.append(in_one_line(error, limit=160))
+            problem = in_one_line(error, limit=160)
+        if problem is not None:
+            problems.setdefault(name, problem)
 
-    with (
-        module.register_forward_hook(compare, with_kwargs=True),
-        evaluating(adapter.module, adapter.autocast),
-    ):
-        try:
-            adapter.dry_run(*_SIZE)
-        except TxrayError:
-            raise
-        except RuntimeError as error:
-            raise CaptureError(f"layer {name!r}: {in_one_line(error)}") from error
-    problem = next((call for call in calls if call is not None), None)
-    if problem is not None:
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(partial(compare, name), with_kwargs=True))
+        hooks.enter_context(evaluating(adapter.module, adapter.autocast))
+        adapter.dry_run(*_SIZE)
+    for name, problem in problems.items():
         raise CaptureError(
             f"layer {name!r}: the neurons of its experts cannot be computed from its weights ({problem}); collect the "
-            f"output of the {type(module).__name__} instead"
+            f"output of the {type(modules[name]).__name__} instead"
         )
 
 
@@ -174,8 +173,9 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
         if values.shape[-1] != experts.neurons:
             return f"{values.shape[-1]} neurons instead of {experts.neurons}"
         values = _projected(module, values, module.down_proj, getattr(module, "down_proj_bias", None), expert)
-        if getattr(module, "has_post_expert_norm", False):
-            values = module.post_expert_norm(values)
+        norm: Callable[[Tensor], Tensor] | None = getattr(module, "post_expert_norm", None)
+        if norm is not None and getattr(module, "has_post_expert_norm", False):
+            values = norm(values)
         factor = torch.where(routing.index == expert, routing.weights, 0).sum(dim=-1)[positions]
         expected[positions] += (values * factor[:, None]).double()
     # An expert without weights, such as an identity, leaves positions that cannot be compared.
@@ -183,7 +183,9 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
     actual = output.reshape(expected.shape)[known].double()
     size = actual.abs().max().item() if actual.numel() else 0.0
     difference = (expected[known] - actual).abs().max().item() if actual.numel() else 0.0
-    rounding = max(_ROUNDING.get(dtype, 1e-4) for dtype in (output.dtype, module.down_proj.dtype, values.dtype))
+    rounding = max(
+        _ROUNDING.get(dtype, 1e-4) for dtype in (output.dtype, module.down_proj.dtype, values.dtype)
+    )
     return None if difference <= rounding * size else f"outputs differ by {difference / max(size, 1e-30):.1%}"
 
 

@@ -214,10 +214,17 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     for name in watched:
         require_observable(modules, name, adapter.module)
     runs = DryRuns.of(adapter, watched)
+    fused = {
+        name: modules[name]
+        for layer, matched in names.items()
+        for name in matched
+        if layer.expert is not None
+    }
+    require_computable(adapter, {name: module for name, module in fused.items() if experts_in(module)})
     layer_of_tensor: dict[tuple[nn.Module, int, Side, int | str], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
-        for single in _single_layers(adapter, modules, layer, runs.first.distinct(matched)):
+        for single in _single_layers(modules, layer, runs.first.distinct(matched)):
             name = single.name
             hook_point = _hook_point_of(adapter, runs, single, selection)
             route = hook_point.tap.route
@@ -264,9 +271,7 @@ def as_layers(layers: Layers) -> Sequence[str | Layer]:
     return (layers,) if isinstance(layers, str | Layer) else layers
 
 
-def _single_layers(
-    adapter: ModelAdapter, modules: Mapping[str, nn.Module], layer: Layer, names: Iterable[str]
-) -> Iterator[Layer]:
+def _single_layers(modules: Mapping[str, nn.Module], layer: Layer, names: Iterable[str]) -> Iterator[Layer]:
     """Yield a layer for every module that it matches, and for every expert if it asks for all of them."""
     for name in names:
         if layer.expert is None:
@@ -276,14 +281,13 @@ def _single_layers(
         if experts is None:
             raise CaptureError(
                 f"layer {layer.label!r}: a {type(modules[name]).__name__} does not hold the weights of its experts in "
-                f"three dimensions; name the modules of its experts, if it has any, without ':{_EXPERT}'"
+                f"one tensor; name the modules of its experts, if it has any, without ':{_EXPERT}'"
             )
         numbers = range(experts.number)
         if layer.expert != "*" and layer.expert not in numbers:
             raise UsageError(
                 f"layer {replace(layer, name=name).label!r}: has {experts.number} experts: pass 0 to {numbers[-1]}"
             )
-        require_computable(adapter, name, modules[name])
         for number in numbers if layer.expert == "*" else [layer.expert]:
             yield replace(layer, name=name, expert=number)
 
