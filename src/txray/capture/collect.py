@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from txray.capture.layers import Layer, as_layers
+from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales

@@ -161,6 +161,7 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
         return "it receives no experts and weights for its positions"
     if not isinstance(output, Tensor):
         return f"it returns {type(output).__name__}"
+    dtypes = {output.dtype}
     expected = torch.zeros_like(routing.hidden, dtype=torch.float64)
     experts = experts_in(module)
     if experts is None:
@@ -176,6 +177,7 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
         norm: Callable[[Tensor], Tensor] | None = getattr(module, "post_expert_norm", None)
         if norm is not None and getattr(module, "has_post_expert_norm", False):
             values = norm(values)
+        dtypes.add(values.dtype)
         factor = torch.where(routing.index == expert, routing.weights, 0).sum(dim=-1)[positions]
         expected[positions] += (values * factor[:, None]).double()
     # An expert without weights, such as an identity, leaves positions that cannot be compared.
@@ -183,9 +185,7 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
     actual = output.reshape(expected.shape)[known].double()
     size = actual.abs().max().item() if actual.numel() else 0.0
     difference = (expected[known] - actual).abs().max().item() if actual.numel() else 0.0
-    rounding = max(
-        _ROUNDING.get(dtype, 1e-4) for dtype in (output.dtype, module.down_proj.dtype, values.dtype)
-    )
+    rounding = max(_ROUNDING.get(dtype, 1e-4) for dtype in dtypes)
     return None if difference <= rounding * size else f"outputs differ by {difference / max(size, 1e-30):.1%}"
 
 

@@ -3,124 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from torch import nn
 
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns
-from txray.capture.expert_modules import ModuleExpert, module_expert
-from txray.capture.fused_experts import Experts, FusedExpert, experts_in, require_computable
+from txray.capture.expert_layers import (
+    hook_point_in_expert,
+    hook_point_of_expert,
+    require_readable_experts,
+    single_layers,
+)
+from txray.capture.expert_modules import module_expert
+from txray.capture.fused_experts import Experts, experts_in
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import VERBS, Side, Tap, layer_names, matching_layers, modules_by_name
-from txray.capture.layout import Axes, Layout, layout_of
+from txray.capture.layer import Layer, Layers, as_layers
+from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
-from txray.checks import is_integer
 from txray.errors import CaptureError, UsageError
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
-
-_CALL, _INPUT, _EXPERT = "call=", "input", "expert="
-"""Options after the name of a layer, separated by colons."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer to collect, or all layers that match a pattern, and how its activations are read.
-
-    >>> Layer("encoder.act", call=1).label
-    'encoder.act:call=1'
-
-    Attributes:
-        name: name of the module, or a pattern; see `matching_layers`.
-        layout: order of the axes of its output; determined by a dry run by default.
-        lag: time steps by which the output lags behind the input; that of the model's declaration by default.
-        selection: which activations count; that of the collection by default.
-        call: which call to read if the module runs several times in a forward pass: from 0, or from -1 backwards. If
-            the module has several names, only calls under this name count. By default the last call, with a warning.
-        input: whether to read the input of the module (the first tensor among its arguments) instead of its output.
-        expert: for a module that holds the weights of several experts: the number of the expert whose neurons are
-            read, from 0, or `*` for all experts, each as a layer of its own.
-
-    Raises:
-        UsageError: `call` is not an integer, `input` is neither True nor False, or `expert` is neither a number nor
-            `*`, or is combined with `input`.
-    """
-
-    name: str
-    layout: Axes = "auto"
-    lag: int | None = None
-    selection: Selection | str | None = None
-    call: int | None = None
-    input: bool = False
-    expert: int | Literal["*"] | None = None
-
-    def __post_init__(self) -> None:
-        if self.call is not None:
-            if not is_integer(self.call):
-                raise UsageError(
-                    f"layer {self.name!r}: call={self.call!r}; pass an integer, 0 for the first call"
-                )
-            object.__setattr__(self, "call", int(self.call))  # NumPy integers cannot be written as JSON
-        if not isinstance(self.input, bool):
-            raise UsageError(f"layer {self.name!r}: input={self.input!r}; pass True or False")
-        if self.expert not in (None, "*"):
-            if not is_integer(self.expert) or int(self.expert) < 0:
-                raise UsageError(
-                    f"layer {self.name!r}: expert={self.expert!r}; pass a number from 0, or '*' for all experts"
-                )
-            object.__setattr__(self, "expert", int(self.expert))
-        if self.expert is not None and self.input:
-            raise UsageError(
-                f"layer {self.name!r}: expert={self.expert!r} and input=True; choose one: experts have no input of "
-                "their own"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Layer:
-        """Return the layer described by a text such as `act:call=1`, `mlp.down_proj:input` or `mlp.experts:expert=3`.
-
-        A text with any other option after a colon is taken as the name of a layer.
-
-        Raises:
-            UsageError: an option occurs twice.
-        """
-        name, *options = text.split(":")
-        layer = cls(name)
-        for option in options:
-            number, expert = option.removeprefix(_CALL), option.removeprefix(_EXPERT)
-            if option == _INPUT:
-                repeated, layer = layer.input, replace(layer, input=True)
-            elif option.startswith(_CALL) and number.removeprefix("-").isdecimal():
-                repeated, layer = layer.call is not None, replace(layer, call=int(number))
-            elif option.startswith(_EXPERT) and (expert == "*" or expert.isdecimal()):
-                repeated = layer.expert is not None
-                layer = replace(layer, expert="*" if expert == "*" else int(expert))
-            else:
-                return cls(text)
-            if repeated:
-                raise UsageError(f"layer {text!r}: option {option!r} occurs twice; give it once")
-        return layer
-
-    @property
-    def label(self) -> str:
-        """Return the name of the layer in a stage: its name and its options, such as `act:call=1`."""
-        options = [_INPUT] * self.input + [f"{_CALL}{self.call}"] * (self.call is not None)
-        options += [] if self.expert is None else [f"{_EXPERT}{self.expert}"]
-        return ":".join((self.name, *options))
-
-    @property
-    def side(self) -> Side:
-        """Return which tensor of a call is read."""
-        return "input" if self.input else "output"
-
-
-Layers = str | Layer | Sequence[str | Layer]
-"""Names of modules, patterns or `Layer` objects; a single one needs no list."""
 
 
 @dataclass(frozen=True)
@@ -214,17 +121,11 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     for name in watched:
         require_observable(modules, name, adapter.module)
     runs = DryRuns.of(adapter, watched)
-    fused = {
-        name: modules[name]
-        for layer, matched in names.items()
-        for name in matched
-        if layer.expert is not None
-    }
-    require_computable(adapter, {name: module for name, module in fused.items() if experts_in(module)})
+    require_readable_experts(adapter, modules, names)
     layer_of_tensor: dict[tuple[nn.Module, int, Side, int | str], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
-        for single in _single_layers(modules, layer, runs.first.distinct(matched)):
+        for single in single_layers(modules, layer, runs.first.distinct(matched)):
             name = single.name
             hook_point = _hook_point_of(adapter, runs, single, selection)
             route = hook_point.tap.route
@@ -266,51 +167,23 @@ def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]
     return {layer: matching_names(layer.name, known) for layer in parsed}
 
 
-def as_layers(layers: Layers) -> Sequence[str | Layer]:
-    """Return one or several layers as a sequence."""
-    return (layers,) if isinstance(layers, str | Layer) else layers
-
-
-def _single_layers(modules: Mapping[str, nn.Module], layer: Layer, names: Iterable[str]) -> Iterator[Layer]:
-    """Yield a layer for every module that it matches, and for every expert if it asks for all of them."""
-    for name in names:
-        if layer.expert is None:
-            yield replace(layer, name=name)
-            continue
-        experts = experts_in(modules[name])
-        if experts is None:
-            raise CaptureError(
-                f"layer {layer.label!r}: a {type(modules[name]).__name__} does not hold the weights of its experts in "
-                f"one tensor; name the modules of its experts, if it has any, without ':{_EXPERT}'"
-            )
-        numbers = range(experts.number)
-        if layer.expert != "*" and layer.expert not in numbers:
-            raise UsageError(
-                f"layer {replace(layer, name=name).label!r}: has {experts.number} experts: pass 0 to {numbers[-1]}"
-            )
-        for number in numbers if layer.expert == "*" else [layer.expert]:
-            yield replace(layer, name=name, expert=number)
-
-
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
     """Return the hook point of one module, or of one expert."""
     name = layer.name
     if layer.expert is None and layer.call is None:
         expert = module_expert(adapter, runs, name, layer.side)
         if expert is not None:
-            return _hook_point_in_expert(adapter, runs, layer, selection, expert)
+            return hook_point_in_expert(adapter, runs, layer, selection, expert)
     call, calls = _call(runs, layer)
+    if layer.expert is not None:
+        return hook_point_of_expert(adapter, runs, layer, selection, call, calls)
     label = replace(layer, call=None if layer.call is None else call).label
     number = runs.first.calls(name)[call].number
-    fused = None if layer.expert in (None, "*") else FusedExpert(int(layer.expert))
-    side: Side = layer.side if fused is None else "input"
-    tensors = runs.shapes(name, number, side)
-    verb = VERBS[side]
+    tensors = runs.shapes(name, number, layer.side)
+    verb = VERBS[layer.side]
     if tensors is None:
         raise CaptureError(f"layer {label!r}: {verb} no tensor; choose another layer")
     layout = layout_of(label, *tensors, layer.layout, verb)
-    if fused is not None:
-        layout = _layout_of_expert(label, layout, experts_in(runs.first.modules[name]))
     lag = adapter.lag(name) if layer.lag is None else layer.lag
     if layout.missing < 0 and lag is None:
         raise CaptureError(
@@ -327,7 +200,6 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
             number=number,
             calls=len(runs.first.all_calls(name)),
             copied=runs.changed(name, number, layer.side),
-            route=fused,
         ),
         layout=layout,
         lag=lag or 0,
@@ -336,34 +208,7 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, side),
-    )
-
-
-def _layout_of_expert(label: str, layout: Layout, experts: Experts | None) -> Layout:
-    """Return the layout of an expert's neurons, whose positions are those of the inputs of its module."""
-    if layout.axes not in ("flat", "batch-time-neurons") or layout.missing or experts is None:
-        raise CaptureError(
-            f"layer {label!r}: its module receives {layout.axes} with {layout.missing} missing steps; the neurons of "
-            "experts need documents, then time; collect the output of the module"
-        )
-    return Layout("flat", experts.neurons)
-
-
-def _hook_point_in_expert(
-    adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection, expert: ModuleExpert
-) -> HookPoint:
-    """Return the hook point of a layer inside an expert that is a module of its own."""
-    label, name = layer.label, layer.name
-    ran = all(trace.all_calls(name) for trace in (runs.first, runs.again))
-    return HookPoint(
-        layer=label,
-        tap=Tap(label=label, layer=name, side=layer.side, number=0, calls=1, route=expert),
-        layout=Layout("flat", expert.neurons),
-        lag=0,
-        pooling=adapter.pooling,
-        selection=Selection.parse(layer.selection or selection),
-        random=ran and runs.random(name, 0, layer.side),
+        random=runs.random(name, number, layer.side),
     )
 
 

@@ -13,7 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
 from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
-from txray.capture.layers import Layer, hook_points_for
+from txray.capture.layer import Layer
+from txray.capture.layers import hook_points_for
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
