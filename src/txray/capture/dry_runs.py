@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class DryRuns:
         first, again, second: calls of the modules, with the tensors of the watched ones.
         steps_first, steps_second: lengths of the inputs.
         autocast: dtype of the operations; None for that of the model.
+        sources: results of the search for the inputs of experts, by the names of the modules concerned.
     """
 
     first: Trace
@@ -35,6 +36,7 @@ class DryRuns:
     steps_first: int
     steps_second: int
     autocast: torch.dtype | None
+    sources: dict[tuple[str, ...], tuple[str, Side] | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, adapter: ModelAdapter, watched: Collection[str]) -> DryRuns:

@@ -94,13 +94,14 @@ class ModuleExpert:
                 f"layer {tap.label!r}: {VERBS[tap.side]} {shapes[:3]} for {len(rows)} positions routed to the expert; "
                 "it must run once and return one row per position; choose another layer of the expert"
             )
-        matched = matched_positions(rows, source)
+        matched = matched_rows(rows, source)
         if matched is None:
             raise CaptureError(
                 f"layer {tap.label!r}: the inputs of {self.expert!r} are not among those of {self.source!r}, so its "
                 "rows cannot be matched to words; choose another layer"
             )
-        return RoutedRows(torch.cat(state.values), matched[0], len(source), matched[1])
+        values = torch.cat(state.values)[matched.row]
+        return RoutedRows(values, matched.position, len(source), matched.ambiguous)
 
 
 @dataclass(eq=False)
@@ -124,37 +125,53 @@ class _Pass:
         self.source, self.rows, self.values, self.running = None, [], [], False
 
 
-def matched_positions(rows: Tensor, source: Tensor) -> tuple[Tensor, Tensor | None] | None:
-    """Return the rows of `source` that equal given rows bit by bit, each used once, the first of equal ones first.
+@dataclass(frozen=True, eq=False)
+class MatchedRows:
+    """Rows of a tensor that were found among the rows of another one.
+
+    Attributes:
+        row: (n,) index of each row that was found.
+        position: (n,) index of an equal row of the other tensor; distinct.
+        ambiguous: (m,) indices of equal rows of the other tensor of which only some may have been given.
+    """
+
+    row: Tensor
+    position: Tensor
+    ambiguous: Tensor
+
+
+def matched_rows(rows: Tensor, source: Tensor) -> MatchedRows | None:
+    """Match rows to rows of `source` that equal them bit by bit, the first to the first of several equal ones.
+
+    A row that is given more often than it occurs in `source` was computed several times; only the first counts.
 
     Args:
         rows: (n, size) rows.
         source: (positions, size) rows to search in.
 
     Returns:
-        (n,) indices, and the (m,) indices of equal rows of which only some were given, or None if there are none;
-        None instead of both if a row is not in `source`, or is given more often.
+        The matched rows; None if a row is not in `source`.
     """
     if rows.dtype != source.dtype or rows.shape[1:] != source.shape[1:]:
         return None
     keys, known = _hashes(rows), _hashes(source)
     ordered, order = torch.sort(known, stable=True)
+    ordered_keys, order_of_keys = torch.sort(keys, stable=True)
     first = torch.searchsorted(ordered, keys)
     n_equal = torch.searchsorted(ordered, keys, right=True) - first
-    sorted_keys, order_of_rows = torch.sort(keys, stable=True)
     occurrence = torch.empty_like(first)
-    occurrence[order_of_rows] = torch.arange(len(keys), device=keys.device) - torch.searchsorted(
-        sorted_keys, sorted_keys
+    occurrence[order_of_keys] = torch.arange(len(keys), device=keys.device) - torch.searchsorted(
+        ordered_keys, ordered_keys
     )
-    if not bool((occurrence < n_equal).all()):
+    if not bool((n_equal > 0).all()):
         return None
-    positions = order[first + occurrence]
-    if not torch.equal(_bits(source)[positions], _bits(rows)):
-        return None
-    n_given = torch.searchsorted(sorted_keys, known, right=True) - torch.searchsorted(sorted_keys, known)
+    if not torch.equal(_bits(source)[order[first]], _bits(rows)):
+        return None  # equal hashes of different rows
+    row = torch.nonzero(occurrence < n_equal).squeeze(-1)
+    n_given = torch.searchsorted(ordered_keys, known, right=True) - torch.searchsorted(ordered_keys, known)
     n_known = torch.searchsorted(ordered, known, right=True) - torch.searchsorted(ordered, known)
-    partly = torch.nonzero((n_given > 0) & (n_given < n_known)).squeeze(-1)
-    return positions, partly if len(partly) else None
+    ambiguous = torch.nonzero(n_given % n_known != 0).squeeze(-1)
+    return MatchedRows(row, order[(first + occurrence)[row]], ambiguous)
 
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -186,8 +203,12 @@ def module_expert(adapter: ModelAdapter, runs: DryRuns, layer: str, side: Side) 
         inner = layer[len(expert) :]
         neurons = _neurons(runs, [expert, *siblings], inner, side)
         caller = _caller(runs, siblings)
-        source = None if neurons is None or caller is None else _source(adapter, runs, siblings, caller)
-        if neurons is not None and caller is not None and source is not None:
+        if neurons is None or caller is None:
+            continue
+        if (caller, *siblings) not in runs.sources:
+            runs.sources[caller, *siblings] = _source(adapter, runs, siblings, caller)
+        source = runs.sources[caller, *siblings]
+        if source is not None:
             return ModuleExpert(expert, caller, *source, neurons)
     return None
 
@@ -254,7 +275,7 @@ def _source(
         for name in runs.first.ran
         if any(modules[name] is call.module for call in _calls_by(runs.first, caller))
     ]
-    watched = DryRuns.of(adapter, dict.fromkeys([*near, *([caller] if caller else [])]))
+    watched = DryRuns.of(adapter, dict.fromkeys([*near, *experts, *([caller] if caller else [])]))
     candidates: list[tuple[str, Side]] = [(caller, "input")] if caller else []
     candidates += [(name, "output") for name in near if name not in experts]
     for name, side in candidates:
@@ -285,10 +306,10 @@ def _seen_by(
     for expert in experts:
         indices: list[int] = []
         for call in trace.all_calls(expert):
-            matched = None if call.input is None else matched_positions(call.input.snapshot, source)
+            matched = None if call.input is None else matched_rows(call.input.snapshot, source)
             if matched is None:
                 return None
-            indices += matched[0].tolist()
+            indices += matched.position.tolist()
         seen.append(tuple(sorted(indices)))
     return seen
 

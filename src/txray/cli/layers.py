@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from txray.cli import options
+
+if TYPE_CHECKING:
+    from txray.capture import LayerShape
 
 _MAX_ALIASES = 2
 """Other names of a layer that are listed; further names are counted."""
@@ -33,25 +36,33 @@ def layers(
             shape.name,
             shape.kind,
             " x ".join(map(str, shape.shape)),
-            None if shape.layout is None else shape.layout.neurons,
-            "no activation per position"
-            if shape.layout is None
-            else _layout(shape.layout.axes, shape.layout.missing),
+            shape.neurons,
+            _layout(shape),
+            None if shape.experts is None else f"{shape.experts.number} x {shape.experts.neurons}",
             _calls(shape.calls, shape.aliases),
         )
         for shape in layer_shapes(load_model(model), pattern)
     ]
-    columns = ["layer", "kind", "output", "neurons", "layout", "calls"]
+    columns = ["layer", "kind", "output", "neurons", "layout", "experts", "calls"]
     print_table(pl.DataFrame(rows, schema=columns, orient="row"))
     typer.echo("output: shape for 2 documents of 11 positions, or fewer if the model has a lower limit")
+    if any(row[-2] for row in rows):
+        typer.echo(
+            "experts: number and neurons of each; --layer NAME:expert=0 collects the first, NAME:expert=* all"
+        )
     if any(row[-1] for row in rows):
         typer.echo(
             "calls: runs per forward pass, and other names; --layer NAME:call=0 collects the first run"
         )
 
 
-def _layout(axes: str, missing: int) -> str:
+def _layout(shape: LayerShape) -> str:
     """Return the order of the axes, and the difference in time steps between output and input."""
+    if shape.routed:
+        return "positions routed to the expert"
+    if shape.layout is None:
+        return "no activation per position"
+    axes, missing = shape.layout.axes, shape.layout.missing
     return f"{axes}, {-missing:+} step{'s' * (abs(missing) != 1)}" if missing else axes
 
 

@@ -128,6 +128,12 @@ class MaskTarget:
         if isinstance(model, TextModel | RecurrentModel):
             (hook_point,) = hook_points_for(adapter_for(model, outputs=False), [name], _OUTPUTS)
             _require_single_call(layer, hook_point.tap.calls)
+            names = [other for other, shared in modules.items() if shared is module]
+            if hook_point.tap.route is not None and len(names) > 1:
+                raise UsageError(
+                    f"layer {layer!r}: its module is shared by {len(names)} layers, such as {names[-1]!r}, and a mask "
+                    "would act on all of them; mask another layer of the expert"
+                )
             return cls(layer, module, hook_point.layout.neurons, hook_point.layout)
         n_neurons = getattr(module, "out_features", None)
         if not isinstance(n_neurons, int):
@@ -254,6 +260,11 @@ def resolve_layer_name(module: nn.Module, layer: str) -> str:
         if parsed.input:
             raise UsageError(
                 f"layer {layer!r}: a mask applies to the output of a module, not to its input; name the output"
+            )
+        if parsed.expert is not None:
+            raise UsageError(
+                f"layer {layer!r}: a mask applies to the output of a module, and the neurons of this expert are no "
+                f"output; set the columns of down_proj[{parsed.expert}] to zero instead"
             )
         layer, prefixed = parsed.name, base_prefix(module) + parsed.name
     if layer not in names and prefixed in names:
