@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -125,7 +125,7 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     layer_of_tensor: dict[tuple[nn.Module, int, Side, int | str], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
-        for single in single_layers(modules, layer, runs.first.distinct(matched)):
+        for single in single_layers(modules, layer, _distinct(adapter, runs, layer, matched)):
             name = single.name
             hook_point = _hook_point_of(adapter, runs, single, selection)
             route = hook_point.tap.route
@@ -143,6 +143,14 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
             layer_of_tensor[key] = layer
             hook_points.append(hook_point)
     return hook_points
+
+
+def _distinct(adapter: ModelAdapter, runs: DryRuns, layer: Layer, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of different calls, and those in experts, even if no position was routed there."""
+    distinct = set(runs.first.distinct(names))
+    for name in names:
+        if name in distinct or module_expert(adapter, runs, name, layer.side) is not None:
+            yield name
 
 
 def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from benchmarks.conformity.architectures import Architecture
+from benchmarks.conformity.text import documents, tokenizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.conformity.architectures import Architecture
-from benchmarks.conformity.text import documents, tokenizer
 from tests.builders.text_models import letter_pieces, word_ids
 from txray import Corpus, Document, Layer, Stage, TextModel, collect
 from txray.capture import layer_shapes
@@ -57,10 +57,8 @@ DEEPSEEK = transformers.DeepseekV3Config(
 
 def built(name: str) -> Any:
     """A tiny model whose activations are large enough to compare."""
-    if name == "DeepseekV3":
-        module = transformers.DeepseekV3Model(DEEPSEEK).eval()
-    else:
-        module = Architecture(name).build()
+    deepseek = name == "DeepseekV3"
+    module = transformers.DeepseekV3Model(DEEPSEEK).eval() if deepseek else Architecture(name).build()
     generator = torch.Generator().manual_seed(5)
     for parameter in module.parameters():
         if parameter.dim() > 1:
