@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from txray.capture.dry_runs import DryRuns
+from txray.capture.dry_runs import DryRuns, Reading
 from txray.capture.expert_modules import ModuleExpert
 from txray.capture.fused_experts import Experts, FusedExpert, experts_in, require_computable
 from txray.capture.hook_point import HookPoint
@@ -69,7 +69,7 @@ def hook_point_of_expert(
     """
     name, number = layer.name, runs.first.calls(layer.name)[call].number
     label = replace(layer, call=None if layer.call is None else call).label
-    tensors = runs.shapes(name, number, "input")
+    tensors = runs.shapes(Reading(name, "input", number=number))
     if tensors is None:
         raise CaptureError(f"layer {label!r}: its module {VERBS['input']} no tensor; choose another layer")
     layout = layout_of(label, *tensors, layer.layout, VERBS["input"])
@@ -95,7 +95,7 @@ def hook_point_of_expert(
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, "input"),
+        random=runs.random(Reading(name, "input", number=number)),
     )
 
 
@@ -112,7 +112,7 @@ def hook_point_in_expert(
         lag=0,
         pooling=adapter.pooling,
         selection=Selection.parse(layer.selection or selection),
-        random=ran and runs.random(name, 0, layer.side),
+        random=ran and runs.random(Reading(name, layer.side, number=0)),
     )
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from txray.capture.calls import Call, Trace
 from txray.capture.dry_runs import DryRuns
-from txray.capture.hooks import VERBS, RoutedRows, Side, Tap, first_tensor
+from txray.capture.hooks import VERBS, Side, first_tensor
 from txray.capture.model_adapter import ModelAdapter
+from txray.capture.routes import RoutedRows
 from txray.errors import CaptureError
 
 
@@ -38,7 +39,7 @@ class ModuleExpert:
 
     @contextmanager
     def attached(
-        self, modules: Mapping[str, nn.Module], tap: Tap, put: Callable[[RoutedRows], None]
+        self, modules: Mapping[str, nn.Module], layer: str, side: Side, put: Callable[[RoutedRows], None]
     ) -> Iterator[None]:
         """Call `put` at the end of every call of the caller, also if it does not call the expert."""
         state = _Pass()
@@ -57,29 +58,29 @@ class ModuleExpert:
 
         def read_layer(value: Any) -> None:
             if state.running:
-                state.values.append(_rows(value, tap.label, tap.side).clone())
+                state.values.append(_rows(value, layer, side).clone())
 
         def end_expert(module: nn.Module, inputs: Any, output: Any) -> None:
             state.running = False
 
         def end(module: nn.Module, inputs: Any, output: Any) -> None:
-            put(self._routed(tap, state))
+            put(self._routed(layer, side, state))
 
         with ExitStack() as hooks:
             hooks.enter_context(caller.register_forward_pre_hook(begin))
             hooks.enter_context(_hook(modules[self.source], self.source_side, read_source))
             hooks.enter_context(expert.register_forward_pre_hook(begin_expert, with_kwargs=True))
-            hooks.enter_context(_hook(modules[tap.layer], tap.side, read_layer))
+            hooks.enter_context(_hook(modules[layer], side, read_layer))
             hooks.enter_context(expert.register_forward_hook(end_expert))
             hooks.enter_context(caller.register_forward_hook(end))
             yield
 
-    def _routed(self, tap: Tap, state: _Pass) -> RoutedRows:
+    def _routed(self, layer: str, side: Side, state: _Pass) -> RoutedRows:
         """Return what the expert computed in one call of its caller."""
         source = state.source
         if source is None:
             raise CaptureError(
-                f"layer {tap.label!r}: {self.source!r} did not run before the expert; choose another layer"
+                f"layer {layer!r}: {self.source!r} did not run before the expert; choose another layer"
             )
         if not state.rows:
             return RoutedRows(
@@ -91,13 +92,13 @@ class ModuleExpert:
         shapes = [tuple(values.shape) for values in state.values]
         if shapes != [(len(part), self.neurons) for part in state.rows]:
             raise CaptureError(
-                f"layer {tap.label!r}: {VERBS[tap.side]} {shapes[:3]} for {len(rows)} positions routed to the expert; "
+                f"layer {layer!r}: {VERBS[side]} {shapes[:3]} for {len(rows)} positions routed to the expert; "
                 "it must run once and return one row per position; choose another layer of the expert"
             )
         matched = matched_rows(rows, source)
         if matched is None:
             raise CaptureError(
-                f"layer {tap.label!r}: the inputs of {self.expert!r} are not among those of {self.source!r}, so its "
+                f"layer {layer!r}: the inputs of {self.expert!r} are not among those of {self.source!r}, so its "
                 "rows cannot be matched to words; choose another layer"
             )
         values = torch.cat(state.values)[matched.row]

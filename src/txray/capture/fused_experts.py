@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from txray.capture.hooks import RoutedRows, Tap, evaluating
+from txray.capture.hooks import Side, evaluating
 from txray.capture.model_adapter import ModelAdapter
+from txray.capture.routes import RoutedRows
 from txray.errors import CaptureError, in_one_line
 
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float64: 1e-8}
@@ -110,19 +111,19 @@ class FusedExpert:
 
     @contextmanager
     def attached(
-        self, modules: Mapping[str, nn.Module], tap: Tap, put: Callable[[RoutedRows], None]
+        self, modules: Mapping[str, nn.Module], layer: str, side: Side, put: Callable[[RoutedRows], None]
     ) -> Iterator[None]:
         """Call `put` in every call of the module; only the neurons of this expert are computed."""
 
         def read(module: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any]) -> None:
             routing = Routing.of((*inputs, *named.values()))
             if routing is None:
-                raise CaptureError(f"layer {tap.label!r}: received no experts for its positions")
+                raise CaptureError(f"layer {layer!r}: received no experts for its positions")
             positions = routing.of_expert(self.expert)
             values = neurons_of_expert(module, self.expert, routing.hidden[positions])
             put(RoutedRows(values.detach(), positions, len(routing.hidden)))
 
-        with modules[tap.layer].register_forward_pre_hook(read, with_kwargs=True):
+        with modules[layer].register_forward_pre_hook(read, with_kwargs=True):
             yield
 
 

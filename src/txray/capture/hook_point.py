@@ -15,9 +15,10 @@ from torch import Tensor
 from txray.capture.activations import WordGroups, pooled, pooled_at
 from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
-from txray.capture.hooks import Captured, RoutedRows, Tap
+from txray.capture.hooks import Captured, Tap
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import ForwardChunk
+from txray.capture.routes import RoutedRows
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, ShapeError, UsageError
 
@@ -70,6 +71,7 @@ class HookPoint:
         calls: number of these calls in a forward pass.
         call_assumed: whether there are several calls, and none was chosen.
         random: whether two equal dry runs gave different activations.
+        heads: number of attention heads, if they are the units of the layer; None if its elements are.
     """
 
     layer: str
@@ -83,11 +85,12 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+    heads: int | None = None
 
     @property
     def n_neurons(self) -> int:
         """Return the number of neurons whose activations are read."""
-        return self.layout.neurons
+        return self.heads or self.layout.neurons
 
     def take(self, captured: Captured) -> Tensor | RoutedRows:
         """Return the tensor of the latest forward pass, or the rows of an expert."""
@@ -178,6 +181,8 @@ class HookPoint:
             )
         if flat.dtype is torch.bool:
             flat = flat.float()
+        if self.heads is not None:
+            flat = torch.linalg.vector_norm(flat.reshape(len(flat), self.heads, -1), dim=-1)
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A constant neuron has no standard score.
@@ -204,7 +209,7 @@ class HookPoint:
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""
-        return {
+        settings = {
             "selection": str(self.selection),
             "layout": self.layout.axes,
             "shift": self.lag,
@@ -214,6 +219,13 @@ class HookPoint:
             "call_assumed": self.call_assumed,
             **({} if self.tap.route is None else {"expert": self.tap.route.expert}),
         }
+        if self.tap.part is not None:
+            settings["part"] = self.tap.part
+        if self.heads is not None:
+            settings |= {"units": "head", "heads": self.heads}
+        if self.tap.stacked:
+            settings["stacked"] = True
+        return settings
 
     def observations(self) -> dict[str, Any]:
         """Return what was observed about the layer, as plain JSON values."""

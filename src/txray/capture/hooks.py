@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
 from txray.capture.compiled import require_observable, without_compiled_code
+from txray.capture.routes import Route, RoutedRows
 from txray.errors import CaptureError
 from txray.layer_patterns import matching_names
 from txray.models.base_model import in_evaluation_mode, input_device, without_wrappers
@@ -23,36 +24,8 @@ Side = Literal["output", "input"]
 """Which tensor of a module's call is read."""
 VERBS: Mapping[Side, str] = {"output": "returns", "input": "receives"}
 """What a module does with that tensor, for errors."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class RoutedRows:
-    """Activations at the positions that were routed to an expert.
-
-    Attributes:
-        values: (n_routed, neurons) activations.
-        positions: (n_routed,) position of each row among all (documents * time) positions.
-        total: number of all positions.
-        ambiguous: (n,) positions of which it is unknown whether the expert saw them.
-    """
-
-    values: Tensor
-    positions: Tensor
-    total: int
-    ambiguous: Tensor | None = None
-
-
-class Route(Protocol):
-    """A way to read the activations of one expert, which sees only some positions."""
-
-    @property
-    def expert(self) -> int | str:
-        """Return the number of the expert, or the name of its module."""
-
-    def attached(
-        self, modules: Mapping[str, nn.Module], tap: Tap, put: Callable[[RoutedRows], None]
-    ) -> AbstractContextManager[Any]:
-        """Call `put` in every call of the module that routes, inside a `with` block; the model's name is ''."""
+Part = str | int
+"""A part of an output: an index, a name, or a path of them, such as `hidden_states.2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +39,8 @@ class Tap:
         number: index of the call among the module's calls in a forward pass, from 0; None for the last one.
         calls: number of calls in every forward pass; None if unknown, which disables the check.
         copied: whether to copy the tensor at once, because the model changes it in place later.
+        part: part of the output; None for its first tensor.
+        stacked: whether each call reads one position: the tensors of all calls become one, with the calls as axis 1.
         route: reads the activations of an expert; None for a layer that sees every position.
     """
 
@@ -75,6 +50,8 @@ class Tap:
     number: int | None = None
     calls: int | None = None
     copied: bool = False
+    part: Part | None = None
+    stacked: bool = False
     route: Route | None = None
 
 
@@ -85,25 +62,28 @@ class Captured:
         """Start empty."""
         self._taps = {tap.label: tap for tap in taps}
         self._calls = dict.fromkeys(self._taps, 0)
-        self._tensors: dict[str, tuple[Tensor, int]] = {}
+        self._tensors: dict[str, list[tuple[Tensor, int]]] = {}
         self._routed: dict[str, RoutedRows] = {}
 
     def put(self, tap: Tap, value: Any) -> None:
         """Count a call, and store its first tensor if it is the call of the tap."""
-        if not self._is_next(tap):
+        number = self._count(tap)
+        if not tap.stacked and tap.number not in (None, number):
             return
-        tensor = first_tensor(value)
+        tensor = first_tensor(value if tap.part is None else part_of(value, tap.part))
         if tensor is None:
             raise CaptureError(
                 f"layer {tap.label!r}: {VERBS[tap.side]} {type(value).__name__}, which holds no tensor; "
                 "choose another layer"
             )
         tensor = tensor.detach().clone() if tap.copied else tensor.detach()
-        self._tensors[tap.label] = tensor, tensor_version(tensor)
+        if not tap.stacked or number == 0:
+            self._tensors[tap.label] = []
+        self._tensors[tap.label].append((tensor, tensor_version(tensor)))
 
     def put_routed(self, tap: Tap, rows: RoutedRows) -> None:
         """Count a call, and store the rows of an expert if it is the call of the tap."""
-        if self._is_next(tap):
+        if self._count(tap) == tap.number:
             self._routed[tap.label] = rows
 
     def take_routed(self, label: str) -> RoutedRows:
@@ -123,19 +103,25 @@ class Captured:
                 afterwards.
         """
         self._require_calls(label, self._tensors)
-        tensor, version = self._tensors.pop(label)
-        if tensor_version(tensor) != version:
+        tap, tensors = self._taps[label], self._tensors.pop(label)
+        if any(tensor_version(tensor) != version for tensor, version in tensors):
             raise CaptureError(
-                f"layer {label!r}: the model changed its {self._taps[label].side} in place, for these documents only; "
-                "collect the layer that changes it, or set inplace=False there"
+                f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
+                "layer that changes it, or set inplace=False there"
             )
-        return tensor
+        if not tap.stacked:
+            return tensors[0][0]
+        if len({tensor.shape for tensor, _ in tensors}) > 1:
+            raise CaptureError(
+                f"layer {label!r}: its calls have tensors of different sizes in this forward pass, so they cannot be "
+                "matched to positions; choose another layer"
+            )
+        return torch.stack([tensor for tensor, _ in tensors], dim=1)
 
-    def _is_next(self, tap: Tap) -> bool:
-        """Count a call, and return whether it is the call of the tap."""
-        number = self._calls[tap.label]
+    def _count(self, tap: Tap) -> int:
+        """Count a call, and return its number, from 0."""
         self._calls[tap.label] += 1
-        return tap.number in (None, number)
+        return self._calls[tap.label] - 1
 
     def _require_calls(self, label: str, stored: Collection[str]) -> None:
         """Raise unless the module ran as often as in the dry run; begin to count the calls of the next pass."""
@@ -168,23 +154,55 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((tensor for tensor in tensors if tensor is not None), None)
 
 
-def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of an output whose `first_tensor` is replaced by `change` of it.
+def part_of(output: Any, part: Part) -> Any:
+    """Return a part of an output; None if there is no such part.
+
+    >>> part_of({"hidden": (1, 2)}, "hidden.1")
+    2
+
+    Args:
+        output: tuple, mapping or record.
+        part: index, name, or a path of them, separated by dots. An index of a mapping or record counts its values.
+    """
+    for key in _keys(part):
+        parts = _parts(output)
+        key = _known_key(parts, key)
+        if key is None:
+            return None
+        output = parts[key]
+    return output
+
+
+def part_names(output: Any) -> list[str]:
+    """Return the names or indices of the parts of an output that hold a tensor."""
+    return [str(key) for key, part in _parts(output).items() if first_tensor(part) is not None]
+
+
+def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor], part: Part | None = None) -> Any:
+    """Return a copy of an output whose `first_tensor`, or that of a part, is replaced by `change` of it.
 
     Args:
         output: output of a layer; for packed sequences, `change` receives their data, (positions, neurons).
         change: old -> new tensor.
+        part: part of the output; an output without it is returned unchanged.
     """
+    return _with_changed(output, change, [] if part is None else _keys(part))
+
+
+def _with_changed(output: Any, change: Callable[[Tensor], Tensor], keys: Sequence[Part]) -> Any:
     match output:
-        case Tensor():
+        case Tensor() if not keys:
             return change(output)
-        case PackedSequence():
+        case PackedSequence() if not keys:
             return output._replace(data=change(output.data))
     parts = _parts(output)
-    key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
+    if keys:
+        key = _known_key(parts, keys[0])
+    else:
+        key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
     if key is None:
         return output
-    changed = {**parts, key: with_first_tensor(parts[key], change)}
+    changed = {**parts, key: _with_changed(parts[key], change, keys[1:])}
     match output:
         case Mapping():
             copied: Any = copy.copy(output)
@@ -196,13 +214,26 @@ def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return replace(output, **{key: changed[key]})
 
 
+def _keys(part: Part) -> list[Part]:
+    return [part] if isinstance(part, int) else list(part.split("."))
+
+
+def _known_key(parts: Mapping[Any, Any], key: Part) -> Any:
+    """Return the key of a part by its name or its index; None if there is none."""
+    if key in parts:
+        return key
+    index = int(key) if str(key).isdecimal() else len(parts)
+    return list(parts)[index] if index < len(parts) else None
+
+
 def _parts(output: Any) -> Mapping[Any, Any]:
     """Return the parts of a mapping, tuple or dataclass of outputs, by key, index or name; empty for anything else."""
     match output:
         case Mapping():  # such as the ModelOutput of transformers
             return output
         case tuple() | list():
-            return dict(enumerate(output))
+            names = getattr(output, "_fields", range(len(output)))
+            return dict(zip(names, output, strict=True))
     if is_dataclass(output) and not isinstance(output, type):
         return {field.name: getattr(output, field.name) for field in fields(output)}
     return {}
@@ -243,9 +274,8 @@ def capturing(model: nn.Module, layers: str | Tap | Sequence[str | Tap]) -> Iter
             if tap.route is None:
                 hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
             else:
-                hooks.enter_context(
-                    tap.route.attached({**modules, "": model}, tap, partial(captured.put_routed, tap))
-                )
+                put = partial(captured.put_routed, tap)
+                hooks.enter_context(tap.route.attached({**modules, "": model}, tap.layer, tap.side, put))
         yield captured
 
 

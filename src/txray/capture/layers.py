@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from txray.capture.compiled import require_observable
-from txray.capture.dry_runs import DryRuns
+from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
 from txray.capture.expert_layers import (
     hook_point_in_expert,
     hook_point_of_expert,
@@ -18,13 +17,14 @@ from txray.capture.expert_layers import (
 )
 from txray.capture.expert_modules import module_expert
 from txray.capture.fused_experts import Experts, experts_in
+from txray.capture.heads import n_heads
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import VERBS, Side, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.hooks import VERBS, Part, Side, Tap, layer_names, matching_layers, modules_by_name
 from txray.capture.layer import Layer, Layers, as_layers
 from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
-from txray.errors import CaptureError, UsageError
+from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
@@ -82,7 +82,7 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
         routed = module_expert(adapter, runs, name, "output") is not None
         if len(runs.second.calls(name)) != len(calls) and not routed:
             continue  # the number of calls depends on the text
-        tensors = runs.shapes(name, calls[-1].number, "output")
+        tensors = runs.shapes(Reading(name, number=calls[-1].number))
         if tensors is None:
             continue
         try:
@@ -109,7 +109,7 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     """Return the hook points of layers; `selection` is that of the layers that have none of their own.
 
     Raises:
-        UnknownNameError: unknown layer or layout.
+        UnknownNameError: unknown layer, layout or part of an output.
         UsageError: a layer occurs twice, or a call or an expert does not exist.
         CaptureError: a layer does not run, does not run equally often for every input, has no activations per
             position, has more steps than the input without a `lag`, or is TorchScript; or the neurons of experts
@@ -120,21 +120,17 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     watched = dict.fromkeys(name for matched in names.values() for name in matched)
     for name in watched:
         require_observable(modules, name, adapter.module)
-    runs = DryRuns.of(adapter, watched)
+    parts = dict.fromkeys(layer.output for layer in names if layer.output is not None)
+    runs = DryRuns.of(adapter, watched, tuple(parts))
     require_readable_experts(adapter, modules, names)
-    layer_of_tensor: dict[tuple[nn.Module, int, Side, int | str], Layer] = {}
+    layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool, int | str | None], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
         for single in single_layers(modules, layer, _distinct(adapter, runs, layer, matched)):
-            name = single.name
             hook_point = _hook_point_of(adapter, runs, single, selection)
-            route = hook_point.tap.route
-            key = (
-                modules[name],
-                hook_point.tap.number or 0,
-                hook_point.tap.side,
-                "" if route is None else route.expert,
-            )
+            tap = hook_point.tap
+            expert = None if tap.route is None else tap.route.expert
+            key = (modules[single.name], tap.number, tap.side, tap.part, hook_point.heads is not None, expert)
             if key in layer_of_tensor:
                 raise UsageError(
                     f"collect: layer {hook_point.layer!r} is selected twice, by {layer_of_tensor[key].label!r} and "
@@ -153,11 +149,11 @@ def _distinct(adapter: ModelAdapter, runs: DryRuns, layer: Layer, names: Sequenc
             yield name
 
 
-def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:
+def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
     """Warn about calls that were not chosen and about random forward passes; collection warns by itself."""
     accounts = {point.layer: {**point.settings(), **point.observations()} for point in hook_points}
     for warning in layer_warnings(accounts):
-        warnings.warn(warning, stacklevel=stacklevel)
+        warn_user(warning)
 
 
 def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
@@ -178,20 +174,34 @@ def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
     """Return the hook point of one module, or of one expert."""
     name = layer.name
-    if layer.expert is None and layer.call is None:
+    if layer.expert is None and layer.call is None and layer.output is None and layer.units != "head":
         expert = module_expert(adapter, runs, name, layer.side)
         if expert is not None:
             return hook_point_in_expert(adapter, runs, layer, selection, expert)
-    call, calls = _call(runs, layer)
+    stacked = layer.call is None and runs.one_call_per_position(name)
+    call, calls = (0, 1) if stacked else _call(runs, layer)
     if layer.expert is not None:
         return hook_point_of_expert(adapter, runs, layer, selection, call, calls)
     label = replace(layer, call=None if layer.call is None else call).label
-    number = runs.first.calls(name)[call].number
-    tensors = runs.shapes(name, number, layer.side)
+    number = None if stacked else runs.first.calls(name)[call].number
+    reading = Reading(name, layer.side, layer.output, number)
+    _require_part(runs, reading, label)
+    tensors = runs.shapes(reading)
     verb = VERBS[layer.side]
     if tensors is None:
         raise CaptureError(f"layer {label!r}: {verb} no tensor; choose another layer")
     layout = layout_of(label, *tensors, layer.layout, verb)
+    steps = {run.shape[layout.time_axis] for run in tensors}
+    if layout.windows and len(steps) == 1 and not fills_windows(adapter, reading, layout, *steps):
+        raise CaptureError(
+            f"layer {label!r}: has {tensors[0].shape[layout.time_axis]} steps for every input that could be tried, so "
+            "they need not be positions of the text; choose another layer"
+        )
+    if stacked and layer.layout == "auto" and not runs_in_text_order(adapter, reading):
+        raise CaptureError(
+            f"layer {label!r}: runs once per position, but not in the order of the text, or after a layer that reads "
+            f"the whole text; if its calls are in order, pass txray.Layer({name!r}, layout={layout.axes!r})"
+        )
     lag = adapter.lag(name) if layer.lag is None else layer.lag
     if layout.missing < 0 and lag is None:
         raise CaptureError(
@@ -206,8 +216,10 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
             layer=name,
             side=layer.side,
             number=number,
-            calls=len(runs.first.all_calls(name)),
-            copied=runs.changed(name, number, layer.side),
+            calls=None if stacked else len(runs.first.all_calls(name)),
+            copied=runs.changed(reading),
+            part=layer.output,
+            stacked=stacked,
         ),
         layout=layout,
         lag=lag or 0,
@@ -216,8 +228,50 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, layer.side),
+        random=runs.random(reading),
+        heads=_heads(adapter, layer, label, layout),
     )
+
+
+def _require_part(runs: DryRuns, reading: Reading, label: str) -> None:
+    """Raise if an output lacks the requested part in a dry run."""
+    if reading.part is None:
+        return
+    for trace in (runs.first, runs.second):
+        for call in trace.all_calls(reading.layer):
+            if reading.number in (None, call.number) and call.parts.get(reading.part) is None:
+                known = call.part_names
+                if not known:
+                    raise CaptureError(
+                        f"layer {label!r}: returns no tuple, mapping or record with tensors, so it has no part "
+                        f"{reading.part!r}; omit output"
+                    )
+                raise UnknownNameError.of(
+                    f"part of the output of {reading.layer!r}", str(reading.part), known
+                )
+
+
+def _heads(adapter: ModelAdapter, layer: Layer, label: str, layout: Layout) -> int | None:
+    """Return the number of heads if these are the units of the layer."""
+    if layer.units != "head":
+        return None
+    modules = modules_by_name(adapter.module)
+    heads = layer.heads or layout.heads or n_heads(modules, adapter.module, layer.name, layout.neurons)
+    if heads is None:
+        raise UsageError(
+            f"layer {label!r}: the number of attention heads of its {layout.neurons} elements is unknown; pass "
+            f"txray.Layer({layer.name!r}, heads=12), or '{layer.name}:heads=12'"
+        )
+    if layout.neurons % heads or layout.heads not in (None, heads):
+        axis = (
+            ""
+            if layout.heads is None
+            else f", {layout.heads} heads each of {layout.neurons // layout.heads},"
+        )
+        raise UsageError(
+            f"layer {label!r}: its {layout.neurons} elements{axis} are not {heads} heads; pass another number"
+        )
+    return heads
 
 
 def _call(runs: DryRuns, layer: Layer) -> tuple[int, int]:

@@ -529,3 +529,54 @@ def test_experts_that_are_computed_in_another_way_are_refused() -> None:
             TextModel(Odd(), word_ids), Corpus.from_documents("c", WORDS), layers="experts:expert=0", name="s"
         )
     assert "\n" not in str(caught.value)
+
+
+def test_the_model_itself_may_send_positions_to_experts() -> None:
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(40, 6)
+            self.experts = nn.ModuleList(nn.Linear(6, 5) for _ in range(2))
+
+        def forward(self, ids: Tensor) -> Any:
+            flat, chosen = self.embedding(ids).reshape(-1, 6), ids.reshape(-1) % 2
+            return [expert(flat[chosen == n]) for n, expert in enumerate(self.experts)]
+
+    module = Root().eval()
+    stage = collect(
+        TextModel(module, word_ids),
+        Corpus.from_documents("c", WORDS),
+        layers="experts.1",
+        selection="all/absolute",
+        name="s",
+    )
+    ids = torch.tensor([number for document in WORDS for number in word_ids(document.words)])
+    with torch.no_grad():
+        expected = module.experts[1](module.embedding(ids[ids % 2 == 1])).abs().sum(dim=0)
+    assert stage.preferences().mass() == pytest.approx(expected.numpy(), rel=1e-5)
+    assert stage.manifest["layers"]["experts.1"]["skipped"] == {NOT_ROUTED: int((ids % 2 == 0).sum())}
+
+
+def test_a_mask_of_a_layer_in_an_expert_equals_weights_of_zero() -> None:
+    module, changed = mixture(), mixture()
+    model = TextModel(module, letter_pieces, forward=lambda module, ids, mask: module(ids))
+    ids = torch.tensor([letter_pieces(WORDS[1].words).ids])
+    with torch.no_grad():
+        for layer in (changed.blocks[0].experts[1].w1,):
+            layer.weight[[0, 3]] = 0
+            layer.bias[[0, 3]] = 0
+        plain, expected = module(ids), changed(ids)
+        with ablated(model, [Mask("blocks.0.experts.1.w1", 12, (0, 3))]):
+            assert torch.equal(module(ids), expected)
+    assert not torch.equal(plain, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("blocks.0.experts.1.act", "shared by 5 layers"), ("blocks.0.experts.1.w1:expert=0", "cannot be masked")],
+)
+def test_masks_that_would_act_elsewhere_are_refused(name: str, message: str) -> None:
+    model = TextModel(mixture(), letter_pieces, forward=lambda module, ids, mask: module(ids))
+    with pytest.raises(UsageError, match=message) as caught, ablated(model, [Mask(name, 12, (0,))]):
+        pass
+    assert "\n" not in str(caught.value)
