@@ -23,6 +23,7 @@ from txray.capture.fused_experts import FusedExpert
 from txray.capture.hooks import RoutedRows, Tap, capturing
 from txray.errors import CaptureError, EmptyLayerWarning, UsageError
 from txray.models import from_transformers
+from txray.pruning import Mask, masked
 
 NOT_ROUTED = "not routed to this expert"
 TEXT = [document for document in documents() if len(document.words) < 20]
@@ -562,21 +563,23 @@ def test_a_mask_of_a_layer_in_an_expert_equals_weights_of_zero() -> None:
     model = TextModel(module, letter_pieces, forward=lambda module, ids, mask: module(ids))
     ids = torch.tensor([letter_pieces(WORDS[1].words).ids])
     with torch.no_grad():
-        for layer in (changed.blocks[0].experts[1].w1,):
-            layer.weight[[0, 3]] = 0
-            layer.bias[[0, 3]] = 0
+        changed.blocks[0].experts[1].w1.weight[[0, 3]] = 0
+        changed.blocks[0].experts[1].w1.bias[[0, 3]] = 0
         plain, expected = module(ids), changed(ids)
-        with ablated(model, [Mask("blocks.0.experts.1.w1", 12, (0, 3))]):
+        with masked(model, Mask("blocks.0.experts.1.w1", (0, 3))):
             assert torch.equal(module(ids), expected)
     assert not torch.equal(plain, expected)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("blocks.0.experts.1.act", "shared by 5 layers"), ("blocks.0.experts.1.w1:expert=0", "cannot be masked")],
+    [
+        ("blocks.0.experts.1.act", "shared by 5 layers"),
+        ("blocks.0.experts.1.w1:expert=0", "cannot be masked"),
+    ],
 )
 def test_masks_that_would_act_elsewhere_are_refused(name: str, message: str) -> None:
     model = TextModel(mixture(), letter_pieces, forward=lambda module, ids, mask: module(ids))
-    with pytest.raises(UsageError, match=message) as caught, ablated(model, [Mask(name, 12, (0,))]):
+    with pytest.raises(UsageError, match=message) as caught, masked(model, Mask(name, (0,))):
         pass
     assert "\n" not in str(caught.value)
