@@ -107,7 +107,7 @@ class ModuleExpert:
 
 @dataclass(eq=False)
 class _Pass:
-    """What was read in one call of the caller.
+    """The tensors read in one call of the caller.
 
     Attributes:
         source: (positions, size) inputs of all positions.

@@ -137,7 +137,7 @@ def require_computable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) 
 
     def compare(name: str, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
         try:
-            problem = _difference(module, (*inputs, *named.values()), output)
+            problem = _difference(module, (*inputs, *named.values()), output, adapter.autocast)
         except Exception as error:
             problem = in_one_line(error, limit=160)
         if problem is not None:
@@ -155,14 +155,16 @@ def require_computable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) 
         )
 
 
-def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str | None:
+def _difference(
+    module: nn.Module, arguments: Sequence[Any], output: Any, autocast: torch.dtype | None
+) -> str | None:
     """Return how the output differs from that of the experts; None if only by rounding."""
     routing = Routing.of(arguments)
     if routing is None or routing.weights is None:
         return "it receives no experts and weights for its positions"
     if not isinstance(output, Tensor):
         return f"it returns {type(output).__name__}"
-    dtypes = {output.dtype}
+    dtypes = {output.dtype, autocast}
     expected = torch.zeros_like(routing.hidden, dtype=torch.float64)
     experts = experts_in(module)
     if experts is None:
@@ -186,7 +188,7 @@ def _difference(module: nn.Module, arguments: Sequence[Any], output: Any) -> str
     actual = output.reshape(expected.shape)[known].double()
     size = actual.abs().max().item() if actual.numel() else 0.0
     difference = (expected[known] - actual).abs().max().item() if actual.numel() else 0.0
-    rounding = max(_ROUNDING.get(dtype, 1e-4) for dtype in dtypes)
+    rounding = max(_ROUNDING.get(dtype, 1e-4) for dtype in dtypes if dtype)
     return None if difference <= rounding * size else f"outputs differ by {difference / max(size, 1e-30):.1%}"
 
 

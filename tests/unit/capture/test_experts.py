@@ -583,3 +583,13 @@ def test_masks_that_would_act_elsewhere_are_refused(name: str, message: str) -> 
     with pytest.raises(UsageError, match=message) as caught, masked(model, Mask(name, (0,))):
         pass
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["Mixtral", "GptOss"])
+def test_experts_are_read_in_half_precision(family: str) -> None:
+    name = "layers.0.mlp.experts"
+    for module, autocast in ((built(family).bfloat16(), None), (built(family), "bfloat16")):
+        model = from_transformers(module, tokenizer())
+        stage = collect(model, corpus(), layers=f"{name}:expert=*", autocast=autocast, name="s")
+        counted = [account["counted"] for account in stage.manifest["layers"].values()]
+        assert 37 <= sum(counted) <= 4 * 37
