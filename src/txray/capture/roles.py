@@ -226,16 +226,26 @@ def _sources(run: _Run, earlier: Sequence[_Run]) -> list[tuple[_Run, bool]]:
     earlier = [other for other in earlier if other.output.requires_grad]
     if not earlier:
         return []
-    # The last position, because the others of a causal model do not see all of the text.
-    rows = run.input
-    if rows.dim() > 2:
-        rows = rows.movedim(0, 1) if rows.shape[0] != _DOCUMENTS == rows.shape[1] else rows
-        rows = rows[0]
-    rows = rows[-1]
-    weights = torch.linspace(0.5, 1.5, rows.numel(), dtype=rows.dtype, device=rows.device).view_as(rows)
+    inputs = run.input
+    if inputs.dim() > 2:  # documents first, or time
+        inputs = inputs[:, 0] if inputs.shape[0] != _DOCUMENTS == inputs.shape[1] else inputs[0]
+    # The last positions, because the first ones of a causal model do not see all of the text; the first of them at
+    # which the activation function is not zero everywhere.
+    for position in range(-1, -4, -1):
+        if sources := _sources_at(inputs[position], earlier):
+            return sources
+    return []
+
+
+def _sources_at(values: Tensor, earlier: Sequence[_Run]) -> list[tuple[_Run, bool]]:
+    """Return the projections that the input of another at one position depends on."""
+    weights = torch.linspace(0.5, 1.5, values.numel(), dtype=values.dtype, device=values.device)
     try:
         gradients = torch.autograd.grad(
-            (rows * weights).sum(), [other.output for other in earlier], retain_graph=True, allow_unused=True
+            (values.flatten() * weights).sum(),
+            [other.output for other in earlier],
+            retain_graph=True,
+            allow_unused=True,
         )
     except RuntimeError:  # an operation without a gradient
         return []
