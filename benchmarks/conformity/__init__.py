@@ -1,1 +1,1 @@
-"""Whether txray credits the words that plain transformers and NumPy credit, for every architecture it can build."""
+"""Compare what txray credits with plain transformers and NumPy, for every text architecture."""

@@ -89,10 +89,46 @@ _LATENT = {
     "num_key_value_heads": 2,
     "q_lora_rank": 8,
     "kv_lora_rank": 8,
+    "head_dim": 4,
     "qk_rope_head_dim": 4,
     "qk_nope_head_dim": 4,
+    "qk_head_dim": 8,
+    "v_head_dim": 8,
+    "n_group": 1,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
 }
-_MAMBA = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4, "time_step_rank": 2}
+_MAMBA = {
+    "state_size": 4,
+    "time_step_rank": 2,
+    "mamba_n_heads": 4,
+    "mamba_d_head": 8,
+    "mamba_d_ssm": 32,
+    "mamba_d_state": 4,
+    "mamba_n_groups": 1,
+    "mamba_chunk_size": 8,
+    "chunk_size": 8,
+    "n_groups": 1,
+}
+
+_GEMMA = {
+    **_IDS,
+    "vocab_size": SIZE,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "max_position_embeddings": 40,
+}
+
+# fmt: off
+_LATENT_ATTENTION = (
+    "AXK1", "AXK2", "BailingHybrid", "DeepseekV2", "DeepseekV3", "DeepseekV32", "Glm4MoeLite", "GlmMoeDsa",
+    "KimiLinear", "LongcatFlash", "MiniCPM3", "SarvamMLA", "Youtu",
+)
+# fmt: on
 
 _OVERRIDES: dict[str, dict[str, Any]] = {
     "BigBird": {"attention_type": "original_full"},
@@ -121,18 +157,26 @@ _OVERRIDES: dict[str, dict[str, Any]] = {
         "attention_head_size": 8,
     },
     "Luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
-    **dict.fromkeys(("DeepseekV2", "DeepseekV3", "Glm4MoeLite", "MiniCPM3", "SarvamMLA", "Youtu"), _LATENT),
-    **dict.fromkeys(("Mamba", "FalconMamba"), _MAMBA),
+    "Gemma4Text": {"vocab_size_per_layer_input": SIZE, "hidden_size_per_layer_input": 8},
+    "T5Gemma": dict.fromkeys(("encoder", "decoder"), _GEMMA),
+    "Xmod": {"default_language": "en_XX"},
+    "Mamba2": {**_MAMBA, "num_heads": 4},
+    **dict.fromkeys(("Bamba", "FalconH1", "FalconMamba", "GraniteMoeHybrid", "Mamba"), _MAMBA),
+    **dict.fromkeys(_LATENT_ATTENTION, _LATENT),
 }
 """Options that an architecture needs besides."""
 
-_NOT_TEXT = (
-    "AudioFlamingo3 Blt Dots3Note Emu3 EncoderDecoder Esm Esmc Fuyu Gemma3 Gemma3n Gemma4 Gemma4Assistant Gemma4Unified "
-    "Gemma4UnifiedAssistant Git GlmAsr GotOcr2 GraniteSpeech GraniteSpeechPlus LayoutLM Llama4 Mllama ModernVBert "
-    "MossTranscribeDiarize MusicFlamingo Musicgen MusicgenMelody Nemotron3_5Transcribe NeoMME OmniASR Phi4Multimodal "
-    "Qwen2Audio Qwen3ASR Qwen3_5 Qwen3_5Moe Qwen4Exp SeamlessM4T SeamlessM4Tv2 Tapas TrOCR UltraVBert VibeVoiceAsr "
-    "Voxtral VoxtralRealtime Whisper Moshi"
-).split()
+# fmt: off
+_NOT_TEXT = {
+    "AudioFlamingo3", "Blt", "Dots3Note", "Emu3", "EncoderDecoder", "Esm", "Esmc", "Fuyu", "Gemma3",
+    "Gemma3n", "Gemma4", "Gemma4Assistant", "Gemma4Unified", "Gemma4UnifiedAssistant", "Git", "GlmAsr",
+    "GotOcr2", "GraniteSpeech", "GraniteSpeechPlus", "LayoutLM", "Llama4", "Mllama", "ModernVBert",
+    "MossTranscribeDiarize", "MusicFlamingo", "Musicgen", "MusicgenMelody", "Nemotron3_5Transcribe",
+    "NeoMME", "OmniASR", "Phi4Multimodal", "Qwen2Audio", "Qwen3ASR", "Qwen3_5", "Qwen3_5Moe", "Qwen4Exp",
+    "SeamlessM4T", "SeamlessM4Tv2", "Tapas", "TrOCR", "UltraVBert", "VibeVoiceAsr", "Voxtral",
+    "VoxtralRealtime", "Whisper", "Moshi", "Perceiver", "T5Gemma2",
+}
+# fmt: on
 """Configurations of models that read images, sound, proteins, tables or bytes besides text or instead of it."""
 
 
@@ -162,33 +206,21 @@ class Architecture:
         """Return the configuration with every size replaced by a small one."""
         config_class = getattr(transformers, f"{self.name}Config")
         default = config_class()
+        known = default.to_dict()
         options = {
             default.attribute_map.get(name, name): value
             for value, names in _SIZES.items()
             for name in names
-            if type(_attribute(default, name)) is int
+            if type(known.get(default.attribute_map.get(name, name))) is int
         }
-        kinds = list(dict.fromkeys(_attribute(default, "layer_types") or ()))
-        if kinds:
+        if "head_dim" in known:
+            options["head_dim"] = 8
+        if kinds := list(dict.fromkeys(known.get("layer_types") or ())):
             options["layer_types"] = (kinds * 2)[:2]
-        options |= _IDS
-        overrides = _OVERRIDES.get(self.name, {})
-        settable = {
-            name: value for name, value in (options | overrides).items() if _settable(config_class, name)
-        }
-        return config_class(**settable)
-
-
-def _attribute(config: Any, name: str) -> Any:
-    try:
-        return getattr(config, name, None)
-    except Exception:  # an attribute that differs between layers
-        return None
-
-
-def _settable(config_class: Any, name: str) -> bool:
-    attribute = getattr(config_class, name, None)
-    return not (isinstance(attribute, property) and attribute.fset is None)
+        if (known.get("decoder_start_token_id") or 0) >= SIZE:
+            options["decoder_start_token_id"] = _IDS["pad_token_id"]
+        overrides = {name: value for name, value in _OVERRIDES.get(self.name, {}).items() if name in known}
+        return config_class(**(options | _IDS | overrides))
 
 
 @cache
@@ -200,4 +232,4 @@ def architectures() -> tuple[Architecture, ...]:
         transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     )
     names = {config.__name__.removesuffix("Config") for mapping in mappings for config in mapping}
-    return tuple(Architecture(name) for name in sorted(names - set(_NOT_TEXT), key=str.lower))
+    return tuple(Architecture(name) for name in sorted(names - _NOT_TEXT, key=str.lower))

@@ -22,7 +22,7 @@ SELECTIONS = ("max-1", "all")
 
 @dataclass
 class Conformity:
-    """How one architecture was read.
+    """Result of the comparison for one architecture.
 
     Attributes:
         name: name of the architecture.
@@ -43,6 +43,11 @@ class Conformity:
     wrong: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     batches: str = ""
+
+    @property
+    def n_wrong(self) -> int:
+        """Return the number of pairs that differ, over all layers and selections."""
+        return sum(self.wrong.values())
 
     @property
     def exact(self) -> bool:

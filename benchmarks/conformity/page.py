@@ -11,12 +11,12 @@ from benchmarks.conformity.text import documents
 _HEAD = """\
 # Conformity
 
-Does txray credit the right words, whatever the model? `make conformity` builds a tiny random model of every text architecture
-that the installed transformers ({version}) knows, from its configuration alone, and lets txray and, independently of it, plain
-transformers and NumPy read the same {n_documents} documents of {shortest} to {longest} words: txray in batches, the reference one
-input at a time and without padding. For **every layer that runs in a forward pass**, the counts and sums of all (neuron, word)
-pairs are compared, for the selections `max-1` and `all`. A pair is wrong if its count or its sum differs by more than the rounding
-of single precision can explain.
+Does txray credit the right words, whatever the model? `make conformity` builds a tiny random model of every text
+architecture that the installed transformers ({version}) knows, from its configuration alone. txray, and independently
+of it plain transformers and NumPy, read the same {n_documents} documents of {shortest} to {longest} words: txray in
+batches, the reference one input at a time and without padding. For **every layer that runs in a forward pass**, the
+counts and sums of all (neuron, word) pairs are compared, for the selections `max-1` and `all`. A pair is wrong if its
+count or its sum differs by more than rounding can explain.
 
 {summary}
 
@@ -33,11 +33,12 @@ def page(results: Sequence[Conformity], version: str) -> str:
     read = [result for result in results if not result.refused]
     refused = [result for result in results if result.refused]
     exact = sum(result.exact for result in read)
+    others = ", ".join(result.name for result in read if not result.exact)
     summary = (
-        f"Of {len(results)} architectures, {len(read)} can be built and read; {exact} of these {len(read)} are exact "
-        f"in all of their layers: {sum(result.checked for result in read):,} layers, "
-        f"{sum(result.pairs for result in read):,} pairs, {sum(sum(result.wrong.values()) for result in read):,} of them "
-        "wrong."
+        f"Of {len(results)} architectures, {len(read)} can be built from their configuration in this way. {exact} of "
+        f"these {len(read)} are exact in all of their layers that have one activation per position"
+        f"{f' (not: {others})' if others else ''}: {sum(result.checked for result in read):,} layers, "
+        f"{sum(result.pairs for result in read):,} pairs, {sum(result.n_wrong for result in read):,} of them wrong."
     )
     lengths = [len(document.words) for document in documents()]
     text = _HEAD.format(
@@ -50,7 +51,10 @@ def page(results: Sequence[Conformity], version: str) -> str:
     text += _TABLE + "".join(map(_row, read))
     text += _reasons(read)
     if refused:
-        text += "\n## Architectures that could not be read\n\n| architecture | reason |\n| --- | --- |\n"
+        text += (
+            "\n## Architectures that could not be built\n\nThese need other options than the small ones used here, or "
+            "a newer library.\n\n| architecture | reason |\n| --- | --- |\n"
+        )
         text += "".join(f"| {result.name} | {_cell(result.refused)} |\n" for result in refused)
     return text
 

@@ -1,4 +1,4 @@
-"""The words that plain transformers and NumPy credit, one input at a time and without padding."""
+"""Credit words by plain transformers and NumPy, one input at a time and without padding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOLERANCE = 2e-5
 
 @dataclass(frozen=True)
 class Credits:
-    """What each neuron is credited with, by word.
+    """Credits of every neuron and word.
 
     Attributes:
         words: the distinct words, sorted.
@@ -117,9 +117,10 @@ def credited(pairs: Sequence[tuple[str, NDArray[np.float64]]], selection: str) -
 
 
 def _hooks(module: Any, tap: Tap, tensors: dict[Tap, torch.Tensor]) -> list[Any]:
-    """Store the tensor of the last call of a module that its parent makes; other parents may share the module."""
+    """Store the tensor of the last call of a module; of one with several names, of the last that this parent makes."""
     part, parent = module.get_submodule(tap.layer), module.get_submodule(tap.layer.rpartition(".")[0])
-    running = [False]
+    shared = sum(other is part for _, other in module.named_modules(remove_duplicate=False)) > 1
+    running = [not shared]
 
     def first(value: Any) -> torch.Tensor:
         while not isinstance(value, torch.Tensor):
@@ -140,10 +141,8 @@ def _hooks(module: Any, tap: Tap, tensors: dict[Tap, torch.Tensor]) -> list[Any]
     def leave(*_: Any) -> None:
         running[0] = False
 
-    if type(parent).forward is torch.nn.Module.forward or isinstance(parent, torch.nn.ModuleList):
-        handles = []  # a list of modules never runs itself
-        enter()
-    else:
+    handles = []
+    if shared:
         handles = [parent.register_forward_pre_hook(enter), parent.register_forward_hook(leave)]
     if tap.reads_input:
         return [*handles, part.register_forward_pre_hook(keep_input, with_kwargs=True)]

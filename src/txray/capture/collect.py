@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
+from txray.errors import warn_user
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
@@ -127,5 +127,5 @@ def collect(
     manifest = stage.manifest
     wins = wins_of(stage.collected, manifest["layers"])
     for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):
-        warnings.warn(warning, stacklevel=2)
+        warn_user(warning)
     return stage

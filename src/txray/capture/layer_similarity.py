@@ -204,7 +204,7 @@ def _raw_hook_points(adapter: ModelAdapter, layers: Layers) -> list[HookPoint]:
         replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in as_layers(layers)
     ]
     hook_points = hook_points_for(adapter, unselected, _RAW)
-    warn_of_reading(hook_points, stacklevel=5)
+    warn_of_reading(hook_points)
     settle_padding(adapter, hook_points)
     return hook_points
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from txray.capture.layer import Layer, Layers, as_layers
 from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
-from txray.errors import CaptureError, UnknownNameError, UsageError
+from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
@@ -112,11 +111,11 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     return hook_points
 
 
-def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:
+def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
     """Warn about calls that were not chosen and about random forward passes; collection warns by itself."""
     accounts = {point.layer: {**point.settings(), **point.observations()} for point in hook_points}
     for warning in layer_warnings(accounts):
-        warnings.warn(warning, stacklevel=stacklevel)
+        warn_user(warning)
 
 
 def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
