@@ -73,14 +73,14 @@ def layer_roles(model: nn.Module | TextModel) -> list[LayerRole]:
     flow = _Flow(modules)
     with evaluating(adapter.module, adapter.autocast), torch.enable_grad(), flow.recorded():
         adapter.dry_run(_DOCUMENTS, _STEPS)
-        labels: dict[tuple[Role, int], list[str]] = {}
+        labels: dict[tuple[Role, int], dict[str, None]] = {}
         for role, layer, neurons in flow.roles(adapter.module):
-            labels.setdefault((role, neurons), []).append(layer.label)
+            labels.setdefault((role, neurons), {})[layer.label] = None  # once, however often it runs
     names = list(modules)
     return [
         LayerRole(role, pattern, tuple(layers), neurons)
         for (role, neurons), of_role in labels.items()
-        for pattern, layers in _by_pattern(of_role, names)
+        for pattern, layers in _by_pattern(list(of_role), names)
     ]
 
 
