@@ -197,21 +197,22 @@ def test_importance_of_inputs_is_that_by_hand() -> None:
     size = ActivationStats.measure(model, TEXT, layer).root_mean_square
     assert inputs.importance("wanda") == pytest.approx(outgoing * size)
     taylor = inputs.importance("taylor")
-    # The slope of the loss as neuron 5 is turned down, by finite differences.
+    # The slope of the loss as the most important neuron is turned down, by finite differences.
+    neuron = int(taylor.argmax())
     losses = []
-    for factor in (0.999, 1.001):
+    for factor in (0.98, 1.02):
 
         def scale(module: nn.Module, arguments: Any, factor: float = factor) -> Any:
             scaled = arguments[0].clone()
-            scaled[..., 5] *= factor
+            scaled[..., neuron] *= factor
             return (scaled,)
 
         handle = model.module.get_submodule(f"model.{PROJECTION}").register_forward_pre_hook(scale)
         scored = evaluator(model, TEXT)
         losses.append(sum(float(scored.losses(batch).sum()) for batch in scored.batches()))
         handle.remove()
-    slope = abs(losses[1] - losses[0]) / 0.002 / scored.loss_denominator
-    assert taylor[5] == pytest.approx(slope, rel=0.02)
+    slope = abs(losses[1] - losses[0]) / 0.04 / scored.loss_denominator
+    assert taylor[neuron] == pytest.approx(slope, rel=0.05)
 
 
 class TwoOutputs(nn.Module):
