@@ -61,12 +61,10 @@ def layer_roles(model: nn.Module | TextModel) -> list[LayerRole]:
         CaptureError: the model fails.
 
     Example:
-        >>> for row in layer_roles(model):  # doctest: +SKIP
-        ...     print(row.role, row.pattern)
-        MLP neurons layers.*.mlp.down_proj:input
-        attention heads layers.*.self_attn.o_proj:input:head
-        residual stream layers.*
-        embeddings embed_tokens
+        >>> module = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
+        >>> model = TextModel(module, encode=lambda words: [len(word) % 9 for word in words])
+        >>> [(role.role, role.pattern, role.neurons) for role in layer_roles(model)]
+        [('embeddings', '0', 4)]
     """
     adapter = adapter_for(model, outputs=False)
     modules = modules_by_name(adapter.module)
