@@ -99,6 +99,14 @@ def encoder_max_1() -> Result:
     )
 
 
+def encoder_input() -> Result:
+    """The neurons of one MLP layer, read as the input of its last projection."""
+    layers = ["encoder.layer.6.output.dense:input"]
+    return _overhead(
+        "the same neurons as an input, `max-1`", "at most 1.10 x", models.encoder(), layers, 5_000
+    )
+
+
 def encoder_all() -> Result:
     """Every neuron of one MLP layer."""
     layers = ["encoder.layer.6.intermediate"]
@@ -327,6 +335,7 @@ def masking(words: int = 30_000) -> Iterator[Result]:
         yield Result(
             f"scoring a classifier of 300 LSTM units, 15 of them ablated (`{ablation}`)",
             target,
+    "input": encoder_input,
             f"{times.value:.2f} x ({times.low:.2f} to {times.high:.2f})",
             f"{words:,} words; {words / times.first:,.0f} words/s masked, {words / times.second:,.0f} not",
         )
