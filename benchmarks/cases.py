@@ -335,7 +335,6 @@ def masking(words: int = 30_000) -> Iterator[Result]:
         yield Result(
             f"scoring a classifier of 300 LSTM units, 15 of them ablated (`{ablation}`)",
             target,
-    "input": encoder_input,
             f"{times.value:.2f} x ({times.low:.2f} to {times.high:.2f})",
             f"{words:,} words; {words / times.first:,.0f} words/s masked, {words / times.second:,.0f} not",
         )
@@ -344,6 +343,7 @@ def masking(words: int = 30_000) -> Iterator[Result]:
 CASES: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "lstm": lstm_max_1,
     "encoder": encoder_max_1,
+    "input": encoder_input,
     "all": encoder_all,
     "layers": many_layers,
     "published": published,
