@@ -99,6 +99,14 @@ def encoder_max_1() -> Result:
     )
 
 
+def encoder_input() -> Result:
+    """The neurons of one MLP layer, read as the input of its last projection."""
+    layers = ["encoder.layer.6.output.dense:input"]
+    return _overhead(
+        "the same neurons as an input, `max-1`", "at most 1.10 x", models.encoder(), layers, 5_000
+    )
+
+
 def encoder_all() -> Result:
     """Every neuron of one MLP layer."""
     layers = ["encoder.layer.6.intermediate"]
@@ -335,6 +343,7 @@ def masking(words: int = 30_000) -> Iterator[Result]:
 CASES: dict[str, Callable[[], Result | Iterator[Result]]] = {
     "lstm": lstm_max_1,
     "encoder": encoder_max_1,
+    "input": encoder_input,
     "all": encoder_all,
     "layers": many_layers,
     "published": published,

@@ -11,9 +11,11 @@ import numpy as np
 from benchmarks.conformity.architectures import Architecture
 from benchmarks.conformity.reference import TOLERANCE, Credits, Tap, activations, credited
 from benchmarks.conformity.text import documents, tokenizer
-from txray import Corpus, Layer, Stage, TextModel, collect
-from txray.capture.layers import LayerShape, layer_shapes
-from txray.capture.layout import Layout
+from txray import Corpus, Layer, Selection, Stage, TextModel, collect
+from txray.capture import LayerShape, layer_roles, layer_shapes
+from txray.capture.hook_point import HookPoint
+from txray.capture.layers import hook_points_for
+from txray.capture.model_adapter import adapter_for
 from txray.errors import TxrayError, in_one_line
 from txray.models import from_transformers
 
@@ -33,6 +35,7 @@ class Conformity:
         wrong: layer and selection -> number of pairs that differ.
         refusals: layer -> why it cannot be collected.
         batches: how inputs share a batch.
+        roles: role of layers -> number of units and number of layers; see `txray.capture.layer_roles`.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Conformity:
     wrong: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     batches: str = ""
+    roles: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def n_wrong(self) -> int:
@@ -64,17 +68,32 @@ def check(architecture: Architecture) -> Conformity:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shapes = layer_shapes(model)
+            roles = layer_roles(model)
     except Exception as error:
         result.refused = in_one_line(error, limit=120)
         return result
     result.ran = len(shapes)
-    layers = _collectable(model, shapes, result)
+    for role in roles:
+        result.roles.setdefault(
+            role.role, (role.neurons, sum(len(r.layers) for r in roles if r.role == role.role))
+        )
+    inputs = [Layer.parse(label) for role in roles for label in role.layers if ":input" in label]
+    layers = _collectable(model, shapes, inputs, result)
     if not layers:
         return result
-    taps = {layer.name: Tap(layer.name, layer.input, layout.axes, layout.dropped) for layer, layout in layers}
+    taps = {
+        point.layer: Tap(
+            point.tap.layer,
+            point.tap.side == "input",
+            point.layout.axes,
+            point.layout.dropped,
+            heads=point.heads or 0,
+        )
+        for point in _hook_points(model, layers)
+    }
     values = activations(module, taps.values(), model.max_length)
     for selection in SELECTIONS:
-        stage = _collected(model, [layer for layer, _ in layers], selection)
+        stage = _collected(model, layers, selection)
         result.batches = stage.manifest["reading"]["batches"]
         for name, tap in taps.items():
             expected = credited(values[tap], selection)
@@ -87,25 +106,29 @@ def check(architecture: Architecture) -> Conformity:
 
 
 def _collectable(
-    model: TextModel, shapes: Sequence[LayerShape], result: Conformity
-) -> list[tuple[Layer, Layout]]:
-    """Return the layers that can be collected; the reasons of the others are noted."""
-    usable = [(Layer(shape.name), shape.layout) for shape in shapes if shape.layout is not None]
+    model: TextModel, shapes: Sequence[LayerShape], inputs: Sequence[Layer], result: Conformity
+) -> list[Layer]:
+    """Return the outputs and inputs that can be collected; the reasons of the others are noted."""
+    usable = [Layer(shape.name) for shape in shapes if shape.layout is not None] + list(inputs)
     for shape in shapes:
         if shape.layout is None:
             result.refusals[shape.name] = f"no activation per position: {shape.shape}"
     try:
-        _collected(model, [layer for layer, _ in usable], "max-1")
+        _collected(model, usable, "max-1")
     except TxrayError:
         collectable = []
-        for layer, layout in usable:
+        for layer in usable:
             try:
                 _collected(model, [layer], "max-1")
-                collectable.append((layer, layout))
+                collectable.append(layer)
             except TxrayError as error:
-                result.refusals[layer.name] = in_one_line(error, limit=160)
+                result.refusals[layer.label] = in_one_line(error, limit=160)
         return collectable
     return usable
+
+
+def _hook_points(model: TextModel, layers: Sequence[Layer]) -> list[HookPoint]:
+    return hook_points_for(adapter_for(model, outputs=False), layers, Selection("all"))
 
 
 def _collected(model: TextModel, layers: Sequence[Layer], selection: str) -> Stage:

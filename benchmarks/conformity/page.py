@@ -20,11 +20,13 @@ count or its sum differs by more than rounding can explain.
 
 {summary}
 
+{roles}
+
 """
 
 _TABLE = """\
-| architecture | layers that run | compared | pairs | wrong | batches |
-| --- | ---: | ---: | ---: | ---: | --- |
+| architecture | layers that run | compared | pairs | wrong | batches | MLP neurons | attention heads |
+| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |
 """
 
 
@@ -47,6 +49,7 @@ def page(results: Sequence[Conformity], version: str) -> str:
         shortest=min(lengths),
         longest=max(lengths),
         summary=summary,
+        roles=_roles(read),
     )
     text += _TABLE + "".join(map(_row, read))
     text += _reasons(read)
@@ -61,7 +64,28 @@ def page(results: Sequence[Conformity], version: str) -> str:
 
 def _row(result: Conformity) -> str:
     wrong = f"{sum(result.wrong.values()):,}"
-    return f"| {result.name} | {result.ran} | {result.checked} | {result.pairs:,} | {wrong} | {result.batches} |\n"
+    return (
+        f"| {result.name} | {result.ran} | {result.checked} | {result.pairs:,} | {wrong} | {result.batches} "
+        f"| {_role(result, 'MLP neurons')} | {_role(result, 'attention heads')} |\n"
+    )
+
+
+def _role(result: Conformity, role: str) -> str:
+    """Return the number of units per layer and of layers of a role; empty if there is none."""
+    units, layers = result.roles.get(role, (0, 0))
+    return f"{units} x {layers}" if layers else ""
+
+
+def _roles(read: Sequence[Conformity]) -> str:
+    """Return for how many architectures the layers of each role are found."""
+    number = Counter(role for result in read for role in result.roles)
+    return (
+        f"`txray layers` finds the MLP neurons of {number['MLP neurons']} of these {len(read)} architectures, the "
+        f"attention heads of {number['attention heads']}, other neurons that combine positions in "
+        f"{number['mixer neurons']}, the residual stream of {number['residual stream']} and the embeddings of "
+        f"{number['embeddings']}. MLP neurons and heads are the inputs of projections "
+        "(`layers.*.mlp.down_proj:input`, `layers.*.self_attn.o_proj:input:head`); they are compared as well."
+    )
 
 
 def _reasons(read: Sequence[Conformity]) -> str:

@@ -24,12 +24,14 @@ class Tap:
         reads_input: whether it is the module's input instead of its output.
         axes: order of its axes, as in `txray.Layer`.
         dropped: axes of size 1 besides.
+        heads: number of attention heads whose norms are the activations; 0 for the elements themselves.
     """
 
     layer: str
     reads_input: bool = False
     axes: str = "batch-time-neurons"
     dropped: tuple[int, ...] = ()
+    heads: int = 0
 
 
 TOLERANCE = 2e-5
@@ -168,12 +170,19 @@ def _start(config: Any) -> int:
 
 def _arranged(tensor: torch.Tensor, tap: Tap) -> NDArray[np.float64]:
     """Return a tensor of one input as (time, neurons)."""
+    rows = _rows(tensor, tap)
+    return np.sqrt(np.square(rows.reshape(len(rows), tap.heads, -1)).sum(axis=2)) if tap.heads else rows
+
+
+def _rows(tensor: torch.Tensor, tap: Tap) -> NDArray[np.float64]:
     values = tensor.double().numpy().squeeze(tap.dropped)
     match tap.axes:
         case "flat":
             return values.reshape(-1, values.shape[-1])
         case "batch-neurons-time":
             return np.ascontiguousarray(values.reshape(values.shape[1], -1).T)
+        case "batch-heads-time-neurons":
+            return np.moveaxis(values, 2, 1).reshape(values.shape[2], -1)
         case "time-batch-neurons":
             return values.reshape(values.shape[0], -1)
     return values.reshape(values.shape[1], -1)

@@ -13,11 +13,11 @@ LayerTally          selected activations -> preferences and exemplars       laye
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers
 from txray.capture.layer import Layer
-from txray.capture.layer_roles import LayerRole, layer_roles
 from txray.capture.layers import LayerShape, layer_shapes
 from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
+from txray.capture.roles import LayerRole, layer_roles
 from txray.capture.selection import Selection
 from txray.capture.through import ThroughLike
 from txray.capture.transformer_lens import layer_of_hook

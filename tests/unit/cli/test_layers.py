@@ -11,6 +11,9 @@ from transformers import AlbertConfig, AlbertModel, MixtralConfig, MixtralModel
 from tests.builders.hub_folders import folder_of
 from txray.cli.layers import _calls, _layout
 from txray.cli.main import _exit_code
+from txray.cli.prune_common import _default_layer
+from txray.errors import UsageError
+from txray.models import load_model
 from txray.preferences import Stage
 
 LAYER = "encoder.albert_layer_groups.0.albert_layers.0"
@@ -63,6 +66,32 @@ def test_calls_and_inputs_are_collected_by_name(
     assert stage.preferences(layer=layers[2]).n_neurons == 16
     assert txray("collect", albert, *read, "--layer", f"{LAYER}:call=3", "--out", tmp_path / "t") == 2
     assert "it runs 3 times" in capsys.readouterr().err
+
+
+def test_roles_are_listed_with_patterns_to_paste(albert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert txray("layers", albert) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert f"MLP neurons {LAYER}.ffn_output:input 16 neurons x 1 layer" in lines
+    assert f"attention heads {LAYER}.attention.dense:input:head 2 heads x 1 layer" in lines
+
+
+def test_without_a_layer_the_mlp_neurons_of_a_transformer_are_collected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = folder_of("bert", tmp_path / "model")
+    read = ["-f", "demo", "-t", "reviews", "--max-words", "60"]
+    assert txray("collect", model, *read, "--out", tmp_path / "s") == 0
+    assert "--layer 'encoder.layer.*.output.dense:input'" in capsys.readouterr().err
+    stage = Stage.load(tmp_path / "s")
+    assert stage.layers[0] == "encoder.layer.0.output.dense:input"
+    assert txray("similarity", model, model, *read) == 0
+    assert "encoder.layer.0.output.dense:input" in capsys.readouterr().out
+
+
+def test_pruning_without_a_layer_names_one(tmp_path: Path) -> None:
+    model = load_model(folder_of("bert", tmp_path / "model"))
+    with pytest.raises(UsageError, match=r"--layer encoder.layer.\d+.output.dense:input"):
+        _default_layer(model)
 
 
 def test_tables_show_steps_and_names() -> None:

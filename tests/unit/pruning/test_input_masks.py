@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaModel
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
+import txray
 from tests.builders.text_models import SIZE, seeded, word_ids
 from txray.capture import collect
 from txray.corpus import Corpus, Document
 from txray.errors import UsageError
 from txray.models import TextModel
-from txray.pruning import ActivationStats, Mask, masked
+from txray.preferences import merge_stages
+from txray.pruning import ActivationStats, Mask, RankingInputs, evaluator, masked
 
 IDS = torch.tensor([[3, 5, 7, 9, 11], [2, 4, 6, 8, 10]])
 TEXT = Corpus.from_documents(
@@ -158,6 +160,59 @@ def test_keyword_arguments_are_masked() -> None:
         assert torch.equal(module(IDS), wanted)
     with masked(module, Mask("linear:input", [3])), torch.no_grad():
         assert torch.equal(module(IDS), wanted)
+
+
+def test_stages_of_inputs_are_merged_compared_followed_and_ranked(llama: TextModel) -> None:
+    layer = f"{PROJECTION}:input"
+    shards = [
+        collect(llama, TEXT.shard(number, 2), layers=layer, selection="all/absolute", name="a")
+        for number in (1, 2)
+    ]
+    whole = collect(llama, TEXT, layers=layer, selection="all/absolute", name="a")
+    merged = merge_stages(shards)
+    assert merged.preferences(layer=layer).wins().tolist() == whole.preferences(layer=layer).wins().tolist()
+    assert merged.preferences(layer=layer).mass() == pytest.approx(whole.preferences(layer=layer).mass())
+    with masked(llama, Mask(layer, [4])):
+        later = collect(llama, TEXT, layers=layer, selection="all/absolute", name="b")
+    comparison = txray.compare(whole, later, layer=layer, permutations=0)
+    assert comparison.layer == layer
+    followed = txray.timeline([whole, later], layers=[layer], permutations=0)
+    assert set(followed.stages["layer"]) == {layer}
+    inputs = RankingInputs(llama, layer, preferences=whole.preferences(layer=layer), corpus=TEXT)
+    assert inputs.importance("mass") == pytest.approx(whole.preferences(layer=layer).mass())
+    assert len(inputs.importance("activation")) == 12
+    with pytest.raises(UsageError, match="'magnitude'.*no incoming weights"):
+        inputs.importance("magnitude")
+
+
+def test_importance_of_inputs_is_that_by_hand() -> None:
+    config = LlamaConfig(
+        vocab_size=SIZE, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12
+    )
+    model = TextModel(seeded(lambda: LlamaForCausalLM(config)).double(), word_ids, run, task="next-word")
+    layer = f"model.{PROJECTION}:input"
+    inputs = RankingInputs(model, layer, corpus=TEXT, evaluator=evaluator(model, TEXT))
+    weight = model.module.get_submodule(f"model.{PROJECTION}").weight  # type: ignore[union-attr]
+    outgoing = weight.detach().double().abs().sum(dim=0).numpy()  # type: ignore[operator]
+    size = ActivationStats.measure(model, TEXT, layer).root_mean_square
+    assert inputs.importance("wanda") == pytest.approx(outgoing * size)
+    taylor = inputs.importance("taylor")
+    # The slope of the loss as the most important neuron is turned down, by finite differences.
+    neuron = int(taylor.argmax())
+    losses = []
+    for factor in (0.98, 1.02):
+
+        def scale(module: nn.Module, arguments: Any, factor: float = factor) -> Any:
+            scaled = arguments[0].clone()
+            scaled[..., neuron] *= factor
+            return (scaled,)
+
+        handle = model.module.get_submodule(f"model.{PROJECTION}").register_forward_pre_hook(scale)
+        scored = evaluator(model, TEXT)
+        losses.append(sum(float(scored.losses(batch).sum()) for batch in scored.batches()))
+        handle.remove()
+    slope = abs(losses[1] - losses[0]) / 0.04 / scored.loss_denominator
+    assert taylor[neuron] == pytest.approx(slope, rel=0.05)
 
 
 class TwoOutputs(nn.Module):

@@ -61,26 +61,24 @@ def layer_roles(model: nn.Module | TextModel) -> list[LayerRole]:
         CaptureError: the model fails.
 
     Example:
-        >>> for row in layer_roles(model):  # doctest: +SKIP
-        ...     print(row.role, row.pattern)
-        MLP neurons layers.*.mlp.down_proj:input
-        attention heads layers.*.self_attn.o_proj:input:head
-        residual stream layers.*
-        embeddings embed_tokens
+        >>> module = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
+        >>> model = TextModel(module, encode=lambda words: [len(word) % 9 for word in words])
+        >>> [(role.role, role.pattern, role.neurons) for role in layer_roles(model)]
+        [('embeddings', '0', 4)]
     """
     adapter = adapter_for(model, outputs=False)
     modules = modules_by_name(adapter.module)
     flow = _Flow(modules)
     with evaluating(adapter.module, adapter.autocast), torch.enable_grad(), flow.recorded():
         adapter.dry_run(_DOCUMENTS, _STEPS)
-        labels: dict[tuple[Role, int], list[str]] = {}
+        labels: dict[tuple[Role, int], dict[str, None]] = {}
         for role, layer, neurons in flow.roles(adapter.module):
-            labels.setdefault((role, neurons), []).append(layer.label)
+            labels.setdefault((role, neurons), {})[layer.label] = None  # once, however often it runs
     names = list(modules)
     return [
         LayerRole(role, pattern, tuple(layers), neurons)
         for (role, neurons), of_role in labels.items()
-        for pattern, layers in _by_pattern(of_role, names)
+        for pattern, layers in _by_pattern(list(of_role), names)
     ]
 
 
@@ -226,16 +224,26 @@ def _sources(run: _Run, earlier: Sequence[_Run]) -> list[tuple[_Run, bool]]:
     earlier = [other for other in earlier if other.output.requires_grad]
     if not earlier:
         return []
-    # The last position, because the others of a causal model do not see all of the text.
-    rows = run.input
-    if rows.dim() > 2:
-        rows = rows.movedim(0, 1) if rows.shape[0] != _DOCUMENTS == rows.shape[1] else rows
-        rows = rows[0]
-    rows = rows[-1]
-    weights = torch.linspace(0.5, 1.5, rows.numel(), dtype=rows.dtype, device=rows.device).view_as(rows)
+    inputs = run.input
+    if inputs.dim() > 2:  # documents first, or time
+        inputs = inputs[:, 0] if inputs.shape[0] != _DOCUMENTS == inputs.shape[1] else inputs[0]
+    # The last positions, because the first ones of a causal model do not see all of the text; the first of them at
+    # which the activation function is not zero everywhere.
+    for position in range(-1, -4, -1):
+        if sources := _sources_at(inputs[position], earlier):
+            return sources
+    return []
+
+
+def _sources_at(values: Tensor, earlier: Sequence[_Run]) -> list[tuple[_Run, bool]]:
+    """Return the projections that the input of another at one position depends on."""
+    weights = torch.linspace(0.5, 1.5, values.numel(), dtype=values.dtype, device=values.device)
     try:
         gradients = torch.autograd.grad(
-            (rows * weights).sum(), [other.output for other in earlier], retain_graph=True, allow_unused=True
+            (values.flatten() * weights).sum(),
+            [other.output for other in earlier],
+            retain_graph=True,
+            allow_unused=True,
         )
     except RuntimeError:  # an operation without a gradient
         return []
