@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from txray.corpus.document import SPACES
 from txray.corpus.english import split_run
 
 _END_MARKS = frozenset(".?!")
@@ -14,15 +15,23 @@ _CLOSERS = frozenset((")", "]", "''", "”", "’", "»", ".", "?", "!"))
 _QUOTES = frozenset(("''", "”", "’", "»", '"', "'"))
 _CLOSERS_IN_RUN = _CLOSERS | _QUOTES  # without a space before it, a straight quote closes
 _GO_ON = frozenset(",;:")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_GAP = re.compile(f"([{SPACES}]+)")
+_LINE_END = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # as str.splitlines
 _MAX_REMEMBERED_RUN = 100  # characters; longer runs are rarely repeated
 
 
 class Tokens(NamedTuple):
-    """The words of a text, and the positions at which a sentence starts: empty, or ascending from 0."""
+    """The words of a text.
+
+    Attributes:
+        words: (n_words,) as written.
+        sentence_starts: positions at which a sentence starts: empty, or ascending from 0.
+        spacing: (n_words,) white space and control characters before each word; None if they are not known.
+    """
 
     words: tuple[str, ...]
     sentence_starts: tuple[int, ...]
+    spacing: tuple[str, ...] | None = None
 
 
 def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
@@ -55,12 +64,14 @@ class _Run(NamedTuple):
         ends: `.` if the run ends a sentence, `…` if it does so unless a small letter follows, an empty string if not;
             None if it consists of closing marks or an emoticon, so that it ends as the run before it.
         begins: `)` if the run continues what the run before it ended, `a` if it begins with a small letter, else empty.
+        no_gaps: (n_words - 1,) empty strings: nothing is between the words.
     """
 
     words: tuple[str, ...]
     starts: tuple[int, ...]
     ends: str | None
     begins: str
+    no_gaps: tuple[str, ...]
 
 
 class Tokenizer:
@@ -90,20 +101,24 @@ class Tokenizer:
         """Return the words of `text`; none if it holds only spaces."""
         words: list[str] = []
         starts: list[int] = []
+        spacing: list[str] = []
         remembered = self._remembered
-        for line in text.splitlines():
-            first, ends = True, "."
-            for characters in _CONTROL.sub(" ", line).split():
-                run = remembered.get(characters) or self._split(characters)
-                if first or (ends and run.begins != ")" and (ends == "." or run.begins != "a")):
-                    starts.append(len(words))
-                    first, ends = False, ""
-                if run.starts:
-                    starts += [len(words) + start for start in run.starts]
-                if run.ends is not None:
-                    ends = run.ends
-                words += run.words
-        return Tokens(tuple(words), tuple(starts))
+        first, ends = True, "."
+        for gap, characters in runs(text, _GAP):
+            if gap != " " and _LINE_END.search(gap):
+                first, ends = True, "."
+            run = remembered.get(characters) or self._split(characters)
+            if first or (ends and run.begins != ")" and (ends == "." or run.begins != "a")):
+                starts.append(len(words))
+                first, ends = False, ""
+            if run.starts:
+                starts += [len(words) + start for start in run.starts]
+            if run.ends is not None:
+                ends = run.ends
+            words += run.words
+            spacing.append(gap)
+            spacing += run.no_gaps
+        return Tokens(tuple(words), tuple(starts), tuple(spacing))
 
     def _split(self, characters: str) -> _Run:
         """Split a run that is not remembered, and remember it unless it is long."""
@@ -122,7 +137,7 @@ def has_words(text: str, *, spaces_only: bool = False) -> bool:
         text: as it would be tokenised.
         spaces_only: it would be split at spaces instead, so that control characters are words unless they are spaces.
     """
-    return bool(text.strip()) and (spaces_only or not _CONTROL.sub(" ", text).isspace())
+    return bool(text.strip()) and (spaces_only or _GAP.fullmatch(text) is None)
 
 
 def tokenizer_name() -> str:
@@ -148,4 +163,21 @@ def _split(characters: str) -> _Run:
             ends = ""
     first = words[0][0]
     begins = ")" if first in _CLOSERS or first in _GO_ON else "a" if first.islower() else ""
-    return _Run(words, tuple(starts), ends, begins)
+    return _Run(words, tuple(starts), ends, begins, ("",) * (len(words) - 1))
+
+
+def runs(text: str, gap: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Return pairs of a gap, empty if the text begins without one, and the run of characters after it.
+
+    Args:
+        text: any text.
+        gap: pattern of what separates runs, in one group.
+    """
+    parts = gap.split(text)  # a run, a gap, a run, ...; the first and the last run may be empty
+    if not parts[-1]:
+        del parts[-2:]
+    if parts and parts[0]:
+        parts.insert(0, "")
+    elif parts:
+        del parts[0]
+    return zip(parts[::2], parts[1::2], strict=True)

@@ -13,7 +13,7 @@ import torch
 from txray._optional import import_extra
 from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.models.adapter import from_transformers
-from txray.models.pieces import require_fast
+from txray.models.pieces import require_pieces
 from txray.models.text_model import Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def hugging_face(
             f"{name}: lacks {len(missing)} of {len(module.state_dict())} weights, such as {missing[0]}, which would be "
             f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
         )
-    require_fast(tokenizer, name)
+    require_pieces(tokenizer, name)
     class_names = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
         module.eval(),
