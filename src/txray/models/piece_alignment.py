@@ -25,14 +25,16 @@ def words_of_pieces(pieces: Spans, words: Spans) -> NDArray[np.int64]:
         words: ascending, without overlap.
     """
     first, last = _covered(pieces, words)
-    word = np.full(len(pieces), NO_WORD, np.int64)
-    one = np.flatnonzero(first == last)
-    inside = _overlap(pieces[one], words[first[one]]) > 0
-    word[one[inside]] = first[one[inside]]
-    for piece in np.flatnonzero(first < last):
-        overlaps = _overlap(pieces[piece], words[first[piece] : last[piece] + 1])
-        if overlaps.max() > 0:
-            word[piece] = first[piece] + int(overlaps.argmax())
+    word = np.where(first <= last, first, NO_WORD)
+    overlap = _overlap(pieces, words[np.minimum(first, len(words) - 1)])
+    (several,) = np.nonzero(first < last)
+    for following in range(1, int((last - first).max(initial=0)) + 1):
+        several = several[first[several] + following <= last[several]]
+        other = first[several] + following
+        overlap_of_other = _overlap(pieces[several], words[other])
+        more = overlap_of_other > overlap[several]
+        word[several[more]], overlap[several[more]] = other[more], overlap_of_other[more]
+    word[overlap <= 0] = NO_WORD
     # Only a normalizer that reorders characters could make the words decrease.
     return np.where(word == NO_WORD, NO_WORD, np.maximum.accumulate(word))
 

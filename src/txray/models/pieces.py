@@ -27,6 +27,8 @@ WORD_BY_WORD = "word by word"
 _ENGLISH = Document("", ("I", "wanted", "to", "like", "this"))
 _SPACE_MARK = "\u2581"
 """Written by SentencePiece for a space."""
+_LONGEST_GAP = 32
+"""Number of spaces in the longest piece of white space to expect."""
 _N_KNOWN = 32
 """Number of ordinary pieces for dry runs."""
 
@@ -34,7 +36,7 @@ _N_KNOWN = 32
 class _Tokenized(NamedTuple):
     """The pieces of a text: their ids, (n_pieces, 2) first and last character, names, and how the text was read."""
 
-    ids: NDArray[np.int64]
+    ids: list[int]
     offsets: NDArray[np.int64]
     names: list[str]
     read_as: str
@@ -51,35 +53,39 @@ class PieceEncoder:
         """Encode by `tokenizer`, see `require_pieces`."""
         self._tokenizer = tokenizer
         self._unknown = tokenizer.unk_token_id
-        self._special = sorted({*tokenizer.all_special_ids} - {self._unknown})
+        self._special = frozenset(tokenizer.all_special_ids) - {self._unknown}
+        longest = _LONGEST_GAP if tokenizer.is_fast else 1
+        marks = tokenizer.convert_tokens_to_ids([_SPACE_MARK * n for n in range(1, longest + 1)])
+        self._spaces = frozenset(marks) - {None, self._unknown}
 
     @property
     def fingerprint(self) -> str:
         """Return a fingerprint of the tokenizer, without its settings for truncation and padding."""
         return identity_of(
-            type(self._tokenizer), _rules(self._tokenizer), "text", self._unknown, frozenset(self._special)
+            type(self._tokenizer), _rules(self._tokenizer), "text", self._unknown, self._special
         )
 
     def __call__(self, document: Document) -> Pieces:
         """Return the pieces of a document, without special ones."""
         ids, offsets, names, read_as = self._tokenized(document)
-        special = np.isin(ids, self._special)
-        if special.any():  # some tokenizers produce special tokens for ordinary text
-            ids, offsets = ids[~special], offsets[~special]
-            names = [name for name, drop in zip(names, special.tolist(), strict=True) if not drop]
+        if not self._special.isdisjoint(ids):  # some tokenizers produce special tokens for ordinary text
+            ordinary = [number for number, piece in enumerate(ids) if piece not in self._special]
+            ids, names = [ids[number] for number in ordinary], [names[number] for number in ordinary]
+            offsets = offsets[ordinary]
         bounds = document.offsets
         word = words_of_pieces(offsets, bounds)
-        self._release_spaces(word, names, offsets, document)
+        if not self._spaces.isdisjoint(ids):
+            self._release_spaces(word, ids, offsets, document.text)
         known = word != NO_WORD
-        if self._unknown is not None:
-            known &= ids != self._unknown
-        n = len(document.words)
-        has_piece = np.zeros(n, bool)
+        if self._unknown in ids:
+            known &= np.array(ids) != self._unknown
+        has_piece = np.zeros(len(bounds), bool)
         has_piece[word[known]] = True
-        word[(word != NO_WORD) & ~has_piece[word]] = NO_WORD
-        missing = ~has_piece
-        shared = int((missing & is_covered(offsets[known], bounds)).sum()) if missing.any() else 0
-        return Pieces(ids.tolist(), word.tolist(), names, shared, read_as)
+        shared = 0
+        if not has_piece.all():
+            shared = int((~has_piece & is_covered(offsets[known], bounds)).sum())
+            word[(word != NO_WORD) & ~has_piece[word]] = NO_WORD
+        return Pieces(ids, word, names, shared, read_as)
 
     def known_ids(self) -> list[int]:
         """Return the ids of a few ordinary pieces: the lowest ones, which every model has, or some of English."""
@@ -92,18 +98,14 @@ class PieceEncoder:
         if not self._tokenizer.is_fast:
             return self._slowly(document, read_as)
         # Words that look like special tokens are text, such as "[SEP]" in a review.
-        encoded = self._tokenizer(
-            document.text,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        ids = np.array(encoded["input_ids"], np.int64)
-        flat = np.fromiter(chain.from_iterable(encoded["offset_mapping"]), np.int64, 2 * len(ids))
-        return _Tokenized(ids, flat.reshape(-1, 2), encoded.tokens(), read_as)
+        backend = self._tokenizer.backend_tokenizer
+        backend.encode_special_tokens = True
+        backend.no_truncation()
+        backend.no_padding()
+        encoded = backend.encode(document.text, add_special_tokens=False)
+        ids = encoded.ids
+        flat = np.fromiter(chain.from_iterable(encoded.offsets), np.int64, 2 * len(ids))
+        return _Tokenized(ids, flat.reshape(-1, 2), encoded.tokens, read_as)
 
     def _slowly(self, document: Document, read_as: str) -> _Tokenized:
         """Return the pieces of a tokenizer that does not say where they are: characters, bytes, or word by word."""
@@ -133,21 +135,17 @@ class PieceEncoder:
     def _names(self, text: str) -> list[str]:
         return list(self._tokenizer.tokenize(text, split_special_tokens=True))
 
-    def _ids(self, names: list[str]) -> NDArray[np.int64]:
-        return np.array(self._tokenizer.convert_tokens_to_ids(names), np.int64).reshape(-1)
+    def _ids(self, names: list[str]) -> list[int]:
+        return list(self._tokenizer.convert_tokens_to_ids(names))
 
-    @staticmethod
     def _release_spaces(
-        word: NDArray[np.int64], names: Sequence[str], offsets: NDArray[np.int64], document: Document
+        self, word: NDArray[np.int64], ids: Sequence[int], offsets: NDArray[np.int64], text: str
     ) -> None:
-        """Take pieces that stand for a space only away from the words; a mark before a text claims its first letter."""
-        marks = [number for number, name in enumerate(names) if not name.strip(_SPACE_MARK)]
-        if marks:
-            text = document.text
-            for number in marks:
-                begin, end = offsets[number].tolist()
-                if _SPACE_MARK not in text[begin:end]:
-                    word[number] = NO_WORD
+        """Take pieces that stand for a space only away from words; the mark before a text claims its first letter."""
+        for number in np.flatnonzero(np.isin(ids, list(self._spaces)) & (word != NO_WORD)):
+            begin, end = offsets[number].tolist()
+            if _SPACE_MARK not in text[begin:end]:
+                word[number] = NO_WORD
 
 
 def require_pieces(tokenizer: Any, name: str | Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from txray.corpus.document import Document
@@ -41,7 +42,7 @@ class Pieces:
     """
 
     ids: Sequence[int]
-    word: Sequence[int]
+    word: Sequence[int] | NDArray[np.int64]
     texts: Sequence[str] = ()
     shared: int = 0
     read_as: str = ""

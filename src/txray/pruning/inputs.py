@@ -147,7 +147,7 @@ def piece_encoder(model: TextModel, max_length: int | None) -> Encode:
         fitting = list(pieces.ids)[: model.max_pieces]
         truncated = len(fitting) < len(pieces.ids) or len(short.words) < len(document.words)
         padded = np.array([*model.prefix, *fitting, *model.suffix], np.int64)
-        readable = max(pieces.word[: len(fitting)], default=-1) >= 0
+        readable = bool((np.asarray(pieces.word[: len(fitting)]) >= 0).any())
         return [(padded, None)] if readable else [], truncated
 
     return encode
