@@ -124,15 +124,17 @@ def tokenizers_of(texts: Sequence[str], size: int = 1_000) -> dict[str, Any]:
 def untouched(tokenizer: Any, document: Document) -> list[tuple[int, ...]]:
     """Return the ids of each word in the text that the tokenizer reads by itself, character by character.
 
-    A piece belongs to the word with most of its characters; white space and pieces that the tokenizer does not know
-    belong to none.
+    A piece belongs to the word with most of its characters; white space, special pieces and pieces that the tokenizer
+    does not know belong to none.
     """
     text = document.text
     word_at: dict[int, int] = {}
     for number, (begin, end) in enumerate(document.offsets.tolist()):
         word_at.update(dict.fromkeys(range(begin, end), number))
     if tokenizer.is_fast:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )
         pieces = list(zip(encoded["input_ids"], encoded["offset_mapping"], encoded.tokens(), strict=True))
     else:
         per_character = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in text]
@@ -141,7 +143,7 @@ def untouched(tokenizer: Any, document: Document) -> list[tuple[int, ...]]:
     ids_of: list[list[int]] = [[] for _ in document.words]
     for number, (begin, end), name in pieces:
         votes = Counter(word_at[at] for at in range(begin, end) if at in word_at)
-        if votes and number != tokenizer.unk_token_id and name != "▁":
+        if votes and number not in (tokenizer.unk_token_id, *tokenizer.all_special_ids) and name != "▁":
             ids_of[min(votes, key=lambda word: (-votes[word], word))].append(number)
     return [tuple(ids) for ids in ids_of]
 

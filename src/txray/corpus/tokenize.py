@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from txray.corpus.document import SPACES
@@ -16,7 +18,7 @@ _QUOTES = frozenset(("''", "”", "’", "»", '"', "'"))
 _CLOSERS_IN_RUN = _CLOSERS | _QUOTES  # without a space before it, a straight quote closes
 _GO_ON = frozenset(",;:")
 _GAP = re.compile(f"([{SPACES}]+)")
-_LINE_END = re.compile(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # as str.splitlines
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_REMEMBERED_RUN = 100  # characters; longer runs are rarely repeated
 
 
@@ -64,14 +66,17 @@ class _Run(NamedTuple):
         ends: `.` if the run ends a sentence, `…` if it does so unless a small letter follows, an empty string if not;
             None if it consists of closing marks or an emoticon, so that it ends as the run before it.
         begins: `)` if the run continues what the run before it ended, `a` if it begins with a small letter, else empty.
-        no_gaps: (n_words - 1,) empty strings: nothing is between the words.
+        gaps: (n_words,) white space before each word, if a space is before the run.
     """
 
     words: tuple[str, ...]
     starts: tuple[int, ...]
     ends: str | None
     begins: str
-    no_gaps: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+
+_gaps_of = attrgetter("gaps")
 
 
 class Tokenizer:
@@ -101,23 +106,41 @@ class Tokenizer:
         """Return the words of `text`; none if it holds only spaces."""
         words: list[str] = []
         starts: list[int] = []
-        spacing: list[str] = []
+        text_runs: list[_Run] = []
+        other_gaps: list[tuple[int, str]] = []  # where not a space is before a run
         remembered = self._remembered
-        first, ends = True, "."
-        for gap, characters in runs(text, _GAP):
-            if gap != " " and _LINE_END.search(gap):
-                first, ends = True, "."
-            run = remembered.get(characters) or self._split(characters)
-            if first or (ends and run.begins != ")" and (ends == "." or run.begins != "a")):
-                starts.append(len(words))
-                first, ends = False, ""
-            if run.starts:
-                starts += [len(words) + start for start in run.starts]
-            if run.ends is not None:
-                ends = run.ends
-            words += run.words
-            spacing.append(gap)
-            spacing += run.no_gaps
+        gap = ""  # before the line: the ends of the lines above, and blank lines
+        for line in text.splitlines(keepends=True):
+            plain = _CONTROL.sub(" ", line)
+            characters = plain.split()
+            if not characters:
+                gap += line
+                continue
+            first, ends, n_before = True, ".", len(words)
+            line_runs = [remembered.get(run) or self._split(run) for run in characters]
+            for run in line_runs:
+                if first or (ends and run.begins != ")" and (ends == "." or run.begins != "a")):
+                    starts.append(len(words))
+                    first, ends = False, ""
+                if run.starts:
+                    starts += [len(words) + start for start in run.starts]
+                if run.ends is not None:
+                    ends = run.ends
+                words += run.words
+            text_runs += line_runs
+            joined = " ".join(characters)
+            if line.startswith(joined):  # single spaces, as nearly always
+                other_gaps.append((n_before, gap))
+                gap = line[len(joined) :]
+                continue
+            for run, (between, _) in zip(line_runs, runs(line, _GAP), strict=True):
+                other_gaps.append((n_before, gap + between))
+                n_before += len(run.words)
+                gap = ""
+            gap = line[len(plain.rstrip()) :]
+        spacing = list(chain.from_iterable(map(_gaps_of, text_runs)))
+        for position, gap in other_gaps:
+            spacing[position] = gap
         return Tokens(tuple(words), tuple(starts), tuple(spacing))
 
     def _split(self, characters: str) -> _Run:
@@ -163,7 +186,7 @@ def _split(characters: str) -> _Run:
             ends = ""
     first = words[0][0]
     begins = ")" if first in _CLOSERS or first in _GO_ON else "a" if first.islower() else ""
-    return _Run(words, tuple(starts), ends, begins, ("",) * (len(words) - 1))
+    return _Run(words, tuple(starts), ends, begins, (" ", *("" for _ in words[1:])))
 
 
 def runs(text: str, gap: re.Pattern[str]) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ def words_of_pieces(pieces: Spans, words: Spans) -> NDArray[np.int64]:
 def is_covered(pieces: Spans, words: Spans) -> NDArray[np.bool_]:
     """Return (n_words,) whether a piece holds a character of the word."""
     first, last = _covered(pieces, words)
-    holds = first <= last
+    holds = (first <= last) & (pieces[:, 0] < pieces[:, 1])
     change = np.zeros(len(words) + 1, np.int64)
     np.add.at(change, first[holds], 1)
     np.add.at(change, last[holds] + 1, -1)
